@@ -1,0 +1,1 @@
+"""Moesaic: boards."""
