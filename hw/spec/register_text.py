@@ -1,0 +1,68 @@
+"""The register map as text: Markdown for the documentation, a C header for host programs."""
+
+from moesaic.hw.spec.registers import COUNTERS, MAP_BYTES, Access, ErrorCode, ErrorUnit, RegisterMap, register_map
+
+__all__ = ["to_c_header", "to_markdown"]
+
+_INTRO = """\
+# Registers
+
+Generated from `hw/spec/registers.py`; print it with `python -m moesaic.hw.spec.register_text`.
+
+The host sees {size} bytes over AXI4-Lite, in 32-bit little-endian words. This table is for {ports} weight ports;
+the per-port registers repeat every 32 bytes.
+
+* A misaligned address or one without a register answers SLVERR, one beyond the {size} bytes DECERR; nothing changes.
+* Writing an RO register answers SLVERR. Registers marked *locked* answer SLVERR to a write while `STATUS.busy` is set.
+* Byte strobes are honoured. Bits without a meaning read 0 and ignore writes.
+* W1S: writing 1 triggers, reads give 0. W1C: writing 1 clears.
+* A 64-bit value takes two words, `_LO` first. Counters run freely during a run: read `_HI`, `_LO`, `_HI` until both
+  `_HI` agree, or read them when `STATUS.busy` is 0.
+* Counters are cleared by an accepted start and keep their values after the run.
+"""
+
+
+def _access(access: Access, locked: bool) -> str:
+    return f"{access.value}, locked" if locked else access.value
+
+
+def to_markdown(table: RegisterMap) -> str:
+    """The page docs/registers.md for one map."""
+    lines = [_INTRO.format(size=MAP_BYTES, ports=table.ports), "## Map", "",
+             "| offset | name | access | reset | meaning |", "|---|---|---|---|---|"]
+    for register in table:
+        lines.append(f"| 0x{register.offset:03X} | {register.name} | {_access(register.access, register.locked)} "
+                     f"| 0x{register.reset:X} | {register.doc} |")
+    lines += ["", "## Fields", "", "| register | bits | field | meaning |", "|---|---|---|---|"]
+    for register in table:
+        for field in register.fields:
+            high = field.lsb + field.width - 1
+            bits = f"{high}:{field.lsb}" if field.width > 1 else f"{high}"
+            lines.append(f"| {register.name} | {bits} | {field.name} | {field.doc} |")
+    lines += ["", "## Error codes (ERROR_CODE)", "", "| code | name | meaning |", "|---|---|---|"]
+    lines += [f"| {code.value} | {code.name} | {code.doc} |" for code in ErrorCode]
+    lines += ["", "## Error units (ERROR_INSTRUCTION.unit)", "", "| unit | name | meaning |", "|---|---|---|"]
+    lines += [f"| {unit.value} | {unit.name} | {unit.doc} |" for unit in ErrorUnit]
+    return "\n".join(lines) + "\n"
+
+
+def to_c_header(table: RegisterMap) -> str:
+    """A C header with offsets, field masks and error codes, every name prefixed ``MOESAIC_``."""
+    lines = ["/* Generated from hw/spec/registers.py. */", "#ifndef MOESAIC_REGISTERS_H", "#define MOESAIC_REGISTERS_H", "",
+             f"#define MOESAIC_PORTS {table.ports}", f"#define MOESAIC_MAP_BYTES {MAP_BYTES}",
+             f"#define MOESAIC_COUNTERS {len(COUNTERS)}", ""]
+    for register in table:
+        lines.append(f"#define MOESAIC_{register.name} 0x{register.offset:03X}  /* {register.access.value}: {register.doc} */")
+        for field in register.fields:
+            prefix = f"MOESAIC_{register.name}_{field.name.upper()}"
+            lines.append(f"#define {prefix}_SHIFT {field.lsb}")
+            lines.append(f"#define {prefix}_MASK 0x{field.mask:08X}u")
+    lines.append("")
+    lines += [f"#define MOESAIC_ERROR_{code.name} {code.value}" for code in ErrorCode]
+    lines += [f"#define MOESAIC_UNIT_{unit.name} {unit.value}" for unit in ErrorUnit]
+    lines += ["", "#endif"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(to_markdown(register_map(4)), end="")
