@@ -1,0 +1,185 @@
+"""The definition of the accelerator's arithmetic, on integers (numpy int64), bit for bit what the hardware computes."""
+
+from typing import Any
+
+import numpy as np
+
+from moesaic.hw.spec import tables
+
+__all__ = [
+    "Array", "exp2_block", "gelu", "gelu_exact", "int16", "int8", "layernorm", "log2_floor", "probability", "reciprocal", "requantise",
+    "round_shift", "rsqrt", "saturate", "route", "softmax_block", "wide_exp2",
+]
+
+Array = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def saturate(x: Array, bits: int) -> Array:
+    """Clip to the range of a signed integer of `bits` bits."""
+    return np.clip(x, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
+
+def int8(x: Array) -> Array:
+    """Saturate to int8."""
+    return saturate(x, 8)
+
+
+def int16(x: Array) -> Array:
+    """Saturate to int16."""
+    return saturate(x, 16)
+
+
+def round_shift(x: Array, shift: int | Array) -> Array:
+    """``floor(x / 2**shift + 1/2)``: arithmetic right shift, rounding halves up. `shift` is 0..62, elementwise."""
+    x, shift = np.asarray(x, np.int64), np.asarray(shift, np.int64)
+    return (x + ((np.int64(1) << shift) >> 1)) >> shift
+
+
+def requantise(acc: Array, mult: int | Array, shift: int | Array) -> Array:
+    """First requantisation: accumulator (bias added) times an unsigned 16-bit multiplier, shifted, saturated to int16."""
+    return int16(round_shift(np.asarray(acc, np.int64) * mult, shift))
+
+
+def log2_floor(x: Array) -> Array:
+    """Position of the leading one of x >= 1."""
+    x = np.asarray(x, np.int64)
+    if np.any(x < 1):
+        raise ValueError(f"log2_floor: x must be positive, not {int(x.min())!r}")
+    result = np.zeros_like(x)
+    for step in (32, 16, 8, 4, 2, 1):
+        big = (x >> (result + step)) > 0
+        result = np.where(big, result + step, result)
+    return result
+
+
+def _normalise(x: Array, exponent: Array, point: int) -> Array:
+    """x * 2**(point - exponent), truncated."""
+    up = np.maximum(point - exponent, 0)
+    down = np.maximum(exponent - point, 0)
+    return (np.asarray(x, np.int64) << up) >> down
+
+
+def reciprocal(x: Array) -> tuple[Array, Array]:
+    """``(r, e)`` with 1/x ~ r * 2^-16 * 2^-e, r a 16-bit mantissa; table of 64 words and one Newton step. x in 1..2^31-1."""
+    e = log2_floor(x)
+    m = _normalise(x, e, 15)  # Q1.15 in [1, 2)
+    y = np.asarray(tables.reciprocal_table(), np.int64)[(m >> 9) & 63]
+    t = ((2 << 31) - m * y) >> 15  # 2 - m*y, Q1.16
+    return np.minimum((y * t) >> 16, 65535), e
+
+
+def rsqrt(x: Array) -> tuple[Array, Array]:
+    """``(r, e)`` with 1/sqrt(x) ~ r * 2^-16 * 2^-e, r a 16-bit mantissa; table of 96 words and one Newton step. x >= 1."""
+    e = log2_floor(x) >> 1
+    m = _normalise(x, 2 * e, 14)  # Q2.14 in [1, 4)
+    y = np.asarray(tables.rsqrt_table(), np.int64)[(m >> 9) - 32]
+    square = (y * y) >> 16
+    t = ((3 << 30) - m * square) >> 14  # 3 - m*y*y, Q2.16
+    return np.minimum((y * t) >> 17, 65535), e
+
+
+def layernorm(x: Array, total: Array, squares: Array, *, dim: int, inv_dim: int, inv_dim_shift: int, scale: int, shift: int, epsilon: int) -> Array:
+    """Normalise residual rows to int8; gain and offset are folded into the weights that follow.
+
+    Parameters
+    ----------
+    x : [tokens, channels] int16
+        Residual; any subset of the channels.
+    total, squares : [tokens]
+        Sum and sum of squares over all `dim` channels.
+    dim, inv_dim, inv_dim_shift, scale, shift, epsilon
+        Constants of the NORM instruction.
+    """
+    total, squares = np.asarray(total, np.int64), np.asarray(squares, np.int64)
+    mean = round_shift(total * inv_dim, inv_dim_shift)  # 4 fraction bits
+    variance = dim * squares - total * total + epsilon  # dim^2 * (var + eps)
+    r, e = rsqrt(variance)
+    multiplier = (r * scale + (1 << 15)) >> 16
+    centred = (np.asarray(x, np.int64) << 4) - mean[:, None]
+    return int8(round_shift(centred * multiplier[:, None], (e + shift)[:, None]))
+
+
+def gelu_exact(x: Array) -> Array:
+    """GELU of int16 with 10 fraction bits, before rounding: 21 fraction bits. ReLU(x) - delta(|x|), delta interpolated."""
+    x = np.asarray(x, np.int64)
+    knots = np.asarray((*tables.gelu_knots(), 0), np.int64)
+    a = np.abs(x)
+    fraction_bits = tables.GELU_FRACTION_BITS - tables.GELU_STEP_LOG2
+    i = np.minimum(a >> fraction_bits, len(knots) - 2)
+    f = a & ((1 << fraction_bits) - 1)
+    delta = (knots[i] << fraction_bits) + (knots[i + 1] - knots[i]) * f
+    return (np.maximum(x, 0) << (21 - tables.GELU_FRACTION_BITS)) - delta
+
+
+def gelu(x: Array) -> Array:
+    """GELU of int16, 10 fraction bits in and out."""
+    return round_shift(gelu_exact(x), 21 - tables.GELU_FRACTION_BITS)
+
+
+def exp2_block(d: Array) -> Array:
+    """``255 * 2**(-d / 256)`` rounded to 8 bits; d >= 0 with 8 fraction bits."""
+    d = np.asarray(d, np.int64)
+    k = np.minimum(d >> 8, 15)
+    return (np.asarray(tables.exp2_table(), np.int64)[d & 255] + (np.int64(1) << (k + 1))) >> (k + 2)
+
+
+def wide_exp2(d: Array) -> Array:
+    """``65535 * 2**(-d / 1024)`` rounded to 16 bits; d >= 0 with 10 fraction bits, of which 8 are used."""
+    d = np.asarray(d, np.int64)
+    k = np.minimum(d >> 10, 31)
+    return round_shift(np.asarray(tables.wide_exp2_table(), np.int64)[(d >> 2) & 255], k)
+
+
+def softmax_block(t: Array, maximum: Array | None, total: Array | None) -> tuple[Array, Array, Array]:
+    """One block of keys of the single-pass softmax, base 2 (after Milakov & Gimelshein 2018, with an integer maximum as in Softermax).
+
+    Parameters
+    ----------
+    t : [queries, keys of this block] int16
+        Scores times log2(e), 8 fraction bits.
+    maximum, total : [queries] or None
+        Running integer maximum and sum before this block; None for the first block.
+
+    Returns
+    -------
+    p : [queries, keys], 0..255, relative to the running maximum after this block
+    maximum, total : [queries], after this block
+    """
+    block = (t.max(axis=1) + 255) >> 8
+    if maximum is None or total is None:
+        maximum, rescaled = block, np.zeros_like(block)
+    else:
+        new = np.maximum(maximum, block)
+        rescaled = total >> np.minimum(new - maximum, 31)
+        maximum = new
+    p = exp2_block((maximum[:, None] << 8) - t)
+    return p, maximum, rescaled + p.sum(axis=1)
+
+
+def probability(p: Array, lag: Array) -> Array:
+    """A stored probability brought to the final maximum: shifted right by `lag` >= 0, rounded."""
+    return round_shift(p, np.minimum(lag, 15))
+
+
+def route(logits: Array, top_k: int, *, renormalise: bool) -> tuple[Array, Array]:
+    """Top-k gate of one layer.
+
+    Parameters
+    ----------
+    logits : [tokens, experts] int16
+        Gate logits times log2(e), 10 fraction bits.
+    top_k : int
+    renormalise : bool
+        False: softmax over all experts, the k largest kept as they are (`noisy_vmoe`). True: softmax over the k (`noisy`).
+
+    Returns
+    -------
+    index : [tokens, k], largest first; the lowest expert number wins a tie
+    score : [tokens, k], unsigned 16 bits, 65536 = 1.0 (saturated at 65535)
+    """
+    logits = np.asarray(logits, np.int64)
+    index = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
+    e = wide_exp2(logits.max(axis=1, keepdims=True) - logits)
+    chosen = np.take_along_axis(e, index, axis=1)
+    r, exponent = reciprocal((chosen if renormalise else e).sum(axis=1))
+    return index, np.minimum(round_shift(chosen * r[:, None], exponent[:, None]), 65535)

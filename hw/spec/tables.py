@@ -1,0 +1,59 @@
+"""Lookup tables as integers: the same numbers for the golden model and for the RTL that stores them."""
+
+import functools
+import math
+
+__all__ = [
+    "EXP_FRACTION_BITS", "GELU_FRACTION_BITS", "GELU_KNOT_BITS", "GELU_STEP_LOG2", "LOGIT_FRACTION_BITS", "exp2_table", "gelu_knots",
+    "reciprocal_table", "rsqrt_table", "wide_exp2_table",
+]
+
+EXP_FRACTION_BITS = 8      # fraction bits of attention scores, in powers of two
+LOGIT_FRACTION_BITS = 10   # fraction bits of gate logits, in powers of two
+GELU_FRACTION_BITS = 10    # fraction bits of GELU's int16 input and output
+GELU_STEP_LOG2 = 5         # knots every 2^-5
+GELU_KNOT_BITS = 14        # unsigned, in units of 2^-16
+GELU_KNOT_FRACTION_BITS = 16
+
+
+@functools.cache
+def exp2_table() -> tuple[int, ...]:
+    """``round(4 * 255 * 2**(-i/256))``, i = 0..255: 10 bits."""
+    return tuple(round(1020 * 2 ** (-i / 256)) for i in range(256))
+
+
+@functools.cache
+def wide_exp2_table() -> tuple[int, ...]:
+    """``round(65535 * 2**(-i/256))``, i = 0..255: 16 bits."""
+    return tuple(round(65535 * 2 ** (-i / 256)) for i in range(256))
+
+
+@functools.cache
+def reciprocal_table() -> tuple[int, ...]:
+    """First guess of 1/x for x in [1, 2), indexed by the six bits after the leading one: Q0.16, 16 bits."""
+    return tuple(min(65535, round(65536 / (1 + (i + 0.5) / 64))) for i in range(64))
+
+
+@functools.cache
+def rsqrt_table() -> tuple[int, ...]:
+    """First guess of 1/sqrt(x) for x in [1, 4), indexed by ``floor(32 * x) - 32``: Q0.16, 16 bits, 96 words."""
+    return tuple(min(65535, round(65536 / math.sqrt((i + 32.5) / 32))) for i in range(96))
+
+
+@functools.cache
+def gelu_knots() -> tuple[int, ...]:
+    """Knots of delta(a) = ReLU(a) - GELU(a) for a >= 0, every 1/32, in units of 2^-16; zero from the last knot on.
+
+    Between knots delta is interpolated linearly. A chord misses a curve by up to ``h^2/8 * delta''``; moving each knot by half
+    of that splits the error between both sides, which halves Edge-MoE's worst error (ICCAD 2023, section 4.3) at the same step.
+    """
+    h = 2.0 ** -GELU_STEP_LOG2
+    count = 136
+
+    def knot(a: float) -> float:
+        density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
+        delta = a * 0.5 * math.erfc(a / math.sqrt(2))
+        curvature = (a * a - 2) * density
+        return delta - h * h / 16 * curvature
+
+    return (*(max(0, round(knot(i * h) * 2**GELU_KNOT_FRACTION_BITS)) for i in range(count - 1)), 0)
