@@ -1,0 +1,142 @@
+"""The quantised network: every integer the accelerator needs, and the float steps that give them meaning."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from moesaic.golden.config import M3ViTConfig
+
+__all__ = ["IntArray", "QuantAttention", "QuantBlock", "QuantExpert", "QuantLinear", "QuantMLP", "QuantMoE", "QuantModel", "QuantNorm"]
+
+IntArray = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class QuantNorm:
+    """Constants of a LayerNorm (the NORM instruction); gain and offset live in the weights that follow.
+
+    `step` is the float value of one unit of the int8 output.
+    """
+
+    name: str
+    dim: int
+    inv_dim: int
+    inv_dim_shift: int
+    scale: int
+    shift: int
+    epsilon: int
+    step: float
+
+
+@dataclass(frozen=True)
+class QuantLinear:
+    """A matrix with what happens to its accumulators: ``round_shift((x @ weight.T + bias) * mult, shift)``.
+
+    Parameters
+    ----------
+    weight : [out, in] int8
+    bias : [out] int32, in accumulator units
+    mult : [out] uint16
+    shift : int
+        0..62, one for the whole matrix.
+    in_step, out_step : float
+        Value of one unit of the input, and of the requantised output.
+    """
+
+    name: str
+    weight: IntArray
+    bias: IntArray
+    mult: IntArray
+    shift: int
+    in_step: float
+    out_step: float
+
+
+@dataclass(frozen=True)
+class QuantAttention:
+    """Multi-head attention; `proj` requantises into the residual (function ADD).
+
+    `score_mult`/`score_shift` take the accumulator of q.k to log2 units with 8 fraction bits; `context_mult`/`context_shift`
+    are the SOFTMAX/ATTEND scalars; `residual_shift` is applied to the old residual when `proj` is added.
+    """
+
+    norm: QuantNorm
+    q: QuantLinear
+    k: QuantLinear
+    v: QuantLinear
+    score_mult: int
+    score_shift: int
+    context_mult: int
+    context_shift: int
+    context_step: float
+    proj: QuantLinear
+    residual_shift: int
+
+
+@dataclass(frozen=True)
+class QuantMLP:
+    """Dense MLP: fc1 to Q5.10, GELU, times `hidden_mult` >> `hidden_shift` to int8, fc2 into the residual."""
+
+    norm: QuantNorm
+    fc1: QuantLinear
+    hidden_mult: int
+    hidden_shift: int
+    hidden_step: float
+    fc2: QuantLinear
+
+
+@dataclass(frozen=True)
+class QuantExpert:
+    """One expert's two matrices."""
+
+    fc1: QuantLinear
+    fc2: QuantLinear
+
+
+@dataclass(frozen=True)
+class QuantMoE:
+    """Mixture of experts. fc2 requantises to int16 of ``out_step``; that times the 16-bit score, shifted by `score_shift`, is added to the residual.
+
+    `gates` maps a task to its gate matrix, whose requantised output is logits * log2(e) with 10 fraction bits; a task-conditioned
+    gate has its task's constant in `bias`. `order` maps a task to the order in which experts are run, most used first.
+    """
+
+    norm: QuantNorm
+    gates: dict[str, QuantLinear]
+    top_k: int
+    renormalise: bool
+    experts: tuple[QuantExpert, ...]
+    hidden_mult: int
+    hidden_shift: int
+    hidden_step: float
+    score_shift: int
+    order: dict[str, tuple[int, ...]]
+    usage: dict[str, tuple[float, ...]] = field(default_factory=dict)  # share of calibration images that use each expert
+
+
+@dataclass(frozen=True)
+class QuantBlock:
+    """One transformer block; `residual_step` is the float value of one unit of the residual after it."""
+
+    name: str
+    attention: QuantAttention
+    mlp: QuantMLP | QuantMoE
+    residual_step: float
+
+
+@dataclass(frozen=True)
+class QuantModel:
+    """A whole network.
+
+    `embed` maps patch vectors to the residual: its input is ``pixel - 128`` in the order (channel, row, column) of the patch, with
+    an all-zero vector in the class token's place; `position` [tokens, dim] int16 is the residual before it is added (position plus
+    class token; row 0 has the embedding's bias taken out, so that adding it back gives the class token).
+    """
+
+    config: M3ViTConfig
+    embed: QuantLinear
+    position: IntArray
+    blocks: tuple[QuantBlock, ...]
+    embed_step: float
+    weights: str  # "trained" or "seeded"
