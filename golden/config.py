@@ -1,0 +1,215 @@
+"""Sizes of an M3ViT: one frozen description, its derived counts, and the named presets."""
+
+from dataclasses import dataclass, fields
+
+__all__ = ["PRESETS", "M3ViTConfig", "preset"]
+
+GATE_KINDS = ("noisy_vmoe", "noisy")
+GATE_SCOPES = ("multi_gate", "task_conditioned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class M3ViTConfig:
+    """What an M3ViT is made of; everything else about it is derived from here.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model, as the command line takes it.
+    image_size : (int, int)
+        Height and width of the image, pixels; multiples of `patch_size`.
+    patch_size : int
+        Side of a square patch, pixels.
+    dim : int
+        Channels of a token; a multiple of `heads`.
+    heads, depth : int
+        Attention heads of a block, and blocks.
+    mlp_ratio : float
+        Hidden units of a dense MLP per channel; `dim * mlp_ratio` is whole.
+    experts, expert_hidden, top_k : int
+        Experts of a mixture block, hidden units of each, experts per token. `experts` = 0 makes every block dense.
+    moe_every : int
+        Every `moe_every`-th block is a mixture: with 2, blocks 1, 3, 5...
+    tasks : tuple of str
+        Names of the tasks; the position of a task is its number.
+    gate_kind : "noisy_vmoe" or "noisy"
+        Softmax over all experts and then top-k, or top-k and then softmax over those.
+    gate_scope : "multi_gate" or "task_conditioned"
+        A router per task, or one router that also sees a task embedding.
+    gate_task_dim : int
+        Channels of the task embedding (task-conditioned only).
+    class_token : bool
+        Whether token 0 is the class token.
+    eps : float
+        Added to the variance by LayerNorm.
+    pixel_mean, pixel_std : (float, float, float)
+        Per channel R, G, B: a pixel enters as `(value / 255 - mean) / std`.
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range or two sizes do not fit each other; the message names the field.
+    """
+
+    name: str = "m3vit"
+    image_size: tuple[int, int]
+    patch_size: int = 16
+    dim: int
+    heads: int
+    depth: int = 12
+    mlp_ratio: float = 4.0
+    experts: int = 16
+    expert_hidden: int = 0
+    top_k: int = 2
+    moe_every: int = 2
+    tasks: tuple[str, ...] = ("semseg", "depth")
+    gate_kind: str = "noisy_vmoe"
+    gate_scope: str = "multi_gate"
+    gate_task_dim: int = 64
+    class_token: bool = True
+    eps: float = 1e-6
+    pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        # A configuration read from JSON has lists; keep it hashable.
+        for field in fields(self):
+            if isinstance(getattr(self, field.name), list):
+                object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+
+        def require(ok: bool, field: str, what: str) -> None:
+            if not ok:
+                raise ValueError(f"{field} must be {what}, not {getattr(self, field)!r}")
+
+        for name in ("patch_size", "dim", "heads", "depth", "moe_every"):
+            value = getattr(self, name)
+            require(isinstance(value, int) and value >= 1, name, "a positive integer")
+        require(
+            len(self.image_size) == 2 and all(s >= 1 and s % self.patch_size == 0 for s in self.image_size),
+            "image_size", f"two positive multiples of the patch size {self.patch_size}",
+        )
+        require(self.dim % self.heads == 0, "dim", f"a multiple of the {self.heads} heads")
+        require(self.mlp_ratio > 0 and float(self.dim * self.mlp_ratio).is_integer(), "mlp_ratio",
+                f"positive and give whole hidden units for dim {self.dim}")
+        require(isinstance(self.experts, int) and self.experts >= 0, "experts", "an integer, 0 or more")
+        if self.experts:
+            require(isinstance(self.expert_hidden, int) and self.expert_hidden >= 1, "expert_hidden",
+                    "a positive integer")
+            require(isinstance(self.top_k, int) and 1 <= self.top_k <= self.experts, "top_k",
+                    f"from 1 to the {self.experts} experts")
+            require(self.gate_task_dim >= 1, "gate_task_dim", "a positive integer")
+        require(len(self.tasks) >= 1 and len(set(self.tasks)) == len(self.tasks), "tasks", "distinct names, at least one")
+        require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
+        require(self.gate_scope in GATE_SCOPES, "gate_scope", "one of " + ", ".join(GATE_SCOPES))
+        require(self.eps > 0, "eps", "positive")
+        require(len(self.pixel_mean) == 3, "pixel_mean", "three numbers")
+        require(len(self.pixel_std) == 3 and all(s > 0 for s in self.pixel_std), "pixel_std", "three positive numbers")
+
+    # Shapes.
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    @property
+    def patches(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def tokens(self) -> int:
+        """Patches and the class token."""
+        return self.patches + self.class_token
+
+    @property
+    def patch_values(self) -> int:
+        """Values of one patch: 3 channels of `patch_size` squared pixels."""
+        return 3 * self.patch_size**2
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.heads
+
+    @property
+    def mlp_hidden(self) -> int:
+        return int(self.dim * self.mlp_ratio)
+
+    def is_moe(self, block: int) -> bool:
+        """Whether block number `block` (from 0) holds a mixture of experts."""
+        return self.experts > 0 and block % self.moe_every == self.moe_every - 1
+
+    @property
+    def moe_blocks(self) -> tuple[int, ...]:
+        return tuple(block for block in range(self.depth) if self.is_moe(block))
+
+    def task_index(self, task: str | int) -> int:
+        """Number of a task given by name or number; `ValueError` if there is none such."""
+        if isinstance(task, str) and task in self.tasks:
+            return self.tasks.index(task)
+        if not isinstance(task, str) and 0 <= task < len(self.tasks):
+            return int(task)
+        raise ValueError(f"task must be one of {', '.join(self.tasks)}, not {task!r}")
+
+    # Work and storage.
+
+    @property
+    def embed_macs(self) -> int:
+        """Multiplications of the patch embedding; the class token is counted as a row of it."""
+        return self.tokens * self.patch_values * self.dim
+
+    def block_macs(self, block: int) -> int:
+        """Multiplications of one block: projections, scores, context and MLP, or gate and chosen experts."""
+        linear = 4 * self.dim * self.dim
+        attention = 2 * self.tokens * self.dim
+        if self.is_moe(block):
+            mlp = self.dim * self.experts + self.top_k * 2 * self.dim * self.expert_hidden
+        else:
+            mlp = 2 * self.dim * self.mlp_hidden
+        return self.tokens * (linear + attention + mlp)
+
+    @property
+    def macs(self) -> int:
+        """Multiplications of one image of one task, heads excluded."""
+        return self.embed_macs + sum(self.block_macs(block) for block in range(self.depth))
+
+    @property
+    def embed_weight_bytes(self) -> int:
+        return self.patch_values * self.dim
+
+    @property
+    def expert_weight_bytes(self) -> int:
+        """Matrices of one expert at int8, bytes."""
+        return 2 * self.dim * self.expert_hidden
+
+    def block_weight_bytes(self, block: int) -> int:
+        """Matrices of one block at int8, bytes: every expert, one task's gate, no biases or norms."""
+        attention = 4 * self.dim * self.dim
+        if self.is_moe(block):
+            return attention + self.dim * self.experts + self.experts * self.expert_weight_bytes
+        return attention + 2 * self.dim * self.mlp_hidden
+
+    @property
+    def weight_bytes(self) -> int:
+        """Matrices that one image of one task streams when all experts are used, at int8, bytes."""
+        return self.embed_weight_bytes + sum(self.block_weight_bytes(block) for block in range(self.depth))
+
+
+PRESETS: dict[str, M3ViTConfig] = {
+    config.name: config
+    for config in (
+        M3ViTConfig(name="m3vit-micro", image_size=(64, 64), patch_size=8, dim=64, heads=2, depth=4,
+                    experts=8, expert_hidden=128, top_k=2),
+        M3ViTConfig(name="m3vit-tiny", image_size=(128, 256), dim=192, heads=3, expert_hidden=384, top_k=2),
+        M3ViTConfig(name="m3vit-small", image_size=(480, 640), dim=384, heads=12, expert_hidden=768, top_k=2),
+        M3ViTConfig(name="m3vit-small-r1", image_size=(480, 640), dim=384, heads=12, expert_hidden=384, top_k=4),
+        M3ViTConfig(name="deit-tiny", image_size=(224, 224), dim=192, heads=3, experts=0),
+        M3ViTConfig(name="deit-small", image_size=(224, 224), dim=384, heads=6, experts=0),
+    )
+}
+
+
+def preset(name: str) -> M3ViTConfig:
+    """The preset of that name; `ValueError` if there is none such."""
+    if name not in PRESETS:
+        raise ValueError(f"model must be one of {', '.join(PRESETS)}, not {name!r}")
+    return PRESETS[name]

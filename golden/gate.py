@@ -1,0 +1,104 @@
+"""The router: gate logits, scores and the top-k experts of every token."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from moesaic.golden.config import M3ViTConfig
+
+__all__ = ["Gate", "Routing", "TaskEmbedding", "choose", "top_k"]
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Which experts each token goes to.
+
+    Parameters
+    ----------
+    logits : Tensor, [tokens, experts]
+        Without training noise.
+    scores : Tensor, [tokens, k]
+        Factor of each chosen expert's output, best first.
+    index : Tensor of int64, [tokens, k]
+        Chosen experts, best first; of equal logits the lower expert comes first.
+    """
+
+    logits: torch.Tensor
+    scores: torch.Tensor
+    index: torch.Tensor
+
+
+def top_k(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `k` largest of the last axis and their indices, largest first; of equal values the lowest index wins."""
+    # torch.topk leaves the order of equal values open; a stable sort does not.
+    ordered, index = torch.sort(values, dim=-1, descending=True, stable=True)
+    return ordered[..., :k], index[..., :k]
+
+
+def choose(logits: torch.Tensor, k: int, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores and experts of each token from gate logits [tokens, experts]; `kind` as in `M3ViTConfig.gate_kind`.
+
+    Experts are ranked by logit, not by probability: softmax keeps the order but may round two logits into a tie.
+    """
+    best, index = top_k(logits, k)
+    if kind == "noisy":
+        return torch.softmax(best, dim=-1), index
+    return torch.softmax(logits, dim=-1).gather(-1, index), index
+
+
+class TaskEmbedding(nn.Module):
+    """One vector per task for a task-conditioned gate: one-hot, two linears with GELU between, LayerNorm.
+
+    Parameters
+    ----------
+    config : M3ViTConfig
+        Gives the number of tasks, `gate_task_dim` and `eps`.
+    """
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(len(config.tasks), config.gate_task_dim)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(config.gate_task_dim, config.gate_task_dim)
+        self.norm = nn.LayerNorm(config.gate_task_dim, eps=config.eps)
+
+    def forward(self, task: int) -> torch.Tensor:
+        one_hot = torch.zeros(self.fc1.in_features, dtype=self.fc1.weight.dtype, device=self.fc1.weight.device)
+        one_hot[task] = 1.0
+        return self.norm(self.fc2(self.act(self.fc1(one_hot))))  # [gate_task_dim]
+
+
+class Gate(nn.Module):
+    """Routes tokens to experts; no bias.
+
+    At training time the choice is made on logits with Gaussian noise of deviation 1 / experts; the recorded logits have none.
+
+    Parameters
+    ----------
+    config : M3ViTConfig
+        Gives `dim`, `experts`, `top_k`, `gate_kind` and whether the router is task-conditioned: its `w_gate` is then
+        [dim + gate_task_dim, experts].
+    """
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.dim, self.k, self.kind = config.dim, config.top_k, config.gate_kind
+        inputs = config.dim + (config.gate_task_dim if config.gate_scope == "task_conditioned" else 0)
+        self.w_gate = nn.Parameter(torch.empty(inputs, config.experts))
+
+    def folded(self, embedding: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The gate as a plain linear: weight [dim, experts] and bias [experts], zero without a task embedding."""
+        weight = self.w_gate[: self.dim]
+        if embedding is None:
+            return weight, torch.zeros(weight.shape[1], dtype=weight.dtype, device=weight.device)
+        return weight, embedding @ self.w_gate[self.dim :]
+
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor | None = None) -> Routing:
+        weight, bias = self.folded(embedding)
+        logits = x @ weight + bias  # [tokens, experts]
+        ranked = logits
+        if self.training:
+            ranked = logits + torch.randn_like(logits) / logits.shape[-1]
+        scores, index = choose(ranked, self.k, self.kind)
+        return Routing(logits=logits, scores=scores, index=index)

@@ -1,0 +1,295 @@
+"""Float M3ViT: a vision transformer whose odd blocks are mixtures of experts, with the published parameter names."""
+
+import zlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.gate import Gate, Routing, TaskEmbedding
+from moesaic.golden.trace import SILENT, Trace
+
+__all__ = ["M3ViT", "build", "seed_parameters"]
+
+
+class PatchEmbed(nn.Module):
+    """Image to patch tokens: a convolution whose kernel and stride are the patch."""
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, config.dim, kernel_size=config.patch_size, stride=config.patch_size)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.proj(x).flatten(2).transpose(1, 2)  # [B, patches, dim]
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.scale = config.head_dim**-0.5
+        self.qkv = nn.Linear(config.dim, 3 * config.dim)
+        self.proj = nn.Linear(config.dim, config.dim)
+
+    def forward(self, x: torch.Tensor, name: str, trace: Trace) -> torch.Tensor:
+        B, N, C = x.shape
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # [B, N, dim] each, head-major
+        for part, tensor in (("q", q), ("k", k), ("v", v)):
+            trace.record(f"{name}.{part}", tensor[0])
+        q, k, v = (t.reshape(B, N, self.heads, C // self.heads).transpose(1, 2) for t in (q, k, v))  # [B, h, N, hd]
+        scores = (q @ k.transpose(-2, -1)) * self.scale  # [B, h, N, N]
+        trace.record(f"{name}.scores", scores[0])
+        probs = scores.softmax(dim=-1)
+        trace.record(f"{name}.probs", probs[0])
+        context = (probs @ v).transpose(1, 2).reshape(B, N, C)  # [B, N, dim]
+        trace.record(f"{name}.context", context[0])
+        out = self.proj(context)
+        trace.record(f"{name}.proj", out[0])
+        return out
+
+
+class Mlp(nn.Module):
+    """Two linears with exact GELU between."""
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.dim, config.mlp_hidden)
+        self.fc2 = nn.Linear(config.mlp_hidden, config.dim)
+
+    def forward(self, x: torch.Tensor, name: str, trace: Trace) -> torch.Tensor:
+        pre = self.fc1(x)
+        trace.record(f"{name}.hidden_pre", pre[0])
+        hidden = F.gelu(pre)
+        trace.record(f"{name}.hidden", hidden[0])
+        out = self.fc2(hidden)
+        trace.record(f"{name}.out", out[0])
+        return out
+
+
+class ExpertLinear(nn.Module):
+    """One linear per expert: weight [experts, outputs, inputs], bias [experts, outputs]."""
+
+    def __init__(self, experts: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(experts, outputs))
+
+    def forward(self, x: torch.Tensor, expert: int) -> torch.Tensor:
+        return F.linear(x, self.weight[expert], self.bias[expert])
+
+
+class Experts(nn.Module):
+    """The two linears of every expert, under their published names."""
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.htoh4 = ExpertLinear(config.experts, config.dim, config.expert_hidden)
+        self.h4toh = ExpertLinear(config.experts, config.expert_hidden, config.dim)
+
+
+class MoE(nn.Module):
+    """Mixture of experts: each token's output is the sum over its experts of score times expert(token)."""
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.experts = Experts(config)
+        self.gate: nn.Module
+        if config.gate_scope == "multi_gate":
+            self.gate = nn.ModuleList(Gate(config) for _ in config.tasks)
+        else:
+            self.gate = Gate(config)
+
+    def gate_of(self, task: int) -> Gate:
+        gate = self.gate[task] if isinstance(self.gate, nn.ModuleList) else self.gate
+        assert isinstance(gate, Gate)
+        return gate
+
+    def forward(
+        self, x: torch.Tensor, task: int, embedding: torch.Tensor | None, name: str, trace: Trace
+    ) -> tuple[torch.Tensor, Routing]:
+        flat = x.reshape(-1, x.shape[-1])  # [B * N, dim]
+        routing = self.gate_of(task)(flat, embedding)
+        out = torch.zeros_like(flat)
+        record: dict[str, list[torch.Tensor]] = {}
+        for expert in range(self.experts.htoh4.weight.shape[0]):
+            token, choice = (routing.index == expert).nonzero(as_tuple=True)  # tokens in rising order
+            if not len(token):
+                continue
+            pre = self.experts.htoh4(flat[token], expert)
+            hidden = F.gelu(pre)
+            result = self.experts.h4toh(hidden, expert)
+            out = out.index_add(0, token, result * routing.scores[token, choice, None])
+            if trace is not SILENT:
+                parts = (("index", torch.full_like(token, expert)), ("token", token), ("hidden_pre", pre),
+                         ("hidden", hidden), ("out", result))
+                for part, tensor in parts:
+                    record.setdefault(part, []).append(tensor)
+        for part, tensor in (("logits", routing.logits), ("scores", routing.scores), ("index", routing.index)):
+            trace.record(f"{name}.gate.{part}", tensor)
+        for part, tensors in record.items():
+            trace.record(f"{name}.expert_{part}", torch.cat(tensors))
+        trace.record(f"{name}.out", out)
+        return out.reshape(x.shape), routing
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block: attention, then a dense MLP or a mixture of experts, each added to its input."""
+
+    def __init__(self, config: M3ViTConfig, index: int) -> None:
+        super().__init__()
+        self.name = f"blocks.{index}"
+        self.norm1 = nn.LayerNorm(config.dim, eps=config.eps)
+        self.attn = Attention(config)
+        self.norm2 = nn.LayerNorm(config.dim, eps=config.eps)
+        self.mlp = MoE(config) if config.is_moe(index) else Mlp(config)
+
+    def forward(
+        self, x: torch.Tensor, task: int, embedding: torch.Tensor | None, trace: Trace
+    ) -> tuple[torch.Tensor, Routing | None]:
+        normed = self.norm1(x)
+        trace.record(f"{self.name}.norm1", normed[0])
+        x = x + self.attn(normed, f"{self.name}.attn", trace)
+        trace.record(f"{self.name}.mid", x[0])
+        normed = self.norm2(x)
+        trace.record(f"{self.name}.norm2", normed[0])
+        routing = None
+        if isinstance(self.mlp, MoE):
+            out, routing = self.mlp(normed, task, embedding, f"{self.name}.mlp", trace)
+        else:
+            out = self.mlp(normed, f"{self.name}.mlp", trace)
+        x = x + out
+        trace.record(self.name, x[0])
+        return x, routing
+
+
+class M3ViT(nn.Module):
+    """The backbone: image in, output of every block out. No norm at the end: the heads have their own.
+
+    Parameters
+    ----------
+    config : M3ViTConfig
+        Sizes. Parameters are uninitialised or torch's defaults until `build` or a state dict fills them.
+    """
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.patch_embed = PatchEmbed(config)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, config.dim)) if config.class_token else None
+        self.pos_embed = nn.Parameter(torch.empty(1, config.tokens, config.dim))
+        self.gate_task_represent = None
+        if config.experts and config.gate_scope == "task_conditioned":
+            self.gate_task_represent = TaskEmbedding(config)
+        self.blocks = nn.ModuleList(Block(config, index) for index in range(config.depth))
+        self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(config.pixel_std).view(1, 3, 1, 1), persistent=False)
+
+    def normalise(self, image: torch.Tensor) -> torch.Tensor:
+        """Bytes 0..255, or numbers in [0, 1], to normalised values."""
+        x = image.to(self.pos_embed.dtype)
+        if image.dtype == torch.uint8:
+            x = x / 255.0
+        return (x - self.get_buffer("pixel_mean")) / self.get_buffer("pixel_std")
+
+    def folded_gate(self, block: int, task: str | int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gate of mixture block `block` for a task: weight [dim, experts], bias [experts] (the task's constant)."""
+        mlp = self.blocks[block].mlp
+        if not isinstance(mlp, MoE):
+            raise ValueError(f"block must be a mixture ({', '.join(map(str, self.config.moe_blocks))}), not {block!r}")
+        index = self.config.task_index(task)
+        embedding = self.gate_task_represent(index) if self.gate_task_represent is not None else None
+        return mlp.gate_of(index).folded(embedding)
+
+    def forward(
+        self,
+        image: torch.Tensor | np.ndarray,
+        task: str | int,
+        *,
+        trace: Trace = SILENT,
+        routings: list[Routing] | None = None,
+    ) -> list[torch.Tensor]:
+        """Output of every block.
+
+        Parameters
+        ----------
+        image : uint8 0..255 or float in [0, 1], [3, H, W] or [B, 3, H, W]
+            RGB.
+        task : str or int
+            Name or number of the task.
+        trace : Trace
+            Receives every intermediate tensor; one image only.
+        routings : list, optional
+            Receives the routing of each mixture block, tokens of all images in a row.
+
+        Returns
+        -------
+        list of Tensor, [N, dim] or [B, N, dim]
+            One for each block.
+        """
+        index = self.config.task_index(task)
+        x = torch.as_tensor(image)
+        single = x.ndim == 3
+        if single:
+            x = x[None]
+        height, width = self.config.image_size
+        if x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
+            raise ValueError(f"image must be [3, {height}, {width}], not {list(torch.as_tensor(image).shape)!r}")
+        if trace is not SILENT and len(x) != 1:
+            raise ValueError(f"a traced batch must be one image, not {len(x)!r}")
+
+        x = self.normalise(x)
+        trace.record("pixels", x[0])
+        x = self.patch_embed(x)  # [B, patches, dim]
+        if self.cls_token is not None:
+            x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)  # [B, N, dim]
+        x = x + self.pos_embed
+        trace.record("embed", x[0])
+        embedding = self.gate_task_represent(index) if self.gate_task_represent is not None else None
+        outputs = []
+        for block in self.blocks:
+            x, routing = block(x, index, embedding, trace)
+            if routings is not None and routing is not None:
+                routings.append(routing)
+            outputs.append(x[0] if single else x)
+        return outputs
+
+
+def seed_parameters(module: nn.Module, seed: int) -> None:
+    """Fill every parameter from `seed` and its own name, so that the order of construction does not matter.
+
+    Deviations are those of a trained network: attention is neither flat nor one-hot, norms have unequal gains, and tokens
+    differ enough for a router to spread them over its experts.
+    """
+    for name, parameter in module.named_parameters():
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        draw = rng.standard_normal(parameter.shape, dtype=np.float32)
+        leaf = name.rsplit(".", 1)[-1]
+        if name in ("pos_embed", "cls_token"):
+            draw *= 0.6
+        elif "norm" in name:
+            draw = np.maximum(1.0 + 0.15 * draw, 0.2) if leaf == "weight" else 0.05 * draw
+        elif leaf == "bias":
+            draw *= 0.05
+        elif leaf == "w_gate":
+            draw *= 1.5 * parameter.shape[0] ** -0.5
+        elif name == "patch_embed.proj.weight":
+            # Filters that mostly ignore a patch's mean colour: else it drowns what tells patches apart.
+            draw -= 0.9 * draw.mean(axis=(2, 3), keepdims=True)
+            draw *= 2.0 * draw[0].size ** -0.5
+        else:
+            fan_in = parameter.shape[-1] if "experts" in name else parameter[0].numel()
+            gain = 0.6 if name.endswith(("proj.weight", "fc2.weight")) else 1.0
+            draw *= gain * fan_in**-0.5
+        with torch.no_grad():
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(draw, dtype=np.float32)))
+
+
+def build(config: M3ViTConfig, seed: int) -> M3ViT:
+    """A model with seeded parameters, in inference mode."""
+    model = M3ViT(config)
+    seed_parameters(model, seed)
+    return model.eval()

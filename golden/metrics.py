@@ -1,0 +1,60 @@
+"""Measures of quality: of predictions against labels, and of one model's tensors against another's."""
+
+import math
+
+import numpy as np
+
+__all__ = ["confusion", "cosine", "depth_rmse", "mean_iou", "routing_agreement", "sqnr_db"]
+
+
+def _same_shape(a: np.ndarray, b: np.ndarray) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"shapes must be equal, not {a.shape!r} and {b.shape!r}")
+
+
+def confusion(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """Pixels by label (row) and predicted class (column), int64 [classes, classes]; sums over images may be added."""
+    _same_shape(predicted, labels)
+    pairs = labels.astype(np.int64).ravel() * classes + predicted.astype(np.int64).ravel()
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def mean_iou(matrix: np.ndarray) -> float:
+    """Mean over classes of intersection over union, from a confusion matrix; classes that never occur do not count."""
+    hit = np.diag(matrix)
+    union = matrix.sum(axis=0) + matrix.sum(axis=1) - hit
+    present = union > 0
+    return float((hit[present] / union[present]).mean()) if present.any() else math.nan
+
+
+def depth_rmse(predicted: np.ndarray, depth: np.ndarray) -> float:
+    """Root of the mean squared error, metres."""
+    _same_shape(predicted, depth)
+    return float(np.sqrt(np.mean((predicted.astype(np.float64) - depth.astype(np.float64)) ** 2)))
+
+
+def sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
+    """Power of `reference` over the power of the difference, decibels; infinite if they are equal."""
+    _same_shape(reference, actual)
+    wanted = reference.astype(np.float64)
+    noise = float(np.sum((wanted - actual.astype(np.float64)) ** 2))
+    power = float(np.sum(wanted**2))
+    if noise == 0.0:
+        return math.inf
+    return 10.0 * math.log10(power / noise) if power > 0.0 else -math.inf
+
+
+def cosine(reference: np.ndarray, actual: np.ndarray) -> float:
+    """Cosine of the angle between two tensors taken as vectors; 1 if both are zero, 0 if one is."""
+    _same_shape(reference, actual)
+    a, b = reference.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
+    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
+    if lengths == 0.0:
+        return float(np.array_equal(a, b))
+    return float(a @ b) / lengths
+
+
+def routing_agreement(reference: np.ndarray, actual: np.ndarray) -> float:
+    """Fraction of tokens whose set of experts is the same; arguments are expert indices [tokens, k], in any order."""
+    _same_shape(reference, actual)
+    return float(np.all(np.sort(reference, axis=-1) == np.sort(actual, axis=-1), axis=-1).mean())
