@@ -131,9 +131,9 @@ class AxiReader(wiring.Component):
         m.d.sync += self.flushing.eq(flush & ~self.idle)
         m.submodules.contract = StreamContract(self.o, unless=flush, name="reader output")
 
-        # Commands to bursts. A burst needs a credit per beat, a place in the list of bursts in flight, and the register
-        # of the address channel.
-        issue = Signal()
+        # Commands to bursts. A burst needs a credit per beat, a place in the list of bursts in flight (which it enters
+        # when its address is accepted), and the register of the address channel.
+        issue, room = Signal(), Signal()
         beats = Signal(range(self.max_burst + 1))
         m.d.comb += [
             splitter.i.valid.eq(self.cmd.valid & ~flush),
@@ -142,12 +142,12 @@ class AxiReader(wiring.Component):
             splitter.i.payload.beats.eq(self.cmd.payload.beats),
             splitter.drop.eq(flush),
             beats.eq(splitter.o.payload.last + 1),
-            issue.eq(
-                splitter.o.valid & (self.credit >= beats) & flight.i.ready & (~ar.valid | ar.ready) & ~flush
-            ),
+            room.eq(flight.level + ar.valid < self.max_outstanding),
+            issue.eq(splitter.o.valid & (self.credit >= beats) & room & (~ar.valid | ar.ready) & ~flush),
             splitter.o.ready.eq(issue),
-            flight.i.valid.eq(issue),
-            flight.i.payload.eq(splitter.o.payload),
+            flight.i.valid.eq(ar.valid & ar.ready),
+            flight.i.payload.word.eq(ar.payload.addr >> size),
+            flight.i.payload.last.eq(ar.payload.len),
             ar.payload.size.eq(size),
             ar.payload.burst.eq(Burst.INCR),
             ar.payload.cache.eq(CACHE),

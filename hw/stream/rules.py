@@ -24,9 +24,9 @@ def require(m: Module, check: Check, condition: ValueLike, message: str) -> None
     """
     with m.If(~ResetSignal(allow_reset_less=True)):
         if check is Check.ASSERT:
-            m.d.sync += Assert(condition, message)
+            m.d.sync += Assert(condition, message, src_loc_at=1)
         elif check is Check.ASSUME:
-            m.d.comb += Assume(condition, message)
+            m.d.comb += Assume(condition, message, src_loc_at=1)
 
 
 def payload_shape(port: Any) -> ShapeLike:
