@@ -1,0 +1,125 @@
+"""Float calibration: what every tensor of a block looks like over images and tasks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.m3vit import Block, M3ViT
+from moesaic.golden.trace import Trace
+
+__all__ = ["BlockActivity", "Residuals", "calibrate_blocks", "check_images", "check_parameters", "embedding", "normalised", "residual_peaks"]
+
+Array = np.ndarray[Any, Any]
+
+KEPT = ("attn.q", "attn.k", "attn.v", "attn.context", "attn.proj", ".mid", "mlp.hidden", "mlp.out", "mlp.gate.index",
+        "mlp.expert_index", "mlp.expert_token", "mlp.expert_hidden", "mlp.expert_out")
+
+
+@dataclass
+class BlockActivity:
+    """Everything calibration knows about one block.
+
+    Members
+    -------
+    before, mid, after : list of [tokens, dim]
+        Residual before, within and after the block, of each run (an image with a task).
+    tensors : dict of name (without the block's) to list of arrays, one for each run
+    tasks : list of int
+        Task of each run.
+    """
+
+    index: int
+    before: list[Array] = field(default_factory=list)
+    mid: list[Array] = field(default_factory=list)
+    after: list[Array] = field(default_factory=list)
+    tensors: dict[str, list[Array]] = field(default_factory=dict)
+    tasks: list[int] = field(default_factory=list)
+
+    def all(self, name: str) -> Array:
+        """All runs' tensors of that name, stacked along the tokens."""
+        return np.concatenate(self.tensors[name])
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Largest magnitudes in the residual stream: at the embedding (and its two parts), and in each block, all that is added included."""
+
+    embed: float
+    blocks: tuple[float, ...]
+
+
+def check_parameters(model: M3ViT) -> None:
+    """`ValueError` naming every parameter that holds a NaN or an infinity."""
+    bad = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise ValueError(f"parameters must be finite, not so in {', '.join(bad)}")
+
+
+def check_images(images: Array, config: M3ViTConfig) -> None:
+    """`ValueError` unless `images` is a uint8 array [n, 3, H, W] with n >= 1."""
+    shape = (3, *config.image_size)
+    if images.dtype != np.uint8:
+        raise ValueError(f"calibration images must be uint8, not {images.dtype.name!r}")
+    if images.ndim != 4 or images.shape[1:] != shape or len(images) < 1:
+        raise ValueError(f"calibration images must be [n, {', '.join(map(str, shape))}] with n >= 1, not {list(images.shape)!r}")
+
+
+def normalised(x: Array, eps: float) -> Array:
+    """Plain LayerNorm of rows, without gain and offset."""
+    x = np.asarray(x, np.float64)
+    centred = x - x.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + eps))
+
+
+def embedding(model: M3ViT, image: Array) -> torch.Tensor:
+    """The residual [tokens, dim] that enters block 0."""
+    x = model.patch_embed(model.normalise(torch.from_numpy(image)[None]))
+    if model.cls_token is not None:
+        x = torch.cat((model.cls_token, x), dim=1)
+    result: torch.Tensor = (x + model.pos_embed)[0]
+    return result
+
+
+@torch.no_grad()
+def calibrate_blocks(model: M3ViT, images: Array) -> Iterator[BlockActivity]:
+    """One block after the other, over all images and tasks; only one block's tensors are held at a time."""
+    config = model.config
+    residuals: list[tuple[int, torch.Tensor]] = []
+    for task in range(len(config.tasks)):
+        for image in images:
+            residuals.append((task, embedding(model, image)))
+    embeddings = [model.gate_task_represent(task) if model.gate_task_represent is not None else None for task in range(len(config.tasks))]
+    for index, block in enumerate(model.blocks):
+        assert isinstance(block, Block)
+        activity, following = BlockActivity(index), []
+        for task, x in residuals:
+            trace = Trace(only=KEPT)
+            y, _ = block(x[None], task, embeddings[task], trace)
+            for name, tensor in trace.items():
+                activity.tensors.setdefault(name.removeprefix(f"blocks.{index}."), []).append(tensor)
+            activity.tasks.append(task)
+            activity.before.append(x.numpy())
+            activity.after.append(y[0].numpy())
+            following.append((task, y[0]))
+        activity.mid = activity.tensors.pop("mid")
+        yield activity
+        residuals = following
+
+
+@torch.no_grad()
+def residual_peaks(model: M3ViT, images: Array) -> Residuals:
+    """Largest magnitudes of the residual stream over all images and tasks."""
+    position = model.pos_embed[0]
+    embed, blocks = float(position.abs().max()), [0.0] * model.config.depth
+    for activity in calibrate_blocks(model, images):
+        if activity.index == 0:
+            first = np.stack(activity.before)
+            patches = first[:, int(model.cls_token is not None):] - position[int(model.cls_token is not None):].numpy()
+            embed = max(embed, float(np.abs(first).max()), float(np.abs(patches).max()))
+        parts = [*activity.mid, *activity.after, activity.all("attn.proj"), activity.all("mlp.out")]
+        blocks[activity.index] = max(float(np.abs(part).max()) for part in parts)
+    return Residuals(embed, tuple(blocks))

@@ -1,0 +1,77 @@
+"""Layers on integers: what one instruction of the accelerator does to whole tensors, from `numerics` only."""
+
+from typing import Any
+
+import numpy as np
+
+from moesaic.golden import numerics
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.numerics import Array
+from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantNorm
+
+__all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_vectors"]
+
+
+def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
+    """``pixel - 128`` of a uint8 image [3, H, W] as vectors [tokens, 3 * patch^2] in the order channel, row, column; zeros for the class token."""
+    (down, across), p = config.grid, config.patch_size
+    pixels = image.astype(np.int64) - 128
+    vectors = pixels.reshape(3, down, p, across, p).transpose(1, 3, 0, 2, 4).reshape(down * across, -1)
+    if config.class_token:
+        vectors = np.concatenate([np.zeros((1, vectors.shape[1]), np.int64), vectors])
+    return vectors
+
+
+def matmul(x: Array, weight: np.ndarray[Any, Any]) -> Array:
+    """``x @ weight.T`` of integers [n, in] and [out, in]. In float64, which is exact below 2^53 and runs on BLAS."""
+    return np.rint(x.astype(np.float64) @ weight.astype(np.float64).T).astype(np.int64)
+
+
+def linear_int16(linear: QuantLinear, x: Array) -> Array:
+    """First requantisation of a matrix: int8 [n, in] to int16 [n, out]."""
+    return numerics.requantise(matmul(x, linear.weight) + linear.bias, linear.mult.astype(np.int64), linear.shift)
+
+
+def norm(constants: QuantNorm, x: Array) -> Array:
+    """LayerNorm of residual rows [tokens, dim] to int8."""
+    return numerics.layernorm(
+        x, x.sum(axis=1), (x * x).sum(axis=1), dim=constants.dim, inv_dim=constants.inv_dim, inv_dim_shift=constants.inv_dim_shift,
+        scale=constants.scale, shift=constants.shift, epsilon=constants.epsilon,
+    )
+
+
+def add(old: Array, delta: Array, residual_shift: int = 0) -> Array:
+    """Function ADD: the old residual, shifted right, plus a saturated int16."""
+    return numerics.int16(numerics.round_shift(old, residual_shift) + numerics.int16(delta))
+
+
+def hidden(pre: Array, mult: int, shift: int) -> Array:
+    """Function GELU from its int16 input: int8."""
+    return numerics.int8(numerics.round_shift(numerics.gelu(pre) * mult, shift))
+
+
+def attend(attention: QuantAttention, q: Array, k: Array, v: Array, key_block: int) -> tuple[Array, Array, Array]:
+    """One head: single-pass softmax over blocks of `key_block` keys, and the context.
+
+    Parameters
+    ----------
+    q, k, v : [tokens, head_dim] int8
+
+    Returns
+    -------
+    scores : [tokens, tokens] int16, log2 units with 8 fraction bits
+    probabilities : [tokens, tokens], 0..255, relative to each query's final maximum
+    context : [tokens, head_dim] int8
+    """
+    scores = numerics.requantise(matmul(q, k), attention.score_mult, attention.score_shift)
+    maximum = total = None
+    parts: list[tuple[Array, Array]] = []
+    for low in range(0, len(k), key_block):
+        p, maximum, total = numerics.softmax_block(scores[:, low : low + key_block], maximum, total)
+        parts.append((p, maximum))
+    assert maximum is not None and total is not None
+    probabilities = np.concatenate([numerics.probability(p, (maximum - then)[:, None]) for p, then in parts], axis=1)
+    r, e = numerics.reciprocal(total)
+    multiplier = (r * attention.context_mult + (1 << 15)) >> 16
+    context = numerics.round_shift(matmul(probabilities, v.T) * multiplier[:, None], (attention.context_shift + e)[:, None])
+    return scores, probabilities, numerics.int8(context)

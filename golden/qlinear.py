@@ -1,0 +1,113 @@
+"""A float matrix to a `QuantLinear`: row scales that multipliers express exactly, rounding that looks at the inputs."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from moesaic.golden.qmodel import QuantLinear
+from moesaic.golden.scales import FloatArray, row_steps
+
+__all__ = ["ACC_BITS", "check_accumulator", "quantise_inputs", "quantise_linear"]
+
+ACC_BITS = 27
+DAMPING = 0.01  # of the mean of the second moments' diagonal
+PANEL = 64      # columns rounded before the rest is updated
+
+
+def quantise_inputs(x: np.ndarray[Any, Any], step: float) -> FloatArray:
+    """Float values as the hardware will see them: whole int8 units of `step`."""
+    return np.clip(np.rint(np.asarray(x, np.float64) / step), -128, 127) * step
+
+
+def _compensated_rounding(weight: FloatArray, moments: FloatArray) -> FloatArray:
+    """Integers near `weight` [out, in], in units of its row steps, column by column: what rounding a column costs is made up for
+    by the columns not yet rounded, as far as their inputs are correlated (GPTQ, Frantar et al. 2022).
+
+    `moments` [in, in] is the second moment of the inputs. Columns with the largest inputs go first.
+    """
+    n = len(moments)
+    moments = moments + np.eye(n) * (DAMPING * float(np.mean(np.diag(moments))) + 1e-12)
+    order = np.argsort(-np.diag(moments), kind="stable")
+    inverse = np.linalg.inv(moments[np.ix_(order, order)])
+    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
+    rest = weight[:, order].copy()
+    rounded = np.empty_like(rest)
+    for low in range(0, n, PANEL):
+        high = min(low + PANEL, n)
+        errors = np.empty((len(weight), high - low))
+        for j in range(low, high):
+            rounded[:, j] = np.clip(np.rint(rest[:, j]), -127, 127)
+            error = (rest[:, j] - rounded[:, j]) / upper[j, j]
+            rest[:, j + 1 : high] -= error[:, None] * upper[j, j + 1 : high]
+            errors[:, j - low] = error
+        rest[:, high:] -= errors @ upper[low:high, high:]
+    result = np.empty_like(rounded)
+    result[:, order] = rounded
+    return result
+
+
+def quantise_linear(
+    name: str, weight: FloatArray, bias: FloatArray, *, in_step: float, out_step: float, method: str = "mse",
+    inputs: np.ndarray[Any, Any] | None = None, acc_bits: int = ACC_BITS,
+) -> QuantLinear:
+    """Quantise one matrix.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    weight, bias : [out, in], [out] float
+    in_step, out_step : float
+        Value of one unit of the input and of the result.
+    method : "minmax", "percentile" or "mse"
+        How the step of a weight row is chosen.
+    inputs : [n, in] float, optional
+        Inputs in calibration. With them rounding errors are compensated, and the bias takes up the mean of what is left.
+    acc_bits : int
+        Width of the accumulator that must never overflow.
+
+    Raises
+    ------
+    ValueError
+        If the accumulator could overflow or a multiplier does not fit; the message names the layer.
+    """
+    weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
+    columns = weight.shape[1]
+    room = (1 << (acc_bits - 1)) - 1 - 128 * 127 * columns
+    if room <= 0:
+        raise ValueError(f"{name}: inputs must be fewer for accumulators of {acc_bits} bits, not {columns!r}")
+    # A bias far larger than its weights coarsens the row's step, so that the accumulator holds it.
+    steps = np.maximum(row_steps(weight, method), 2.0 * np.abs(bias) / (in_step * room))
+    largest = float(steps.max()) * in_step / out_step
+    shift = 62 if largest == 0 else min(62, 16 - math.frexp(largest)[1])
+    if math.ceil(math.ldexp(largest, shift)) > 65535:
+        shift -= 1
+    if shift < 0:
+        raise ValueError(f"{name}: output step must be above {largest / 65535 * out_step:.3g}, not {out_step!r}")
+    # Whole multipliers first, steps from them: so the multiplier's rounding costs nothing.
+    mult = np.clip(np.ceil(np.ldexp(steps * in_step / out_step, shift)), 1, 65535)
+    steps = np.ldexp(mult, -shift) * out_step / in_step
+
+    scaled = weight / steps[:, None]
+    if inputs is None or len(inputs) == 0:
+        rounded = np.clip(np.rint(scaled), -127, 127)
+        offset = bias
+    else:
+        seen = quantise_inputs(inputs, in_step)
+        rounded = _compensated_rounding(scaled, seen.T @ seen / len(seen))
+        offset = bias + weight @ np.asarray(inputs, np.float64).mean(axis=0) - (rounded @ seen.mean(axis=0)) * steps
+    whole_bias = np.rint(offset / (steps * in_step))
+    result = QuantLinear(
+        name=name, weight=rounded.astype(np.int8), bias=np.clip(whole_bias, -(2**31), 2**31 - 1).astype(np.int32),
+        mult=mult.astype(np.uint16), shift=shift, in_step=in_step, out_step=out_step,
+    )
+    check_accumulator(result, acc_bits=acc_bits)
+    return result
+
+
+def check_accumulator(linear: QuantLinear, *, acc_bits: int = ACC_BITS) -> None:
+    """`ValueError` naming the layer if any int8 input could overflow its accumulator of `acc_bits` bits."""
+    bound = 128 * np.abs(linear.weight.astype(np.int64)).sum(axis=1) + np.abs(linear.bias.astype(np.int64))
+    if int(bound.max()) >= 1 << (acc_bits - 1):
+        raise ValueError(f"{linear.name}: sums must be below 2^{acc_bits - 1} for accumulators of {acc_bits} bits, not {int(bound.max())!r}")

@@ -1,0 +1,88 @@
+"""A quantised network as a file: arrays in safetensors, everything else as JSON in its metadata."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from moesaic.golden import qmodel as types
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.qmodel import IntArray, QuantModel
+
+__all__ = ["load", "save"]
+
+FORMAT = "moesaic-quantised-1"
+TYPES: dict[str, Any] = {
+    t.__name__: t
+    for t in (types.QuantNorm, types.QuantLinear, types.QuantAttention, types.QuantMLP, types.QuantExpert, types.QuantMoE,
+              types.QuantBlock, types.QuantModel, M3ViTConfig)
+}
+
+
+def _encode(value: Any, path: str, arrays: dict[str, IntArray]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays[path] = np.ascontiguousarray(value)
+        return {"array": path}
+    if dataclasses.is_dataclass(value):
+        fields = {f.name: _encode(getattr(value, f.name), f"{path}.{f.name}".lstrip("."), arrays) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, "fields": fields}
+    if isinstance(value, tuple):
+        return [_encode(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {"map": {key: _encode(item, f"{path}.{key}", arrays) for key, item in value.items()}}
+    return value
+
+
+def _decode(value: Any, arrays: dict[str, IntArray]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, arrays) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "array" in value:
+        return arrays[value["array"]]
+    if "map" in value:
+        return {key: _decode(item, arrays) for key, item in value["map"].items()}
+    return TYPES[value["type"]](**{key: _decode(item, arrays) for key, item in value["fields"].items()})
+
+
+def save(qmodel: QuantModel, path: str | Path) -> None:
+    """Write a network; the file appears whole or not at all."""
+    path, arrays = Path(path), dict[str, IntArray]()
+    tree = _encode(qmodel, "", arrays)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file(arrays, partial, metadata={"format": FORMAT, "model": json.dumps(tree, separators=(",", ":"))})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> QuantModel:
+    """Read what `save` wrote, exactly.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a quantised network of this version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"quantised model must be a file, not {str(path)!r}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError(f"format must be {FORMAT}, not {metadata.get('format')!r}")
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        model = _decode(json.loads(metadata["model"]), arrays)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"quantised model must be a file that save wrote, not {str(path)!r} ({error})") from error
+    if not isinstance(model, QuantModel):
+        raise ValueError(f"quantised model must hold a network, not {type(model).__name__!r}")
+    return model

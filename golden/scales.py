@@ -1,0 +1,84 @@
+"""Choice of scales: the step of a tensor, and multiplier and shift of a ratio."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+__all__ = ["METHODS", "FloatArray", "mult_shift", "tensor_step", "row_steps"]
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+METHODS = ("minmax", "percentile", "mse")
+PERCENTILE = 99.99
+SAMPLES = 1 << 17  # values that a search looks at
+TOP = 127
+
+
+def _search(values: FloatArray, peak: FloatArray, factors: FloatArray) -> FloatArray:
+    """Step of each row of `values` [rows, n] with the least squared error, among ``peak * factor / 127``."""
+    best = np.full(len(values), np.inf)
+    step = peak / TOP
+    for factor in factors:
+        trial = np.maximum(peak * factor / TOP, 1e-30)[:, None]
+        error = np.square(np.clip(np.rint(values / trial), -TOP - 1, TOP) * trial - values).sum(axis=1)
+        better = error < best
+        best, step = np.where(better, error, best), np.where(better, trial[:, 0], step)
+    return step
+
+
+def tensor_step(values: np.ndarray[Any, Any], method: str) -> float:
+    """Step of an int8 tensor, symmetric, from its float values in calibration; 1/127 if they are all zero.
+
+    Parameters
+    ----------
+    values : array
+        Any shape; `mse` and `percentile` look at an even selection of at most 2^17 values and at the largest.
+    method : "minmax", "percentile" or "mse"
+        Largest magnitude, the 99.99th percentile of the magnitudes, or the least squared error.
+
+    Raises
+    ------
+    ValueError
+        If the method is not known or a value is not finite.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+    flat = np.asarray(values, np.float64).ravel()
+    peak = float(np.abs(flat).max()) if flat.size else 0.0
+    if not math.isfinite(peak):
+        raise ValueError(f"calibration values must be finite, not {peak!r}")
+    if peak == 0.0:
+        return 1.0 / TOP
+    if method == "minmax":
+        return peak / TOP
+    sample = flat[:: -(-flat.size // SAMPLES)]
+    if method == "percentile":
+        return float(np.percentile(np.abs(sample), PERCENTILE)) / TOP or peak / TOP
+    coarse = float(_search(sample[None, ::8], np.array([peak]), np.geomspace(0.05, 1.0, 40))[0]) * TOP
+    fine = _search(sample[None], np.array([coarse]), np.minimum(np.linspace(0.9, 1.1, 11), peak / coarse))
+    return float(fine[0])
+
+
+def row_steps(weight: FloatArray, method: str) -> FloatArray:
+    """Step of each row [out] of a weight matrix [out, in]; 0 for a row of zeros. `percentile` means `minmax` here."""
+    peak = np.abs(weight).max(axis=1)
+    return _search(weight, peak, np.linspace(0.7, 1.0, 16)) if method == "mse" else peak / TOP
+
+
+def mult_shift(ratio: float, *, bits: int = 16, max_shift: int = 62, name: str = "ratio") -> tuple[int, int]:
+    """``(mult, shift)`` with ratio ~ mult * 2^-shift and mult of exactly `bits` bits, fewer if shift would pass its limit.
+
+    Raises
+    ------
+    ValueError
+        If the ratio is not positive or takes a negative shift.
+    """
+    if not (math.isfinite(ratio) and ratio > 0):
+        raise ValueError(f"{name} must be positive and finite, not {ratio!r}")
+    shift = min(bits - math.frexp(ratio)[1], max_shift)
+    if round(math.ldexp(ratio, shift)) >= 1 << bits:
+        shift -= 1
+    if shift < 0:
+        raise ValueError(f"{name} must be below 2^{bits}, not {ratio!r}")
+    return max(round(math.ldexp(ratio, shift)), 1), shift
