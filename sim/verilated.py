@@ -33,7 +33,7 @@ FAST_FLAGS = ("-O1", "-march=native")  # code that runs every cycle
 SLOW_FLAGS = ("-O0",)  # code that runs once
 RUNTIME_FLAGS = ("-O2", "-march=native")
 DEFINES = (
-    "-DVL_TIME_CONTEXT", "-DVM_COVERAGE={coverage}", "-DVM_SC=0", "-DVM_TIMING={timing}", "-DVM_TRACE={trace}",
+    "-DVERILATOR=1", "-DVM_COVERAGE={coverage}", "-DVM_SC=0", "-DVM_TIMING={timing}", "-DVM_TRACE={trace}",
     "-DVM_TRACE_FST={trace_fst}", "-DVM_TRACE_VCD={trace_vcd}", "-DVM_TRACE_SAIF={trace_saif}",
 )
 SMALL_BYTES = 400_000  # generated C++ below this is compiled as one file: reading the headers is what costs
@@ -209,7 +209,7 @@ def build(
     lines = [f'public_flat_rw -module "{top}" -var "{name}"' for name in _public_signals(verilog, top)]
     files["public.vlt"] = "\n".join(["`verilator_config", *lines, ""]).encode()
     key = _digest(
-        "1", top, *VERILATOR_FLAGS, "|", *extra_args, "|", *FAST_FLAGS, "|", *SLOW_FLAGS, "|", *RUNTIME_FLAGS,
+        "1", top, *VERILATOR_FLAGS, "|", *extra_args, "|", *FAST_FLAGS, "|", *SLOW_FLAGS, "|", *RUNTIME_FLAGS, *DEFINES,
         verilator.version, compiler.version, str(libraries), main.read_bytes(),
         *(part for name, data in files.items() for part in (name, data)),
     )
