@@ -4,10 +4,19 @@ import re
 from pathlib import Path
 
 import pytest
-
 from moesaic.hw.spec.register_text import to_c_header, to_markdown
 from moesaic.hw.spec.registers import (
-    COUNTERS, ID_VALUE, MAP_BYTES, MAX_PORTS, Access, ErrorCode, ErrorUnit, Field, Register, RegisterMap, register_map,
+    COUNTERS,
+    ID_VALUE,
+    MAP_BYTES,
+    MAX_PORTS,
+    Access,
+    ErrorCode,
+    ErrorUnit,
+    Field,
+    Register,
+    RegisterMap,
+    register_map,
 )
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,176 @@
+"""AXI4-Lite register file built from the register map."""
+
+from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.bus.axi import AxiLiteSignature, Response
+from moesaic.hw.spec.registers import MAP_BYTES, Access, Register, RegisterMap
+
+__all__ = ["AxiLiteSlave", "value_layout"]
+
+
+def value_layout(registers: tuple[Register, ...]) -> data.FlexibleLayout:
+    """Shape of one value: its fields if it has any, else a number under the name ``value``."""
+    width = sum(register.width for register in registers)
+    fields = {field.name: data.Field(unsigned(field.width), field.lsb) for field in registers[0].fields}
+    return data.FlexibleLayout(width, fields or {"value": data.Field(unsigned(width), 0)})
+
+
+class AxiLiteSlave(wiring.Component):
+    """Registers of one ``RegisterMap`` over AXI4-Lite.
+
+    Takes address and data of a write in either order, holds one write and one read, and accepts any stall. A write takes
+    effect (``rw``, ``pulse``) in the cycle after the later of address and data, if no response is waiting; its response
+    is valid one cycle later. A read's data is valid two cycles after its address and is the register as it was one cycle
+    before. Sustained, one write per two cycles and one read per two cycles. Bad addresses and writes that are not allowed
+    answer SLVERR (beyond the map: DECERR) and change nothing. Reset state: nothing held, ``rw`` as in the table.
+
+    Parameters
+    ----------
+    table : RegisterMap
+    addr_bits : int
+        Width of the bus address in bits, 12 or more.
+
+    Members
+    -------
+    bus : In(AxiLiteSignature(addr_bits=addr_bits))
+    lock : In(1)
+        Refuse writes to registers marked ``locked``.
+    rw : Out(struct)
+        A member per RW value, 64-bit ones joined: ``rw.load_base.value``, ``rw.irq_enable.done``.
+    pulse : Out(struct)
+        A member per W1S and W1C register, each bit 1 in the cycle in which a 1 is written: ``pulse.ctrl.start``.
+    ro : In(struct)
+        A member per RO and W1C value that is not a constant: ``ro.status.busy``, ``ro.cycles.value``.
+
+    Raises
+    ------
+    ValueError
+        If ``addr_bits`` is less than 12.
+    """
+
+    bus: wiring.PureInterface
+    lock: Signal
+    rw: data.View
+    pulse: data.View
+    ro: data.View
+
+    def __init__(self, table: RegisterMap, *, addr_bits: int = 16) -> None:
+        if 1 << addr_bits < MAP_BYTES:
+            raise ValueError(f"addr_bits must be 12 or more, not {addr_bits!r}")
+        self.table, self.addr_bits = table, addr_bits
+
+        def struct(*kinds: Access) -> data.StructLayout:
+            return data.StructLayout({name: value_layout(words) for name, words in table.values.items()
+                                      if words[0].access in kinds and not words[0].constant})
+
+        super().__init__({
+            "bus": In(AxiLiteSignature(addr_bits=addr_bits)),
+            "lock": In(1),
+            "rw": Out(struct(Access.RW)),
+            "pulse": Out(struct(Access.W1S, Access.W1C)),
+            "ro": In(struct(Access.RO, Access.W1C)),
+        })
+        # Proofs name these.
+        self.storage = {name: Signal(sum(word.width for word in words), name=name, init=join(words))
+                        for name, words in table.values.items() if words[0].access is Access.RW}
+        self.write_full, self.data_full, self.read_full = Signal(), Signal(), Signal()
+        self.write_address, self.read_address = Signal(addr_bits), Signal(addr_bits)
+        self.commit = Signal()
+        self.accepted = Signal()  # the write of this commit changes something
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bus = self.bus
+        write_data, write_strobe = Signal(32), Signal(4)
+        mask = Signal(32)
+        m.d.comb += mask.eq(Cat(bit.replicate(8) for bit in write_strobe))
+
+        m.d.comb += [bus.aw.ready.eq(~self.write_full), bus.w.ready.eq(~self.data_full)]
+        with m.If(bus.aw.valid & bus.aw.ready):
+            m.d.sync += [self.write_full.eq(1), self.write_address.eq(bus.aw.p.addr)]
+        with m.If(bus.w.valid & bus.w.ready):
+            m.d.sync += [self.data_full.eq(1), write_data.eq(bus.w.p.data), write_strobe.eq(bus.w.p.strb)]
+
+        response = Signal(2)
+        with m.If(bus.b.ready):
+            m.d.sync += bus.b.valid.eq(0)
+        m.d.comb += self.commit.eq(self.write_full & self.data_full & (~bus.b.valid | bus.b.ready))
+        with m.If(self.commit):
+            m.d.sync += [self.write_full.eq(0), self.data_full.eq(0), bus.b.valid.eq(1), bus.b.p.resp.eq(response)]
+
+        read_data, read_response = Signal(32), Signal(2)
+        m.d.comb += bus.ar.ready.eq(~self.read_full)
+        with m.If(bus.ar.valid & bus.ar.ready):
+            m.d.sync += [self.read_full.eq(1), self.read_address.eq(bus.ar.p.addr)]
+        with m.If(bus.r.ready):
+            m.d.sync += bus.r.valid.eq(0)
+        with m.If(self.read_full & (~bus.r.valid | bus.r.ready)):
+            m.d.sync += [self.read_full.eq(0), bus.r.valid.eq(1)]
+            m.d.sync += [bus.r.p.data.eq(read_data), bus.r.p.resp.eq(read_response)]
+
+        self.decode_write(m, response, write_data, mask)
+        self.decode_read(m, read_response, read_data)
+        return m
+
+    def decode_write(self, m: Module, response: Signal, write_data: Signal, mask: Signal) -> None:
+        """What the held write does when it commits."""
+        m.d.comb += response.eq(Response.SLVERR)
+        with m.If(self.write_address >= MAP_BYTES):
+            m.d.comb += response.eq(Response.DECERR)
+        for name, storage in self.storage.items():
+            m.d.comb += Value.cast(self.rw[name]).eq(storage)
+        with m.Switch(self.write_address):
+            for register in self.table:
+                if register.access is Access.RO:
+                    continue
+                with m.Case(register.offset):
+                    refused = self.lock if register.locked else Const(0)
+                    with m.If(~refused):
+                        m.d.comb += [response.eq(Response.OKAY), self.accepted.eq(self.commit)]
+                    low = self.bit_of(register)
+                    bits = Const(register.mask, register.width)
+                    with m.If(self.accepted):
+                        if register.access is Access.RW:
+                            held = self.storage[register.value_name][low:low + register.width]
+                            m.d.sync += held.eq((write_data & mask & bits) | (held & ~mask))
+                        else:
+                            m.d.comb += Value.cast(self.pulse[register.value_name]).eq(write_data & mask & bits)
+
+    def decode_read(self, m: Module, response: Signal, read_data: Signal) -> None:
+        """What the held read answers."""
+        m.d.comb += response.eq(Response.SLVERR)
+        with m.If(self.read_address >= MAP_BYTES):
+            m.d.comb += response.eq(Response.DECERR)
+        with m.Switch(self.read_address):
+            for register in self.table:
+                with m.Case(register.offset):
+                    m.d.comb += response.eq(Response.OKAY)
+                    m.d.comb += read_data.eq(self.current(register))
+
+    def bit_of(self, register: Register) -> int:
+        """Position of the register's bit 0 in its value."""
+        words = self.table.values[register.value_name]
+        return sum(word.width for word in words[:words.index(register)])
+
+    def current(self, register: Register) -> Value:
+        """What a read of the register gives, 32 bits."""
+        if register.constant:
+            return Const(register.reset, 32)
+        if register.access is Access.W1S:
+            return Const(0, 32)
+        low = self.bit_of(register)
+        if register.access is Access.RW:
+            return self.storage[register.value_name][low:low + register.width]
+        value: Value = Value.cast(self.ro[register.value_name])[low:low + register.width]
+        return value & register.mask
+
+
+def join(words: tuple[Register, ...]) -> int:
+    """Reset value of a value from its words, low word first."""
+    value, position = 0, 0
+    for word in words:
+        value |= word.reset << position
+        position += word.width
+    return value
