@@ -282,8 +282,16 @@ def seed_parameters(module: nn.Module, seed: int) -> None:
             draw *= 2.0 * draw[0].size ** -0.5
         else:
             fan_in = parameter.shape[-1] if "experts" in name else parameter[0].numel()
-            gain = 0.6 if name.endswith(("proj.weight", "fc2.weight")) else 1.0
+            gain = 0.5 if name.endswith("proj.weight") else 0.8 if name.endswith("fc2.weight") else 1.0
+            if name.endswith(("fc2.weight", "h4toh.weight")):
+                # GELU's mean is above zero; without this every token would gain the same large vector.
+                draw -= draw.mean(axis=-1, keepdims=True)
             draw *= gain * fan_in**-0.5
+        if name.endswith("qkv.weight"):
+            # Keys that resemble queries: tokens look at themselves and their like, instead of blending into one mean.
+            q, k, _ = np.split(draw, 3)
+            k *= 0.7
+            k += 0.7 * q
         with torch.no_grad():
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(draw, dtype=np.float32)))
 

@@ -1,0 +1,113 @@
+"""Weights of the shipped models: trained if the package has them, else seeded."""
+
+import importlib.resources
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from moesaic.golden.config import preset
+from moesaic.golden.heads import Heads, build_heads
+from moesaic.golden.m3vit import M3ViT, build
+
+__all__ = ["WeightError", "load", "load_tensors", "read_file"]
+
+HEADS = "heads."  # what the heads' tensors are called in a file, before their own names
+
+
+class WeightError(ValueError):
+    """Weights that do not fit a model.
+
+    Parameters
+    ----------
+    source : str
+        Where the weights come from.
+    problems : list of str
+        One for each tensor that is missing, extra, of the wrong shape or type, or not finite.
+    """
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        self.source, self.problems = source, problems
+        super().__init__("\n  ".join([f"weights must fit the model, not {source!r}:", *problems]))
+
+
+def _check(module: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str) -> list[str]:
+    problems = []
+    for name, parameter in module.state_dict().items():
+        if name not in tensors:
+            problems.append(f"{prefix}{name}: missing")
+            continue
+        tensor = tensors[name]
+        if tensor.shape != parameter.shape:
+            problems.append(f"{prefix}{name}: shape must be {list(parameter.shape)}, not {list(tensor.shape)}")
+        elif not tensor.is_floating_point():
+            problems.append(f"{prefix}{name}: type must be floating point, not {tensor.dtype}")
+        else:
+            finite = torch.isfinite(tensor)
+            if not finite.all():
+                at = [int(i) for i in (~finite).nonzero()[0]]
+                problems.append(f"{prefix}{name}: {int((~finite).sum())} values are NaN or infinite, the first at {at}")
+    wanted = module.state_dict().keys()
+    return problems + [f"{prefix}{name}: not in the model" for name in tensors if name not in wanted]
+
+
+def load_tensors(model: M3ViT, heads: Heads | None, tensors: Mapping[str, torch.Tensor], source: str) -> None:
+    """Copy `tensors` into a model, and those named `heads.*` into its heads (ignored if `heads` is None).
+
+    Raises
+    ------
+    WeightError
+        Lists every missing, extra, mis-shaped or non-finite tensor; the model is then unchanged.
+    """
+    backbone = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
+    rest = {name.removeprefix(HEADS): tensor for name, tensor in tensors.items() if name.startswith(HEADS)}
+    problems = _check(model, backbone, "")
+    if heads is not None:
+        problems += _check(heads, rest, HEADS)
+    if problems:
+        raise WeightError(source, problems)
+    model.load_state_dict(backbone)
+    if heads is not None:
+        heads.load_state_dict(rest)
+
+
+def read_file(path: str | Path) -> dict[str, torch.Tensor]:
+    """Tensors of a .safetensors file; `WeightError` if it is none, `OSError` if it cannot be read."""
+    path = Path(path)
+    with path.open("rb"):  # the reader's own error for a missing file does not name it
+        pass
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise WeightError(str(path), [f"not a .safetensors file: {error}"]) from error
+
+
+def load(
+    config_name: str, seed: int = 0, path: str | Path | None = None
+) -> tuple[M3ViT, Heads, Literal["trained", "seeded"]]:
+    """A preset's model and heads, in inference mode, and where their weights come from.
+
+    Parameters
+    ----------
+    config_name : str
+        Name of a preset.
+    seed : int
+        For seeded weights; trained ones do not depend on it.
+    path : path, optional
+        A .safetensors file to use in place of the shipped one.
+    """
+    config = preset(config_name)
+    model, heads = build(config, seed), build_heads(config, seed)
+    if path is not None:
+        load_tensors(model, heads, read_file(path), str(path))
+        return model, heads, "trained"
+    resource = importlib.resources.files("moesaic.golden") / "weights" / f"{config.name}.safetensors"
+    if not resource.is_file():
+        return model, heads, "seeded"
+    with importlib.resources.as_file(resource) as file:
+        load_tensors(model, heads, read_file(file), str(file))
+    return model, heads, "trained"
