@@ -90,6 +90,8 @@ class AcceleratorConfig:
                 raise ValueError(f"{field} must be a power of two, not {value!r}")
         if not 4 <= self.rows <= self.lanes:
             raise ValueError(f"rows must be between 4 and lanes ({self.lanes}), not {self.rows!r}")
+        if 16 * self.lanes < self.port_bits:
+            raise ValueError(f"lanes must be at least port_bits / 16 ({self.port_bits // 16}), not {self.lanes!r}")
         if self.lanes > 128:
             raise ValueError(f"lanes must be at most 128, not {self.lanes!r}")
         if self.load_rows not in (2, 4):

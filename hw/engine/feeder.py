@@ -1,0 +1,313 @@
+"""The streamed side: one vector per cycle from activations, residual (normalised on read) or probabilities, tokens gathered by expert."""
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.attention.softmax import ProbabilityShift
+from moesaic.hw.engine.array import LANE_BITS
+from moesaic.hw.engine.payloads import CONTEXTS, INDEX_BITS, context_layout, instruction_layout, issued_layout, operation_layout
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.stream.queue import Queue
+from moesaic.hw.vector.layernorm import Normalise, NormScalars
+
+__all__ = ["Feeder", "vector_layout"]
+
+QUEUE_DEPTH = 64  # vectors waiting for the array; more than the feeder's latency, so that it never starves a running pass
+
+
+def vector_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A streamed vector with its operation."""
+    return data.StructLayout({
+        "op": operation_layout(config),
+        "x": data.ArrayLayout(signed(LANE_BITS), config.lanes),
+    })
+
+
+class Feeder(wiring.Component):
+    """Runs the streaming half of every compute instruction, in order.
+
+    One vector per cycle while the queue towards the array has room. Instructions without vectors (NORM, COPY, an empty expert) send a lone
+    operation with ``end``, so that everything retires in order. Reading an on-chip word takes the same number of cycles from every
+    source, so vectors leave in the order they were asked for. Empty after reset.
+
+    Members
+    -------
+    i : In(stream of issued_layout())
+    o : Out(stream of vector_layout(config))
+    retired : In(24)
+        Compute instructions retired so far.
+    copies : In(8)
+        COPY instructions completed by the loader, modulo 256.
+    counts : In(experts x 13), queue_* : expert queues, one cycle of latency
+    activation_*, residual_*, sums_*, state_*, maxima_* : read ports of the memories, one cycle of latency
+    tap_* : Out
+        Normalised vectors, for the activation memory.
+    context_* : Out
+        Write port of the context table.
+    busy, blocked : Out(1)
+        Issuing; waiting for an earlier instruction.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        self.scalars = NormScalars(max_dim=config.max_dim)
+        self.normalise = Normalise(lanes=config.lanes)
+        self.shifter = ProbabilityShift(lanes=config.lanes, groups=config.groups)
+        self.queue = Queue(vector_layout(config), depth=QUEUE_DEPTH)
+        super().__init__({
+            "i": In(stream.Signature(issued_layout())),
+            "o": Out(stream.Signature(vector_layout(config))),
+            "retired": In(INDEX_BITS),
+            "copies": In(8),
+            "counts": In(data.ArrayLayout(unsigned(13), config.experts)),
+            "queue_expert": Out(6),
+            "queue_slot": Out(12),
+            "queue_token": In(12),
+            "queue_score": In(16),
+            "activation_enable": Out(1),
+            "activation_address": Out(16),
+            "activation_data": In(8 * config.lanes),
+            "maxima_data": In(data.ArrayLayout(signed(9), config.groups)),
+            "state_address": Out(13),
+            "state_maximum": In(signed(9)),
+            "residual_enable": Out(1),
+            "residual_address": Out(16),
+            "residual_data": In(data.ArrayLayout(signed(16), config.lanes)),
+            "sums_address": Out(12),
+            "sums_total": In(signed(28)),
+            "sums_squares": In(unsigned(42)),
+            "tap_valid": Out(1),
+            "tap_address": Out(16),
+            "tap_data": Out(8 * config.lanes),
+            "context_write": Out(1),
+            "context_index": Out(range(CONTEXTS)),
+            "context_data": Out(context_layout()),
+            "context_route": Out(1),
+            "context_mark": Out(1),
+            "busy": Out(1),
+            "blocked": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.scalars = scalars = self.scalars
+        m.submodules.normalise = normalise = self.normalise
+        m.submodules.shifter = shifter = self.shifter
+        m.submodules.queue = queue = self.queue
+        operation = operation_layout(config)
+
+        # --- instruction ---
+        index = Signal(INDEX_BITS)
+        body = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "norm": instruction_layout(Opcode.NORM)}))
+        op = body.matmul
+        norm = Signal(instruction_layout(Opcode.NORM))
+        m.d.comb += self.context_index.eq(index)
+        for name in context_layout().members:
+            m.d.comb += self.context_data[name].eq(op[name])
+
+        vectors = Signal(13)     # streamed vectors per pass
+        slot = Signal(12)
+        in_block = Signal(8)
+        out_block = Signal(11)
+        first_output = Signal(14)
+        bank = Signal()
+        copies_seen = Signal(8)
+        credits = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH)
+        in_pipe = Signal(range(QUEUE_DEPTH + 1))
+        issue, lone = Signal(), Signal()
+        m.d.comb += [
+            self.context_route.eq((op.opcode == Opcode.MATMUL) & (op.function == Function.ROUTE) & (vectors != 0)),
+            self.context_mark.eq(op.mark),
+        ]
+
+        waited, room = Signal(), Signal()
+        m.d.comb += [
+            waited.eq((op.feed_wait == 0) | ((self.retired + op.feed_wait - index)[:INDEX_BITS].as_signed() > 0)),
+            # One context per instruction between here and retirement.
+            room.eq((index - self.retired)[:INDEX_BITS] < CONTEXTS),
+        ]
+        last_slot, last_in, last_out = Signal(), Signal(), Signal()
+        m.d.comb += [
+            last_slot.eq(slot + 1 == vectors),
+            last_in.eq(in_block + 1 == op.in_blocks),
+            last_out.eq(first_output + config.rows >= op.out_count),
+        ]
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += [slot.eq(0), in_block.eq(0), out_block.eq(0), first_output.eq(0)]
+                with m.If(self.i.valid):
+                    m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
+                    m.next = "wait"
+            with m.State("wait"):
+                m.d.comb += self.blocked.eq(~(waited & room))
+                m.d.sync += vectors.eq(Mux(op.expert_valid, self.counts[op.expert], op.token_count))
+                with m.If(waited & room):
+                    m.next = "start"
+            with m.State("start"):
+                m.d.comb += self.context_write.eq(1)
+                with m.If(op.opcode == Opcode.NORM):
+                    # Vectors on their way still use the old constants.
+                    m.d.comb += self.context_write.eq(0)
+                    with m.If(in_pipe == 0):
+                        m.d.comb += self.context_write.eq(1)
+                        m.d.sync += norm.eq(body.norm)
+                        m.next = "lone"
+                with m.Elif(op.opcode == Opcode.COPY):
+                    m.d.comb += [self.context_write.eq(0), self.blocked.eq(1)]
+                    with m.If(self.copies != copies_seen):
+                        m.d.comb += self.context_write.eq(1)
+                        m.d.sync += copies_seen.eq(copies_seen + 1)
+                        m.next = "lone"
+                with m.Elif(vectors == 0):
+                    m.next = "lone"
+                with m.Else():
+                    m.next = "stream"
+            with m.State("lone"):
+                m.d.comb += [issue.eq(credits != 0), lone.eq(1)]
+                with m.If(credits != 0):
+                    m.next = "idle"
+            with m.State("stream"):
+                m.d.comb += issue.eq(credits != 0)
+                with m.If(issue):
+                    m.d.comb += self.busy.eq(1)
+                    m.d.sync += slot.eq(slot + 1)
+                    with m.If(last_slot):
+                        m.d.sync += [slot.eq(0), in_block.eq(in_block + 1)]
+                        with m.If(last_in):
+                            m.d.sync += [in_block.eq(0), out_block.eq(out_block + 1), first_output.eq(first_output + config.rows)]
+                            with m.If(op.stationary == Stationary.WEIGHTS):
+                                m.d.sync += bank.eq(~bank)
+                            with m.If(last_out):
+                                m.next = "idle"
+
+        # --- stage 0: issued ---
+        depth = 3 + scalars.LATENCY + normalise.LATENCY  # from issue to the vector
+        ops = [Signal(operation, name=f"op_{k}", reset_less=True) for k in range(depth + 1)]
+        live = [Signal(name=f"live_{k}") for k in range(depth + 1)]
+        m.d.comb += [
+            live[0].eq(issue),
+            ops[0].vector.eq(~lone),
+            ops[0].end.eq(lone | (last_slot & last_in & last_out)),
+            ops[0].context.eq(index),
+            ops[0].slot.eq(slot),
+            ops[0].token.eq(op.token_base + slot),
+            ops[0].block.eq(out_block),
+            ops[0].pass_first.eq(slot == 0),
+            ops[0].slot_first.eq(slot == 0),
+            ops[0].slot_last.eq(last_slot),
+            ops[0].acc_first.eq(in_block == 0),
+            ops[0].acc_last.eq(last_in),
+            ops[0].acc_shift.eq((op.shift_block != 0) & (in_block == op.shift_block)),
+            ops[0].block_end.eq(last_slot & last_in),
+            ops[0].block_final.eq(last_out),
+            ops[0].weights.eq(op.stationary == Stationary.WEIGHTS),
+            ops[0].attention.eq(op.stationary != Stationary.WEIGHTS),
+            ops[0].bank.eq(bank),
+            self.queue_expert.eq(op.expert),
+            self.queue_slot.eq(slot),
+        ]
+        for k in range(1, depth + 1):
+            m.d.sync += [live[k].eq(live[k - 1]), ops[k].eq(ops[k - 1])]
+
+        def follow(value: Signal | object, first: int, last: int, name: str, shape: object) -> list[Signal]:
+            """Registers that carry `value` from stage `first` to stage `last`; entry k belongs to stage first + k."""
+            chain = [Signal(shape, name=f"{name}_{first}")]
+            m.d.comb += chain[0].eq(value)
+            for k in range(first + 1, last + 1):
+                register = Signal(shape, name=f"{name}_{k}", reset_less=True)
+                m.d.sync += register.eq(chain[-1])
+                chain.append(register)
+            return chain
+
+        from_expert = follow(op.expert_valid, 0, 1, "from_expert", 1)[1]
+        gather = follow(op.gather, 0, 1, "gather", 1)[1]
+        stride = follow(op.src_stride, 0, 1, "stride", 8)[1]
+        base = follow(op.src_addr + in_block, 0, 2, "base", 16)[2]
+
+        # --- stage 1: the token's number is known; stage 2: its distance; stage 3: its address ---
+        token = Signal(12)
+        m.d.comb += token.eq(Mux(from_expert, self.queue_token, ops[1].token))
+        m.d.sync += [ops[2].token.eq(token), ops[2].score.eq(self.queue_score)]
+        distance = Signal(20, reset_less=True)
+        m.d.sync += distance.eq(Mux(gather, token, ops[1].slot) * stride)
+        address = Signal(16, reset_less=True)
+        m.d.sync += address.eq(base + distance)
+        m.d.comb += self.sums_address.eq(ops[2].token)
+
+        # --- stage 3: sums of the token; LayerNorm scalars follow, and the residual is read to meet them ---
+        final = depth
+        m.d.comb += [
+            scalars.i_valid.eq(live[3]),
+            scalars.i_total.eq(self.sums_total),
+            scalars.i_squares.eq(self.sums_squares),
+            scalars.i_dim.eq(norm.dim),
+            scalars.i_inv_dim.eq(norm.inv_dim),
+            scalars.i_inv_dim_shift.eq(norm.inv_dim_shift),
+            scalars.i_scale.eq(norm.scale),
+            scalars.i_epsilon.eq(norm.epsilon),
+            scalars.i_shift.eq(norm.shift),
+        ]
+        meet = 3 + scalars.LATENCY
+        addresses = follow(address, 3, final, "address", 16)
+        kinds = follow(op.stream, 0, final, "kind", 2)
+        m.d.comb += [
+            self.residual_enable.eq(live[meet - 1] & ops[meet - 1].vector & (kinds[meet - 1] == Stream.NORMALISED)),
+            self.residual_address.eq(addresses[meet - 1 - 3]),
+            normalise.i_valid.eq(live[meet]),
+            normalise.i.eq(self.residual_data),
+            normalise.i_mean.eq(scalars.o_mean),
+            normalise.i_mult.eq(scalars.o_mult),
+            normalise.i_shift.eq(scalars.o_shift),
+        ]
+
+        # --- activations and probabilities, read to arrive together with a normalised vector ---
+        arrive = final - shifter.LATENCY
+        read = arrive - 1
+        m.d.comb += [
+            self.activation_enable.eq(live[read] & ops[read].vector & (kinds[read] != Stream.NORMALISED)),
+            self.activation_address.eq(addresses[read - 3]),
+            self.state_address.eq(ops[read].token),
+            shifter.i_valid.eq(live[arrive]),
+        ]
+        for lane in range(config.lanes):
+            m.d.comb += shifter.i[lane].eq(self.activation_data.word_select(lane, 8))
+        for g in range(config.groups):
+            m.d.comb += shifter.i_lag[g].eq(Mux(kinds[arrive] == Stream.PROBABILITY, self.state_maximum - self.maxima_data[g], 0))
+
+        # --- the vector ---
+        kind = kinds[final]
+        m.d.comb += [
+            queue.i.valid.eq(live[final]),
+            queue.i.p.op.eq(ops[final]),
+        ]
+        for lane in range(config.lanes):
+            m.d.comb += queue.i.p.x[lane].eq(Mux(
+                kind == Stream.NORMALISED, normalise.o[lane],
+                Mux(kind == Stream.PROBABILITY, shifter.o[lane], shifter.o[lane].as_signed())))
+        m.d.comb += [
+            self.o.valid.eq(queue.o.valid),
+            self.o.payload.eq(queue.o.payload),
+            queue.o.ready.eq(self.o.ready),
+        ]
+        pop = Signal()
+        m.d.comb += pop.eq(self.o.valid & self.o.ready)
+        m.d.sync += [credits.eq(credits - issue + pop), in_pipe.eq(in_pipe + issue - live[final])]
+
+        # --- the copy of normalised vectors ---
+        tap_base = follow(op.tap_addr + in_block, 0, 2, "tap_base", 16)[2]
+        tap_stride = follow(op.in_blocks, 0, 1, "tap_stride", 8)[1]
+        tap_distance = Signal(20, reset_less=True)
+        m.d.sync += tap_distance.eq(ops[1].slot * tap_stride)
+        tap_address = follow((tap_base + tap_distance)[:16], 2, final, "tap_address", 16)
+        tapped = follow(op.tap & (out_block == 0), 0, final, "tapped", 1)
+        m.d.comb += [
+            self.tap_valid.eq(live[final] & ops[final].vector & tapped[final] & (kind == Stream.NORMALISED)),
+            self.tap_address.eq(tap_address[final - 2]),
+        ]
+        for lane in range(config.lanes):
+            m.d.comb += self.tap_data.word_select(lane, 8).eq(normalise.o[lane])
+        return m

@@ -1,0 +1,316 @@
+"""The stationary side: fills the array's shadow block from the weight stream or the key/value memory, ahead of the stream."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.engine.payloads import INDEX_BITS, instruction_layout, issued_layout
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Memory, Opcode, Stationary
+
+__all__ = ["Loader"]
+
+PARAMETER_BITS = 48  # per row: bias (32), multiplier (16)
+
+
+class Loader(wiring.Component):
+    """Runs the loading half of every compute instruction, in order, one block ahead of the stream.
+
+    One weight-stream word per cycle (``load_rows`` rows), or one key per cycle. A word for the next block is taken from the weight
+    stream while the shadow block still waits for its exchange, so blocks follow each other every ``rows / load_rows`` cycles.
+    Never overwrites a shadow block before ``swap``, nor parameters before ``release``. Empty after reset.
+
+    Members
+    -------
+    i : In(stream of issued_layout())
+        MATMUL and COPY instructions.
+    retired : In(24)
+        Compute instructions retired so far.
+    counts : In(experts x 13)
+        Lengths of the expert queues.
+    weights : In(stream), skip : Out(stream of unsigned(24))
+        Weight stream; words to drop from it.
+    kv_enable, kv_address : Out; kv_data : In
+        Read port of the key/value memory, one cycle of latency.
+    word_load ... column : Out
+        To the array (see Array).
+    full : Out(1), swap : In(1)
+        The shadow block is complete; it is taken over in this cycle.
+    parameters : Out(2 x rows x 48), release : In(1)
+        Two banks of biases and multipliers, used alternately; a bank is free again.
+    copy_valid, copy_memory, copy_address, copy_data, copy_part : Out; copy_ready : In(1)
+        A word for an on-chip memory.
+    copies : Out(8)
+        COPY instructions completed, modulo 256.
+    busy, starved, blocked : Out(1)
+        For the counters: moving data; waiting for the weight stream; waiting for the array or for an earlier instruction.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        rows, lanes = config.rows, config.lanes
+        word_bits = 8 * config.word_bytes
+        super().__init__({
+            "i": In(stream.Signature(issued_layout())),
+            "retired": In(INDEX_BITS),
+            "counts": In(data.ArrayLayout(unsigned(13), config.experts)),
+            "weights": In(stream.Signature(unsigned(word_bits))),
+            "skip": Out(stream.Signature(unsigned(24))),
+            "kv_enable": Out(1),
+            "kv_address": Out(16),
+            "kv_data": In(8 * lanes),
+            "word_load": Out(rows // config.load_rows),
+            "word": Out(word_bits),
+            "key_load": Out(rows),
+            "key": Out(8 * lanes),
+            "lane_load": Out(1),
+            "lane": Out(range(lanes)),
+            "column": Out(data.ArrayLayout(unsigned(8), rows)),
+            "clear": Out(1),
+            "full": Out(1),
+            "swap": In(1),
+            "parameters": Out(data.ArrayLayout(unsigned(PARAMETER_BITS * rows), 2)),
+            "release": In(1),
+            "copy_valid": Out(1),
+            "copy_memory": Out(2),
+            "copy_address": Out(17),
+            "copy_data": Out(16 * lanes),
+            "copy_ready": In(1),
+            "copies": Out(8),
+            "busy": Out(1),
+            "starved": Out(1),
+            "blocked": Out(1),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        rows, lanes, load_rows = config.rows, config.lanes, config.load_rows
+        word_bits = 8 * config.word_bytes
+        group_bits = (config.groups - 1).bit_length()
+
+        index = Signal(INDEX_BITS)
+        body = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "copy": instruction_layout(Opcode.COPY)}))
+        op, copy = body.matmul, body.copy
+
+        # The stage: one register between the sources and the array, so that the next block's first word is at hand when the shadow
+        # block is exchanged.
+        stage_valid, stage_parameters = Signal(), Signal()
+        stage_last = Signal()       # last word of its block, or of its parameters
+        stage_first = Signal()      # first word of the parameters
+        stage_index = Signal(range(max(config.block_words, config.param_words)))
+        stage_word = Signal(word_bits, reset_less=True)
+
+        full = Signal()
+        available = Signal()        # the shadow block may be written
+        banks_used, bank = Signal(range(3)), Signal()
+        stage_go, stage_ready = Signal(), Signal()
+        kv_pending, kv_last, kv_values = Signal(), Signal(), Signal()
+        m.d.comb += [
+            available.eq(~full | self.swap),
+            stage_go.eq(stage_valid & Mux(stage_parameters, ~stage_first | (banks_used != 2) | self.release, available & ~kv_pending)),
+            stage_ready.eq(~stage_valid | stage_go),
+            self.full.eq(full),
+        ]
+        with m.If(self.swap):
+            m.d.sync += full.eq(0)
+        with m.If(stage_go):
+            m.d.sync += stage_valid.eq(0)
+        claim = Signal()
+        m.d.comb += claim.eq(stage_go & stage_parameters & stage_first)
+        m.d.sync += banks_used.eq(banks_used + claim - self.release)
+
+        # Array side of the stage.
+        m.d.comb += self.word.eq(stage_word)
+        with m.If(stage_go & ~stage_parameters):
+            m.d.comb += self.word_load.eq(1 << stage_index)
+            with m.If(stage_last):
+                m.d.sync += full.eq(1)
+        banks = [Signal(config.param_words * word_bits, name=f"bank_{b}", reset_less=True) for b in range(2)]
+        for b in range(2):
+            with m.If(stage_go & stage_parameters & (bank == b)):
+                m.d.sync += banks[b].word_select(stage_index, word_bits).eq(stage_word)
+            m.d.comb += self.parameters[b].eq(banks[b])
+        with m.If(stage_go & stage_parameters & stage_last):
+            m.d.sync += bank.eq(~bank)
+
+        # Key/value side: the read of last cycle is written into the shadow block now.
+        kv_index = Signal(range(max(rows, lanes)))
+        masked = [Signal(8, name=f"key_{lane}") for lane in range(lanes)]
+        for lane in range(lanes):
+            inside = (op.lane_low <= lane) & (lane < op.lane_low + op.lane_count)
+            m.d.comb += masked[lane].eq(Mux(inside, self.kv_data.word_select(lane, 8), 0))
+        m.d.comb += self.key.eq(Cat(*masked))
+        group = Signal(max(group_bits, 1))
+        pending_group = Signal(max(group_bits, 1))
+        for r in range(rows):
+            m.d.comb += self.column[r].eq(self.kv_data.word_select(pending_group * rows + r, 8) if config.groups > 1
+                                          else self.kv_data.word_select(r, 8))
+        with m.If(kv_pending):
+            with m.If(kv_values):
+                m.d.comb += [self.lane_load.eq(1), self.lane.eq(kv_index)]
+            with m.Else():
+                m.d.comb += self.key_load.eq(1 << kv_index)
+            with m.If(kv_last):
+                m.d.sync += full.eq(1)
+        m.d.sync += kv_pending.eq(0)
+
+        in_block = Signal(8)
+        first_output = Signal(14)                  # first output of the block
+        count = Signal(18)                         # position within the current block, parameters or copy
+        limit = Signal(13)                         # keys to load into this block
+        key_address = Signal(16)                   # word of the next key
+        block_address = Signal(16)                 # word of this block's first key
+        last_in, last_out = Signal(), Signal()
+        m.d.comb += [
+            last_in.eq(in_block + 1 == op.in_blocks),
+            last_out.eq(first_output + rows >= op.out_count),
+        ]
+        waited = Signal()
+        m.d.comb += waited.eq((op.load_wait == 0) | ((self.retired + op.load_wait - index)[:INDEX_BITS].as_signed() > 0))
+        queue_empty = Signal()
+        m.d.comb += queue_empty.eq(op.expert_valid & (self.counts[op.expert] == 0))
+        skip_words = Signal(24)
+        m.d.comb += self.skip.payload.eq(skip_words)
+
+        def next_block() -> None:
+            """Step to the next block of inputs or outputs, or finish the instruction."""
+            m.d.sync += [count.eq(0), in_block.eq(in_block + 1)]
+            with m.If(last_in):
+                m.d.sync += [in_block.eq(0), first_output.eq(first_output + rows)]
+
+        def take(*, parameters: int, words: int) -> None:
+            """Move a word from the weight stream into the stage."""
+            m.d.comb += self.weights.ready.eq(stage_ready)
+            m.d.comb += [self.starved.eq(stage_ready & ~self.weights.valid), self.blocked.eq(~stage_ready)]
+            with m.If(stage_ready & self.weights.valid):
+                m.d.comb += self.busy.eq(1)
+                m.d.sync += [
+                    stage_valid.eq(1), stage_parameters.eq(parameters), stage_index.eq(count), stage_first.eq(count == 0),
+                    stage_last.eq(count == words - 1), stage_word.eq(self.weights.payload), count.eq(count + 1),
+                ]
+
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += [in_block.eq(0), first_output.eq(0), count.eq(0), skip_words.eq(0)]
+                with m.If(self.i.valid):
+                    m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
+                    m.next = "wait"
+            with m.State("wait"):
+                m.d.sync += [
+                    key_address.eq(op.kv_addr), block_address.eq(op.kv_addr),
+                    group.eq(op.group),
+                ]
+                with m.If(op.stationary == Stationary.VALUES):
+                    base = op.kv_addr + (op.group >> group_bits)
+                    m.d.sync += [key_address.eq(base), block_address.eq(base)]
+                m.d.comb += self.blocked.eq(~waited)
+                with m.If(waited):
+                    with m.If(op.opcode == Opcode.COPY):
+                        m.next = "copy"
+                    with m.Elif(queue_empty):
+                        with m.If(op.speculative & (op.stationary == Stationary.WEIGHTS)):
+                            m.next = "measure"
+                        with m.Else():
+                            m.next = "idle"
+                    with m.Elif(op.stationary == Stationary.WEIGHTS):
+                        m.next = "parameters"
+                    with m.Else():
+                        m.next = "keys"
+            with m.State("measure"):
+                # Words of a speculated expert: (param_words + in_blocks * block_words) per block of outputs.
+                m.d.sync += [
+                    skip_words.eq(skip_words + config.param_words + op.in_blocks * config.block_words),
+                    first_output.eq(first_output + rows),
+                ]
+                with m.If(last_out):
+                    m.next = "drop"
+            with m.State("drop"):
+                m.d.comb += [self.skip.valid.eq(1), self.starved.eq(~self.skip.ready)]
+                with m.If(self.skip.ready):
+                    m.next = "idle"
+            with m.State("parameters"):
+                take(parameters=1, words=config.param_words)
+                with m.If(stage_ready & self.weights.valid & (count == config.param_words - 1)):
+                    m.d.sync += count.eq(0)
+                    m.next = "weights"
+            with m.State("weights"):
+                take(parameters=0, words=config.block_words)
+                with m.If(stage_ready & self.weights.valid & (count == config.block_words - 1)):
+                    next_block()
+                    with m.If(last_in):
+                        m.next = "parameters"
+                        with m.If(last_out):
+                            m.next = "idle"
+            with m.State("keys"):
+                # One cycle to prepare a block: clear it (VALUES leave lanes beyond the last key at zero), and bound the keys.
+                values = op.stationary == Stationary.VALUES
+                m.d.comb += self.blocked.eq(~available | stage_valid)
+                m.d.sync += count.eq(0)
+                key_first = Signal(16)
+                m.d.comb += key_first.eq(Mux(values, in_block * lanes, first_output))
+                total, width = Mux(values, op.key_count, op.out_count), Mux(values, lanes, rows)
+                left = Signal(14)
+                m.d.comb += left.eq(total - key_first)
+                m.d.sync += limit.eq(Mux(left < width, left, width))
+                with m.If(available & ~stage_valid & ~kv_pending):
+                    m.d.comb += self.clear.eq(1)
+                    m.next = "read"
+            with m.State("read"):
+                values = op.stationary == Stationary.VALUES
+                m.d.comb += [self.kv_enable.eq(1), self.kv_address.eq(key_address), self.busy.eq(1)]
+                m.d.sync += [
+                    kv_pending.eq(1), kv_index.eq(count), kv_values.eq(values), kv_last.eq(count + 1 == limit),
+                    pending_group.eq(group), count.eq(count + 1), key_address.eq(key_address + op.kv_stride),
+                ]
+                with m.If(count + 1 == limit):
+                    next_block()
+                    m.next = "keys"
+                    with m.If(values):
+                        # Next block of keys continues where this one ends; the next block of channels starts over.
+                        with m.If(last_in):
+                            step = Signal()
+                            following = Signal(16)
+                            if config.groups > 1:
+                                m.d.comb += step.eq(group == config.groups - 1)
+                                m.d.sync += group.eq(group + 1)
+                            else:
+                                m.d.comb += step.eq(1)
+                            m.d.comb += following.eq(block_address + step)
+                            m.d.sync += [key_address.eq(following), block_address.eq(following)]
+                    with m.Else():
+                        # Same keys, next block of channels; or the next keys.
+                        m.d.sync += key_address.eq(block_address + in_block + 1)
+                        with m.If(last_in):
+                            beyond = Signal(16)
+                            m.d.comb += beyond.eq(key_address + op.kv_stride - in_block)
+                            m.d.sync += [key_address.eq(beyond), block_address.eq(beyond)]
+                    with m.If(last_in & last_out):
+                        m.next = "idle"
+            with m.State("copy"):
+                # The stage is not used: words go to the memories, `parts` of them per weight-stream word.
+                part = Signal(range(load_rows))
+                residual = copy.memory == Memory.RESIDUAL
+                parts = Mux(residual, load_rows // 2, load_rows)
+                m.d.comb += [
+                    self.copy_valid.eq(self.weights.valid),
+                    self.copy_memory.eq(copy.memory),
+                    self.copy_address.eq(copy.addr + count),
+                    self.copy_data.eq(Mux(
+                        residual, self.weights.payload.word_select(part[:max(1, (load_rows // 2 - 1).bit_length())] if load_rows > 2 else 0, 16 * lanes),
+                        self.weights.payload.word_select(part, 8 * lanes))),
+                    self.starved.eq(~self.weights.valid),
+                ]
+                words_left = Signal(17)
+                started = Signal()
+                with m.If(self.weights.valid & self.copy_ready):
+                    m.d.comb += self.busy.eq(1)
+                    m.d.sync += [count.eq(count + 1), part.eq(part + 1)]
+                    with m.If(part + 1 == parts):
+                        m.d.comb += self.weights.ready.eq(1)
+                        m.d.sync += [part.eq(0), words_left.eq(Mux(started, words_left, copy.words) - 1), started.eq(1)]
+                        with m.If(Mux(started, words_left, copy.words) == 1):
+                            m.d.sync += [started.eq(0), self.copies.eq(self.copies + 1)]
+                            m.next = "idle"
+        return m

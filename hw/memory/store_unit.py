@@ -1,0 +1,127 @@
+"""Runs the store stream: residual words to DDR."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.engine.payloads import INDEX_BITS, instruction_layout
+from moesaic.hw.memory.bursts import BEATS_BITS
+from moesaic.hw.memory.window import inside_window
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import INSTRUCTION_BITS, Opcode
+from moesaic.hw.spec.registers import ErrorCode
+from moesaic.hw.stream.queue import Queue
+
+__all__ = ["StoreUnit"]
+
+WORDS_AHEAD = 4  # residual words between memory and bus
+
+
+class StoreUnit(wiring.Component):
+    """One STORE at a time; one beat per cycle once the words flow. Reads the residual memory when the core does not.
+
+    An instruction is finished when its last beat is handed to the writer; the run is over when the writer is idle too.
+    A refused instruction raises ``error`` until reset.
+
+    Members
+    -------
+    i : In(stream of unsigned(256))
+    cmd : Out(stream of {addr, beats}), o : Out(stream of port_bits)
+        To the AxiWriter.
+    read_enable, read_address : Out; read_data, read_ready : In
+        Residual memory; data one cycle after a cycle with enable and ready.
+    retired : In(24), result_base, window_base, window_bytes : In(64)
+    done : Out(24), bytes : Out(64)
+        STORE instructions finished; bytes handed to the writer.
+    error, error_code, error_index, error_address : Out
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        super().__init__({
+            "i": In(stream.Signature(INSTRUCTION_BITS)),
+            "cmd": Out(stream.Signature(data.StructLayout({"addr": config.addr_bits, "beats": BEATS_BITS}))),
+            "o": Out(stream.Signature(config.port_bits)),
+            "read_enable": Out(1),
+            "read_address": Out(16),
+            "read_data": In(16 * config.lanes),
+            "read_ready": In(1),
+            "retired": In(INDEX_BITS),
+            "result_base": In(64),
+            "window_base": In(64),
+            "window_bytes": In(64),
+            "done": Out(INDEX_BITS),
+            "bytes": Out(64),
+            "error": Out(1),
+            "error_code": Out(8),
+            "error_index": Out(INDEX_BITS),
+            "error_address": Out(64),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        port_bytes = config.port_bits // 8
+        beats_per_word = max(1, 16 * config.lanes // config.port_bits)
+        m.submodules.words = words = Queue(16 * config.lanes, depth=WORDS_AHEAD)
+        op = Signal(instruction_layout(Opcode.STORE))
+        address = Signal(64)
+        size = Signal(32)
+        code = Signal(8)
+        to_read, to_send = Signal(17), Signal(17)
+        pending = Signal()
+        beat = Signal(range(max(2, beats_per_word)))
+        m.d.sync += pending.eq(self.read_enable & self.read_ready)
+        m.d.comb += [
+            words.i.valid.eq(pending), words.i.payload.eq(self.read_data),
+            self.o.payload.eq(words.o.payload.word_select(beat, config.port_bits)),
+            self.cmd.p.addr.eq(address), self.cmd.p.beats.eq(size >> (port_bytes - 1).bit_length()),
+            self.error_index.eq(self.done), self.error_code.eq(code), self.error_address.eq(address),
+        ]
+        inside = inside_window(m, address=address, size=size, base=self.window_base, window=self.window_bytes, name="store")
+        with m.FSM():
+            with m.State("idle"):
+                m.d.comb += self.i.ready.eq(1)
+                m.d.sync += op.eq(self.i.payload)
+                with m.If(self.i.valid):
+                    m.next = "decode"
+            with m.State("decode"):
+                m.d.sync += [
+                    address.eq(self.result_base + op.offset), size.eq(op.words * (2 * config.lanes)),
+                    to_read.eq(op.words), to_send.eq(op.words), self.read_address.eq(op.src_addr), beat.eq(0),
+                ]
+                m.next = "wait"
+                with m.If(op.opcode != Opcode.STORE):
+                    m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
+                    m.next = "refused"
+                with m.Elif((op.unused != 0) | (op.words == 0) | (op.offset[:(port_bytes - 1).bit_length()] != 0)
+                            | (op.src_addr + op.words > config.residual_words)):
+                    m.d.sync += code.eq(ErrorCode.BAD_FIELD)
+                    m.next = "refused"
+            with m.State("wait"):
+                with m.If(op.wait <= self.retired):
+                    m.next = "start"
+                    with m.If(~inside):
+                        m.d.sync += code.eq(ErrorCode.ADDRESS_RANGE)
+                        m.next = "refused"
+            with m.State("start"):
+                m.d.comb += self.cmd.valid.eq(1)
+                with m.If(self.cmd.ready):
+                    m.next = "send"
+            with m.State("send"):
+                # A word on its way needs a place too.
+                m.d.comb += self.read_enable.eq((to_read != 0) & (words.level + pending < WORDS_AHEAD))
+                with m.If(self.read_enable & self.read_ready):
+                    m.d.sync += [self.read_address.eq(self.read_address + 1), to_read.eq(to_read - 1)]
+                m.d.comb += self.o.valid.eq(words.o.valid)
+                with m.If(self.o.valid & self.o.ready):
+                    m.d.sync += [beat.eq(beat + 1), self.bytes.eq(self.bytes + port_bytes)]
+                    with m.If(beat == beats_per_word - 1):
+                        m.d.comb += words.o.ready.eq(1)
+                        m.d.sync += [beat.eq(0), to_send.eq(to_send - 1)]
+                        with m.If(to_send == 1):
+                            m.d.sync += self.done.eq(self.done + 1)
+                            m.next = "idle"
+            with m.State("refused"):
+                m.d.comb += self.error.eq(1)
+        return m
