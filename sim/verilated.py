@@ -143,7 +143,7 @@ class _Objects:
         def one(job: tuple[Path, Sequence[str]]) -> Path:
             source, flags = job
             target = cwd / (source.name + ".o")
-            command = [self.compiler.executable, *self.flags, *flags, "-I", cwd, "-c", source, "-o", target]
+            command: list[str | Path] = [self.compiler.executable, *self.flags, *flags, "-I", cwd, "-c", source, "-o", target]
             _command(command, what=f"compiling {source.name}", cwd=cwd)
             return target
 

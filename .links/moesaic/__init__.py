@@ -1,0 +1,1 @@
+../../moesaic/__init__.py
