@@ -5,16 +5,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moesaic.golden.street import (
+    CABIN,
+    CLASSES,
+    ROAD,
+    SIDEWALK,
+    SKY,
+    TAIL,
+    VAN,
+    VEGETATION,
+    VEHICLE,
+    WINDOWS,
+    Solid,
+    Street,
+    draw_street,
+)
+
 __all__ = ["CLASSES", "FAR", "PALETTE", "Scene", "render", "render_batch"]
 
-CLASSES = ("road", "sidewalk", "building", "vegetation", "sky", "vehicle")
-ROAD, SIDEWALK, BUILDING, VEGETATION, SKY, VEHICLE = range(len(CLASSES))
 PALETTE = np.array(
     [(128, 64, 128), (244, 35, 232), (70, 70, 70), (107, 142, 35), (70, 130, 180), (0, 0, 142)], dtype=np.uint8
 )
 FAR = 80.0  # metres; the sky and everything beyond is put there
-
 NEAR = 0.5  # metres; nothing is drawn closer
+SIDE, TOP, FRONT = range(3)  # faces of a box
 
 
 @dataclass(frozen=True)
@@ -36,261 +50,186 @@ class Scene:
     depth: np.ndarray
 
 
-@dataclass
-class _Solids:
-    """Boxes and ellipsoids of a scene: bounds [n, 3, 2] or centre and radii [n, 3, 2], label and colour of each."""
+class _View:
+    """A camera and a time of day, with the picture that it is taking.
 
-    bounds: list[list[tuple[float, float]]]
-    label: list[int]
-    colour: list[np.ndarray]
-    detail: list[float]  # texture of a box: 0 none, > 0 storey height of windows, < 0 vehicle glass
+    The ray of pixel (row, column) is `(tx[column], ty[row], 1) * z`: x to the right, y down, z ahead, metres.
+    """
 
-    def add(self, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], label: int,
-            colour: np.ndarray, detail: float = 0.0) -> None:
-        self.bounds.append([x, y, z])
-        self.label.append(label)
-        self.colour.append(colour)
-        self.detail.append(detail)
+    def __init__(self, rng: np.random.Generator, street: Street, height: int, width: int) -> None:
+        self.rng, self.street = rng, street
+        self.eye = np.float32(rng.uniform(1.2, 1.9))  # camera above the road
+        self.offset = np.float32(rng.uniform(-0.45, 0.45) * street.half_road)  # camera right of the road's middle
+        focal = rng.uniform(0.75, 1.0) * max(height, 0.6 * width)
+        centre, horizon = rng.uniform(0.42, 0.58), rng.uniform(0.40, 0.52)
+        # A thousandth of a pixel off centre keeps the rays away from zero.
+        self.tx = ((np.arange(width) + 0.501 - centre * width) / focal).astype(np.float32)
+        self.ty = ((np.arange(height) + 0.501 - horizon * height) / focal).astype(np.float32)
+        self.sun = np.float32(rng.uniform(0.75, 1.1))
+        self.sunny_side = rng.uniform(-0.18, 0.18)
+        self.pattern = np.float32(rng.uniform(0, 50))
+        self.haze = np.clip(np.array([0.8, 0.85, 0.9]) + rng.uniform(-0.12, 0.1, 3), 0, 1).astype(np.float32)
+        self.colour = np.zeros((height, width, 3), dtype=np.float32)
+        self.labels = np.zeros((height, width), dtype=np.uint8)
+        self.depth = np.full((height, width), FAR, dtype=np.float32)
 
+    def bounds(self, solids: list[Solid]) -> np.ndarray:
+        """Extents relative to the camera, float32 [n, 3 axes, 2 ends]."""
+        bounds = np.array([(s.x, s.y, s.z) for s in solids], dtype=np.float32).reshape(-1, 3, 2)
+        bounds[:, 0] -= self.offset
+        bounds[:, 1] += self.eye
+        return bounds
 
-def _hash(x: np.ndarray, z: np.ndarray, seed: float) -> np.ndarray:
-    """Repeatable noise in [0, 1) of two coordinates; the coordinate is rounded by the caller."""
-    s = np.sin(x * np.float32(12.9898) + z * np.float32(78.233) + np.float32(seed)) * np.float32(437.5453)
-    return s - np.floor(s)
+    def noise(self, a: np.ndarray, b: np.ndarray, kind: int) -> np.ndarray:
+        """One number in [0, 1) for every cell of a grid of unit squares."""
+        s = np.sin(np.floor(a) * np.float32(12.9898) + np.floor(b) * np.float32(78.233) + self.pattern + np.float32(kind))
+        s *= np.float32(437.5453)
+        return s - np.floor(s)
 
-
-def _populate(rng: np.random.Generator, half_road: float, walk: float) -> tuple[_Solids, _Solids]:
-    """Buildings, vehicles and trees of one street, in metres: x to the right, y down from the camera's feet (y = 0), z ahead."""
-    boxes, balls = _Solids([], [], [], []), _Solids([], [], [], [])
-    density = rng.uniform(0.35, 1.0)  # of buildings; the rest is green
-    for side in (-1.0, 1.0):
-        z = rng.uniform(-4.0, 6.0)
-        while z < 70.0:
-            length = rng.uniform(8.0, 22.0)
-            if rng.random() < density:
-                near = half_road + walk + rng.uniform(0.0, 5.0)
-                height = rng.uniform(4.0, 9.0) if rng.random() < 0.5 else rng.uniform(9.0, 24.0)
-                x = (near, near + 25.0) if side > 0 else (-near - 25.0, -near)
-                grey = rng.uniform(0.3, 0.85)
-                colour = np.clip(grey + rng.uniform(-0.14, 0.14, 3) + np.array([0.06, 0.0, -0.06]), 0.08, 0.95)
-                boxes.add(x, (-height, 0.0), (z, z + length), BUILDING, colour, rng.uniform(2.6, 3.6))
-            z += length + (rng.uniform(0.5, 8.0) if rng.random() < 0.4 else 0.0)
-        for _ in range(rng.integers(0, 5)):
-            at = rng.uniform(6.0, 45.0)
-            x0 = side * (half_road + walk * rng.uniform(0.5, 1.0) + rng.uniform(0.0, 1.5))
-            trunk, crown = rng.uniform(1.6, 3.0), rng.uniform(1.2, 2.6)
-            green = np.array([rng.uniform(0.12, 0.4), rng.uniform(0.3, 0.55), rng.uniform(0.08, 0.22)])
-            boxes.add((x0 - 0.15, x0 + 0.15), (-trunk - 0.6, 0.0), (at - 0.15, at + 0.15), VEGETATION,
-                      np.array([0.28, 0.2, 0.14]))
-            balls.add((x0, crown), (-trunk - crown, crown * rng.uniform(0.9, 1.4)), (at, crown), VEGETATION, green)
-
-    taken: list[tuple[float, float, float]] = []
-    lanes = (-0.76 * half_road, -0.36 * half_road, 0.36 * half_road, 0.76 * half_road)
-    for _ in range(rng.integers(1, 8)):
-        lane = lanes[rng.integers(4)] + rng.uniform(-0.25, 0.25)
-        at = 4.5 + 38.0 * rng.random() ** 1.6
-        large = rng.random() < 0.18
-        width, height, length = (2.4, rng.uniform(2.6, 3.4), rng.uniform(6.0, 10.0)) if large else (
-            rng.uniform(1.65, 1.95), rng.uniform(1.35, 1.8), rng.uniform(3.7, 4.8))
-        if any(abs(lane - x) < 2.3 and z - length - 1.0 < at < z + other + 1.0 for x, z, other in taken):
-            continue
-        taken.append((lane, at, length))
-        colour = np.full(3, rng.uniform(0.08, 0.95)) if rng.random() < 0.4 else rng.uniform(0.05, 0.9, 3)
-        x = (lane - width / 2, lane + width / 2)
-        if large:
-            boxes.add(x, (-height, -0.35), (at, at + length), VEHICLE, colour, -0.3)
-        else:
-            boxes.add(x, (-0.58 * height, -0.22), (at, at + length), VEHICLE, colour)
-            inset = (x[0] + 0.14, x[1] - 0.14)
-            boxes.add(inset, (-height, -0.55 * height), (at + 0.12 * length, at + 0.75 * length), VEHICLE, colour, -1.0)
-        for wheel in (x[0], x[1] - 0.24):
-            for axle in (0.12, 0.78):
-                boxes.add((wheel, wheel + 0.24), (-0.6, 0.0), (at + axle * length, at + axle * length + 0.55), VEHICLE,
-                          np.array([0.06, 0.06, 0.07]))
-    return boxes, balls
+    def window(self, columns: np.ndarray, rows: np.ndarray) -> tuple[slice, slice] | None:
+        """The smallest rectangle around masks of columns and rows; None if it is empty."""
+        c, r = np.flatnonzero(columns), np.flatnonzero(rows)
+        return (slice(r[0], r[-1] + 1), slice(c[0], c[-1] + 1)) if len(c) and len(r) else None
 
 
-def _hit_boxes(bounds: np.ndarray, tx: np.ndarray, ty: np.ndarray, eye: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Nearest box of every pixel: its distance [H, W] (inf if none), its index, and the face: 0 side, 1 top, 2 front."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        x = bounds[:, 0, :, None] / tx  # [n, 2, W]
-        y = (bounds[:, 1, :, None] + eye) / ty  # [n, 2, H]
-    x_in, x_out = x.min(axis=1), x.max(axis=1)
-    y_in, y_out = y.min(axis=1), y.max(axis=1)
-    z_in = np.maximum(bounds[:, 2, 0], NEAR)[:, None]
-    side = x_in > z_in
-    x_in = np.maximum(x_in, z_in)  # [n, W]
-    x_out = np.minimum(x_out, bounds[:, 2, 1][:, None])
-    distance = np.full((len(ty), len(tx)), np.inf, dtype=np.float32)
-    index = np.zeros(distance.shape, dtype=np.int64)
-    face = np.zeros(distance.shape, dtype=np.uint8)
-    rows, columns = np.arange(len(ty)), np.arange(len(tx))
+def _paint_ground_and_sky(view: _View) -> None:
+    rng, street = view.rng, view.street
+    with np.errstate(divide="ignore"):
+        ground = np.where(view.ty > 0, view.eye / view.ty, np.inf).astype(np.float32)  # [H]
+    z = np.minimum(ground, FAR)[:, None]
+    x = view.tx[None, :] * z + view.offset
+    away = np.abs(x)
+    kinds = np.where(away < street.half_road, ROAD, np.where(away < street.half_road + street.walk, SIDEWALK, VEGETATION))
+    asphalt, stone = rng.uniform(0.24, 0.42), rng.uniform(0.5, 0.72)
+    grass = (rng.uniform(0.2, 0.45), rng.uniform(0.38, 0.55), rng.uniform(0.12, 0.25))
+    flat = np.zeros((len(CLASSES), 3), dtype=np.float32)
+    flat[ROAD], flat[SIDEWALK], flat[VEGETATION] = asphalt, (stone, 0.97 * stone, 0.92 * stone), grass
+    colour = flat[kinds]
+    dashes = (away < 0.09) & (np.mod(z + view.pattern, 7.0) < 3.5)
+    colour[dashes | (np.abs(away - 0.94 * street.half_road) < 0.09)] = 0.85
+    rough = np.where(kinds == VEGETATION, np.float32(0.5), np.float32(0.16))
+    colour *= (view.sun * (1 + rough * (view.noise(x * 6, z * 6, 0) - np.float32(0.5))))[..., None]
+    for (x0, x1), _, (z0, z1) in view.bounds([s for s in street.boxes if s.surface in (VAN, TAIL)]):
+        shadow = view.window(np.ones(len(view.tx), dtype=bool), (ground > z0 - 0.3) & (ground < z1 + 0.3))
+        if shadow is not None:
+            across = view.tx[None, :] * z[shadow[0]]
+            colour[shadow[0]][(across > x0 - 0.2) & (across < x1 + 0.5)] *= np.float32(0.45)
+
+    zenith = np.array([rng.uniform(0.25, 0.6), rng.uniform(0.45, 0.7), rng.uniform(0.7, 0.95)], dtype=np.float32)
+    rise = np.clip(-view.ty / 0.5, 0.0, 1.0)[:, None, None] ** np.float32(0.7)
+    wave = view.tx[None, :] * 5 + view.pattern + 1.5 * np.sin(view.ty[:, None] * 9 + view.pattern)
+    cloud = np.sin(wave) * np.sin(view.ty[:, None] * 14 + view.pattern * 2)
+    cloud = np.maximum(cloud, 0).astype(np.float32) * np.float32(rng.uniform(0.0, 0.3))
+    heaven = view.haze + (zenith - view.haze) * rise + cloud[..., None]
+    sky = (ground >= FAR)[:, None]
+    view.colour[:] = np.where(sky[..., None], heaven, colour)
+    view.labels[:] = np.where(sky, SKY, kinds)
+    view.depth[:] = z
+
+
+def _paint_boxes(view: _View) -> None:
+    """Ray against slab: a box is entered where the last of its three slabs is."""
+    solids, bounds = view.street.boxes, view.bounds(view.street.boxes)
+    x = bounds[:, 0, :, None] / view.tx  # [n, 2, W]
+    y = bounds[:, 1, :, None] / view.ty  # [n, 2, H]
+    z_in, z_out = np.maximum(bounds[:, 2, :1], NEAR), bounds[:, 2, 1:]
+    side = x.min(axis=1) > z_in
+    x_in, x_out = np.maximum(x.min(axis=1), z_in), np.minimum(x.max(axis=1), z_out)  # [n, W]
+    y_in, y_out = y.min(axis=1), y.max(axis=1)  # [n, H]
+    seen = np.full(view.depth.shape, -1, dtype=np.int32)
+    face = np.zeros(view.depth.shape, dtype=np.uint8)
     for n in range(len(bounds)):
-        # Only the rectangle of pixels that this box can cover is looked at.
-        c = columns[x_in[n] < x_out[n]]
-        if not len(c):
+        columns = x_in[n] < x_out[n]
+        if not columns.any():
             continue
-        near = float(x_in[n, c].min())
-        r = rows[(y_in[n] < bounds[n, 2, 1]) & (y_out[n] > near)]
-        if not len(r):
+        window = view.window(columns, (y_in[n] < z_out[n]) & (y_out[n] > x_in[n][columns].min()))
+        if window is None:
             continue
-        window = (slice(r[0], r[-1] + 1), slice(c[0], c[-1] + 1))
         across, down = x_in[n, window[1]][None, :], y_in[n, window[0]][:, None]
         enter = np.maximum(across, down)
         leave = np.minimum(x_out[n, window[1]][None, :], y_out[n, window[0]][:, None])
-        hit = (enter < leave) & (enter < distance[window])
-        distance[window][hit] = enter[hit]
-        index[window][hit] = n
-        face[window][hit] = np.where(down > across, 1, np.where(side[n, window[1]], 0, 2)[None, :])[hit]
-    return distance, index, face
+        hit = (enter < leave) & (enter < view.depth[window])
+        view.depth[window][hit] = enter[hit]
+        seen[window][hit] = n
+        face[window][hit] = np.where(down > across, TOP, np.where(side[n, window[1]], SIDE, FRONT)[None, :])[hit]
+    pixels = seen >= 0
+    rows, columns = np.nonzero(pixels)
+    n, which, z = seen[pixels], face[pixels], view.depth[pixels]
+    if not len(n):
+        return
+    x, y = view.tx[columns] * z, view.ty[rows] * z
+    view.labels[pixels] = np.array([s.label for s in solids], dtype=np.uint8)[n]
+    surface = np.array([s.surface for s in solids])[n]
+    storey = np.array([s.storey for s in solids], dtype=np.float32)[n]
+    along = np.where(which == SIDE, z, x)  # coordinate along the wall
+    below = view.eye - y  # height above the road
+    share = (bounds[n, 1, 1] - y) / (bounds[n, 1, 1] - bounds[n, 1, 0])  # height within the box
+    wall = which != TOP
+    light = np.array([0.62, 0.95, 0.78])[which] * view.sun + np.where(which == SIDE, -np.sign(x) * view.sunny_side, 0)
+    rough = np.where(view.labels[pixels] == VEHICLE, 0.04, 0.14) * (view.noise(along * 4, below * 4, 3) - 0.5)
+
+    colour = np.array([s.colour for s in solids], dtype=np.float32)[n] * light[:, None]
+    across, up = along / (0.8 * storey), below / storey
+    fx, fy = across - np.floor(across), up - np.floor(up)
+    pane = wall & (surface == WINDOWS) & (fx > 0.28) & (fx < 0.75) & (fy > 0.3) & (fy < 0.8)
+    colour[pane] = (0.12 + 0.4 * view.noise(across, up, 0)[pane])[:, None] * np.array([0.8, 0.95, 1.1])
+    glass = wall & (share < 0.88) & (((surface == CABIN) & (share > 0.1)) | ((surface == VAN) & (share > 0.55)))
+    colour[glass] = (0.10 + 0.25 * light[glass])[:, None] * np.array([0.8, 0.95, 1.05])
+    edge = np.minimum(x - bounds[n, 0, 0], bounds[n, 0, 1] - x)
+    lamp = (surface == TAIL) & (which == FRONT) & (edge > 0.05) & (edge < 0.3) & (share > 0.45) & (share < 0.8)
+    colour[lamp] = (0.85, 0.12, 0.08)
+    view.colour[pixels] = colour * (1 + rough)[:, None]
 
 
-def _hit_balls(bounds: np.ndarray, tx: np.ndarray, ty: np.ndarray, eye: float) -> tuple[np.ndarray, np.ndarray]:
-    """Nearest ellipsoid of every pixel: distance [H, W] (inf if none) and index."""
-    distance = np.full((len(ty), len(tx)), np.inf, dtype=np.float32)
-    index = np.zeros(distance.shape, dtype=np.int64)
-    for n, ((x0, rx), (y0, ry), (z0, rz)) in enumerate(bounds):
-        if z0 - rz < NEAR:
+def _paint_balls(view: _View) -> None:
+    for solid, ((x0, x1), (y0, y1), (z0, z1)) in zip(view.street.balls, view.bounds(view.street.balls), strict=True):
+        if z0 < NEAR:
             continue
-        reach = z0 - rz
-        c = np.flatnonzero(np.abs(tx * z0 - x0) < 1.5 * rx * z0 / reach)
-        r = np.flatnonzero(np.abs(ty * z0 - (y0 + eye)) < 1.5 * ry * z0 / reach)
-        if not len(c) or not len(r):
+        window = view.window(
+            (view.tx > min(x0 / z0, x0 / z1)) & (view.tx < max(x1 / z0, x1 / z1)),
+            (view.ty > min(y0 / z0, y0 / z1)) & (view.ty < max(y1 / z0, y1 / z1)),
+        )
+        if window is None:
             continue
-        window = (slice(r[0], r[-1] + 1), slice(c[0], c[-1] + 1))
-        u, v = tx[window[1]][None, :] / rx, ty[window[0]][:, None] / ry
-        px, py, pz = x0 / rx, (y0 + eye) / ry, z0 / rz
-        a = u * u + v * v + 1.0 / (rz * rz)
+        # In units of the radii the ellipsoid is a sphere of radius 1 around (px, py, pz).
+        rx, ry, rz = (x1 - x0) / 2, (y1 - y0) / 2, (z1 - z0) / 2
+        u, v = view.tx[window[1]][None, :] / rx, view.ty[window[0]][:, None] / ry
+        px, py, pz = (x0 + x1) / 2 / rx, (y0 + y1) / 2 / ry, (z0 + z1) / 2 / rz
+        a = u * u + v * v + 1 / (rz * rz)
         b = u * px + v * py + pz / rz
-        root = b * b - a * (px * px + py * py + pz * pz - 1.0)
-        z = (b - np.sqrt(np.maximum(root, 0.0))) / a
-        hit = (root > 0) & (z < distance[window])
-        distance[window][hit] = z[hit]
-        index[window][hit] = n
-    return distance, index
+        root = b * b - a * (px * px + py * py + pz * pz - 1)
+        z = (b - np.sqrt(np.maximum(root, 0))) / a
+        hit = (root > 0) & (z < view.depth[window])
+        x, y = (view.tx[window[1]][None, :] * z)[hit], (view.ty[window[0]][:, None] * z)[hit]
+        lift = (y0 + y1 - 2 * y) / (y1 - y0)  # 1 at the top, -1 at the bottom
+        shade = view.sun * (0.75 + 0.3 * lift) * (0.6 + 0.8 * view.noise(x * 5, (view.eye - y) * 5, 7))
+        view.colour[window][hit] = solid.colour * shade[:, None]
+        view.labels[window][hit] = VEGETATION
+        view.depth[window][hit] = z[hit]
+
+
+def _expose(view: _View) -> np.ndarray:
+    """Haze, tint and sensor noise, then bytes: uint8 [3, H, W]."""
+    rng = view.rng
+    clear = np.where(view.labels == SKY, 1.0, np.exp(view.depth / -np.float32(rng.uniform(45.0, 180.0))))[..., None]
+    colour = (view.haze + (view.colour - view.haze) * clear) * (1.0 + rng.uniform(-0.08, 0.08, 3))
+    colour += rng.standard_normal(colour.shape, dtype=np.float32) * rng.uniform(0.008, 0.03)
+    return np.ascontiguousarray((np.clip(colour, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8).transpose(2, 0, 1))
 
 
 def render(seed: int, size: tuple[int, int] = (64, 64)) -> Scene:
     """The street scene of `seed`, `size` = (height, width) pixels: same seed and size, same bytes.
 
-    One ray per pixel, through its centre, so that labels and depth are exact. The view is the same at any size.
+    One ray per pixel, through its centre, so that labels and depth are exact.
     """
-    height, width = size
-    if height < 1 or width < 1:
+    if min(size) < 1:
         raise ValueError(f"size must be two positive numbers of pixels, not {size!r}")
     rng = np.random.default_rng([seed, 0x5CE7E])
-    eye = rng.uniform(1.2, 1.9)  # camera above the road, metres
-    half_road, walk = rng.uniform(3.6, 5.6), rng.uniform(2.5, 5.0)
-    horizon = rng.uniform(0.40, 0.52)
-    focal = rng.uniform(0.75, 1.0) * max(height, 0.6 * width)
-    centre = rng.uniform(0.42, 0.58)
-    offset = rng.uniform(-0.45, 0.45) * half_road  # where on the road the camera stands
-    curve = rng.uniform(-0.0012, 0.0012)
-    boxes, balls = _populate(rng, half_road, walk)
-    sun = rng.uniform(0.75, 1.1)
-    light = np.array([0.62, 0.95, 0.78]) * sun  # of side, top and front faces
-    side_bias = rng.uniform(-0.18, 0.18)  # one side of the street is in the sun
-    tint = 1.0 + rng.uniform(-0.08, 0.08, 3)
-    haze_length = rng.uniform(45.0, 180.0)
-    phase = float(rng.uniform(0, 50))
-    zenith = np.array([rng.uniform(0.25, 0.6), rng.uniform(0.45, 0.7), rng.uniform(0.7, 0.95)])
-    pale = np.clip(np.array([0.8, 0.85, 0.9]) + rng.uniform(-0.12, 0.1, 3), 0, 1)
-
-    # Ray of pixel (row, column): (tx, ty, 1) * z. A tenth of a pixel off centre keeps tx and ty away from zero.
-    tx = ((np.arange(width) + 0.5 - centre * width + 1e-3) / focal).astype(np.float32)
-    ty = ((np.arange(height) + 0.5 - horizon * height + 1e-3) / focal).astype(np.float32)
-
-    box_bounds = np.array(boxes.bounds, dtype=np.float32).reshape(-1, 3, 2)
-    box_bounds[:, 0] -= offset
-    ball_bounds = np.array(balls.bounds, dtype=np.float32).reshape(-1, 3, 2)
-    ball_bounds[:, 0, 0] -= offset
-    box_z, box_at, face = _hit_boxes(box_bounds, tx, ty, eye)
-    ball_z, ball_at = _hit_balls(ball_bounds, tx, ty, eye)
-
-    # Ground, all of it, then sky above the horizon.
-    ground_z = np.where(ty > 0, eye / np.maximum(ty, 1e-6), np.inf).astype(np.float32)[:, None]
-    z = np.minimum(np.broadcast_to(ground_z, box_z.shape), FAR)
-    x = tx[None, :] * z + np.float32(offset)
-    along = x - np.float32(curve) * z * z
-    away = np.abs(along)
-    labels = np.where(away < half_road, ROAD, np.where(away < half_road + walk, SIDEWALK, VEGETATION)).astype(np.uint8)
-    grain = _hash(np.floor(along * 6), np.floor(z * 6), phase) - np.float32(0.5)
-    asphalt, stone = rng.uniform(0.24, 0.42), rng.uniform(0.5, 0.72)
-    grass = np.array([rng.uniform(0.2, 0.45), rng.uniform(0.38, 0.55), rng.uniform(0.12, 0.25)])
-    flat = np.array([[asphalt, asphalt, asphalt + 0.02], [stone, stone * 0.97, stone * 0.92], [0, 0, 0], grass])
-    colour = flat[labels].astype(np.float32)
-    paint = (labels == ROAD) & ((np.abs(away - 0.94 * half_road) < 0.09) | ((away < 0.09) & (np.mod(z + phase, 7.0) < 3.5)))
-    colour[paint] = 0.85
-    colour *= np.float32(sun) * (1.0 + np.where(labels == VEGETATION, 0.5, 0.16) * grain)[..., None].astype(np.float32)
-
-    # Shadows under vehicles.
-    for n in np.flatnonzero(np.array(boxes.label) == VEHICLE):
-        (x0, x1), (y0, _), (z0, z1) = box_bounds[n]
-        if x1 - x0 < 1.0:
-            continue
-        r = np.flatnonzero((ground_z[:, 0] > z0 - 0.3) & (ground_z[:, 0] < z1 + 0.3))
-        if len(r):
-            band = slice(r[0], r[-1] + 1)
-            gx = x[band] - offset
-            colour[band] *= np.where((gx > x0 - 0.2) & (gx < x1 + 0.5), 0.45, 1.0)[..., None]
-
-    sky = np.broadcast_to((ty <= 0)[:, None] | (ground_z >= FAR), labels.shape)
-    labels[sky] = SKY
-    depth = z.astype(np.float32)
-    rise = np.clip(-ty / 0.5, 0.0, 1.0)[:, None, None] ** 0.7
-    heaven = pale + (zenith - pale) * rise
-    with np.errstate(over="ignore"):
-        cloud = np.sin(tx[None, :] * 5 + phase + 1.5 * np.sin(ty[:, None] * 9 + phase)) * np.sin(ty[:, None] * 14 + phase * 2)
-    heaven = heaven + (np.maximum(cloud, 0.0) * rng.uniform(0.0, 0.3))[..., None]
-    colour = np.where(sky[..., None], heaven, colour).astype(np.float32)
-
-    # Solids, where they are nearer than the ground.
-    if len(box_bounds):
-        seen = box_z < depth
-        at, near, which = box_at[seen], box_z[seen], face[seen]
-        rows, columns = np.nonzero(seen)
-        hx, hy = tx[columns] * near, ty[rows] * near - np.float32(eye)
-        run = np.where(which == 0, near, hx)
-        label = np.array(boxes.label, dtype=np.uint8)[at]
-        shade = light[which] + np.where(which == 0, np.sign(-hx) * side_bias, 0.0)
-        detail = np.array(boxes.detail, dtype=np.float32)[at]
-        paint_of = np.array(boxes.colour, dtype=np.float32)[at]
-        storey = np.maximum(detail, 1.0)
-        fx, fy = np.mod(run / (0.8 * storey), 1.0), np.mod(-hy / storey, 1.0)
-        window = (detail > 0) & (which != 1) & (fx > 0.28) & (fx < 0.75) & (fy > 0.3) & (fy < 0.8)
-        glint = _hash(np.floor(run / (0.8 * storey)), np.floor(-hy / storey), phase)
-        low, high = box_bounds[at, 1, 0], box_bounds[at, 1, 1]
-        up = (high - hy) / (high - low)
-        glass = (detail < 0) & (which != 1) & (up > np.where(detail < -0.5, 0.1, 0.55)) & (up < 0.88)
-        back = (label == VEHICLE) & (which == 2) & (detail == 0)
-        edge = np.minimum(hx - box_bounds[at, 0, 0], box_bounds[at, 0, 1] - hx)
-        lamp = back & (edge < 0.3) & (edge > 0.05) & (up > 0.45) & (up < 0.8) & (box_bounds[at, 0, 1] - box_bounds[at, 0, 0] > 1)
-        surface = paint_of * shade[:, None]
-        surface[window] = (0.12 + 0.4 * glint[window])[:, None] * np.array([0.8, 0.95, 1.1])
-        surface[glass] = (0.10 + 0.25 * shade[glass])[:, None] * np.array([0.8, 0.95, 1.05])
-        surface[lamp] = (0.85, 0.12, 0.08)
-        rough = _hash(np.floor(run * 4), np.floor(hy * 4), phase + 3) - 0.5
-        surface *= (1.0 + np.where(label == VEHICLE, 0.04, 0.14) * rough)[:, None]
-        colour[seen], labels[seen], depth[seen] = surface, label, near
-    if len(ball_bounds):
-        seen = ball_z < depth
-        rows, columns = np.nonzero(seen)
-        near, at = ball_z[seen], ball_at[seen]
-        hx, hy = tx[columns] * near, ty[rows] * near - np.float32(eye)
-        lift = np.clip((ball_bounds[at, 1, 0] - hy) / ball_bounds[at, 1, 1], -1, 1)
-        leaf = _hash(np.floor(hx * 5), np.floor(hy * 5), phase + 7)
-        green = np.array(balls.colour, dtype=np.float32)[at]
-        colour[seen] = green * ((0.75 + 0.3 * lift) * (0.6 + 0.8 * leaf) * sun)[:, None]
-        labels[seen], depth[seen] = VEGETATION, near
-
-    np.minimum(depth, np.float32(FAR), out=depth)
-    solid = labels != SKY
-    haze = np.where(solid, 1.0 - np.exp(-depth / np.float32(haze_length)), 0.0)[..., None].astype(np.float32)
-    colour += (pale.astype(np.float32) - colour) * haze
-    colour *= tint.astype(np.float32)
-    colour += rng.standard_normal(colour.shape, dtype=np.float32) * np.float32(rng.uniform(0.008, 0.03))
-    image = (np.clip(colour, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    return Scene(image=np.ascontiguousarray(image.transpose(2, 0, 1)), labels=labels, depth=depth)
+    view = _View(rng, draw_street(rng), *size)
+    _paint_ground_and_sky(view)
+    _paint_boxes(view)
+    _paint_balls(view)
+    return Scene(image=_expose(view), labels=view.labels, depth=view.depth)
 
 
 def render_batch(seeds: Iterable[int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

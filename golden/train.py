@@ -140,6 +140,8 @@ def train(config: M3ViTConfig, recipe: Recipe, *, quiet: bool = False) -> tuple[
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
             optimizer.step()
             progress.update(bar, advance=1, note=" ".join(notes))
+            if not quiet and not progress.console.is_terminal and (step + 1) % 100 == 0:
+                progress.console.print(f"step {step + 1} of {recipe.steps}: {' '.join(notes)}", soft_wrap=True)
     heads.eval()
     return model.eval(), heads
 
