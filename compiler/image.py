@@ -1,0 +1,240 @@
+"""The program image: everything a host writes into the accelerator's DDR window, and the manifest that describes it."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from moesaic.compiler.pack import pack_image, split_ports, unpack_residual
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.qmodel import IntArray
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["FORMAT", "PAGE_BYTES", "WINDOW_ADDRESS", "ImageError", "ProgramImage", "Region", "RegionTable"]
+
+FORMAT = 1                      # of the manifest
+WINDOW_ADDRESS = 0x1000_0000    # default first byte of the DDR window
+PAGE_BYTES = 4096               # regions start on a page
+
+_MEMORY, _MANIFEST = "memory.bin", "manifest.json"
+
+
+class ImageError(ValueError):
+    """A program image is damaged, of another version, or for another accelerator."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """One part of the window: `bytes` bytes at `address`; `port` is the weight port that reads it, if one does."""
+
+    name: str
+    address: int
+    bytes: int
+    port: int | None = None
+
+
+class RegionTable:
+    """Lays regions one after the other into a window, each on a page of its own.
+
+    Parameters
+    ----------
+    address : int
+        First byte of the window, a multiple of the page size.
+
+    Raises
+    ------
+    ValueError
+        If the address is not a multiple of the page size.
+    """
+
+    def __init__(self, address: int = WINDOW_ADDRESS) -> None:
+        if address < 0 or address % PAGE_BYTES:
+            raise ValueError(f"window address must be a multiple of {PAGE_BYTES}, not {address!r}")
+        self.address = self.end = address
+        self.regions: list[Region] = []
+        self._contents: list[tuple[int, bytes]] = []
+
+    def add(self, name: str, content: bytes | int, port: int | None = None) -> Region:
+        """A region holding `content`, or so many zeros."""
+        size = content if isinstance(content, int) else len(content)
+        region = Region(name, self.end, size, port)
+        self.regions.append(region)
+        if not isinstance(content, int):
+            self._contents.append((region.address - self.address, content))
+        self.end += -(-max(size, 1) // PAGE_BYTES) * PAGE_BYTES
+        return region
+
+    def memory(self) -> bytes:
+        """The whole window."""
+        window = bytearray(self.end - self.address)
+        for offset, content in self._contents:
+            window[offset:offset + len(content)] = content
+        return bytes(window)
+
+
+@dataclass(frozen=True)
+class ProgramImage:
+    """Contents of the DDR window with the programs of all tasks, and the manifest.
+
+    Parameters
+    ----------
+    memory : bytes
+        The window, from its first byte; image and result regions are zero.
+    manifest : mapping
+        `format`; `accelerator` and `accelerator_hash`; `model`; `weights` ("trained" or "seeded"), `seed`; `window` {address, bytes};
+        `regions` [{name, address, bytes, port}]; `tasks` {task: {load, compute, store: {address, count}, speculate, marks}}, where
+        `marks` lists the name of each marked tensor and the compute instruction that completes it; `tensors` [{name, kind, address
+        (residual words), words, tokens, dim, step, macs, weight_bytes}] in the order of the marks; `experts` {block: {expert:
+        {offset, bytes}}} in the weight stream; `pieces` [{name, offset, bytes}] of the weight stream; `macs`, `weight_bytes`;
+        `memory_sha256`.
+    """
+
+    memory: bytes
+    manifest: Mapping[str, Any]
+
+    @property
+    def address(self) -> int:
+        """First byte of the window."""
+        return int(self.manifest["window"]["address"])
+
+    @property
+    def config(self) -> AcceleratorConfig:
+        """The accelerator that the programs are for."""
+        return AcceleratorConfig(**self.manifest["accelerator"])
+
+    @property
+    def model(self) -> M3ViTConfig:
+        """Sizes of the network."""
+        return M3ViTConfig(**self.manifest["model"])
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Tasks that have a program."""
+        return tuple(self.manifest["tasks"])
+
+    def region(self, name: str) -> Region:
+        """The region of that name.
+
+        Raises
+        ------
+        KeyError
+            If there is none such.
+        """
+        for entry in self.manifest["regions"]:
+            if entry["name"] == name:
+                return Region(**entry)
+        raise KeyError(f"region must be one of {', '.join(e['name'] for e in self.manifest['regions'])}, not {name!r}")
+
+    def task(self, name: str) -> Mapping[str, Any]:
+        """The manifest's entry of a task.
+
+        Raises
+        ------
+        ImageError
+            If the image has no program for it.
+        """
+        if name not in self.manifest["tasks"]:
+            raise ImageError(f"task must be one of {', '.join(self.tasks)}, not {name!r}")
+        entry: Mapping[str, Any] = self.manifest["tasks"][name]
+        return entry
+
+    def registers(self, task: str) -> dict[str, int]:
+        """Values of the configuration registers that start `task`, by the names of the register map's values."""
+        values = {}
+        for stream in ("load", "compute", "store"):
+            entry = self.task(task)[stream]
+            values[f"{stream}_base"], values[f"{stream}_count"] = entry["address"], entry["count"]
+        values |= {"result_base": self.region("result").address, "window_base": self.address, "window_bytes": len(self.memory),
+                   "program_hash": int(self.manifest["memory_sha256"][:8], 16)}
+        for port in range(self.config.ports):
+            values[f"weight_base{port}"] = values[f"task_base{port}"] = self.region(f"weights.{port}").address
+            values[f"image_base{port}"] = self.region(f"image.{port}").address
+        return values
+
+    def image_parts(self, image: IntArray) -> list[tuple[int, bytes]]:
+        """(address, bytes) that a host writes to run on `image` [3, height, width] uint8."""
+        parts = split_ports(pack_image(image, self.model, self.config), self.config)
+        return [(self.region(f"image.{port}").address, part) for port, part in enumerate(parts)]
+
+    def memory_with(self, image: IntArray) -> bytes:
+        """The window with an input image in place."""
+        window = bytearray(self.memory)
+        for address, part in self.image_parts(image):
+            window[address - self.address:address - self.address + len(part)] = part
+        return bytes(window)
+
+    def unpack_result(self, data: bytes) -> IntArray:
+        """Final residual [tokens, dim] int16 from the bytes of the result region."""
+        return unpack_residual(data, self.model.tokens, self.model.dim, self.config)
+
+    def save(self, directory: str | Path) -> None:
+        """Write `memory.bin` and `manifest.json`; each appears complete or not at all, the manifest last."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.manifest, indent=1) + "\n"
+        for name, content in ((_MEMORY, self.memory), (_MANIFEST, text.encode())):
+            handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{name}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                os.chmod(temporary, 0o644)
+                os.replace(temporary, directory / name)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+
+    @classmethod
+    def load(cls, directory: str | Path) -> "ProgramImage":
+        """Read and verify what :meth:`save` wrote.
+
+        Raises
+        ------
+        ImageError
+            If a file is missing, not what the manifest says, of another format, or regions do not fit the window.
+        """
+        directory = Path(directory)
+        try:
+            manifest = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))
+            memory = (directory / _MEMORY).read_bytes()
+        except OSError as error:
+            raise ImageError(f"program image '{directory}' cannot be read: {error.strerror} ({error.filename})") from error
+        except ValueError as error:
+            raise ImageError(f"program image '{directory}': {_MANIFEST} must be JSON: {error}") from error
+        try:
+            image = cls(memory, manifest)
+            image._verify()
+        except ImageError as error:
+            raise ImageError(f"program image '{directory}': {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ImageError(f"program image '{directory}': {_MANIFEST} is damaged: {type(error).__name__} {error}") from error
+        return image
+
+    def _verify(self) -> None:
+        manifest = self.manifest
+        if manifest.get("format") != FORMAT:
+            raise ImageError(f"format must be {FORMAT}, not {manifest.get('format')!r}")
+        if manifest["window"]["bytes"] != len(self.memory):
+            raise ImageError(f"{_MEMORY} must be {manifest['window']['bytes']} bytes, not {len(self.memory)!r}")
+        digest = hashlib.sha256(self.memory).hexdigest()
+        if manifest["memory_sha256"] != digest:
+            raise ImageError(f"SHA-256 of {_MEMORY} must be {manifest['memory_sha256']}, not {digest}")
+        unknown = set(manifest["accelerator"]) - {f.name for f in fields(AcceleratorConfig)}
+        if unknown:
+            raise ImageError(f"accelerator must not have the fields {sorted(unknown)!r}")
+        if manifest["accelerator_hash"] != self.config.hash:
+            raise ImageError(f"accelerator_hash must be {self.config.hash}, not {manifest['accelerator_hash']}")
+        end = self.address
+        for entry in sorted(manifest["regions"], key=lambda e: e["address"]):
+            if entry["address"] % PAGE_BYTES or entry["address"] < end or \
+                    entry["address"] + entry["bytes"] > self.address + len(self.memory):
+                raise ImageError(f"region '{entry['name']}' must lie on pages of its own in the window, not at {entry['address']:#x}")
+            end = entry["address"] + entry["bytes"]
+        for task in manifest["tasks"]:
+            self.registers(task)
+

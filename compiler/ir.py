@@ -1,0 +1,298 @@
+"""The compiler's intermediate form: buffers, operations and the graph of one task, with its verifier."""
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from moesaic.hw.spec.isa import FORMATS, Function, Opcode, Stationary, Stream
+
+__all__ = ["CompileError", "Graph", "Op", "Ref", "Space", "Tensor", "verify"]
+
+
+class CompileError(ValueError):
+    """The model cannot be compiled for this configuration, or a pass broke the graph; the message names the node."""
+
+
+class Space(enum.Enum):
+    """On-chip memories that buffers live in."""
+
+    ACTIVATION = "activation"
+    KV = "kv"
+    RESIDUAL = "residual"
+    STATE = "softmax state"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """A buffer of `tokens` vectors of `words` words, vector after vector.
+
+    Parameters
+    ----------
+    name : str
+    space : Space
+    tokens : int
+        Vectors held.
+    words : int
+        Words per vector (softmax state: 1).
+    first_token : int
+        Number of the token in the first vector; not 0 in a chunk.
+    queued : bool
+        Vectors are numbered by position in an expert's queue, not by token.
+    gathered : bool
+        Read by token number, so that the address of token 0, if it were there, may not be negative.
+    multiple : int, words
+        The size is rounded up to this.
+    address : int or None
+        First word, once allocated.
+    """
+
+    name: str
+    space: Space
+    tokens: int
+    words: int
+    first_token: int = 0
+    queued: bool = False
+    gathered: bool = False
+    multiple: int = 1
+    address: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Words occupied."""
+        return -(-self.tokens * self.words // self.multiple) * self.multiple
+
+    @property
+    def lowest_address(self) -> int:
+        """Smallest address that every access can express."""
+        return self.first_token * self.words if self.gathered else 0
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A buffer as an operation sees it, from word `word` of each vector on."""
+
+    tensor: str
+    word: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Op:
+    """One instruction of the compute or store stream, with symbolic operands.
+
+    Parameters
+    ----------
+    name : str
+        Unique; the path of the layer it comes from, and the chunk.
+    opcode : Opcode
+    block : int
+        Number of the transformer block, -1 for the embedding.
+    stage, role : str
+        Group that is tiled and ordered together (`embed`, `attention`, `mlp`, `moe`, `result`), and the part played in it.
+    token, tokens : int
+        First token and number of tokens streamed (an expert: the tokens that its queue may hold).
+    source, target, kv, tap : Ref or None
+        Streamed buffer, written buffer, stationary keys or values, copy of the stream.
+    state : str or None
+        Softmax state.
+    weights : str or None
+        Piece of the weight stream consumed; `weight_offset` and `weight_words` select a part of it (None: all).
+    head, expert : int or None
+    speculative : bool
+        The expert's weights are fetched before the router has decided.
+    chunk : int
+        Number of the token chunk.
+    overlap : bool
+        Neighbours (heads, experts) are software-pipelined: two of their buffers are alive at once.
+    fields : mapping
+        Remaining fields of the instruction, by name.
+    mark : bool
+        Last instruction of its block.
+    feed_wait, load_wait : int
+        Distances, once scheduled.
+    macs : int
+        Useful multiply-accumulates if all its tokens are processed (an expert: of one token).
+    """
+
+    name: str
+    opcode: Opcode
+    block: int
+    stage: str
+    role: str
+    token: int = 0
+    tokens: int = 0
+    source: Ref | None = None
+    target: Ref | None = None
+    kv: Ref | None = None
+    tap: Ref | None = None
+    state: str | None = None
+    weights: str | None = None
+    weight_offset: int = 0
+    weight_words: int | None = None
+    head: int | None = None
+    expert: int | None = None
+    speculative: bool = False
+    chunk: int = 0
+    overlap: bool = False
+    fields: Mapping[str, int] = field(default_factory=dict)
+    mark: bool = False
+    feed_wait: int = 0
+    load_wait: int = 0
+    macs: int = 0
+
+    @property
+    def function(self) -> Function:
+        """Treatment of the result (MATMUL)."""
+        return Function(self.fields.get("function", 0))
+
+    @property
+    def stationary(self) -> Stationary:
+        """Source of the stationary blocks (MATMUL)."""
+        return Stationary(self.fields.get("stationary", 0))
+
+    @property
+    def stream(self) -> Stream:
+        """What is streamed (MATMUL)."""
+        return Stream(self.fields.get("stream", 0))
+
+    def reads(self) -> Iterator[str]:
+        """Names of the buffers read."""
+        for ref in (self.source, self.kv):
+            if ref is not None:
+                yield ref.tensor
+        if self.target is not None and self.function is Function.ADD and self.opcode is Opcode.MATMUL:
+            yield self.target.tensor
+        if self.state is not None and self.function is Function.ATTEND:
+            yield self.state
+
+    def writes(self) -> Iterator[str]:
+        """Names of the buffers written."""
+        for ref in (self.target, self.tap):
+            if ref is not None:
+                yield ref.tensor
+        if self.state is not None and self.function is Function.SOFTMAX:
+            yield self.state
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The program of one task: buffers, and operations in order."""
+
+    task: str
+    tensors: Mapping[str, Tensor]
+    ops: tuple[Op, ...]
+
+    def with_ops(self, ops: Iterator[Op] | list[Op] | tuple[Op, ...]) -> "Graph":
+        """The same graph with other operations; buffers that no operation names are dropped."""
+        ops = tuple(ops)
+        used = {name for op in ops for name in (*op.reads(), *op.writes())}
+        return replace(self, ops=ops, tensors={name: t for name, t in self.tensors.items() if name in used})
+
+    def rows(self, op: Op, name: str) -> tuple[int, int]:
+        """First and one past the last vector of buffer `name` that `op` touches."""
+        tensor = self.tensors[name]
+        if op.kv is not None and name == op.kv.tensor:
+            return 0, tensor.tokens
+        if tensor.queued:
+            return 0, op.tokens
+        return op.token - tensor.first_token, op.token - tensor.first_token + op.tokens
+
+    def word_range(self, op: Op, name: str) -> tuple[int, int]:
+        """First and one past the last word of the memory that `op` may touch in buffer `name`; needs addresses."""
+        tensor = self.tensors[name]
+        if tensor.address is None:
+            raise CompileError(f"op '{op.name}': buffer '{name}' has no address yet")
+        low, high = self.rows(op, name)
+        end = tensor.address + high * tensor.words
+        if op.opcode is Opcode.COPY:
+            end = -(-end // tensor.multiple) * tensor.multiple
+        return tensor.address + low * tensor.words, end
+
+
+def _check_op(graph: Graph, op: Op, written: set[str]) -> None:
+    def fail(problem: str) -> None:
+        raise CompileError(f"op '{op.name}': {problem}")
+
+    layout = FORMATS[op.opcode]
+    names = {f.name for f in layout.fields}
+    for name, value in op.fields.items():
+        if name not in names:
+            fail(f"{op.opcode.name} has no field '{name}'")
+        if not 0 <= value < 1 << layout.field(name).bits:
+            fail(f"field '{name}' must be between 0 and {(1 << layout.field(name).bits) - 1}, not {value!r}")
+    for wait in ("feed_wait", "load_wait"):
+        if not 0 <= getattr(op, wait) <= 63:
+            fail(f"{wait} must be between 0 and 63, not {getattr(op, wait)!r}")
+    for name in (*op.reads(), *op.writes()):
+        if name not in graph.tensors:
+            fail(f"buffer '{name}' does not exist")
+        low, high = graph.rows(op, name)
+        if not 0 <= low < high <= graph.tensors[name].tokens:
+            fail(f"vectors {low} to {high - 1} must lie in buffer '{name}' of {graph.tensors[name].tokens}")
+    for name in op.reads():
+        if name not in written:
+            fail(f"buffer '{name}' must be written before it is read")
+    if op.opcode is Opcode.MATMUL:
+        if op.source is None:
+            fail("a MATMUL must have a source")
+        if (op.stationary is Stationary.WEIGHTS) != (op.weights is not None):
+            fail("exactly the MATMULs with stationary WEIGHTS must name a piece of the weight stream")
+        if (op.stationary is not Stationary.WEIGHTS) != (op.kv is not None):
+            fail("exactly the MATMULs with stationary KEYS or VALUES must name a key/value buffer")
+        if (op.function is Function.ROUTE) != (op.target is None):
+            fail("exactly the MATMULs with function ROUTE must have no target")
+        if op.fields.get("out_count", 0) < 1 or op.fields.get("in_blocks", 0) < 1:
+            fail("out_count and in_blocks must be positive")
+        if op.source is not None and op.target is not None and op.source.tensor == op.target.tensor:
+            fail(f"source and target must differ, not both be '{op.source.tensor}'")
+    if op.opcode is Opcode.COPY and (op.target is None or op.weights is None):
+        fail("a COPY must have a target and name a piece of the weight stream")
+    if op.speculative and op.expert is None:
+        fail("only an expert can be speculative")
+
+
+def verify(graph: Graph) -> Graph:
+    """Check what every graph must satisfy, whatever passes it went through, and return it.
+
+    Raises
+    ------
+    CompileError
+        Naming the first operation or buffer that is wrong: duplicate names, fields that do not exist or do not fit, vectors outside
+        their buffer, a read before any write, an expert without a router, two live buffers at one address.
+    """
+    names: set[str] = set()
+    written: set[str] = set()
+    routed: tuple[int, int] | None = None
+    for op in graph.ops:
+        if op.name in names:
+            raise CompileError(f"op '{op.name}': name must be unique")
+        names.add(op.name)
+        _check_op(graph, op, written)
+        written.update(op.writes())
+        if op.opcode is Opcode.MATMUL and op.function is Function.ROUTE:
+            routed = (op.block, op.chunk)
+        if op.expert is not None and routed != (op.block, op.chunk):
+            raise CompileError(f"op '{op.name}': expert {op.expert} must follow the router of its block")
+    lifetimes = {name: span for name, span in live_ranges(graph).items() if graph.tensors[name].address is not None}
+    ordered = sorted(lifetimes, key=lambda name: lifetimes[name])
+    active: list[str] = []
+    for name in ordered:
+        tensor, (start, _) = graph.tensors[name], lifetimes[name]
+        active = [other for other in active if lifetimes[other][1] >= start]
+        for other_name in active:
+            other = graph.tensors[other_name]
+            if other.space is tensor.space and tensor.address is not None and other.address is not None and \
+                    tensor.address < other.address + other.size and other.address < tensor.address + tensor.size:
+                raise CompileError(f"buffer '{name}': words {tensor.address} to {tensor.address + tensor.size - 1} of the "
+                                   f"{tensor.space.value} memory must not overlap '{other_name}' while both are alive")
+        active.append(name)
+    return graph
+
+
+def live_ranges(graph: Graph) -> dict[str, tuple[int, int]]:
+    """Index of the first and the last operation that touches each buffer."""
+    result: dict[str, tuple[int, int]] = {}
+    for index, op in enumerate(graph.ops):
+        for name in (*op.reads(), *op.writes()):
+            first, _ = result.get(name, (index, index))
+            result[name] = (first, index)
+    return result

@@ -1,0 +1,196 @@
+"""Tensors to the bytes of the weight stream and back, and the stream's split over the memory ports."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from moesaic.compiler.ir import CompileError
+from moesaic.compiler.layout import HeadLayout, words_for
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.qmodel import IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = [
+    "Piece", "WeightStore", "image_vectors", "join_ports", "pack_image", "pack_linear", "pack_position", "pack_weights", "split_ports",
+    "unpack_linear", "unpack_residual",
+]
+
+
+def pack_linear(weight: IntArray, bias: IntArray, mult: IntArray, config: AcceleratorConfig) -> bytes:
+    """The weight stream of one MATMUL.
+
+    For each block of `rows` outputs: the parameters (row r: bias as int32 and multiplier as uint16 at byte 6r, zero padded to whole
+    words), then each block of `lanes` inputs, row after row.
+
+    With rows = lanes = 4 and load_rows = 2 (words of 8 bytes), one output row ``[1, 2, 3]``, bias 5 and multiplier 7 give
+    3 parameter words ``05 00 00 00 07 00`` and zeros, then the block ``01 02 03 00`` and 12 zeros: 40 bytes.
+
+    Parameters
+    ----------
+    weight : [out, in] int8
+    bias : [out] int32
+    mult : [out] uint16
+    """
+    out, inputs = weight.shape
+    rows, lanes = config.rows, config.lanes
+    blocks, in_blocks = words_for(out, rows), words_for(inputs, lanes)
+    padded = np.zeros((blocks * rows, in_blocks * lanes), np.int8)
+    padded[:out, :inputs] = weight
+    parameters = np.zeros((blocks * rows, 6), np.uint8)
+    parameters[:out, :4] = np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(out, 4)
+    parameters[:out, 4:] = np.ascontiguousarray(mult, "<u2").view(np.uint8).reshape(out, 2)
+    stream = np.zeros((blocks, config.param_words * config.word_bytes + in_blocks * rows * lanes), np.uint8)
+    stream[:, :6 * rows] = parameters.reshape(blocks, 6 * rows)
+    stream[:, config.param_words * config.word_bytes:] = (
+        padded.reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).reshape(blocks, -1).view(np.uint8))
+    return stream.tobytes()
+
+
+def unpack_linear(data: bytes, out: int, inputs: int, config: AcceleratorConfig) -> tuple[IntArray, IntArray, IntArray]:
+    """Weight, bias and multiplier from the bytes of :func:`pack_linear`."""
+    rows, lanes = config.rows, config.lanes
+    blocks, in_blocks = words_for(out, rows), words_for(inputs, lanes)
+    head = config.param_words * config.word_bytes
+    stream = np.frombuffer(data, np.uint8).reshape(blocks, head + in_blocks * rows * lanes)
+    weight = stream[:, head:].view(np.int8).reshape(blocks, in_blocks, rows, lanes).transpose(0, 2, 1, 3)
+    parameters = stream[:, :6 * rows].reshape(blocks * rows, 6)
+    bias = np.ascontiguousarray(parameters[:, :4]).view("<i4").ravel()
+    mult = np.ascontiguousarray(parameters[:, 4:]).view("<u2").ravel()
+    return weight.reshape(blocks * rows, in_blocks * lanes)[:out, :inputs], bias[:out], mult[:out]
+
+
+def _pad_words(data: bytes, config: AcceleratorConfig) -> bytes:
+    return data + bytes(-len(data) % config.word_bytes)
+
+
+def pack_vectors(values: IntArray, dtype: str, config: AcceleratorConfig) -> bytes:
+    """Vectors [tokens, channels] for a COPY: each padded to whole words of `lanes`, the last word of the stream padded too."""
+    tokens, channels = values.shape
+    padded = np.zeros((tokens, words_for(channels, config.lanes) * config.lanes), dtype)
+    padded[:, :channels] = values
+    return _pad_words(padded.tobytes(), config)
+
+
+def pack_position(position: IntArray, config: AcceleratorConfig) -> bytes:
+    """The initial residual [tokens, dim] int16 as the stream of a COPY to the residual memory."""
+    return pack_vectors(position, "<i2", config)
+
+
+def image_vectors(image: IntArray, model: M3ViTConfig) -> IntArray:
+    """Patch vectors [tokens, 3 * patch**2] int8 of an image [3, height, width] uint8: pixel - 128 in the order channel, row, column.
+
+    The class token's vector comes first and is zero.
+
+    Raises
+    ------
+    ValueError
+        If the shape or the type of the image is wrong.
+    """
+    height, width = model.image_size
+    if image.dtype != np.uint8 or image.shape != (3, height, width):
+        raise ValueError(f"image must be uint8 [3, {height}, {width}], not {image.dtype} {list(image.shape)}")
+    p, (down, across) = model.patch_size, model.grid
+    patches = image.reshape(3, down, p, across, p).transpose(1, 3, 0, 2, 4).reshape(model.patches, model.patch_values)
+    vectors = np.zeros((model.tokens, model.patch_values), np.int8)
+    vectors[model.tokens - model.patches:] = (patches.astype(np.int16) - 128).astype(np.int8)
+    return vectors
+
+
+def pack_image(image: IntArray, model: M3ViTConfig, config: AcceleratorConfig) -> bytes:
+    """An image [3, height, width] uint8 as the stream of a COPY to the activation memory."""
+    return pack_vectors(image_vectors(image, model), "i1", config)
+
+
+def split_ports(data: bytes, config: AcceleratorConfig) -> list[bytes]:
+    """What each port's memory holds: beat k of port p is bytes ``[(k * ports + p) * beat, ... + beat)`` of the stream.
+
+    With 2 ports of 32 bits, ``00 01 .. 0f`` gives port 0 ``00 01 02 03 08 09 0a 0b`` and port 1 the rest.
+    """
+    beat = config.port_bits // 8
+    if len(data) % config.stripe_bytes:
+        raise ValueError(f"data must be whole stripes of {config.stripe_bytes} bytes, not {len(data)!r} bytes")
+    beats = np.frombuffer(data, np.uint8).reshape(-1, config.ports, beat)
+    return [beats[:, port].tobytes() for port in range(config.ports)]
+
+
+def join_ports(parts: list[bytes], config: AcceleratorConfig) -> bytes:
+    """The stream that the ports deliver together; the inverse of :func:`split_ports`."""
+    beat = config.port_bits // 8
+    return np.stack([np.frombuffer(part, np.uint8).reshape(-1, beat) for part in parts], axis=1).tobytes()
+
+
+def unpack_residual(data: bytes, tokens: int, dim: int, config: AcceleratorConfig) -> IntArray:
+    """Residual [tokens, dim] int16 from the bytes of a STORE."""
+    return np.frombuffer(data, "<i2").reshape(tokens, -1)[:, :dim].copy()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One contiguous part of the weight region: `words` weight-stream words from `offset` on."""
+
+    name: str
+    offset: int
+    words: int
+
+
+@dataclass(frozen=True)
+class WeightStore:
+    """All weights of a model in the order of use, shared by all tasks.
+
+    Parameters
+    ----------
+    pieces : mapping of name to Piece
+    data : bytes
+        The whole weight stream, before it is split over the ports.
+    """
+
+    pieces: dict[str, Piece]
+    data: bytes
+
+    def stream(self, name: str, config: AcceleratorConfig) -> bytes:
+        """The bytes of one piece."""
+        piece = self.pieces[name]
+        return self.data[piece.offset * config.word_bytes:(piece.offset + piece.words) * config.word_bytes]
+
+
+def _linear(linear: QuantLinear, config: AcceleratorConfig, *, heads_out: HeadLayout | None = None, heads_in: HeadLayout | None = None) -> bytes:
+    weight, bias, mult = linear.weight, linear.bias, linear.mult
+    if heads_out is not None:
+        weight, bias, mult = heads_out.spread(weight, 0), heads_out.spread(bias, 0), heads_out.spread(mult, 0)
+    if heads_in is not None:
+        weight = heads_in.spread(weight, 1)
+    return pack_linear(weight, bias, mult, config)
+
+
+def _model_pieces(qmodel: QuantModel, config: AcceleratorConfig, tasks: Iterable[str], blocks: int) -> Iterator[tuple[str, bytes]]:
+    model, tasks = qmodel.config, list(tasks)
+    heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=config.lanes)
+    yield "position", pack_position(qmodel.position, config)
+    yield "embed", _linear(qmodel.embed, config)
+    for block in qmodel.blocks[:blocks]:
+        attention, mlp = block.attention, block.mlp
+        for part in ("k", "q", "v"):
+            yield f"{block.name}.attn.{part}", _linear(getattr(attention, part), config, heads_out=heads)
+        yield f"{block.name}.attn.proj", _linear(attention.proj, config, heads_in=heads)
+        if isinstance(mlp, QuantMLP):
+            yield f"{block.name}.mlp.fc1", _linear(mlp.fc1, config)
+            yield f"{block.name}.mlp.fc2", _linear(mlp.fc2, config)
+        elif isinstance(mlp, QuantMoE):
+            for task in tasks:
+                yield f"{block.name}.mlp.gate.{task}", _linear(mlp.gates[task], config)
+            for expert in mlp.order[tasks[0]]:
+                yield f"{block.name}.mlp.experts.{expert}.fc1", _linear(mlp.experts[expert].fc1, config)
+                yield f"{block.name}.mlp.experts.{expert}.fc2", _linear(mlp.experts[expert].fc2, config)
+        else:
+            raise CompileError(f"layer '{block.name}.mlp': the compiler has no {type(mlp).__name__}")
+
+
+def pack_weights(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Iterable[str], blocks: int) -> WeightStore:
+    """Everything that the weight ports read except the image; experts lie in the order of the first task."""
+    pieces, parts, offset = {}, [], 0
+    for name, data in _model_pieces(qmodel, config, tasks, blocks):
+        pieces[name] = Piece(name, offset, len(data) // config.word_bytes)
+        parts.append(data)
+        offset += pieces[name].words
+    return WeightStore(pieces, b"".join(parts))

@@ -1,0 +1,166 @@
+"""The whole compiler: the ordered list of passes, from quantised model to program image."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from moesaic.compiler.alloc import allocate
+from moesaic.compiler.check import check
+from moesaic.compiler.emit import IMAGE_PIECE, Program, emit
+from moesaic.compiler.image import FORMAT, WINDOW_ADDRESS, ProgramImage, RegionTable
+from moesaic.compiler.ir import CompileError, Graph
+from moesaic.compiler.layout import words_for
+from moesaic.compiler.lower import RESIDUAL, lower
+from moesaic.compiler.order import mark_blocks
+from moesaic.compiler.pack import Piece, WeightStore, pack_weights, split_ports
+from moesaic.compiler.schedule import schedule
+from moesaic.compiler.tile import tile
+from moesaic.golden.qmodel import QuantModel, QuantMoE
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["Compilation", "compile_all", "compile_graphs", "compile_model"]
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """All intermediate results, for `compile --dump` and for tests.
+
+    Parameters
+    ----------
+    lowered, scheduled : mapping of task to Graph
+        After the first and after the last pass.
+    programs : mapping of task to Program
+    store : WeightStore
+    image : ProgramImage
+    """
+
+    lowered: dict[str, Graph]
+    scheduled: dict[str, Graph]
+    programs: dict[str, Program]
+    store: WeightStore
+    image: ProgramImage
+
+
+def _image_words(qmodel: QuantModel, config: AcceleratorConfig) -> int:
+    words = qmodel.config.tokens * words_for(qmodel.config.patch_values, config.lanes)
+    return words_for(words, config.load_rows)
+
+
+def _tensor_table(qmodel: QuantModel, graph: Graph, store: WeightStore, config: AcceleratorConfig, task: str, blocks: int) -> list[dict[str, Any]]:
+    """Manifest entries of the marked tensors: the residual after the embedding and after each block."""
+    model, residual = qmodel.config, graph.tensors[RESIDUAL]
+
+    def entry(name: str, kind: str, step: float, macs: int, prefix: str) -> dict[str, Any]:
+        size = sum(p.words for n, p in store.pieces.items() if n.startswith(prefix) and (".gate." not in n or n.endswith(f".gate.{task}")))
+        return {"name": name, "kind": kind, "space": residual.space.value, "address": residual.address, "words": residual.words,
+                "tokens": model.tokens, "dim": model.dim, "step": step, "macs": macs, "weight_bytes": size * config.word_bytes}
+
+    table = [entry("embed", "embed", qmodel.embed_step, model.embed_macs, "embed")]
+    for number, block in enumerate(qmodel.blocks[:blocks]):
+        kind = "moe" if isinstance(block.mlp, QuantMoE) else "dense"
+        table.append(entry(block.name, kind, block.residual_step, model.block_macs(number), f"{block.name}."))
+    return table
+
+
+def _experts(qmodel: QuantModel, store: WeightStore, config: AcceleratorConfig, blocks: int) -> dict[str, dict[str, dict[str, int]]]:
+    result: dict[str, dict[str, dict[str, int]]] = {}
+    for block in qmodel.blocks[:blocks]:
+        if isinstance(block.mlp, QuantMoE):
+            ranges = {}
+            for expert in range(len(block.mlp.experts)):
+                first, second = (store.pieces[f"{block.name}.mlp.experts.{expert}.{part}"] for part in ("fc1", "fc2"))
+                ranges[str(expert)] = {"offset": first.offset * config.word_bytes, "bytes": (first.words + second.words) * config.word_bytes}
+            result[block.name] = ranges
+    return result
+
+
+def compile_graphs(qmodel: QuantModel, config: AcceleratorConfig, *, task: str, blocks: int | None = None,
+                   speculate: int | None = None) -> tuple[Graph, Graph]:
+    """The passes on one task: the graph as lowered, and tiled, ordered, allocated and scheduled."""
+    lowered = lower(qmodel, task, config, blocks=blocks, speculate=speculate)
+    graph = tile(lowered, config)
+    graph = mark_blocks(graph)
+    graph = allocate(graph, config)
+    return lowered, schedule(graph, config)
+
+
+def compile_all(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str] | None = None, blocks: int | None = None,
+                speculate: int | None = None, seed: int | None = None, window_address: int = WINDOW_ADDRESS) -> Compilation:
+    """:func:`compile_model`, with everything in between."""
+    tasks = tuple(qmodel.config.tasks if tasks is None else tasks)
+    blocks = len(qmodel.blocks) if blocks is None else blocks
+    if speculate is not None and speculate < 0:
+        raise CompileError(f"speculate must be 0 or more experts, not {speculate!r}")
+    check(qmodel, config, tasks=tasks, blocks=blocks)
+    graphs = {task: compile_graphs(qmodel, config, task=task, blocks=blocks, speculate=speculate) for task in tasks}
+    store = pack_weights(qmodel, config, tasks=tasks, blocks=blocks)
+    pieces = store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, _image_words(qmodel, config))}
+    programs = {task: emit(scheduled, pieces, config) for task, (_, scheduled) in graphs.items()}
+
+    table = RegionTable(window_address)
+    task_entries: dict[str, dict[str, Any]] = {}
+    for task, program in programs.items():
+        scheduled = graphs[task][1]
+        compute = [op for op in scheduled.ops if op.stage != "result"]
+        marks = [{"name": "embed" if op.block < 0 else qmodel.blocks[op.block].name, "instruction": index}
+                 for index, op in enumerate(compute) if op.mark]
+        entry: dict[str, Any] = {"marks": marks, "speculated": sum(op.speculative and op.role == "fc1" for op in compute)}
+        for stream, instructions in program.streams().items():
+            region = table.add(f"{stream}.{task}", b"".join(instructions))
+            entry[stream] = {"address": region.address, "count": len(instructions)}
+        task_entries[task] = entry
+    for port in range(config.ports):
+        table.add(f"image.{port}", pieces[IMAGE_PIECE].words * config.word_bytes // config.ports, port)
+    for port, part in enumerate(split_ports(store.data, config)):
+        table.add(f"weights.{port}", part, port)
+    residual = graphs[tasks[0]][1].tensors[RESIDUAL]
+    table.add("result", residual.tokens * residual.words * 2 * config.lanes)
+    if table.end > 1 << config.addr_bits:
+        raise CompileError(f"window must end below 2**{config.addr_bits} (addr_bits), not at {table.end:#x}")
+
+    memory = table.memory()
+    tensors = _tensor_table(qmodel, graphs[tasks[0]][1], store, config, tasks[0], blocks)
+    manifest = {
+        "format": FORMAT,
+        "accelerator": config.to_dict(), "accelerator_hash": config.hash,
+        "model": dataclasses.asdict(qmodel.config), "blocks": blocks, "weights": qmodel.weights, "seed": seed,
+        "window": {"address": table.address, "bytes": len(memory)},
+        "regions": [dataclasses.asdict(region) for region in table.regions],
+        "tasks": task_entries,
+        "tensors": tensors,
+        "experts": _experts(qmodel, store, config, blocks),
+        "pieces": [{"name": p.name, "offset": p.offset * config.word_bytes, "bytes": p.words * config.word_bytes} for p in store.pieces.values()],
+        "macs": sum(t["macs"] for t in tensors), "weight_bytes": sum(t["weight_bytes"] for t in tensors),
+        "memory_sha256": hashlib.sha256(memory).hexdigest(),
+    }
+    lowered = {task: graph for task, (graph, _) in graphs.items()}
+    return Compilation(lowered, {task: graph for task, (_, graph) in graphs.items()}, programs, store, ProgramImage(memory, manifest))
+
+
+def compile_model(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str] | None = None, blocks: int | None = None,
+                  speculate: int | None = None, seed: int | None = None, window_address: int = WINDOW_ADDRESS) -> ProgramImage:
+    """Compile a quantised model for an accelerator.
+
+    Parameters
+    ----------
+    qmodel : QuantModel
+    config : AcceleratorConfig
+    tasks : sequence of str or None
+        Tasks that get a program (None: all); they share the weights, which lie in the order of use of the first.
+    blocks : int or None
+        Stop after this many blocks.
+    speculate : int or None
+        Experts per mixture whose weights are fetched before the router has decided; 0 turns it off, None chooses.
+    seed : int or None
+        What seeded weights were made from; for the manifest.
+    window_address : int
+        First byte of the DDR window.
+
+    Raises
+    ------
+    CompileError
+        If the model does not fit the configuration; the message names the layer or buffer, and by how much it is short.
+    """
+    return compile_all(qmodel, config, tasks=tasks, blocks=blocks, speculate=speculate, seed=seed, window_address=window_address).image

@@ -1,0 +1,114 @@
+"""Token chunks: operations whose buffers do not fit for all tokens are repeated over parts of them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+
+from moesaic.compiler.alloc import place
+from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, live_ranges, verify
+from moesaic.compiler.order import order_stage
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Opcode
+
+__all__ = ["tile"]
+
+_WHOLE = ("norm", "position", "k", "v")  # roles that always cover all tokens
+_LOCAL = (Space.ACTIVATION, Space.STATE)
+
+
+def _chunks(tokens: int, size: int) -> list[tuple[int, int]]:
+    """(first token, tokens) of each chunk."""
+    return [(first, min(size, tokens - first)) for first in range(0, tokens, size)]
+
+
+def _split(ops: list[Op], tensors: dict[str, Tensor], size: int, overlap: bool, config: AcceleratorConfig) -> tuple[list[Op], dict[str, Tensor]]:
+    """A stage's operations over chunks of `size` tokens, and the buffers of the chunks."""
+    tokens = max(op.tokens for op in ops)
+    chunks = _chunks(tokens, size)
+    made: dict[str, Tensor] = {}
+    result = [op for op in ops if op.role in _WHOLE]
+    for number, (first, count) in enumerate(chunks):
+        suffix = f"[{number}]" if len(chunks) > 1 else ""
+
+        def local(name: str) -> str:
+            tensor = tensors[name]
+            if tensor.space not in _LOCAL:
+                return name
+            made[name + suffix] = replace(tensor, name=name + suffix, tokens=count, first_token=0 if tensor.queued else first)
+            return name + suffix
+
+        def part(ref: Ref | None) -> Ref | None:
+            return None if ref is None else Ref(local(ref.tensor), ref.word)
+
+        for op in ops:
+            if op.role in _WHOLE:
+                continue
+            piece = {}
+            if op.opcode is Opcode.COPY and op.target is not None:
+                # Chunk boundaries are multiples of load_rows, so that each chunk starts a stream word.
+                words = tensors[op.target.tensor].words
+                piece = {"weight_offset": first * words // config.load_rows, "weight_words": -(-count * words // config.load_rows)}
+            result.append(replace(
+                op, name=op.name + suffix, token=first, tokens=count, source=part(op.source), target=part(op.target), tap=part(op.tap),
+                state=None if op.state is None else local(op.state), chunk=number, overlap=overlap,
+                macs=op.macs if op.expert is not None else op.macs * count // tokens, **piece))
+    whole = {name: tensors[name] for op in result for name in (*op.reads(), *op.writes()) if name in tensors and name not in made}
+    return order_stage(result), whole | made
+
+
+def _candidates(stage: str, tokens: int, config: AcceleratorConfig) -> Iterator[tuple[int, bool]]:
+    """Chunk sizes and whether to overlap neighbours, best first.
+
+    A further chunk costs its weights once more. Attention without overlap waits twice per head and is taken only if chunks would
+    get shorter than a stationary block takes to load; a mixture, whose weights are the bulk of the model, trades the other way.
+    """
+    def size(count: int) -> int:
+        return -(-tokens // (count * config.load_rows)) * config.load_rows
+
+    counts = range(1, max(1, tokens // 8) + 1)
+    if stage == "attention":
+        yield from ((size(n), True) for n in counts if n == 1 or size(n) >= config.rows)
+        yield from ((size(n), False) for n in counts)
+    else:
+        for n in counts:
+            yield from ((size(n), True), (size(n), False))
+
+
+def _tile_stage(graph: Graph, ops: list[Op], config: AcceleratorConfig) -> tuple[list[Op], dict[str, Tensor]]:
+    tensors = dict(graph.tensors)
+    problem: CompileError | None = None
+    for size, overlap in _candidates(ops[0].stage, max(op.tokens for op in ops), config):
+        split, made = _split(ops, tensors, size, overlap, config)
+        local = {name: tensor for name, tensor in made.items() if tensor.space in _LOCAL}
+        try:
+            _fit(graph.task, split, local, config)
+        except CompileError as error:
+            problem = error
+        else:
+            return split, made
+    raise CompileError(f"op '{ops[-1].name}': no chunk of tokens is small enough: {problem}")
+
+
+def _fit(task: str, ops: list[Op], local: dict[str, Tensor], config: AcceleratorConfig) -> None:
+    """Allocate the local buffers of a stage by themselves: nothing else lives in their memories meanwhile."""
+    def keep(ref: Ref | None) -> Ref | None:
+        return ref if ref is not None and ref.tensor in local else None
+
+    trial = Graph(task, local, tuple(replace(op, source=keep(op.source), target=keep(op.target), tap=keep(op.tap), kv=None) for op in ops))
+    place(local, live_ranges(trial), config)
+
+
+def tile(graph: Graph, config: AcceleratorConfig) -> Graph:
+    """Split stages over as few token chunks as their buffers need; keys and values stay whole."""
+    ops: list[Op] = []
+    tensors: dict[str, Tensor] = {}
+    for (_, stage), group in groupby(graph.ops, key=lambda op: (op.block, op.stage)):
+        members = list(group)
+        if stage == "result":
+            ops += members
+            tensors |= {name: graph.tensors[name] for op in members for name in op.reads()}
+            continue
+        split, made = _tile_stage(graph, members, config)
+        ops += split
+        tensors |= made
+    return verify(Graph(graph.task, tensors, tuple(ops)))

@@ -1,0 +1,70 @@
+"""Quantised models made of random integers, with multipliers that keep values alive and away from saturation."""
+
+import math
+
+import numpy as np
+
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.qmodel import QuantAttention, QuantBlock, QuantExpert, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
+
+__all__ = ["random_image", "random_qmodel"]
+
+
+def _scale(value: float) -> tuple[int, int]:
+    """(mult, shift) with value ~ mult * 2**-shift and mult of 16 bits."""
+    shift = 15 - math.floor(math.log2(value))
+    return min(65535, round(value * 2**shift)), shift
+
+
+def _linear(rng: np.random.Generator, name: str, out: int, inputs: int, *, x_rms: float, out_rms: float) -> QuantLinear:
+    weight = rng.integers(-127, 128, (out, inputs)).astype(np.int8)
+    acc_rms = x_rms * 73 * math.sqrt(inputs)
+    mult, shift = _scale(out_rms / acc_rms)
+    mults = np.minimum(65535, mult * rng.uniform(0.7, 1.3, out)).astype(np.uint16)
+    bias = rng.integers(-int(acc_rms), int(acc_rms) + 1, out).astype(np.int32)
+    return QuantLinear(name, weight, bias, mults, shift, 1.0, 1.0)
+
+
+def _norm(name: str, dim: int) -> QuantNorm:
+    inv_shift = 16 - 5 + math.floor(math.log2(dim)) if dim & (dim - 1) else 15 + int(math.log2(dim)) - 4
+    scale, shift = _scale(dim * 40.0 / 16)  # 40 units of the int8 per standard deviation
+    return QuantNorm(name, dim, round(16 / dim * 2**inv_shift), inv_shift, scale, shift, 1, 1 / 40)
+
+
+def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantBlock:
+    name, dim, hd = f"blocks.{number}", config.dim, config.head_dim
+    score_mult, score_shift = _scale(256 * 2 / (40 * 40 * math.sqrt(hd)))
+    context_mult, context_shift = _scale(1.5)
+    attention = QuantAttention(
+        _norm(f"{name}.norm1", dim),
+        *(_linear(rng, f"{name}.attn.{part}", dim, dim, x_rms=40, out_rms=40) for part in ("q", "k", "v")),
+        score_mult, score_shift, context_mult, context_shift, 1.0,
+        _linear(rng, f"{name}.attn.proj", dim, dim, x_rms=20, out_rms=1500), int(rng.integers(0, 2)))
+    hidden_mult, hidden_shift = _scale(30 / 1024)
+    if not config.is_moe(number):
+        mlp = QuantMLP(_norm(f"{name}.norm2", dim), _linear(rng, f"{name}.mlp.fc1", config.mlp_hidden, dim, x_rms=40, out_rms=1200),
+                       hidden_mult, hidden_shift, 1.0,
+                       _linear(rng, f"{name}.mlp.fc2", dim, config.mlp_hidden, x_rms=25, out_rms=1500))
+        return QuantBlock(name, attention, mlp, 1.0)
+    experts = tuple(
+        QuantExpert(_linear(rng, f"{name}.mlp.experts.{e}.fc1", config.expert_hidden, dim, x_rms=40, out_rms=1200),
+                    _linear(rng, f"{name}.mlp.experts.{e}.fc2", dim, config.expert_hidden, x_rms=25, out_rms=4000))
+        for e in range(config.experts))
+    gates = {task: _linear(rng, f"{name}.mlp.gate.{task}", config.experts, dim, x_rms=40, out_rms=1500) for task in config.tasks}
+    order = {task: tuple(int(e) for e in rng.permutation(config.experts)) for task in config.tasks}
+    moe = QuantMoE(_norm(f"{name}.norm2", dim), gates, config.top_k, config.gate_kind == "noisy", experts, hidden_mult, hidden_shift, 1.0, 16, order)
+    return QuantBlock(name, attention, moe, 1.0)
+
+
+def random_qmodel(config: M3ViTConfig, seed: int) -> QuantModel:
+    """A model of random integers; its numbers mean nothing, but exercise everything."""
+    rng = np.random.default_rng(seed)
+    embed = _linear(rng, "embed", config.dim, config.patch_values, x_rms=73, out_rms=3000)
+    position = rng.integers(-2000, 2001, (config.tokens, config.dim)).astype(np.int16)
+    blocks = tuple(_block(rng, config, number) for number in range(config.depth))
+    return QuantModel(config, embed, position, blocks, 1.0, "seeded")
+
+
+def random_image(config: M3ViTConfig, seed: int) -> np.ndarray:
+    """A uint8 image [3, height, width]."""
+    return np.random.default_rng(seed).integers(0, 256, (3, *config.image_size), dtype=np.uint8)
