@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.bus.axi import AxiLiteSignature, Response
+from moesaic.hw.bus.axi_rules import AxiLiteRules
 from moesaic.hw.spec.registers import MAP_BYTES, Access, Register, RegisterMap
 
 __all__ = ["AxiLiteSlave", "value_layout"]
@@ -72,6 +73,7 @@ class AxiLiteSlave(wiring.Component):
             "pulse": Out(struct(Access.W1S, Access.W1C)),
             "ro": In(struct(Access.RO, Access.W1C)),
         })
+        self.rules = AxiLiteRules(self.bus, max_outstanding=2, name="register file")
         # Proofs name these.
         self.storage = {name: Signal(sum(word.width for word in words), name=name, init=join(words))
                         for name, words in table.values.items() if words[0].access is Access.RW}
@@ -82,6 +84,7 @@ class AxiLiteSlave(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        m.submodules.rules = self.rules
         bus = self.bus
         write_data, write_strobe = Signal(32), Signal(4)
         mask = Signal(32)
