@@ -19,8 +19,10 @@ class AxiReader(wiring.Component):
     A transfer is cut at multiples of ``max_burst`` beats, so that no burst crosses 4 KiB. A burst is issued only when
     there is a credit for each of its beats, so that responses never wait longer than the consumer's own stalls.
     One beat per cycle; a new burst at most every other cycle; the gap between two queued commands costs no beat while
-    bursts are in flight. Latency from command to ``ARVALID`` is 3 cycles, from ``RVALID`` to ``o.valid`` 0 cycles.
-    The reader counts the beats itself: a misplaced ``RLAST`` is reported and cannot disturb the counters.
+    bursts are in flight. A memory that answers after L cycles is kept busy if ``(max_outstanding - 1) * max_burst``
+    beats are at least L + 1 (and there are credits for ``max_outstanding`` bursts). Latency from command to
+    ``ARVALID`` is 3 cycles, from ``RVALID`` to ``o.valid`` 0 cycles. The reader counts the beats itself: a misplaced
+    ``RLAST`` is reported and cannot disturb the counters.
 
     ``abort`` drops the command in progress and takes no other; an address on offer stays until it is accepted, and
     data still owed are accepted and discarded. The effect lasts until both ``abort`` is 0 and the bus is drained.

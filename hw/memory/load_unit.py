@@ -1,12 +1,11 @@
 """Runs the load stream: waits, asks the router's queues, and starts transfers of the weight stream."""
 
-from amaranth.hdl import Array as HdlArray
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.control.window import WindowGuard
 from moesaic.hw.engine.payloads import INDEX_BITS, instruction_layout
-from moesaic.hw.memory.window import inside_window
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Base, Opcode
 from moesaic.hw.spec.registers import ErrorCode
@@ -15,7 +14,7 @@ __all__ = ["LoadUnit"]
 
 
 class LoadUnit(wiring.Component):
-    """One FETCH at a time: a handful of cycles each, then the weight stream works on its own.
+    """One FETCH at a time: about six cycles a port, then the weight stream works on its own.
 
     A refused instruction raises ``error`` until reset; nothing after it is started.
 
@@ -27,7 +26,7 @@ class LoadUnit(wiring.Component):
         Compute instructions retired; lengths of the expert queues.
     bases : In(3 x ports x addr_bits)
         Base addresses, by `isa.Base`.
-    window_base, window_bytes : In(64)
+    window_base, window_bytes : In(64), abort : In(1)
     done : Out(24)
         FETCH instructions finished (their transfer is started, or they were skipped).
     waiting_router, waiting_space : Out(1)
@@ -37,6 +36,7 @@ class LoadUnit(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
+        self.guard = WindowGuard(addr_bits=config.addr_bits, data_bits=config.port_bits)
         addresses = data.ArrayLayout(unsigned(config.addr_bits), config.ports)
         super().__init__({
             "i": In(stream.Signature(INSTRUCTION_BITS)),
@@ -46,6 +46,7 @@ class LoadUnit(wiring.Component):
             "bases": In(data.ArrayLayout(addresses, len(Base))),
             "window_base": In(64),
             "window_bytes": In(64),
+            "abort": In(1),
             "done": Out(INDEX_BITS),
             "waiting_router": Out(1),
             "waiting_space": Out(1),
@@ -61,6 +62,7 @@ class LoadUnit(wiring.Component):
         port_log2 = (config.port_bits // 8 - 1).bit_length()
         op = Signal(instruction_layout(Opcode.FETCH))
         address = Signal(data.ArrayLayout(unsigned(config.addr_bits), config.ports))
+        target = Signal(64)
         port = Signal(range(config.ports + 1))
         code = Signal(8)
         wanted, waits = Signal(), Signal()
@@ -72,9 +74,12 @@ class LoadUnit(wiring.Component):
             self.error_index.eq(self.done),
             self.error_code.eq(code),
         ]
-        current = Signal(config.addr_bits)
-        m.d.comb += current.eq(HdlArray(address[p] for p in range(config.ports))[port])
-        inside = inside_window(m, address=current, size=op.beats << port_log2, base=self.window_base, window=self.window_bytes, name="fetch")
+        m.submodules.guard = guard = self.guard
+        asked = Signal()
+        m.d.comb += [
+            guard.window_base.eq(self.window_base), guard.window_bytes.eq(self.window_bytes), guard.abort.eq(self.abort),
+            guard.i.p.addr.eq(target), guard.i.p.beats.eq(op.beats),
+        ]
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
@@ -82,10 +87,6 @@ class LoadUnit(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "decode"
             with m.State("decode"):
-                for p in range(config.ports):
-                    base = Mux(op.base == Base.IMAGE, self.bases[Base.IMAGE][p],
-                               Mux(op.base == Base.TASK, self.bases[Base.TASK][p], self.bases[Base.WEIGHT][p]))
-                    m.d.sync += address[p].eq(base + (op.offset << port_log2))
                 bad = ((op.base > max(Base)) | (op.unused != 0) | (op.beats == 0) | ((op.beats & (config.beats_per_word - 1)) != 0)
                        | (op.expert_valid & (op.expert >= config.experts)))
                 m.next = "wait"
@@ -98,17 +99,31 @@ class LoadUnit(wiring.Component):
             with m.State("wait"):
                 m.d.comb += self.waiting_router.eq(waits)
                 with m.If(~waits):
-                    m.next = "check"
+                    m.next = "address"
                     with m.If(~wanted):
                         m.d.sync += self.done.eq(self.done + 1)
                         m.next = "idle"
+            with m.State("address"):
+                with m.Switch(port):
+                    for p in range(config.ports):
+                        with m.Case(p):
+                            m.d.sync += target.eq((op.offset << port_log2) + Mux(
+                                op.base == Base.IMAGE, self.bases[Base.IMAGE][p],
+                                Mux(op.base == Base.TASK, self.bases[Base.TASK][p], self.bases[Base.WEIGHT][p])))
+                m.d.sync += asked.eq(0)
+                m.next = "check"
             with m.State("check"):
-                m.d.sync += port.eq(port + 1)
-                with m.If(~inside):
-                    m.d.sync += [code.eq(ErrorCode.ADDRESS_RANGE), self.error_address.eq(current)]
+                m.d.comb += [guard.i.valid.eq(~asked), guard.o.ready.eq(1)]
+                with m.If(guard.i.valid & guard.i.ready):
+                    m.d.sync += asked.eq(1)
+                with m.If(guard.error):
+                    m.d.sync += [code.eq(ErrorCode.ADDRESS_RANGE), self.error_address.eq(guard.error_addr)]
                     m.next = "refused"
-                with m.Elif(port == config.ports - 1):
-                    m.next = "start"
+                with m.Elif(guard.o.valid):
+                    m.d.sync += [address[port].eq(guard.o.p.addr), port.eq(port + 1)]
+                    m.next = "address"
+                    with m.If(port == config.ports - 1):
+                        m.next = "start"
             with m.State("start"):
                 m.d.comb += [self.cmd.valid.eq(1), self.waiting_space.eq(~self.cmd.ready)]
                 with m.If(self.cmd.ready):

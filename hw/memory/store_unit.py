@@ -4,13 +4,14 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.control.window import WindowGuard
 from moesaic.hw.engine.payloads import INDEX_BITS, instruction_layout
 from moesaic.hw.memory.bursts import BEATS_BITS
-from moesaic.hw.memory.window import inside_window
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Opcode
 from moesaic.hw.spec.registers import ErrorCode
 from moesaic.hw.stream.queue import Queue
+from moesaic.hw.stream.rules import connect_stream
 
 __all__ = ["StoreUnit"]
 
@@ -30,7 +31,7 @@ class StoreUnit(wiring.Component):
         To the AxiWriter.
     read_enable, read_address : Out; read_data, read_ready : In
         Residual memory; data one cycle after a cycle with enable and ready.
-    retired : In(24), result_base, window_base, window_bytes : In(64)
+    retired : In(24), result_base, window_base, window_bytes : In(64), abort : In(1)
     done : Out(24), bytes : Out(64)
         STORE instructions finished; bytes handed to the writer.
     error, error_code, error_index, error_address : Out
@@ -38,6 +39,7 @@ class StoreUnit(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
+        self.guard = WindowGuard(addr_bits=config.addr_bits, data_bits=config.port_bits)
         super().__init__({
             "i": In(stream.Signature(INSTRUCTION_BITS)),
             "cmd": Out(stream.Signature(data.StructLayout({"addr": config.addr_bits, "beats": BEATS_BITS}))),
@@ -50,6 +52,7 @@ class StoreUnit(wiring.Component):
             "result_base": In(64),
             "window_base": In(64),
             "window_bytes": In(64),
+            "abort": In(1),
             "done": Out(INDEX_BITS),
             "bytes": Out(64),
             "error": Out(1),
@@ -75,10 +78,14 @@ class StoreUnit(wiring.Component):
         m.d.comb += [
             words.i.valid.eq(pending), words.i.payload.eq(self.read_data),
             self.o.payload.eq(words.o.payload.word_select(beat, config.port_bits)),
-            self.cmd.p.addr.eq(address), self.cmd.p.beats.eq(size >> (port_bytes - 1).bit_length()),
             self.error_index.eq(self.done), self.error_code.eq(code), self.error_address.eq(address),
         ]
-        inside = inside_window(m, address=address, size=size, base=self.window_base, window=self.window_bytes, name="store")
+        m.submodules.guard = guard = self.guard
+        m.d.comb += [
+            guard.window_base.eq(self.window_base), guard.window_bytes.eq(self.window_bytes), guard.abort.eq(self.abort),
+            guard.i.p.addr.eq(address), guard.i.p.beats.eq(size >> (port_bytes - 1).bit_length()),
+        ]
+        connect_stream(m, guard.o, self.cmd)
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
@@ -99,14 +106,14 @@ class StoreUnit(wiring.Component):
                     m.d.sync += code.eq(ErrorCode.BAD_FIELD)
                     m.next = "refused"
             with m.State("wait"):
-                with m.If(op.wait <= self.retired):
-                    m.next = "start"
-                    with m.If(~inside):
-                        m.d.sync += code.eq(ErrorCode.ADDRESS_RANGE)
-                        m.next = "refused"
-            with m.State("start"):
-                m.d.comb += self.cmd.valid.eq(1)
-                with m.If(self.cmd.ready):
+                m.d.comb += guard.i.valid.eq(op.wait <= self.retired)
+                with m.If(guard.i.valid & guard.i.ready):
+                    m.next = "check"
+            with m.State("check"):
+                with m.If(guard.error):
+                    m.d.sync += code.eq(ErrorCode.ADDRESS_RANGE)
+                    m.next = "refused"
+                with m.Elif(self.cmd.valid & self.cmd.ready):
                     m.next = "send"
             with m.State("send"):
                 # A word on its way needs a place too.

@@ -1,0 +1,268 @@
+"""The weight stream: several AXI4 read ports side by side, prefetched into a deep queue of words."""
+
+from functools import reduce
+from operator import and_
+
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.bus.axi import Axi4ReadSignature
+from moesaic.hw.memory.axi_reader import AxiReader
+from moesaic.hw.memory.bursts import BEATS_BITS
+from moesaic.hw.stream.rules import Check, StreamContract, connect_stream, require
+
+__all__ = ["WeightStream"]
+
+COUNT_BITS = 64  # width of the byte counters
+
+
+class WeightStream(wiring.Component):
+    """Read the same transfer on all ports, and queue its words for the array.
+
+    The k-th beats of the ports, port 0 lowest, are one stripe; ``word_bytes`` over the bytes of a stripe (1, 2 or 4)
+    successive stripes, the first one lowest, are one word. A transfer is a whole number of words.
+
+    Each port writes its beats straight into its own banks of the queue, so that the queue is also what evens out the
+    ports: a slow port holds back the words, and never the other ports. A burst is requested only when the queue has room
+    for it, so responses never wait. One beat per port and cycle in, one word per cycle out; latency from the last beat of
+    a word to ``o.valid`` is 2 cycles. Empty and idle after reset.
+
+    ``skip`` throws away the next words as they arrive, as many per cycle as are there; meanwhile ``o`` offers nothing.
+    ``abort`` stops all ports (see :class:`AxiReader`); what is queued then is not a whole number of words in every
+    port, so ``clear`` must follow before the next transfer.
+
+    Parameters
+    ----------
+    ports : int
+        AXI4 ports.
+    addr_bits : int
+        Width of an address.
+    port_bits : int
+        Width of a beat.
+    word_bytes : int, bytes
+        Width of a word.
+    depth_words : int, words
+        Capacity, a power of two.
+    max_burst : int, beats
+        Longest burst of a port.
+    max_outstanding : int, bursts
+        Bursts that a port may have in flight.
+    check_slave : bool
+        Also assert the rules that the slaves have to keep.
+
+    Members
+    -------
+    cmd : In(stream of {addr: [ports] of unsigned(addr_bits), beats: unsigned(24)})
+        Transfer: address of each port, and the number of beats per port.
+    o : Out(stream of unsigned(8 * word_bytes))
+        Words; withdrawn by ``skip`` and ``clear``.
+    skip : In(stream of unsigned(24))
+        Number of words to throw away; ready when they are gone.
+    level : Out(range(depth_words + 1))
+        Words queued.
+    abort : In(1)
+        Stop, as above.
+    clear : In(1)
+        Only while idle: forget all words, zero the counters.
+    idle : Out(1)
+        No command, nothing in flight; words may be queued.
+    error : Out(1)
+        A beat came with an error response or a misplaced ``RLAST`` (pulse); of several ports the lowest reports.
+    error_resp : Out(2)
+        Its response.
+    error_addr : Out(addr_bits)
+        Its address.
+    error_port : Out(range(ports))
+        Its port.
+    bytes_read : Out(64)
+        Bytes delivered by the ports since ``clear``.
+    bytes_skipped : Out(64)
+        Of those, bytes thrown away by ``skip``.
+    axi : Out(Axi4ReadSignature)[ports]
+
+    Raises
+    ------
+    ValueError
+        If a parameter is not as above.
+    """
+
+    LATENCY = 2  # cycles, last beat of a word to o.valid
+
+    cmd: stream.Interface
+    o: stream.Interface
+    skip: stream.Interface
+    level: Signal
+    abort: Signal
+    clear: Signal
+    idle: Signal
+    error: Signal
+    error_resp: Signal
+    error_addr: Signal
+    error_port: Signal
+    bytes_read: Signal
+    bytes_skipped: Signal
+
+    def __init__(
+        self, *, ports: int, addr_bits: int, port_bits: int, word_bytes: int, depth_words: int, max_burst: int,
+        max_outstanding: int, check_slave: bool = True,
+    ) -> None:
+        if ports < 1:
+            raise ValueError(f"ports must be positive, not {ports!r}")
+        stripe_bytes = ports * port_bits // 8
+        if word_bytes not in (stripe_bytes, 2 * stripe_bytes, 4 * stripe_bytes):
+            raise ValueError(f"word_bytes must be 1, 2 or 4 stripes of {stripe_bytes} bytes, not {word_bytes!r}")
+        if depth_words < 2 or depth_words & (depth_words - 1):
+            raise ValueError(f"depth_words must be a power of two, not {depth_words!r}")
+        self.stripes = word_bytes // stripe_bytes
+        self.ports, self.port_bits, self.word_bytes, self.depth_words = ports, port_bits, word_bytes, depth_words
+        self.readers = [
+            AxiReader(
+                addr_bits=addr_bits, data_bits=port_bits, max_burst=max_burst, max_outstanding=max_outstanding,
+                credits=depth_words * self.stripes, check_slave=check_slave,
+            )
+            for _ in range(ports)
+        ]
+        command = data.StructLayout({"addr": data.ArrayLayout(unsigned(addr_bits), ports), "beats": BEATS_BITS})
+        super().__init__({
+            "cmd": In(stream.Signature(command)),
+            "o": Out(stream.Signature(8 * word_bytes)),
+            "skip": In(stream.Signature(24)),
+            "level": Out(range(depth_words + 1)),
+            "abort": In(1),
+            "clear": In(1),
+            "idle": Out(1),
+            "error": Out(1),
+            "error_resp": Out(2),
+            "error_addr": Out(addr_bits),
+            "error_port": Out(range(ports)),
+            "bytes_read": Out(COUNT_BITS),
+            "bytes_skipped": Out(COUNT_BITS),
+            "axi": Out(Axi4ReadSignature(addr_bits=addr_bits, data_bits=port_bits)).array(ports),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.contract = StreamContract(self.o, unless=self.skip.valid | self.clear, name="weights")
+        for p, reader in enumerate(self.readers):
+            m.submodules[f"reader_{p}"] = reader
+            connect_stream(m, reader.axi.ar, self.axi[p].ar)
+            connect_stream(m, self.axi[p].r, reader.axi.r)
+            m.d.comb += [reader.abort.eq(self.abort), reader.clear.eq(self.clear)]
+        self._dispatch(m)
+        self._store(m)
+        self._report(m)
+        return m
+
+    def _dispatch(self, m: Module) -> None:
+        """Give a command to every port; it is done when the last port took it."""
+        taken = Signal(self.ports)
+        ready = Cat(reader.cmd.ready for reader in self.readers)
+        m.d.comb += self.cmd.ready.eq((taken | ready).all())
+        for p, reader in enumerate(self.readers):
+            m.d.comb += [
+                reader.cmd.valid.eq(self.cmd.valid & ~taken[p]),
+                reader.cmd.payload.addr.eq(self.cmd.payload.addr[p]),
+                reader.cmd.payload.beats.eq(self.cmd.payload.beats),
+            ]
+        with m.If(self.cmd.valid):
+            m.d.sync += taken.eq(Mux(self.cmd.ready, 0, taken | ready))
+        with m.If(self.abort):
+            m.d.sync += taken.eq(0)
+        m.d.comb += self.idle.eq((Cat(reader.idle for reader in self.readers)).all() & (taken == 0))
+
+    def _store(self, m: Module) -> None:
+        """Banks of the queue: one per port and stripe, all read at the same address."""
+        depth, stripes = self.depth_words, self.stripes
+        stripe_log2 = stripes.bit_length() - 1
+        read_index = Signal(range(depth))
+        read_next = Signal(range(depth))
+        level_next = Signal(range(depth + 1))
+        full = Signal()  # the banks' outputs are the oldest word
+        taken = Signal()
+        dropped = Signal(range(depth + 1))
+        freed = Signal(range(depth + 1))
+        whole = []
+
+        for p, reader in enumerate(self.readers):
+            fill = Signal(range(depth * stripes), name=f"fill_{p}")  # beats received
+            ahead = Signal(range(depth + 1), name=f"ahead_{p}")  # words received, not yet complete in all ports
+            done = Signal(name=f"done_{p}")  # the last beat of a word
+            m.d.comb += [
+                reader.o.ready.eq(1),
+                done.eq(reader.o.valid & (fill[:stripe_log2] == stripes - 1)),
+                reader.release.eq(freed << stripe_log2),
+            ]
+            with m.If(reader.o.valid):
+                m.d.sync += fill.eq(fill + 1)
+            for s in range(stripes):
+                m.submodules[f"bank_{p}_{s}"] = bank = memory.Memory(
+                    shape=unsigned(self.port_bits), depth=depth, init=[], attrs={"ram_style": "block"}
+                )
+                write, read = bank.write_port(), bank.read_port()
+                place = s * self.ports + p
+                m.d.comb += [
+                    write.addr.eq(fill >> stripe_log2),
+                    write.data.eq(reader.o.payload),
+                    write.en.eq(reader.o.valid & (fill[:stripe_log2] == s)),
+                    read.addr.eq(read_next),
+                    read.en.eq(1),
+                    self.o.payload.word_select(place, self.port_bits).eq(read.data),
+                ]
+            whole.append((ahead, done, fill))
+
+        # A word that all ports have delivered joins the queue in the cycle after its last beat was written.
+        joined = Signal()
+        m.d.comb += joined.eq(reduce(and_, [ahead != 0 for ahead, _, _ in whole]))
+        for ahead, done, _ in whole:
+            m.d.sync += ahead.eq(ahead + done - joined)
+
+        m.d.comb += [
+            self.o.valid.eq(full & ~self.skip.valid),
+            taken.eq(self.o.valid & self.o.ready),
+            freed.eq(dropped + taken),
+            read_next.eq(read_index + freed),
+            level_next.eq(self.level + joined - freed),
+        ]
+        m.d.sync += [read_index.eq(read_next), self.level.eq(level_next), full.eq(level_next != 0)]
+
+        skipping = Signal()
+        left = Signal(24)
+        with m.If(skipping):
+            m.d.comb += [
+                dropped.eq(Mux(self.level < left, self.level, left)),
+                self.skip.ready.eq(left == 0),
+            ]
+            m.d.sync += [left.eq(left - dropped), skipping.eq(left != 0)]
+        with m.Elif(self.skip.valid):
+            m.d.sync += [left.eq(self.skip.payload), skipping.eq(1)]
+
+        m.d.sync += self.bytes_skipped.eq(self.bytes_skipped + (dropped << (self.word_bytes.bit_length() - 1)))
+        require(m, Check.ASSERT, self.level + joined <= depth, "weights: the queue must not overflow")
+        with m.If(self.clear):
+            m.d.sync += [read_index.eq(0), self.level.eq(0), full.eq(0), skipping.eq(0), self.bytes_skipped.eq(0)]
+            for ahead, _, fill in whole:
+                m.d.sync += [ahead.eq(0), fill.eq(0)]
+
+    def _report(self, m: Module) -> None:
+        """Counters, and the error of the lowest port that has one."""
+        beats = Signal(range(self.ports + 1))
+        m.d.comb += beats.eq(_count([reader.o.valid for reader in self.readers]))
+        m.d.sync += self.bytes_read.eq(self.bytes_read + beats * (self.port_bits // 8))
+        with m.If(self.clear):
+            m.d.sync += self.bytes_read.eq(0)
+        for p, reader in reversed(list(enumerate(self.readers))):
+            with m.If(reader.error):
+                m.d.comb += [
+                    self.error.eq(1),
+                    self.error_resp.eq(reader.error_resp),
+                    self.error_addr.eq(reader.error_addr),
+                    self.error_port.eq(p),
+                ]
+
+
+def _count(bits: list):
+    """Number of ones, as a balanced tree."""
+    if len(bits) == 1:
+        return bits[0]
+    return _count(bits[: len(bits) // 2]) + _count(bits[len(bits) // 2 :])
