@@ -114,12 +114,12 @@ class Core(wiring.Component):
         retired = Signal(INDEX_BITS)
         m.d.comb += [
             sequencer.i.payload.eq(self.i.payload), sequencer.i.valid.eq(self.i.valid), self.i.ready.eq(sequencer.i.ready),
-            self.retired.eq(retired), self.counts.eq(router.counts),
+            self.retired.eq(retired),
         ]
         for unit, port in ((loader, sequencer.loader), (feeder, sequencer.feeder)):
             m.d.comb += [
                 unit.i.payload.eq(port.payload), unit.i.valid.eq(port.valid), port.ready.eq(unit.i.ready),
-                unit.retired.eq(retired), unit.counts.eq(router.counts),
+                unit.retired.eq(retired), unit.counts.eq(self.counts),
             ]
         m.d.comb += [
             loader.weights.payload.eq(self.weights.payload), loader.weights.valid.eq(self.weights.valid),
@@ -128,6 +128,9 @@ class Core(wiring.Component):
             feeder.copies.eq(loader.copies),
             context_write.addr.eq(feeder.context_index), context_write.data.eq(feeder.context_data), context_write.en.eq(feeder.context_write),
         ]
+
+        for e in range(config.experts):
+            m.d.comb += self.counts[e].eq(router.o_counts[e])
 
         # --- the array takes a vector ---
         head = feeder.o.p.op
@@ -272,7 +275,7 @@ class Core(wiring.Component):
         is_marked = HdlArray(Signal(name=f"is_marked_{k}") for k in range(CONTEXTS))
         with m.If(feeder.context_write):
             m.d.sync += [is_route[feeder.context_index].eq(feeder.context_route), is_marked[feeder.context_index].eq(feeder.context_mark)]
-        with m.If(router.done):
+        with m.If(router.o_done):
             m.d.sync += routed.eq(1)
         with m.If(writeback.ended):
             m.d.sync += finished.eq(finished + 1)

@@ -169,9 +169,10 @@ class Counter:
 COUNTERS = (
     Counter("CYCLES", 64, "cycles", "from start to the end of the drain"),
     Counter("ARRAY_BUSY", 64, "cycles", "the array takes a streamed vector"),
-    Counter("ARRAY_STARVED", 64, "cycles", "the array waits for weights"),
-    Counter("ARRAY_BLOCKED", 64, "cycles", "the array waits for a dependency or for the unit behind it"),
-    Counter("ARRAY_IDLE", 64, "cycles", "the array has no instruction"),
+    Counter("ARRAY_STARVED", 64, "cycles", "the array waits for weights that DDR has not delivered"),
+    Counter("ARRAY_LOADING", 64, "cycles", "the array waits while its next stationary block is being filled"),
+    Counter("ARRAY_BLOCKED", 64, "cycles", "the array waits for an earlier instruction to retire"),
+    Counter("ARRAY_IDLE", 64, "cycles", "the array waits for anything else: instructions, vectors on their way"),
     Counter("LOADER_BUSY", 64, "cycles", "the weight loader receives data"),
     Counter("LOADER_STARVED", 64, "cycles", "the weight loader waits for DDR"),
     Counter("LOADER_BLOCKED", 64, "cycles", "the weight loader waits for space or for the router"),
@@ -184,7 +185,6 @@ COUNTERS = (
     Counter("ATTENTION_CYCLES", 64, "cycles", "spent on scores and on probabilities times values"),
     Counter("ATTENTION_WORDS_READ", 64, "words", "reads of the activation memory during attention"),
     Counter("STATIONARY_WORDS_READ", 64, "words", "reads that fill the array's stationary vectors"),
-    Counter("MACS", 64, "products", "useful multiply-accumulates, padding excluded"),
     Counter("INSTRUCTIONS_RETIRED", 32, "instructions", "finished, all three streams together"),
     Counter("STORE_BYTES", 64, "bytes", "results written to DDR"),
 )

@@ -1,0 +1,209 @@
+"""The accelerator as a board sees it: clock, reset, interrupt, AXI4-Lite registers and AXI4 masters with AMBA names."""
+
+from functools import reduce
+from operator import and_, or_
+
+from amaranth.hdl import ClockDomain, Module, Mux, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.bus.axi import Axi4ReadSignature, Axi4WriteSignature, AxiLiteSignature, Response, connect_flat, flat_ports
+from moesaic.hw.bus.axilite_slave import AxiLiteSlave
+from moesaic.hw.control.fetch import STREAMS, InstructionFetch
+from moesaic.hw.control.supervisor import Supervisor
+from moesaic.hw.engine.core import Core
+from moesaic.hw.memory.axi_writer import AxiWriter
+from moesaic.hw.memory.load_unit import LoadUnit
+from moesaic.hw.memory.store_unit import StoreUnit
+from moesaic.hw.memory.weight_stream import WeightStream
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base
+from moesaic.hw.spec.registers import COUNTERS, ErrorCode, ErrorUnit, register_map
+from moesaic.hw.stream.rules import connect_stream
+
+__all__ = ["REGISTER_ADDR_BITS", "Accelerator"]
+
+REGISTER_ADDR_BITS = 16
+
+
+class Accelerator(wiring.Component):
+    """A whole accelerator.
+
+    Ports: ``aclk``, ``aresetn`` (synchronous), ``irq``; ``s_axil_*`` (AXI4-Lite registers, `hw.spec.registers`); ``m_axi_w{p}_*`` (AXI4 reads of
+    the weight stream, one per port); ``m_axi_c_*`` (AXI4: instructions in, results out). After reset it is idle.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        read = Axi4ReadSignature(addr_bits=config.addr_bits, data_bits=config.port_bits)
+        write = Axi4WriteSignature(addr_bits=config.addr_bits, data_bits=config.port_bits)
+        lite = AxiLiteSignature(addr_bits=REGISTER_ADDR_BITS)
+        ports: dict[str, wiring.Member] = {"aclk": In(1), "aresetn": In(1), "irq": Out(1)}
+        ports |= flat_ports("s_axil", lite.flip())
+        for p in range(config.ports):
+            ports |= flat_ports(f"m_axi_w{p}", read)
+        ports |= flat_ports("m_axi_c", read) | flat_ports("m_axi_c", write)
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.domains.sync = domain = ClockDomain()
+        m.d.comb += [domain.clk.eq(self.aclk), domain.rst.eq(~self.aresetn)]
+
+        table = register_map(config.ports, config_hash=int(config.hash[-8:], 16))
+        clear = Signal()
+        fetch = InstructionFetch(addr_bits=config.addr_bits, data_bits=config.port_bits, instruction_bytes=INSTRUCTION_BYTES)
+        weights = WeightStream(
+            ports=config.ports, addr_bits=config.addr_bits, port_bits=config.port_bits, word_bytes=config.word_bytes,
+            depth_words=config.prefetch_words, max_burst=config.max_burst, max_outstanding=config.max_outstanding)
+        writer = AxiWriter(addr_bits=config.addr_bits, data_bits=config.port_bits, max_burst=config.max_burst, max_outstanding=4)
+        registers = AxiLiteSlave(table, addr_bits=REGISTER_ADDR_BITS)
+        core, load, store = Core(config), LoadUnit(config), StoreUnit(config)
+        supervisor = Supervisor(errors=6)
+        m.submodules.registers = registers
+        m.submodules.supervisor = supervisor
+        m.submodules.fetch = fetch
+        m.submodules.weights = weights
+        m.submodules.writer = writer
+        m.submodules.core = ResetInserter(clear)(core)
+        m.submodules.load = ResetInserter(clear)(load)
+        m.submodules.store = ResetInserter(clear)(store)
+
+        # --- buses ---
+        connect_flat(m, self, "s_axil", registers.bus)
+        for p in range(config.ports):
+            connect_flat(m, self, f"m_axi_w{p}", weights.axi[p])
+        connect_flat(m, self, "m_axi_c", fetch.axi)
+        connect_flat(m, self, "m_axi_c", writer.axi)
+
+        # --- streams ---
+        streams = dict(zip(STREAMS, fetch.o, strict=True))
+        connect_stream(m, streams["load"], load.i)
+        connect_stream(m, streams["compute"], core.i)
+        connect_stream(m, streams["store"], store.i)
+        m.d.comb += [
+            weights.cmd.payload.as_value().eq(load.cmd.payload.as_value()), weights.cmd.valid.eq(load.cmd.valid),
+            load.cmd.ready.eq(weights.cmd.ready),
+        ]
+        connect_stream(m, weights.o, core.weights)
+        connect_stream(m, core.skip, weights.skip)
+        connect_stream(m, store.cmd, writer.cmd)
+        connect_stream(m, store.o, writer.i)
+
+        # --- registers to units ---
+        rw = registers.rw
+        for number, name in enumerate(STREAMS):
+            m.d.comb += [fetch.base[number].eq(rw[f"{name}_base"].value), fetch.count[number].eq(rw[f"{name}_count"].value)]
+        for unit in (fetch, load, store):
+            m.d.comb += [unit.window_base.eq(rw.window_base.value), unit.window_bytes.eq(rw.window_bytes.value)]
+        for p in range(config.ports):
+            for base, name in ((Base.WEIGHT, "weight"), (Base.IMAGE, "image"), (Base.TASK, "task")):
+                m.d.comb += load.bases[base][p].eq(rw[f"{name}_base{p}"].value)
+        m.d.comb += store.result_base.eq(rw.result_base.value)
+
+        # --- units to each other ---
+        m.d.comb += [
+            clear.eq(supervisor.clear),
+            load.retired.eq(core.retired), store.retired.eq(core.retired), load.counts.eq(core.counts),
+            core.result_enable.eq(store.read_enable), core.result_address.eq(store.read_address),
+            store.read_data.eq(core.result_data), store.read_ready.eq(core.result_ready),
+            fetch.run.eq(supervisor.run),
+        ]
+        for unit in (fetch, weights, writer):
+            m.d.comb += [unit.abort.eq(supervisor.abort), unit.clear.eq(clear)]
+        m.d.comb += [load.abort.eq(supervisor.abort), store.abort.eq(supervisor.abort)]
+
+        # --- supervisor ---
+        finished = Signal()
+        retired_all = (core.retired == rw.compute_count.value) & (load.done == rw.load_count.value) & (store.done == rw.store_count.value)
+        m.d.comb += finished.eq(retired_all & supervisor.run & fetch.exhausted.all())
+        previous = Signal(len(core.retired))
+        m.d.sync += previous.eq(core.retired)
+        transfers = [axi.r.valid & axi.r.ready for axi in weights.axi]
+        transfers += [fetch.axi.r.valid & fetch.axi.r.ready, writer.axi.w.valid & writer.axi.w.ready, writer.axi.b.valid & writer.axi.b.ready]
+        progress = Signal()
+        m.d.sync += progress.eq(reduce(or_, transfers) | core.busy | core.loader_busy | (previous != core.retired))
+        m.d.comb += [
+            supervisor.start.eq(registers.pulse.ctrl.start),
+            supervisor.abort_request.eq(registers.pulse.ctrl.abort),
+            supervisor.soft_reset.eq(registers.pulse.ctrl.soft_reset),
+            supervisor.watchdog.eq(rw.watchdog.value),
+            supervisor.finished.eq(finished),
+            supervisor.progress.eq(progress),
+            supervisor.bus_idle.eq(reduce(and_, (fetch.idle, weights.idle, writer.idle))),
+            supervisor.irq_enable.eq(rw.irq_enable.as_value()),
+            supervisor.irq_clear.eq(registers.pulse.irq_status.as_value()),
+            self.irq.eq(supervisor.irq),
+            registers.lock.eq(supervisor.busy),
+        ]
+
+        def report(number: int, *, valid, code, unit: ErrorUnit, index, address=0) -> None:
+            source = supervisor.errors[number]
+            m.d.comb += [
+                source.valid.eq(valid), source.code.eq(code), source.unit.eq(int(unit)), source.index.eq(index), source.address.eq(address),
+            ]
+
+        slave = Response.SLVERR
+        m.d.comb += supervisor.errors[0].eq(fetch.report)
+        report(1, valid=weights.error, code=Mux(weights.error_resp == slave, ErrorCode.READ_SLVERR, ErrorCode.READ_DECERR),
+               unit=ErrorUnit.LOAD, index=load.done, address=weights.error_addr)
+        report(2, valid=writer.error, code=Mux(writer.error_resp == slave, ErrorCode.WRITE_SLVERR, ErrorCode.WRITE_DECERR),
+               unit=ErrorUnit.STORE, index=store.done, address=writer.error_addr)
+        report(3, valid=load.error, code=load.error_code, unit=ErrorUnit.LOAD, index=load.error_index, address=load.error_address)
+        report(4, valid=core.error, code=core.error_code, unit=ErrorUnit.COMPUTE, index=core.error_index)
+        report(5, valid=store.error, code=store.error_code, unit=ErrorUnit.STORE, index=store.error_index, address=store.error_address)
+
+        # --- status ---
+        ro = registers.ro
+        latched = supervisor.report
+        m.d.comb += [
+            ro.status.busy.eq(supervisor.busy), ro.status.done.eq(supervisor.done), ro.status.error.eq(supervisor.error),
+            ro.status.draining.eq(supervisor.draining), ro.status.start_refused.eq(supervisor.start_refused),
+            ro.irq_status.as_value().eq(supervisor.irq_status),
+            ro.error_code.value.eq(latched.code), ro.error_addr.value.eq(latched.address),
+            ro.error_instruction.index.eq(latched.index), ro.error_instruction.unit.eq(latched.unit),
+        ]
+
+        # --- counters ---
+        running = supervisor.run
+        steps = {
+            "CYCLES": 1,
+            "ARRAY_BUSY": core.busy,
+            "ARRAY_STARVED": core.starved,
+            "ARRAY_LOADING": core.loading,
+            "ARRAY_BLOCKED": core.blocked,
+            "ARRAY_IDLE": running & ~(core.busy | core.starved | core.loading | core.blocked),
+            "LOADER_BUSY": core.loader_busy,
+            "LOADER_STARVED": core.loader_starved,
+            "LOADER_BLOCKED": core.loader_blocked,
+            "LOAD_BLOCKED_ROUTER": load.waiting_router,
+            "LOAD_BLOCKED_SPACE": load.waiting_space,
+            "ACTIVATION_WORDS_READ": core.activation_reads,
+            "ATTENTION_CYCLES": core.attention,
+            "ATTENTION_WORDS_READ": core.attention_read,
+            "STATIONARY_WORDS_READ": core.stationary_read,
+        }
+        values = {
+            "FETCH_BYTES": fetch.bytes_read,
+            "WEIGHT_BYTES": weights.bytes_read,
+            "SPECULATED_BYTES_DROPPED": weights.bytes_skipped,
+            "INSTRUCTIONS_RETIRED": core.retired + load.done + store.done,
+            "STORE_BYTES": store.bytes,
+        }
+        for counter in COUNTERS:
+            name = counter.name.lower()
+            if counter.name in steps:
+                count = Signal(counter.bits, name=f"count_{name}")
+                with m.If(supervisor.started):
+                    m.d.sync += count.eq(0)
+                with m.Elif(supervisor.counting):
+                    m.d.sync += count.eq(count + steps[counter.name])
+                m.d.comb += ro[name].value.eq(count)
+            else:
+                m.d.comb += ro[name].value.eq(values[counter.name])
+        return m
