@@ -187,6 +187,7 @@ class Accelerator(wiring.Component):
             "ATTENTION_CYCLES": core.attention,
             "ATTENTION_WORDS_READ": core.attention_read,
             "STATIONARY_WORDS_READ": core.stationary_read,
+            "MARKS": core.mark,
         }
         values = {
             "FETCH_BYTES": fetch.bytes_read,

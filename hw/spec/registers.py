@@ -186,6 +186,7 @@ COUNTERS = (
     Counter("ATTENTION_WORDS_READ", 64, "words", "reads of the activation memory during attention"),
     Counter("STATIONARY_WORDS_READ", 64, "words", "reads that fill the array's stationary vectors"),
     Counter("INSTRUCTIONS_RETIRED", 32, "instructions", "finished, all three streams together"),
+    Counter("MARKS", 32, "instructions", "finished instructions that carry `mark`: blocks of the network"),
     Counter("STORE_BYTES", 64, "bytes", "results written to DDR"),
 )
 
