@@ -9,12 +9,14 @@ import torch
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT
+from moesaic.golden.scenes import render_batch
 from moesaic.golden.trace import Trace
 
-__all__ = ["BlockActivity", "Residuals", "calibrate_blocks", "check_images", "check_parameters", "embedding", "normalised", "residual_peaks"]
+__all__ = ["BlockActivity", "Residuals", "calibrate_blocks", "calibration_images", "check_images", "check_parameters", "embedding", "normalised", "residual_peaks"]
 
 Array = np.ndarray[Any, Any]
 
+FIRST_TRAINING_SEED = 100_000  # of scenes, as in `train`
 KEPT = ("attn.q", "attn.k", "attn.v", "attn.context", "attn.proj", ".mid", "mlp.hidden", "mlp.out", "mlp.gate.index",
         "mlp.expert_index", "mlp.expert_token", "mlp.expert_hidden", "mlp.expert_out")
 
@@ -50,6 +52,11 @@ class Residuals:
 
     embed: float
     blocks: tuple[float, ...]
+
+
+def calibration_images(config: M3ViTConfig, count: int = 16) -> Array:
+    """Rendered scenes [count, 3, H, W] to calibrate on: the first that models are trained on, none that tests use."""
+    return render_batch(range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + count), config.image_size)[0]
 
 
 def check_parameters(model: M3ViT) -> None:

@@ -8,7 +8,14 @@ import numpy as np
 
 from moesaic.golden import numerics, ops_int
 from moesaic.golden.numerics import Array
-from moesaic.golden.qmodel import IntArray, QuantAttention, QuantLinear, QuantMLP, QuantModel, QuantMoE
+from moesaic.golden.qmodel import (
+    IntArray,
+    QuantAttention,
+    QuantLinear,
+    QuantMLP,
+    QuantModel,
+    QuantMoE,
+)
 from moesaic.golden.trace import SILENT, Trace
 
 __all__ = ["IntM3ViT", "force_experts"]

@@ -49,7 +49,7 @@ def _compensated_rounding(weight: FloatArray, moments: FloatArray) -> FloatArray
 
 def quantise_linear(
     name: str, weight: FloatArray, bias: FloatArray, *, in_step: float, out_step: float, method: str = "mse",
-    inputs: np.ndarray[Any, Any] | None = None, acc_bits: int = ACC_BITS,
+    inputs: np.ndarray[Any, Any] | None = None, acc_bits: int = ACC_BITS, max_shift: int = 62,
 ) -> QuantLinear:
     """Quantise one matrix.
 
@@ -66,6 +66,8 @@ def quantise_linear(
         Inputs in calibration. With them rounding errors are compensated, and the bias takes up the mean of what is left.
     acc_bits : int
         Width of the accumulator that must never overflow.
+    max_shift : int
+        Largest shift, 62 at most.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def quantise_linear(
     # A bias far larger than its weights coarsens the row's step, so that the accumulator holds it.
     steps = np.maximum(row_steps(weight, method), 2.0 * np.abs(bias) / (in_step * room))
     largest = float(steps.max()) * in_step / out_step
-    shift = 62 if largest == 0 else min(62, 16 - math.frexp(largest)[1])
+    shift = max_shift if largest == 0 else min(max_shift, 16 - math.frexp(largest)[1])
     if math.ceil(math.ldexp(largest, shift)) > 65535:
         shift -= 1
     if shift < 0:

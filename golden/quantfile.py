@@ -13,7 +13,7 @@ from moesaic.golden import qmodel as types
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.qmodel import IntArray, QuantModel
 
-__all__ = ["load", "save"]
+__all__ = ["decode", "encode", "load", "save"]
 
 FORMAT = "moesaic-quantised-1"
 TYPES: dict[str, Any] = {
@@ -23,36 +23,38 @@ TYPES: dict[str, Any] = {
 }
 
 
-def _encode(value: Any, path: str, arrays: dict[str, IntArray]) -> Any:
+def encode(value: Any, path: str, arrays: dict[str, IntArray]) -> Any:
+    """JSON for a tree of dataclasses, tuples and dictionaries; arrays go to `arrays` under their path."""
     if isinstance(value, np.ndarray):
         arrays[path] = np.ascontiguousarray(value)
         return {"array": path}
     if dataclasses.is_dataclass(value):
-        fields = {f.name: _encode(getattr(value, f.name), f"{path}.{f.name}".lstrip("."), arrays) for f in dataclasses.fields(value)}
+        fields = {f.name: encode(getattr(value, f.name), f"{path}.{f.name}".lstrip("."), arrays) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, "fields": fields}
     if isinstance(value, tuple):
-        return [_encode(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]
+        return [encode(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]
     if isinstance(value, dict):
-        return {"map": {key: _encode(item, f"{path}.{key}", arrays) for key, item in value.items()}}
+        return {"map": {key: encode(item, f"{path}.{key}", arrays) for key, item in value.items()}}
     return value
 
 
-def _decode(value: Any, arrays: dict[str, IntArray]) -> Any:
+def decode(value: Any, arrays: dict[str, IntArray]) -> Any:
+    """What `encode` was given."""
     if isinstance(value, list):
-        return tuple(_decode(item, arrays) for item in value)
+        return tuple(decode(item, arrays) for item in value)
     if not isinstance(value, dict):
         return value
     if "array" in value:
         return arrays[value["array"]]
     if "map" in value:
-        return {key: _decode(item, arrays) for key, item in value["map"].items()}
-    return TYPES[value["type"]](**{key: _decode(item, arrays) for key, item in value["fields"].items()})
+        return {key: decode(item, arrays) for key, item in value["map"].items()}
+    return TYPES[value["type"]](**{key: decode(item, arrays) for key, item in value["fields"].items()})
 
 
 def save(qmodel: QuantModel, path: str | Path) -> None:
     """Write a network; the file appears whole or not at all."""
     path, arrays = Path(path), dict[str, IntArray]()
-    tree = _encode(qmodel, "", arrays)
+    tree = encode(qmodel, "", arrays)
     partial = path.with_name(path.name + ".partial")
     try:
         save_file(arrays, partial, metadata={"format": FORMAT, "model": json.dumps(tree, separators=(",", ":"))})
@@ -79,8 +81,9 @@ def load(path: str | Path) -> QuantModel:
             metadata = file.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise ValueError(f"format must be {FORMAT}, not {metadata.get('format')!r}")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-        model = _decode(json.loads(metadata["model"]), arrays)
+            names = file.keys()
+            arrays = {name: file.get_tensor(name) for name in names}
+        model = decode(json.loads(metadata["model"]), arrays)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"quantised model must be a file that save wrote, not {str(path)!r} ({error})") from error
     if not isinstance(model, QuantModel):

@@ -7,21 +7,42 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.golden.calibrate import BlockActivity, calibrate_blocks, check_images, check_parameters, normalised, residual_peaks
+from moesaic.golden.calibrate import (
+    BlockActivity,
+    calibrate_blocks,
+    check_images,
+    check_parameters,
+    normalised,
+    residual_peaks,
+)
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT, MoE
 from moesaic.golden.ops_int import linear_int16, patch_vectors
 from moesaic.golden.qlinear import ACC_BITS, quantise_linear
-from moesaic.golden.qmodel import QuantAttention, QuantBlock, QuantExpert, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
+from moesaic.golden.qmodel import (
+    QuantAttention,
+    QuantBlock,
+    QuantExpert,
+    QuantLinear,
+    QuantMLP,
+    QuantModel,
+    QuantMoE,
+    QuantNorm,
+)
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.scales import METHODS, FloatArray, mult_shift, tensor_step
-from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS, LOGIT_FRACTION_BITS
+from moesaic.hw.spec.tables import (
+    EXP_FRACTION_BITS,
+    GELU_FRACTION_BITS,
+    LOGIT_FRACTION_BITS,
+)
 
-__all__ = ["load", "quantize", "save"]
+__all__ = ["load", "quantise_norm", "quantize", "residual_steps", "save"]
 
 HEADROOM = 2.0           # of the residual over the largest value seen in calibration
 MAX_RESIDUAL_SHIFT = 7
 MAX_POST_SHIFT = 31
+MAX_GATE_SHIFT = 25      # an expert can then be barred by its bias (m3vit_int.force_experts)
 SCORE_BITS = 16
 LOG2E = math.log2(math.e)
 
@@ -30,7 +51,7 @@ def _array(tensor: torch.Tensor) -> FloatArray:
     return np.asarray(tensor.detach().cpu().numpy(), np.float64)
 
 
-def _residual_steps(peaks: Sequence[float]) -> list[float]:
+def residual_steps(peaks: Sequence[float]) -> list[float]:
     """Steps of the residual before block 0 and after each block: each is an earlier one times a power of two, none smaller."""
     needed = [max(HEADROOM * peak / 32767, 1e-9) for peak in peaks]
     # Steps may only grow, and by at most 2^7 at a time: early blocks are coarser where a later one grows faster than that.
@@ -74,9 +95,10 @@ class _BlockQuantiser:
         self.method, self.compensate, self.acc_bits = method, compensate, acc_bits
         self.name = f"blocks.{activity.index}"
 
-    def linear(self, name: str, weight: FloatArray, bias: FloatArray, in_step: float, out_step: float, inputs: Any) -> QuantLinear:
+    def linear(self, name: str, weight: FloatArray, bias: FloatArray, in_step: float, out_step: float, inputs: Any,
+               **limits: int) -> QuantLinear:
         return quantise_linear(f"{self.name}.{name}", weight, bias, in_step=in_step, out_step=out_step, method=self.method,
-                               inputs=inputs if self.compensate else None, acc_bits=self.acc_bits)
+                               inputs=inputs if self.compensate else None, acc_bits=self.acc_bits, **limits)
 
     def norm(self, name: str, rows: list[Any], residual_step: float) -> tuple[QuantNorm, FloatArray]:
         x = normalised(np.concatenate(rows), self.config.eps)
@@ -151,7 +173,8 @@ class _BlockQuantiser:
         for number, task in enumerate(config.tasks):
             weight, bias = self.folded(self.block.norm2, *gates[task])
             seen = np.concatenate([x[run * config.tokens : (run + 1) * config.tokens] for run in np.flatnonzero(runs == number)])
-            routers[task] = self.linear(f"mlp.gate.{task}", weight, bias, norm.step, 2.0**-LOGIT_FRACTION_BITS / LOG2E, seen)
+            routers[task] = self.linear(f"mlp.gate.{task}", weight, bias, norm.step, 2.0**-LOGIT_FRACTION_BITS / LOG2E, seen,
+                                        max_shift=MAX_GATE_SHIFT)
             counts = np.stack([np.bincount(activity.tensors["mlp.gate.index"][run].ravel(), minlength=config.experts)
                                for run in np.flatnonzero(runs == number)])
             share, total = (counts > 0).mean(axis=0), counts.sum(axis=0)
@@ -222,7 +245,7 @@ def quantize(model: M3ViT, config: M3ViTConfig, images: Any, *, weights: str, me
     check_parameters(model)
     model = model.eval()
     peaks = residual_peaks(model, images)
-    steps = _residual_steps([peaks.embed, *peaks.blocks])
+    steps = residual_steps([peaks.embed, *peaks.blocks])
     embed, position = _quantise_embedding(model, images, steps[0], method=method, compensate=compensate, acc_bits=acc_bits)
     blocks = []
     for activity in calibrate_blocks(model, images):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["METHODS", "FloatArray", "mult_shift", "tensor_step", "row_steps"]
+__all__ = ["METHODS", "FloatArray", "mult_shift", "row_steps", "tensor_step"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -1,0 +1,94 @@
+"""What quantisation costs a task on unseen scenes: `python -m moesaic.golden.evaluate --model m3vit-micro`."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import track
+
+from moesaic.golden import metrics, weights
+from moesaic.golden.agreement import agreement
+from moesaic.golden.calibrate import calibration_images
+from moesaic.golden.config import PRESETS
+from moesaic.golden.heads import Heads
+from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.m3vit_int import IntM3ViT
+from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.quantize import quantize
+from moesaic.golden.scales import METHODS
+from moesaic.golden.scenes import CLASSES, render_batch
+
+__all__ = ["evaluate"]
+
+
+@torch.no_grad()
+def evaluate(model: M3ViT, heads: Heads, qmodel: QuantModel, *, scenes: int = 200, key_block: int = 64, quiet: bool = False) -> dict[str, Any]:
+    """Task metrics of the float and of the integer model on scenes 0..`scenes`, which no model is trained on.
+
+    Returns
+    -------
+    dict of task to dict
+        Segmentation: `miou_float`, `miou_integer`, `difference_points` (integer minus float, hundredths). Depth: `rmse_float_m`,
+        `rmse_integer_m`, `change_percent`. All: `same_pixels` (segmentation: fraction with the same class).
+    """
+    config = model.config
+    integer = IntM3ViT(qmodel, key_block)
+    step = qmodel.blocks[-1].residual_step
+    images, labels, depths = render_batch(range(scenes), config.image_size)
+    result: dict[str, Any] = {}
+    for task in config.tasks:
+        head = heads[task]
+        by_float, by_integer = [], []
+        for image in track(images, description=task, disable=quiet):
+            by_float.append(head(model(image, task)[-1]).numpy())
+            by_integer.append(head(torch.from_numpy(integer.run(image, task)[-1] * np.float32(step))).numpy())
+        a, b = np.stack(by_float), np.stack(by_integer)
+        if task == "depth":
+            before, after = metrics.depth_rmse(a, depths), metrics.depth_rmse(b, depths)
+            result[task] = {"rmse_float_m": before, "rmse_integer_m": after, "change_percent": 100 * (after / before - 1)}
+        else:
+            a, b = a.argmax(axis=1), b.argmax(axis=1)
+            before, after = (metrics.mean_iou(metrics.confusion(x, labels, len(CLASSES))) for x in (a, b))
+            result[task] = {"miou_float": before, "miou_integer": after, "difference_points": 100 * (after - before),
+                            "same_pixels": float((a == b).mean())}
+    return result
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Quantise, evaluate, and write JSON."""
+    parser = argparse.ArgumentParser(prog="python -m moesaic.golden.evaluate", description=__doc__)
+    parser.add_argument("--model", default="m3vit-micro", choices=sorted(PRESETS), help="default: %(default)s")
+    parser.add_argument("--method", default="mse", choices=METHODS, help="how scales are chosen (default: %(default)s)")
+    parser.add_argument("--scenes", type=int, default=200, help="unseen scenes (default: %(default)s)")
+    parser.add_argument("--key-block", type=int, default=64, help="rows of the accelerator (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, where there are no trained ones (default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON file to write; else it is printed only")
+    options = parser.parse_args(arguments)
+    if options.scenes < 1:
+        parser.error(f"scenes must be positive, not {options.scenes!r}")
+    model, heads, kind = weights.load(options.model, options.seed)
+    config = model.config
+    qmodel = quantize(model, config, calibration_images(config), weights=kind, method=options.method)
+    few = render_batch(range(min(options.scenes, 8)), config.image_size)[0]
+    result = {
+        "model": config.name, "weights": kind, "method": options.method, "scenes": options.scenes, "key_block": options.key_block,
+        "tasks": evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block),
+        "blocks": {task: agreement(model, qmodel, few, task, key_block=options.key_block) for task in config.tasks},
+    }
+    text = json.dumps(result, indent=1)
+    if options.out is not None:
+        partial = options.out.with_name(options.out.name + ".partial")
+        try:
+            partial.write_text(text + "\n")
+            partial.replace(options.out)
+        finally:
+            partial.unlink(missing_ok=True)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
