@@ -1,0 +1,199 @@
+"""The RTL as a simulator: the whole accelerator with its DDR in Verilator, driven over AXI4-Lite under cocotb."""
+
+import hashlib
+import importlib.resources
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+import moesaic.hw
+from moesaic.compiler.image import ProgramImage
+from moesaic.compiler.pack import unpack_residual
+from moesaic.golden.qmodel import IntArray
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.top import Accelerator
+from moesaic.hw.verilog import to_verilog
+from moesaic.sim.verilated import Build, build, default_cache, run
+
+__all__ = ["RtlResult", "RtlRun", "RtlSimulator", "accelerator_verilog"]
+
+# Counters that are registers of the top module, and those of them that the trace records.
+_TRACED = ("array_busy", "array_starved", "array_loading", "array_blocked", "array_idle", "loader_busy", "loader_starved", "loader_blocked",
+           "load_blocked_router", "load_blocked_space")
+_LIVE = ("cycles", *_TRACED, "activation_words_read", "attention_cycles", "attention_words_read", "stationary_words_read", "marks")
+
+
+def accelerator_verilog(config: AcceleratorConfig, *, cache: Path | None = None) -> str:
+    """SystemVerilog of the accelerator, with assertions; kept in the cache by the hash of the sources and the configuration."""
+    root = Path(str(importlib.resources.files(moesaic.hw)))
+    digest = hashlib.sha256(config.hash.encode())
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    kept = (cache or default_cache()) / f"accelerator-{digest.hexdigest()}.sv"
+    if kept.exists():
+        return kept.read_text()
+    text = to_verilog(Accelerator(config), name="accelerator")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(kept)
+    return text
+
+
+@dataclass(frozen=True)
+class RtlRun:
+    """One run of a job.
+
+    Parameters
+    ----------
+    task : str
+    image : [3, height, width] uint8 or None
+        Input written before this run; None keeps what is there.
+    memory : mapping
+        Variables of the DDR model to set before this run (`ddr.sv`: stalls, faults).
+    watchdog : int, cycles
+    overrides : mapping
+        Register values that replace the program's.
+    soft_reset : bool
+        Write CTRL.soft_reset afterwards.
+    """
+
+    task: str
+    image: IntArray | None = None
+    memory: Mapping[str, int] = field(default_factory=dict)
+    watchdog: int = 200_000
+    overrides: Mapping[str, int] = field(default_factory=dict)
+    soft_reset: bool = False
+
+
+@dataclass(frozen=True)
+class RtlResult:
+    """What one run left.
+
+    Parameters
+    ----------
+    output : [tokens, dim] int16, or None after an error
+        Final residual, as read from DDR.
+    marks : list of [tokens, dim] int16
+        Residual at every finished block, the embedding first.
+    counters : mapping
+    mark_counters : list of mapping
+        Counters when each block finished.
+    trace : mapping of name to int64 array
+        Units per window of cycles.
+    error : mapping or None
+        Code, unit, index, address, text.
+    violations : mapping
+        AXI4 rules the master broke (ddr.sv): `mask` is 0 if none.
+    """
+
+    output: IntArray | None
+    marks: list[IntArray]
+    counters: Mapping[str, int]
+    mark_counters: list[Mapping[str, int]]
+    trace: Mapping[str, IntArray]
+    error: Mapping[str, Any] | None
+    violations: Mapping[str, int]
+
+
+class RtlSimulator:
+    """Builds an accelerator once (cached by content) and runs jobs on it.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    memory_bytes : int
+        Size of the DDR model; grows in powers of two, so that few builds are needed.
+    base : int
+        First address of the DDR model.
+    cache : Path or None
+        Of builds; None: the user's cache directory.
+
+    Raises
+    ------
+    BuildFailed, ToolMissing
+    """
+
+    def __init__(self, config: AcceleratorConfig, *, memory_bytes: int, base: int, cache: Path | None = None) -> None:
+        self.config, self.base, self.cache = config, base, cache
+        self.memory_bytes = 1 << (memory_bytes - 1).bit_length()
+        source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text()
+        self.testbench = jinja2.Template(source, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
+            ports=config.ports, addr_bits=config.addr_bits, port_bits=config.port_bits, base=base, bytes=self.memory_bytes,
+            max_outstanding=max(config.max_outstanding, 8), residual_words=config.residual_words, traced=_TRACED, counters=_LIVE)
+
+    def build(self) -> Build:
+        """Export, Verilator, C++: minutes the first time, nothing after."""
+        verilog = accelerator_verilog(self.config, cache=self.cache) + "\n" + self.testbench
+        ddr = Path(str(importlib.resources.files("moesaic.sim") / "ddr.sv"))
+        return build(verilog, top="testbench", extra_sources=[ddr], cache=self.cache)
+
+    def run(
+        self, program: ProgramImage, runs: Sequence[RtlRun], *, work_dir: Path, plusargs: Sequence[str] = (), seed: int = 1,
+        limit: int = 20_000_000, trace_window: int = 256, timeout_s: float | None = None,
+    ) -> list[RtlResult]:
+        """Run a job.
+
+        Raises
+        ------
+        SimulationFailed
+            If an assertion of the design fails or the simulator dies.
+        ValueError
+            If the program is for another accelerator.
+        """
+        if program.config.hash != self.config.hash:
+            raise ValueError(f"program must be compiled for {self.config.name} ({self.config.hash[:12]}), "
+                             f"not {program.config.name} ({program.config.hash[:12]})")
+        simulator = self.build()
+        work_dir.mkdir(parents=True, exist_ok=True)
+        program.save(work_dir / "program")
+        first = next((r.image for r in runs if r.image is not None), None)
+        (work_dir / "memory.bin").write_bytes(program.memory if first is None else program.memory_with(first))
+        entries: list[dict[str, Any]] = []
+        current = first
+        for item in runs:
+            entry: dict[str, Any] = {"task": item.task, "memory": dict(item.memory), "watchdog": item.watchdog,
+                                     "overrides": dict(item.overrides), "soft_reset": item.soft_reset}
+            if item.image is not None and item.image is not current:
+                parts = program.image_parts(item.image)
+                entry |= {"addresses": [address for address, _ in parts], "parts": [part.hex() for _, part in parts]}
+                current = item.image
+            entries.append(entry)
+        (work_dir / "job.json").write_text(json.dumps({"program": str((work_dir / "program").resolve()), "limit": limit, "runs": entries}))
+        run(simulator, test_module="moesaic.sim.rtl_run", work_dir=work_dir, seed=seed, timeout_s=timeout_s,
+            env={"MOESAIC_JOB": str((work_dir / "job.json").resolve())},
+            plusargs=["+image=memory.bin", f"+image_base={program.address:x}", "+residual=mark_", "+marks=marks.jsonl", "+trace=trace.csv",
+                      f"+trace_window={trace_window}", f"+seed={seed}", *plusargs])
+        return self._collect(program, runs, work_dir)
+
+    def _collect(self, program: ProgramImage, runs: Sequence[RtlRun], work_dir: Path) -> list[RtlResult]:
+        outcomes = json.loads((work_dir / "outcome.json").read_text())
+        lines = [json.loads(line) for line in (work_dir / "marks.jsonl").read_text().splitlines()]
+        names = (work_dir / "trace.csv").open().readline().strip().split(",")
+        table = np.loadtxt(work_dir / "trace.csv", delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)
+        results, base = [], min((line["run"] for line in lines), default=0)
+        for number, outcome in enumerate(outcomes):
+            mine = [line for line in lines if line["run"] == base + number]
+            marks = [self._residual(program, work_dir / f"mark_{line['mark']}.hex") for line in mine]
+            saved = work_dir / f"result_{number}.npy"
+            output = program.unpack_result(np.load(saved).tobytes()) if "error" not in outcome else None
+            rows = table[table[:, 0] == base + number] if len(table) else table
+            results.append(RtlResult(
+                output=output, marks=marks, counters=outcome.get("counters", {}), mark_counters=mine,
+                trace={name: rows[:, k] for k, name in enumerate(names) if k} if len(table) else {},
+                error=outcome.get("error"), violations=outcome["violations"]))
+        return results
+
+    def _residual(self, program: ProgramImage, path: Path) -> IntArray:
+        """Residual rows of the network's tokens from a dump of the whole memory."""
+        tensor = program.manifest["tensors"][0]
+        words = [line for line in path.read_text().split() if not line.startswith(("@", "//"))]
+        first = tensor["address"]
+        data = b"".join(bytes.fromhex(word)[::-1] for word in words[first:first + tensor["words"]])
+        return unpack_residual(data, tensor["tokens"], tensor["dim"], self.config)

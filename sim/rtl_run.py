@@ -1,0 +1,127 @@
+"""cocotb: drives the accelerator over AXI4-Lite as a host would, by the job file that `sim.rtl` wrote."""
+
+import json
+import os
+from pathlib import Path
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.handle import SimHandleBase
+from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge
+
+from moesaic.boards.driver import AcceleratorError, Driver
+from moesaic.compiler.image import ProgramImage
+
+__all__ = ["SimulatedBus", "run_job"]
+
+
+class SimulatedBus:
+    """The driver's transport: AXI4-Lite on the pins, DDR through the back door, the interrupt with a bound in cycles."""
+
+    def __init__(self, dut: SimHandleBase, *, base: int, word_bytes: int, limit: int) -> None:
+        self.dut, self.base, self.word_bytes, self.limit = dut, base, word_bytes, limit
+
+    async def reset(self) -> None:
+        """Start the clock and reset for a few cycles."""
+        for name in ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr", "arvalid", "rready"):
+            getattr(self.dut, f"s_axil_{name}").value = 0
+        self.dut.dump.value = 0
+        self.dut.aresetn.value = 0
+        Clock(self.dut.aclk, 2, unit="ns").start()
+        await ClockCycles(self.dut.aclk, 8)
+        self.dut.aresetn.value = 1
+        await ClockCycles(self.dut.aclk, 2)
+
+    async def _accepted(self, channel: str) -> None:
+        while True:
+            await ReadOnly()
+            ready = int(getattr(self.dut, f"s_axil_{channel}ready").value)
+            await RisingEdge(self.dut.aclk)
+            if ready:
+                break
+        getattr(self.dut, f"s_axil_{channel}valid").value = 0
+
+    async def _answered(self, channel: str, what: str) -> int:
+        getattr(self.dut, f"s_axil_{channel}ready").value = 1
+        while True:
+            await ReadOnly()
+            valid = int(getattr(self.dut, f"s_axil_{channel}valid").value)
+            response = int(getattr(self.dut, f"s_axil_{channel}resp").value)
+            data = int(self.dut.s_axil_rdata.value)
+            await RisingEdge(self.dut.aclk)
+            if valid:
+                break
+        getattr(self.dut, f"s_axil_{channel}ready").value = 0
+        if response:
+            raise RuntimeError(f"{what} was answered with response {response}")
+        return data
+
+    async def write(self, offset: int, value: int) -> None:
+        """One AXI4-Lite write."""
+        self.dut.s_axil_awaddr.value, self.dut.s_axil_awvalid.value = offset, 1
+        await self._accepted("aw")
+        self.dut.s_axil_wdata.value, self.dut.s_axil_wstrb.value, self.dut.s_axil_wvalid.value = value, 15, 1
+        await self._accepted("w")
+        await self._answered("b", f"write of {offset:#x}")
+
+    async def read(self, offset: int) -> int:
+        """One AXI4-Lite read."""
+        self.dut.s_axil_araddr.value, self.dut.s_axil_arvalid.value = offset, 1
+        await self._accepted("ar")
+        return await self._answered("r", f"read of {offset:#x}")
+
+    async def write_memory(self, address: int, data: bytes) -> None:
+        """Back door into the DDR model."""
+        first = (address - self.base) // self.word_bytes
+        memory = self.dut.memory.mem
+        for k in range(0, len(data), self.word_bytes):
+            memory[first + k // self.word_bytes].value = int.from_bytes(data[k:k + self.word_bytes].ljust(self.word_bytes, b"\0"), "little")
+        await RisingEdge(self.dut.aclk)
+
+    async def read_memory(self, address: int, size: int) -> bytes:
+        """Back door out of the DDR model."""
+        first, words = (address - self.base) // self.word_bytes, -(-size // self.word_bytes)
+        memory = self.dut.memory.mem
+        return b"".join(int(memory[first + k].value).to_bytes(self.word_bytes, "little") for k in range(words))[:size]
+
+    async def wait_interrupt(self) -> None:
+        """Until `irq`, for at most `limit` cycles."""
+        if not int(self.dut.irq.value):
+            done = RisingEdge(self.dut.irq)
+            if await First(done, ClockCycles(self.dut.aclk, self.limit)) is not done:
+                raise TimeoutError(f"no interrupt within {self.limit} cycles")
+        await RisingEdge(self.dut.aclk)
+
+
+@cocotb.test()
+async def run_job(dut: SimHandleBase) -> None:
+    """All runs of the job, one after the other; writes outcome.json and the results."""
+    job = json.loads(Path(os.environ["MOESAIC_JOB"]).read_text())
+    program = ProgramImage.load(job["program"])
+    config = program.config
+    bus = SimulatedBus(dut, base=program.address, word_bytes=config.port_bits // 8, limit=job["limit"])
+    await bus.reset()
+    driver = Driver(bus, program)
+    await driver.open(load=False)
+    outcomes = []
+    for number, run in enumerate(job["runs"]):
+        for address, part in zip(run.get("addresses", []), run.get("parts", []), strict=True):
+            await bus.write_memory(address, bytes.fromhex(part))
+        for name, value in run.get("memory", {}).items():
+            getattr(dut.memory, name).value = value
+        outcome: dict[str, object] = {"task": run["task"]}
+        try:
+            result = await driver.run(run["task"], watchdog=run.get("watchdog", 200_000), overrides=run.get("overrides"))
+            outcome["counters"] = dict(result.counters)
+            np.save(f"result_{number}.npy", np.frombuffer(result.result, np.uint8))
+        except AcceleratorError as error:
+            outcome["error"] = {"code": error.code.name, "unit": error.unit.name, "index": error.index, "address": error.address,
+                                "draining": error.draining, "text": str(error)}
+        except TimeoutError as error:
+            outcome["error"] = {"code": "TIMEOUT", "text": str(error)}
+        if run.get("soft_reset"):
+            await driver.soft_reset()
+        outcome["violations"] = {"mask": int(dut.viol.value), "port": int(dut.viol_port.value), "address": int(dut.viol_addr.value)}
+        outcomes.append(outcome)
+        Path("outcome.json").write_text(json.dumps(outcomes))
