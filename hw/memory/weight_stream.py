@@ -43,7 +43,7 @@ class WeightStream(wiring.Component):
     word_bytes : int, bytes
         Width of a word.
     depth_words : int, words
-        Capacity, a power of two.
+        Capacity, a power of two, with room for a burst.
     max_burst : int, beats
         Longest burst of a port.
     max_outstanding : int, bursts
@@ -115,6 +115,8 @@ class WeightStream(wiring.Component):
         if depth_words < 2 or depth_words & (depth_words - 1):
             raise ValueError(f"depth_words must be a power of two, not {depth_words!r}")
         self.stripes = word_bytes // stripe_bytes
+        if depth_words * self.stripes < max_burst:
+            raise ValueError(f"depth_words must have room for a burst of {max_burst} beats, not {depth_words!r}")
         self.ports, self.port_bits, self.word_bytes, self.depth_words = ports, port_bits, word_bytes, depth_words
         self.readers = [
             AxiReader(
@@ -180,6 +182,8 @@ class WeightStream(wiring.Component):
         level_next = Signal(range(depth + 1))
         full = Signal()  # the banks' outputs are the oldest word
         taken = Signal()
+        skipping = Signal()
+        left = Signal(24)  # words to skip
         dropped = Signal(range(depth + 1))
         freed = Signal(range(depth + 1))
         whole = []
@@ -218,7 +222,7 @@ class WeightStream(wiring.Component):
             m.d.sync += ahead.eq(ahead + done - joined)
 
         m.d.comb += [
-            self.o.valid.eq(full & ~self.skip.valid),
+            self.o.valid.eq(full & ~self.skip.valid & ~skipping),
             taken.eq(self.o.valid & self.o.ready),
             freed.eq(dropped + taken),
             read_next.eq(read_index + freed),
@@ -226,8 +230,6 @@ class WeightStream(wiring.Component):
         ]
         m.d.sync += [read_index.eq(read_next), self.level.eq(level_next), full.eq(level_next != 0)]
 
-        skipping = Signal()
-        left = Signal(24)
         with m.If(skipping):
             m.d.comb += [
                 dropped.eq(Mux(self.level < left, self.level, left)),
