@@ -21,7 +21,11 @@ def pipelined(pairs: list[tuple[Op, Op]]) -> list[Op]:
 
 def _pairs(ops: list[Op], first: str, second: str, overlap: bool) -> list[Op]:
     pairs = list(zip([op for op in ops if op.role == first], [op for op in ops if op.role == second], strict=True))
-    return pipelined(pairs) if overlap else [op for pair in pairs for op in pair]
+    if not overlap:
+        return [op for pair in pairs for op in pair]
+    # Weights arrive in this order: one that waits for the router must not stand before one that is fetched ahead of it.
+    ahead = [pair for pair in pairs if pair[0].speculative]
+    return pipelined(ahead) + pipelined([pair for pair in pairs if not pair[0].speculative])
 
 
 def _attention(whole: list[Op], chunks: list[list[Op]]) -> list[Op]:

@@ -85,6 +85,7 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Graph:
     """
     history = _History(config)
     fed = loaded = -1  # every instruction up to this one is known to have retired when this one is streamed, or loaded
+    asked = -1         # the same by the stream's own waits alone: it decides by itself whether to skip an expert
     result = []
     for index, op in enumerate(op for op in graph.ops if op.stage != "result"):
         access = accesses(graph, op)
@@ -101,6 +102,10 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Graph:
         feed_need = max(history.last_writer(access.feed_reads), history.last_writer(access.feed_writes),
                         max((history.last_reader((r,)) for r in access.feed_writes if r is QUEUES), default=-1))
         feed_wait = distance(feed_need, fed)
+        if not feed_wait and op.expert is not None:
+            feed_wait = distance(history.last_writer((QUEUES,)), asked)
+        if feed_wait:
+            asked = max(asked, index - feed_wait)
         if feed_wait and op.expert is None:
             fed = index - feed_wait
         history.record(index, access)

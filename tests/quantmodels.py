@@ -1,6 +1,7 @@
 """Quantised models made of random integers, with multipliers that keep values alive and away from saturation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -50,7 +51,10 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
         QuantExpert(_linear(rng, f"{name}.mlp.experts.{e}.fc1", config.expert_hidden, dim, x_rms=40, out_rms=1200),
                     _linear(rng, f"{name}.mlp.experts.{e}.fc2", dim, config.expert_hidden, x_rms=25, out_rms=4000))
         for e in range(config.experts))
-    gates = {task: _linear(rng, f"{name}.mlp.gate.{task}", config.experts, dim, x_rms=40, out_rms=1500) for task in config.tasks}
+    gates = {}
+    for task in config.tasks:
+        gate = _linear(rng, f"{name}.mlp.gate.{task}", config.experts, dim, x_rms=40, out_rms=1500)
+        gates[task] = replace(gate, bias=gate.bias // 8)  # spread tokens over the experts
     order = {task: tuple(int(e) for e in rng.permutation(config.experts)) for task in config.tasks}
     moe = QuantMoE(_norm(f"{name}.norm2", dim), gates, config.top_k, config.gate_kind == "noisy", experts, hidden_mult, hidden_shift, 1.0, 16, order)
     return QuantBlock(name, attention, moe, 1.0)

@@ -1,0 +1,302 @@
+"""The functional simulator: executes a program image, instruction by instruction, on bytes; the living definition of the ISA."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+
+from moesaic.compiler.image import ProgramImage
+from moesaic.hw.spec import isa
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base, Memory, Opcode, Stationary
+from moesaic.sim.machine import Array, Machine, ProgramError
+from moesaic.sim.matmul import Matmul
+
+__all__ = ["FunctionalRun", "FunctionalSimulator", "Mark", "ProgramError", "Routing"]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Residual memory [words, lanes] int16 when a marked instruction retired."""
+
+    instruction: int
+    residual: Array
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Tokens in each expert's queue after a router decided."""
+
+    instruction: int
+    lengths: tuple[int, ...]
+
+
+@dataclass
+class FunctionalRun:
+    """What a run left behind.
+
+    Parameters
+    ----------
+    result : bytes
+        Contents of the result region, as far as it was written.
+    marks : list of Mark
+    routings : list of Routing
+    counters : dict
+        By the names of the hardware's counters (`registers.COUNTERS`), those that do not depend on time.
+    """
+
+    result: bytes = b""
+    marks: list[Mark] = field(default_factory=list)
+    routings: list[Routing] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(
+        ("FETCH_BYTES", "WEIGHT_BYTES", "SPECULATED_BYTES_DROPPED", "ACTIVATION_WORDS_READ", "MACS", "INSTRUCTIONS_RETIRED", "STORE_BYTES"), 0))
+
+
+class _WeightQueue:
+    """Words fetched and not yet used, in order."""
+
+    def __init__(self, word_bytes: int) -> None:
+        self.word_bytes, self.words = word_bytes, 0
+        self._parts: deque[Array] = deque()
+
+    def put(self, data: Array) -> None:
+        self._parts.append(data)
+        self.words += len(data) // self.word_bytes
+
+    def take(self, words: int) -> Array:
+        """The next `words` words as bytes; there must be as many."""
+        wanted, parts = words * self.word_bytes, []
+        while wanted:
+            part = self._parts.popleft()
+            if len(part) > wanted:
+                self._parts.appendleft(part[wanted:])
+                part = part[:wanted]
+            parts.append(part)
+            wanted -= len(part)
+        self.words -= words
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+
+
+class FunctionalSimulator:
+    """An accelerator without time: DDR window and host interface as the hardware's, results as the hardware's.
+
+    The weight stream is filled as early as the waits of its FETCHes allow, compute instructions run one after the other. Missing
+    waits do not change results here; they are found by recording who wrote each on-chip word, and refused.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    seed : int
+        Of the noise that on-chip memories hold at first.
+    """
+
+    def __init__(self, config: AcceleratorConfig, *, seed: int = 0) -> None:
+        self.config, self.seed = config, seed
+        self.address, self.memory = 0, np.zeros(0, np.uint8)
+        self.image: ProgramImage | None = None
+
+    def load(self, image: ProgramImage) -> None:
+        """Fill the DDR window with a program image.
+
+        Raises
+        ------
+        ValueError
+            If the image was compiled for another configuration.
+        """
+        if image.config.hash != self.config.hash:
+            raise ValueError(f"program image must be for configuration {self.config.hash[:12]} ('{self.config.name}'), "
+                             f"not {image.config.hash[:12]} ('{image.config.name}')")
+        self.image, self.address = image, image.address
+        self.memory = np.frombuffer(image.memory, np.uint8).copy()
+
+    def write(self, address: int, data: bytes) -> None:
+        """Host write into the window."""
+        low = self._offset(address, len(data))
+        self.memory[low:low + len(data)] = np.frombuffer(data, np.uint8)
+
+    def read(self, address: int, size: int) -> bytes:
+        """Host read from the window."""
+        low = self._offset(address, size)
+        return self.memory[low:low + size].tobytes()
+
+    def _offset(self, address: int, size: int) -> int:
+        low = address - self.address
+        if low < 0 or low + size > len(self.memory):
+            raise ValueError(f"bytes {address:#x} to {address + size - 1:#x} must lie in the window of {len(self.memory):#x} bytes "
+                             f"at {self.address:#x}")
+        return low
+
+    def run(self, task: str, image: Array | None = None) -> FunctionalRun:
+        """Run a task of the loaded program image, on an input image [3, height, width] uint8 if one is given.
+
+        Raises
+        ------
+        ProgramError
+            If the program is malformed.
+        """
+        if self.image is None:
+            raise ValueError("a program image must be loaded before run")
+        if image is not None:
+            for address, data in self.image.image_parts(image):
+                self.write(address, data)
+        run = self.execute(self.image.registers(task))
+        region = self.image.region("result")
+        run.result = self.read(region.address, region.bytes)
+        return run
+
+    def tensor(self, run: FunctionalRun, position: int) -> Array:
+        """Marked tensor number `position` of the manifest as [tokens, dim] int16."""
+        if self.image is None:
+            raise ValueError("a program image must be loaded before tensor")
+        entry = self.image.manifest["tensors"][position]
+        words = run.marks[position].residual[entry["address"]:entry["address"] + entry["tokens"] * entry["words"]]
+        return words.reshape(entry["tokens"], -1)[:, :entry["dim"]]
+
+    def execute(self, registers: Mapping[str, int]) -> FunctionalRun:
+        """Run the program that configuration registers point to, named as in `ProgramImage.registers`."""
+        return _Execution(self, registers).run()
+
+
+class _Execution:
+    """One run: three streams, the weight queue and the on-chip state."""
+
+    def __init__(self, simulator: FunctionalSimulator, registers: Mapping[str, int]) -> None:
+        self.simulator, self.config, self.registers = simulator, simulator.config, registers
+        self.machine = Machine(self.config, simulator.seed)
+        self.queue = _WeightQueue(self.config.word_bytes)
+        self.result = FunctionalRun()
+        self.streams = {name: self._instructions(name) for name in ("load", "compute", "store")}
+        self.position = {"load": 0, "store": 0}
+        self.retired = 0
+        self.loaded = self.fed = -1
+
+    def _instructions(self, stream: str) -> list[tuple[Opcode, dict[str, int]]]:
+        base, count = self.registers[f"{stream}_base"], self.registers[f"{stream}_count"]
+        result = []
+        for index in range(count):
+            try:
+                opcode, fields = isa.decode(self.simulator.read(base + index * INSTRUCTION_BYTES, INSTRUCTION_BYTES))
+            except ValueError as error:
+                raise ProgramError(stream, index, str(error)) from error
+            if isa.FORMATS[opcode].stream != stream:
+                raise ProgramError(stream, index, f"opcode must be of the {stream} stream, not {opcode.name}")
+            result.append((opcode, fields))
+        self.result.counters["FETCH_BYTES"] += count * INSTRUCTION_BYTES
+        return result
+
+    def run(self) -> FunctionalRun:
+        self._advance()
+        for index, (opcode, fields) in enumerate(self.streams["compute"]):
+            for wait in ("feed_wait", "load_wait"):
+                if fields[wait] > index:
+                    raise ProgramError("compute", index, f"{wait} must be at most {index}, not {fields[wait]}")
+            if fields["load_wait"]:
+                self.loaded = max(self.loaded, index - fields["load_wait"])
+            if opcode is Opcode.NORM:
+                self._norm(index, fields)
+            elif opcode is Opcode.COPY:
+                self._copy(index, fields)
+            else:
+                self._matmul(index, fields)
+            self.retired = index + 1
+            if fields["mark"]:
+                self.result.marks.append(Mark(index, self.machine.residual.words.copy()))
+            self._advance()
+        for stream in ("load", "store"):
+            if self.position[stream] < len(self.streams[stream]):
+                wait = self.streams[stream][self.position[stream]][1]["wait"]
+                raise ProgramError(stream, self.position[stream], f"deadlock: waits for {wait} retired compute instructions of {self.retired}")
+        if self.queue.words:
+            raise ProgramError("load", len(self.streams["load"]) - 1, f"{self.queue.words} words are left over in the weight stream")
+        self.result.counters["INSTRUCTIONS_RETIRED"] = sum(len(s) for s in self.streams.values())
+        return self.result
+
+    def _advance(self) -> None:
+        """Run every load and store instruction whose wait is over, in order."""
+        for stream, action in (("load", self._fetch), ("store", self._store)):
+            instructions = self.streams[stream]
+            while self.position[stream] < len(instructions) and instructions[self.position[stream]][1]["wait"] <= self.retired:
+                action(self.position[stream], instructions[self.position[stream]][1])
+                self.position[stream] += 1
+
+    def _fetch(self, index: int, f: Mapping[str, int]) -> None:
+        config, port_bytes = self.config, self.config.port_bits // 8
+        if not f["beats"] or f["beats"] % config.beats_per_word:
+            raise ProgramError("load", index, f"beats must be a positive multiple of {config.beats_per_word}, not {f['beats']}")
+        if f["expert_valid"] and f["expert"] >= config.experts:
+            raise ProgramError("load", index, f"expert must be below {config.experts}, not {f['expert']}")
+        if f["expert_valid"] and not f["speculative"] and not len(self.machine.queue_tokens[f["expert"]]):
+            return
+        register = {Base.WEIGHT: "weight_base", Base.IMAGE: "image_base", Base.TASK: "task_base"}[Base(f["base"])]
+        size = f["beats"] * port_bytes
+        stripes = np.empty((f["beats"], config.ports, port_bytes), np.uint8)
+        for port in range(config.ports):
+            address = self.registers[f"{register}{port}"] + f["offset"] * port_bytes
+            try:
+                low = self.simulator._offset(address, size)
+            except ValueError as error:
+                raise ProgramError("load", index, str(error)) from error
+            stripes[:, port] = self.simulator.memory[low:low + size].reshape(-1, port_bytes)
+        self.queue.put(stripes.reshape(-1))
+        self.result.counters["WEIGHT_BYTES"] += stripes.size
+
+    def _store(self, index: int, f: Mapping[str, int]) -> None:
+        def fail(reason: str) -> NoReturn:
+            raise ProgramError("store", index, reason)
+
+        words = f["src_addr"] + np.arange(f["words"])
+        data = self.machine.residual.read(words, -1, f["wait"] - 1, fail).astype("<i2").tobytes()
+        if f["offset"] % (self.config.port_bits // 8):
+            fail(f"offset must be a multiple of {self.config.port_bits // 8} bytes, not {f['offset']}")
+        try:
+            self.simulator.write(self.registers["result_base"] + f["offset"], data)
+        except ValueError as error:
+            fail(str(error))
+        self.result.counters["STORE_BYTES"] += len(data)
+
+    def _take(self, index: int, words: int) -> Array:
+        if self.queue.words < words:
+            position = self.position["load"]
+            reason = f"the weight stream holds {self.queue.words} words of the {words} needed"
+            if position < len(self.streams["load"]):
+                wait = self.streams["load"][position][1]["wait"]
+                reason = f"deadlock: {reason}, and load instruction {position} waits for {wait} retired instructions of {self.retired}"
+            raise ProgramError("compute", index, reason)
+        return self.queue.take(words)
+
+    def _norm(self, index: int, f: Mapping[str, int]) -> None:
+        for name in ("dim", "epsilon"):
+            if not f[name]:
+                raise ProgramError("compute", index, f"{name} must be positive, not 0")
+        if f["dim"] > self.config.max_dim:
+            raise ProgramError("compute", index, f"dim must be at most {self.config.max_dim}, not {f['dim']}")
+        self.machine.norm = {name: f[name] for name in ("dim", "inv_dim", "inv_dim_shift", "scale", "shift", "epsilon")}
+
+    def _copy(self, index: int, f: Mapping[str, int]) -> None:
+        def fail(reason: str) -> NoReturn:
+            raise ProgramError("compute", index, reason)
+
+        if f["memory"] not in (Memory.ACTIVATION, Memory.RESIDUAL) or not f["words"]:
+            fail(f"COPY must move words to ACTIVATION or RESIDUAL, not {f['words']} to {Memory(f['memory']).name}")
+        memory, dtype = (self.machine.activation, "u1") if f["memory"] == Memory.ACTIVATION else (self.machine.residual, "<i2")
+        values = self._take(index, f["words"]).view(dtype).reshape(-1, self.config.lanes)
+        memory.write_early(f["addr"] + np.arange(len(values)), values, index, self.loaded, fail)
+
+    def _matmul(self, index: int, f: Mapping[str, int]) -> None:
+        fed = max(self.fed, self.loaded, index - f["feed_wait"] if f["feed_wait"] else -1)
+        matmul = Matmul(self.machine, index, f, loaded=self.loaded, fed=fed)
+        weights = matmul.stationary is Stationary.WEIGHTS
+        counters = self.result.counters
+        if not matmul.count:
+            if f["speculative"]:
+                counters["SPECULATED_BYTES_DROPPED"] += self._take(index, matmul.weight_words).size
+            return
+        self.fed = fed
+        counters["MACS"] += matmul.run(self._take(index, matmul.weight_words) if weights else np.zeros(0, np.uint8))
+        if f["stream"] != isa.Stream.NORMALISED:
+            counters["ACTIVATION_WORDS_READ"] += matmul.count * matmul.blocks * f["in_blocks"]
+        if f["function"] == isa.Function.ROUTE:
+            lengths = tuple(len(queue) for queue in self.machine.queue_tokens)
+            self.result.routings.append(Routing(index, lengths))

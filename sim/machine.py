@@ -1,0 +1,105 @@
+"""On-chip state of the functional simulator, with a record of who wrote and read each word last."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["Array", "Machine", "ProgramError", "Tracked"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class ProgramError(RuntimeError):
+    """A program does something that the instruction set does not define; the message names the instruction and the reason.
+
+    Parameters
+    ----------
+    stream : str
+        `load`, `compute` or `store`.
+    index : int
+        Position of the instruction in its stream.
+    reason : str
+    """
+
+    def __init__(self, stream: str, index: int, reason: str) -> None:
+        super().__init__(f"{stream} instruction {index}: {reason}")
+        self.stream, self.index, self.reason = stream, index, reason
+
+
+class Tracked:
+    """A memory whose every word remembers the last compute instruction that wrote and that read it.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    words : array, [depth, ...]
+        Contents.
+    """
+
+    def __init__(self, name: str, words: Array) -> None:
+        self.name, self.words = name, words
+        self.writer = np.full(len(words), -1, np.int64)
+        self.reader = np.full(len(words), -1, np.int64)
+
+    def check_range(self, addresses: Array, fail: Callable[[str], None]) -> None:
+        """Every address must exist."""
+        if addresses.size and (int(addresses.min()) < 0 or int(addresses.max()) >= len(self.words)):
+            wrong = int(addresses.min()) if int(addresses.min()) < 0 else int(addresses.max())
+            fail(f"{self.name} address must be below {len(self.words)}, not {wrong}")
+
+    def read(self, addresses: Array, index: int, retired: int, fail: Callable[[str], None]) -> Array:
+        """Contents, as instruction `index` sees them while only instructions up to `retired` are known to have retired."""
+        self.check_range(addresses, fail)
+        if addresses.size and int(self.writer[addresses].max()) > retired:
+            fail(f"hazard: reads {self.name} words that instruction {int(self.writer[addresses].max())} writes, but waits only for {retired}")
+        self.reader[addresses] = index
+        return self.words[addresses]
+
+    def write(self, addresses: Array, values: Array, index: int, fail: Callable[[str], None]) -> None:
+        """Results of instruction `index` arrive, in order behind all streams."""
+        self.check_range(addresses, fail)
+        self.words[addresses] = values
+        self.writer[addresses] = index
+
+    def write_early(self, addresses: Array, values: Array, index: int, retired: int, fail: Callable[[str], None]) -> None:
+        """Writes that overtake results on their way: nobody may still want to read or write the words."""
+        self.check_range(addresses, fail)
+        last = max(int(self.writer[addresses].max()), int(self.reader[addresses][self.reader[addresses] != index].max(initial=-1)))
+        if last > retired:
+            fail(f"hazard: overwrites {self.name} words that instruction {last} uses, but waits only for {retired}")
+        self.write(addresses, values, index, fail)
+
+
+@dataclass
+class Machine:
+    """Everything an accelerator holds on chip, filled with noise: a program that depends on what it did not write is found out.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    seed : int
+        Of the noise.
+    """
+
+    config: AcceleratorConfig
+    seed: int = 0
+    norm: dict[str, int] | None = None
+    queue_tokens: list[Array] = field(default_factory=list)
+    queue_scores: list[Array] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        config, rng = self.config, np.random.default_rng(self.seed)
+        self.activation = Tracked("activation", rng.integers(0, 256, (config.activation_words, config.lanes), dtype=np.uint8))
+        self.kv = Tracked("key/value", rng.integers(-128, 128, (config.kv_words, config.lanes), dtype=np.int8))
+        self.residual = Tracked("residual", rng.integers(-2**15, 2**15, (config.residual_words, config.lanes), dtype=np.int16))
+        self.block_max = rng.integers(-128, 128, (config.activation_words, config.groups))
+        self.state = Tracked("softmax state", rng.integers(-128, 128, (2 * config.max_tokens, 2)))  # maximum, sum
+        self.sums = Tracked("LayerNorm sums", rng.integers(-2**20, 2**20, (config.max_tokens, 2)))  # sum, sum of squares
+        self.queues = Tracked("expert queue", np.zeros(1, np.int64))
+        self.queue_tokens = [np.zeros(0, np.int64) for _ in range(config.experts)]
+        self.queue_scores = [np.zeros(0, np.int64) for _ in range(config.experts)]

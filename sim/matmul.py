@@ -1,0 +1,287 @@
+"""MATMUL as the instruction set defines it, on whole tensors at a time."""
+
+from collections.abc import Callable, Mapping
+from typing import NoReturn
+
+import numpy as np
+
+from moesaic.golden import numerics
+from moesaic.hw.spec.isa import Function, GateKind, Memory, Stationary, Stream
+from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
+
+__all__ = ["Matmul"]
+
+
+class Matmul:
+    """One MATMUL: `prepare` reads the queue, `run` does the rest.
+
+    Parameters
+    ----------
+    machine : Machine
+    index : int
+        Position in the compute stream.
+    fields : mapping of str to int
+        As decoded.
+    loaded, fed : int
+        Youngest instruction known to have retired when stationary blocks are loaded, and when vectors are streamed.
+
+    Raises
+    ------
+    ProgramError
+        For fields without meaning, addresses out of range, hazards and accumulator overflow.
+    """
+
+    def __init__(self, machine: Machine, index: int, fields: Mapping[str, int], *, loaded: int, fed: int) -> None:
+        self.machine, self.config, self.index, self.f, self.loaded, self.fed = machine, machine.config, index, fields, loaded, fed
+        self.stationary, self.stream, self.function = Stationary(fields["stationary"]), Stream(fields["stream"]), Function(fields["function"])
+        self.blocks = -(-fields["out_count"] // self.config.rows)
+        self._check()
+        if fields["expert_valid"]:
+            expert = fields["expert"]
+            machine.queues.read(np.zeros(1, np.int64), index, loaded, self.fail)
+            self.tokens, self.scores = machine.queue_tokens[expert], machine.queue_scores[expert]
+        else:
+            self.tokens, self.scores = fields["token_base"] + np.arange(fields["token_count"]), np.zeros(0, np.int64)
+        self.count = len(self.tokens)
+
+    def fail(self, reason: str) -> NoReturn:
+        raise ProgramError("compute", self.index, reason)
+
+    def _check(self) -> None:
+        f, config = self.f, self.config
+        attention = self.stationary is not Stationary.WEIGHTS
+
+        def require(ok: bool, what: str, value: object) -> None:
+            if not ok:
+                self.fail(f"{what}, not {value!r}")
+
+        require(f["out_count"] > 0, "out_count must be positive", f["out_count"])
+        require(f["in_blocks"] > 0, "in_blocks must be positive", f["in_blocks"])
+        require(f["group"] < config.groups, f"group must be below {config.groups}", f["group"])
+        if f["expert_valid"]:
+            require(f["expert"] < config.experts, f"expert must be below {config.experts}", f["expert"])
+            require(not attention, "an expert's stationary must be WEIGHTS", self.stationary.name)
+            require(self.function is not Function.ROUTE, "an expert's function must not be ROUTE", self.function.name)
+        else:
+            require(0 < f["token_count"] <= config.max_tokens, f"token_count must be between 1 and {config.max_tokens}", f["token_count"])
+            limit = 2 * config.max_tokens if attention else config.max_tokens
+            require(f["token_base"] + f["token_count"] <= limit, f"token_base + token_count must be at most {limit}",
+                    f["token_base"] + f["token_count"])
+        pairs = {Function.SOFTMAX: Stationary.KEYS, Function.ATTEND: Stationary.VALUES}
+        expected = pairs.get(self.function, Stationary.WEIGHTS)
+        require(self.stationary is expected, f"function {self.function.name} must have stationary {expected.name}", self.stationary.name)
+        require((self.stream is Stream.PROBABILITY) == (self.stationary is Stationary.VALUES),
+                "stream PROBABILITY must go with stationary VALUES", f"{self.stream.name} with {self.stationary.name}")
+        if attention:
+            require(0 < f["lane_count"] <= config.lanes - f["lane_low"], f"lane_low + lane_count must be at most {config.lanes}",
+                    f["lane_low"] + f["lane_count"])
+        if self.stationary is Stationary.VALUES:
+            require(0 < f["key_count"] <= f["in_blocks"] * config.lanes, "key_count must be from 1 to in_blocks * lanes", f["key_count"])
+        if self.function is Function.ROUTE:
+            require(f["out_count"] <= config.experts, f"ROUTE's out_count must be at most {config.experts}", f["out_count"])
+            require(0 < f["top_k"] <= min(config.max_top_k, f["out_count"]), f"top_k must be from 1 to {config.max_top_k}", f["top_k"])
+        if f["tap"]:
+            require(self.stream is Stream.NORMALISED and self.function is Function.ROUTE, "tap must go with NORMALISED and ROUTE",
+                    f"{self.stream.name} and {self.function.name}")
+        if self.function in (Function.INT8, Function.GELU, Function.ATTEND):
+            require(f["dst_memory"] in (Memory.ACTIVATION, Memory.KV), "dst_memory must be ACTIVATION or KV", Memory(f["dst_memory"]).name)
+
+    # Stationary blocks.
+
+    @property
+    def weight_words(self) -> int:
+        """Weight-stream words that the instruction owns."""
+        return self.blocks * (self.config.param_words + self.f["in_blocks"] * self.config.block_words)
+
+    def weights(self, stream: Array) -> tuple[Array, Array, Array]:
+        """Stationary matrix [outputs, inputs], biases and multipliers from the instruction's part of the weight stream."""
+        config, rows, in_blocks = self.config, self.config.rows, self.f["in_blocks"]
+        head = config.param_words * config.word_bytes
+        data = stream.reshape(self.blocks, head + in_blocks * rows * config.lanes)
+        matrix = data[:, head:].view(np.int8).reshape(self.blocks, in_blocks, rows, config.lanes).transpose(0, 2, 1, 3)
+        parameters = data[:, :6 * rows].reshape(self.blocks * rows, 6)
+        bias = np.ascontiguousarray(parameters[:, :4]).view("<i4").ravel().astype(np.int64)
+        mult = np.ascontiguousarray(parameters[:, 4:]).view("<u2").ravel().astype(np.int64)
+        return matrix.reshape(self.blocks * rows, in_blocks * config.lanes), bias, mult
+
+    def keys(self) -> Array:
+        """Stationary matrix [keys padded to rows, inputs] from the key/value memory."""
+        f, config = self.f, self.config
+        addresses = f["kv_addr"] + np.arange(f["out_count"])[:, None] * f["kv_stride"] + np.arange(f["in_blocks"])
+        words = self.machine.kv.read(addresses, self.index, self.loaded, self.fail).copy()
+        words[:, :, :f["lane_low"]] = 0
+        words[:, :, f["lane_low"] + f["lane_count"]:] = 0
+        matrix = np.zeros((self.blocks * config.rows, f["in_blocks"] * config.lanes), np.int8)
+        matrix[:f["out_count"]] = words.reshape(f["out_count"], -1)
+        return matrix
+
+    def values(self) -> Array:
+        """Stationary matrix [channels, keys padded to lanes]: the transpose of the value words."""
+        f, config = self.f, self.config
+        words = -(-(f["group"] + self.blocks) // config.groups)
+        addresses = f["kv_addr"] + np.arange(f["key_count"])[:, None] * f["kv_stride"] + np.arange(words)
+        data = self.machine.kv.read(addresses, self.index, self.loaded, self.fail).reshape(f["key_count"], -1)
+        first = f["group"] * config.rows
+        matrix = np.zeros((self.blocks * config.rows, f["in_blocks"] * config.lanes), np.int8)
+        matrix[:, :f["key_count"]] = data[:, first:first + self.blocks * config.rows].T
+        return matrix
+
+    # Streamed vectors.
+
+    def vectors(self) -> Array:
+        """Streamed matrix [vectors, in_blocks * lanes]."""
+        f, machine = self.f, self.machine
+        row = self.tokens if f["expert_valid"] and f["gather"] else np.arange(self.count)
+        addresses = f["src_addr"] + row[:, None] * f["src_stride"] + np.arange(f["in_blocks"])
+        if self.stream is Stream.NORMALISED:
+            return self._normalised(addresses)
+        words = machine.activation.read(addresses, self.index, self.fed, self.fail)
+        if self.stream is Stream.ACTIVATION:
+            return words.view(np.int8).reshape(self.count, -1).astype(np.int64)
+        maximum = machine.state.read(self._states(), self.index, self.fed, self.fail)[:, 0]
+        # Groups that were never written belong to keys that do not exist; what they hold does not matter.
+        lag = np.maximum(maximum[:, None, None] - machine.block_max[addresses], 0)
+        grouped = words.reshape(self.count, f["in_blocks"], self.config.groups, self.config.rows).astype(np.int64)
+        return numerics.probability(grouped, lag[..., None]).reshape(self.count, -1)
+
+    def _normalised(self, addresses: Array) -> Array:
+        machine, norm = self.machine, self.machine.norm
+        if norm is None:
+            self.fail("NORMALISED must follow a NORM")
+        words = machine.residual.read(addresses, self.index, self.fed, self.fail).astype(np.int64).reshape(self.count, -1)
+        total, squares = machine.sums.read(self.tokens, self.index, self.fed, self.fail).T
+        if np.any(norm["dim"] * squares - total * total + norm["epsilon"] < 1):
+            self.fail("LayerNorm sums must be those of the residual: a variance is negative")
+        normal = numerics.layernorm(words, total, squares, **norm)
+        if self.f["tap"]:
+            tap = self.f["tap_addr"] + np.arange(self.count * self.f["in_blocks"])
+            values = normal.astype(np.int8).view(np.uint8).reshape(-1, self.config.lanes)
+            machine.activation.write_early(tap, values, self.index, self.fed, self.fail)
+        return normal
+
+    def _states(self) -> Array:
+        return self.f["token_base"] + np.arange(self.count)
+
+    # The product and what happens to it.
+
+    def run(self, stream: Array) -> int:
+        """Execute with the instruction's weight-stream bytes (empty for KEYS and VALUES); returns the useful products."""
+        f, lanes = self.f, self.config.lanes
+        bias, mult = np.zeros(1, np.int64), np.full(1, f["scalar"], np.int64)
+        if self.stationary is Stationary.WEIGHTS:
+            matrix, bias, mult = self.weights(stream)
+            useful = f["out_count"] * f["in_blocks"] * lanes
+        elif self.stationary is Stationary.KEYS:
+            matrix = self.keys()
+            useful = f["out_count"] * f["in_blocks"] * f["lane_count"]
+        else:
+            matrix = self.values()
+            useful = f["key_count"] * int(self._valid().sum())
+        x = self.vectors()
+        acc = self._accumulate(x, matrix)
+        if self.function is Function.ATTEND:
+            self._attend(acc)
+        else:
+            v = numerics.requantise(acc + bias, mult, f["shift"])
+            {Function.INT8: self._int8, Function.GELU: self._gelu, Function.ADD: self._add, Function.SOFTMAX: self._softmax,
+             Function.ROUTE: self._route}[self.function](v)
+        return self.count * useful
+
+    def _accumulate(self, x: Array, matrix: Array) -> Array:
+        def product(low: int, high: int | None) -> Array:
+            # float64 is exact below 2^53, and goes through BLAS.
+            return np.rint(x[:, low:high].astype(np.float64) @ matrix[:, low:high].astype(np.float64).T).astype(np.int64)
+
+        split = self.f["shift_block"] * self.config.lanes
+        acc = product(0, None) if not split else (product(0, split) << 8) + product(split, None)
+        limit = 1 << (self.config.acc_bits - 1)
+        if acc.size and (int(acc.max()) >= limit or int(acc.min()) < -limit):
+            self.fail(f"accumulator must fit acc_bits = {self.config.acc_bits}, not {int(np.abs(acc).max())}")
+        return acc
+
+    def _positions(self) -> Array:
+        """Channel of each output, counted from the first lane of the first destination word."""
+        return self.f["group"] * self.config.rows + np.arange(self.blocks * self.config.rows)
+
+    def _valid(self) -> Array:
+        if self.stationary is Stationary.VALUES:
+            lane = self._positions() % self.config.lanes
+            return (lane >= self.f["lane_low"]) & (lane < self.f["lane_low"] + self.f["lane_count"])
+        return np.arange(self.blocks * self.config.rows) < self.f["out_count"]
+
+    def _addresses(self, row: Array) -> Array:
+        words = -(-(self.f["group"] + self.blocks) // self.config.groups)
+        if len(row) > 1 and self.f["dst_stride"] < words:
+            self.fail(f"dst_stride must be at least {words} words, not {self.f['dst_stride']}")
+        return self.f["dst_addr"] + row[:, None] * self.f["dst_stride"] + np.arange(words)
+
+    def _merge(self, memory: Tracked, addresses: Array, values: Array, valid: Array) -> None:
+        """Write `values` [vectors, outputs] into the lanes of their valid channels."""
+        memory.check_range(addresses, self.fail)
+        if np.any(memory.reader[addresses] == self.index):
+            self.fail(f"the result must not overwrite {memory.name} words that the same instruction streams")
+        words = memory.words[addresses].reshape(len(addresses), -1)
+        words[:, self._positions()[valid]] = values[:, valid].astype(words.dtype)
+        memory.write(addresses, words.reshape(*addresses.shape, -1), self.index, self.fail)
+
+    def _store(self, values: Array) -> None:
+        memory = self.machine.kv if self.f["dst_memory"] == Memory.KV else self.machine.activation
+        self._merge(memory, self._addresses(np.arange(self.count)), values.astype(np.int8).view(memory.words.dtype), self._valid())
+
+    def _int8(self, v: Array) -> None:
+        self._store(numerics.int8(v))
+
+    def _gelu(self, v: Array) -> None:
+        self._store(numerics.int8(numerics.round_shift(numerics.gelu(v) * self.f["scalar"], self.f["post_shift"])))
+
+    def _attend(self, acc: Array) -> None:
+        total = self.machine.state.read(self._states(), self.index, self.fed, self.fail)[:, 1]
+        if np.any(total < 1):
+            self.fail("the softmax sum must be positive")
+        r, e = numerics.reciprocal(total)
+        multiplier = (r * self.f["scalar"] + (1 << 15)) >> 16
+        self._store(numerics.int8(numerics.round_shift(acc * multiplier[:, None], (self.f["shift"] + e)[:, None])))
+
+    def _softmax(self, v: Array) -> None:
+        f, rows, machine = self.f, self.config.rows, self.machine
+        addresses = self._addresses(np.arange(self.count))
+        machine.activation.check_range(addresses, self.fail)
+        p = np.zeros_like(v)
+        maximum = total = None
+        for block in range(self.blocks):
+            low, high = block * rows, min((block + 1) * rows, f["out_count"])
+            p[:, low:high], maximum, total = numerics.softmax_block(v[:, low:high], maximum, total)
+            group = f["group"] + block
+            machine.block_max[addresses[:, group // self.config.groups], group % self.config.groups] = maximum
+        if maximum is None or total is None:
+            self.fail("SOFTMAX must have keys")
+        self._merge(machine.activation, addresses, p, np.ones(self.blocks * rows, bool))
+        machine.state.write(self._states(), np.stack([maximum, total], axis=1), self.index, self.fail)
+
+    def _add(self, v: Array) -> None:
+        f, machine, valid = self.f, self.machine, self._valid()
+        row = self.tokens if f["expert_valid"] else np.arange(self.count)
+        delta = numerics.round_shift(v * self.scores[:, None], f["post_shift"]) if f["expert_valid"] else v
+        addresses, columns = self._addresses(row), self._positions()[valid]
+        machine.residual.check_range(addresses, self.fail)
+        if np.any(machine.residual.reader[addresses] == self.index):
+            self.fail("the result must not overwrite residual words that the same instruction streams")
+        old = machine.residual.read(addresses, self.index, self.fed, self.fail).reshape(self.count, -1)[:, columns].astype(np.int64)
+        new = numerics.int16(numerics.round_shift(old, f["residual_shift"]) + numerics.int16(delta[:, valid]))
+        words = machine.residual.words[addresses].reshape(self.count, -1)
+        words[:, columns] = new
+        machine.residual.write(addresses, words.reshape(*addresses.shape, -1), self.index, self.fail)
+        sums = np.stack([new.sum(axis=1), (new * new).sum(axis=1)], axis=1)
+        if not f["fresh"]:
+            before = machine.sums.read(self.tokens, self.index, self.fed, self.fail)
+            sums = before + sums - np.stack([old.sum(axis=1), (old * old).sum(axis=1)], axis=1)
+        machine.sums.write(self.tokens, sums, self.index, self.fail)
+
+    def _route(self, v: Array) -> None:
+        f, machine = self.f, self.machine
+        where = np.zeros(1, np.int64)
+        index, score = numerics.route(v[:, :f["out_count"]], f["top_k"], renormalise=f["gate_kind"] == GateKind.NOISY)
+        machine.queues.write_early(where, where, self.index, self.fed, self.fail)
+        for expert in range(self.config.experts):
+            vector, choice = np.nonzero(index == expert)
+            machine.queue_tokens[expert], machine.queue_scores[expert] = self.tokens[vector], score[vector, choice]
