@@ -1,0 +1,385 @@
+// DDR memory behind AXI4 ports, for simulation: latency, shared bandwidth, random stalls, faults, and checks of the master.
+//
+// Ports 0 .. PORTS-1 only read; port PORTS reads and writes. All share one memory and one budget of bytes per cycle.
+// Bursts of a port are answered in order. Every output is a register, so nothing passes through in the same cycle.
+//
+// Plusargs, read once; the variables of the same names may also be written while it runs (the faults between two runs):
+//   +image=FILE +image_base=HEX   binary image, loaded at that address
+//   +latency=N       cycles from the transfer of an address to the first beat, of the last write beat to its response
+//                    (100; at least 2)
+//   +bandwidth=N     bytes per cycle of all ports together (64)
+//   +stall_ar=N ...  percent of cycles in which a channel pauses: stall_ar, stall_r, stall_aw, stall_w, stall_b (0)
+//   +seed=N          of the stalls (1)
+//   +err_addr=HEX +err_resp=N     read beats of that word, and write bursts that touch it, are answered with 2 or 3
+//   +dead_port=N +dead_after=N    after that many bursts, reads of the port are accepted and never answered
+//   +dead_writes_after=N          the same for writes
+//   +dump=FILE +dump_base=HEX +dump_bytes=N   what to write to a file when `dump` rises
+//
+// Addresses outside the memory are answered with DECERR. Violations are sticky in `viol`:
+//   bit 0  burst crosses 4 KiB                 bit 3  WLAST on another beat than the last
+//   bit 1  burst outside the memory            bit 4  more bursts in flight than MAX_OUTSTANDING
+//   bit 2  valid withdrawn, or payload changed bit 5  burst not incrementing, not of full width, or not aligned
+
+module ddr #(
+    parameter int PORTS = 4,              // read-only ports
+    parameter int ADDR_BITS = 40,
+    parameter int DATA_BITS = 128,
+    parameter longint BASE = 64'h1000_0000, // first address of the memory
+    parameter int BYTES = 1 << 25,        // size of the memory; a multiple of 4,096
+    parameter int MAX_OUTSTANDING = 16    // bursts in flight that a port may have, reads and writes each
+) (
+    input  logic                              clk,
+    input  logic                              rst,  // forgets all bursts, stalls start anew; the memory keeps its contents
+
+    input  logic [PORTS:0]                    arvalid,
+    output logic [PORTS:0]                    arready,
+    input  logic [PORTS:0][ADDR_BITS-1:0]     araddr,
+    input  logic [PORTS:0][7:0]               arlen,
+    input  logic [PORTS:0][2:0]               arsize,
+    input  logic [PORTS:0][1:0]               arburst,
+    output logic [PORTS:0]                    rvalid,
+    input  logic [PORTS:0]                    rready,
+    output logic [PORTS:0][DATA_BITS-1:0]     rdata,
+    output logic [PORTS:0][1:0]               rresp,
+    output logic [PORTS:0]                    rlast,
+
+    input  logic                              awvalid,
+    output logic                              awready,
+    input  logic [ADDR_BITS-1:0]              awaddr,
+    input  logic [7:0]                        awlen,
+    input  logic [2:0]                        awsize,
+    input  logic [1:0]                        awburst,
+    input  logic                              wvalid,
+    output logic                              wready,
+    input  logic [DATA_BITS-1:0]              wdata,
+    input  logic [DATA_BITS/8-1:0]            wstrb,
+    input  logic                              wlast,
+    output logic                              bvalid,
+    input  logic                              bready,
+    output logic [1:0]                        bresp,
+
+    input  logic                              dump,       // rising edge: write the region to the file
+    output logic [5:0]                        viol,       // sticky until reset
+    output logic [7:0]                        viol_port,  // of the first violation
+    output logic [ADDR_BITS-1:0]              viol_addr,  // address on the channel of the first violation
+    output logic [PORTS:0][47:0]              read_bytes, // since reset
+    output logic [47:0]                       written_bytes
+);
+    localparam int WORD = DATA_BITS / 8;  // bytes
+    localparam int WORDS = BYTES / WORD;
+    localparam int SIZE = $clog2(WORD);
+    localparam int QUEUE = MAX_OUTSTANDING + 4;  // room to see a violation before the channel stops
+    localparam logic [1:0] OKAY = 2'd0, DECERR = 2'd3;
+
+    logic [DATA_BITS-1:0] mem [WORDS]  /* verilator public_flat_rw */;
+
+    int     latency            /* verilator public_flat_rw */;
+    int     bandwidth          /* verilator public_flat_rw */;
+    int     stall_ar           /* verilator public_flat_rw */;
+    int     stall_r            /* verilator public_flat_rw */;
+    int     stall_aw           /* verilator public_flat_rw */;
+    int     stall_w            /* verilator public_flat_rw */;
+    int     stall_b            /* verilator public_flat_rw */;
+    longint err_addr           /* verilator public_flat_rw */;
+    int     err_resp           /* verilator public_flat_rw */;  // 0: no fault
+    int     dead_port          /* verilator public_flat_rw */;
+    int     dead_after         /* verilator public_flat_rw */;  // negative: never
+    int     dead_writes_after  /* verilator public_flat_rw */;  // negative: never
+    int     seed;
+
+    string  image_path, dump_path;
+    longint image_base;
+    longint dump_base          /* verilator public_flat_rw */;
+    int     dump_bytes         /* verilator public_flat_rw */;
+
+    // ---- settings and contents
+
+    task automatic load_image;
+        logic [DATA_BITS-1:0] big;
+        int file, index, got;
+        file = $fopen(image_path, "rb");
+        if (file == 0) $fatal(1, "ddr: cannot open image %s", image_path);
+        if (image_base < BASE || (image_base - BASE) % WORD != 0) $fatal(1, "ddr: bad image_base %h", image_base);
+        index = int'((image_base - BASE) / WORD);
+        forever begin
+            big = '0;  // the first byte read is the highest of the word
+            got = $fread(big, file);
+            if (got == 0) break;
+            if (index >= WORDS) $fatal(1, "ddr: image %s does not fit into %0d bytes", image_path, BYTES);
+            mem[index] = {<<8{big}};
+            index = index + 1;
+        end
+        $fclose(file);
+    endtask
+
+    task automatic dump_region;
+        int file, first;
+        logic [DATA_BITS-1:0] word;
+        first = int'((dump_base - BASE) / WORD);
+        if (dump_base < BASE || (dump_base - BASE) % WORD != 0 || dump_bytes % WORD != 0 || first + dump_bytes / WORD > WORDS)
+            $fatal(1, "ddr: bad region to dump, %0d bytes at %h", dump_bytes, dump_base);
+        file = $fopen(dump_path, "wb");
+        if (file == 0) $fatal(1, "ddr: cannot write %s", dump_path);
+        for (int i = 0; i < dump_bytes / WORD; i++) begin
+            word = mem[first + i];
+            for (int b = 0; b < WORD; b++) $fwrite(file, "%c", word[8*b+:8]);
+        end
+        $fclose(file);
+    endtask
+
+    initial begin
+        if (!$value$plusargs("latency=%d", latency)) latency = 100;
+        if (!$value$plusargs("bandwidth=%d", bandwidth)) bandwidth = 64;
+        if (!$value$plusargs("stall_ar=%d", stall_ar)) stall_ar = 0;
+        if (!$value$plusargs("stall_r=%d", stall_r)) stall_r = 0;
+        if (!$value$plusargs("stall_aw=%d", stall_aw)) stall_aw = 0;
+        if (!$value$plusargs("stall_w=%d", stall_w)) stall_w = 0;
+        if (!$value$plusargs("stall_b=%d", stall_b)) stall_b = 0;
+        if (!$value$plusargs("seed=%d", seed)) seed = 1;
+        if (!$value$plusargs("err_addr=%h", err_addr)) err_addr = -1;
+        if (!$value$plusargs("err_resp=%d", err_resp)) err_resp = 0;
+        if (!$value$plusargs("dead_port=%d", dead_port)) dead_port = 0;
+        if (!$value$plusargs("dead_after=%d", dead_after)) dead_after = -1;
+        if (!$value$plusargs("dead_writes_after=%d", dead_writes_after)) dead_writes_after = -1;
+        if (!$value$plusargs("image_base=%h", image_base)) image_base = BASE;
+        if ($value$plusargs("image=%s", image_path)) load_image;
+        if (!$value$plusargs("dump_base=%h", dump_base)) dump_base = BASE;
+        if (!$value$plusargs("dump_bytes=%d", dump_bytes)) dump_bytes = BYTES;
+        if (!$value$plusargs("dump=%s", dump_path)) dump_path = "";
+    end
+
+    logic dump_before;
+    always_ff @(posedge clk) begin
+        dump_before <= dump;
+        if (dump && !dump_before && dump_path != "") dump_region;
+    end
+
+    // ---- bursts in flight
+
+    typedef struct {
+        int     word;     // index in the memory of the next beat
+        int     left;     // beats after that one
+        longint due;      // first cycle in which the answer may be loaded
+        bit     outside;  // of the memory
+    } burst_t;
+
+    longint     now;
+    burst_t     reads [PORTS+1][QUEUE];
+    int         read_head [PORTS+1], read_count [PORTS+1], read_total [PORTS+1];
+    burst_t     writes [QUEUE];
+    int         write_head, write_count;
+    logic [1:0] write_resp;  // of the burst whose data come in
+    longint     answer_due [QUEUE];
+    logic [1:0] answer_resp [QUEUE];
+    int         answer_head, answer_count, answer_total;
+    int         tokens;      // bytes that may still pass in this cycle
+    int         first;       // port that is served first in this cycle
+
+    // Registers behind the outputs. They change within the block below, the outputs after it.
+    logic [PORTS:0] r_full, r_last, ar_open;
+    logic [PORTS:0][1:0] r_resp;
+    logic       aw_open, w_open, b_full;
+    logic [1:0] b_resp;
+
+    // What a channel offered and was not taken.
+    logic [PORTS:0] ar_waits;
+    logic [PORTS:0][ADDR_BITS+12:0] ar_held;
+    logic       aw_waits, w_waits;
+    logic [ADDR_BITS+12:0] aw_held;
+    logic [DATA_BITS+WORD:0] w_held;
+
+    logic [63:0] noise;
+
+    function automatic bit pause(input int percent);  // xorshift64; costs nothing in channels that never pause
+        if (percent <= 0) return 0;
+        noise = noise ^ (noise << 13);
+        noise = noise ^ (noise >> 7);
+        noise = noise ^ (noise << 17);
+        return noise[63:32] % 100 < 32'(percent);
+    endfunction
+
+    function automatic int after(input int index);
+        return index == QUEUE - 1 ? 0 : index + 1;
+    endfunction
+
+    function automatic int place(input int head, input int count);
+        return head + count >= QUEUE ? head + count - QUEUE : head + count;
+    endfunction
+
+    function automatic bit is_error(input int word);
+        return err_resp != 0 && BASE + longint'(word) * WORD == (err_addr & ~longint'(WORD - 1));
+    endfunction
+
+    task automatic violate(input int code, input int port, input logic [ADDR_BITS-1:0] addr);
+        if (viol == 0) begin
+            viol_port <= 8'(port);
+            viol_addr <= addr;
+        end
+        viol[code] <= 1'b1;
+    endtask
+
+    task automatic accept(
+        input int port, input logic [ADDR_BITS-1:0] addr, input logic [7:0] len, input logic [2:0] size,
+        input logic [1:0] kind, output burst_t burst
+    );
+        longint offset, bytes;
+        offset = longint'(addr) - BASE;
+        bytes = (longint'(len) + 1) * WORD;
+        burst.outside = offset < 0 || offset + bytes > longint'(BYTES);
+        burst.word = int'(offset >> SIZE);
+        burst.left = int'(len);
+        burst.due = now + longint'(latency > 2 ? latency - 1 : 1);
+        if (longint'(addr[11:0]) + bytes > 4096) violate(0, port, addr);
+        if (burst.outside) violate(1, port, addr);
+        if (kind != 2'd1 || size != 3'(SIZE) || addr[SIZE-1:0] != 0) violate(5, port, addr);
+    endtask
+
+    // Loads the next beat of a port into its register, if one is due and the budget has room for it.
+    task automatic serve(input int p);
+        burst_t b;
+        if (read_count[p] != 0 && !r_full[p] && tokens >= WORD) begin
+            b = reads[p][read_head[p]];
+            if (now >= b.due && !(p == dead_port && dead_after >= 0 && read_total[p] >= dead_after) && !pause(stall_r))
+            begin
+                tokens = tokens - WORD;
+                r_full[p] = 1;
+                r_last[p] = b.left == 0;
+                r_resp[p] = b.outside ? DECERR : is_error(b.word) ? 2'(err_resp) : OKAY;
+                if (b.outside) rdata[p] <= '0;
+                else rdata[p] <= mem[b.word];
+                read_bytes[p] <= read_bytes[p] + 48'(WORD);
+                if (b.left == 0) begin
+                    read_head[p] = after(read_head[p]);
+                    read_count[p] = read_count[p] - 1;
+                    read_total[p] = read_total[p] + 1;
+                end else begin
+                    reads[p][read_head[p]].word = b.word + 1;
+                    reads[p][read_head[p]].left = b.left - 1;
+                end
+            end
+        end
+    endtask
+
+    // Takes a beat of write data; the last one queues the response.
+    task automatic take_beat;
+        burst_t b;
+        b = writes[write_head];
+        tokens = tokens - WORD;
+        if (b.outside) write_resp = DECERR;
+        else if (is_error(b.word)) write_resp = 2'(err_resp);
+        if (!b.outside) begin
+            if (&wstrb) mem[b.word] = wdata;
+            else for (int i = 0; i < WORD; i++) if (wstrb[i]) mem[b.word][8*i+:8] = wdata[8*i+:8];
+        end
+        written_bytes <= written_bytes + 48'($countones(wstrb));
+        if (wlast != (b.left == 0)) violate(3, PORTS, ADDR_BITS'(BASE + longint'(b.word) * WORD));
+        if (b.left == 0) begin
+            write_head = after(write_head);
+            write_count = write_count - 1;
+            answer_due[place(answer_head, answer_count)] = now + longint'(latency > 2 ? latency - 1 : 1);
+            answer_resp[place(answer_head, answer_count)] = write_resp;
+            answer_count = answer_count + 1;
+            write_resp = OKAY;
+        end else begin
+            writes[write_head].word = b.word + 1;
+            writes[write_head].left = b.left - 1;
+        end
+    endtask
+
+    always_ff @(posedge clk) begin
+        burst_t burst;
+        if (rst) begin
+            now = 0;
+            tokens = 0;
+            first = 0;
+            noise = 64'h9E3779B97F4A7C15 ^ (64'(seed) << 20) ^ 64'(seed);
+            for (int p = 0; p <= PORTS; p++) begin
+                read_head[p] = 0;
+                read_count[p] = 0;
+                read_total[p] = 0;
+            end
+            write_head = 0;
+            write_count = 0;
+            write_resp = OKAY;
+            answer_head = 0;
+            answer_count = 0;
+            answer_total = 0;
+            r_full = '0;
+            ar_open = '0;
+            aw_open = 0;
+            w_open = 0;
+            b_full = 0;
+            ar_waits = '0;
+            aw_waits = 0;
+            w_waits = 0;
+            viol <= '0;
+            read_bytes <= '0;
+            written_bytes <= '0;
+        end else begin
+            now = now + 1;
+            tokens = tokens + bandwidth < bandwidth + WORD - 1 ? tokens + bandwidth : bandwidth + WORD - 1;
+
+            // Offers that were not taken must still be there.
+            for (int p = 0; p <= PORTS; p++) begin
+                if (ar_waits[p] && (!arvalid[p] || ar_held[p] != {araddr[p], arlen[p], arsize[p], arburst[p]}))
+                    violate(2, p, araddr[p]);
+                ar_waits[p] = arvalid[p] && !ar_open[p];
+                if (ar_waits[p]) ar_held[p] = {araddr[p], arlen[p], arsize[p], arburst[p]};
+            end
+            if (aw_waits && (!awvalid || aw_held != {awaddr, awlen, awsize, awburst})) violate(2, PORTS, awaddr);
+            aw_waits = awvalid && !aw_open;
+            if (aw_waits) aw_held = {awaddr, awlen, awsize, awburst};
+            if (w_waits && (!wvalid || w_held != {wdata, wstrb, wlast})) violate(2, PORTS, awaddr);
+            w_waits = wvalid && !w_open;
+            if (w_waits) w_held = {wdata, wstrb, wlast};
+
+            // What was transferred: the ready signals seen outside are those of the last cycle.
+            for (int p = 0; p <= PORTS; p++) begin
+                if (r_full[p] && rready[p]) r_full[p] = 0;
+            end
+            if (b_full && bready) begin
+                b_full = 0;
+                answer_head = after(answer_head);
+                answer_count = answer_count - 1;
+                answer_total = answer_total + 1;
+            end
+            if (wvalid && w_open) take_beat;
+            if (first == PORTS) first = 0;
+            else first = first + 1;
+            for (int p = 0; p <= PORTS; p++) if (p >= first) serve(p);
+            for (int p = 0; p < PORTS; p++) if (p < first) serve(p);
+            if (!b_full && answer_count != 0 && now >= answer_due[answer_head]
+                && !(dead_writes_after >= 0 && answer_total >= dead_writes_after) && !pause(stall_b)) begin
+                b_full = 1;
+                b_resp = answer_resp[answer_head];
+            end
+
+            // New bursts: after the answers, since the earliest answer comes a cycle later.
+            for (int p = 0; p <= PORTS; p++) begin
+                if (arvalid[p] && ar_open[p]) begin
+                    accept(p, araddr[p], arlen[p], arsize[p], arburst[p], burst);
+                    if (read_count[p] + 32'(r_full[p] && r_last[p]) >= MAX_OUTSTANDING) violate(4, p, araddr[p]);
+                    reads[p][place(read_head[p], read_count[p])] = burst;
+                    read_count[p] = read_count[p] + 1;
+                end
+                ar_open[p] = read_count[p] < QUEUE && !pause(stall_ar);
+            end
+            if (awvalid && aw_open) begin
+                accept(PORTS, awaddr, awlen, awsize, awburst, burst);
+                if (write_count + answer_count >= MAX_OUTSTANDING) violate(4, PORTS, awaddr);
+                writes[place(write_head, write_count)] = burst;
+                write_count = write_count + 1;
+            end
+            aw_open = write_count + answer_count < QUEUE && !pause(stall_aw);
+            w_open = write_count != 0 && tokens + bandwidth >= WORD && !pause(stall_w);
+        end
+        arready <= ar_open;
+        rvalid <= r_full;
+        rlast <= r_last;
+        rresp <= r_resp;
+        awready <= aw_open;
+        wready <= w_open;
+        bvalid <= b_full;
+        bresp <= b_resp;
+    end
+endmodule

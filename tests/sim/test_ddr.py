@@ -1,0 +1,49 @@
+"""The DDR model against a Python memory: contents, timing, faults, checks."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from moesaic.sim.verilated import SimulationFailed, build, run
+
+SOURCE = Path(__file__).parents[2] / "sim" / "ddr.sv"
+PARAMETERS = ["-GPORTS=2", "-GADDR_BITS=32", "-GBYTES=65536", "-GMAX_OUTSTANDING=4"]
+
+
+def image(path: Path) -> Path:
+    path.write_bytes(random.Random(1).randbytes(1 << 16))
+    return path
+
+
+def simulate(source: str, tmp_path: Path, **env: str) -> None:
+    data = image(tmp_path / "image.bin")
+    run(
+        build(source, top="ddr", extra_args=PARAMETERS), test_module="tb_ddr", work_dir=tmp_path / "run",
+        env={"IMAGE": str(data), **env}, timeout_s=300,
+        plusargs=[f"+image={data}", "+dump=dump.bin", "+dump_bytes=8192", "+latency=20"],
+    )
+
+
+def test_against_python(tmp_path: Path) -> None:
+    simulate(SOURCE.read_text(), tmp_path)
+    assert (tmp_path / "run" / "dump.bin").read_bytes() == (tmp_path / "run" / "expected.bin").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "test"),
+    [
+        ("mem[index] = {<<8{big}};", "mem[index] = big;", "reads_the_image"),
+        ("burst.due = now + longint'(latency > 2 ? latency - 1 : 1)", "burst.due = now + longint'(latency)",
+         "first_beat_after_latency"),
+        ("if (p >= first) serve(p)", "serve(p)", "ports_share_the_bandwidth"),
+        ("if (wstrb[i]) mem", "if (!wstrb[i]) mem", "writes"),
+        ("err_addr & ~longint'(WORD - 1)", "err_addr", "error_at_one_word"),
+        ("+ bytes > 4096", "+ bytes > 4096 + WORD", "violation_is_seen"),
+    ],
+)
+def test_a_planted_fault_is_found(tmp_path: Path, right: str, wrong: str, test: str) -> None:
+    source = SOURCE.read_text()
+    assert right in source
+    with pytest.raises(SimulationFailed, match=f"tb_ddr.{test}"):
+        simulate(source.replace(right, wrong), tmp_path, COCOTB_TEST_FILTER=rf"\.{test}(/|$)")
