@@ -1,0 +1,184 @@
+"""The gate of one token: the k largest logits and their softmax scores."""
+
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.moe.argmax import ArgMax
+from moesaic.hw.spec.isa import GateKind
+from moesaic.hw.spec.tables import wide_exp2_table
+from moesaic.hw.vector.multiply import DSP_LATENCY, dsp_product
+from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
+from moesaic.hw.vector.reciprocal import Reciprocal
+from moesaic.hw.vector.reduce import AdderTree, tree_latency
+from moesaic.hw.vector.rounding import RoundShift
+
+__all__ = ["Gate"]
+
+_KEY_BITS = 17  # int16, and one value below all of them for experts that cannot win
+
+
+class _WideExponential(wiring.Component):
+    """``65535 * 2**((t - maximum) / 1024)`` rounded to 16 bits, 0 if not `valid`: `golden.numerics.wide_exp2`."""
+
+    LATENCY = 3
+
+    t: Signal
+    maximum: Signal
+    valid: Signal
+    o: Signal
+
+    def __init__(self) -> None:
+        super().__init__({"t": In(signed(_KEY_BITS)), "maximum": In(signed(_KEY_BITS)), "valid": In(1), "o": Out(16)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        distance = Signal(16, reset_less=True)
+        m.d.sync += distance.eq(self.maximum - self.t)
+        fraction = lookup(m, wide_exp2_table(), distance[2:10], bits=16, name="table")
+        power = Signal(5, reset_less=True)
+        m.d.sync += power.eq(distance[10:15] | distance[15].replicate(5))
+        half = Signal(17)
+        m.d.comb += half.eq(fraction.shift_left(1) >> power)
+        m.d.sync += self.o.eq(Mux(delay(m, self.valid, 2, name="valid"), (half + 1)[1:], 0))
+        return m
+
+
+class Gate(wiring.Component):
+    """The `top_k` largest logits of a token, the lowest expert first among equals, and their scores.
+
+    Computes ``golden.numerics.route`` bit for bit over the experts of `i_mask`. One token per cycle, `latency` cycles later:
+    one arg-max tree after the other, each with the winners so far taken out. No back pressure; `o_valid` is 0 after reset.
+    ``2 + max_top_k`` DSP slices.
+
+    Parameters
+    ----------
+    experts : int
+        Most experts, 2..64.
+    max_top_k : int
+        Most experts per token, 1..experts.
+    tag_bits : int
+        Width of what travels along.
+
+    Members
+    -------
+    i_valid : In(1)
+    i_logits : In([experts] signed(16)), log2 units, 10 fraction bits
+    i_mask : In(experts), those that take part: `i_top_k` at least
+    i_top_k : In(range(max_top_k + 1))
+    i_kind : In(1), `GateKind`
+    i_tag, o_tag : In(tag_bits), Out(tag_bits)
+    o_valid : Out(1)
+    o_index : Out([max_top_k] range(experts)), largest first; `top_k` of them have a meaning
+    o_score : Out([max_top_k] unsigned(16)), 65536 = 1.0
+
+    Raises
+    ------
+    ValueError
+        If a size is out of range.
+    """
+
+    i_valid: Signal
+    i_logits: data.View
+    i_mask: Signal
+    i_top_k: Signal
+    i_kind: Signal
+    i_tag: Signal
+    o_valid: Signal
+    o_index: data.View
+    o_score: data.View
+    o_tag: Signal
+
+    def __init__(self, *, experts: int, max_top_k: int, tag_bits: int = 1) -> None:
+        if not 2 <= experts <= 64:
+            raise ValueError(f"experts must be between 2 and 64, not {experts!r}")
+        if not 1 <= max_top_k <= experts:
+            raise ValueError(f"max_top_k must be between 1 and experts ({experts}), not {max_top_k!r}")
+        if tag_bits < 1:
+            raise ValueError(f"tag_bits must be positive, not {tag_bits!r}")
+        self.experts, self.max_top_k, self.tag_bits = experts, max_top_k, tag_bits
+        tree = tree_latency(experts)
+        self.maximum_at = 1 + tree                               # cycles until the largest logit is known
+        self.chosen_at = self.maximum_at + (max_top_k - 1) * (tree + 1)  # ... and the last of the chosen
+        all_at = self.maximum_at + _WideExponential.LATENCY + tree
+        some_at = self.chosen_at + _WideExponential.LATENCY + tree_latency(max_top_k)
+        self.sum_at = max(all_at, some_at) + 1
+        self.latency = self.sum_at + Reciprocal.LATENCY + DSP_LATENCY + RoundShift.LATENCY
+        super().__init__({
+            "i_valid": In(1), "i_logits": In(data.ArrayLayout(signed(16), experts)), "i_mask": In(experts),
+            "i_top_k": In(range(max_top_k + 1)), "i_kind": In(1), "i_tag": In(tag_bits),
+            "o_valid": Out(1),
+            "o_index": Out(data.ArrayLayout(Shape.cast(range(experts)), max_top_k)),
+            "o_score": Out(data.ArrayLayout(unsigned(16), max_top_k)),
+            "o_tag": Out(tag_bits),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += [
+            self.o_valid.eq(delay_valid(m, self.i_valid, self.latency)),
+            self.o_tag.eq(delay(m, self.i_tag, self.latency, name="tag")),
+        ]
+        lowest = Const(-1 << _KEY_BITS - 1, signed(_KEY_BITS))
+        keys: Value = Signal(_KEY_BITS * self.experts, reset_less=True, name="keys")
+        for e in range(self.experts):
+            key: Value = keys[_KEY_BITS * e:_KEY_BITS * (e + 1)]
+            m.d.sync += key.eq(Mux(self.i_mask[e], self.i_logits[e], lowest))
+
+        # The winners, and all keys as they were beside the first of them.
+        values: list[Value] = []
+        all_keys = keys
+        for j in range(self.max_top_k):
+            m.submodules[f"pick_{j}"] = pick = ArgMax(bits=_KEY_BITS, terms=self.experts)
+            m.d.comb += Value.cast(pick.i).eq(keys)
+            left = self.chosen_at - self.maximum_at - j * (pick.latency + 1)
+            values.append(delay(m, pick.o, left, name=f"value_{j}"))
+            m.d.comb += self.o_index[j].eq(
+                delay(m, pick.o_index, left + self.latency - self.chosen_at, name=f"index_{j}"))
+            beside = delay(m, keys, pick.latency, name=f"keys_{j}")
+            if j == 0:
+                maximum, all_keys = pick.o, beside
+            if j < self.max_top_k - 1:
+                keys = Signal(_KEY_BITS * self.experts, reset_less=True, name=f"without_{j}")
+                for e in range(self.experts):
+                    key = keys[_KEY_BITS * e:_KEY_BITS * (e + 1)]
+                    m.d.sync += key.eq(Mux(pick.o_index == e, lowest, beside[_KEY_BITS * e:_KEY_BITS * (e + 1)]))
+
+        # Softmax over all experts: the sum starts as soon as the maximum is known.
+        m.submodules.all_sum = all_sum = AdderTree(shape=Shape(16), terms=self.experts)
+        mask = delay(m, self.i_mask, self.maximum_at, name="mask")
+        for e in range(self.experts):
+            m.submodules[f"exponential_{e}"] = lane = _WideExponential()
+            m.d.comb += [
+                lane.t.eq(all_keys[_KEY_BITS * e:_KEY_BITS * (e + 1)].as_signed()), lane.maximum.eq(maximum), lane.valid.eq(mask[e]),
+                all_sum.i[e].eq(lane.o),
+            ]
+
+        # Softmax over the chosen.
+        top_k = delay(m, self.i_top_k, self.chosen_at, name="top_k")
+        m.submodules.some_sum = some_sum = AdderTree(shape=Shape(16), terms=self.max_top_k)
+        chosen: list[Value] = []
+        for j in range(self.max_top_k):
+            m.submodules[f"chosen_{j}"] = lane = _WideExponential()
+            m.d.comb += [lane.t.eq(values[j]), lane.maximum.eq(values[0]), lane.valid.eq(j < top_k), some_sum.i[j].eq(lane.o)]
+            chosen.append(lane.o)
+
+        total = Signal(range(65535 * self.experts + 1), reset_less=True)
+        kind = delay(m, self.i_kind, self.sum_at - 1, name="kind")
+        all_ready = self.maximum_at + _WideExponential.LATENCY + all_sum.latency
+        some_ready = self.chosen_at + _WideExponential.LATENCY + some_sum.latency
+        m.d.sync += total.eq(Mux(
+            kind == GateKind.NOISY, delay(m, some_sum.o, self.sum_at - 1 - some_ready, name="some"),
+            delay(m, all_sum.o, self.sum_at - 1 - all_ready, name="all")))
+
+        m.submodules.reciprocal = reciprocal = Reciprocal(in_bits=len(total))
+        divided_at = self.sum_at + Reciprocal.LATENCY
+        exponent = delay(m, reciprocal.o_e, DSP_LATENCY, name="exponent")
+        m.d.comb += [reciprocal.i.eq(total), reciprocal.i_valid.eq(0)]
+        for j in range(self.max_top_k):
+            numerator = delay(m, chosen[j], divided_at - self.chosen_at - _WideExponential.LATENCY, name=f"numerator_{j}")
+            product = dsp_product(m, numerator, reciprocal.o_r, name=f"score_{j}")
+            # One bit more than the score, so that saturation is that of an unsigned number.
+            m.submodules[f"round_{j}"] = rounding = RoundShift(in_bits=33, shift_bits=len(exponent), out_bits=17)
+            m.d.comb += [rounding.i.eq(product), rounding.shift.eq(exponent), self.o_score[j].eq(rounding.o[:16])]
+        return m

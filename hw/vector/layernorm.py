@@ -1,0 +1,305 @@
+"""LayerNorm on the way into the array: a token's scalars, its lanes, and the sums they come from."""
+
+from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.vector.multiply import DSP_LATENCY, LutMultiply, dsp_product
+from moesaic.hw.vector.pipeline import delay, delay_valid
+from moesaic.hw.vector.reduce import AdderTree, tree_latency
+from moesaic.hw.vector.rounding import RoundShift
+from moesaic.hw.vector.rsqrt import ReciprocalSqrt
+
+__all__ = ["MEAN_BITS", "NormScalars", "Normalise", "SumUpdate"]
+
+MEAN_BITS = 21  # signed, 4 fraction bits: int16, and room for the rounding of 1/dim
+
+
+class NormScalars(wiring.Component):
+    """Mean, multiplier and shift that normalise one token, from its sums.
+
+    Computes the scalars of ``golden.numerics.layernorm`` bit for bit, for constants that keep the mean within
+    `MEAN_BITS` (else it saturates) and ``shift + e`` below 64. One token per cycle, `LATENCY` cycles later; no back
+    pressure; `o_valid` is 0 after reset. Nine DSP slices.
+
+    Parameters
+    ----------
+    max_dim : int
+        Most channels of a token, 1..4095.
+
+    Members
+    -------
+    i_valid : In(1)
+    i_total : In(signed), sum of the token's channels
+    i_squares : In(unsigned), sum of their squares
+    i_dim, i_inv_dim, i_inv_dim_shift, i_scale, i_epsilon, i_shift : In(12, 16, 6, 16, 40, 6)
+        The NORM instruction; they travel with the token.
+    o_valid : Out(1)
+    o_mean : Out(signed(MEAN_BITS)), 4 fraction bits
+    o_mult : Out(16)
+    o_shift : Out(6)
+
+    Raises
+    ------
+    ValueError
+        If `max_dim` is out of range.
+    """
+
+    LATENCY = 5 + ReciprocalSqrt.LATENCY + DSP_LATENCY + 1  # cycles
+
+    i_valid: Signal
+    i_total: Signal
+    i_squares: Signal
+    i_dim: Signal
+    i_inv_dim: Signal
+    i_inv_dim_shift: Signal
+    i_scale: Signal
+    i_epsilon: Signal
+    i_shift: Signal
+    o_valid: Signal
+    o_mean: Signal
+    o_mult: Signal
+    o_shift: Signal
+
+    def __init__(self, *, max_dim: int) -> None:
+        if not 1 <= max_dim <= 4095:
+            raise ValueError(f"max_dim must be between 1 and 4095, not {max_dim!r}")
+        self.max_dim = max_dim
+        self.total_shape = signed(16 + max_dim.bit_length())
+        self.squares_shape = unsigned((max_dim << 30).bit_length())
+        self.variance_bits = ((max_dim * max_dim << 30) + (1 << 40)).bit_length()
+        super().__init__({
+            "i_valid": In(1), "i_total": In(self.total_shape), "i_squares": In(self.squares_shape),
+            "i_dim": In(12), "i_inv_dim": In(16), "i_inv_dim_shift": In(6), "i_scale": In(16), "i_epsilon": In(40),
+            "i_shift": In(6),
+            "o_valid": Out(1), "o_mean": Out(signed(MEAN_BITS)), "o_mult": Out(16), "o_shift": Out(6),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
+        total = delay(m, self.i_total, 1, name="total")
+        squares = delay(m, self.i_squares, 1, name="squares")
+        dim = delay(m, self.i_dim, 1, name="dim")
+
+        # Mean: product at 3, rounded at 6.
+        scaled = dsp_product(m, total, delay(m, self.i_inv_dim, 1, name="inv_dim"), name="scaled")
+        m.submodules.mean = mean = RoundShift(in_bits=len(scaled), shift_bits=6, out_bits=MEAN_BITS)
+        before_mean = 1 + DSP_LATENCY
+        m.d.comb += [
+            mean.i.eq(scaled), mean.shift.eq(delay(m, self.i_inv_dim_shift, before_mean, name="inv_dim_shift")),
+            self.o_mean.eq(delay(m, mean.o, self.LATENCY - before_mean - RoundShift.LATENCY, name="mean")),
+        ]
+
+        # Variance: the wide products are split where a DSP slice ends; products at 3, summed at 4, difference at 5.
+        cut = 17
+        total_low = total[:cut]
+        total_high = total[cut:].as_signed()
+        squares_cut = 26
+        a_low = dsp_product(m, squares[:squares_cut], dim, name="a_low")
+        a_high = dsp_product(m, squares[squares_cut:], dim, name="a_high")
+        b_low = dsp_product(m, total, total_low, name="b_low")
+        b_high = dsp_product(m, total, total_high, name="b_high")
+        epsilon = delay(m, self.i_epsilon, 1 + DSP_LATENCY, name="epsilon")
+        sum_a = Signal(self.variance_bits + 1, reset_less=True)
+        sum_b = Signal(self.variance_bits + 1, reset_less=True)
+        variance = Signal(self.variance_bits, reset_less=True)  # dim^2 * (var + eps) >= 1
+        m.d.sync += [
+            sum_a.eq(a_low + a_high.shift_left(squares_cut) + epsilon),
+            sum_b.eq(b_low + b_high.shift_left(cut)),
+            variance.eq(sum_a - sum_b),
+        ]
+
+        m.submodules.rsqrt = rsqrt = ReciprocalSqrt(in_bits=self.variance_bits)
+        at_root = 5 + ReciprocalSqrt.LATENCY
+        m.d.comb += [rsqrt.i.eq(variance), rsqrt.i_valid.eq(0)]
+        product = dsp_product(m, rsqrt.o_r, delay(m, self.i_scale, at_root, name="scale"), name="product")
+        shift = Signal(6, reset_less=True)
+        m.d.sync += [
+            shift.eq(rsqrt.o_e + delay(m, self.i_shift, at_root, name="shift")),
+            self.o_mult.eq((product + (1 << 15))[16:32]),
+        ]
+        m.d.comb += self.o_shift.eq(delay(m, shift, DSP_LATENCY, name="sum_shift"))
+        return m
+
+
+class _NormaliseLane(wiring.Component):
+    """One lane of `Normalise`; `shift` comes ``SHIFT_AT`` cycles after the value."""
+
+    SHIFT_AT = 1 + DSP_LATENCY
+    LATENCY = SHIFT_AT + RoundShift.LATENCY
+
+    i: Signal
+    mean: Signal
+    mult: Signal
+    shift: Signal
+    o: Signal
+
+    def __init__(self) -> None:
+        super().__init__({
+            "i": In(signed(16)), "mean": In(signed(MEAN_BITS)), "mult": In(16), "shift": In(6), "o": Out(signed(8)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        centred = Signal(signed(MEAN_BITS + 1), reset_less=True)
+        m.d.sync += centred.eq(self.i.shift_left(4) - self.mean)
+        product = dsp_product(m, centred, delay(m, self.mult, 1, name="mult"), name="product")
+        m.submodules.round = rounding = RoundShift(in_bits=len(product), shift_bits=6, out_bits=8)
+        m.d.comb += [rounding.i.eq(product), rounding.shift.eq(self.shift), self.o.eq(rounding.o)]
+        return m
+
+
+class Normalise(wiring.Component):
+    """``saturate8(round_shift((16 * i - mean) * mult, shift))`` in every lane, one DSP slice each.
+
+    Computes ``golden.numerics.layernorm`` bit for bit from the scalars of `NormScalars`. One vector per cycle, `LATENCY`
+    cycles later; no back pressure; `o_valid` is 0 after reset.
+
+    Parameters
+    ----------
+    lanes : int
+
+    Members
+    -------
+    i_valid : In(1)
+    i : In([lanes] signed(16)), residual
+    i_mean : In(signed(MEAN_BITS))
+    i_mult : In(16)
+    i_shift : In(6)
+    o_valid : Out(1)
+    o : Out([lanes] signed(8))
+
+    Raises
+    ------
+    ValueError
+        If there are no lanes.
+    """
+
+    LATENCY = _NormaliseLane.LATENCY  # cycles
+
+    i_valid: Signal
+    i: data.View
+    i_mean: Signal
+    i_mult: Signal
+    i_shift: Signal
+    o_valid: Signal
+    o: data.View
+
+    def __init__(self, *, lanes: int) -> None:
+        if lanes < 1:
+            raise ValueError(f"lanes must be positive, not {lanes!r}")
+        self.lanes = lanes
+        super().__init__({
+            "i_valid": In(1), "i": In(data.ArrayLayout(signed(16), lanes)),
+            "i_mean": In(signed(MEAN_BITS)), "i_mult": In(16), "i_shift": In(6),
+            "o_valid": Out(1), "o": Out(data.ArrayLayout(signed(8), lanes)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
+        shift = delay(m, self.i_shift, _NormaliseLane.SHIFT_AT, name="shift")
+        for k in range(self.lanes):
+            m.submodules[f"lane_{k}"] = lane = _NormaliseLane()
+            m.d.comb += [
+                lane.i.eq(self.i[k]), lane.mean.eq(self.i_mean), lane.mult.eq(self.i_mult), lane.shift.eq(shift),
+                self.o[k].eq(lane.o),
+            ]
+        return m
+
+
+class _SumLane(wiring.Component):
+    """One lane of `SumUpdate`: both differences, `LATENCY` cycles later."""
+
+    _FACTOR = signed(17)
+    LATENCY = 1 + tree_latency(18)
+
+    new: Signal
+    old: Signal
+    mask: Signal
+    total: Signal
+    squares: Signal
+
+    def __init__(self) -> None:
+        super().__init__({
+            "new": In(signed(16)), "old": In(signed(16)), "mask": In(1), "total": Out(signed(17)), "squares": Out(signed(32)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        difference, together = Signal(self._FACTOR, reset_less=True), Signal(self._FACTOR, reset_less=True)
+        m.d.sync += [difference.eq(Mux(self.mask, self.new - self.old, 0)), together.eq(self.new + self.old)]
+        m.submodules.multiply = multiply = LutMultiply(a_bits=17, b_shape=self._FACTOR)
+        m.d.comb += [
+            multiply.a.eq(difference), multiply.b.eq(together), self.squares.eq(multiply.o),
+            self.total.eq(delay(m, difference, multiply.latency, name="difference")),
+        ]
+        return m
+
+
+class SumUpdate(wiring.Component):
+    """What a written vector changes in its token's sum and sum of squares.
+
+    ``o_total = sum(new - old)`` and ``o_squares = sum(new**2 - old**2)`` over the lanes of `i_mask`, `old` taken as 0 if
+    `i_fresh`; exact. One vector per cycle, `latency` cycles later; no back pressure; `o_valid` is 0 after reset.
+    Products in LUTs.
+
+    Parameters
+    ----------
+    lanes : int
+
+    Members
+    -------
+    i_valid : In(1)
+    i_new, i_old : In([lanes] signed(16))
+    i_mask : In(lanes), one bit per lane
+    i_fresh : In(1)
+    o_valid : Out(1)
+    o_total : Out(signed(17 + log2(lanes)))
+    o_squares : Out(signed(32 + log2(lanes)))
+
+    Raises
+    ------
+    ValueError
+        If there are no lanes.
+    """
+
+    i_valid: Signal
+    i_new: data.View
+    i_old: data.View
+    i_mask: Signal
+    i_fresh: Signal
+    o_valid: Signal
+    o_total: Signal
+    o_squares: Signal
+
+    def __init__(self, *, lanes: int) -> None:
+        if lanes < 1:
+            raise ValueError(f"lanes must be positive, not {lanes!r}")
+        self.lanes = lanes
+        self.latency = _SumLane.LATENCY + 1 + tree_latency(lanes)
+        vector, growth = data.ArrayLayout(signed(16), lanes), (lanes - 1).bit_length()
+        super().__init__({
+            "i_valid": In(1), "i_new": In(vector), "i_old": In(vector), "i_mask": In(lanes), "i_fresh": In(1),
+            "o_valid": Out(1), "o_total": Out(signed(17 + growth)), "o_squares": Out(signed(32 + growth)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.latency))
+        new = delay(m, Value.cast(self.i_new), 1, name="new")
+        old = Signal(16 * self.lanes, reset_less=True)
+        m.d.sync += old.eq(Mux(self.i_fresh, 0, Value.cast(self.i_old)))
+        mask = delay(m, self.i_mask, 1, name="mask")
+
+        m.submodules.totals = totals = AdderTree(shape=Shape(17, True), terms=self.lanes)
+        m.submodules.squares = squares = AdderTree(shape=Shape(32, True), terms=self.lanes)
+        for k in range(self.lanes):
+            m.submodules[f"lane_{k}"] = lane = _SumLane()
+            m.d.comb += [
+                lane.new.eq(new[16 * k:16 * k + 16]), lane.old.eq(old[16 * k:16 * k + 16]), lane.mask.eq(mask[k]),
+                totals.i[k].eq(lane.total), squares.i[k].eq(lane.squares),
+            ]
+        m.d.comb += [self.o_total.eq(totals.o), self.o_squares.eq(squares.o)]
+        return m

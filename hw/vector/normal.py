@@ -1,0 +1,36 @@
+"""Leading one of a word, and the word shifted to bring it to the top."""
+
+from amaranth.hdl import Module, Mux, Signal, Value
+
+__all__ = ["leading_one", "top_bits"]
+
+
+def leading_one(m: Module, value: Value, *, name: str) -> Signal:
+    """Position of the highest one, combinational, 0 if there is none: halves are searched at once and chosen between."""
+    width = 1 << max(len(value) - 1, 1).bit_length()
+    found: list[tuple[Value, Value | None]] = [(value[k] if k < len(value) else Value.cast(0), None) for k in range(width)]
+    level = 0
+    while len(found) > 1:
+        merged: list[tuple[Value, Value | None]] = []
+        for k in range(0, len(found), 2):
+            (low_any, low), (high_any, high) = found[k], found[k + 1]
+            any_ = Signal(name=f"{name}_any_{level}_{k // 2}")
+            position = Signal(level + 1, name=f"{name}_position_{level}_{k // 2}")
+            m.d.comb += any_.eq(low_any | high_any)
+            if low is None or high is None:
+                m.d.comb += position.eq(high_any)
+            else:
+                m.d.comb += position.eq(Mux(high_any, high | (1 << level), low))
+            merged.append((any_, position))
+        found, level = merged, level + 1
+    result = Signal(range(max(len(value), 2)), name=name)
+    m.d.comb += result.eq(position)
+    return result
+
+
+def top_bits(value: Value, position: Value, *, bits: int) -> Value:
+    """`value` shifted so that bit `position`, its highest one, becomes the highest of `bits`; lower bits are cut off."""
+    missing = max(bits - len(value), 0)
+    wide = value.shift_left(missing)
+    shifted = (wide << (len(value) - 1 - position)[:len(position)])[:len(wide)]
+    return shifted[len(wide) - bits:]

@@ -1,0 +1,95 @@
+"""Second requantisation: int16 values times one multiplier."""
+
+from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.vector.multiply import LutMultiply
+from moesaic.hw.vector.pipeline import delay, delay_valid
+from moesaic.hw.vector.reduce import tree_latency
+from moesaic.hw.vector.rounding import RoundShift
+
+__all__ = ["Scale"]
+
+
+class _Lane(wiring.Component):
+    """One lane of `Scale`; `shift` comes ``SHIFT_AT`` cycles after the value."""
+
+    SHIFT_AT = 1 + tree_latency(16)
+    LATENCY = SHIFT_AT + RoundShift.LATENCY
+
+    i: Signal
+    mult: Signal
+    shift: Signal
+    o: Signal
+
+    def __init__(self) -> None:
+        super().__init__({"i": In(signed(16)), "mult": In(16), "shift": In(5), "o": Out(signed(16))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.multiply = multiply = LutMultiply(a_bits=16, b_shape=unsigned(16))
+        m.submodules.round = rounding = RoundShift(in_bits=32, shift_bits=5, out_bits=16)
+        m.d.comb += [
+            multiply.a.eq(delay(m, self.i, 1, name="value")), multiply.b.eq(self.mult),
+            rounding.i.eq(multiply.o), rounding.shift.eq(self.shift), self.o.eq(rounding.o),
+        ]
+        return m
+
+
+class Scale(wiring.Component):
+    """``saturate16(round_shift(i * mult, shift))`` in every lane, without DSP slices.
+
+    One vector per cycle, `LATENCY` cycles later; no back pressure; `o_valid` is 0 after reset.
+
+    Parameters
+    ----------
+    lanes : int
+
+    Members
+    -------
+    i_valid : In(1)
+    i : In([lanes] signed(16))
+    i_mult : In(16)
+        Unsigned, for all lanes.
+    i_shift : In(5)
+    o_valid : Out(1)
+    o : Out([lanes] signed(16))
+
+    Raises
+    ------
+    ValueError
+        If there are no lanes.
+    """
+
+    LATENCY = _Lane.LATENCY  # cycles
+
+    i_valid: Signal
+    i: data.View
+    i_mult: Signal
+    i_shift: Signal
+    o_valid: Signal
+    o: data.View
+
+    def __init__(self, *, lanes: int) -> None:
+        if lanes < 1:
+            raise ValueError(f"lanes must be positive, not {lanes!r}")
+        self.lanes = lanes
+        super().__init__({
+            "i_valid": In(1),
+            "i": In(data.ArrayLayout(signed(16), lanes)),
+            "i_mult": In(16),
+            "i_shift": In(5),
+            "o_valid": Out(1),
+            "o": Out(data.ArrayLayout(signed(16), lanes)),
+        })
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        mult = delay(m, self.i_mult, 1, name="mult")
+        shift = delay(m, self.i_shift, _Lane.SHIFT_AT, name="shift")
+        m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
+        for k in range(self.lanes):
+            m.submodules[f"lane_{k}"] = lane = _Lane()
+            m.d.comb += [lane.i.eq(self.i[k]), lane.mult.eq(mult), lane.shift.eq(shift), self.o[k].eq(lane.o)]
+        return m

@@ -1,0 +1,49 @@
+"""NormScalars against the scalars inside `golden.numerics.layernorm`."""
+
+import cocotb
+import numpy as np
+from rigid import check_pipeline, integer
+
+from moesaic.golden.numerics import round_shift, rsqrt
+
+
+def tokens(rng: np.random.Generator, dim: int) -> np.ndarray:
+    """Residual rows: extremes, then random ones of every size."""
+    edges = [np.full(dim, v) for v in (-32768, 32767, 0, 1, -1)]
+    alternating = np.where(np.arange(dim) % 2, 32767, -32768)
+    spike = np.zeros(dim, np.int64)
+    spike[0] = 32767
+    scale = 2 ** rng.uniform(0, 15, 400)
+    normal = np.clip(np.round(rng.normal(size=(400, dim)) * scale[:, None] + rng.normal(size=(400, 1)) * scale[:, None]),
+                     -32768, 32767)
+    return np.concatenate([np.array([*edges, alternating, spike]), normal]).astype(np.int64)
+
+
+@cocotb.test
+async def matches_golden(dut):
+    rng = np.random.default_rng(6)
+    columns = {port: [] for port in (
+        "i_total", "i_squares", "i_dim", "i_inv_dim", "i_inv_dim_shift", "i_scale", "i_epsilon", "i_shift")}
+    mean, mult, out_shift = [], [], []
+    for dim in (1, 8, 192, 384, integer("MAX_DIM")):
+        for epsilon in (1, dim * dim * 5, (1 << 40) - 1):
+            x = tokens(rng, dim)
+            inv_shift = 15 + (dim.bit_length() - 1) - 4
+            inv_dim = min(65535, round(2**inv_shift * 16 / dim))
+            scale, shift = int(rng.integers(1, 65536)), int(rng.integers(0, 37))
+            total, squares = x.sum(axis=1), (x * x).sum(axis=1)
+            r, e = rsqrt(dim * squares - total * total + epsilon)
+            row = (total, squares, dim, inv_dim, inv_shift, scale, epsilon, shift)
+            for port, value in zip(columns, row, strict=True):
+                columns[port].append(np.broadcast_to(value, len(x)))
+            mean.append(round_shift(total * inv_dim, inv_shift))
+            mult.append((r * scale + (1 << 15)) >> 16)
+            out_shift.append(e + shift)
+    widths = {"i_total": integer("TOTAL_BITS"), "i_squares": integer("SQUARES_BITS"), "i_dim": 12, "i_inv_dim": 16,
+              "i_inv_dim_shift": 6, "i_scale": 16, "i_epsilon": 40, "i_shift": 6}
+    mix = rng.permutation(sum(len(part) for part in mean))
+    await check_pipeline(
+        dut, latency=integer("LATENCY"),
+        inputs={port: (np.concatenate(parts)[mix], widths[port]) for port, parts in columns.items()},
+        outputs={"o_mean": (np.concatenate(mean)[mix], 21), "o_mult": (np.concatenate(mult)[mix], 16),
+                 "o_shift": (np.concatenate(out_shift)[mix], 6)})

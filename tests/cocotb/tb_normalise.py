@@ -1,0 +1,27 @@
+"""Normalise against the lanes of `golden.numerics.layernorm`."""
+
+import cocotb
+import numpy as np
+from rigid import check_pipeline, integer
+
+from moesaic.golden.numerics import int8, round_shift
+
+
+@cocotb.test
+async def matches_golden(dut):
+    lanes, count = integer("LANES"), 4000
+    rng = np.random.default_rng(7)
+    x = rng.integers(-32768, 32768, (count, lanes)) >> rng.integers(0, 16, (count, 1))
+    x[:200] = rng.choice([-32768, -1, 0, 1, 32767], (200, lanes))
+    mean = rng.integers(-1 << 19, 1 << 19, count) >> rng.integers(0, 20, count)
+    mean[:100] = rng.choice([-1 << 20, -1 << 19, 0, (1 << 19) - 1, (1 << 20) - 1], 100)
+    mult = rng.integers(0, 65536, count)
+    mult[:100] = rng.choice([0, 1, 65535], 100)
+    product = ((x << 4) - mean[:, None]) * mult[:, None]
+    size = np.log2(np.maximum(1, np.abs(product).max(axis=1))).astype(int)
+    shift = np.clip(size - 7 + rng.integers(-2, 6, count), 0, 62)
+    shift[:400] = rng.integers(0, 63, 400)
+    expected = int8(round_shift(product, shift[:, None]))
+    await check_pipeline(
+        dut, latency=integer("LATENCY"), outputs={"o": (expected, 8)},
+        inputs={"i": (x, 16), "i_mean": (mean, 21), "i_mult": (mult, 16), "i_shift": (shift, 6)})
