@@ -130,7 +130,7 @@ def _paint_ground_and_sky(view: _View) -> None:
 def _paint_boxes(view: _View) -> None:
     """Ray against slab: a box is entered where the last of its three slabs is."""
     solids, bounds = view.street.boxes, view.bounds(view.street.boxes)
-    x = bounds[:, 0, :, None] / view.tx  # [n, 2, W]
+    x = bounds[:, 0, :, None] / view.tx  # entry and exit, [n, 2, W]
     y = bounds[:, 1, :, None] / view.ty  # [n, 2, H]
     z_in, z_out = np.maximum(bounds[:, 2, :1], NEAR), bounds[:, 2, 1:]
     side = x.min(axis=1) > z_in
@@ -145,37 +145,37 @@ def _paint_boxes(view: _View) -> None:
         window = view.window(columns, (y_in[n] < z_out[n]) & (y_out[n] > x_in[n][columns].min()))
         if window is None:
             continue
-        across, down = x_in[n, window[1]][None, :], y_in[n, window[0]][:, None]
-        enter = np.maximum(across, down)
+        sides, top = x_in[n, window[1]][None, :], y_in[n, window[0]][:, None]
+        enter = np.maximum(sides, top)
         leave = np.minimum(x_out[n, window[1]][None, :], y_out[n, window[0]][:, None])
         hit = (enter < leave) & (enter < view.depth[window])
         view.depth[window][hit] = enter[hit]
         seen[window][hit] = n
-        face[window][hit] = np.where(down > across, TOP, np.where(side[n, window[1]], SIDE, FRONT)[None, :])[hit]
+        face[window][hit] = np.where(top > sides, TOP, np.where(side[n, window[1]], SIDE, FRONT)[None, :])[hit]
     pixels = seen >= 0
-    rows, columns = np.nonzero(pixels)
-    n, which, z = seen[pixels], face[pixels], view.depth[pixels]
-    if not len(n):
+    if not pixels.any():
         return
-    x, y = view.tx[columns] * z, view.ty[rows] * z
-    view.labels[pixels] = np.array([s.label for s in solids], dtype=np.uint8)[n]
-    surface = np.array([s.surface for s in solids])[n]
-    storey = np.array([s.storey for s in solids], dtype=np.float32)[n]
-    along = np.where(which == SIDE, z, x)  # coordinate along the wall
-    below = view.eye - y  # height above the road
-    share = (bounds[n, 1, 1] - y) / (bounds[n, 1, 1] - bounds[n, 1, 0])  # height within the box
+    row, column = np.nonzero(pixels)
+    box, which, z = seen[pixels], face[pixels], view.depth[pixels]
+    right, down = view.tx[column] * z, view.ty[row] * z
+    view.labels[pixels] = np.array([s.label for s in solids], dtype=np.uint8)[box]
+    surface = np.array([s.surface for s in solids])[box]
+    storey = np.array([s.storey for s in solids], dtype=np.float32)[box]
+    along = np.where(which == SIDE, z, right)  # coordinate along the wall
+    below = view.eye - down  # height above the road
+    share = (bounds[box, 1, 1] - down) / (bounds[box, 1, 1] - bounds[box, 1, 0])  # height within the box
     wall = which != TOP
-    light = np.array([0.62, 0.95, 0.78])[which] * view.sun + np.where(which == SIDE, -np.sign(x) * view.sunny_side, 0)
+    light = np.array([0.62, 0.95, 0.78])[which] * view.sun + np.where(which == SIDE, -np.sign(right) * view.sunny_side, 0)
     rough = np.where(view.labels[pixels] == VEHICLE, 0.04, 0.14) * (view.noise(along * 4, below * 4, 3) - 0.5)
 
-    colour = np.array([s.colour for s in solids], dtype=np.float32)[n] * light[:, None]
+    colour = np.array([s.colour for s in solids], dtype=np.float32)[box] * light[:, None]
     across, up = along / (0.8 * storey), below / storey
     fx, fy = across - np.floor(across), up - np.floor(up)
     pane = wall & (surface == WINDOWS) & (fx > 0.28) & (fx < 0.75) & (fy > 0.3) & (fy < 0.8)
     colour[pane] = (0.12 + 0.4 * view.noise(across, up, 0)[pane])[:, None] * np.array([0.8, 0.95, 1.1])
     glass = wall & (share < 0.88) & (((surface == CABIN) & (share > 0.1)) | ((surface == VAN) & (share > 0.55)))
     colour[glass] = (0.10 + 0.25 * light[glass])[:, None] * np.array([0.8, 0.95, 1.05])
-    edge = np.minimum(x - bounds[n, 0, 0], bounds[n, 0, 1] - x)
+    edge = np.minimum(right - bounds[box, 0, 0], bounds[box, 0, 1] - right)
     lamp = (surface == TAIL) & (which == FRONT) & (edge > 0.05) & (edge < 0.3) & (share > 0.45) & (share < 0.8)
     colour[lamp] = (0.85, 0.12, 0.08)
     view.colour[pixels] = colour * (1 + rough)[:, None]

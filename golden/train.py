@@ -44,7 +44,7 @@ class Recipe:
     """
 
     scenes: int = 8000
-    steps: int = 2500
+    steps: int = 1500
     batch: int = 32
     rate: float = 2e-3
     decay: float = 0.05

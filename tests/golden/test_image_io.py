@@ -1,0 +1,51 @@
+"""Image files: what is read is what was written, and bad files are refused by name."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
+from moesaic.golden.scenes import render
+
+
+def test_sample_is_the_scene(tmp_path):
+    path = tmp_path / "street.png"
+    write_sample(path, (128, 256), seed=3)
+    image = read_image(path, (128, 256))
+    assert image.dtype == np.uint8 and image.flags.c_contiguous
+    np.testing.assert_array_equal(image, render(3, (128, 256)).image)
+    assert [p.name for p in tmp_path.iterdir()] == ["street.png"]
+
+
+def test_grey_palette_and_transparent_files_become_rgb(tmp_path):
+    for mode in ("L", "P", "RGBA", "1"):
+        Image.new(mode, (12, 8)).save(tmp_path / f"{mode}.png")
+        assert read_image(tmp_path / f"{mode}.png", (8, 12)).shape == (3, 8, 12)
+
+
+def test_wrong_size_is_refused_and_resized_on_request(tmp_path):
+    path = tmp_path / "small.png"
+    write_image(path, np.full((3, 10, 20), 77, dtype=np.uint8))
+    with pytest.raises(ImageError, match=r"image must be 64 pixels high and 32 wide, not 10 and 20 .*resize"):
+        read_image(path, (64, 32))
+    image = read_image(path, (64, 32), resize=True)
+    assert image.shape == (3, 64, 32) and (image == 77).all()
+
+
+def test_files_that_are_no_images(tmp_path):
+    text, cut, empty = tmp_path / "a.txt", tmp_path / "cut.png", tmp_path / "empty.png"
+    text.write_text("hello")
+    empty.write_bytes(b"")
+    write_sample(tmp_path / "whole.png", (64, 64))
+    cut.write_bytes((tmp_path / "whole.png").read_bytes()[:500])
+    for path in (text, cut, empty):
+        with pytest.raises(ImageError, match="image must be a readable image file, not"):
+            read_image(path, (64, 64))
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "none.png", (64, 64))
+
+
+def test_only_bytes_are_written(tmp_path):
+    with pytest.raises(ValueError, match=r"image must be uint8 \[3, H, W\] or \[H, W\], not float64 \[3, 4, 4\]"):
+        write_image(tmp_path / "a.png", np.zeros((3, 4, 4)))
+    assert not list(tmp_path.iterdir())
