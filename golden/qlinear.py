@@ -12,6 +12,7 @@ __all__ = ["ACC_BITS", "check_accumulator", "quantise_inputs", "quantise_linear"
 
 ACC_BITS = 27
 DAMPING = 0.01  # of the mean of the second moments' diagonal
+MOST_INPUTS = 8192
 PANEL = 64      # columns rounded before the rest is updated
 
 
@@ -63,7 +64,7 @@ def quantise_linear(
     method : "minmax", "percentile" or "mse"
         How the step of a weight row is chosen.
     inputs : [n, in] float, optional
-        Inputs in calibration. With them rounding errors are compensated, and the bias takes up the mean of what is left.
+        Inputs in calibration (an even selection of at most 8,192). With them rounding errors are compensated, and the bias takes up the mean of what is left.
     acc_bits : int
         Width of the accumulator that must never overflow.
     max_shift : int
@@ -96,9 +97,10 @@ def quantise_linear(
         rounded = np.clip(np.rint(scaled), -127, 127)
         offset = bias
     else:
+        inputs = np.asarray(inputs[:: -(-len(inputs) // MOST_INPUTS)], np.float64)
         seen = quantise_inputs(inputs, in_step)
         rounded = _compensated_rounding(scaled, seen.T @ seen / len(seen))
-        offset = bias + weight @ np.asarray(inputs, np.float64).mean(axis=0) - (rounded @ seen.mean(axis=0)) * steps
+        offset = bias + weight @ inputs.mean(axis=0) - (rounded @ seen.mean(axis=0)) * steps
     whole_bias = np.rint(offset / (steps * in_step))
     result = QuantLinear(
         name=name, weight=rounded.astype(np.int8), bias=np.clip(whole_bias, -(2**31), 2**31 - 1).astype(np.int32),

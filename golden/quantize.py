@@ -16,7 +16,7 @@ from moesaic.golden.calibrate import (
     residual_peaks,
 )
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.m3vit import Block, M3ViT, MoE
+from moesaic.golden.m3vit import Block, M3ViT, Mlp, MoE
 from moesaic.golden.ops_int import linear_int16, patch_vectors
 from moesaic.golden.qlinear import ACC_BITS, quantise_linear
 from moesaic.golden.qmodel import (
@@ -47,7 +47,8 @@ SCORE_BITS = 16
 LOG2E = math.log2(math.e)
 
 
-def _array(tensor: torch.Tensor) -> FloatArray:
+def _array(tensor: torch.Tensor | None) -> FloatArray:
+    assert tensor is not None
     return np.asarray(tensor.detach().cpu().numpy(), np.float64)
 
 
@@ -138,8 +139,9 @@ class _BlockQuantiser:
         return mult, shift, unit / math.ldexp(mult, -shift)
 
     def dense(self) -> QuantMLP:
-        norm, x = self.norm("norm2", self.activity.mid, self.step)
         mlp, values = self.block.mlp, self.activity.all("mlp.hidden")
+        assert isinstance(mlp, Mlp)
+        norm, x = self.norm("norm2", self.activity.mid, self.step)
         mult, shift, step = self.hidden(values)
         weight, bias = self.folded(self.block.norm2, _array(mlp.fc1.weight), _array(mlp.fc1.bias))
         fc1 = self.linear("mlp.fc1", weight, bias, norm.step, 2.0**-GELU_FRACTION_BITS, x)

@@ -1,6 +1,7 @@
 """Quantisation: scales, rounding, files, errors, and how near the integers come to float."""
 
 import dataclasses
+import itertools
 import json
 import math
 
@@ -138,7 +139,7 @@ def test_norm_normalises():
 def test_residual_steps_grow_by_powers_of_two():
     steps = residual_steps([1.0, 3.0, 2.0, 9.0])
     assert steps[0] == pytest.approx(2 / 32767)
-    assert [b / a for a, b in zip(steps, steps[1:], strict=False)] == [4.0, 1.0, 4.0]
+    assert [b / a for a, b in itertools.pairwise(steps)] == [4.0, 1.0, 4.0]
     jump = residual_steps([1.0, 1e6])
     assert jump[1] / jump[0] == 128.0 and jump[1] >= 2e6 / 32767
 
