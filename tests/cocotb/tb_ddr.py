@@ -93,9 +93,8 @@ class Writes:
     def observe(self) -> None:
         if self.addresses and self.bench.get("awready"):
             self.addresses.popleft()
-        if self.data and self.bench.get("wready"):
-            if self.data.popleft()[2]:
-                self.last_beats.append(self.bench.cycle)
+        if self.data and self.bench.get("wready") and self.data.popleft()[2]:
+            self.last_beats.append(self.bench.cycle)
         if self.bench.get("bvalid"):
             self.responses.append((self.bench.cycle, self.bench.get("bresp")))
 
@@ -108,9 +107,11 @@ async def start(dut, **settings: int) -> Bench:
     for name, value in settings.items():
         getattr(dut, name).value = value
     bench = Bench(dut)
-    idle = ("arvalid araddr arlen arsize arburst rready awvalid awaddr awlen awsize awburst wvalid wdata wstrb wlast"
-            " bready dump").split()
-    await bench.start(**dict.fromkeys(idle, 0))
+    inputs = [
+        *("arvalid", "araddr", "arlen", "arsize", "arburst", "rready"),
+        *("awvalid", "awaddr", "awlen", "awsize", "awburst", "wvalid", "wdata", "wstrb", "wlast", "bready", "dump"),
+    ]
+    await bench.start(**dict.fromkeys(inputs, 0))
     return bench
 
 
@@ -180,7 +181,7 @@ async def writes(dut, stall):
     rng = random.Random(stall)
     memory = {BASE + WORD * k: word(BASE + WORD * k) for k in range(512)}
     saved = dict(memory)
-    for _ in range(20):
+    for job in range(1, 21):
         first, count = rng.randrange(0, 512, 16), rng.randint(1, 16)
         words = [(rng.getrandbits(128), rng.choice([0, 0xFFFF, rng.getrandbits(16)])) for _ in range(count)]
         for k, (data, strobes) in enumerate(words):
@@ -188,8 +189,7 @@ async def writes(dut, stall):
             address = BASE + WORD * (first + k)
             memory[address] = memory[address] & ~mask | data & mask
         master.add(BASE + WORD * first, words)
-        count_before = len(master.responses)
-        await bench.until(lambda: len(master.responses) > count_before, 4000)
+        await bench.until(lambda job=job: len(master.responses) == job, 4000)
     for k in range(0, 512, 128):
         reads.todo[PORTS].extend([(BASE + WORD * k, 64), (BASE + WORD * (k + 64), 64)])
         await bench.until(reads.done, 4000)
