@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from moesaic.compiler.ir import CompileError, Graph, Space, Tensor, live_ranges, verify
+from moesaic.compiler.ir import CompileError, Graph, Space, Tensor, live_ranges
+from moesaic.compiler.verify import verify
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["allocate", "capacity", "peak_words", "place"]
@@ -11,11 +12,20 @@ __all__ = ["allocate", "capacity", "peak_words", "place"]
 
 def capacity(space: Space, config: AcceleratorConfig) -> int:
     """Words of a memory (softmax state: entries)."""
-    return {Space.ACTIVATION: config.activation_words, Space.KV: config.kv_words, Space.RESIDUAL: config.residual_words,
-            Space.STATE: 2 * config.max_tokens}[space]
+    return {
+        Space.ACTIVATION: config.activation_words,
+        Space.KV: config.kv_words,
+        Space.RESIDUAL: config.residual_words,
+        Space.STATE: 2 * config.max_tokens,
+    }[space]
 
 
-_FIELD = {Space.ACTIVATION: "activation_words", Space.KV: "kv_words", Space.RESIDUAL: "residual_words", Space.STATE: "2 * max_tokens"}
+_FIELD = {
+    Space.ACTIVATION: "activation_words",
+    Space.KV: "kv_words",
+    Space.RESIDUAL: "residual_words",
+    Space.STATE: "2 * max_tokens",
+}
 _WORD_BYTES = {Space.ACTIVATION: 1, Space.KV: 1, Space.RESIDUAL: 2, Space.STATE: 0}  # bytes per lane
 
 
@@ -29,8 +39,11 @@ def _lowest_gap(tensor: Tensor, taken: Iterable[tuple[int, int]]) -> int:
     return address
 
 
-def place(tensors: Mapping[str, Tensor], lifetimes: Mapping[str, tuple[int, int]], config: AcceleratorConfig) -> dict[str, Tensor]:
-    """Give every buffer an address, first fit, largest first; two buffers share words only if their lifetimes are disjoint.
+def place(
+    tensors: Mapping[str, Tensor], lifetimes: Mapping[str, tuple[int, int]], config: AcceleratorConfig
+) -> dict[str, Tensor]:
+    """Give every buffer an address, first fit, largest first; two buffers share words only if their lifetimes are
+    disjoint.
 
     Raises
     ------
@@ -39,18 +52,24 @@ def place(tensors: Mapping[str, Tensor], lifetimes: Mapping[str, tuple[int, int]
     """
     placed: dict[str, Tensor] = {}
     # Buffers with a lowest address have the least freedom.
-    for tensor in sorted(tensors.values(), key=lambda t: (t.lowest_address == 0, -t.size, lifetimes[t.name])):
+    for tensor in sorted(tensors.values(), key=lambda t: (t.lowest_address == 0, -t.size, lifetimes[t.name], t.name)):
         first, last = lifetimes[tensor.name]
-        taken = [(other.address, other.address + other.size) for other in placed.values()
-                 if other.address is not None and other.space is tensor.space
-                 and lifetimes[other.name][0] <= last and first <= lifetimes[other.name][1]]
+        taken = [
+            (other.address, other.address + other.size)
+            for other in placed.values()
+            if other.address is not None
+            and other.space is tensor.space
+            and lifetimes[other.name][0] <= last
+            and first <= lifetimes[other.name][1]
+        ]
         address = _lowest_gap(tensor, taken)
         short = address + tensor.size - capacity(tensor.space, config)
         if short > 0:
             size = f" ({short * config.lanes * _WORD_BYTES[tensor.space]} bytes)" if _WORD_BYTES[tensor.space] else ""
             raise CompileError(
                 f"buffer '{tensor.name}' of {tensor.size} words does not fit: the {tensor.space.value} memory of "
-                f"{capacity(tensor.space, config)} words ({_FIELD[tensor.space]}) is {short} words{size} short")
+                f"{capacity(tensor.space, config)} words ({_FIELD[tensor.space]}) is {short} words{size} short"
+            )
         placed[tensor.name] = replace(tensor, address=address)
     return placed
 

@@ -23,11 +23,15 @@ def _check_linear(linear: QuantLinear, config: AcceleratorConfig, shape: tuple[i
     require(linear.bias.shape == shape[:1], "bias", f"of shape {shape[:1]}", linear.bias.shape)
     require(linear.mult.shape == shape[:1], "mult", f"of shape {shape[:1]}", linear.mult.shape)
     require(within(linear.weight, -128, 127), "weight", "int8", int(np.abs(linear.weight.astype(np.int64)).max()))
-    require(within(linear.bias, -2**31, 2**31 - 1), "bias", "int32", int(np.abs(linear.bias.astype(np.int64)).max()))
+    require(within(linear.bias, -(2**31), 2**31 - 1), "bias", "int32", int(np.abs(linear.bias.astype(np.int64)).max()))
     require(within(linear.mult, 0, 65535), "mult", "uint16", int(linear.mult.max()))
     largest = int(np.abs(linear.weight.astype(np.int64)).sum(axis=1).max()) * 128
-    require(largest < 1 << (config.acc_bits - 1), "accumulator",
-            f"below 2**{config.acc_bits - 1} (acc_bits {config.acc_bits})", largest)
+    require(
+        largest < 1 << (config.acc_bits - 1),
+        "accumulator",
+        f"below 2**{config.acc_bits - 1} (acc_bits {config.acc_bits})",
+        largest,
+    )
 
 
 def _check_block_weights(qmodel: QuantModel, config: AcceleratorConfig, tasks: Sequence[str], blocks: int) -> None:
@@ -49,15 +53,24 @@ def _check_block_weights(qmodel: QuantModel, config: AcceleratorConfig, tasks: S
 def _check_mixture(moe: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str], dim: int, name: str) -> None:
     count = len(moe.experts)
     if count > config.experts:
-        raise CompileError(f"layer '{name}.mlp': experts must be at most {config.experts} on configuration '{config.name}', not {count!r}")
+        raise CompileError(
+            f"layer '{name}.mlp': experts must be at most {config.experts} on configuration '{config.name}', "
+            f"not {count!r}"
+        )
     if not 1 <= moe.top_k <= min(config.max_top_k, count):
-        raise CompileError(f"layer '{name}.mlp': top_k must be from 1 to {min(config.max_top_k, count)} on configuration '{config.name}', "
-                           f"not {moe.top_k!r}")
+        raise CompileError(
+            f"layer '{name}.mlp': top_k must be from 1 to {min(config.max_top_k, count)} "
+            f"on configuration '{config.name}', "
+            f"not {moe.top_k!r}"
+        )
     for task in tasks:
         if task not in moe.gates:
             raise CompileError(f"layer '{name}.mlp': task must be one of {', '.join(moe.gates)}, not {task!r}")
         if sorted(moe.order[task]) != list(range(count)):
-            raise CompileError(f"layer '{name}.mlp': order of task '{task}' must name each of {count} experts once, not {moe.order[task]!r}")
+            raise CompileError(
+                f"layer '{name}.mlp': order of task '{task}' must name each of {count} experts once, "
+                f"not {moe.order[task]!r}"
+            )
         _check_linear(moe.gates[task], config, (count, dim))
     for expert in moe.experts:
         hidden = expert.fc1.weight.shape[0]
@@ -71,7 +84,8 @@ def check(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str]
     Raises
     ------
     CompileError
-        If a task or number of blocks does not exist, or tokens, channels, experts, top-k or accumulators exceed the configuration.
+        If a task or number of blocks does not exist, or tokens, channels, experts, top-k or accumulators exceed the
+        configuration.
     """
     model = qmodel.config
     known = model.tasks
@@ -83,19 +97,27 @@ def check(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str]
     if not 1 <= blocks <= len(qmodel.blocks):
         raise CompileError(f"blocks must be between 1 and {len(qmodel.blocks)}, not {blocks!r}")
     where = f"on configuration '{config.name}'"
-    for what, value, limit, name in (("tokens", model.tokens, config.max_tokens, "max_tokens"), ("dim", model.dim, config.max_dim, "max_dim")):
+    for what, value, limit, name in (
+        ("tokens", model.tokens, config.max_tokens, "max_tokens"),
+        ("dim", model.dim, config.max_dim, "max_dim"),
+    ):
         if value > limit:
             raise CompileError(f"model '{model.name}': {what} must be at most {limit} ({name}) {where}, not {value!r}")
     port_bytes = config.port_bits // 8
     if 2 * config.lanes % port_bytes:
-        raise CompileError(f"a residual word must be whole beats of {port_bytes} bytes {where}, not {2 * config.lanes!r} bytes")
+        raise CompileError(
+            f"a residual word must be whole beats of {port_bytes} bytes {where}, not {2 * config.lanes!r} bytes"
+        )
     if qmodel.position.shape != (model.tokens, model.dim):
         raise CompileError(f"position must be of shape {(model.tokens, model.dim)}, not {qmodel.position.shape!r}")
     limit = 1 << (config.acc_bits - 1)
     context, scores = 255 * 128 * model.tokens, 128 * 128 * model.head_dim
     for what, value in (("context", context), ("score", scores)):
         if value >= limit:
-            raise CompileError(f"model '{model.name}': {what} accumulator must be below 2**{config.acc_bits - 1} (acc_bits {config.acc_bits}) "
-                               f"{where}, not {value!r}")
+            raise CompileError(
+                f"model '{model.name}': {what} accumulator must be below 2**{config.acc_bits - 1} "
+                f"(acc_bits {config.acc_bits}) "
+                f"{where}, not {value!r}"
+            )
     _check_linear(qmodel.embed, config, (model.dim, model.patch_values))
     _check_block_weights(qmodel, config, tasks, blocks)

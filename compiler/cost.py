@@ -42,11 +42,15 @@ def _array_cycles(op: Op, tokens: int, config: AcceleratorConfig) -> int:
     if op.opcode is not Opcode.MATMUL:
         return 0
     blocks, in_blocks = words_for(op.fields["out_count"], config.rows), op.fields["in_blocks"]
-    load = {Stationary.WEIGHTS: config.block_words, Stationary.KEYS: config.rows, Stationary.VALUES: config.lanes}[op.stationary]
+    load = {Stationary.WEIGHTS: config.block_words, Stationary.KEYS: config.rows, Stationary.VALUES: config.lanes}[
+        op.stationary
+    ]
     return blocks * in_blocks * max(tokens, load)
 
 
-def estimate(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *, top_k: int = 1, experts: int = 1) -> list[Cost]:
+def estimate(
+    graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *, top_k: int = 1, experts: int = 1
+) -> list[Cost]:
     """Cost of each operation if every expert gets the mean number of tokens.
 
     Parameters
@@ -65,7 +69,15 @@ def estimate(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfi
         if op.weights is not None:
             words = pieces[op.weights].words if op.weight_words is None else op.weight_words
         array = words if op.opcode is Opcode.COPY else _array_cycles(op, tokens, config)
-        result.append(Cost(op.name, array, words * config.beats_per_word, DRAIN_CYCLES if op.feed_wait == 1 else 0, words * config.word_bytes))
+        result.append(
+            Cost(
+                op.name,
+                array,
+                words * config.beats_per_word,
+                DRAIN_CYCLES if op.feed_wait == 1 else 0,
+                words * config.word_bytes,
+            )
+        )
     return result
 
 

@@ -30,17 +30,28 @@ def dump_graph(graph: Graph) -> str:
         tokens = f"{op.token}..{op.token + op.tokens - 1}" if op.tokens else ""
         stationary = _operand(op.kv) if op.kv is not None else op.weights or "-"
         taps = f" tap {_operand(op.tap)}" if op.tap is not None else ""
-        lines.append(f"  {op.name:<40} {_operation(op):<15} tokens {tokens:<10} {_operand(op.source)} x {stationary} -> {_operand(op.target)}{taps}")
+        lines.append(
+            f"  {op.name:<40} {_operation(op):<15} tokens {tokens:<10} "
+            f"{_operand(op.source)} x {stationary} -> {_operand(op.target)}{taps}"
+        )
     return "\n".join(lines)
 
 
-def dump_schedule(graph: Graph, pieces: dict[str, Piece], config: AcceleratorConfig, *, top_k: int, experts: int) -> str:
+def dump_schedule(
+    graph: Graph, pieces: dict[str, Piece], config: AcceleratorConfig, *, top_k: int, experts: int
+) -> str:
     """One line per operation: position, waits and estimated cost."""
     costs = estimate(graph, pieces, config, top_k=top_k, experts=experts)
-    lines = [f"schedule of task '{graph.task}': at least {total_cycles(costs)} cycles", "  index  feed  load  array cycles  ddr cycles  operation"]
+    lines = [
+        f"schedule of task '{graph.task}': at least {total_cycles(costs)} cycles",
+        "  index  feed  load  array cycles  ddr cycles  operation",
+    ]
     for index, (op, cost) in enumerate(zip(graph.ops, costs, strict=True)):
         flags = (" mark" if op.mark else "") + (" speculative" if op.speculative else "")
-        lines.append(f"  {index:5d} {op.feed_wait or '':>5} {op.load_wait or '':>5} {cost.array_cycles:13d} {cost.ddr_cycles:11d}  {op.name}{flags}")
+        lines.append(
+            f"  {index:5d} {op.feed_wait or '':>5} {op.load_wait or '':>5} "
+            f"{cost.array_cycles:13d} {cost.ddr_cycles:11d}  {op.name}{flags}"
+        )
     return "\n".join(lines)
 
 
@@ -53,8 +64,11 @@ def dump_buffers(graph: Graph, config: AcceleratorConfig) -> str:
         for tensor in sorted(graph.tensors.values(), key=lambda t: (spans[t.name], t.name)):
             if tensor.space is space and tensor.address is not None:
                 first, last = spans[tensor.name]
-                lines.append(f"    {tensor.address:6d}..{tensor.address + tensor.size - 1:<6d} operations {first:4d}..{last:<4d} "
-                             f"{tensor.name} [{tensor.tokens} x {tensor.words}]")
+                lines.append(
+                    f"    {tensor.address:6d}..{tensor.address + tensor.size - 1:<6d} "
+                    f"operations {first:4d}..{last:<4d} "
+                    f"{tensor.name} [{tensor.tokens} x {tensor.words}]"
+                )
     return "\n".join(lines)
 
 
@@ -64,8 +78,10 @@ def dump_program(compilation: Compilation, task: str) -> str:
     lines = []
     for stream, instructions in program.streams().items():
         lines.append(f"{stream} stream of task '{task}': {len(instructions)} instructions")
-        lines += [f"  {index:5d}  {isa.disassemble(data)}    # {name}"
-                  for index, (data, name) in enumerate(zip(instructions, program.names[stream], strict=True))]
+        lines += [
+            f"  {index:5d}  {isa.disassemble(data)}    # {name}"
+            for index, (data, name) in enumerate(zip(instructions, program.names[stream], strict=True))
+        ]
     return "\n".join(lines)
 
 

@@ -48,14 +48,29 @@ class _Fetch:
 
     def merged(self, other: "_Fetch") -> "_Fetch | None":
         """One FETCH for both, if the second continues the first under the same condition."""
-        same = (self.base, self.expert, self.speculative, self.wait) == (other.base, other.expert, other.speculative, other.wait)
+        same = (self.base, self.expert, self.speculative, self.wait) == (
+            other.base,
+            other.expert,
+            other.speculative,
+            other.wait,
+        )
         if not same or other.offset != self.offset + self.words:
             return None
-        return _Fetch(f"{self.name}, {other.name}", self.base, self.offset, self.words + other.words, self.expert, self.speculative, self.wait)
+        return _Fetch(
+            f"{self.name}, {other.name}",
+            self.base,
+            self.offset,
+            self.words + other.words,
+            self.expert,
+            self.speculative,
+            self.wait,
+        )
 
 
 def _address(graph: Graph, op: Op, ref: Ref) -> int:
-    """First word of `ref` as the instruction gives it: of vector 0, or, in a buffer addressed by token number, of token 0."""
+    """First word of `ref` as the instruction gives it: of vector 0, or, in a buffer addressed by token number, of
+    token 0.
+    """
     tensor = graph.tensors[ref.tensor]
     if tensor.address is None:
         raise CompileError(f"op '{op.name}': buffer '{ref.tensor}' has no address yet")
@@ -75,8 +90,12 @@ def _compute_fields(graph: Graph, op: Op, words: int) -> dict[str, int]:
     if op.expert is None:
         fields |= {"token_count": op.tokens, "token_base": op.token}
     else:
-        fields |= {"expert_valid": 1, "expert": op.expert, "speculative": int(op.speculative),
-                   "gather": int(not graph.tensors[op.source.tensor].queued)}
+        fields |= {
+            "expert_valid": 1,
+            "expert": op.expert,
+            "speculative": int(op.speculative),
+            "gather": int(not graph.tensors[op.source.tensor].queued),
+        }
     if op.stationary is not Stationary.WEIGHTS and op.kv is not None and op.state is not None:
         fields |= {"kv_addr": _address(graph, op, op.kv), "token_base": _address(graph, op, Ref(op.state))}
     if op.target is not None:
@@ -90,8 +109,12 @@ def _compute_fields(graph: Graph, op: Op, words: int) -> dict[str, int]:
 
 
 def _fetch_instruction(fetch: _Fetch, config: AcceleratorConfig) -> bytes:
-    values = {"base": int(fetch.base), "offset": fetch.offset * config.beats_per_word, "beats": fetch.words * config.beats_per_word,
-              "wait": fetch.wait}
+    values = {
+        "base": int(fetch.base),
+        "offset": fetch.offset * config.beats_per_word,
+        "beats": fetch.words * config.beats_per_word,
+        "wait": fetch.wait,
+    }
     if fetch.expert is not None:
         values |= {"expert_valid": 1, "expert": fetch.expert, "speculative": int(fetch.speculative)}
     return isa.encode(Opcode.FETCH, values)
@@ -140,7 +163,13 @@ def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig) -
         except (ValueError, KeyError) as error:
             raise CompileError(f"op '{op.name}': {error}") from error
     load = tuple(_fetch_instruction(fetch, config) for fetch in fetches)
-    return Program(load, tuple(compute), tuple(store), {
-        "load": tuple(fetch.name for fetch in fetches),
-        "compute": tuple(op.name for op in graph.ops if op.opcode is not Opcode.STORE),
-        "store": tuple(op.name for op in graph.ops if op.opcode is Opcode.STORE)})
+    return Program(
+        load,
+        tuple(compute),
+        tuple(store),
+        {
+            "load": tuple(fetch.name for fetch in fetches),
+            "compute": tuple(op.name for op in graph.ops if op.opcode is not Opcode.STORE),
+            "store": tuple(op.name for op in graph.ops if op.opcode is Opcode.STORE),
+        },
+    )

@@ -17,9 +17,9 @@ from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["FORMAT", "PAGE_BYTES", "WINDOW_ADDRESS", "ImageError", "ProgramImage", "Region", "RegionTable"]
 
-FORMAT = 1                      # of the manifest
-WINDOW_ADDRESS = 0x1000_0000    # default first byte of the DDR window
-PAGE_BYTES = 4096               # regions start on a page
+FORMAT = 1  # of the manifest
+WINDOW_ADDRESS = 0x1000_0000  # default first byte of the DDR window
+PAGE_BYTES = 4096  # regions start on a page
 
 _MEMORY, _MANIFEST = "memory.bin", "manifest.json"
 
@@ -73,7 +73,7 @@ class RegionTable:
         """The whole window."""
         window = bytearray(self.end - self.address)
         for offset, content in self._contents:
-            window[offset:offset + len(content)] = content
+            window[offset : offset + len(content)] = content
         return bytes(window)
 
 
@@ -86,12 +86,12 @@ class ProgramImage:
     memory : bytes
         The window, from its first byte; image and result regions are zero.
     manifest : mapping
-        `format`; `accelerator` and `accelerator_hash`; `model`; `weights` ("trained" or "seeded"), `seed`; `window` {address, bytes};
-        `regions` [{name, address, bytes, port}]; `tasks` {task: {load, compute, store: {address, count}, speculate, marks}}, where
-        `marks` lists the name of each marked tensor and the compute instruction that completes it; `tensors` [{name, kind, address
-        (residual words), words, tokens, dim, step, macs, weight_bytes}] in the order of the marks; `experts` {block: {expert:
-        {offset, bytes}}} in the weight stream; `pieces` [{name, offset, bytes}] of the weight stream; `macs`, `weight_bytes`;
-        `memory_sha256`.
+        `format`; `accelerator` and `accelerator_hash`; `model`; `weights` ("trained" or "seeded"), `seed`; `window`
+        {address, bytes}; `regions` [{name, address, bytes, port}]; `tasks` {task: {load, compute, store: {address,
+        count}, speculated, marks}}, where `marks` lists the name of each marked tensor and the compute instruction that
+        completes it; `tensors` [{name, kind, address (residual words), words, tokens, dim, step, macs, weight_bytes}]
+        in the order of the marks; `experts` {block: {expert: {offset, bytes}}} in the weight stream; `pieces` [{name,
+        offset, bytes}] of the weight stream; `macs`, `weight_bytes`; `memory_sha256`.
     """
 
     memory: bytes
@@ -149,8 +149,12 @@ class ProgramImage:
         for stream in ("load", "compute", "store"):
             entry = self.task(task)[stream]
             values[f"{stream}_base"], values[f"{stream}_count"] = entry["address"], entry["count"]
-        values |= {"result_base": self.region("result").address, "window_base": self.address, "window_bytes": len(self.memory),
-                   "program_hash": int(self.manifest["memory_sha256"][:8], 16)}
+        values |= {
+            "result_base": self.region("result").address,
+            "window_base": self.address,
+            "window_bytes": len(self.memory),
+            "program_hash": int(self.manifest["memory_sha256"][:8], 16),
+        }
         for port in range(self.config.ports):
             values[f"weight_base{port}"] = values[f"task_base{port}"] = self.region(f"weights.{port}").address
             values[f"image_base{port}"] = self.region(f"image.{port}").address
@@ -165,7 +169,7 @@ class ProgramImage:
         """The window with an input image in place."""
         window = bytearray(self.memory)
         for address, part in self.image_parts(image):
-            window[address - self.address:address - self.address + len(part)] = part
+            window[address - self.address : address - self.address + len(part)] = part
         return bytes(window)
 
     def unpack_result(self, data: bytes) -> IntArray:
@@ -203,7 +207,9 @@ class ProgramImage:
             manifest = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))
             memory = (directory / _MEMORY).read_bytes()
         except OSError as error:
-            raise ImageError(f"program image '{directory}' cannot be read: {error.strerror} ({error.filename})") from error
+            raise ImageError(
+                f"program image '{directory}' cannot be read: {error.strerror} ({error.filename})"
+            ) from error
         except ValueError as error:
             raise ImageError(f"program image '{directory}': {_MANIFEST} must be JSON: {error}") from error
         try:
@@ -212,7 +218,9 @@ class ProgramImage:
         except ImageError as error:
             raise ImageError(f"program image '{directory}': {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ImageError(f"program image '{directory}': {_MANIFEST} is damaged: {type(error).__name__} {error}") from error
+            raise ImageError(
+                f"program image '{directory}': {_MANIFEST} is damaged: {type(error).__name__} {error}"
+            ) from error
         return image
 
     def _verify(self) -> None:
@@ -231,10 +239,14 @@ class ProgramImage:
             raise ImageError(f"accelerator_hash must be {self.config.hash}, not {manifest['accelerator_hash']}")
         end = self.address
         for entry in sorted(manifest["regions"], key=lambda e: e["address"]):
-            if entry["address"] % PAGE_BYTES or entry["address"] < end or \
-                    entry["address"] + entry["bytes"] > self.address + len(self.memory):
-                raise ImageError(f"region '{entry['name']}' must lie on pages of its own in the window, not at {entry['address']:#x}")
+            if (
+                entry["address"] % PAGE_BYTES
+                or entry["address"] < end
+                or entry["address"] + entry["bytes"] > self.address + len(self.memory)
+            ):
+                raise ImageError(
+                    f"region '{entry['name']}' must lie on pages of its own in the window, not at {entry['address']:#x}"
+                )
             end = entry["address"] + entry["bytes"]
         for task in manifest["tasks"]:
             self.registers(task)
-

@@ -18,8 +18,8 @@ def words_for(channels: int, lanes: int) -> int:
 class HeadLayout:
     """Where the channels of each attention head lie in the words of a token.
 
-    A head must not straddle words, so each starts at a multiple of `pitch` channels: the smallest power of two that holds the head
-    if that is less than a word, else whole words. With head dimensions of 32 or 64 nothing is padded.
+    A head must not straddle words, so each starts at a multiple of `pitch` channels: the smallest power of two that
+    holds the head if that is less than a word, else whole words. With head dimensions of 32 or 64 nothing is padded.
 
     >>> HeadLayout(heads=3, head_dim=24, lanes=64).pitch
     32
@@ -76,5 +76,5 @@ class HeadLayout:
             return values
         moved = np.moveaxis(values, axis, 0)
         wide = np.zeros((self.heads, self.pitch, *moved.shape[1:]), values.dtype)
-        wide[:, :self.head_dim] = moved.reshape(self.heads, self.head_dim, *moved.shape[1:])
+        wide[:, : self.head_dim] = moved.reshape(self.heads, self.head_dim, *moved.shape[1:])
         return np.moveaxis(wide.reshape(self.channels, *moved.shape[1:]), 0, axis)

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, verify
+from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor
 from moesaic.compiler.layout import HeadLayout, words_for
+from moesaic.compiler.verify import verify
 from moesaic.golden.qmodel import QuantAttention, QuantBlock, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Opcode, Stationary, Stream
@@ -17,8 +18,9 @@ RESIDUAL = "residual"  # the one buffer that lives as long as the program
 def default_speculation(moe: QuantMoE, task: str, config: AcceleratorConfig) -> int:
     """How many experts, in the task's order, are worth fetching before the router has decided.
 
-    As many as fit the prefetch buffer: at the moment of the decision it then holds nothing else, and the weight stream has never
-    stopped. An expert that fewer than half of the calibration images used costs more in wasted bytes than it hides.
+    As many as fit the prefetch buffer: at the moment of the decision it then holds nothing else, and the weight stream
+    has never stopped. An expert that fewer than half of the calibration images used costs more in wasted bytes than it
+    hides.
     """
     size = moe.experts[0].fc1.weight.size + moe.experts[0].fc2.weight.size
     fitting = max(1, config.prefetch_bytes // size)
@@ -43,38 +45,116 @@ class _Lowering:
         self.dim_words = words_for(model.dim, self.lanes)
         self.heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=self.lanes)
 
-    def tensor(self, name: str, space: Space, words: int, *, queued: bool = False, gathered: bool = False, multiple: int = 1) -> Ref:
-        self.tensors[name] = Tensor(name=name, space=space, tokens=self.tokens, words=words, queued=queued, gathered=gathered,
-                                    multiple=multiple)
+    def tensor(
+        self, name: str, space: Space, words: int, *, queued: bool = False, gathered: bool = False, multiple: int = 1
+    ) -> Ref:
+        self.tensors[name] = Tensor(
+            name=name, space=space, tokens=self.tokens, words=words, queued=queued, gathered=gathered, multiple=multiple
+        )
         return Ref(name)
 
-    def linear(self, linear: QuantLinear, block: int, stage: str, role: str, *, source: Ref, target: Ref | None, piece: str, inputs: int,
-               out_count: int | None = None, stream: Stream, function: Function, expert: int | None = None, speculative: bool = False,
-               tap: Ref | None = None, **fields: int) -> Op:
+    def linear(
+        self,
+        linear: QuantLinear,
+        block: int,
+        stage: str,
+        role: str,
+        *,
+        source: Ref,
+        target: Ref | None,
+        piece: str,
+        inputs: int,
+        out_count: int | None = None,
+        stream: Stream,
+        function: Function,
+        expert: int | None = None,
+        speculative: bool = False,
+        tap: Ref | None = None,
+        **fields: int,
+    ) -> Op:
         """One MATMUL with stationary weights."""
         outputs = linear.weight.shape[0] if out_count is None else out_count
         return Op(
-            name=piece, opcode=Opcode.MATMUL, block=block, stage=stage, role=role, tokens=self.tokens, source=source, target=target,
-            tap=tap, weights=piece, expert=expert, speculative=speculative,
+            name=piece,
+            opcode=Opcode.MATMUL,
+            block=block,
+            stage=stage,
+            role=role,
+            tokens=self.tokens,
+            source=source,
+            target=target,
+            tap=tap,
+            weights=piece,
+            expert=expert,
+            speculative=speculative,
             macs=linear.weight.size * (self.tokens if expert is None else 1),
-            fields={"stationary": Stationary.WEIGHTS, "stream": stream, "function": function, "out_count": outputs,
-                    "in_blocks": words_for(inputs, self.lanes), "shift": linear.shift, **fields})
+            fields={
+                "stationary": Stationary.WEIGHTS,
+                "stream": stream,
+                "function": function,
+                "out_count": outputs,
+                "in_blocks": words_for(inputs, self.lanes),
+                "shift": linear.shift,
+                **fields,
+            },
+        )
 
     def norm(self, norm: QuantNorm, block: int, stage: str, name: str) -> Op:
-        return Op(name=name, opcode=Opcode.NORM, block=block, stage=stage, role="norm", fields={
-            "dim": norm.dim, "inv_dim": norm.inv_dim, "inv_dim_shift": norm.inv_dim_shift, "scale": norm.scale, "shift": norm.shift,
-            "epsilon": norm.epsilon})
+        return Op(
+            name=name,
+            opcode=Opcode.NORM,
+            block=block,
+            stage=stage,
+            role="norm",
+            fields={
+                "dim": norm.dim,
+                "inv_dim": norm.inv_dim,
+                "inv_dim_shift": norm.inv_dim_shift,
+                "scale": norm.scale,
+                "shift": norm.shift,
+                "epsilon": norm.epsilon,
+            },
+        )
 
     def embedding(self) -> Iterator[Op]:
         model, load_rows = self.qmodel.config, self.config.load_rows
         residual = self.tensor(RESIDUAL, Space.RESIDUAL, self.dim_words, multiple=load_rows // 2)
         image = self.tensor("image", Space.ACTIVATION, words_for(model.patch_values, self.lanes), multiple=load_rows)
-        yield Op(name="position", opcode=Opcode.COPY, block=-1, stage="embed", role="position", tokens=self.tokens, target=residual,
-                 weights="position", fields={"memory": Memory.RESIDUAL})
-        yield Op(name="image", opcode=Opcode.COPY, block=-1, stage="embed", role="image", tokens=self.tokens, target=image, weights="image",
-                 fields={"memory": Memory.ACTIVATION})
-        yield self.linear(self.qmodel.embed, -1, "embed", "embed", source=image, target=residual, piece="embed", inputs=model.patch_values,
-                          stream=Stream.ACTIVATION, function=Function.ADD, fresh=1)
+        yield Op(
+            name="position",
+            opcode=Opcode.COPY,
+            block=-1,
+            stage="embed",
+            role="position",
+            tokens=self.tokens,
+            target=residual,
+            weights="position",
+            fields={"memory": Memory.RESIDUAL},
+        )
+        yield Op(
+            name="image",
+            opcode=Opcode.COPY,
+            block=-1,
+            stage="embed",
+            role="image",
+            tokens=self.tokens,
+            target=image,
+            weights="image",
+            fields={"memory": Memory.ACTIVATION},
+        )
+        yield self.linear(
+            self.qmodel.embed,
+            -1,
+            "embed",
+            "embed",
+            source=image,
+            target=residual,
+            piece="embed",
+            inputs=model.patch_values,
+            stream=Stream.ACTIVATION,
+            function=Function.ADD,
+            fresh=1,
+        )
 
     def attention(self, attention: QuantAttention, block: int, name: str) -> Iterator[Op]:
         model, heads, residual = self.qmodel.config, self.heads, Ref(RESIDUAL)
@@ -82,60 +162,188 @@ class _Lowering:
         yield self.norm(attention.norm, block, "attention", f"{name}.norm1")
         q = self.tensor(f"{name}.q", Space.ACTIVATION, heads.words)
         context = self.tensor(f"{name}.context", Space.ACTIVATION, heads.words)
-        stored = {"k": self.tensor(f"{name}.k", Space.KV, heads.words), "q": q, "v": self.tensor(f"{name}.v", Space.KV, heads.words)}
+        stored = {
+            "k": self.tensor(f"{name}.k", Space.KV, heads.words),
+            "q": q,
+            "v": self.tensor(f"{name}.v", Space.KV, heads.words),
+        }
         for part in ("k", "q", "v"):
-            yield self.linear(getattr(attention, part), block, "attention", part, source=residual, target=stored[part],
-                              piece=f"{name}.attn.{part}", inputs=model.dim, out_count=heads.channels, stream=Stream.NORMALISED,
-                              function=Function.INT8, dst_memory=Memory.ACTIVATION if part == "q" else Memory.KV)
+            yield self.linear(
+                getattr(attention, part),
+                block,
+                "attention",
+                part,
+                source=residual,
+                target=stored[part],
+                piece=f"{name}.attn.{part}",
+                inputs=model.dim,
+                out_count=heads.channels,
+                stream=Stream.NORMALISED,
+                function=Function.INT8,
+                dst_memory=Memory.ACTIVATION if part == "q" else Memory.KV,
+            )
         for head in range(model.heads):
             word, lane = heads.word(head), heads.lane(head)
             span = {"lane_low": lane, "lane_count": heads.lane_count, "kv_stride": heads.words}
             probabilities = self.tensor(f"{name}.p.{head}", Space.ACTIVATION, key_words)
             state = self.tensor(f"{name}.state.{head}", Space.STATE, 1).tensor
             yield Op(
-                name=f"{name}.attn.scores.{head}", opcode=Opcode.MATMUL, block=block, stage="attention", role="scores", tokens=self.tokens,
-                source=Ref(q.tensor, word), target=probabilities, kv=Ref(stored["k"].tensor, word), state=state, head=head,
+                name=f"{name}.attn.scores.{head}",
+                opcode=Opcode.MATMUL,
+                block=block,
+                stage="attention",
+                role="scores",
+                tokens=self.tokens,
+                source=Ref(q.tensor, word),
+                target=probabilities,
+                kv=Ref(stored["k"].tensor, word),
+                state=state,
+                head=head,
                 macs=self.tokens * self.tokens * model.head_dim,
-                fields={"stationary": Stationary.KEYS, "stream": Stream.ACTIVATION, "function": Function.SOFTMAX, "out_count": self.tokens,
-                        "in_blocks": heads.words_per_head, "scalar": attention.score_mult, "shift": attention.score_shift, **span})
+                fields={
+                    "stationary": Stationary.KEYS,
+                    "stream": Stream.ACTIVATION,
+                    "function": Function.SOFTMAX,
+                    "out_count": self.tokens,
+                    "in_blocks": heads.words_per_head,
+                    "scalar": attention.score_mult,
+                    "shift": attention.score_shift,
+                    **span,
+                },
+            )
             group = lane // self.config.rows
             outputs = lane + heads.lane_count - group * self.config.rows if heads.pitch < self.lanes else heads.pitch
             yield Op(
-                name=f"{name}.attn.attend.{head}", opcode=Opcode.MATMUL, block=block, stage="attention", role="attend", tokens=self.tokens,
-                source=probabilities, target=Ref(context.tensor, word), kv=Ref(stored["v"].tensor, word), state=state, head=head,
+                name=f"{name}.attn.attend.{head}",
+                opcode=Opcode.MATMUL,
+                block=block,
+                stage="attention",
+                role="attend",
+                tokens=self.tokens,
+                source=probabilities,
+                target=Ref(context.tensor, word),
+                kv=Ref(stored["v"].tensor, word),
+                state=state,
+                head=head,
                 macs=self.tokens * self.tokens * model.head_dim,
-                fields={"stationary": Stationary.VALUES, "stream": Stream.PROBABILITY, "function": Function.ATTEND, "out_count": outputs,
-                        "in_blocks": key_words, "key_count": self.tokens, "group": group, "scalar": attention.context_mult,
-                        "shift": attention.context_shift, "dst_memory": Memory.ACTIVATION, **span})
-        yield self.linear(attention.proj, block, "attention", "proj", source=context, target=residual, piece=f"{name}.attn.proj",
-                          inputs=heads.channels, stream=Stream.ACTIVATION, function=Function.ADD, residual_shift=attention.residual_shift)
+                fields={
+                    "stationary": Stationary.VALUES,
+                    "stream": Stream.PROBABILITY,
+                    "function": Function.ATTEND,
+                    "out_count": outputs,
+                    "in_blocks": key_words,
+                    "key_count": self.tokens,
+                    "group": group,
+                    "scalar": attention.context_mult,
+                    "shift": attention.context_shift,
+                    "dst_memory": Memory.ACTIVATION,
+                    **span,
+                },
+            )
+        yield self.linear(
+            attention.proj,
+            block,
+            "attention",
+            "proj",
+            source=context,
+            target=residual,
+            piece=f"{name}.attn.proj",
+            inputs=heads.channels,
+            stream=Stream.ACTIVATION,
+            function=Function.ADD,
+            residual_shift=attention.residual_shift,
+        )
 
     def dense(self, mlp: QuantMLP, block: int, name: str) -> Iterator[Op]:
         model, residual = self.qmodel.config, Ref(RESIDUAL)
         yield self.norm(mlp.norm, block, "mlp", f"{name}.norm2")
         hidden = self.tensor(f"{name}.hidden", Space.ACTIVATION, words_for(mlp.fc1.weight.shape[0], self.lanes))
-        yield self.linear(mlp.fc1, block, "mlp", "fc1", source=residual, target=hidden, piece=f"{name}.mlp.fc1", inputs=model.dim,
-                          stream=Stream.NORMALISED, function=Function.GELU, scalar=mlp.hidden_mult, post_shift=mlp.hidden_shift)
-        yield self.linear(mlp.fc2, block, "mlp", "fc2", source=hidden, target=residual, piece=f"{name}.mlp.fc2",
-                          inputs=mlp.fc2.weight.shape[1], stream=Stream.ACTIVATION, function=Function.ADD)
+        yield self.linear(
+            mlp.fc1,
+            block,
+            "mlp",
+            "fc1",
+            source=residual,
+            target=hidden,
+            piece=f"{name}.mlp.fc1",
+            inputs=model.dim,
+            stream=Stream.NORMALISED,
+            function=Function.GELU,
+            scalar=mlp.hidden_mult,
+            post_shift=mlp.hidden_shift,
+        )
+        yield self.linear(
+            mlp.fc2,
+            block,
+            "mlp",
+            "fc2",
+            source=hidden,
+            target=residual,
+            piece=f"{name}.mlp.fc2",
+            inputs=mlp.fc2.weight.shape[1],
+            stream=Stream.ACTIVATION,
+            function=Function.ADD,
+        )
 
     def mixture(self, moe: QuantMoE, block: int, name: str) -> Iterator[Op]:
         model, residual = self.qmodel.config, Ref(RESIDUAL)
         yield self.norm(moe.norm, block, "moe", f"{name}.norm2")
         tokens = self.tensor(f"{name}.normalised", Space.ACTIVATION, self.dim_words, gathered=True)
-        yield self.linear(moe.gates[self.task], block, "moe", "route", source=residual, target=None, tap=tokens,
-                          piece=f"{name}.mlp.gate.{self.task}", inputs=model.dim, stream=Stream.NORMALISED, function=Function.ROUTE,
-                          top_k=moe.top_k, gate_kind=GateKind.NOISY if moe.renormalise else GateKind.NOISY_VMOE)
+        yield self.linear(
+            moe.gates[self.task],
+            block,
+            "moe",
+            "route",
+            source=residual,
+            target=None,
+            tap=tokens,
+            piece=f"{name}.mlp.gate.{self.task}",
+            inputs=model.dim,
+            stream=Stream.NORMALISED,
+            function=Function.ROUTE,
+            top_k=moe.top_k,
+            gate_kind=GateKind.NOISY if moe.renormalise else GateKind.NOISY_VMOE,
+        )
         limit = default_speculation(moe, self.task, self.config) if self.speculate is None else self.speculate
         for position, number in enumerate(moe.order[self.task]):
             expert, path = moe.experts[number], f"{name}.mlp.experts.{number}"
-            hidden = self.tensor(f"{name}.hidden.{number}", Space.ACTIVATION, words_for(expert.fc1.weight.shape[0], self.lanes), queued=True)
-            yield self.linear(expert.fc1, block, "moe", "fc1", source=tokens, target=hidden, piece=f"{path}.fc1", inputs=model.dim,
-                              stream=Stream.ACTIVATION, function=Function.GELU, expert=number, speculative=position < limit,
-                              scalar=moe.hidden_mult, post_shift=moe.hidden_shift)
-            yield self.linear(expert.fc2, block, "moe", "fc2", source=hidden, target=residual, piece=f"{path}.fc2",
-                              inputs=expert.fc2.weight.shape[1], stream=Stream.ACTIVATION, function=Function.ADD, expert=number,
-                              speculative=position < limit, post_shift=moe.score_shift)
+            hidden = self.tensor(
+                f"{name}.hidden.{number}",
+                Space.ACTIVATION,
+                words_for(expert.fc1.weight.shape[0], self.lanes),
+                queued=True,
+            )
+            yield self.linear(
+                expert.fc1,
+                block,
+                "moe",
+                "fc1",
+                source=tokens,
+                target=hidden,
+                piece=f"{path}.fc1",
+                inputs=model.dim,
+                stream=Stream.ACTIVATION,
+                function=Function.GELU,
+                expert=number,
+                speculative=position < limit,
+                scalar=moe.hidden_mult,
+                post_shift=moe.hidden_shift,
+            )
+            yield self.linear(
+                expert.fc2,
+                block,
+                "moe",
+                "fc2",
+                source=hidden,
+                target=residual,
+                piece=f"{path}.fc2",
+                inputs=expert.fc2.weight.shape[1],
+                stream=Stream.ACTIVATION,
+                function=Function.ADD,
+                expert=number,
+                speculative=position < limit,
+                post_shift=moe.score_shift,
+            )
 
     def block(self, block: QuantBlock, number: int) -> Iterator[Op]:
         yield from self.attention(block.attention, number, block.name)
@@ -147,7 +355,9 @@ class _Lowering:
             raise CompileError(f"layer '{block.name}.mlp': the compiler has no {type(block.mlp).__name__}")
 
 
-def lower(qmodel: QuantModel, task: str, config: AcceleratorConfig, *, blocks: int | None = None, speculate: int | None = None) -> Graph:
+def lower(
+    qmodel: QuantModel, task: str, config: AcceleratorConfig, *, blocks: int | None = None, speculate: int | None = None
+) -> Graph:
     """The operations of `task`, in the order of the model, each over all tokens.
 
     Parameters
@@ -166,5 +376,15 @@ def lower(qmodel: QuantModel, task: str, config: AcceleratorConfig, *, blocks: i
     for number, block in enumerate(qmodel.blocks[:blocks]):
         ops += lowering.block(block, number)
     last = len(qmodel.blocks[:blocks]) - 1
-    ops.append(Op(name="result", opcode=Opcode.STORE, block=last, stage="result", role="store", tokens=lowering.tokens, source=Ref(RESIDUAL)))
+    ops.append(
+        Op(
+            name="result",
+            opcode=Opcode.STORE,
+            block=last,
+            stage="result",
+            role="store",
+            tokens=lowering.tokens,
+            source=Ref(RESIDUAL),
+        )
+    )
     return verify(Graph(task, lowering.tensors, tuple(ops)))

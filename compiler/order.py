@@ -1,14 +1,15 @@
-"""Instruction order: neighbours that do not depend on each other are interleaved, so that waits are over before they begin."""
+"""Instruction order: neighbours that do not depend on each other are interleaved, to hide waits."""
 
 from dataclasses import replace
 
-from moesaic.compiler.ir import Graph, Op, verify
+from moesaic.compiler.ir import Graph, Op
+from moesaic.compiler.verify import verify
 
 __all__ = ["mark_blocks", "order_stage", "pipelined"]
 
 
 def pipelined(pairs: list[tuple[Op, Op]]) -> list[Op]:
-    """first(0), first(1), second(0), first(2), second(1), ...: each second has a whole other instruction between it and its first."""
+    """first(0), first(1), second(0), first(2), second(1), ...: a whole other instruction between each two partners."""
     result: list[Op] = []
     previous: Op | None = None
     for first, second in pairs:
@@ -30,6 +31,7 @@ def _pairs(ops: list[Op], first: str, second: str, overlap: bool) -> list[Op]:
 
 def _attention(whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
     """K, Q, V, then heads: V hides the wait for Q, and so does the projection of one chunk for Q of the next."""
+
     def one(ops: list[Op], role: str) -> Op:
         return next(op for op in ops if op.role == role)
 
@@ -45,8 +47,8 @@ def _attention(whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
 def order_stage(ops: list[Op]) -> list[Op]:
     """The operations of one stage of one block in the order in which they run.
 
-    Attention: the scores of head h + 1 before the context of head h; mixtures: fc1 of the next expert before fc2 of this one (both
-    only where two buffers fit, see `Op.overlap`). The weight stream follows the same order.
+    Attention: the scores of head h + 1 before the context of head h; mixtures: fc1 of the next expert before fc2 of
+    this one (both only where two buffers fit, see `Op.overlap`). The weight stream follows the same order.
     """
     whole = [op for op in ops if op.role in ("norm", "position", "k", "v")]
     chunks: dict[int, list[Op]] = {}
@@ -60,7 +62,11 @@ def order_stage(ops: list[Op]) -> list[Op]:
         return whole + pipelined([(chunk[0], chunk[1]) for chunk in chunks.values()])
     for chunk in chunks.values():
         if ops[0].stage == "moe":
-            result = [*result, next(op for op in chunk if op.role == "route"), *_pairs(chunk, "fc1", "fc2", chunk[0].overlap)]
+            result = [
+                *result,
+                next(op for op in chunk if op.role == "route"),
+                *_pairs(chunk, "fc1", "fc2", chunk[0].overlap),
+            ]
         else:
             result = result + chunk
     return result

@@ -12,19 +12,28 @@ from moesaic.golden.qmodel import IntArray, QuantLinear, QuantMLP, QuantModel, Q
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = [
-    "Piece", "WeightStore", "image_vectors", "join_ports", "pack_image", "pack_linear", "pack_position", "pack_weights", "split_ports",
-    "unpack_linear", "unpack_residual",
+    "Piece",
+    "WeightStore",
+    "image_vectors",
+    "join_ports",
+    "pack_image",
+    "pack_linear",
+    "pack_position",
+    "pack_weights",
+    "split_ports",
+    "unpack_linear",
+    "unpack_residual",
 ]
 
 
 def pack_linear(weight: IntArray, bias: IntArray, mult: IntArray, config: AcceleratorConfig) -> bytes:
     """The weight stream of one MATMUL.
 
-    For each block of `rows` outputs: the parameters (row r: bias as int32 and multiplier as uint16 at byte 6r, zero padded to whole
-    words), then each block of `lanes` inputs, row after row.
+    For each block of `rows` outputs: the parameters (row r: bias as int32 and multiplier as uint16 at byte 6r, zero
+    padded to whole words), then each block of `lanes` inputs, row after row.
 
-    With rows = lanes = 4 and load_rows = 2 (words of 8 bytes), one output row ``[1, 2, 3]``, bias 5 and multiplier 7 give
-    3 parameter words ``05 00 00 00 07 00`` and zeros, then the block ``01 02 03 00`` and 12 zeros: 40 bytes.
+    With rows = lanes = 4 and load_rows = 2 (words of 8 bytes), one output row ``[1, 2, 3]``, bias 5 and multiplier 7
+    give 3 parameter words ``05 00 00 00 07 00`` and zeros, then the block ``01 02 03 00`` and 12 zeros: 40 bytes.
 
     Parameters
     ----------
@@ -41,9 +50,10 @@ def pack_linear(weight: IntArray, bias: IntArray, mult: IntArray, config: Accele
     parameters[:out, :4] = np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(out, 4)
     parameters[:out, 4:] = np.ascontiguousarray(mult, "<u2").view(np.uint8).reshape(out, 2)
     stream = np.zeros((blocks, config.param_words * config.word_bytes + in_blocks * rows * lanes), np.uint8)
-    stream[:, :6 * rows] = parameters.reshape(blocks, 6 * rows)
-    stream[:, config.param_words * config.word_bytes:] = (
-        padded.reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).reshape(blocks, -1).view(np.uint8))
+    stream[:, : 6 * rows] = parameters.reshape(blocks, 6 * rows)
+    stream[:, config.param_words * config.word_bytes :] = (
+        padded.reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).reshape(blocks, -1).view(np.uint8)
+    )
     return stream.tobytes()
 
 
@@ -54,7 +64,7 @@ def unpack_linear(data: bytes, out: int, inputs: int, config: AcceleratorConfig)
     head = config.param_words * config.word_bytes
     stream = np.frombuffer(data, np.uint8).reshape(blocks, head + in_blocks * rows * lanes)
     weight = stream[:, head:].view(np.int8).reshape(blocks, in_blocks, rows, lanes).transpose(0, 2, 1, 3)
-    parameters = stream[:, :6 * rows].reshape(blocks * rows, 6)
+    parameters = stream[:, : 6 * rows].reshape(blocks * rows, 6)
     bias = np.ascontiguousarray(parameters[:, :4]).view("<i4").ravel()
     mult = np.ascontiguousarray(parameters[:, 4:]).view("<u2").ravel()
     return weight.reshape(blocks * rows, in_blocks * lanes)[:out, :inputs], bias[:out], mult[:out]
@@ -65,7 +75,9 @@ def _pad_words(data: bytes, config: AcceleratorConfig) -> bytes:
 
 
 def pack_vectors(values: IntArray, dtype: str, config: AcceleratorConfig) -> bytes:
-    """Vectors [tokens, channels] for a COPY: each padded to whole words of `lanes`, the last word of the stream padded too."""
+    """Vectors [tokens, channels] for a COPY: each padded to whole words of `lanes`, the last word of the stream
+    padded too.
+    """
     tokens, channels = values.shape
     padded = np.zeros((tokens, words_for(channels, config.lanes) * config.lanes), dtype)
     padded[:, :channels] = values
@@ -78,7 +90,8 @@ def pack_position(position: IntArray, config: AcceleratorConfig) -> bytes:
 
 
 def image_vectors(image: IntArray, model: M3ViTConfig) -> IntArray:
-    """Patch vectors [tokens, 3 * patch**2] int8 of an image [3, height, width] uint8: pixel - 128 in the order channel, row, column.
+    """Patch vectors [tokens, 3 * patch**2] int8 of an image [3, height, width] uint8: pixel - 128 in the order channel,
+    row, column.
 
     The class token's vector comes first and is zero.
 
@@ -93,7 +106,7 @@ def image_vectors(image: IntArray, model: M3ViTConfig) -> IntArray:
     p, (down, across) = model.patch_size, model.grid
     patches = image.reshape(3, down, p, across, p).transpose(1, 3, 0, 2, 4).reshape(model.patches, model.patch_values)
     vectors = np.zeros((model.tokens, model.patch_values), np.int8)
-    vectors[model.tokens - model.patches:] = (patches.astype(np.int16) - 128).astype(np.int8)
+    vectors[model.tokens - model.patches :] = (patches.astype(np.int16) - 128).astype(np.int8)
     return vectors
 
 
@@ -151,10 +164,16 @@ class WeightStore:
     def stream(self, name: str, config: AcceleratorConfig) -> bytes:
         """The bytes of one piece."""
         piece = self.pieces[name]
-        return self.data[piece.offset * config.word_bytes:(piece.offset + piece.words) * config.word_bytes]
+        return self.data[piece.offset * config.word_bytes : (piece.offset + piece.words) * config.word_bytes]
 
 
-def _linear(linear: QuantLinear, config: AcceleratorConfig, *, heads_out: HeadLayout | None = None, heads_in: HeadLayout | None = None) -> bytes:
+def _linear(
+    linear: QuantLinear,
+    config: AcceleratorConfig,
+    *,
+    heads_out: HeadLayout | None = None,
+    heads_in: HeadLayout | None = None,
+) -> bytes:
     weight, bias, mult = linear.weight, linear.bias, linear.mult
     if heads_out is not None:
         weight, bias, mult = heads_out.spread(weight, 0), heads_out.spread(bias, 0), heads_out.spread(mult, 0)
@@ -163,7 +182,9 @@ def _linear(linear: QuantLinear, config: AcceleratorConfig, *, heads_out: HeadLa
     return pack_linear(weight, bias, mult, config)
 
 
-def _model_pieces(qmodel: QuantModel, config: AcceleratorConfig, tasks: Iterable[str], blocks: int) -> Iterator[tuple[str, bytes]]:
+def _model_pieces(
+    qmodel: QuantModel, config: AcceleratorConfig, tasks: Iterable[str], blocks: int
+) -> Iterator[tuple[str, bytes]]:
     model, tasks = qmodel.config, list(tasks)
     heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=config.lanes)
     yield "position", pack_position(qmodel.position, config)

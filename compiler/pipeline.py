@@ -48,14 +48,30 @@ def _image_words(qmodel: QuantModel, config: AcceleratorConfig) -> int:
     return words_for(words, config.load_rows)
 
 
-def _tensor_table(qmodel: QuantModel, graph: Graph, store: WeightStore, config: AcceleratorConfig, task: str, blocks: int) -> list[dict[str, Any]]:
+def _tensor_table(
+    qmodel: QuantModel, graph: Graph, store: WeightStore, config: AcceleratorConfig, task: str, blocks: int
+) -> list[dict[str, Any]]:
     """Manifest entries of the marked tensors: the residual after the embedding and after each block."""
     model, residual = qmodel.config, graph.tensors[RESIDUAL]
 
     def entry(name: str, kind: str, step: float, macs: int, prefix: str) -> dict[str, Any]:
-        size = sum(p.words for n, p in store.pieces.items() if n.startswith(prefix) and (".gate." not in n or n.endswith(f".gate.{task}")))
-        return {"name": name, "kind": kind, "space": residual.space.value, "address": residual.address, "words": residual.words,
-                "tokens": model.tokens, "dim": model.dim, "step": step, "macs": macs, "weight_bytes": size * config.word_bytes}
+        size = sum(
+            p.words
+            for n, p in store.pieces.items()
+            if n.startswith(prefix) and (".gate." not in n or n.endswith(f".gate.{task}"))
+        )
+        return {
+            "name": name,
+            "kind": kind,
+            "space": residual.space.value,
+            "address": residual.address,
+            "words": residual.words,
+            "tokens": model.tokens,
+            "dim": model.dim,
+            "step": step,
+            "macs": macs,
+            "weight_bytes": size * config.word_bytes,
+        }
 
     table = [entry("embed", "embed", qmodel.embed_step, model.embed_macs, "embed")]
     for number, block in enumerate(qmodel.blocks[:blocks]):
@@ -64,20 +80,26 @@ def _tensor_table(qmodel: QuantModel, graph: Graph, store: WeightStore, config: 
     return table
 
 
-def _experts(qmodel: QuantModel, store: WeightStore, config: AcceleratorConfig, blocks: int) -> dict[str, dict[str, dict[str, int]]]:
+def _experts(
+    qmodel: QuantModel, store: WeightStore, config: AcceleratorConfig, blocks: int
+) -> dict[str, dict[str, dict[str, int]]]:
     result: dict[str, dict[str, dict[str, int]]] = {}
     for block in qmodel.blocks[:blocks]:
         if isinstance(block.mlp, QuantMoE):
             ranges = {}
             for expert in range(len(block.mlp.experts)):
                 first, second = (store.pieces[f"{block.name}.mlp.experts.{expert}.{part}"] for part in ("fc1", "fc2"))
-                ranges[str(expert)] = {"offset": first.offset * config.word_bytes, "bytes": (first.words + second.words) * config.word_bytes}
+                ranges[str(expert)] = {
+                    "offset": first.offset * config.word_bytes,
+                    "bytes": (first.words + second.words) * config.word_bytes,
+                }
             result[block.name] = ranges
     return result
 
 
-def compile_graphs(qmodel: QuantModel, config: AcceleratorConfig, *, task: str, blocks: int | None = None,
-                   speculate: int | None = None) -> tuple[Graph, Graph]:
+def compile_graphs(
+    qmodel: QuantModel, config: AcceleratorConfig, *, task: str, blocks: int | None = None, speculate: int | None = None
+) -> tuple[Graph, Graph]:
     """The passes on one task: the graph as lowered, and tiled, ordered, allocated and scheduled."""
     lowered = lower(qmodel, task, config, blocks=blocks, speculate=speculate)
     graph = tile(lowered, config)
@@ -86,8 +108,16 @@ def compile_graphs(qmodel: QuantModel, config: AcceleratorConfig, *, task: str, 
     return lowered, schedule(graph, config)
 
 
-def compile_all(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str] | None = None, blocks: int | None = None,
-                speculate: int | None = None, seed: int | None = None, window_address: int = WINDOW_ADDRESS) -> Compilation:
+def compile_all(
+    qmodel: QuantModel,
+    config: AcceleratorConfig,
+    *,
+    tasks: Sequence[str] | None = None,
+    blocks: int | None = None,
+    speculate: int | None = None,
+    seed: int | None = None,
+    window_address: int = WINDOW_ADDRESS,
+) -> Compilation:
     """:func:`compile_model`, with everything in between."""
     tasks = tuple(qmodel.config.tasks if tasks is None else tasks)
     blocks = len(qmodel.blocks) if blocks is None else blocks
@@ -104,9 +134,15 @@ def compile_all(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequenc
     for task, program in programs.items():
         scheduled = graphs[task][1]
         compute = [op for op in scheduled.ops if op.stage != "result"]
-        marks = [{"name": "embed" if op.block < 0 else qmodel.blocks[op.block].name, "instruction": index}
-                 for index, op in enumerate(compute) if op.mark]
-        entry: dict[str, Any] = {"marks": marks, "speculated": sum(op.speculative and op.role == "fc1" for op in compute)}
+        marks = [
+            {"name": "embed" if op.block < 0 else qmodel.blocks[op.block].name, "instruction": index}
+            for index, op in enumerate(compute)
+            if op.mark
+        ]
+        entry: dict[str, Any] = {
+            "marks": marks,
+            "speculated": sum(op.speculative and op.role == "fc1" for op in compute),
+        }
         for stream, instructions in program.streams().items():
             region = table.add(f"{stream}.{task}", b"".join(instructions))
             entry[stream] = {"address": region.address, "count": len(instructions)}
@@ -124,23 +160,41 @@ def compile_all(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequenc
     tensors = _tensor_table(qmodel, graphs[tasks[0]][1], store, config, tasks[0], blocks)
     manifest = {
         "format": FORMAT,
-        "accelerator": config.to_dict(), "accelerator_hash": config.hash,
-        "model": dataclasses.asdict(qmodel.config), "blocks": blocks, "weights": qmodel.weights, "seed": seed,
+        "accelerator": config.to_dict(),
+        "accelerator_hash": config.hash,
+        "model": dataclasses.asdict(qmodel.config),
+        "blocks": blocks,
+        "weights": qmodel.weights,
+        "seed": seed,
         "window": {"address": table.address, "bytes": len(memory)},
         "regions": [dataclasses.asdict(region) for region in table.regions],
         "tasks": task_entries,
         "tensors": tensors,
         "experts": _experts(qmodel, store, config, blocks),
-        "pieces": [{"name": p.name, "offset": p.offset * config.word_bytes, "bytes": p.words * config.word_bytes} for p in store.pieces.values()],
-        "macs": sum(t["macs"] for t in tensors), "weight_bytes": sum(t["weight_bytes"] for t in tensors),
+        "pieces": [
+            {"name": p.name, "offset": p.offset * config.word_bytes, "bytes": p.words * config.word_bytes}
+            for p in store.pieces.values()
+        ],
+        "macs": sum(t["macs"] for t in tensors),
+        "weight_bytes": sum(t["weight_bytes"] for t in tensors),
         "memory_sha256": hashlib.sha256(memory).hexdigest(),
     }
     lowered = {task: graph for task, (graph, _) in graphs.items()}
-    return Compilation(lowered, {task: graph for task, (_, graph) in graphs.items()}, programs, store, ProgramImage(memory, manifest))
+    return Compilation(
+        lowered, {task: graph for task, (_, graph) in graphs.items()}, programs, store, ProgramImage(memory, manifest)
+    )
 
 
-def compile_model(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str] | None = None, blocks: int | None = None,
-                  speculate: int | None = None, seed: int | None = None, window_address: int = WINDOW_ADDRESS) -> ProgramImage:
+def compile_model(
+    qmodel: QuantModel,
+    config: AcceleratorConfig,
+    *,
+    tasks: Sequence[str] | None = None,
+    blocks: int | None = None,
+    speculate: int | None = None,
+    seed: int | None = None,
+    window_address: int = WINDOW_ADDRESS,
+) -> ProgramImage:
     """Compile a quantised model for an accelerator.
 
     Parameters
@@ -163,4 +217,6 @@ def compile_model(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Seque
     CompileError
         If the model does not fit the configuration; the message names the layer or buffer, and by how much it is short.
     """
-    return compile_all(qmodel, config, tasks=tasks, blocks=blocks, speculate=speculate, seed=seed, window_address=window_address).image
+    return compile_all(
+        qmodel, config, tasks=tasks, blocks=blocks, speculate=speculate, seed=seed, window_address=window_address
+    ).image

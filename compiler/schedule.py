@@ -5,13 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from moesaic.compiler.alloc import capacity
-from moesaic.compiler.ir import Graph, Op, Space, verify
+from moesaic.compiler.ir import Graph, Op, Space
+from moesaic.compiler.verify import verify
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode
 
 __all__ = ["Access", "accesses", "schedule"]
 
-MAX_WAIT = 63  # largest distance the field holds; a younger instruction than needed is a stronger wait, never a wrong one
+MAX_WAIT = (
+    63  # largest distance the field holds; a younger instruction than needed is a stronger wait, never a wrong one
+)
 
 Range = tuple[str, int, int]  # memory, first word, one past the last word
 
@@ -20,8 +23,8 @@ Range = tuple[str, int, int]  # memory, first word, one past the last word
 class Access:
     """What an operation touches, by when it happens.
 
-    `feed_reads` when vectors are streamed, `feed_writes` at the same time (the router's copy); `load_reads` when stationary blocks
-    are loaded, `load_writes` at the same time (COPY); `writes` when results arrive.
+    `feed_reads` when vectors are streamed, `feed_writes` at the same time (the router's copy); `load_reads` when
+    stationary blocks are loaded, `load_writes` at the same time (COPY); `writes` when results arrive.
     """
 
     feed_reads: tuple[Range, ...] = ()
@@ -35,7 +38,10 @@ QUEUES: Range = ("queues", 0, 1)
 
 
 def accesses(graph: Graph, op: Op) -> Access:
-    """Words that `op` may read and write; LayerNorm sums go with the residual, block maxima with the activation words."""
+    """Words that `op` may read and write; LayerNorm sums go with the residual, block maxima with the activation
+    words.
+    """
+
     def span(name: str) -> Range:
         return (graph.tensors[name].space.value, *graph.word_range(op, name))
 
@@ -51,7 +57,9 @@ def accesses(graph: Graph, op: Op) -> Access:
     if op.opcode is Opcode.MATMUL and op.function is Function.ROUTE:
         feed_writes.append(QUEUES)  # scores of the old queues may still be wanted behind the array
         writes.append(QUEUES)
-    return Access(feed_reads=tuple(feed_reads), feed_writes=tuple(feed_writes), load_reads=tuple(load_reads), writes=tuple(writes))
+    return Access(
+        feed_reads=tuple(feed_reads), feed_writes=tuple(feed_writes), load_reads=tuple(load_reads), writes=tuple(writes)
+    )
 
 
 class _History:
@@ -78,14 +86,14 @@ class _History:
 def schedule(graph: Graph, config: AcceleratorConfig) -> Graph:
     """Fill in `feed_wait` and `load_wait`.
 
-    Instructions retire in order, so one distance, to the youngest producer, covers all older ones; and a wait is left out if an earlier
-    instruction has already waited as long. A mixture's instructions may be skipped, so nothing relies on the waits of their streams.
-    Streams read in order before later results are written; hence only writes that happen early (COPY when loaded, the router's copy
-    when streamed) must wait for those who still use the words.
+    Instructions retire in order, so one distance, to the youngest producer, covers all older ones; and a wait is left
+    out if an earlier instruction has already waited as long. Loader and stream run ahead of each other, so each waits
+    for itself; both wait before they look whether an expert is to be skipped. Streams read in order before later
+    results are written; hence only writes that happen early (COPY when loaded, the router's copy when streamed) must
+    wait for those who still use the words.
     """
     history = _History(config)
     fed = loaded = -1  # every instruction up to this one is known to have retired when this one is streamed, or loaded
-    asked = -1         # the same by the stream's own waits alone: it decides by itself whether to skip an expert
     result = []
     for index, op in enumerate(op for op in graph.ops if op.stage != "result"):
         access = accesses(graph, op)
@@ -93,20 +101,21 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Graph:
         def distance(needed: int, known: int, index: int = index) -> int:
             return min(index - needed, MAX_WAIT) if needed > known else 0
 
-        load_need = max(history.last_writer(access.load_reads), history.last_writer(access.load_writes),
-                        history.last_reader(access.load_writes))
+        load_need = max(
+            history.last_writer(access.load_reads),
+            history.last_writer(access.load_writes),
+            history.last_reader(access.load_writes),
+        )
         load_wait = distance(load_need, loaded)
         if load_wait:
             loaded = index - load_wait
-        fed = max(fed, loaded)
-        feed_need = max(history.last_writer(access.feed_reads), history.last_writer(access.feed_writes),
-                        max((history.last_reader((r,)) for r in access.feed_writes if r is QUEUES), default=-1))
+        feed_need = max(
+            history.last_writer(access.feed_reads),
+            history.last_writer(access.feed_writes),
+            max((history.last_reader((r,)) for r in access.feed_writes if r is QUEUES), default=-1),
+        )
         feed_wait = distance(feed_need, fed)
-        if not feed_wait and op.expert is not None:
-            feed_wait = distance(history.last_writer((QUEUES,)), asked)
         if feed_wait:
-            asked = max(asked, index - feed_wait)
-        if feed_wait and op.expert is None:
             fed = index - feed_wait
         history.record(index, access)
         result.append(replace(op, feed_wait=feed_wait, load_wait=load_wait))

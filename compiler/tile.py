@@ -5,8 +5,9 @@ from dataclasses import replace
 from itertools import groupby
 
 from moesaic.compiler.alloc import place
-from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, live_ranges, verify
+from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, live_ranges
 from moesaic.compiler.order import order_stage
+from moesaic.compiler.verify import verify
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode
 
@@ -21,47 +22,75 @@ def _chunks(tokens: int, size: int) -> list[tuple[int, int]]:
     return [(first, min(size, tokens - first)) for first in range(0, tokens, size)]
 
 
-def _split(ops: list[Op], tensors: dict[str, Tensor], size: int, overlap: bool, config: AcceleratorConfig) -> tuple[list[Op], dict[str, Tensor]]:
-    """A stage's operations over chunks of `size` tokens, and the buffers of the chunks."""
+class _Chunk:
+    """Part `number` of the tokens: renames and narrows what is local to the stage."""
+
+    def __init__(self, tensors: dict[str, Tensor], number: int, first: int, count: int, *, only: bool) -> None:
+        self.tensors, self.number, self.first, self.count = tensors, number, first, count
+        self.suffix = "" if only else f"[{number}]"
+        self.made: dict[str, Tensor] = {}
+
+    def name(self, name: str) -> str:
+        tensor = self.tensors[name]
+        if tensor.space not in _LOCAL:
+            return name
+        first = 0 if tensor.queued else self.first
+        self.made[name + self.suffix] = replace(tensor, name=name + self.suffix, tokens=self.count, first_token=first)
+        return name + self.suffix
+
+    def ref(self, ref: Ref | None) -> Ref | None:
+        return None if ref is None else Ref(self.name(ref.tensor), ref.word)
+
+    def op(self, op: Op, *, overlap: bool, config: AcceleratorConfig) -> Op:
+        macs = op.macs if op.expert is not None else op.macs * self.count // op.tokens
+        part = replace(
+            op,
+            name=op.name + self.suffix,
+            token=self.first,
+            tokens=self.count,
+            chunk=self.number,
+            overlap=overlap,
+            macs=macs,
+            source=self.ref(op.source),
+            target=self.ref(op.target),
+            tap=self.ref(op.tap),
+            state=None if op.state is None else self.name(op.state),
+        )
+        if op.opcode is Opcode.COPY and op.target is not None:
+            # Chunk boundaries are multiples of load_rows, so that each chunk starts a stream word.
+            words = self.tensors[op.target.tensor].words
+            part = replace(
+                part,
+                weight_offset=self.first * words // config.load_rows,
+                weight_words=-(-self.count * words // config.load_rows),
+            )
+        return part
+
+
+def _split(
+    ops: list[Op], tensors: dict[str, Tensor], size: int, overlap: bool, config: AcceleratorConfig
+) -> tuple[list[Op], dict[str, Tensor]]:
+    """A stage's operations over chunks of `size` tokens, and the buffers they use."""
     tokens = max(op.tokens for op in ops)
-    chunks = _chunks(tokens, size)
-    made: dict[str, Tensor] = {}
+    spans = _chunks(tokens, size)
     result = [op for op in ops if op.role in _WHOLE]
-    for number, (first, count) in enumerate(chunks):
-        suffix = f"[{number}]" if len(chunks) > 1 else ""
-
-        def local(name: str) -> str:
-            tensor = tensors[name]
-            if tensor.space not in _LOCAL:
-                return name
-            made[name + suffix] = replace(tensor, name=name + suffix, tokens=count, first_token=0 if tensor.queued else first)
-            return name + suffix
-
-        def part(ref: Ref | None) -> Ref | None:
-            return None if ref is None else Ref(local(ref.tensor), ref.word)
-
-        for op in ops:
-            if op.role in _WHOLE:
-                continue
-            piece = {}
-            if op.opcode is Opcode.COPY and op.target is not None:
-                # Chunk boundaries are multiples of load_rows, so that each chunk starts a stream word.
-                words = tensors[op.target.tensor].words
-                piece = {"weight_offset": first * words // config.load_rows, "weight_words": -(-count * words // config.load_rows)}
-            result.append(replace(
-                op, name=op.name + suffix, token=first, tokens=count, source=part(op.source), target=part(op.target), tap=part(op.tap),
-                state=None if op.state is None else local(op.state), chunk=number, overlap=overlap,
-                macs=op.macs if op.expert is not None else op.macs * count // tokens, **piece))
-    whole = {name: tensors[name] for op in result for name in (*op.reads(), *op.writes()) if name in tensors and name not in made}
-    return order_stage(result), whole | made
+    made: dict[str, Tensor] = {}
+    for number, (first, count) in enumerate(spans):
+        chunk = _Chunk(tensors, number, first, count, only=len(spans) == 1)
+        result += [chunk.op(op, overlap=overlap, config=config) for op in ops if op.role not in _WHOLE]
+        made |= chunk.made
+    named = {name for op in result for name in (*op.reads(), *op.writes())} - made.keys()
+    return order_stage(result), {name: tensors[name] for name in tensors if name in named} | made
 
 
 def _candidates(stage: str, tokens: int, config: AcceleratorConfig) -> Iterator[tuple[int, bool]]:
     """Chunk sizes and whether to overlap neighbours, best first.
 
-    A further chunk costs its weights once more. Attention without overlap waits twice per head and is taken only if chunks would
-    get shorter than a stationary block takes to load; a mixture, whose weights are the bulk of the model, trades the other way.
+    A further chunk costs its weights once more. Attention without overlap waits twice per head and is taken only if
+    chunks would get shorter than a stationary block takes to load; a mixture, whose weights are the bulk of the model,
+    trades the other way.
     """
+
     def size(count: int) -> int:
         return -(-tokens // (count * config.load_rows)) * config.load_rows
 
@@ -91,10 +120,15 @@ def _tile_stage(graph: Graph, ops: list[Op], config: AcceleratorConfig) -> tuple
 
 def _fit(task: str, ops: list[Op], local: dict[str, Tensor], config: AcceleratorConfig) -> None:
     """Allocate the local buffers of a stage by themselves: nothing else lives in their memories meanwhile."""
+
     def keep(ref: Ref | None) -> Ref | None:
         return ref if ref is not None and ref.tensor in local else None
 
-    trial = Graph(task, local, tuple(replace(op, source=keep(op.source), target=keep(op.target), tap=keep(op.tap), kv=None) for op in ops))
+    trial = Graph(
+        task,
+        local,
+        tuple(replace(op, source=keep(op.source), target=keep(op.target), tap=keep(op.tap), kv=None) for op in ops),
+    )
     place(local, live_ranges(trial), config)
 
 

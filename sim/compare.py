@@ -44,11 +44,15 @@ class Mismatch:
         if self.note:
             return f"{self.name}: {self.note}"
         scale = "" if self.step is None else f" ({self.got * self.step:.6g}, not {self.expected * self.step:.6g})"
-        return (f"{self.name}: token {self.token}, channel {self.channel} must be {self.expected}, not {self.got}{scale}; "
-                f"{self.count} of {self.total} differ, by at most {self.largest}")
+        return (
+            f"{self.name}: token {self.token}, channel {self.channel} must be {self.expected}, not {self.got}{scale}; "
+            f"{self.count} of {self.total} differ, by at most {self.largest}"
+        )
 
 
-def compare(name: str, got: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], step: float | None = None) -> Mismatch | None:
+def compare(
+    name: str, got: np.ndarray[Any, Any], expected: np.ndarray[Any, Any], step: float | None = None
+) -> Mismatch | None:
     """The first difference in token order, or None if every element is equal.
 
     Parameters
@@ -60,12 +64,32 @@ def compare(name: str, got: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]
         Value of one unit, for the message.
     """
     if got.shape != expected.shape:
-        return Mismatch(name, -1, -1, 0, 0, max(got.size, expected.size), expected.size, 0, step,
-                        f"shape must be {list(expected.shape)}, not {list(got.shape)}")
+        return Mismatch(
+            name,
+            -1,
+            -1,
+            0,
+            0,
+            max(got.size, expected.size),
+            expected.size,
+            0,
+            step,
+            f"shape must be {list(expected.shape)}, not {list(got.shape)}",
+        )
     difference = got.astype(np.int64) - expected.astype(np.int64)
     wrong = np.argwhere(difference)
     if not len(wrong):
         return None
     first = tuple(wrong[0])
     token, channel = (int(first[0]), int(first[-1]) if len(first) > 1 else 0)
-    return Mismatch(name, token, channel, int(got[first]), int(expected[first]), len(wrong), got.size, int(np.abs(difference).max()), step)
+    return Mismatch(
+        name,
+        token,
+        channel,
+        int(got[first]),
+        int(expected[first]),
+        len(wrong),
+        got.size,
+        int(np.abs(difference).max()),
+        step,
+    )

@@ -1,6 +1,5 @@
-"""The functional simulator: executes a program image, instruction by instruction, on bytes; the living definition of the ISA."""
+"""The functional simulator: executes a program image on bytes; the living definition of the instruction set."""
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -11,7 +10,7 @@ from moesaic.compiler.image import ProgramImage
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base, Memory, Opcode, Stationary
-from moesaic.sim.machine import Array, Machine, ProgramError
+from moesaic.sim.machine import Array, Machine, ProgramError, WeightQueue
 from moesaic.sim.matmul import Matmul
 
 __all__ = ["FunctionalRun", "FunctionalSimulator", "Mark", "ProgramError", "Routing"]
@@ -50,40 +49,28 @@ class FunctionalRun:
     result: bytes = b""
     marks: list[Mark] = field(default_factory=list)
     routings: list[Routing] = field(default_factory=list)
-    counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(
-        ("FETCH_BYTES", "WEIGHT_BYTES", "SPECULATED_BYTES_DROPPED", "ACTIVATION_WORDS_READ", "MACS", "INSTRUCTIONS_RETIRED", "STORE_BYTES"), 0))
-
-
-class _WeightQueue:
-    """Words fetched and not yet used, in order."""
-
-    def __init__(self, word_bytes: int) -> None:
-        self.word_bytes, self.words = word_bytes, 0
-        self._parts: deque[Array] = deque()
-
-    def put(self, data: Array) -> None:
-        self._parts.append(data)
-        self.words += len(data) // self.word_bytes
-
-    def take(self, words: int) -> Array:
-        """The next `words` words as bytes; there must be as many."""
-        wanted, parts = words * self.word_bytes, []
-        while wanted:
-            part = self._parts.popleft()
-            if len(part) > wanted:
-                self._parts.appendleft(part[wanted:])
-                part = part[:wanted]
-            parts.append(part)
-            wanted -= len(part)
-        self.words -= words
-        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+    counters: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            (
+                "FETCH_BYTES",
+                "WEIGHT_BYTES",
+                "SPECULATED_BYTES_DROPPED",
+                "ACTIVATION_WORDS_READ",
+                "MACS",
+                "INSTRUCTIONS_RETIRED",
+                "STORE_BYTES",
+            ),
+            0,
+        )
+    )
 
 
 class FunctionalSimulator:
     """An accelerator without time: DDR window and host interface as the hardware's, results as the hardware's.
 
-    The weight stream is filled as early as the waits of its FETCHes allow, compute instructions run one after the other. Missing
-    waits do not change results here; they are found by recording who wrote each on-chip word, and refused.
+    The weight stream is filled as early as the waits of its FETCHes allow, compute instructions run one after the
+    other. Missing waits do not change results here; they are found by recording who wrote each on-chip word, and
+    refused.
 
     Parameters
     ----------
@@ -106,26 +93,30 @@ class FunctionalSimulator:
             If the image was compiled for another configuration.
         """
         if image.config.hash != self.config.hash:
-            raise ValueError(f"program image must be for configuration {self.config.hash[:12]} ('{self.config.name}'), "
-                             f"not {image.config.hash[:12]} ('{image.config.name}')")
+            raise ValueError(
+                f"program image must be for configuration {self.config.hash[:12]} ('{self.config.name}'), "
+                f"not {image.config.hash[:12]} ('{image.config.name}')"
+            )
         self.image, self.address = image, image.address
         self.memory = np.frombuffer(image.memory, np.uint8).copy()
 
     def write(self, address: int, data: bytes) -> None:
         """Host write into the window."""
         low = self._offset(address, len(data))
-        self.memory[low:low + len(data)] = np.frombuffer(data, np.uint8)
+        self.memory[low : low + len(data)] = np.frombuffer(data, np.uint8)
 
     def read(self, address: int, size: int) -> bytes:
         """Host read from the window."""
         low = self._offset(address, size)
-        return self.memory[low:low + size].tobytes()
+        return self.memory[low : low + size].tobytes()
 
     def _offset(self, address: int, size: int) -> int:
         low = address - self.address
         if low < 0 or low + size > len(self.memory):
-            raise ValueError(f"bytes {address:#x} to {address + size - 1:#x} must lie in the window of {len(self.memory):#x} bytes "
-                             f"at {self.address:#x}")
+            raise ValueError(
+                f"bytes {address:#x} to {address + size - 1:#x} must lie in the window of {len(self.memory):#x} bytes "
+                f"at {self.address:#x}"
+            )
         return low
 
     def run(self, task: str, image: Array | None = None) -> FunctionalRun:
@@ -151,8 +142,8 @@ class FunctionalSimulator:
         if self.image is None:
             raise ValueError("a program image must be loaded before tensor")
         entry = self.image.manifest["tensors"][position]
-        words = run.marks[position].residual[entry["address"]:entry["address"] + entry["tokens"] * entry["words"]]
-        return words.reshape(entry["tokens"], -1)[:, :entry["dim"]]
+        words = run.marks[position].residual[entry["address"] : entry["address"] + entry["tokens"] * entry["words"]]
+        return words.reshape(entry["tokens"], -1)[:, : entry["dim"]]
 
     def execute(self, registers: Mapping[str, int]) -> FunctionalRun:
         """Run the program that configuration registers point to, named as in `ProgramImage.registers`."""
@@ -165,7 +156,7 @@ class _Execution:
     def __init__(self, simulator: FunctionalSimulator, registers: Mapping[str, int]) -> None:
         self.simulator, self.config, self.registers = simulator, simulator.config, registers
         self.machine = Machine(self.config, simulator.seed)
-        self.queue = _WeightQueue(self.config.word_bytes)
+        self.queue = WeightQueue(self.config.word_bytes)
         self.result = FunctionalRun()
         self.streams = {name: self._instructions(name) for name in ("load", "compute", "store")}
         self.position = {"load": 0, "store": 0}
@@ -207,9 +198,15 @@ class _Execution:
         for stream in ("load", "store"):
             if self.position[stream] < len(self.streams[stream]):
                 wait = self.streams[stream][self.position[stream]][1]["wait"]
-                raise ProgramError(stream, self.position[stream], f"deadlock: waits for {wait} retired compute instructions of {self.retired}")
+                raise ProgramError(
+                    stream,
+                    self.position[stream],
+                    f"deadlock: waits for {wait} retired compute instructions of {self.retired}",
+                )
         if self.queue.words:
-            raise ProgramError("load", len(self.streams["load"]) - 1, f"{self.queue.words} words are left over in the weight stream")
+            raise ProgramError(
+                "load", len(self.streams["load"]) - 1, f"{self.queue.words} words are left over in the weight stream"
+            )
         self.result.counters["INSTRUCTIONS_RETIRED"] = sum(len(s) for s in self.streams.values())
         return self.result
 
@@ -217,14 +214,19 @@ class _Execution:
         """Run every load and store instruction whose wait is over, in order."""
         for stream, action in (("load", self._fetch), ("store", self._store)):
             instructions = self.streams[stream]
-            while self.position[stream] < len(instructions) and instructions[self.position[stream]][1]["wait"] <= self.retired:
+            while (
+                self.position[stream] < len(instructions)
+                and instructions[self.position[stream]][1]["wait"] <= self.retired
+            ):
                 action(self.position[stream], instructions[self.position[stream]][1])
                 self.position[stream] += 1
 
     def _fetch(self, index: int, f: Mapping[str, int]) -> None:
         config, port_bytes = self.config, self.config.port_bits // 8
         if not f["beats"] or f["beats"] % config.beats_per_word:
-            raise ProgramError("load", index, f"beats must be a positive multiple of {config.beats_per_word}, not {f['beats']}")
+            raise ProgramError(
+                "load", index, f"beats must be a positive multiple of {config.beats_per_word}, not {f['beats']}"
+            )
         if f["expert_valid"] and f["expert"] >= config.experts:
             raise ProgramError("load", index, f"expert must be below {config.experts}, not {f['expert']}")
         if f["expert_valid"] and not f["speculative"] and not len(self.machine.queue_tokens[f["expert"]]):
@@ -238,7 +240,7 @@ class _Execution:
                 low = self.simulator._offset(address, size)
             except ValueError as error:
                 raise ProgramError("load", index, str(error)) from error
-            stripes[:, port] = self.simulator.memory[low:low + size].reshape(-1, port_bytes)
+            stripes[:, port] = self.simulator.memory[low : low + size].reshape(-1, port_bytes)
         self.queue.put(stripes.reshape(-1))
         self.result.counters["WEIGHT_BYTES"] += stripes.size
 
@@ -262,7 +264,10 @@ class _Execution:
             reason = f"the weight stream holds {self.queue.words} words of the {words} needed"
             if position < len(self.streams["load"]):
                 wait = self.streams["load"][position][1]["wait"]
-                reason = f"deadlock: {reason}, and load instruction {position} waits for {wait} retired instructions of {self.retired}"
+                reason = (
+                    f"deadlock: {reason}, and load instruction {position} waits for {wait} retired instructions "
+                    f"of {self.retired}"
+                )
             raise ProgramError("compute", index, reason)
         return self.queue.take(words)
 
@@ -280,7 +285,9 @@ class _Execution:
 
         if f["memory"] not in (Memory.ACTIVATION, Memory.RESIDUAL) or not f["words"]:
             fail(f"COPY must move words to ACTIVATION or RESIDUAL, not {f['words']} to {Memory(f['memory']).name}")
-        memory, dtype = (self.machine.activation, "u1") if f["memory"] == Memory.ACTIVATION else (self.machine.residual, "<i2")
+        memory, dtype = (
+            (self.machine.activation, "u1") if f["memory"] == Memory.ACTIVATION else (self.machine.residual, "<i2")
+        )
         values = self._take(index, f["words"]).view(dtype).reshape(-1, self.config.lanes)
         memory.write_early(f["addr"] + np.arange(len(values)), values, index, self.loaded, fail)
 

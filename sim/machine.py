@@ -1,5 +1,6 @@
 """On-chip state of the functional simulator, with a record of who wrote and read each word last."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,13 +9,14 @@ import numpy as np
 
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["Array", "Machine", "ProgramError", "Tracked"]
+__all__ = ["Array", "Machine", "ProgramError", "Tracked", "WeightQueue"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class ProgramError(RuntimeError):
-    """A program does something that the instruction set does not define; the message names the instruction and the reason.
+    """A program does something that the instruction set does not define; the message names the instruction and the
+    reason.
 
     Parameters
     ----------
@@ -53,10 +55,15 @@ class Tracked:
             fail(f"{self.name} address must be below {len(self.words)}, not {wrong}")
 
     def read(self, addresses: Array, index: int, retired: int, fail: Callable[[str], None]) -> Array:
-        """Contents, as instruction `index` sees them while only instructions up to `retired` are known to have retired."""
+        """Contents, as instruction `index` sees them while only instructions up to `retired` are known to have
+        retired.
+        """
         self.check_range(addresses, fail)
         if addresses.size and int(self.writer[addresses].max()) > retired:
-            fail(f"hazard: reads {self.name} words that instruction {int(self.writer[addresses].max())} writes, but waits only for {retired}")
+            fail(
+                f"hazard: reads {self.name} words that instruction {int(self.writer[addresses].max())} writes, "
+                f"but waits only for {retired}"
+            )
         self.reader[addresses] = index
         return self.words[addresses]
 
@@ -66,10 +73,15 @@ class Tracked:
         self.words[addresses] = values
         self.writer[addresses] = index
 
-    def write_early(self, addresses: Array, values: Array, index: int, retired: int, fail: Callable[[str], None]) -> None:
+    def write_early(
+        self, addresses: Array, values: Array, index: int, retired: int, fail: Callable[[str], None]
+    ) -> None:
         """Writes that overtake results on their way: nobody may still want to read or write the words."""
         self.check_range(addresses, fail)
-        last = max(int(self.writer[addresses].max()), int(self.reader[addresses][self.reader[addresses] != index].max(initial=-1)))
+        last = max(
+            int(self.writer[addresses].max()),
+            int(self.reader[addresses][self.reader[addresses] != index].max(initial=-1)),
+        )
         if last > retired:
             fail(f"hazard: overwrites {self.name} words that instruction {last} uses, but waits only for {retired}")
         self.write(addresses, values, index, fail)
@@ -77,7 +89,8 @@ class Tracked:
 
 @dataclass
 class Machine:
-    """Everything an accelerator holds on chip, filled with noise: a program that depends on what it did not write is found out.
+    """Everything an accelerator holds on chip, filled with noise: a program that depends on what it did not write is
+    found out.
 
     Parameters
     ----------
@@ -94,12 +107,43 @@ class Machine:
 
     def __post_init__(self) -> None:
         config, rng = self.config, np.random.default_rng(self.seed)
-        self.activation = Tracked("activation", rng.integers(0, 256, (config.activation_words, config.lanes), dtype=np.uint8))
+        self.activation = Tracked(
+            "activation", rng.integers(0, 256, (config.activation_words, config.lanes), dtype=np.uint8)
+        )
         self.kv = Tracked("key/value", rng.integers(-128, 128, (config.kv_words, config.lanes), dtype=np.int8))
-        self.residual = Tracked("residual", rng.integers(-2**15, 2**15, (config.residual_words, config.lanes), dtype=np.int16))
+        self.residual = Tracked(
+            "residual", rng.integers(-(2**15), 2**15, (config.residual_words, config.lanes), dtype=np.int16)
+        )
         self.block_max = rng.integers(-128, 128, (config.activation_words, config.groups))
         self.state = Tracked("softmax state", rng.integers(-128, 128, (2 * config.max_tokens, 2)))  # maximum, sum
-        self.sums = Tracked("LayerNorm sums", rng.integers(-2**20, 2**20, (config.max_tokens, 2)))  # sum, sum of squares
+        self.sums = Tracked(
+            "LayerNorm sums", rng.integers(-(2**20), 2**20, (config.max_tokens, 2))
+        )  # sum, sum of squares
         self.queues = Tracked("expert queue", np.zeros(1, np.int64))
         self.queue_tokens = [np.zeros(0, np.int64) for _ in range(config.experts)]
         self.queue_scores = [np.zeros(0, np.int64) for _ in range(config.experts)]
+
+
+class WeightQueue:
+    """Words fetched and not yet used, in order."""
+
+    def __init__(self, word_bytes: int) -> None:
+        self.word_bytes, self.words = word_bytes, 0
+        self._parts: deque[Array] = deque()
+
+    def put(self, data: Array) -> None:
+        self._parts.append(data)
+        self.words += len(data) // self.word_bytes
+
+    def take(self, words: int) -> Array:
+        """The next `words` words as bytes; there must be as many."""
+        wanted, parts = words * self.word_bytes, []
+        while wanted:
+            part = self._parts.popleft()
+            if len(part) > wanted:
+                self._parts.appendleft(part[wanted:])
+                part = part[:wanted]
+            parts.append(part)
+            wanted -= len(part)
+        self.words -= words
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0, np.uint8)

@@ -1,12 +1,13 @@
 """MATMUL as the instruction set defines it, on whole tensors at a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NoReturn
 
 import numpy as np
 
 from moesaic.golden import numerics
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Stationary, Stream
+from moesaic.sim.fields import check_matmul
 from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
 
 __all__ = ["Matmul"]
@@ -32,10 +33,21 @@ class Matmul:
     """
 
     def __init__(self, machine: Machine, index: int, fields: Mapping[str, int], *, loaded: int, fed: int) -> None:
-        self.machine, self.config, self.index, self.f, self.loaded, self.fed = machine, machine.config, index, fields, loaded, fed
-        self.stationary, self.stream, self.function = Stationary(fields["stationary"]), Stream(fields["stream"]), Function(fields["function"])
+        self.machine, self.config, self.index, self.f, self.loaded, self.fed = (
+            machine,
+            machine.config,
+            index,
+            fields,
+            loaded,
+            fed,
+        )
+        self.stationary, self.stream, self.function = (
+            Stationary(fields["stationary"]),
+            Stream(fields["stream"]),
+            Function(fields["function"]),
+        )
         self.blocks = -(-fields["out_count"] // self.config.rows)
-        self._check()
+        check_matmul(fields, self.config, self.fail)
         if fields["expert_valid"]:
             expert = fields["expert"]
             machine.queues.read(np.zeros(1, np.int64), index, loaded, self.fail)
@@ -47,45 +59,6 @@ class Matmul:
     def fail(self, reason: str) -> NoReturn:
         raise ProgramError("compute", self.index, reason)
 
-    def _check(self) -> None:
-        f, config = self.f, self.config
-        attention = self.stationary is not Stationary.WEIGHTS
-
-        def require(ok: bool, what: str, value: object) -> None:
-            if not ok:
-                self.fail(f"{what}, not {value!r}")
-
-        require(f["out_count"] > 0, "out_count must be positive", f["out_count"])
-        require(f["in_blocks"] > 0, "in_blocks must be positive", f["in_blocks"])
-        require(f["group"] < config.groups, f"group must be below {config.groups}", f["group"])
-        if f["expert_valid"]:
-            require(f["expert"] < config.experts, f"expert must be below {config.experts}", f["expert"])
-            require(not attention, "an expert's stationary must be WEIGHTS", self.stationary.name)
-            require(self.function is not Function.ROUTE, "an expert's function must not be ROUTE", self.function.name)
-        else:
-            require(0 < f["token_count"] <= config.max_tokens, f"token_count must be between 1 and {config.max_tokens}", f["token_count"])
-            limit = 2 * config.max_tokens if attention else config.max_tokens
-            require(f["token_base"] + f["token_count"] <= limit, f"token_base + token_count must be at most {limit}",
-                    f["token_base"] + f["token_count"])
-        pairs = {Function.SOFTMAX: Stationary.KEYS, Function.ATTEND: Stationary.VALUES}
-        expected = pairs.get(self.function, Stationary.WEIGHTS)
-        require(self.stationary is expected, f"function {self.function.name} must have stationary {expected.name}", self.stationary.name)
-        require((self.stream is Stream.PROBABILITY) == (self.stationary is Stationary.VALUES),
-                "stream PROBABILITY must go with stationary VALUES", f"{self.stream.name} with {self.stationary.name}")
-        if attention:
-            require(0 < f["lane_count"] <= config.lanes - f["lane_low"], f"lane_low + lane_count must be at most {config.lanes}",
-                    f["lane_low"] + f["lane_count"])
-        if self.stationary is Stationary.VALUES:
-            require(0 < f["key_count"] <= f["in_blocks"] * config.lanes, "key_count must be from 1 to in_blocks * lanes", f["key_count"])
-        if self.function is Function.ROUTE:
-            require(f["out_count"] <= config.experts, f"ROUTE's out_count must be at most {config.experts}", f["out_count"])
-            require(0 < f["top_k"] <= min(config.max_top_k, f["out_count"]), f"top_k must be from 1 to {config.max_top_k}", f["top_k"])
-        if f["tap"]:
-            require(self.stream is Stream.NORMALISED and self.function is Function.ROUTE, "tap must go with NORMALISED and ROUTE",
-                    f"{self.stream.name} and {self.function.name}")
-        if self.function in (Function.INT8, Function.GELU, Function.ATTEND):
-            require(f["dst_memory"] in (Memory.ACTIVATION, Memory.KV), "dst_memory must be ACTIVATION or KV", Memory(f["dst_memory"]).name)
-
     # Stationary blocks.
 
     @property
@@ -94,12 +67,14 @@ class Matmul:
         return self.blocks * (self.config.param_words + self.f["in_blocks"] * self.config.block_words)
 
     def weights(self, stream: Array) -> tuple[Array, Array, Array]:
-        """Stationary matrix [outputs, inputs], biases and multipliers from the instruction's part of the weight stream."""
+        """Stationary matrix [outputs, inputs], biases and multipliers from the instruction's part of the weight
+        stream.
+        """
         config, rows, in_blocks = self.config, self.config.rows, self.f["in_blocks"]
         head = config.param_words * config.word_bytes
         data = stream.reshape(self.blocks, head + in_blocks * rows * config.lanes)
         matrix = data[:, head:].view(np.int8).reshape(self.blocks, in_blocks, rows, config.lanes).transpose(0, 2, 1, 3)
-        parameters = data[:, :6 * rows].reshape(self.blocks * rows, 6)
+        parameters = data[:, : 6 * rows].reshape(self.blocks * rows, 6)
         bias = np.ascontiguousarray(parameters[:, :4]).view("<i4").ravel().astype(np.int64)
         mult = np.ascontiguousarray(parameters[:, 4:]).view("<u2").ravel().astype(np.int64)
         return matrix.reshape(self.blocks * rows, in_blocks * config.lanes), bias, mult
@@ -109,10 +84,10 @@ class Matmul:
         f, config = self.f, self.config
         addresses = f["kv_addr"] + np.arange(f["out_count"])[:, None] * f["kv_stride"] + np.arange(f["in_blocks"])
         words = self.machine.kv.read(addresses, self.index, self.loaded, self.fail).copy()
-        words[:, :, :f["lane_low"]] = 0
-        words[:, :, f["lane_low"] + f["lane_count"]:] = 0
+        words[:, :, : f["lane_low"]] = 0
+        words[:, :, f["lane_low"] + f["lane_count"] :] = 0
         matrix = np.zeros((self.blocks * config.rows, f["in_blocks"] * config.lanes), np.int8)
-        matrix[:f["out_count"]] = words.reshape(f["out_count"], -1)
+        matrix[: f["out_count"]] = words.reshape(f["out_count"], -1)
         return matrix
 
     def values(self) -> Array:
@@ -123,7 +98,7 @@ class Matmul:
         data = self.machine.kv.read(addresses, self.index, self.loaded, self.fail).reshape(f["key_count"], -1)
         first = f["group"] * config.rows
         matrix = np.zeros((self.blocks * config.rows, f["in_blocks"] * config.lanes), np.int8)
-        matrix[:, :f["key_count"]] = data[:, first:first + self.blocks * config.rows].T
+        matrix[:, : f["key_count"]] = data[:, first : first + self.blocks * config.rows].T
         return matrix
 
     # Streamed vectors.
@@ -148,7 +123,9 @@ class Matmul:
         machine, norm = self.machine, self.machine.norm
         if norm is None:
             self.fail("NORMALISED must follow a NORM")
-        words = machine.residual.read(addresses, self.index, self.fed, self.fail).astype(np.int64).reshape(self.count, -1)
+        words = (
+            machine.residual.read(addresses, self.index, self.fed, self.fail).astype(np.int64).reshape(self.count, -1)
+        )
         total, squares = machine.sums.read(self.tokens, self.index, self.fed, self.fail).T
         if np.any(norm["dim"] * squares - total * total + norm["epsilon"] < 1):
             self.fail("LayerNorm sums must be those of the residual: a variance is negative")
@@ -165,7 +142,9 @@ class Matmul:
     # The product and what happens to it.
 
     def run(self, stream: Array) -> int:
-        """Execute with the instruction's weight-stream bytes (empty for KEYS and VALUES); returns the useful products."""
+        """Execute with the instruction's weight-stream bytes (empty for KEYS and VALUES); returns the useful
+        products.
+        """
         f, lanes = self.f, self.config.lanes
         bias, mult = np.zeros(1, np.int64), np.full(1, f["scalar"], np.int64)
         if self.stationary is Stationary.WEIGHTS:
@@ -183,14 +162,21 @@ class Matmul:
             self._attend(acc)
         else:
             v = numerics.requantise(acc + bias, mult, f["shift"])
-            {Function.INT8: self._int8, Function.GELU: self._gelu, Function.ADD: self._add, Function.SOFTMAX: self._softmax,
-             Function.ROUTE: self._route}[self.function](v)
+            {
+                Function.INT8: self._int8,
+                Function.GELU: self._gelu,
+                Function.ADD: self._add,
+                Function.SOFTMAX: self._softmax,
+                Function.ROUTE: self._route,
+            }[self.function](v)
         return self.count * useful
 
     def _accumulate(self, x: Array, matrix: Array) -> Array:
         def product(low: int, high: int | None) -> Array:
             # float64 is exact below 2^53, and goes through BLAS.
-            return np.rint(x[:, low:high].astype(np.float64) @ matrix[:, low:high].astype(np.float64).T).astype(np.int64)
+            return np.rint(x[:, low:high].astype(np.float64) @ matrix[:, low:high].astype(np.float64).T).astype(
+                np.int64
+            )
 
         split = self.f["shift_block"] * self.config.lanes
         acc = product(0, None) if not split else (product(0, split) << 8) + product(split, None)
@@ -226,7 +212,12 @@ class Matmul:
 
     def _store(self, values: Array) -> None:
         memory = self.machine.kv if self.f["dst_memory"] == Memory.KV else self.machine.activation
-        self._merge(memory, self._addresses(np.arange(self.count)), values.astype(np.int8).view(memory.words.dtype), self._valid())
+        self._merge(
+            memory,
+            self._addresses(np.arange(self.count)),
+            values.astype(np.int8).view(memory.words.dtype),
+            self._valid(),
+        )
 
     def _int8(self, v: Array) -> None:
         self._store(numerics.int8(v))
@@ -266,7 +257,11 @@ class Matmul:
         machine.residual.check_range(addresses, self.fail)
         if np.any(machine.residual.reader[addresses] == self.index):
             self.fail("the result must not overwrite residual words that the same instruction streams")
-        old = machine.residual.read(addresses, self.index, self.fed, self.fail).reshape(self.count, -1)[:, columns].astype(np.int64)
+        old = (
+            machine.residual.read(addresses, self.index, self.fed, self.fail)
+            .reshape(self.count, -1)[:, columns]
+            .astype(np.int64)
+        )
         new = numerics.int16(numerics.round_shift(old, f["residual_shift"]) + numerics.int16(delta[:, valid]))
         words = machine.residual.words[addresses].reshape(self.count, -1)
         words[:, columns] = new
@@ -280,7 +275,7 @@ class Matmul:
     def _route(self, v: Array) -> None:
         f, machine = self.f, self.machine
         where = np.zeros(1, np.int64)
-        index, score = numerics.route(v[:, :f["out_count"]], f["top_k"], renormalise=f["gate_kind"] == GateKind.NOISY)
+        index, score = numerics.route(v[:, : f["out_count"]], f["top_k"], renormalise=f["gate_kind"] == GateKind.NOISY)
         machine.queues.write_early(where, where, self.index, self.fed, self.fail)
         for expert in range(self.config.experts):
             vector, choice = np.nonzero(index == expert)

@@ -6,7 +6,16 @@ from dataclasses import replace
 import numpy as np
 
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.qmodel import QuantAttention, QuantBlock, QuantExpert, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
+from moesaic.golden.qmodel import (
+    QuantAttention,
+    QuantBlock,
+    QuantExpert,
+    QuantLinear,
+    QuantMLP,
+    QuantModel,
+    QuantMoE,
+    QuantNorm,
+)
 
 __all__ = ["random_image", "random_qmodel"]
 
@@ -39,24 +48,49 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
     attention = QuantAttention(
         _norm(f"{name}.norm1", dim),
         *(_linear(rng, f"{name}.attn.{part}", dim, dim, x_rms=40, out_rms=40) for part in ("q", "k", "v")),
-        score_mult, score_shift, context_mult, context_shift, 1.0,
-        _linear(rng, f"{name}.attn.proj", dim, dim, x_rms=20, out_rms=1500), int(rng.integers(0, 2)))
+        score_mult,
+        score_shift,
+        context_mult,
+        context_shift,
+        1.0,
+        _linear(rng, f"{name}.attn.proj", dim, dim, x_rms=20, out_rms=1500),
+        int(rng.integers(0, 2)),
+    )
     hidden_mult, hidden_shift = _scale(30 / 1024)
     if not config.is_moe(number):
-        mlp = QuantMLP(_norm(f"{name}.norm2", dim), _linear(rng, f"{name}.mlp.fc1", config.mlp_hidden, dim, x_rms=40, out_rms=1200),
-                       hidden_mult, hidden_shift, 1.0,
-                       _linear(rng, f"{name}.mlp.fc2", dim, config.mlp_hidden, x_rms=25, out_rms=1500))
+        mlp = QuantMLP(
+            _norm(f"{name}.norm2", dim),
+            _linear(rng, f"{name}.mlp.fc1", config.mlp_hidden, dim, x_rms=40, out_rms=1200),
+            hidden_mult,
+            hidden_shift,
+            1.0,
+            _linear(rng, f"{name}.mlp.fc2", dim, config.mlp_hidden, x_rms=25, out_rms=1500),
+        )
         return QuantBlock(name, attention, mlp, 1.0)
     experts = tuple(
-        QuantExpert(_linear(rng, f"{name}.mlp.experts.{e}.fc1", config.expert_hidden, dim, x_rms=40, out_rms=1200),
-                    _linear(rng, f"{name}.mlp.experts.{e}.fc2", dim, config.expert_hidden, x_rms=25, out_rms=4000))
-        for e in range(config.experts))
+        QuantExpert(
+            _linear(rng, f"{name}.mlp.experts.{e}.fc1", config.expert_hidden, dim, x_rms=40, out_rms=1200),
+            _linear(rng, f"{name}.mlp.experts.{e}.fc2", dim, config.expert_hidden, x_rms=25, out_rms=4000),
+        )
+        for e in range(config.experts)
+    )
     gates = {}
     for task in config.tasks:
         gate = _linear(rng, f"{name}.mlp.gate.{task}", config.experts, dim, x_rms=40, out_rms=1500)
         gates[task] = replace(gate, bias=gate.bias // 8)  # spread tokens over the experts
     order = {task: tuple(int(e) for e in rng.permutation(config.experts)) for task in config.tasks}
-    moe = QuantMoE(_norm(f"{name}.norm2", dim), gates, config.top_k, config.gate_kind == "noisy", experts, hidden_mult, hidden_shift, 1.0, 16, order)
+    moe = QuantMoE(
+        _norm(f"{name}.norm2", dim),
+        gates,
+        config.top_k,
+        config.gate_kind == "noisy",
+        experts,
+        hidden_mult,
+        hidden_shift,
+        1.0,
+        16,
+        order,
+    )
     return QuantBlock(name, attention, moe, 1.0)
 
 
