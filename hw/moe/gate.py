@@ -1,6 +1,6 @@
 """The gate of one token: the k largest logits and their softmax scores."""
 
-from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -49,7 +49,7 @@ class Gate(wiring.Component):
 
     Computes ``golden.numerics.route`` bit for bit over the experts of `i_mask`. One token per cycle, `latency` cycles later:
     one arg-max tree after the other, each with the winners so far taken out. No back pressure; `o_valid` is 0 after reset.
-    ``2 + max_top_k`` DSP slices.
+    A DSP slice per score, and two.
 
     Parameters
     ----------
@@ -157,8 +157,9 @@ class Gate(wiring.Component):
         # Softmax over the chosen.
         top_k = delay(m, self.i_top_k, self.chosen_at, name="top_k")
         m.submodules.some_sum = some_sum = AdderTree(shape=Shape(16), terms=self.max_top_k)
-        chosen: list[Value] = []
-        for j in range(self.max_top_k):
+        chosen: list[Value] = [Const(65535, 16)]  # the largest lies at distance 0
+        m.d.comb += some_sum.i[0].eq(chosen[0])
+        for j in range(1, self.max_top_k):
             m.submodules[f"chosen_{j}"] = lane = _WideExponential()
             m.d.comb += [lane.t.eq(values[j]), lane.maximum.eq(values[0]), lane.valid.eq(j < top_k), some_sum.i[j].eq(lane.o)]
             chosen.append(lane.o)
@@ -176,7 +177,9 @@ class Gate(wiring.Component):
         exponent = delay(m, reciprocal.o_e, DSP_LATENCY, name="exponent")
         m.d.comb += [reciprocal.i.eq(total), reciprocal.i_valid.eq(0)]
         for j in range(self.max_top_k):
-            numerator = delay(m, chosen[j], divided_at - self.chosen_at - _WideExponential.LATENCY, name=f"numerator_{j}")
+            wait = divided_at - self.chosen_at - _WideExponential.LATENCY if j else 0
+            # Signed like the rounding's input: an extension at its port would make every instance a module of its own.
+            numerator = Cat(delay(m, chosen[j], wait, name=f"numerator_{j}"), Const(0, 1)).as_signed()
             product = dsp_product(m, numerator, reciprocal.o_r, name=f"score_{j}")
             # One bit more than the score, so that saturation is that of an unsigned number.
             m.submodules[f"round_{j}"] = rounding = RoundShift(in_bits=33, shift_bits=len(exponent), out_bits=17)
