@@ -9,6 +9,7 @@ import torch
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import build
 from moesaic.golden.m3vit_int import IntM3ViT, force_experts
+from moesaic.golden.ops_int import attend
 from moesaic.golden.qmodel import QuantLinear, QuantModel, QuantMoE, QuantNorm
 from moesaic.golden.quantize import quantize
 from moesaic.golden.trace import Trace
@@ -210,6 +211,22 @@ def test_saturating_residual_and_lagging_probabilities():
     other = dataclasses.replace(loud, mlp=dataclasses.replace(loud.mlp, order=turned))
     assert again[1].tolist() == reference(dataclasses.replace(q, blocks=(first, other)), images[1], "depth", 1)[1]
     assert (again[1] != got[1]).any()
+
+
+@pytest.mark.parametrize("context_mult", [5, 301, 40000])
+def test_attention_on_wild_values(context_mult):
+    q, _ = network()
+    # Few bits in the multiplier, so that its own rounding shows; scores that saturate and that jump between blocks.
+    attention = dataclasses.replace(q.blocks[0].attention, context_mult=context_mult, context_shift=context_mult.bit_length() - 2,
+                                    score_mult=65535, score_shift=15)
+    rng = np.random.default_rng(context_mult)
+    for scale in (1, 6, 128):
+        q8, k8, v8 = (rng.integers(-scale, scale, (n, 8)) for n in (20, 13, 13))
+        v8 = np.clip(v8 * 127, -128, 127)
+        for block in (1, 4, 16):
+            _, p, context = attend(attention, q8, k8, v8, block)
+            assert context.tolist() == head(attention, q8.tolist(), k8.tolist(), v8.tolist(), block)
+            assert p.min() >= 0 and p.max() <= 255
 
 
 def test_trace_has_the_float_models_names():
