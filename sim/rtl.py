@@ -195,5 +195,5 @@ class RtlSimulator:
         tensor = program.manifest["tensors"][0]
         words = [line for line in path.read_text().split() if not line.startswith(("@", "//"))]
         first = tensor["address"]
-        data = b"".join(bytes.fromhex(word)[::-1] for word in words[first:first + tensor["words"]])
+        data = b"".join(bytes.fromhex(word)[::-1] for word in words[first:first + tensor["tokens"] * tensor["words"]])
         return unpack_residual(data, tensor["tokens"], tensor["dim"], self.config)
