@@ -195,14 +195,11 @@ class _Execution:
             if fields["mark"]:
                 self.result.marks.append(Mark(index, self.machine.residual.words.copy()))
             self._advance()
-        for stream in ("load", "store"):
-            if self.position[stream] < len(self.streams[stream]):
-                wait = self.streams[stream][self.position[stream]][1]["wait"]
-                raise ProgramError(
-                    stream,
-                    self.position[stream],
-                    f"deadlock: waits for {wait} retired compute instructions of {self.retired}",
-                )
+        for stream, position in self.position.items():
+            if position < len(self.streams[stream]):
+                needed = self.streams[stream][position][1]["wait"]
+                reason = f"deadlock: waits for {needed} retired compute instructions of {self.retired}"
+                raise ProgramError(stream, position, reason)
         if self.queue.words:
             raise ProgramError(
                 "load", len(self.streams["load"]) - 1, f"{self.queue.words} words are left over in the weight stream"

@@ -1,0 +1,122 @@
+"""Bytes of the weight stream: inverse functions on random shapes, and layouts worked by hand."""
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from quantmodels import random_image, random_qmodel
+
+from moesaic.compiler import layout, pack
+from moesaic.compiler.layout import HeadLayout
+from moesaic.golden.config import M3ViTConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+
+TINY = AcceleratorConfig(name="t", rows=4, lanes=4, port_bits=32, prefetch_words=16, max_dim=128)
+
+
+@st.composite
+def configs(draw):
+    lanes = draw(st.sampled_from([8, 16, 32, 64]))
+    rows = draw(st.sampled_from([r for r in (4, 8, 16, 32, 64) if r <= lanes]))
+    load_rows = draw(st.sampled_from([2, 4]))
+    beats = draw(st.sampled_from([1, 2, 4]))
+    ports = draw(st.sampled_from([1, 2, 4]))
+    bits = 8 * load_rows * lanes // beats // ports
+    if bits not in (32, 64, 128):
+        ports, bits = 1, 64 if load_rows * lanes % 128 else 128
+    return AcceleratorConfig(name="t", rows=rows, lanes=lanes, load_rows=load_rows, ports=ports, port_bits=bits,
+                             prefetch_words=1024, max_dim=128)
+
+
+@given(configs(), st.integers(1, 90), st.integers(1, 140), st.integers(0, 2**32 - 1))
+def test_unpack_inverts_pack(config, out, inputs, seed):
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-128, 128, (out, inputs)).astype(np.int8)
+    bias, mult = rng.integers(-(2**31), 2**31, out).astype(np.int32), rng.integers(0, 65536, out).astype(np.uint16)
+    data = pack.pack_linear(weight, bias, mult, config)
+    blocks, in_blocks = -(-out // config.rows), -(-inputs // config.lanes)
+    assert len(data) == config.word_bytes * blocks * (config.param_words + in_blocks * config.block_words)
+    got = pack.unpack_linear(data, out, inputs, config)
+    for a, b in zip(got, (weight, bias, mult), strict=True):
+        assert np.array_equal(a, b)
+    parts = pack.split_ports(data, config)
+    assert len(parts) == config.ports
+    assert pack.join_ports(parts, config) == data
+
+
+def test_linear_by_hand():
+    data = pack.pack_linear(np.array([[1, 2, 3]], np.int8), np.array([5], np.int32), np.array([7], np.uint16), TINY)
+    assert data == bytes([5, 0, 0, 0, 7, 0]) + bytes(18) + bytes([1, 2, 3, 0]) + bytes(12)
+
+
+def test_second_block_of_outputs_and_inputs():
+    weight = np.arange(-20, 20, dtype=np.int8).reshape(5, 8)
+    data = pack.pack_linear(weight, np.arange(5, dtype=np.int32), np.arange(5, dtype=np.uint16), TINY)
+    block = 24 + 2 * 16  # parameters, then two blocks of four rows and four lanes
+    assert len(data) == 2 * block
+    assert np.frombuffer(data[24 + 16 + 4 : 24 + 16 + 8], np.int8).tolist() == weight[1, 4:].tolist()
+    assert np.frombuffer(data[block + 24 : block + 28], np.int8).tolist() == weight[4, :4].tolist()
+    assert data[block : block + 6] == bytes([4, 0, 0, 0, 4, 0])
+
+
+def test_ports_side_by_side():
+    config = TINY.replace(ports=2, lanes=8, rows=4)
+    first, second = pack.split_ports(bytes(range(16)), config)
+    assert first.hex() == "0001020308090a0b"
+    assert second.hex() == "040506070c0d0e0f"
+    with pytest.raises(ValueError, match="data must be whole stripes of 8 bytes, not 12 bytes"):
+        pack.split_ports(bytes(12), config)
+
+
+def test_image_order():
+    model = M3ViTConfig(image_size=(4, 6), patch_size=2, dim=8, heads=2, experts=0)
+    image = random_image(model, 0)
+    vectors = pack.image_vectors(image, model)
+    assert vectors.shape == (7, 12)
+    assert not vectors[0].any()
+    # patch 4 is the second of the lower row; value 11 is channel 2, row 1, column 1
+    assert vectors[5, 11] == int(image[2, 3, 3]) - 128
+    assert vectors[3, 1] == int(image[0, 0, 5]) - 128
+    data = pack.pack_image(image, model, TINY)
+    assert np.frombuffer(data, np.int8)[: 7 * 12].reshape(7, 12).tolist() == vectors.tolist()
+    with pytest.raises(ValueError, match=r"image must be uint8 \[3, 4, 6\], not uint8 \[3, 6, 4\]"):
+        pack.image_vectors(image.transpose(0, 2, 1), model)
+
+
+@pytest.mark.parametrize(("head_dim", "lanes", "pitch", "words"), [(24, 64, 32, 2), (32, 8, 32, 12), (20, 16, 32, 6), (64, 64, 64, 3)])
+def test_heads_never_straddle_words(head_dim, lanes, pitch, words):
+    heads = HeadLayout(heads=3, head_dim=head_dim, lanes=lanes)
+    assert (heads.pitch, heads.words) == (pitch, words)
+    for head in range(3):
+        assert heads.lane(head) + heads.lane_count <= lanes
+    values = np.arange(1, 3 * head_dim + 1)
+    wide = heads.spread(values, 0)
+    assert wide[wide > 0].tolist() == values.tolist()
+    assert wide[pitch] == head_dim + 1
+
+
+def test_pieces_follow_the_order_of_use():
+    model = M3ViTConfig(image_size=(16, 16), patch_size=8, dim=16, heads=2, depth=2, experts=4, expert_hidden=8)
+    qmodel = random_qmodel(model, 0)
+    config = TINY.replace(lanes=8)
+    store = pack.pack_weights(qmodel, config, tasks=model.tasks, blocks=2)
+    names = list(store.pieces)
+    assert names[:6] == ["position", "embed", "blocks.0.attn.k", "blocks.0.attn.q", "blocks.0.attn.v", "blocks.0.attn.proj"]
+    assert names[-8:] == [
+        f"blocks.1.mlp.experts.{e}.{part}" for e in qmodel.blocks[1].mlp.order[model.tasks[0]] for part in ("fc1", "fc2")
+    ]
+    end = 0
+    for piece in store.pieces.values():
+        assert piece.offset == end
+        end += piece.words
+    assert end * config.word_bytes == len(store.data)
+    fc2 = qmodel.blocks[1].mlp.experts[2].fc2
+    got, _, _ = pack.unpack_linear(store.stream("blocks.1.mlp.experts.2.fc2", config), *fc2.weight.shape, config)
+    assert np.array_equal(got, fc2.weight)
+
+
+def test_examples():
+    assert doctest.testmod(layout).attempted == 2
+    assert doctest.testmod(layout).failed == 0

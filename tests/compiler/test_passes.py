@@ -1,0 +1,185 @@
+"""Passes by themselves on small graphs, and what they guarantee on whole models."""
+
+import dataclasses
+
+import pytest
+from quantmodels import random_qmodel
+
+from moesaic.compiler.alloc import allocate, place
+from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, live_ranges
+from moesaic.compiler.lower import default_speculation, lower
+from moesaic.compiler.order import pipelined
+from moesaic.compiler.pipeline import compile_graphs
+from moesaic.compiler.schedule import schedule
+from moesaic.compiler.tile import tile
+from moesaic.compiler.verify import verify
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import PRESETS as MODELS
+from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
+
+SMALL = M3ViTConfig(image_size=(32, 48), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=48)
+CONFIG = AcceleratorConfig(name="t", rows=8, lanes=16, port_bits=64, max_tokens=64, max_dim=128)
+
+
+def three_nodes() -> Graph:
+    """Image in, one product into the residual, result out."""
+    tensors = {
+        "image": Tensor(name="image", space=Space.ACTIVATION, tokens=4, words=2),
+        "residual": Tensor(name="residual", space=Space.RESIDUAL, tokens=4, words=1),
+    }
+    fields = {"stationary": Stationary.WEIGHTS, "stream": Stream.ACTIVATION, "function": Function.ADD, "out_count": 8, "in_blocks": 2}
+    ops = (
+        Op(name="position", opcode=Opcode.COPY, block=-1, stage="embed", role="position", tokens=4, target=Ref("residual"),
+           weights="position", fields={"memory": Memory.RESIDUAL}),
+        Op(name="image", opcode=Opcode.COPY, block=-1, stage="embed", role="image", tokens=4, target=Ref("image"),
+           weights="image", fields={"memory": Memory.ACTIVATION}),
+        Op(name="embed", opcode=Opcode.MATMUL, block=-1, stage="embed", role="embed", tokens=4, source=Ref("image"),
+           target=Ref("residual"), weights="embed", fields=fields),
+    )
+    return Graph("t", tensors, ops)
+
+
+def changed(graph: Graph, index: int, **changes: object) -> Graph:
+    ops = list(graph.ops)
+    ops[index] = dataclasses.replace(ops[index], **changes)
+    return dataclasses.replace(graph, ops=tuple(ops))
+
+
+@pytest.mark.parametrize(
+    ("index", "changes", "message"),
+    [
+        (1, {"name": "position"}, "op 'position': name must be unique"),
+        (2, {"tokens": 5}, "op 'embed': vectors 0 to 4 must lie in buffer 'image' of 4"),
+        (2, {"source": Ref("pixels")}, "op 'embed': buffer 'pixels' does not exist"),
+        (2, {"source": Ref("residual")}, "op 'embed': source and target must differ"),
+        (2, {"weights": None}, "op 'embed': exactly the MATMULs with stationary WEIGHTS"),
+        (2, {"fields": {"out_count": 8192}}, "op 'embed': field 'out_count' must be between 0 and 8191, not 8192"),
+        (2, {"fields": {"colour": 1}}, "op 'embed': MATMUL has no field 'colour'"),
+        (2, {"fields": {"in_blocks": 1}}, "op 'embed': out_count and in_blocks must be positive"),
+        (2, {"expert": 0}, "op 'embed': expert 0 must follow the router"),
+        (2, {"speculative": True}, "op 'embed': only an expert can be speculative"),
+        (2, {"feed_wait": 64}, "op 'embed': feed_wait must be between 0 and 63, not 64"),
+        (1, {"target": None}, "op 'image': a COPY must have a target"),
+    ],
+)
+def test_verify_names_the_operation(index, changes, message):
+    verify(three_nodes())
+    with pytest.raises(CompileError, match=message):
+        verify(changed(three_nodes(), index, **changes))
+
+
+def test_verify_finds_reads_before_writes():
+    graph = three_nodes()
+    with pytest.raises(CompileError, match="op 'embed': buffer 'image' must be written before it is read"):
+        verify(graph.with_ops((graph.ops[0], graph.ops[2])))
+
+
+def test_verify_finds_overlapping_buffers():
+    graph = allocate(three_nodes(), CONFIG)
+    other = dataclasses.replace(graph.tensors["image"], name="other", address=graph.tensors["image"].address + 7)
+    graph = dataclasses.replace(graph, tensors={**graph.tensors, "other": other})
+    extra = dataclasses.replace(graph.ops[1], name="again", target=Ref("other"))
+    with pytest.raises(CompileError, match="buffer 'other': words 7 to 14 of the activation memory must not overlap 'image'"):
+        verify(dataclasses.replace(graph, ops=(graph.ops[0], graph.ops[1], extra, graph.ops[2])))
+
+
+def test_waits_of_three_nodes():
+    graph = schedule(allocate(three_nodes(), CONFIG), CONFIG)
+    assert [(op.feed_wait, op.load_wait) for op in graph.ops] == [(0, 0), (0, 0), (1, 0)]
+    # A COPY writes when it is loaded: it must let the earlier reader finish, two places before.
+    norm = Op(name="norm", opcode=Opcode.NORM, block=-1, stage="embed", role="norm", fields={"dim": 8, "epsilon": 1})
+    again = dataclasses.replace(graph.ops[1], name="image again")
+    graph = schedule(graph.with_ops((*graph.ops, norm, again)), CONFIG)
+    assert [(op.feed_wait, op.load_wait) for op in graph.ops[3:]] == [(0, 0), (0, 2)]
+
+
+def test_wait_is_at_most_63():
+    graph = allocate(three_nodes(), CONFIG)
+    norms = [Op(name=f"norm {i}", opcode=Opcode.NORM, block=-1, stage="embed", role="norm", fields={"dim": 8, "epsilon": 1})
+             for i in range(80)]
+    late = schedule(graph.with_ops((*graph.ops[:2], *norms, graph.ops[2])), CONFIG)
+    # A younger instruction than the producer is a stronger wait; nothing older has waited yet.
+    assert late.ops[-1].feed_wait == 63
+
+
+def test_buffers_share_words_only_when_dead():
+    graph = three_nodes()
+    placed = place(graph.tensors, live_ranges(graph), CONFIG)
+    assert {name: t.address for name, t in placed.items()} == {"image": 0, "residual": 0}
+    with pytest.raises(CompileError, match=(
+            r"buffer 'image' of 4100 words does not fit: the activation memory of 4096 words \(activation_words\) is 4 words \(64 bytes\) short")):
+        big = dataclasses.replace(graph.tensors["image"], tokens=2050)
+        place({**graph.tensors, "image": big}, live_ranges(graph), CONFIG)
+
+
+def test_pipelined_order():
+    ops = {name: dataclasses.replace(three_nodes().ops[2], name=name) for name in ("a0", "b0", "a1", "b1", "a2", "b2")}
+    pairs = [(ops[f"a{i}"], ops[f"b{i}"]) for i in range(3)]
+    assert [op.name for op in pipelined(pairs)] == ["a0", "a1", "b0", "a2", "b1", "b2"]
+
+
+def names(graph: Graph, block: int) -> list[str]:
+    return [op.name.removeprefix(f"blocks.{block}.") for op in graph.ops if op.block == block and op.stage != "result"]
+
+
+def test_order_hides_waits():
+    qmodel = random_qmodel(SMALL, 0)
+    _, graph = compile_graphs(qmodel, CONFIG, task="semseg", speculate=2)
+    assert names(graph, 0) == ["norm1", "attn.k", "attn.q", "attn.v", "attn.scores.0", "attn.scores.1", "attn.attend.0",
+                               "attn.attend.1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"]
+    a, b, c, d = qmodel.blocks[1].mlp.order["semseg"]
+    # Two speculated experts, then two that wait for the router: the second pair's weights stay behind the first's.
+    assert [n.removeprefix("mlp.experts.") for n in names(graph, 1)[11:]] == [
+        f"{a}.fc1", f"{b}.fc1", f"{a}.fc2", f"{b}.fc2", f"{c}.fc1", f"{d}.fc1", f"{c}.fc2", f"{d}.fc2"]
+    by_name = {op.name: op for op in graph.ops}
+    assert by_name["blocks.0.attn.scores.0"].load_wait == 3  # K
+    assert by_name["blocks.0.attn.scores.0"].feed_wait == 2  # Q
+    assert by_name["blocks.0.attn.attend.0"].load_wait == 3  # V
+    assert by_name["blocks.0.attn.attend.1"].feed_wait == 2  # its own scores
+    first = by_name[f"blocks.1.mlp.experts.{a}.fc1"]
+    assert (first.feed_wait, first.load_wait) == (1, 1)  # the router
+    second = by_name[f"blocks.1.mlp.experts.{b}.fc1"]
+    assert (second.feed_wait, second.load_wait) == (0, 0)  # implied
+
+
+def test_speculation_follows_the_order():
+    qmodel = random_qmodel(SMALL, 0)
+    for count in (0, 3, 9):
+        graph = lower(qmodel, "depth", CONFIG, speculate=count)
+        assert [op.expert for op in graph.ops if op.speculative and op.role == "fc1"] == list(qmodel.blocks[1].mlp.order["depth"])[:count]
+
+
+def test_default_speculation():
+    moe = random_qmodel(SMALL, 0).blocks[1].mlp
+    expert = 2 * 32 * 48
+    assert default_speculation(moe, "depth", CONFIG) == CONFIG.prefetch_bytes // expert == 2
+    assert default_speculation(moe, "depth", CONFIG.replace(prefetch_words=64)) == 1
+    usage = [0.0] * 4
+    usage[moe.order["depth"][0]] = 0.9
+    seldom = dataclasses.replace(moe, usage={"depth": tuple(usage)})
+    assert default_speculation(seldom, "depth", CONFIG) == 1
+
+
+def test_chunks_only_where_needed():
+    qmodel = random_qmodel(SMALL, 0)
+    whole = tile(lower(qmodel, "depth", CONFIG), CONFIG)
+    assert all(op.chunk == 0 for op in whole.ops)
+    tight = CONFIG.replace(activation_words=150)
+    graph = tile(lower(qmodel, "depth", tight), tight)
+    fc1 = [op for op in graph.ops if op.name.startswith("blocks.0.mlp.fc1")]
+    assert len(fc1) > 1
+    assert sum(op.tokens for op in fc1) == SMALL.tokens
+    assert [op.token for op in fc1[1:]] == [sum(op.tokens for op in fc1[:i]) for i in range(1, len(fc1))]
+    assert sum(op.role == "k" for op in graph.ops) == 2  # keys stay whole
+    with pytest.raises(CompileError, match=r"op 'embed': no chunk of tokens is small enough: buffer 'image\[0\]'"):
+        none = CONFIG.replace(activation_words=60)
+        tile(lower(qmodel, "depth", none), none)
+
+
+def test_m3vit_small_fits_its_board():
+    model = dataclasses.replace(MODELS["m3vit-small"], depth=2)
+    config = PRESETS["zcu102-small"]
+    _, graph = compile_graphs(random_qmodel(model, 0), config, task="semseg")
+    assert max(op.chunk for op in graph.ops if op.stage == "attention") == 3
+    assert max(op.chunk for op in graph.ops if op.stage == "moe") == 1
