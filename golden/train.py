@@ -43,9 +43,9 @@ class Recipe:
         Of parameters, scenes' order and gate noise.
     """
 
-    scenes: int = 8000
-    steps: int = 1500
-    batch: int = 32
+    scenes: int = 6000
+    steps: int = 2000
+    batch: int = 16
     rate: float = 2e-3
     decay: float = 0.05
     warmup: int = 100
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=recipe.steps, help="updates (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=recipe.scenes, help="rendered scenes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=recipe.seed, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=2, help="of torch; sums may differ with it (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; weights may differ with it (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
         config = preset(options.model)
@@ -219,9 +219,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tensors = {**model.state_dict(), **{f"heads.{name}": tensor for name, tensor in heads.state_dict().items()}}
     path = options.out / f"{config.name}.safetensors"
     partial = path.with_suffix(".partial")
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
-    partial.replace(path)
-    path.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+        partial.replace(path)
+        partial.write_text(json.dumps(result, indent=1) + "\n")
+        partial.replace(path.with_suffix(".json"))
+    finally:
+        partial.unlink(missing_ok=True)
     print(json.dumps(result["unseen"], indent=1))
     print(f"wrote {path}")
 
