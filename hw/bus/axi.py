@@ -9,8 +9,11 @@ from amaranth.lib.wiring import Flow, In, Out
 
 __all__ = [
     "PAGE_BYTES",
+    "Axi4ReadBus",
     "Axi4ReadSignature",
+    "Axi4WriteBus",
     "Axi4WriteSignature",
+    "AxiLiteBus",
     "AxiLiteSignature",
     "Burst",
     "Response",
@@ -56,6 +59,13 @@ def _burst_layout(addr_bits: int) -> data.StructLayout:
 _AXI4_DATA_BITS = (8, 16, 32, 64, 128, 256, 512, 1024)
 
 
+class Axi4ReadBus(wiring.PureInterface):
+    """Read channels, as made by :class:`Axi4ReadSignature`."""
+
+    ar: stream.Interface
+    r: stream.Interface
+
+
 class Axi4ReadSignature(wiring.Signature):
     """Read channels of AXI4 without identifiers, seen from the master.
 
@@ -84,6 +94,17 @@ class Axi4ReadSignature(wiring.Signature):
             "ar": Out(stream.Signature(_burst_layout(addr_bits))),
             "r": In(stream.Signature(data.StructLayout({"data": data_bits, "resp": 2, "last": 1}))),
         })
+
+    def create(self, *, path: tuple[str | int, ...] = (), src_loc_at: int = 0) -> Axi4ReadBus:
+        return Axi4ReadBus(self, path=path, src_loc_at=1 + src_loc_at)
+
+
+class Axi4WriteBus(wiring.PureInterface):
+    """Write channels, as made by :class:`Axi4WriteSignature`."""
+
+    aw: stream.Interface
+    w: stream.Interface
+    b: stream.Interface
 
 
 class Axi4WriteSignature(wiring.Signature):
@@ -116,6 +137,19 @@ class Axi4WriteSignature(wiring.Signature):
             "w": Out(stream.Signature(data.StructLayout({"data": data_bits, "strb": data_bits // 8, "last": 1}))),
             "b": In(stream.Signature(data.StructLayout({"resp": 2}))),
         })
+
+    def create(self, *, path: tuple[str | int, ...] = (), src_loc_at: int = 0) -> Axi4WriteBus:
+        return Axi4WriteBus(self, path=path, src_loc_at=1 + src_loc_at)
+
+
+class AxiLiteBus(wiring.PureInterface):
+    """All channels, as made by :class:`AxiLiteSignature`."""
+
+    aw: stream.Interface
+    w: stream.Interface
+    b: stream.Interface
+    ar: stream.Interface
+    r: stream.Interface
 
 
 class AxiLiteSignature(wiring.Signature):
@@ -152,6 +186,9 @@ class AxiLiteSignature(wiring.Signature):
             "ar": Out(stream.Signature(address)),
             "r": In(stream.Signature(data.StructLayout({"data": data_bits, "resp": 2}))),
         })
+
+    def create(self, *, path: tuple[str | int, ...] = (), src_loc_at: int = 0) -> AxiLiteBus:
+        return AxiLiteBus(self, path=path, src_loc_at=1 + src_loc_at)
 
 
 def _channels(signature: wiring.Signature) -> list[tuple[str, Flow, data.StructLayout]]:

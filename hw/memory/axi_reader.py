@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.bus.axi import CACHE, PROT, Axi4ReadSignature, Burst, Response
+from moesaic.hw.bus.axi import CACHE, PROT, Axi4ReadBus, Axi4ReadSignature, Burst, Response
 from moesaic.hw.bus.axi_rules import Axi4ReadRules
 from moesaic.hw.memory.bursts import BEATS_BITS, BurstSplitter, check_burst
 from moesaic.hw.stream.queue import Queue
@@ -85,6 +85,7 @@ class AxiReader(wiring.Component):
     error: Signal
     error_resp: Signal
     error_addr: Signal
+    axi: Axi4ReadBus
 
     def __init__(
         self, *, addr_bits: int, data_bits: int, max_burst: int, max_outstanding: int, credits: int,

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.bus.axi import CACHE, PROT, Axi4WriteSignature, Burst
+from moesaic.hw.bus.axi import CACHE, PROT, Axi4WriteBus, Axi4WriteSignature, Burst
 from moesaic.hw.bus.axi_rules import Axi4WriteRules
 from moesaic.hw.memory.bursts import BEATS_BITS, BurstSplitter, check_burst
 from moesaic.hw.stream.queue import Queue
@@ -76,6 +76,7 @@ class AxiWriter(wiring.Component):
     error: Signal
     error_resp: Signal
     error_addr: Signal
+    axi: Axi4WriteBus
 
     def __init__(
         self, *, addr_bits: int, data_bits: int, max_burst: int, max_outstanding: int, check_slave: bool = True

@@ -7,7 +7,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.bus.axi import Axi4ReadSignature
+from moesaic.hw.bus.axi import Axi4ReadBus, Axi4ReadSignature
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.memory.bursts import BEATS_BITS
 from moesaic.hw.stream.rules import Check, StreamContract, connect_stream, require
@@ -102,6 +102,7 @@ class WeightStream(wiring.Component):
     error_port: Signal
     bytes_read: Signal
     bytes_skipped: Signal
+    axi: list[Axi4ReadBus]
 
     def __init__(
         self, *, ports: int, addr_bits: int, port_bits: int, word_bytes: int, depth_words: int, max_burst: int,
@@ -200,9 +201,10 @@ class WeightStream(wiring.Component):
             with m.If(reader.o.valid):
                 m.d.sync += fill.eq(fill + 1)
             for s in range(stripes):
-                m.submodules[f"bank_{p}_{s}"] = bank = memory.Memory(
+                bank: memory.Memory = memory.Memory(
                     shape=unsigned(self.port_bits), depth=depth, init=[], attrs={"ram_style": "block"}
                 )
+                m.submodules[f"bank_{p}_{s}"] = bank
                 write, read = bank.write_port(), bank.read_port()
                 place = s * self.ports + p
                 m.d.comb += [

@@ -69,7 +69,7 @@ def _solve(top: Elaboratable, free: Iterable[Signal], work: Path, options: str, 
     done = subprocess.run(
         [sys.executable, "-c", _RUN],
         input=f"{_PREPARE.format(source=source)}\ntee -q -o {asserts} dump t:$assert\n{sat}\n",
-        capture_output=True, encoding="utf-8", timeout=timeout,
+        capture_output=True, encoding="utf-8", timeout=timeout, check=False,
     )
     (work / "trace.txt").write_text(done.stdout + done.stderr)
     if done.returncode:
