@@ -1,5 +1,6 @@
 """The one way from an Amaranth component to Verilog, for simulation and for synthesis."""
 
+import gc
 import re
 import subprocess
 import sys
@@ -16,15 +17,17 @@ class ExportError(RuntimeError):
 
 _MODULE = re.compile(r"^module (\S+)$", re.MULTILINE)
 _CELL = re.compile(r"^(  cell )(\\\S+)( )", re.MULTILINE)
-_PORT = re.compile(r"^(  wire .*)\b(input|output|inout) \d+(  \S.*)$", re.MULTILINE)
+_PORT = re.compile(r"^(  wire .*\b(?:input|output|inout)) \d+ +(.*?)(\\\S+)$", re.MULTILINE)
+_CONNECTIONS = re.compile(r"(?:^ {4}connect .*\n)+", re.MULTILINE)
 _PRIORITY = re.compile(r"^ {4}parameter signed \\PRIORITY .*\n", re.MULTILINE)
 
 
-def _number_ports(text: str) -> str:
-    """Number the ports of one RTLIL module by name; cells connect by name, so the order is free."""
+def _in_order(text: str) -> str:
+    """Number the ports of one RTLIL module by name and sort the connections of its cells: both orders are free."""
     names = sorted(match[3] for match in _PORT.finditer(text))
-    order = {name: index for index, name in enumerate(names)}
-    return _PORT.sub(lambda match: f"{match[1]}{match[2]} {order[match[3]]}{match[3]}", text)
+    order = {name: index for index, name in enumerate(names, start=1)}
+    text = _PORT.sub(lambda match: f"{match[1]} {order[match[3]]} {match[2]}{match[3]}", text)
+    return _CONNECTIONS.sub(lambda match: "".join(sorted(match[0].splitlines(keepends=True))), text)
 
 
 def share_modules(text: str) -> str:
@@ -37,7 +40,7 @@ def share_modules(text: str) -> str:
     modules: dict[str, str] = {}
     for part in re.split(r"^(?<=^end\n)\n?", text, flags=re.MULTILINE):
         if found := _MODULE.search(part):
-            modules[found[1]] = _number_ports(part)
+            modules[found[1]] = _in_order(part)
 
     first: dict[str, str] = {}  # canonical text -> the name of the first module that has it
     final: dict[str, str] = {}  # module name -> the name of the module that stands for it
@@ -102,10 +105,16 @@ def to_verilog(
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII):
         raise ValueError(f"name must be a Verilog identifier, not {name!r}")
-    text = share_modules(convert(component, name=name, emit_src=source_locations))
+    collects = gc.isenabled()
+    gc.disable()  # millions of objects that all live until the end: a third of the time goes into looking at them
+    try:
+        text = convert(component, name=name, emit_src=source_locations)
+    finally:
+        if collects:
+            gc.enable()
     # Full `proc`, unlike Amaranth's own export: an `always @*` without inputs never runs in event-driven simulators.
     passes = ["proc", "memory_collect", "opt_clean"]
     if not assertions:
         passes.insert(0, "delete t:$check t:$print")
     passes.append("write_verilog -norename -sv" if assertions else "write_verilog -norename")
-    return _run_yosys("\n".join([f"read_rtlil <<rtlil\n{text}\nrtlil", *passes, ""]))
+    return _run_yosys("\n".join([f"read_rtlil <<rtlil\n{share_modules(text)}\nrtlil", *passes, ""]))
