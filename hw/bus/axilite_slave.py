@@ -1,5 +1,7 @@
 """AXI4-Lite register file built from the register map."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -14,7 +16,8 @@ __all__ = ["AxiLiteSlave", "value_layout"]
 def value_layout(registers: tuple[Register, ...]) -> data.FlexibleLayout:
     """Shape of one value: its fields if it has any, else a number under the name ``value``."""
     width = sum(register.width for register in registers)
-    fields = {field.name: data.Field(unsigned(field.width), field.lsb) for field in registers[0].fields}
+    fields: dict[int | str, data.Field] = {
+        field.name: data.Field(unsigned(field.width), field.lsb) for field in registers[0].fields}
     return data.FlexibleLayout(width, fields or {"value": data.Field(unsigned(width), 0)})
 
 
@@ -51,7 +54,7 @@ class AxiLiteSlave(wiring.Component):
         If ``addr_bits`` is less than 12.
     """
 
-    bus: wiring.PureInterface
+    bus: Any
     lock: Signal
     rw: data.View
     pulse: data.View

@@ -1,5 +1,7 @@
 """Instruction fetch: three instruction streams share one read port."""
 
+from typing import Any
+
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -83,7 +85,7 @@ class InstructionFetch(wiring.Component):
     idle: Signal
     report: data.View
     bytes_read: Signal
-    axi: wiring.PureInterface
+    axi: Any
 
     def __init__(self, *, addr_bits: int, data_bits: int = 128, instruction_bytes: int = 32, depth: int = 16) -> None:
         if depth < 2 or depth & (depth - 1):
@@ -123,7 +125,8 @@ class InstructionFetch(wiring.Component):
 
     def elaborate_request(self, m: Module) -> None:
         """Streams take turns: pick, locate, send through the guard to the reader."""
-        reader, guard, order = self.reader, self.guard, self.order
+        guard, order = self.guard, self.order
+        reader: Any = self.reader
         failed = Signal()
         wants = Signal(len(STREAMS))
         amounts = []
@@ -138,7 +141,7 @@ class InstructionFetch(wiring.Component):
             amounts.append(amount)
 
         turn = Signal(range(len(STREAMS)))  # picked last
-        chosen = Signal(self.request)
+        chosen: Any = Signal(self.request)
         in_guard = Signal(range(len(STREAMS)))
         sent = Signal()
         m.d.comb += [

@@ -1,5 +1,7 @@
 """Start, stop, errors, drain, watchdog and interrupt of the accelerator."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.enum import Enum
@@ -132,7 +134,7 @@ class Supervisor(wiring.Component):
         m = Module()
         live = Signal()  # errors are taken
         failed = Signal()  # an error this cycle
-        failure = Signal(ErrorReport)
+        failure: Any = Signal(ErrorReport)
         stuck = Signal()
         m.d.comb += live.eq((self.state == State.RUNNING) | (self.state == State.DRAINING))
 

@@ -1,13 +1,26 @@
 """The DDR window: transfers that would leave it are refused before they reach the bus."""
 
-from amaranth.hdl import Module, Signal
+from typing import Any
+
+from amaranth.hdl import Module, Signal, unsigned
 from amaranth.lib import data, stream, wiring
+from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.control.errors import ADDRESS_BITS
 from moesaic.hw.memory.bursts import BEATS_BITS
 
-__all__ = ["WindowGuard"]
+__all__ = ["Step", "WindowGuard"]
+
+
+class Step(Enum, shape=unsigned(3)):
+    """What is known about the transfer that is held."""
+
+    EMPTY = 0
+    LOCATE = 1
+    MEASURE = 2
+    JUDGE = 3
+    OFFER = 4
 
 
 class WindowGuard(wiring.Component):
@@ -64,36 +77,44 @@ class WindowGuard(wiring.Component):
             "o": Out(stream.Signature(data.StructLayout({"addr": addr_bits, "beats": BEATS_BITS}))),
             "abort": In(1), "error": Out(1), "error_addr": Out(ADDRESS_BITS),
         })
+        # Proofs name these.
+        self.state = Signal(Step)
+        self.held: Any = Signal(self.i.payload.shape(), reset_less=True)
+        self.below = Signal(reset_less=True)
+        self.offset = Signal(ADDRESS_BITS, reset_less=True)
+        self.end = Signal(ADDRESS_BITS + 1, reset_less=True)  # in bytes from the start of the window
+        self.stop = Signal(ADDRESS_BITS + 1, reset_less=True)  # address after the last byte
+        self.bad = Signal(reset_less=True)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        held = Signal(self.i.payload.shape(), reset_less=True)
-        below, offset = Signal(reset_less=True), Signal(ADDRESS_BITS, reset_less=True)
+        held = self.held
         length = held.beats * self.beat_bytes
-        end = Signal(ADDRESS_BITS + 1, reset_less=True)  # in bytes from the start of the window
-        stop = Signal(ADDRESS_BITS + 1, reset_less=True)  # address after the last byte
-        bad = Signal(reset_less=True)
-
-        # Three steps of one 64-bit addition or comparison each: long carry chains, no hurry.
         m.d.comb += [self.error_addr.eq(held.addr), self.o.p.addr.eq(held.addr), self.o.p.beats.eq(held.beats)]
-        with m.FSM():
-            with m.State("empty"):
+        # Three steps of one 64-bit addition or comparison each: long carry chains, no hurry.
+        with m.Switch(self.state):
+            with m.Case(Step.EMPTY):
                 m.d.comb += self.i.ready.eq(~self.abort)
                 m.d.sync += held.eq(self.i.payload)
                 with m.If(self.i.valid & ~self.abort):
-                    m.next = "locate"
-            with m.State("locate"):
-                m.d.sync += [below.eq(held.addr < self.window_base), offset.eq(held.addr - self.window_base)]
-                m.next = "measure"
-            with m.State("measure"):
-                m.d.sync += [end.eq(offset + length), stop.eq(held.addr + length)]
-                m.next = "judge"
-            with m.State("judge"):
-                m.d.sync += bad.eq(below | (end > self.window_bytes) | (stop > 1 << self.addr_bits)
-                                   | (held.addr % self.beat_bytes != 0) | (held.beats == 0))
-                m.next = "offer"
-            with m.State("offer"):
-                m.d.comb += [self.error.eq(bad & ~self.abort), self.o.valid.eq(~bad & ~self.abort)]
-                with m.If(self.abort | bad | self.o.ready):
-                    m.next = "empty"
+                    m.d.sync += self.state.eq(Step.LOCATE)
+            with m.Case(Step.LOCATE):
+                m.d.sync += [
+                    self.below.eq(held.addr < self.window_base), self.offset.eq(held.addr - self.window_base),
+                    self.state.eq(Step.MEASURE),
+                ]
+            with m.Case(Step.MEASURE):
+                m.d.sync += [
+                    self.end.eq(self.offset + length), self.stop.eq(held.addr + length), self.state.eq(Step.JUDGE),
+                ]
+            with m.Case(Step.JUDGE):
+                m.d.sync += self.bad.eq(self.below | (self.end > self.window_bytes) | (self.stop > 1 << self.addr_bits)
+                                        | (held.addr % self.beat_bytes != 0) | (held.beats == 0))
+                m.d.sync += self.state.eq(Step.OFFER)
+            with m.Case(Step.OFFER):
+                m.d.comb += [self.error.eq(self.bad & ~self.abort), self.o.valid.eq(~self.bad & ~self.abort)]
+                with m.If(self.bad | self.o.ready):
+                    m.d.sync += self.state.eq(Step.EMPTY)
+        with m.If(self.abort):
+            m.d.sync += self.state.eq(Step.EMPTY)
         return m

@@ -106,7 +106,10 @@ class Fetch:
         """As the supervisor does after an error."""
         self.bench.set("run", 0)
         self.bench.set("abort", 1)
+        await self.bench.step()
+        kept = self.bench.get("bytes_read")
         await self.bench.until(lambda: bool(self.bench.get("idle")), 2000)
+        assert self.bench.get("bytes_read") == kept, "what returns after an abort is discarded"
 
     def exhausted(self) -> int:
         return self.bench.get("exhausted")

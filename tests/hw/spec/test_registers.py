@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from moesaic.hw.spec.register_text import to_c_header, to_markdown
 from moesaic.hw.spec.registers import (
     COUNTERS,
