@@ -17,7 +17,13 @@ __all__ = ["agreement"]
 
 @torch.no_grad()
 def agreement(
-    model: M3ViT, qmodel: QuantModel, images: np.ndarray[Any, Any], task: str | int, *, key_block: int = 64, blocks: int | None = None,
+    model: M3ViT,
+    qmodel: QuantModel,
+    images: np.ndarray[Any, Any],
+    task: str | int,
+    *,
+    key_block: int = 64,
+    blocks: int | None = None,
 ) -> list[dict[str, Any]]:
     """How near the integers come, over one or more images of one task.
 
@@ -62,6 +68,13 @@ def agreement(
     for i in range(count):
         a, b = np.concatenate(reference[i]), np.concatenate(actual[i])
         agree = metrics.routing_agreement(np.concatenate(wanted[i]), np.concatenate(chosen[i])) if i in wanted else None
-        rows.append({"name": qmodel.blocks[i].name, "kind": "moe" if config.is_moe(i) else "dense", "sqnr_db": metrics.sqnr_db(a, b),
-                     "cosine": metrics.cosine(a, b), "routing_agreement": agree})
+        rows.append(
+            {
+                "name": qmodel.blocks[i].name,
+                "kind": "moe" if config.is_moe(i) else "dense",
+                "sqnr_db": metrics.sqnr_db(a, b),
+                "cosine": metrics.cosine(a, b),
+                "routing_agreement": agree,
+            }
+        )
     return rows

@@ -12,13 +12,36 @@ from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.scenes import render_batch
 from moesaic.golden.trace import Trace
 
-__all__ = ["BlockActivity", "Residuals", "calibrate_blocks", "calibration_images", "check_images", "check_parameters", "embedding", "normalised", "residual_peaks"]
+__all__ = [
+    "BlockActivity",
+    "Residuals",
+    "calibrate_blocks",
+    "calibration_images",
+    "check_images",
+    "check_parameters",
+    "embedding",
+    "normalised",
+    "residual_peaks",
+]
 
 Array = np.ndarray[Any, Any]
 
 FIRST_TRAINING_SEED = 100_000  # of scenes, as in `train`
-KEPT = ("attn.q", "attn.k", "attn.v", "attn.context", "attn.proj", ".mid", "mlp.hidden", "mlp.out", "mlp.gate.index",
-        "mlp.expert_index", "mlp.expert_token", "mlp.expert_hidden", "mlp.expert_out")
+KEPT = (
+    "attn.q",
+    "attn.k",
+    "attn.v",
+    "attn.context",
+    "attn.proj",
+    ".mid",
+    "mlp.hidden",
+    "mlp.out",
+    "mlp.gate.index",
+    "mlp.expert_index",
+    "mlp.expert_token",
+    "mlp.expert_hidden",
+    "mlp.expert_out",
+)
 
 
 @dataclass
@@ -48,7 +71,7 @@ class BlockActivity:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Largest magnitudes in the residual stream: at the embedding (and its two parts), and in each block, all that is added included."""
+    """Largest magnitudes in the residual stream, at the embedding and in each block; what is added to it counts too."""
 
     embed: float
     blocks: tuple[float, ...]
@@ -77,7 +100,9 @@ def check_images(images: Array, config: M3ViTConfig) -> None:
     if images.dtype != np.uint8:
         raise ValueError(f"calibration images must be uint8, not {images.dtype.name!r}")
     if images.ndim != 4 or images.shape[1:] != shape or len(images) < 1:
-        raise ValueError(f"calibration images must be [n, {', '.join(map(str, shape))}] with n >= 1, not {list(images.shape)!r}")
+        raise ValueError(
+            f"calibration images must be [n, {', '.join(map(str, shape))}] with n >= 1, not {list(images.shape)!r}"
+        )
 
 
 def normalised(x: Array, eps: float) -> Array:
@@ -104,7 +129,10 @@ def calibrate_blocks(model: M3ViT, images: Array) -> Iterator[BlockActivity]:
     for task in range(len(config.tasks)):
         for image in images:
             residuals.append((task, embedding(model, image)))
-    embeddings = [model.gate_task_represent(task) if model.gate_task_represent is not None else None for task in range(len(config.tasks))]
+    embeddings = [
+        model.gate_task_represent(task) if model.gate_task_represent is not None else None
+        for task in range(len(config.tasks))
+    ]
     for index, block in enumerate(model.blocks):
         assert isinstance(block, Block)
         activity, following = BlockActivity(index), []
@@ -130,7 +158,9 @@ def residual_peaks(model: M3ViT, images: Array) -> Residuals:
     for activity in calibrate_blocks(model, images):
         if activity.index == 0:
             first = np.stack(activity.before)
-            patches = first[:, int(model.cls_token is not None):] - position[int(model.cls_token is not None):].numpy()
+            patches = (
+                first[:, int(model.cls_token is not None) :] - position[int(model.cls_token is not None) :].numpy()
+            )
             embed = max(embed, float(np.abs(first).max()), float(np.abs(patches).max()))
         parts = [*activity.mid, *activity.after, activity.all("attn.proj"), activity.all("mlp.out")]
         blocks[activity.index] = max(float(np.abs(part).max()) for part in parts)

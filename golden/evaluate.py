@@ -26,14 +26,16 @@ __all__ = ["evaluate"]
 
 
 @torch.no_grad()
-def evaluate(model: M3ViT, heads: Heads, qmodel: QuantModel, *, scenes: int = 200, key_block: int = 64, quiet: bool = False) -> dict[str, Any]:
+def evaluate(
+    model: M3ViT, heads: Heads, qmodel: QuantModel, *, scenes: int = 200, key_block: int = 64, quiet: bool = False
+) -> dict[str, Any]:
     """Task metrics of the float and of the integer model on scenes 0..`scenes`, which no model is trained on.
 
     Returns
     -------
     dict of task to dict
-        Segmentation: `miou_float`, `miou_integer`, `difference_points` (integer minus float, hundredths). Depth: `rmse_float_m`,
-        `rmse_integer_m`, `change_percent`. All: `same_pixels` (segmentation: fraction with the same class).
+        Segmentation: `miou_float`, `miou_integer`, `difference_points` (integer minus float, hundredths), `same_pixels`
+        (fraction with the same class). Depth: `rmse_float_m`, `rmse_integer_m`, `change_percent`.
     """
     config = model.config
     integer = IntM3ViT(qmodel, key_block)
@@ -49,12 +51,20 @@ def evaluate(model: M3ViT, heads: Heads, qmodel: QuantModel, *, scenes: int = 20
         a, b = np.stack(by_float), np.stack(by_integer)
         if task == "depth":
             before, after = metrics.depth_rmse(a, depths), metrics.depth_rmse(b, depths)
-            result[task] = {"rmse_float_m": before, "rmse_integer_m": after, "change_percent": 100 * (after / before - 1)}
+            result[task] = {
+                "rmse_float_m": before,
+                "rmse_integer_m": after,
+                "change_percent": 100 * (after / before - 1),
+            }
         else:
             a, b = a.argmax(axis=1), b.argmax(axis=1)
             before, after = (metrics.mean_iou(metrics.confusion(x, labels, len(CLASSES))) for x in (a, b))
-            result[task] = {"miou_float": before, "miou_integer": after, "difference_points": 100 * (after - before),
-                            "same_pixels": float((a == b).mean())}
+            result[task] = {
+                "miou_float": before,
+                "miou_integer": after,
+                "difference_points": 100 * (after - before),
+                "same_pixels": float((a == b).mean()),
+            }
     return result
 
 
@@ -65,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--method", default="mse", choices=METHODS, help="how scales are chosen (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=200, help="unseen scenes (default: %(default)s)")
     parser.add_argument("--key-block", type=int, default=64, help="rows of the accelerator (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, where there are no trained ones (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of weights, where there are no trained ones (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write; else it is printed only")
     options = parser.parse_args(arguments)
     if options.scenes < 1:
@@ -75,7 +87,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     qmodel = quantize(model, config, calibration_images(config), weights=kind, method=options.method)
     few = render_batch(range(min(options.scenes, 8)), config.image_size)[0]
     result = {
-        "model": config.name, "weights": kind, "method": options.method, "scenes": options.scenes, "key_block": options.key_block,
+        "model": config.name,
+        "weights": kind,
+        "method": options.method,
+        "scenes": options.scenes,
+        "key_block": options.key_block,
         "tasks": evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block),
         "blocks": {task: agreement(model, qmodel, few, task, key_block=options.key_block) for task in config.tasks},
     }

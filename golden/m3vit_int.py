@@ -42,8 +42,14 @@ class IntM3ViT:
         self.qmodel, self.key_block = qmodel, key_block
 
     def run(
-        self, image: np.ndarray[Any, Any], task: str | int, *, blocks: int | None = None,
-        order: Mapping[str, Sequence[int]] | None = None, forced_experts: Collection[int] | None = None, trace: Trace | None = None,
+        self,
+        image: np.ndarray[Any, Any],
+        task: str | int,
+        *,
+        blocks: int | None = None,
+        order: Mapping[str, Sequence[int]] | None = None,
+        forced_experts: Collection[int] | None = None,
+        trace: Trace | None = None,
     ) -> list[IntArray]:
         """Residual after every block.
 
@@ -59,8 +65,9 @@ class IntM3ViT:
         forced_experts : collection of int, optional
             The only experts that the routers may choose (`force_experts`).
         trace : Trace, optional
-            Receives the integers of every tensor under the float model's name: `attn.scores` with 8 fraction bits in log2 units,
-            `attn.probs` 0..255, `hidden_pre` with 10 fraction bits, `gate.logits` with 10 in log2 units, `gate.scores` with 16.
+            Receives the integers of every tensor under the float model's name: `attn.scores` with 8 fraction bits in
+            log2 units, `attn.probs` 0..255, `hidden_pre` with 10 fraction bits, `gate.logits` with 10 in log2 units,
+            `gate.scores` with 16.
 
         Returns
         -------
@@ -72,8 +79,12 @@ class IntM3ViT:
         name = config.tasks[config.task_index(task)]
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.shape != (3, *config.image_size):
-            raise ValueError(f"image must be uint8 {[3, *config.image_size]}, not {image.dtype.name} {list(image.shape)!r}")
-        x = ops_int.add(qmodel.position.astype(np.int64), ops_int.linear_int16(qmodel.embed, ops_int.patch_vectors(image, config)))
+            raise ValueError(
+                f"image must be uint8 {[3, *config.image_size]}, not {image.dtype.name} {list(image.shape)!r}"
+            )
+        x = ops_int.add(
+            qmodel.position.astype(np.int64), ops_int.linear_int16(qmodel.embed, ops_int.patch_vectors(image, config))
+        )
         trace.record("embed", x.astype(np.int16))
         outputs: list[IntArray] = []
         for block in qmodel.blocks[:blocks]:
@@ -144,8 +155,13 @@ def _mixture(moe: QuantMoE, x: Array, task: str, order: Sequence[int], name: str
         out = ops_int.linear_int16(expert.fc2, hidden)
         # A token is in one expert's queue at most once, so that rows of one expert never collide.
         x[token] = ops_int.add(x[token], numerics.round_shift(out * score[token, choice, None], moe.score_shift))
-        done[e] = {"index": np.full_like(token, e), "token": token, "hidden_pre": pre.astype(np.int16),
-                   "hidden": hidden.astype(np.int8), "out": out.astype(np.int16)}
+        done[e] = {
+            "index": np.full_like(token, e),
+            "token": token,
+            "hidden_pre": pre.astype(np.int16),
+            "hidden": hidden.astype(np.int8),
+            "out": out.astype(np.int16),
+        }
     for part in ("index", "token", "hidden_pre", "hidden", "out"):
         trace.record(f"{name}.mlp.expert_{part}", np.concatenate([done[e][part] for e in sorted(done)]))
     trace.record(f"{name}.mlp.out", x - before)
@@ -153,7 +169,7 @@ def _mixture(moe: QuantMoE, x: Array, task: str, order: Sequence[int], name: str
 
 
 def force_experts(qmodel: QuantModel, experts: Collection[int]) -> QuantModel:
-    """A network whose routers can only choose from `experts`: the gates of all others are constants far below any logit.
+    """A network whose routers can only choose from `experts`: the gates of all others are constants below any logit.
 
     Plain data, so that hardware does the same: rows of zeros, and a bias that saturates the logit at -32768.
 

@@ -13,7 +13,10 @@ __all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_v
 
 
 def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
-    """``pixel - 128`` of a uint8 image [3, H, W] as vectors [tokens, 3 * patch^2] in the order channel, row, column; zeros for the class token."""
+    """``pixel - 128`` of a uint8 image [3, H, W] as vectors [tokens, 3 * patch^2]; zeros for the class token.
+
+    A vector's order is channel, row, column.
+    """
     (down, across), p = config.grid, config.patch_size
     pixels = image.astype(np.int64) - 128
     vectors = pixels.reshape(3, down, p, across, p).transpose(1, 3, 0, 2, 4).reshape(down * across, -1)
@@ -35,8 +38,15 @@ def linear_int16(linear: QuantLinear, x: Array) -> Array:
 def norm(constants: QuantNorm, x: Array) -> Array:
     """LayerNorm of residual rows [tokens, dim] to int8."""
     return numerics.layernorm(
-        x, x.sum(axis=1), (x * x).sum(axis=1), dim=constants.dim, inv_dim=constants.inv_dim, inv_dim_shift=constants.inv_dim_shift,
-        scale=constants.scale, shift=constants.shift, epsilon=constants.epsilon,
+        x,
+        x.sum(axis=1),
+        (x * x).sum(axis=1),
+        dim=constants.dim,
+        inv_dim=constants.inv_dim,
+        inv_dim_shift=constants.inv_dim_shift,
+        scale=constants.scale,
+        shift=constants.shift,
+        epsilon=constants.epsilon,
     )
 
 
@@ -73,5 +83,7 @@ def attend(attention: QuantAttention, q: Array, k: Array, v: Array, key_block: i
     probabilities = np.concatenate([numerics.probability(p, (maximum - then)[:, None]) for p, then in parts], axis=1)
     r, e = numerics.reciprocal(total)
     multiplier = (r * attention.context_mult + (1 << 15)) >> 16
-    context = numerics.round_shift(matmul(probabilities, v.T) * multiplier[:, None], (attention.context_shift + e)[:, None])
+    context = numerics.round_shift(
+        matmul(probabilities, v.T) * multiplier[:, None], (attention.context_shift + e)[:, None]
+    )
     return scores, probabilities, numerics.int8(context)

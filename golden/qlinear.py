@@ -13,7 +13,7 @@ __all__ = ["ACC_BITS", "check_accumulator", "quantise_inputs", "quantise_linear"
 ACC_BITS = 27
 DAMPING = 0.01  # of the mean of the second moments' diagonal
 MOST_INPUTS = 8192
-PANEL = 64      # columns rounded before the rest is updated
+PANEL = 64  # columns rounded before the rest is updated
 
 
 def quantise_inputs(x: np.ndarray[Any, Any], step: float) -> FloatArray:
@@ -22,8 +22,8 @@ def quantise_inputs(x: np.ndarray[Any, Any], step: float) -> FloatArray:
 
 
 def _compensated_rounding(weight: FloatArray, moments: FloatArray) -> FloatArray:
-    """Integers near `weight` [out, in], in units of its row steps, column by column: what rounding a column costs is made up for
-    by the columns not yet rounded, as far as their inputs are correlated (GPTQ, Frantar et al. 2022).
+    """Integers near `weight` [out, in], in units of its row steps, column by column: what rounding a column costs is
+    made up for by the columns not yet rounded, as far as their inputs are correlated (GPTQ, Frantar et al. 2022).
 
     `moments` [in, in] is the second moment of the inputs. Columns with the largest inputs go first.
     """
@@ -49,8 +49,16 @@ def _compensated_rounding(weight: FloatArray, moments: FloatArray) -> FloatArray
 
 
 def quantise_linear(
-    name: str, weight: FloatArray, bias: FloatArray, *, in_step: float, out_step: float, method: str = "mse",
-    inputs: np.ndarray[Any, Any] | None = None, acc_bits: int = ACC_BITS, max_shift: int = 62,
+    name: str,
+    weight: FloatArray,
+    bias: FloatArray,
+    *,
+    in_step: float,
+    out_step: float,
+    method: str = "mse",
+    inputs: np.ndarray[Any, Any] | None = None,
+    acc_bits: int = ACC_BITS,
+    max_shift: int = 62,
 ) -> QuantLinear:
     """Quantise one matrix.
 
@@ -64,7 +72,8 @@ def quantise_linear(
     method : "minmax", "percentile" or "mse"
         How the step of a weight row is chosen.
     inputs : [n, in] float, optional
-        Inputs in calibration (an even selection of at most 8,192). With them rounding errors are compensated, and the bias takes up the mean of what is left.
+        Inputs in calibration (an even selection of at most 8,192). With them rounding errors are compensated, and the
+        bias takes up the mean of what is left.
     acc_bits : int
         Width of the accumulator that must never overflow.
     max_shift : int
@@ -103,8 +112,13 @@ def quantise_linear(
         offset = bias + weight @ inputs.mean(axis=0) - (rounded @ seen.mean(axis=0)) * steps
     whole_bias = np.rint(offset / (steps * in_step))
     result = QuantLinear(
-        name=name, weight=rounded.astype(np.int8), bias=np.clip(whole_bias, -(2**31), 2**31 - 1).astype(np.int32),
-        mult=mult.astype(np.uint16), shift=shift, in_step=in_step, out_step=out_step,
+        name=name,
+        weight=rounded.astype(np.int8),
+        bias=np.clip(whole_bias, -(2**31), 2**31 - 1).astype(np.int32),
+        mult=mult.astype(np.uint16),
+        shift=shift,
+        in_step=in_step,
+        out_step=out_step,
     )
     check_accumulator(result, acc_bits=acc_bits)
     return result
@@ -114,4 +128,7 @@ def check_accumulator(linear: QuantLinear, *, acc_bits: int = ACC_BITS) -> None:
     """`ValueError` naming the layer if any int8 input could overflow its accumulator of `acc_bits` bits."""
     bound = 128 * np.abs(linear.weight.astype(np.int64)).sum(axis=1) + np.abs(linear.bias.astype(np.int64))
     if int(bound.max()) >= 1 << (acc_bits - 1):
-        raise ValueError(f"{linear.name}: sums must be below 2^{acc_bits - 1} for accumulators of {acc_bits} bits, not {int(bound.max())!r}")
+        raise ValueError(
+            f"{linear.name}: sums must be below 2^{acc_bits - 1} for accumulators of {acc_bits} bits, "
+            f"not {int(bound.max())!r}"
+        )

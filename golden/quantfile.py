@@ -18,8 +18,17 @@ __all__ = ["decode", "encode", "load", "save"]
 FORMAT = "moesaic-quantised-1"
 TYPES: dict[str, Any] = {
     t.__name__: t
-    for t in (types.QuantNorm, types.QuantLinear, types.QuantAttention, types.QuantMLP, types.QuantExpert, types.QuantMoE,
-              types.QuantBlock, types.QuantModel, M3ViTConfig)
+    for t in (
+        types.QuantNorm,
+        types.QuantLinear,
+        types.QuantAttention,
+        types.QuantMLP,
+        types.QuantExpert,
+        types.QuantMoE,
+        types.QuantBlock,
+        types.QuantModel,
+        M3ViTConfig,
+    )
 }
 
 
@@ -29,7 +38,10 @@ def encode(value: Any, path: str, arrays: dict[str, IntArray]) -> Any:
         arrays[path] = np.ascontiguousarray(value)
         return {"array": path}
     if dataclasses.is_dataclass(value):
-        fields = {f.name: encode(getattr(value, f.name), f"{path}.{f.name}".lstrip("."), arrays) for f in dataclasses.fields(value)}
+        fields = {
+            f.name: encode(getattr(value, f.name), f"{path}.{f.name}".lstrip("."), arrays)
+            for f in dataclasses.fields(value)
+        }
         return {"type": type(value).__name__, "fields": fields}
     if isinstance(value, tuple):
         return [encode(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]

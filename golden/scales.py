@@ -67,7 +67,7 @@ def row_steps(weight: FloatArray, method: str) -> FloatArray:
 
 
 def mult_shift(ratio: float, *, bits: int = 16, max_shift: int = 62, name: str = "ratio") -> tuple[int, int]:
-    """``(mult, shift)`` with ratio ~ mult * 2^-shift and mult of exactly `bits` bits, fewer if shift would pass its limit.
+    """``(mult, shift)`` with ratio ~ mult * 2^-shift and mult of `bits` bits, or fewer if shift would pass its limit.
 
     Raises
     ------

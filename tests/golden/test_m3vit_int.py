@@ -21,8 +21,18 @@ Rows = list[list[int]]
 
 
 def tiny(**changes: object) -> M3ViTConfig:
-    sizes = {"name": "tiny", "image_size": (16, 16), "patch_size": 8, "dim": 16, "heads": 2, "depth": 2, "mlp_ratio": 2.0,
-             "experts": 4, "expert_hidden": 8, "top_k": 2}
+    sizes = {
+        "name": "tiny",
+        "image_size": (16, 16),
+        "patch_size": 8,
+        "dim": 16,
+        "heads": 2,
+        "depth": 2,
+        "mlp_ratio": 2.0,
+        "experts": 4,
+        "expert_hidden": 8,
+        "top_k": 2,
+    }
     return M3ViTConfig(**{**sizes, **changes})
 
 
@@ -121,7 +131,10 @@ def head(attention: object, q: Rows, k: Rows, v: Rows, block: int) -> Rows:
 
 
 def add(old: Rows, new: Rows, shift: int = 0) -> Rows:
-    return [[saturate(shift_round(a, shift) + saturate(b, 16), 16) for a, b in zip(x, y, strict=True)] for x, y in zip(old, new, strict=True)]
+    return [
+        [saturate(shift_round(a, shift) + saturate(b, 16), 16) for a, b in zip(x, y, strict=True)]
+        for x, y in zip(old, new, strict=True)
+    ]
 
 
 def int8(x: Rows) -> Rows:
@@ -160,7 +173,9 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
     vectors = [[0] * config.patch_values] if config.class_token else []
     for y in range(down):
         for x in range(across):
-            vectors.append([int(image[c, y * p + i, x * p + j]) - 128 for c in range(3) for i in range(p) for j in range(p)])
+            vectors.append(
+                [int(image[c, y * p + i, x * p + j]) - 128 for c in range(3) for i in range(p) for j in range(p)]
+            )
     residual = add(q.position.tolist(), linear(q.embed, vectors))
     outputs = []
     for b in q.blocks:
@@ -182,10 +197,18 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
     return outputs
 
 
-@pytest.mark.parametrize("changes", [
-    {}, {"gate_kind": "noisy"}, {"gate_scope": "task_conditioned", "gate_task_dim": 4}, {"class_token": False}, {"experts": 0},
-    {"dim": 24, "heads": 3, "top_k": 3},
-], ids=lambda c: "-".join(f"{k}={v}" for k, v in c.items()) or "plain")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"gate_kind": "noisy"},
+        {"gate_scope": "task_conditioned", "gate_task_dim": 4},
+        {"class_token": False},
+        {"experts": 0},
+        {"dim": 24, "heads": 3, "top_k": 3},
+    ],
+    ids=lambda c: "-".join(f"{k}={v}" for k, v in c.items()) or "plain",
+)
 def test_equals_loops_on_python_integers(changes):
     q, images = network(**changes)
     for task in q.config.tasks:
@@ -217,8 +240,13 @@ def test_saturating_residual_and_lagging_probabilities():
 def test_attention_on_wild_values(context_mult):
     q, _ = network()
     # Few bits in the multiplier, so that its own rounding shows; scores that saturate and that jump between blocks.
-    attention = dataclasses.replace(q.blocks[0].attention, context_mult=context_mult, context_shift=context_mult.bit_length() - 2,
-                                    score_mult=65535, score_shift=15)
+    attention = dataclasses.replace(
+        q.blocks[0].attention,
+        context_mult=context_mult,
+        context_shift=context_mult.bit_length() - 2,
+        score_mult=65535,
+        score_shift=15,
+    )
     rng = np.random.default_rng(context_mult)
     for scale in (1, 6, 128):
         q8, k8, v8 = (rng.integers(-scale, scale, (n, 8)) for n in (20, 13, 13))

@@ -19,14 +19,25 @@ from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.ops_int import linear_int16, norm
 from moesaic.golden.qlinear import check_accumulator, quantise_linear
 from moesaic.golden.qmodel import QuantLinear, QuantModel, QuantMoE
-from moesaic.golden.quantize import load, quantise_norm, quantize, residual_steps, save
+from moesaic.golden.quantblock import quantise_norm
+from moesaic.golden.quantize import load, quantize, residual_steps, save
 from moesaic.golden.scales import METHODS, mult_shift, row_steps, tensor_step
 from moesaic.golden.scenes import render_batch
 
 torch.set_num_threads(1)  # tensors this small only lose by more
 
-CONFIG = M3ViTConfig(name="tiny", image_size=(16, 16), patch_size=8, dim=16, heads=2, depth=2, mlp_ratio=2.0, experts=4,
-                     expert_hidden=8, top_k=2)
+CONFIG = M3ViTConfig(
+    name="tiny",
+    image_size=(16, 16),
+    patch_size=8,
+    dim=16,
+    heads=2,
+    depth=2,
+    mlp_ratio=2.0,
+    experts=4,
+    expert_hidden=8,
+    top_k=2,
+)
 
 
 def images(count: int = 3) -> np.ndarray:
@@ -85,11 +96,15 @@ def test_mult_shift_limits():
 
 def test_linear_by_hand():
     # Steps 1/127 and 0.5/127 of the rows; output step 2: ratios 1/254 and 1/508 of the accumulator.
-    q = quantise_linear("x", np.array([[1.0, -0.5], [0.25, 0.5]]), np.array([3.0, 0.0]), in_step=1.0, out_step=2.0, method="minmax")
+    q = quantise_linear(
+        "x", np.array([[1.0, -0.5], [0.25, 0.5]]), np.array([3.0, 0.0]), in_step=1.0, out_step=2.0, method="minmax"
+    )
     assert q.shift == 23 and q.mult.tolist() == [math.ceil(2**23 / 254), math.ceil(2**23 / 508)]
     assert q.weight.tolist() == [[127, -63], [63, 127]]  # multipliers are rounded up, so 63.5 falls to 63
     assert q.bias.tolist() == [381, 0]
-    assert linear_int16(q, np.array([[100, 20]])).tolist() == [[47, 17]]  # (100 - 10 + 3) / 2 and (25 + 10) / 2, less the half
+    assert linear_int16(q, np.array([[100, 20]])).tolist() == [
+        [47, 17]
+    ]  # (100 - 10 + 3) / 2 and (25 + 10) / 2, less the half
 
 
 def test_linear_is_as_near_as_its_bits_allow():
@@ -119,7 +134,9 @@ def test_linear_corner_cases():
     with pytest.raises(ValueError, match="x: output step must be above"):
         quantise_linear("x", np.ones((2, 4)), np.zeros(2), in_step=1e9, out_step=1.0)
     wild = dataclasses.replace(q, name="blocks.1.attn.q", bias=np.array([0, 1 << 26], np.int32))
-    with pytest.raises(ValueError, match=r"blocks.1.attn.q: sums must be below 2\^26 for accumulators of 27 bits, not 67108864"):
+    with pytest.raises(
+        ValueError, match=r"blocks.1.attn.q: sums must be below 2\^26 for accumulators of 27 bits, not 67108864"
+    ):
         check_accumulator(wild)
 
 
@@ -221,7 +238,11 @@ def test_bad_files_are_refused(tmp_path):
     save_file({"a": np.zeros(1)}, path)
     with pytest.raises(ValueError, match="format must be moesaic-quantised-1, not None"):
         load(path)
-    save_file({"a": np.zeros(1)}, path, metadata={"format": quantfile.FORMAT, "model": json.dumps({"type": "Spam", "fields": {}})})
+    save_file(
+        {"a": np.zeros(1)},
+        path,
+        metadata={"format": quantfile.FORMAT, "model": json.dumps({"type": "Spam", "fields": {}})},
+    )
     with pytest.raises(ValueError, match="quantised model must be a file that save wrote"):
         load(path)
 
@@ -233,14 +254,17 @@ def test_failed_save_leaves_nothing(tmp_path, quantised):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"method": "max"}, "method must be one of minmax, percentile, mse, not 'max'"),
-    ({"weights": "guessed"}, "weights must be 'trained' or 'seeded', not 'guessed'"),
-    ({"config": preset("m3vit-micro")}, r"config must be the model's own \(tiny\), not 'm3vit-micro'"),
-    ({"images": images().astype(float)}, "calibration images must be uint8, not 'float64'"),
-    ({"images": images()[:0]}, r"calibration images must be \[n, 3, 16, 16\] with n >= 1, not \[0, 3, 16, 16\]"),
-    ({"images": images()[0]}, r"calibration images must be \[n, 3, 16, 16\]"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "max"}, "method must be one of minmax, percentile, mse, not 'max'"),
+        ({"weights": "guessed"}, "weights must be 'trained' or 'seeded', not 'guessed'"),
+        ({"config": preset("m3vit-micro")}, r"config must be the model's own \(tiny\), not 'm3vit-micro'"),
+        ({"images": images().astype(float)}, "calibration images must be uint8, not 'float64'"),
+        ({"images": images()[:0]}, r"calibration images must be \[n, 3, 16, 16\] with n >= 1, not \[0, 3, 16, 16\]"),
+        ({"images": images()[0]}, r"calibration images must be \[n, 3, 16, 16\]"),
+    ],
+)
 def test_bad_arguments(change, message):
     arguments = {"model": build(CONFIG, 1), "config": CONFIG, "images": images(1), "weights": "seeded", **change}
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,228 @@
+"""One block quantised: scales from its activity in calibration, LayerNorm's gain and offset folded into the weights."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from moesaic.golden.calibrate import BlockActivity, normalised
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.m3vit import Block, Mlp, MoE
+from moesaic.golden.qlinear import quantise_linear
+from moesaic.golden.qmodel import QuantAttention, QuantExpert, QuantLinear, QuantMLP, QuantMoE, QuantNorm
+from moesaic.golden.scales import FloatArray, mult_shift, tensor_step
+from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS, LOGIT_FRACTION_BITS
+
+__all__ = ["BlockQuantiser", "floats", "quantise_norm"]
+
+HEADROOM = 2.0  # of int16 over the largest value seen in calibration
+MAX_POST_SHIFT = 31
+MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (m3vit_int.force_experts)
+SCORE_BITS = 16
+LOG2E = math.log2(math.e)
+
+
+def floats(tensor: torch.Tensor | None) -> FloatArray:
+    """A parameter as float64."""
+    assert tensor is not None
+    return np.asarray(tensor.detach().cpu().numpy(), np.float64)
+
+
+def quantise_norm(name: str, x: FloatArray, config: M3ViTConfig, *, residual_step: float, method: str) -> QuantNorm:
+    """Constants of a LayerNorm whose normalised output was `x` [n, dim] in calibration, on a residual of that step.
+
+    Raises
+    ------
+    ValueError
+        If a constant does not fit its instruction field.
+    """
+    inv_dim, inv_dim_shift = mult_shift(16 / config.dim, name=f"{name}: 16 / dim")
+    scale, shift = mult_shift(config.dim / tensor_step(x, method), name=f"{name}: dim / step")
+    shift += 4
+    if shift > 36:
+        raise ValueError(f"{name}: shift must be at most 36, not {shift!r}")
+    epsilon = max(1, round(config.dim**2 * config.eps / residual_step**2))
+    if epsilon >= 1 << 40:
+        raise ValueError(f"{name}: epsilon must be below 2^40 in squared residual steps, not {epsilon!r}")
+    step = config.dim / math.ldexp(scale, 4 - shift)
+    return QuantNorm(
+        name=name,
+        dim=config.dim,
+        inv_dim=inv_dim,
+        inv_dim_shift=inv_dim_shift,
+        scale=scale,
+        shift=shift,
+        epsilon=epsilon,
+        step=step,
+    )
+
+
+class BlockQuantiser:
+    """Quantises one block from its float parameters and its activity in calibration."""
+
+    def __init__(
+        self,
+        block: Block,
+        activity: BlockActivity,
+        config: M3ViTConfig,
+        *,
+        old_step: float,
+        step: float,
+        method: str,
+        compensate: bool,
+        acc_bits: int,
+    ) -> None:
+        self.block, self.activity, self.config = block, activity, config
+        self.old_step, self.step = old_step, step
+        self.method, self.compensate, self.acc_bits = method, compensate, acc_bits
+        self.name = f"blocks.{activity.index}"
+
+    def linear(
+        self,
+        name: str,
+        weight: FloatArray,
+        bias: FloatArray,
+        in_step: float,
+        out_step: float,
+        inputs: Any,
+        **limits: int,
+    ) -> QuantLinear:
+        return quantise_linear(
+            f"{self.name}.{name}",
+            weight,
+            bias,
+            in_step=in_step,
+            out_step=out_step,
+            method=self.method,
+            inputs=inputs if self.compensate else None,
+            acc_bits=self.acc_bits,
+            **limits,
+        )
+
+    def norm(self, name: str, rows: list[Any], residual_step: float) -> tuple[QuantNorm, FloatArray]:
+        x = normalised(np.concatenate(rows), self.config.eps)
+        return quantise_norm(f"{self.name}.{name}", x, self.config, residual_step=residual_step, method=self.method), x
+
+    @staticmethod
+    def folded(layer: torch.nn.LayerNorm, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weight and bias that take the plain normalised values."""
+        return weight * floats(layer.weight), bias + weight @ floats(layer.bias)
+
+    def attention(self) -> QuantAttention:
+        config, activity, attn = self.config, self.activity, self.block.attn
+        norm, x = self.norm("norm1", activity.before, self.old_step)
+        weight, bias = self.folded(self.block.norm1, floats(attn.qkv.weight), floats(attn.qkv.bias))
+        parts = {}
+        for i, part in enumerate("qkv"):
+            rows = slice(i * config.dim, (i + 1) * config.dim)
+            step = tensor_step(activity.all(f"attn.{part}"), self.method)
+            parts[part] = self.linear(f"attn.{part}", weight[rows], bias[rows], norm.step, step, x)
+        q, k, v = (parts[part] for part in "qkv")
+        score = q.out_step * k.out_step * config.head_dim**-0.5 * LOG2E * 2**EXP_FRACTION_BITS
+        score_mult, score_shift = mult_shift(score, name=f"{self.name}.attn: scale of scores")
+        context = activity.all("attn.context")
+        ratio = v.out_step / tensor_step(context, self.method)
+        context_mult, context_shift = mult_shift(ratio, name=f"{self.name}.attn: scale of the context")
+        context_step = v.out_step / math.ldexp(context_mult, -context_shift)
+        proj = self.linear(
+            "attn.proj", floats(attn.proj.weight), floats(attn.proj.bias), context_step, self.step, context
+        )
+        return QuantAttention(
+            norm=norm,
+            q=q,
+            k=k,
+            v=v,
+            score_mult=score_mult,
+            score_shift=score_shift,
+            context_mult=context_mult,
+            context_shift=context_shift,
+            context_step=context_step,
+            proj=proj,
+            residual_shift=round(math.log2(self.step / self.old_step)),
+        )
+
+    def hidden(self, values: Any) -> tuple[int, int, float]:
+        """Multiplier, shift and step of a hidden layer after GELU."""
+        unit = 2.0**-GELU_FRACTION_BITS
+        mult, shift = mult_shift(
+            unit / tensor_step(values, self.method), max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden"
+        )
+        return mult, shift, unit / math.ldexp(mult, -shift)
+
+    def dense(self) -> QuantMLP:
+        mlp, values = self.block.mlp, self.activity.all("mlp.hidden")
+        assert isinstance(mlp, Mlp)
+        norm, x = self.norm("norm2", self.activity.mid, self.step)
+        mult, shift, step = self.hidden(values)
+        weight, bias = self.folded(self.block.norm2, floats(mlp.fc1.weight), floats(mlp.fc1.bias))
+        fc1 = self.linear("mlp.fc1", weight, bias, norm.step, 2.0**-GELU_FRACTION_BITS, x)
+        fc2 = self.linear("mlp.fc2", floats(mlp.fc2.weight), floats(mlp.fc2.bias), step, self.step, values)
+        return QuantMLP(norm=norm, fc1=fc1, hidden_mult=mult, hidden_shift=shift, hidden_step=step, fc2=fc2)
+
+    def moe(self, gates: dict[str, tuple[FloatArray, FloatArray]]) -> QuantMoE:
+        config, activity, mlp = self.config, self.activity, self.block.mlp
+        assert isinstance(mlp, MoE)
+        norm, x = self.norm("norm2", activity.mid, self.step)
+        values, chosen = activity.all("mlp.expert_hidden"), activity.all("mlp.expert_index")
+        mult, shift, step = self.hidden(values)
+        # Scores have 16 fraction bits; what is left of int16 goes to the experts' outputs.
+        peak = HEADROOM * float(np.abs(activity.all("mlp.expert_out")).max())
+        spare = math.floor(math.log2(32767 * self.step / max(peak, 1e-9)))
+        spare = min(max(spare, -SCORE_BITS), MAX_POST_SHIFT - SCORE_BITS)
+        out_step = math.ldexp(self.step, -spare)
+
+        tokens = np.concatenate(
+            [token + run * config.tokens for run, token in enumerate(activity.tensors["mlp.expert_token"])]
+        )
+        experts = []
+        for e in range(config.experts):
+            weight, bias = self.folded(
+                self.block.norm2, floats(mlp.experts.htoh4.weight[e]), floats(mlp.experts.htoh4.bias[e])
+            )
+            mine = chosen == e
+            fc1 = self.linear(
+                f"mlp.experts.{e}.fc1", weight, bias, norm.step, 2.0**-GELU_FRACTION_BITS, x[tokens[mine]]
+            )
+            weight, bias = floats(mlp.experts.h4toh.weight[e]), floats(mlp.experts.h4toh.bias[e])
+            fc2 = self.linear(f"mlp.experts.{e}.fc2", weight, bias, step, out_step, values[mine])
+            experts.append(QuantExpert(fc1=fc1, fc2=fc2))
+
+        routers, order, usage = {}, {}, {}
+        runs = np.array(activity.tasks)
+        for number, task in enumerate(config.tasks):
+            weight, bias = self.folded(self.block.norm2, *gates[task])
+            seen = np.concatenate(
+                [x[run * config.tokens : (run + 1) * config.tokens] for run in np.flatnonzero(runs == number)]
+            )
+            routers[task] = self.linear(
+                f"mlp.gate.{task}",
+                weight,
+                bias,
+                norm.step,
+                2.0**-LOGIT_FRACTION_BITS / LOG2E,
+                seen,
+                max_shift=MAX_GATE_SHIFT,
+            )
+            counts = np.stack(
+                [
+                    np.bincount(activity.tensors["mlp.gate.index"][run].ravel(), minlength=config.experts)
+                    for run in np.flatnonzero(runs == number)
+                ]
+            )
+            share, total = (counts > 0).mean(axis=0), counts.sum(axis=0)
+            order[task] = tuple(sorted(range(config.experts), key=lambda e: (-share[e], -total[e], e)))
+            usage[task] = tuple(float(s) for s in share)
+        return QuantMoE(
+            norm=norm,
+            gates=routers,
+            top_k=config.top_k,
+            renormalise=config.gate_kind == "noisy",
+            experts=tuple(experts),
+            hidden_mult=mult,
+            hidden_shift=shift,
+            hidden_step=step,
+            score_shift=SCORE_BITS + spare,
+            order=order,
+            usage=usage,
+        )
