@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.progress import track
 
 from moesaic.golden import metrics, weights
@@ -45,7 +46,7 @@ def evaluate(
     for task in config.tasks:
         head = heads[task]
         by_float, by_integer = [], []
-        for image in track(images, description=task, disable=quiet):
+        for image in track(images, description=task, disable=quiet, console=Console(stderr=True)):
             by_float.append(head(model(image, task)[-1]).numpy())
             by_integer.append(head(torch.from_numpy(integer.run(image, task)[-1] * np.float32(step))).numpy())
         a, b = np.stack(by_float), np.stack(by_integer)
