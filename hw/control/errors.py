@@ -10,7 +10,7 @@ CODE_BITS = 8  # ErrorCode
 UNIT_BITS = 4  # ErrorUnit, ERROR_INSTRUCTION.unit
 INDEX_BITS = 24  # ERROR_INSTRUCTION.index
 
-# valid: the other fields describe an error this cycle. address: byte address or 0. index: position in the unit's stream.
+# valid: the other fields describe an error this cycle. address: byte address or 0. index: as its ErrorUnit says.
 ErrorReport = data.StructLayout({
     "valid": unsigned(1),
     "code": unsigned(CODE_BITS),

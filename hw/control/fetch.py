@@ -94,7 +94,8 @@ class InstructionFetch(wiring.Component):
             raise ValueError(f"instruction_bytes must be a power of two, not {instruction_bytes!r}")
         if 8 * instruction_bytes % data_bits:
             raise ValueError(f"data_bits must divide {8 * instruction_bytes}, not {data_bits!r}")
-        self.addr_bits, self.data_bits, self.instruction_bytes, self.depth = addr_bits, data_bits, instruction_bytes, depth
+        self.addr_bits, self.data_bits = addr_bits, data_bits
+        self.instruction_bytes, self.depth = instruction_bytes, depth
         self.beats = 8 * instruction_bytes // data_bits  # per instruction
         self.chunk = depth // 2  # instructions per request
         super().__init__({
@@ -159,7 +160,8 @@ class InstructionFetch(wiring.Component):
         connect_stream(m, guard.o, reader.cmd)
         address = Signal(ADDRESS_BITS)
         m.d.comb += guard.i.p.addr.eq(address)
-        m.d.sync += address.eq(Array(self.base)[chosen.stream] + Array(self.issued)[chosen.stream] * self.instruction_bytes)
+        done = Array(self.issued)[chosen.stream]
+        m.d.sync += address.eq(Array(self.base)[chosen.stream] + done * self.instruction_bytes)
 
         with m.FSM():
             with m.State("pick"):

@@ -48,11 +48,13 @@ def to_markdown(table: RegisterMap) -> str:
 
 def to_c_header(table: RegisterMap) -> str:
     """A C header with offsets, field masks and error codes, every name prefixed ``MOESAIC_``."""
-    lines = ["/* Generated from hw/spec/registers.py. */", "#ifndef MOESAIC_REGISTERS_H", "#define MOESAIC_REGISTERS_H", "",
+    lines = ["/* Generated from hw/spec/registers.py. */",
+             "#ifndef MOESAIC_REGISTERS_H", "#define MOESAIC_REGISTERS_H", "",
              f"#define MOESAIC_PORTS {table.ports}", f"#define MOESAIC_MAP_BYTES {MAP_BYTES}",
              f"#define MOESAIC_COUNTERS {len(COUNTERS)}", ""]
     for register in table:
-        lines.append(f"#define MOESAIC_{register.name} 0x{register.offset:03X}  /* {register.access.value}: {register.doc} */")
+        comment = f"/* {register.access.value}: {register.doc} */"
+        lines.append(f"#define MOESAIC_{register.name} 0x{register.offset:03X}  {comment}")
         for field in register.fields:
             prefix = f"MOESAIC_{register.name}_{field.name.upper()}"
             lines.append(f"#define {prefix}_SHIFT {field.lsb}")

@@ -292,7 +292,8 @@ def register_map(ports: int, *, config_hash: int = 0) -> RegisterMap:
         Field("index", 0, 24, "position of the instruction in its stream, modulo 2**24"),
         Field("unit", 28, 4, "unit that reported, see the error units")), "what was being executed"))
     config("WATCHDOG", 0x030, "cycles without progress before the WATCHDOG error; 0 = off", reset=1_000_000)
-    registers.append(Register("PROGRAM_HASH", 0x034, Access.RW, 32, 0, (), "free for the host: which program is loaded"))
+    doc = "free for the host: which program is loaded"
+    registers.append(Register("PROGRAM_HASH", 0x034, Access.RW, 32, 0, (), doc))
     for number, stream in enumerate(("LOAD", "COMPUTE", "STORE")):
         what = f"{stream.lower()} instruction stream"
         config(f"{stream}_BASE", 0x040 + 16 * number, f"{what}: byte address of the first", bits=64)

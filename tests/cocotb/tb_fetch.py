@@ -66,7 +66,9 @@ class Memory:
 class Fetch:
     """The unit with its memory, three consumers and the reports it made."""
 
-    def __init__(self, dut, *, stall: float = 0.0, latency: int = 1, chance: tuple[float, ...] = (1.0, 1.0, 1.0)) -> None:
+    def __init__(
+        self, dut, *, stall: float = 0.0, latency: int = 1, chance: tuple[float, ...] = (1.0, 1.0, 1.0)
+    ) -> None:
         self.rng = random.Random(SEED)
         self.bench = Bench(dut)
         self.memory = Memory(self.bench, rng=self.rng, stall=stall, latency=latency)

@@ -71,8 +71,9 @@ class Host:
         self.bench.observers.append(self.watch)
 
     def watch(self) -> None:
-        pulse = SHAPES["pulse"].shape.from_bits(self.bench.get("pulse"))
-        self.pulses += [(name, pulse[name].as_bits()) for name in SHAPES["pulse"].shape.members if pulse[name].as_bits()]
+        layout = SHAPES["pulse"].shape
+        pulse = layout.from_bits(self.bench.get("pulse"))
+        self.pulses += [(name, pulse[name].as_bits()) for name in layout.members if pulse[name].as_bits()]
 
     async def start(self) -> None:
         await self.bench.start(lock=0, ro=0, bus__aw__valid=0, bus__w__valid=0, bus__ar__valid=0, bus__b__ready=0,

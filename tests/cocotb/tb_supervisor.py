@@ -11,8 +11,8 @@ from moesaic.hw.spec.registers import ErrorCode, ErrorUnit
 
 SOURCES, CLEAR_CYCLES = 3, 2
 SEED = int(os.environ.get("COCOTB_RANDOM_SEED", "1"))
-NAMES = ("run", "abort", "clear", "started", "counting", "busy", "done", "error", "draining", "start_refused", "irq_status",
-         "irq")
+NAMES = ("run", "abort", "clear", "started", "counting", "busy", "done", "error", "draining", "start_refused",
+         "irq_status", "irq")
 INPUTS = {"start": 0, "abort_request": 0, "soft_reset": 0, "watchdog": 0, "finished": 0, "progress": 0, "bus_idle": 1,
           "irq_enable": 3, "irq_clear": 0} | {f"errors__{k}": 0 for k in range(SOURCES)}
 DONE_IRQ, ERROR_IRQ = 1, 2
@@ -58,7 +58,8 @@ class Driver:
             cleared += self.seen["clear"]
             assert not self.seen["run"]
             await self.step()
-        assert self.seen["run"] and self.seen["busy"] and not self.seen["clear"] and cleared == CLEAR_CYCLES, self.seen
+        assert self.seen["run"] and self.seen["busy"] and not self.seen["clear"], self.seen
+        assert cleared == CLEAR_CYCLES
 
     def report(self) -> tuple[int, int, int, int, int]:
         view = ErrorReport.from_bits(self.bench.get("report"))

@@ -55,7 +55,8 @@ class SlaveProof(Elaboratable):
         was_lawful, was_commit, was_refusal = Signal(), Signal(), Signal(2)
         m.d.sync += [before.eq(stored), was_commit.eq(dut.commit), was_lawful.eq(lawful), was_refusal.eq(refusal)]
         complete = dut.write_full & dut.data_full
-        m.d.comb += Assert(dut.commit == (complete & (~bus.b.valid | bus.b.ready)), "a complete write waits for nothing else")
+        free = ~bus.b.valid | bus.b.ready
+        m.d.comb += Assert(dut.commit == (complete & free), "a complete write waits for nothing else")
         m.d.comb += Assert(~Value.cast(dut.pulse).any() | (dut.commit & lawful), "a pulse is a lawful write")
         with m.If(known):
             m.d.comb += Assert((stored == before) | (was_commit & was_lawful), "only lawful writes change a register")
@@ -70,7 +71,8 @@ class SlaveProof(Elaboratable):
         ]
         with m.If(known & asked):
             m.d.comb += Assert(bus.r.valid)
-            m.d.comb += Assert(bus.r.p.resp == Mux(was_known, Response.OKAY, Mux(was_beyond, Response.DECERR, Response.SLVERR)))
+            refused = Mux(was_beyond, Response.DECERR, Response.SLVERR)
+            m.d.comb += Assert(bus.r.p.resp == Mux(was_known, Response.OKAY, refused))
 
         if self.invariants:
             m.d.comb += [

@@ -78,7 +78,8 @@ class SupervisorProof(Elaboratable):
                 ends = finished | failing | soft_reset
                 m.d.comb += Assert((dut.state == State.DRAINING) == ends, "a run ends when it should, and only then")
             with m.If((was == State.DRAINING) & bus_idle & ~soft_reset):
-                m.d.comb += Assert((dut.state != State.DRAINING) | (failing & ~error & ~resetting), "an idle bus ends the drain")
+                stays = failing & ~error & ~resetting
+                m.d.comb += Assert((dut.state != State.DRAINING) | stays, "an idle bus ends the drain")
             with m.If((was == State.DRAINING) & ~bus_idle):
                 m.d.comb += Assert(dut.state == State.DRAINING, "the drain waits for the bus")
             with m.If(live & failing & ~resetting):
