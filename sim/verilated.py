@@ -32,6 +32,7 @@ VERILATOR_FLAGS = (
 )
 FAST_FLAGS = ("-march=native",)  # code that runs every cycle; the level is a parameter of `build`
 SLOW_FLAGS = ("-O0",)  # code that runs once
+MAIN_FLAGS = ("-O1",)
 RUNTIME_FLAGS = ("-O2", "-march=native")
 SWITCHES = ("coverage", "sc", "timing", "trace", "trace_fst", "trace_vcd", "trace_saif")  # as in verilated.mk
 SMALL_BYTES = 400_000  # generated C++ below this is compiled as one file: reading the headers is what costs
@@ -210,7 +211,7 @@ def build(
     lines = [f'public_flat_rw -module "{top}" -var "{name}"' for name in _public_signals(verilog, top)]
     files["public.vlt"] = "\n".join(["`verilator_config", *lines, ""]).encode()
     key = _digest(
-        "2", top, optimise, *VERILATOR_FLAGS, "|", *extra_args, "|", *FAST_FLAGS, "|", *SLOW_FLAGS, "|", *RUNTIME_FLAGS,
+        "3", top, optimise, *VERILATOR_FLAGS, "|", *extra_args, "|", *FAST_FLAGS, "|", *SLOW_FLAGS, "|", *RUNTIME_FLAGS,
         verilator.version, compiler.version, str(libraries), main.read_bytes(),
         *(part for name, data in files.items() for part in (name, data)),
     )
@@ -233,7 +234,7 @@ def build(
             objects = _Objects(verilator=verilator, compiler=compiler, variables=variables)
             runtime = objects.runtime(variables["VM_GLOBAL_FAST"] + variables["VM_GLOBAL_SLOW"], cache=cache)
             sources = _model_sources(work / "cpp", variables, fast=(optimise, *FAST_FLAGS))
-            model = objects.compile([*sources, (main, SLOW_FLAGS)], cwd=work / "cpp")
+            model = objects.compile([*sources, (main, MAIN_FLAGS)], cwd=work / "cpp")
             _command(
                 [compiler.executable, "-o", "simulator", *model, runtime, f"-L{libraries}", f"-Wl,-rpath,{libraries}",
                  "-lcocotbvpi_verilator", "-pthread"],
@@ -249,7 +250,10 @@ def _prune(cache: Path) -> None:
     oldest = time.time() - 30 * 24 * 3600
     for path in cache.iterdir():
         if not path.name.startswith("runtime-") and path.stat().st_mtime < oldest:
-            shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _model_sources(
