@@ -28,7 +28,8 @@ class AxiLiteSlave(wiring.Component):
     takes effect (``rw``, ``pulse``) in the cycle after the later of address and data, if no response is waiting; its
     response is valid one cycle later. A read's data is valid two cycles after its address and is the register as it was
     one cycle before. Sustained, one write per two cycles and one read per two cycles. Bad addresses and writes that are
-    not allowed answer SLVERR (beyond the map: DECERR) and change nothing. Reset state: nothing held, ``rw`` as in the table.
+    not allowed answer SLVERR (beyond the map: DECERR) and change nothing. Reset state: nothing held, ``rw`` as in the
+    table.
 
     Parameters
     ----------

@@ -30,7 +30,8 @@ class Supervisor(wiring.Component):
     A start clears the core (``clear``) and runs it until ``finished``, an error, the watchdog or the host ends the
     run. Then the bus drains: after an error with ``abort`` asserted, after success without. ``abort`` stays asserted
     from the error to the end of the next clear, so an idle bus stays idle whatever the queues still hold. The first
-    error is kept; of several in one cycle the lowest index wins, then the watchdog, then the host. An error that arrives while a
+    error is kept; of several in one cycle the lowest index wins, then the watchdog, then the host. An error that
+    arrives while a
     successful run drains turns it into a failed one. The error is latched, visible and raises the interrupt in the
     cycle after it is reported, whether or not the drain can end. A start that cannot be taken (busy, or the bus is not
     idle) sets ``start_refused`` and nothing else. A soft reset aborts, drains, clears, and goes idle with all status

@@ -81,7 +81,8 @@ async def start_run_drain_done(dut) -> None:
         assert seen["draining"] and not seen["irq"]
         await d.step(bus_idle=1)
         seen = await d.step()
-        assert seen["done"] and not seen["busy"] and seen["irq"] and seen["irq_status"] == DONE_IRQ and not seen["abort"]
+        assert seen["done"] and not seen["busy"] and seen["irq"] and not seen["abort"]
+        assert seen["irq_status"] == DONE_IRQ
         seen = await d.pulse(irq_clear=DONE_IRQ)
         assert seen["done"] and not seen["irq"] and seen["irq_status"] == 0
 
