@@ -200,12 +200,23 @@ class _Execution:
                 needed = self.streams[stream][position][1]["wait"]
                 reason = f"deadlock: waits for {needed} retired compute instructions of {self.retired}"
                 raise ProgramError(stream, position, reason)
+        self._check_stores()
         if self.queue.words:
             raise ProgramError(
                 "load", len(self.streams["load"]) - 1, f"{self.queue.words} words are left over in the weight stream"
             )
         self.result.counters["INSTRUCTIONS_RETIRED"] = sum(len(s) for s in self.streams.values())
         return self.result
+
+    def _check_stores(self) -> None:
+        """A STORE may run at any time after its wait, so nothing may write its words later."""
+        for index, (_, f) in enumerate(self.streams["store"]):
+            last = int(self.machine.residual.writer[f["src_addr"] : f["src_addr"] + f["words"]].max(initial=-1))
+            if last >= f["wait"]:
+                reason = (
+                    f"hazard: reads residual words that instruction {last} writes, but waits only for {f['wait'] - 1}"
+                )
+                raise ProgramError("store", index, reason)
 
     def _advance(self) -> None:
         """Run every load and store instruction whose wait is over, in order."""
@@ -286,7 +297,7 @@ class _Execution:
             (self.machine.activation, "u1") if f["memory"] == Memory.ACTIVATION else (self.machine.residual, "<i2")
         )
         values = self._take(index, f["words"]).view(dtype).reshape(-1, self.config.lanes)
-        memory.write_early(f["addr"] + np.arange(len(values)), values, index, self.loaded, fail)
+        memory.write_early(f["addr"] + np.arange(len(values)), values, index, self.loaded, fail, after_reads=False)
 
     def _matmul(self, index: int, f: Mapping[str, int]) -> None:
         fed = max(self.fed, self.loaded, index - f["feed_wait"] if f["feed_wait"] else -1)

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -48,13 +48,13 @@ class Tracked:
         self.writer = np.full(len(words), -1, np.int64)
         self.reader = np.full(len(words), -1, np.int64)
 
-    def check_range(self, addresses: Array, fail: Callable[[str], None]) -> None:
+    def check_range(self, addresses: Array, fail: Callable[[str], NoReturn]) -> None:
         """Every address must exist."""
         if addresses.size and (int(addresses.min()) < 0 or int(addresses.max()) >= len(self.words)):
             wrong = int(addresses.min()) if int(addresses.min()) < 0 else int(addresses.max())
             fail(f"{self.name} address must be below {len(self.words)}, not {wrong}")
 
-    def read(self, addresses: Array, index: int, retired: int, fail: Callable[[str], None]) -> Array:
+    def read(self, addresses: Array, index: int, retired: int, fail: Callable[[str], NoReturn]) -> Array:
         """Contents, as instruction `index` sees them while only instructions up to `retired` are known to have
         retired.
         """
@@ -67,21 +67,28 @@ class Tracked:
         self.reader[addresses] = index
         return self.words[addresses]
 
-    def write(self, addresses: Array, values: Array, index: int, fail: Callable[[str], None]) -> None:
+    def write(self, addresses: Array, values: Array, index: int, fail: Callable[[str], NoReturn]) -> None:
         """Results of instruction `index` arrive, in order behind all streams."""
         self.check_range(addresses, fail)
         self.words[addresses] = values
         self.writer[addresses] = index
 
     def write_early(
-        self, addresses: Array, values: Array, index: int, retired: int, fail: Callable[[str], None]
+        self,
+        addresses: Array,
+        values: Array,
+        index: int,
+        retired: int,
+        fail: Callable[[str], NoReturn],
+        *,
+        after_reads: bool,
     ) -> None:
-        """Writes that overtake results on their way: nobody may still want to read or write the words."""
+        """Writes that overtake results on their way: nobody may still have to write the words, nor, unless they come after
+        all earlier reads, to read them."""
         self.check_range(addresses, fail)
-        last = max(
-            int(self.writer[addresses].max()),
-            int(self.reader[addresses][self.reader[addresses] != index].max(initial=-1)),
-        )
+        last = int(self.writer[addresses].max())
+        if not after_reads:
+            last = max(last, int(self.reader[addresses].max()))
         if last > retired:
             fail(f"hazard: overwrites {self.name} words that instruction {last} uses, but waits only for {retired}")
         self.write(addresses, values, index, fail)

@@ -133,7 +133,7 @@ class Matmul:
         if self.f["tap"]:
             tap = self.f["tap_addr"] + np.arange(self.count * self.f["in_blocks"])
             values = normal.astype(np.int8).view(np.uint8).reshape(-1, self.config.lanes)
-            machine.activation.write_early(tap, values, self.index, self.fed, self.fail)
+            machine.activation.write_early(tap, values, self.index, self.fed, self.fail, after_reads=True)
         return normal
 
     def _states(self) -> Array:
@@ -173,10 +173,11 @@ class Matmul:
 
     def _accumulate(self, x: Array, matrix: Array) -> Array:
         def product(low: int, high: int | None) -> Array:
-            # float64 is exact below 2^53, and goes through BLAS.
-            return np.rint(x[:, low:high].astype(np.float64) @ matrix[:, low:high].astype(np.float64).T).astype(
-                np.int64
-            )
+            a, b = x[:, low:high], matrix[:, low:high]
+            # BLAS is exact as long as no sum leaves the mantissa: 24 bits, or 53.
+            bound = int(np.abs(a).max()) * int(np.abs(b.astype(np.int64)).max()) * a.shape[1]
+            kind = np.float32 if bound < 1 << 24 else np.float64
+            return np.rint(a.astype(kind) @ b.astype(kind).T).astype(np.int64)
 
         split = self.f["shift_block"] * self.config.lanes
         acc = product(0, None) if not split else (product(0, split) << 8) + product(split, None)
@@ -276,7 +277,7 @@ class Matmul:
         f, machine = self.f, self.machine
         where = np.zeros(1, np.int64)
         index, score = numerics.route(v[:, : f["out_count"]], f["top_k"], renormalise=f["gate_kind"] == GateKind.NOISY)
-        machine.queues.write_early(where, where, self.index, self.fed, self.fail)
+        machine.queues.write_early(where, where, self.index, self.fed, self.fail, after_reads=False)
         for expert in range(self.config.experts):
             vector, choice = np.nonzero(index == expert)
             machine.queue_tokens[expert], machine.queue_scores[expert] = self.tokens[vector], score[vector, choice]

@@ -48,7 +48,10 @@ def test_fields_lie_one_after_the_other():
         (bytes([15]) + bytes(31), "opcode must be one of"),
         (bytes(31), "an instruction must be 32 bytes, not 31"),
         (bytes([2]) + bytes(30) + b"\x80", "unused bits of NORM must be 0"),
-        (isa.encode(Opcode.FETCH, {})[:0] + (4 | 3 << 4).to_bytes(32, "little"), r"FETCH.base must be one of \[0, 1, 2\], not 3"),
+        (
+            isa.encode(Opcode.FETCH, {})[:0] + (4 | 3 << 4).to_bytes(32, "little"),
+            r"FETCH.base must be one of \[0, 1, 2\], not 3",
+        ),
     ],
 )
 def test_decode_refuses(data, message):

@@ -26,8 +26,16 @@ def configs(draw):
     bits = 8 * load_rows * lanes // beats // ports
     if bits not in (32, 64, 128):
         ports, bits = 1, 64 if load_rows * lanes % 128 else 128
-    return AcceleratorConfig(name="t", rows=rows, lanes=lanes, load_rows=load_rows, ports=ports, port_bits=bits,
-                             prefetch_words=1024, max_dim=128)
+    return AcceleratorConfig(
+        name="t",
+        rows=rows,
+        lanes=lanes,
+        load_rows=load_rows,
+        ports=ports,
+        port_bits=bits,
+        prefetch_words=1024,
+        max_dim=128,
+    )
 
 
 @given(configs(), st.integers(1, 90), st.integers(1, 140), st.integers(0, 2**32 - 1))
@@ -85,7 +93,9 @@ def test_image_order():
         pack.image_vectors(image.transpose(0, 2, 1), model)
 
 
-@pytest.mark.parametrize(("head_dim", "lanes", "pitch", "words"), [(24, 64, 32, 2), (32, 8, 32, 12), (20, 16, 32, 6), (64, 64, 64, 3)])
+@pytest.mark.parametrize(
+    ("head_dim", "lanes", "pitch", "words"), [(24, 64, 32, 2), (32, 8, 32, 12), (20, 16, 32, 6), (64, 64, 64, 3)]
+)
 def test_heads_never_straddle_words(head_dim, lanes, pitch, words):
     heads = HeadLayout(heads=3, head_dim=head_dim, lanes=lanes)
     assert (heads.pitch, heads.words) == (pitch, words)
@@ -103,9 +113,18 @@ def test_pieces_follow_the_order_of_use():
     config = TINY.replace(lanes=8)
     store = pack.pack_weights(qmodel, config, tasks=model.tasks, blocks=2)
     names = list(store.pieces)
-    assert names[:6] == ["position", "embed", "blocks.0.attn.k", "blocks.0.attn.q", "blocks.0.attn.v", "blocks.0.attn.proj"]
+    assert names[:6] == [
+        "position",
+        "embed",
+        "blocks.0.attn.k",
+        "blocks.0.attn.q",
+        "blocks.0.attn.v",
+        "blocks.0.attn.proj",
+    ]
     assert names[-8:] == [
-        f"blocks.1.mlp.experts.{e}.{part}" for e in qmodel.blocks[1].mlp.order[model.tasks[0]] for part in ("fc1", "fc2")
+        f"blocks.1.mlp.experts.{e}.{part}"
+        for e in qmodel.blocks[1].mlp.order[model.tasks[0]]
+        for part in ("fc1", "fc2")
     ]
     end = 0
     for piece in store.pieces.values():

@@ -13,8 +13,8 @@ from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.schedule import schedule
 from moesaic.compiler.tile import tile
 from moesaic.compiler.verify import verify
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.config import PRESETS as MODELS
+from moesaic.golden.config import M3ViTConfig
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
 
@@ -28,14 +28,48 @@ def three_nodes() -> Graph:
         "image": Tensor(name="image", space=Space.ACTIVATION, tokens=4, words=2),
         "residual": Tensor(name="residual", space=Space.RESIDUAL, tokens=4, words=1),
     }
-    fields = {"stationary": Stationary.WEIGHTS, "stream": Stream.ACTIVATION, "function": Function.ADD, "out_count": 8, "in_blocks": 2}
+    fields = {
+        "stationary": Stationary.WEIGHTS,
+        "stream": Stream.ACTIVATION,
+        "function": Function.ADD,
+        "out_count": 8,
+        "in_blocks": 2,
+    }
     ops = (
-        Op(name="position", opcode=Opcode.COPY, block=-1, stage="embed", role="position", tokens=4, target=Ref("residual"),
-           weights="position", fields={"memory": Memory.RESIDUAL}),
-        Op(name="image", opcode=Opcode.COPY, block=-1, stage="embed", role="image", tokens=4, target=Ref("image"),
-           weights="image", fields={"memory": Memory.ACTIVATION}),
-        Op(name="embed", opcode=Opcode.MATMUL, block=-1, stage="embed", role="embed", tokens=4, source=Ref("image"),
-           target=Ref("residual"), weights="embed", fields=fields),
+        Op(
+            name="position",
+            opcode=Opcode.COPY,
+            block=-1,
+            stage="embed",
+            role="position",
+            tokens=4,
+            target=Ref("residual"),
+            weights="position",
+            fields={"memory": Memory.RESIDUAL},
+        ),
+        Op(
+            name="image",
+            opcode=Opcode.COPY,
+            block=-1,
+            stage="embed",
+            role="image",
+            tokens=4,
+            target=Ref("image"),
+            weights="image",
+            fields={"memory": Memory.ACTIVATION},
+        ),
+        Op(
+            name="embed",
+            opcode=Opcode.MATMUL,
+            block=-1,
+            stage="embed",
+            role="embed",
+            tokens=4,
+            source=Ref("image"),
+            target=Ref("residual"),
+            weights="embed",
+            fields=fields,
+        ),
     )
     return Graph("t", tensors, ops)
 
@@ -80,7 +114,9 @@ def test_verify_finds_overlapping_buffers():
     other = dataclasses.replace(graph.tensors["image"], name="other", address=graph.tensors["image"].address + 7)
     graph = dataclasses.replace(graph, tensors={**graph.tensors, "other": other})
     extra = dataclasses.replace(graph.ops[1], name="again", target=Ref("other"))
-    with pytest.raises(CompileError, match="buffer 'other': words 7 to 14 of the activation memory must not overlap 'image'"):
+    with pytest.raises(
+        CompileError, match="buffer 'other': words 7 to 14 of the activation memory must not overlap 'image'"
+    ):
         verify(dataclasses.replace(graph, ops=(graph.ops[0], graph.ops[1], extra, graph.ops[2])))
 
 
@@ -96,8 +132,10 @@ def test_waits_of_three_nodes():
 
 def test_wait_is_at_most_63():
     graph = allocate(three_nodes(), CONFIG)
-    norms = [Op(name=f"norm {i}", opcode=Opcode.NORM, block=-1, stage="embed", role="norm", fields={"dim": 8, "epsilon": 1})
-             for i in range(80)]
+    norms = [
+        Op(name=f"norm {i}", opcode=Opcode.NORM, block=-1, stage="embed", role="norm", fields={"dim": 8, "epsilon": 1})
+        for i in range(80)
+    ]
     late = schedule(graph.with_ops((*graph.ops[:2], *norms, graph.ops[2])), CONFIG)
     # A younger instruction than the producer is a stronger wait; nothing older has waited yet.
     assert late.ops[-1].feed_wait == 63
@@ -107,8 +145,12 @@ def test_buffers_share_words_only_when_dead():
     graph = three_nodes()
     placed = place(graph.tensors, live_ranges(graph), CONFIG)
     assert {name: t.address for name, t in placed.items()} == {"image": 0, "residual": 0}
-    with pytest.raises(CompileError, match=(
-            r"buffer 'image' of 4100 words does not fit: the activation memory of 4096 words \(activation_words\) is 4 words \(64 bytes\) short")):
+    with pytest.raises(
+        CompileError,
+        match=(
+            r"buffer 'image' of 4100 words does not fit: the activation memory of 4096 words \(activation_words\) is 4 words \(64 bytes\) short"
+        ),
+    ):
         big = dataclasses.replace(graph.tensors["image"], tokens=2050)
         place({**graph.tensors, "image": big}, live_ranges(graph), CONFIG)
 
@@ -126,12 +168,32 @@ def names(graph: Graph, block: int) -> list[str]:
 def test_order_hides_waits():
     qmodel = random_qmodel(SMALL, 0)
     _, graph = compile_graphs(qmodel, CONFIG, task="semseg", speculate=2)
-    assert names(graph, 0) == ["norm1", "attn.k", "attn.q", "attn.v", "attn.scores.0", "attn.scores.1", "attn.attend.0",
-                               "attn.attend.1", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"]
+    assert names(graph, 0) == [
+        "norm1",
+        "attn.k",
+        "attn.q",
+        "attn.v",
+        "attn.scores.0",
+        "attn.scores.1",
+        "attn.attend.0",
+        "attn.attend.1",
+        "attn.proj",
+        "norm2",
+        "mlp.fc1",
+        "mlp.fc2",
+    ]
     a, b, c, d = qmodel.blocks[1].mlp.order["semseg"]
     # Two speculated experts, then two that wait for the router: the second pair's weights stay behind the first's.
     assert [n.removeprefix("mlp.experts.") for n in names(graph, 1)[11:]] == [
-        f"{a}.fc1", f"{b}.fc1", f"{a}.fc2", f"{b}.fc2", f"{c}.fc1", f"{d}.fc1", f"{c}.fc2", f"{d}.fc2"]
+        f"{a}.fc1",
+        f"{b}.fc1",
+        f"{a}.fc2",
+        f"{b}.fc2",
+        f"{c}.fc1",
+        f"{d}.fc1",
+        f"{c}.fc2",
+        f"{d}.fc2",
+    ]
     by_name = {op.name: op for op in graph.ops}
     assert by_name["blocks.0.attn.scores.0"].load_wait == 3  # K
     assert by_name["blocks.0.attn.scores.0"].feed_wait == 2  # Q
@@ -147,7 +209,9 @@ def test_speculation_follows_the_order():
     qmodel = random_qmodel(SMALL, 0)
     for count in (0, 3, 9):
         graph = lower(qmodel, "depth", CONFIG, speculate=count)
-        assert [op.expert for op in graph.ops if op.speculative and op.role == "fc1"] == list(qmodel.blocks[1].mlp.order["depth"])[:count]
+        assert [op.expert for op in graph.ops if op.speculative and op.role == "fc1"] == list(
+            qmodel.blocks[1].mlp.order["depth"]
+        )[:count]
 
 
 def test_default_speculation():

@@ -1,0 +1,88 @@
+"""What cannot be compiled is refused by name, before anything is written."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from quantmodels import random_qmodel
+
+from moesaic.compiler.ir import CompileError
+from moesaic.compiler.pipeline import compile_model
+from moesaic.golden.config import M3ViTConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+
+MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=16)
+CONFIG = AcceleratorConfig(name="c", rows=8, lanes=16, port_bits=64, max_tokens=64, max_dim=128, max_top_k=2)
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "options", "message"),
+    [
+        ({}, {}, {"tasks": ["flow"]}, "task must be one of semseg, depth, not 'flow'"),
+        ({}, {}, {"tasks": []}, "tasks must be at least one of semseg, depth"),
+        ({}, {}, {"blocks": 3}, "blocks must be between 1 and 2, not 3"),
+        ({}, {}, {"blocks": 0}, "blocks must be between 1 and 2, not 0"),
+        ({}, {}, {"speculate": -1}, "speculate must be 0 or more experts, not -1"),
+        (
+            {"image_size": (64, 64)},
+            {},
+            {},
+            r"model 'm': tokens must be at most 64 \(max_tokens\) on configuration 'c', not 65",
+        ),
+        ({"dim": 144}, {}, {}, r"dim must be at most 128 \(max_dim\) on configuration 'c', not 144"),
+        ({"experts": 20}, {}, {}, "layer 'blocks.1.mlp': experts must be at most 16 on configuration 'c', not 20"),
+        ({"top_k": 3}, {}, {}, "layer 'blocks.1.mlp': top_k must be from 1 to 2 on configuration 'c', not 3"),
+        ({}, {"acc_bits": 20}, {}, r"layer 'embed': accumulator must be below 2\*\*19 \(acc_bits 20\), not "),
+        ({"image_size": (56, 64)}, {"acc_bits": 21}, {}, r"context accumulator must be below 2\*\*20 .* not 1860480"),
+        (
+            {},
+            {"kv_words": 16},
+            {},
+            r"buffer 'blocks.0.\w' of 10 words does not fit: the kv memory of 16 words \(kv_words\) is 4 words",
+        ),
+        (
+            {},
+            {"residual_words": 8},
+            {},
+            r"buffer 'residual' of 10 words .*\(residual_words\) is 2 words \(64 bytes\) short",
+        ),
+        (
+            {},
+            {"activation_words": 16},
+            {},
+            "op 'embed': no chunk of tokens is small enough: buffer 'image' of 60 words",
+        ),
+    ],
+)
+def test_refused(model, config, options, message):
+    with pytest.raises(CompileError, match=message):
+        compile_model(random_qmodel(dataclasses.replace(MODEL, **model), 0), CONFIG.replace(**config), **options)
+
+
+def test_layers_are_checked():
+    qmodel = random_qmodel(MODEL, 0)
+
+    def with_mlp(mlp: object) -> object:
+        return dataclasses.replace(qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], mlp=mlp), *qmodel.blocks[1:]))
+
+    with pytest.raises(CompileError, match="layer 'blocks.0.mlp': the compiler has no dict"):
+        compile_model(with_mlp({}), CONFIG)
+    dense = qmodel.blocks[0].mlp
+    for change, message in (
+        ({"mult": np.full(128, 65536)}, r"layer 'blocks.0.mlp.fc1': mult must be uint16, not 65536"),
+        ({"bias": np.full(128, 2**31)}, "layer 'blocks.0.mlp.fc1': bias must be int32"),
+        ({"weight": np.full((128, 32), 128)}, "layer 'blocks.0.mlp.fc1': weight must be int8"),
+        ({"bias": np.zeros(7)}, r"layer 'blocks.0.mlp.fc1': bias must be of shape \(128,\), not \(7,\)"),
+    ):
+        with pytest.raises(CompileError, match=message):
+            compile_model(with_mlp(dataclasses.replace(dense, fc1=dataclasses.replace(dense.fc1, **change))), CONFIG)
+
+
+def test_a_field_that_does_not_fit_names_the_operation():
+    qmodel = random_qmodel(MODEL, 0)
+    mlp = dataclasses.replace(qmodel.blocks[0].mlp, hidden_shift=32)
+    wrong = dataclasses.replace(qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], mlp=mlp), *qmodel.blocks[1:]))
+    with pytest.raises(
+        CompileError, match="op 'blocks.0.mlp.fc1': field 'post_shift' must be between 0 and 31, not 32"
+    ):
+        compile_model(wrong, CONFIG)

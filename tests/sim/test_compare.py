@@ -1,0 +1,24 @@
+"""The comparison names the first difference."""
+
+import numpy as np
+
+from moesaic.sim.compare import compare
+
+
+def test_equal():
+    assert compare("x", np.zeros((2, 3), np.int8), np.zeros((2, 3), np.int16)) is None
+
+
+def test_first_difference_in_token_order():
+    expected = np.arange(12).reshape(3, 4)
+    got = expected.copy()
+    got[1, 2], got[2, 0] = -30000, 0
+    mismatch = compare("blocks.3", got, expected, step=0.5)
+    assert (mismatch.token, mismatch.channel, mismatch.got, mismatch.expected, mismatch.count) == (1, 2, -30000, 6, 2)
+    assert str(mismatch) == (
+        "blocks.3: token 1, channel 2 must be 6, not -30000 (-15000, not 3); 2 of 12 differ, by at most 30006"
+    )
+
+
+def test_shapes():
+    assert str(compare("x", np.zeros((2, 3)), np.zeros((2, 4)))) == "x: shape must be [2, 4], not [2, 3]"
