@@ -1,8 +1,7 @@
 """Every stage of the compiler as text."""
 
 from moesaic.compiler.alloc import capacity, peak_words
-from moesaic.compiler.cost import estimate, total_cycles
-from moesaic.compiler.emit import IMAGE_PIECE
+from moesaic.compiler.cost import estimate, mean_tokens
 from moesaic.compiler.ir import Graph, Op, Ref, live_ranges
 from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import Compilation
@@ -40,17 +39,17 @@ def dump_graph(graph: Graph) -> str:
 def dump_schedule(
     graph: Graph, pieces: dict[str, Piece], config: AcceleratorConfig, *, top_k: int, experts: int
 ) -> str:
-    """One line per operation: position, waits and estimated cost."""
-    costs = estimate(graph, pieces, config, top_k=top_k, experts=experts)
+    """One line per operation: position, waits and estimated time, if all experts get as many tokens."""
+    costs = estimate(graph, pieces, config, mean_tokens(top_k, experts))
     lines = [
-        f"schedule of task '{graph.task}': at least {total_cycles(costs)} cycles",
-        "  index  feed  load  array cycles  ddr cycles  operation",
+        f"schedule of task '{graph.task}': about {costs[-1].end:.0f} cycles",
+        "  index  feed  load       start       array     starved     blocked       bytes  operation",
     ]
-    for index, (op, cost) in enumerate(zip(graph.ops, costs, strict=True)):
+    for index, (op, cost) in enumerate(zip(graph.ops, costs, strict=False)):
         flags = (" mark" if op.mark else "") + (" speculative" if op.speculative else "")
         lines.append(
-            f"  {index:5d} {op.feed_wait or '':>5} {op.load_wait or '':>5} "
-            f"{cost.array_cycles:13d} {cost.ddr_cycles:11d}  {op.name}{flags}"
+            f"  {index:5d} {op.feed_wait or '':>5} {op.load_wait or '':>5} {cost.start:11.0f} {cost.array_cycles:11d} "
+            f"{cost.starved_cycles:11.0f} {cost.blocked_cycles:11.0f} {cost.bytes:11d}  {op.name}{flags}"
         )
     return "\n".join(lines)
 
@@ -99,11 +98,9 @@ def dump(compilation: Compilation, task: str) -> dict[str, str]:
     """Texts by stage: `ir`, `schedule`, `buffers`, `disassembly`, `memory`."""
     config, model = compilation.image.config, compilation.image.model
     graph = compilation.scheduled[task]
-    image_words = sum(p.weight_words or 0 for p in graph.ops if p.weights == IMAGE_PIECE)
-    pieces = compilation.store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, image_words)}
     return {
         "ir": dump_graph(compilation.lowered[task]),
-        "schedule": dump_schedule(graph, pieces, config, top_k=model.top_k, experts=max(1, model.experts)),
+        "schedule": dump_schedule(graph, compilation.pieces, config, top_k=model.top_k, experts=max(1, model.experts)),
         "buffers": dump_buffers(graph, config),
         "disassembly": dump_program(compilation, task),
         "memory": dump_memory(compilation),

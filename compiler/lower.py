@@ -1,120 +1,23 @@
 """Quantised model and task to a graph of operations on whole token sequences."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor
-from moesaic.compiler.layout import HeadLayout, words_for
+from moesaic.compiler.builder import Builder
+from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space
+from moesaic.compiler.layout import words_for
+from moesaic.compiler.speculate import default_speculation
 from moesaic.compiler.verify import verify
-from moesaic.golden.qmodel import QuantAttention, QuantBlock, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
+from moesaic.golden.qmodel import QuantAttention, QuantBlock, QuantMLP, QuantModel, QuantMoE
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Opcode, Stationary, Stream
 
-__all__ = ["RESIDUAL", "default_speculation", "lower"]
+__all__ = ["RESIDUAL", "lower"]
 
 RESIDUAL = "residual"  # the one buffer that lives as long as the program
 
 
-def default_speculation(moe: QuantMoE, task: str, config: AcceleratorConfig) -> int:
-    """How many experts, in the task's order, are worth fetching before the router has decided.
-
-    As many as fit the prefetch buffer: at the moment of the decision it then holds nothing else, and the weight stream
-    has never stopped. An expert that fewer than half of the calibration images used costs more in wasted bytes than it
-    hides.
-    """
-    size = moe.experts[0].fc1.weight.size + moe.experts[0].fc2.weight.size
-    fitting = max(1, config.prefetch_bytes // size)
-    usage = moe.usage.get(task, ())
-    worthwhile = sum(usage[expert] >= 0.5 for expert in moe.order[task]) if usage else len(moe.experts)
-    return min(fitting, worthwhile, len(moe.experts))
-
-
-@dataclass
-class _Lowering:
-    """Collects the operations of one task."""
-
-    qmodel: QuantModel
-    task: str
-    config: AcceleratorConfig
-    speculate: int | None
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        model = self.qmodel.config
-        self.tokens, self.lanes = model.tokens, self.config.lanes
-        self.dim_words = words_for(model.dim, self.lanes)
-        self.heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=self.lanes)
-
-    def tensor(
-        self, name: str, space: Space, words: int, *, queued: bool = False, gathered: bool = False, multiple: int = 1
-    ) -> Ref:
-        self.tensors[name] = Tensor(
-            name=name, space=space, tokens=self.tokens, words=words, queued=queued, gathered=gathered, multiple=multiple
-        )
-        return Ref(name)
-
-    def linear(
-        self,
-        linear: QuantLinear,
-        block: int,
-        stage: str,
-        role: str,
-        *,
-        source: Ref,
-        target: Ref | None,
-        piece: str,
-        inputs: int,
-        out_count: int | None = None,
-        stream: Stream,
-        function: Function,
-        expert: int | None = None,
-        speculative: bool = False,
-        tap: Ref | None = None,
-        **fields: int,
-    ) -> Op:
-        """One MATMUL with stationary weights."""
-        outputs = linear.weight.shape[0] if out_count is None else out_count
-        return Op(
-            name=piece,
-            opcode=Opcode.MATMUL,
-            block=block,
-            stage=stage,
-            role=role,
-            tokens=self.tokens,
-            source=source,
-            target=target,
-            tap=tap,
-            weights=piece,
-            expert=expert,
-            speculative=speculative,
-            macs=linear.weight.size * (self.tokens if expert is None else 1),
-            fields={
-                "stationary": Stationary.WEIGHTS,
-                "stream": stream,
-                "function": function,
-                "out_count": outputs,
-                "in_blocks": words_for(inputs, self.lanes),
-                "shift": linear.shift,
-                **fields,
-            },
-        )
-
-    def norm(self, norm: QuantNorm, block: int, stage: str, name: str) -> Op:
-        return Op(
-            name=name,
-            opcode=Opcode.NORM,
-            block=block,
-            stage=stage,
-            role="norm",
-            fields={
-                "dim": norm.dim,
-                "inv_dim": norm.inv_dim,
-                "inv_dim_shift": norm.inv_dim_shift,
-                "scale": norm.scale,
-                "shift": norm.shift,
-                "epsilon": norm.epsilon,
-            },
-        )
+class _Lowering(Builder):
+    """The layers of the network."""
 
     def embedding(self) -> Iterator[Op]:
         model, load_rows = self.qmodel.config, self.config.load_rows

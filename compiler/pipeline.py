@@ -33,6 +33,8 @@ class Compilation:
         After the first and after the last pass.
     programs : mapping of task to Program
     store : WeightStore
+    pieces : mapping of name to Piece
+        Those of the store and the image's.
     image : ProgramImage
     """
 
@@ -40,6 +42,7 @@ class Compilation:
     scheduled: dict[str, Graph]
     programs: dict[str, Program]
     store: WeightStore
+    pieces: dict[str, Piece]
     image: ProgramImage
 
 
@@ -181,7 +184,12 @@ def compile_all(
     }
     lowered = {task: graph for task, (graph, _) in graphs.items()}
     return Compilation(
-        lowered, {task: graph for task, (_, graph) in graphs.items()}, programs, store, ProgramImage(memory, manifest)
+        lowered,
+        {task: graph for task, (_, graph) in graphs.items()},
+        programs,
+        store,
+        pieces,
+        ProgramImage(memory, manifest),
     )
 
 

@@ -83,8 +83,10 @@ class Tracked:
         *,
         after_reads: bool,
     ) -> None:
-        """Writes that overtake results on their way: nobody may still have to write the words, nor, unless they come after
-        all earlier reads, to read them."""
+        """Writes that overtake results on their way: nobody may still have to write the words.
+
+        Nor to read them, unless the writes come `after_reads` of all earlier instructions.
+        """
         self.check_range(addresses, fail)
         last = int(self.writer[addresses].max())
         if not after_reads:

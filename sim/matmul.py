@@ -176,8 +176,9 @@ class Matmul:
             a, b = x[:, low:high], matrix[:, low:high]
             # BLAS is exact as long as no sum leaves the mantissa: 24 bits, or 53.
             bound = int(np.abs(a).max()) * int(np.abs(b.astype(np.int64)).max()) * a.shape[1]
-            kind = np.float32 if bound < 1 << 24 else np.float64
-            return np.rint(a.astype(kind) @ b.astype(kind).T).astype(np.int64)
+            if bound < 1 << 24:
+                return np.rint(a.astype(np.float32) @ b.astype(np.float32).T).astype(np.int64)
+            return np.rint(a.astype(np.float64) @ b.astype(np.float64).T).astype(np.int64)
 
         split = self.f["shift_block"] * self.config.lanes
         acc = product(0, None) if not split else (product(0, split) << 8) + product(split, None)

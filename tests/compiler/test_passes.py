@@ -7,10 +7,11 @@ from quantmodels import random_qmodel
 
 from moesaic.compiler.alloc import allocate, place
 from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, live_ranges
-from moesaic.compiler.lower import default_speculation, lower
+from moesaic.compiler.lower import lower
 from moesaic.compiler.order import pipelined
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.schedule import schedule
+from moesaic.compiler.speculate import default_speculation
 from moesaic.compiler.tile import tile
 from moesaic.compiler.verify import verify
 from moesaic.golden.config import PRESETS as MODELS
@@ -148,7 +149,8 @@ def test_buffers_share_words_only_when_dead():
     with pytest.raises(
         CompileError,
         match=(
-            r"buffer 'image' of 4100 words does not fit: the activation memory of 4096 words \(activation_words\) is 4 words \(64 bytes\) short"
+            r"buffer 'image' of 4100 words does not fit: the activation memory of 4096 words "
+            r"\(activation_words\) is 4 words \(64 bytes\) short"
         ),
     ):
         big = dataclasses.replace(graph.tensors["image"], tokens=2050)

@@ -1,0 +1,51 @@
+"""The estimate respects both limits, and shows what speculation is for."""
+
+import dataclasses
+import itertools
+
+import pytest
+from quantmodels import random_qmodel
+
+from moesaic.compiler.cost import Cost, estimate, mean_tokens
+from moesaic.compiler.ir import Op
+from moesaic.compiler.pipeline import compile_all
+from moesaic.golden.config import preset
+from moesaic.hw.spec.config import PRESETS
+
+CONFIG = PRESETS["zcu102"]
+
+
+def tiny(speculate: int, unused: frozenset[int] = frozenset(), blocks: int = 4) -> list[Cost]:
+    model = dataclasses.replace(preset("m3vit-tiny"), depth=blocks)
+    compilation = compile_all(random_qmodel(model, 0), CONFIG, tasks=["semseg"], speculate=speculate)
+    mean = mean_tokens(2, 16)
+
+    def tokens(op: Op) -> int:
+        return 0 if op.expert in unused else mean(op)
+
+    return estimate(compilation.scheduled["semseg"], compilation.pieces, CONFIG, tokens)
+
+
+def test_no_faster_than_array_and_ddr():
+    for speculate in (0, 7):
+        costs = tiny(speculate)
+        end = costs[-1].end
+        assert end > sum(c.bytes for c in costs) / CONFIG.stripe_bytes
+        assert end > sum(c.array_cycles for c in costs)
+        assert all(a.start <= b.start for a, b in itertools.pairwise(costs))
+
+
+def test_speculation_closes_the_gap_to_ddr():
+    waiting, ahead = tiny(0), tiny(7)
+    bound = sum(c.bytes for c in ahead) / CONFIG.stripe_bytes
+    assert waiting[-1].end > 1.2 * bound
+    assert ahead[-1].end < 1.05 * bound
+    assert sum(c.starved_cycles for c in ahead) < sum(c.starved_cycles for c in waiting)
+
+
+def test_unused_experts_cost_their_bytes_only_if_speculated():
+    unused = frozenset(range(4))
+    fewer, all_used = tiny(0, unused), tiny(0)
+    expert = 2 * CONFIG.word_bytes * (6 * 3 * 32 + 6 * 3)
+    assert sum(c.bytes for c in all_used) - sum(c.bytes for c in fewer) == pytest.approx(2 * 4 * expert, rel=0.02)
+    assert sum(c.bytes for c in tiny(16, unused)) == sum(c.bytes for c in tiny(16))
