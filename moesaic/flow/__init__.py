@@ -1,0 +1,1 @@
+"""From a model and an image to measured results: the stages behind the command line."""

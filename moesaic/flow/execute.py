@@ -1,0 +1,194 @@
+"""The simulate stage: the integer model, the functional simulator and the RTL on one image, and whether they agree."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moesaic.flow.program import Program
+from moesaic.flow.stages import Stages
+from moesaic.golden.agreement import agreement
+from moesaic.golden.m3vit_int import IntM3ViT
+from moesaic.golden.qmodel import IntArray
+from moesaic.golden.trace import Trace
+from moesaic.sim.compare import Mismatch, compare
+from moesaic.sim.functional import FunctionalSimulator
+from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator, accelerator_verilog
+
+__all__ = ["Difference", "Residuals", "TaskOutcome", "execute"]
+
+OUTPUT = "output"  # the final residual, as it lies in DDR
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """What one model computed: the residual stream [tokens, dim] after the embedding and after each block, and the output in DDR.
+
+    `output` is None if the model has no DDR, or stopped with an error.
+    """
+
+    marks: list[IntArray]
+    output: IntArray | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two models that do not agree.
+
+    Parameters
+    ----------
+    models : str
+        Such as "RTL, integer golden".
+    mismatch : Mismatch
+    """
+
+    models: str
+    mismatch: Mismatch
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """Everything that was computed and measured for one task.
+
+    Parameters
+    ----------
+    task : str
+    golden, functional : Residuals
+    rtl : RtlResult or None
+        None if the RTL was not simulated.
+    experts : dict of block name to tuple of int
+        Tokens in each expert's queue, from the functional simulator.
+    counters : mapping
+        Of the functional simulator.
+    agreement : list of dict
+        Integer against float, by block.
+    differences : list of Difference
+    """
+
+    task: str
+    golden: Residuals
+    functional: Residuals
+    rtl: RtlResult | None
+    experts: dict[str, tuple[int, ...]]
+    counters: Mapping[str, int]
+    agreement: list[dict[str, Any]]
+    differences: list[Difference]
+
+    @property
+    def output(self) -> IntArray:
+        """The final residual: the RTL's, or without one the functional simulator's."""
+        found = self.functional.output if self.rtl is None else self.rtl.output
+        return found if found is not None else self.golden.marks[-1]
+
+
+def differences(names: Sequence[str], models: Mapping[str, Residuals], steps: Sequence[float]) -> list[Difference]:
+    """Where each model differs from the first, tensor by tensor.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the marks.
+    models : mapping of name to Residuals
+        The first is the reference; its output is its last mark.
+    steps : sequence of float
+        Value of one unit of each mark.
+    """
+    (first, reference), *others = models.items()
+    wanted = [*zip(names, reference.marks, steps, strict=True), (OUTPUT, reference.marks[-1], steps[-1])]
+    found = []
+    for name, residuals in others:
+        got = [*residuals.marks, *([] if residuals.output is None else [residuals.output])]
+        for position, (tensor, expected, step) in enumerate(wanted):
+            if position >= len(got) or (tensor == OUTPUT and residuals.output is None):
+                empty = np.zeros((0, expected.shape[1]), expected.dtype)
+                mismatch = dataclasses.replace(_certain(compare(tensor, empty, expected, step)), note="was not computed")
+                found.append(Difference(f"{name}, {first}", mismatch))
+            elif (mismatch_or_none := compare(tensor, got[position], expected, step)) is not None:
+                found.append(Difference(f"{name}, {first}", mismatch_or_none))
+    return found
+
+
+def _certain(mismatch: Mismatch | None) -> Mismatch:
+    assert mismatch is not None
+    return mismatch
+
+
+def _golden(program: Program, image: IntArray, task: str) -> Residuals:
+    trace = Trace(only=("embed",))
+    blocks = IntM3ViT(program.qmodel, program.request.config.rows).run(image, task, blocks=program.request.blocks, trace=trace)
+    return Residuals([trace["embed"], *blocks], None)
+
+
+def _functional(program: Program, simulator: FunctionalSimulator, image: IntArray, task: str) -> tuple[Residuals, dict[str, tuple[int, ...]], dict[str, int]]:
+    run = simulator.run(task, image)
+    entries = program.image.task(task)["marks"]
+    experts: dict[str, tuple[int, ...]] = {}
+    for routing in run.routings:  # token chunks route one after the other: the last one has them all
+        block = next(entry["name"] for entry in entries if entry["instruction"] >= routing.instruction)
+        experts[block] = routing.lengths
+    marks = [simulator.tensor(run, position) for position in range(len(run.marks))]
+    return Residuals(marks, program.image.unpack_result(run.result)), experts, run.counters
+
+
+def _rtl(program: Program, image: IntArray, stages: Stages, work: Path, latency: int | None, cache: Path | None) -> list[RtlResult]:
+    request = program.request
+    simulator = RtlSimulator(request.config, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache)
+    with stages.stage("verilog", f"Verilog of {request.board}"):
+        accelerator_verilog(request.config, cache=cache)
+    with stages.stage("build", "simulator (Verilator and C++; minutes the first time)"):
+        simulator.build()
+    total = len(request.tasks) * (request.blocks + 1)
+    with stages.stage("rtl", "RTL simulation"), stages.following(work / "marks.jsonl", total):
+        return simulator.run(
+            program.image, [RtlRun(task, image=image) for task in request.tasks], work_dir=work, seed=request.seed + 1,
+            plusargs=[] if latency is None else [f"+latency={latency}"])
+
+
+def execute(
+    program: Program, image: IntArray, stages: Stages, *, rtl: bool, work: Path, latency: int | None = None, cache: Path | None = None,
+) -> list[TaskOutcome]:
+    """Run all tasks of a program on an image.
+
+    Parameters
+    ----------
+    program : Program
+    image : [3, height, width] uint8
+    stages : Stages
+    rtl : bool
+        Simulate the RTL too.
+    work : Path
+        Folder for the simulation's files.
+    latency : int or None, cycles
+        Of the DDR model; None is its own (100).
+    cache : Path or None
+        Of builds.
+
+    Raises
+    ------
+    ToolMissing, BuildFailed, SimulationFailed, ProgramError
+    """
+    request, qmodel = program.request, program.qmodel
+    names = [entry["name"] for entry in program.image.manifest["tensors"]]
+    steps = [qmodel.embed_step, *(block.residual_step for block in qmodel.blocks[:request.blocks])]
+    simulator = FunctionalSimulator(request.config, seed=request.seed)
+    simulator.load(program.image)
+    outcomes = []
+    for task in request.tasks:
+        with stages.stage("golden", f"integer golden model, {task}"):
+            golden = _golden(program, image, task)
+        with stages.stage("functional", f"functional simulation of the program, {task}"):
+            functional, experts, counters = _functional(program, simulator, image, task)
+        with stages.stage("accuracy", f"integers against float, {task}"):
+            rows = agreement(program.network.model, qmodel, image, task, key_block=request.config.rows, blocks=request.blocks)
+        outcomes.append(TaskOutcome(task, golden, functional, None, experts, counters, rows, []))
+    results: Sequence[RtlResult | None] = _rtl(program, image, stages, work, latency, cache) if rtl else [None] * len(outcomes)
+    finished = []
+    for outcome, result in zip(outcomes, results, strict=True):
+        models = {"integer golden": outcome.golden, "functional simulator": outcome.functional}
+        if result is not None:
+            models["RTL"] = Residuals(result.marks, result.output)
+        finished.append(dataclasses.replace(outcome, rtl=result, differences=differences(names, models, steps)))
+    return finished

@@ -1,0 +1,90 @@
+"""Result folders that appear whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from moesaic.flow.request import InputError
+
+__all__ = ["check_replaceable", "check_space", "new_folder"]
+
+
+def check_replaceable(final: Path, *, marker: str) -> None:
+    """Refuse a result folder that would destroy something else.
+
+    Parameters
+    ----------
+    final : Path
+    marker : str
+        File by which an earlier result is known.
+
+    Raises
+    ------
+    InputError
+        If `final` is a file, or a folder with contents but without the marker, or cannot be made.
+    """
+    if final.is_dir():
+        if any(final.iterdir()) and not (final / marker).is_file():
+            raise InputError(f"out must be a new or empty folder, or one with an earlier {marker}, not {str(final)!r}")
+    elif final.exists() or final.is_symlink():
+        raise InputError(f"out must be a folder, not {str(final)!r}")
+    parent = next(p for p in final.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"out must be in a folder that can be written to, not {str(final)!r}")
+
+
+def check_space(place: Path, needed: int) -> None:
+    """Refuse to begin what will not fit on the disk.
+
+    Parameters
+    ----------
+    place : Path
+        Where files will go; need not exist yet.
+    needed : int, bytes
+
+    Raises
+    ------
+    InputError
+    """
+    place = next(p for p in (place.absolute(), *place.absolute().parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise InputError(f"free space in {str(place)!r} must be at least {needed >> 20} MiB, not {free >> 20} MiB: the disk is full")
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A temporary folder beside `final`, which takes its place when the block ends well and goes when it does not."""
+    final = final.absolute()
+    missing = [p for p in final.parents if not p.exists()]
+    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            old = None
+            if final.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
+                final.replace(old / "old")
+            try:
+                temporary.replace(final)
+            except BaseException:
+                if old is not None:
+                    (old / "old").replace(final)
+                raise
+            finally:
+                if old is not None:
+                    shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except BaseException:
+        for parent in missing:  # made here, and empty
+            try:
+                parent.rmdir()
+            except OSError:
+                break
+        raise

@@ -1,0 +1,120 @@
+"""The compile stage: from a request to a program folder, and back from the folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moesaic.compiler.cost import estimate, total_cycles
+from moesaic.compiler.emit import IMAGE_PIECE
+from moesaic.compiler.image import ImageError, ProgramImage
+from moesaic.compiler.pack import Piece
+from moesaic.compiler.pipeline import Compilation, compile_all
+from moesaic.flow.fit import check_fit
+from moesaic.flow.quantised import FloatModel, load_float, quantised
+from moesaic.flow.request import ALL_TASKS, InputError, Request, make_request
+from moesaic.flow.stages import Stages
+from moesaic.golden import quantfile
+from moesaic.golden.qmodel import QuantModel
+
+__all__ = ["MARKER", "Program", "load_program", "make_program", "save_program"]
+
+MARKER = "manifest.json"  # by which a program folder is known
+_NETWORK, _ORIGIN = "network.safetensors", "origin.json"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled network with the models it must agree with.
+
+    Parameters
+    ----------
+    request : Request
+    network : FloatModel
+    qmodel : QuantModel
+    image : ProgramImage
+    estimate : dict of task to int
+        Cycles that the compiler expects at least.
+    """
+
+    request: Request
+    network: FloatModel
+    qmodel: QuantModel
+    image: ProgramImage
+    estimate: dict[str, int]
+
+
+def _estimates(compilation: Compilation) -> dict[str, int]:
+    config, model, result = compilation.image.config, compilation.image.model, {}
+    for task, graph in compilation.scheduled.items():
+        words = sum(op.weight_words or 0 for op in graph.ops if op.weights == IMAGE_PIECE)
+        pieces = compilation.store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, words)}
+        result[task] = total_cycles(estimate(graph, pieces, config, top_k=max(1, model.top_k), experts=max(1, model.experts)))
+    return result
+
+
+def make_program(request: Request, stages: Stages, *, cache: Path | None = None) -> tuple[Program, Compilation]:
+    """Quantise (or find in the cache) and compile.
+
+    Raises
+    ------
+    CompileError
+        If the model does not fit the accelerator.
+    WeightError, InputError
+        If its parameters cannot be used.
+    """
+    check_fit(request)
+    with stages.stage("weights", f"float {request.model.name}"):
+        network = load_float(request)
+    with stages.stage("quantise", "calibration and quantisation"):
+        qmodel, found = quantised(network, request, cache=cache)
+        stages.note("from the cache" if found else "")
+    with stages.stage("compile", f"program for {request.board}, {', '.join(request.tasks)}"):
+        compilation = compile_all(qmodel, request.config, tasks=request.tasks, blocks=request.blocks, speculate=request.speculate, seed=request.seed)
+    return Program(request, network, qmodel, compilation.image, _estimates(compilation)), compilation
+
+
+def save_program(program: Program, folder: Path) -> None:
+    """Write `memory.bin`, `manifest.json`, and what a simulation compares with."""
+    request = program.request
+    program.image.save(folder)
+    quantfile.save(program.qmodel, folder / _NETWORK)
+    origin = {
+        "model": request.model.name, "board": request.board, "tasks": list(request.tasks), "seed": request.seed, "blocks": request.blocks,
+        "speculate": request.speculate, "weights": None if request.weights is None else str(request.weights.absolute()),
+        "parameters_sha256": program.network.digest, "estimated_cycles": program.estimate}
+    (folder / _ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
+
+
+def load_program(folder: Path, stages: Stages) -> Program:
+    """Read what `save_program` wrote.
+
+    Raises
+    ------
+    InputError, ImageError
+        If the folder is none, is damaged, or the float model is no longer the one that was compiled.
+    """
+    if not (folder / MARKER).is_file():
+        raise InputError(f"program must be a folder that `moesaic compile` wrote, not {str(folder)!r}")
+    with stages.stage("load", f"program in {folder}"):
+        image = ProgramImage.load(folder)
+        try:
+            origin: dict[str, Any] = json.loads((folder / _ORIGIN).read_text())
+            tasks, known = tuple(origin["tasks"]), origin["parameters_sha256"]
+            request = make_request(
+                model=origin["model"], task=ALL_TASKS, board=origin["board"], seed=origin["seed"], blocks=origin["blocks"],
+                speculate=origin["speculate"], weights=None if origin["weights"] is None else Path(origin["weights"])).replace(tasks=tasks)
+            qmodel = quantfile.load(folder / _NETWORK)
+            estimates = dict(origin["estimated_cycles"])
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ImageError(f"program image '{folder}': {_ORIGIN} or {_NETWORK} is damaged: {error}") from error
+        if request.config.hash != image.config.hash:
+            raise InputError(f"program must be compiled for today's {request.board} ({request.config.hash[:12]}), "
+                             f"not {image.config.hash[:12]}: compile again")
+    with stages.stage("weights", f"float {request.model.name}"):
+        network = load_float(request)
+        if network.digest != known:
+            raise InputError(f"parameters of {request.model.name} must be those that were compiled, not others: compile again")
+    return Program(request, network, qmodel, image, estimates)

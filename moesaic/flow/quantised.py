@@ -1,0 +1,111 @@
+"""The quantised network of a request, kept in the cache by the content of everything it is made from."""
+
+import ast
+import hashlib
+import importlib.util
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from moesaic.flow.request import InputError, Request
+from moesaic.golden import quantfile, weights
+from moesaic.golden.calibrate import calibration_images
+from moesaic.golden.heads import Heads
+from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.quantize import quantize
+from moesaic.sim.verilated import default_cache
+
+__all__ = ["FloatModel", "load_float", "quantised", "source_hash"]
+
+
+@dataclass(frozen=True)
+class FloatModel:
+    """A float network with its heads, and where its parameters come from.
+
+    Parameters
+    ----------
+    model : M3ViT
+    heads : Heads
+    kind : "trained" or "seeded"
+    digest : str
+        SHA-256 over configuration and parameters (hex).
+    """
+
+    model: M3ViT
+    heads: Heads
+    kind: str
+    digest: str
+
+
+def _source(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # a name inside a module
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+
+
+def source_hash(module: str) -> str:
+    """SHA-256 over the sources of a module of this package and of all modules of the package that it imports (hex)."""
+    waiting, found = [module], dict[str, bytes]()
+    while waiting:
+        name = waiting.pop()
+        path = _source(name)
+        if name in found or path is None:
+            continue
+        found[name] = path.read_bytes()
+        for node in ast.walk(ast.parse(found[name])):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("moesaic."):
+                waiting += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names if alias.name.startswith("moesaic.")]
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(found[name]).digest())
+    return digest.hexdigest()
+
+
+def load_float(request: Request) -> FloatModel:
+    """The float network of a request.
+
+    Raises
+    ------
+    WeightError
+        If parameters are missing, of the wrong shape, NaN or infinite.
+    InputError
+        If the file cannot be read.
+    """
+    try:
+        model, heads, kind = weights.load(request.model.name, request.seed, request.weights)
+    except OSError as error:
+        raise InputError(f"weights must be a readable file, not {str(request.weights)!r} ({error.strerror})") from error
+    digest = hashlib.sha256(repr(model.config).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
+    return FloatModel(model, heads, kind, digest.hexdigest())
+
+
+def quantised(network: FloatModel, request: Request, *, cache: Path | None = None) -> tuple[QuantModel, bool]:
+    """The quantised network, and whether it was in the cache."""
+    images = calibration_images(request.model)
+    key = hashlib.sha256("\n".join([
+        network.digest, network.kind, hashlib.sha256(np.ascontiguousarray(images)).hexdigest(), str(request.config.acc_bits),
+        source_hash("moesaic.golden.quantize"), torch.__version__, np.__version__]).encode()).hexdigest()
+    folder = cache or default_cache()
+    kept = folder / f"quantised-{request.model.name}-{key}.safetensors"
+    if kept.is_file():
+        os.utime(kept)
+        return quantfile.load(kept), True
+    result = quantize(network.model, request.model, images, weights=network.kind, acc_bits=request.config.acc_bits)
+    folder.mkdir(parents=True, exist_ok=True)
+    mine = kept.with_name(f"{kept.name}.{os.getpid()}")
+    try:
+        quantfile.save(result, mine)
+        mine.replace(kept)
+    finally:
+        mine.unlink(missing_ok=True)
+    return result, False

@@ -1,0 +1,200 @@
+"""report.json: the numbers of a run, each from a counter, a comparison or a stated formula."""
+
+import math
+import platform
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import moesaic
+from moesaic.flow.execute import TaskOutcome
+from moesaic.flow.program import Program
+from moesaic.golden.config import M3ViTConfig
+
+__all__ = ["ARRAY_STATES", "FORMAT", "compared_models", "needed_weight_bytes", "peak_memory", "report", "roofline"]
+
+FORMAT = 1  # of report.json
+ARRAY_STATES = ("busy", "starved", "loading", "blocked", "idle")
+_RULES = ("burst crosses 4 KiB", "burst outside the memory", "valid withdrawn or payload changed", "WLAST on a wrong beat",
+          "too many bursts in flight", "burst not incrementing, not of full width, or not aligned")
+
+
+def needed_weight_bytes(model: M3ViTConfig, blocks: int, experts_used: Mapping[str, int]) -> int:
+    """Matrices at int8 that one image must stream, bytes: the experts that have tokens, no biases, no padding.
+
+    Parameters
+    ----------
+    model : M3ViTConfig
+    blocks : int
+        Blocks that are run.
+    experts_used : mapping of block name to int
+        Experts with tokens; a block that is not named uses all.
+    """
+    total = model.embed_weight_bytes
+    for number in range(blocks):
+        total += model.block_weight_bytes(number)
+        if model.is_moe(number):
+            total -= (model.experts - experts_used.get(f"blocks.{number}", model.experts)) * model.expert_weight_bytes
+    return total
+
+
+def roofline(macs: int, weight_bytes: int, *, macs_per_cycle: int, bytes_per_cycle: int, cycles: int | None) -> dict[str, Any]:
+    """Cycles that arithmetic alone and the weight stream alone would take, and the fraction of the larger that was reached."""
+    arithmetic, ddr = math.ceil(macs / macs_per_cycle), math.ceil(weight_bytes / bytes_per_cycle)
+    bound = max(arithmetic, ddr)
+    return {"arithmetic_cycles": arithmetic, "ddr_cycles": ddr, "bound_cycles": bound,
+            "fraction": None if not cycles else round(bound / cycles, 4)}
+
+
+def peak_memory() -> dict[str, int]:
+    """Largest resident sizes, bytes: of this process, and of the largest of its children (compilers, the simulator)."""
+    return {"this_process": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            "largest_child": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}
+
+
+def compared_models(outcome: TaskOutcome) -> list[str]:
+    """Names of the models whose results were held against each other."""
+    return ["integer golden", "functional simulator", *([] if outcome.rtl is None else ["RTL"])]
+
+
+def _steps(before: Mapping[str, int], after: Mapping[str, int], read_before: int) -> dict[str, Any]:
+    """What happened between two marks."""
+    return {
+        "cycles": after["cycles"] - before.get("cycles", 0),
+        "bytes_read": after["read_bytes"] - (before["read_bytes"] if before else read_before),
+        "array": {state: after[f"array_{state}"] - before.get(f"array_{state}", 0) for state in ARRAY_STATES},
+    }
+
+
+def _parts(outcome: TaskOutcome, names: Sequence[str], read_before: int) -> dict[str, dict[str, Any]]:
+    """Measured cycles and bytes by part of the network; empty without RTL."""
+    parts: dict[str, dict[str, Any]] = {}
+    if outcome.rtl is None:
+        return parts
+    before: Mapping[str, int] = {}
+    for name, after in zip(names, outcome.rtl.mark_counters, strict=False):
+        parts[name] = _steps(before, after, read_before)
+        before = after
+    counters = outcome.rtl.counters
+    if counters and before:  # from the last block to the interrupt
+        end = {**counters, "read_bytes": read_before + counters["weight_bytes"] + counters["fetch_bytes"]}
+        parts["result"] = _steps(before, end, read_before)
+    return parts
+
+
+_UNMEASURED: dict[str, Any] = {"cycles": None, "bytes_read": None, "array": None}
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 6)
+
+
+def _block_rows(outcome: TaskOutcome, names: Sequence[str], model: M3ViTConfig, parts: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    wrong = {difference.mismatch.name for difference in outcome.differences}
+    rows = []
+    for number, (name, quality) in enumerate(zip(names[1:], outcome.agreement, strict=True)):
+        tokens = outcome.experts.get(name)
+        rows.append({
+            "name": name, "kind": quality["kind"], **{k: v for k, v in parts.get(name, _UNMEASURED).items() if k != "array"},
+            "macs": model.block_macs(number), "sqnr_db": _finite(quality["sqnr_db"]), "cosine": _finite(quality["cosine"]),
+            "routing_agreement": _finite(quality["routing_agreement"]), "bit_exact": name not in wrong,
+            "experts_used": None if tokens is None else sum(count > 0 for count in tokens),
+            "tokens_per_expert": None if tokens is None else list(tokens),
+            "array": parts.get(name, _UNMEASURED)["array"],
+        })
+    return rows
+
+
+def _units(counters: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    if not counters:
+        return {}
+    loader = {state: counters[f"loader_{state}"] for state in ("busy", "starved", "blocked")}
+    return {
+        "array": {state: counters[f"array_{state}"] for state in ARRAY_STATES},
+        "loader": {**loader, "idle": counters["cycles"] - sum(loader.values()), "queue_blocked_by_router": counters["load_blocked_router"],
+                   "queue_blocked_by_space": counters["load_blocked_space"]},
+    }
+
+
+def _violations(outcome: TaskOutcome) -> list[str]:
+    if outcome.rtl is None:
+        return []
+    mask = outcome.rtl.violations["mask"]
+    where = f"port {outcome.rtl.violations['port']}, address {outcome.rtl.violations['address']:#x}"
+    return [f"{rule} ({where})" for bit, rule in enumerate(_RULES) if mask >> bit & 1]
+
+
+def _task_entry(program: Program, outcome: TaskOutcome, names: Sequence[str], read_before: int) -> dict[str, Any]:
+    request, model, config = program.request, program.request.model, program.request.config
+    counters: Mapping[str, int] = {} if outcome.rtl is None else outcome.rtl.counters
+    cycles = counters.get("cycles")
+    parts = _parts(outcome, names, read_before)
+    blocks = _block_rows(outcome, names, model, parts)
+    macs = model.embed_macs + sum(block["macs"] for block in blocks)
+    used = {name: sum(count > 0 for count in tokens) for name, tokens in outcome.experts.items()}
+    needed = needed_weight_bytes(model, request.blocks, used)
+    milliseconds = None if cycles is None else cycles / (1000 * config.clock_mhz)
+    wrong = {difference.mismatch.name for difference in outcome.differences}
+    return {
+        "task": outcome.task, "bit_exact": not outcome.differences, "mismatches": sum(d.mismatch.count for d in outcome.differences),
+        "differences": [{"models": d.models, "tensor": d.mismatch.name, "token": d.mismatch.token, "channel": d.mismatch.channel,
+                         "got": d.mismatch.got, "expected": d.mismatch.expected, "count": d.mismatch.count, "text": str(d.mismatch)}
+                        for d in outcome.differences],
+        "error": None if outcome.rtl is None or outcome.rtl.error is None else dict(outcome.rtl.error),
+        "cycles": cycles, "estimated_cycles": program.estimate.get(outcome.task), "macs": macs, "weight_bytes": needed,
+        "weight_bytes_read": counters.get("weight_bytes", outcome.counters["WEIGHT_BYTES"]),
+        "speculated_bytes_dropped": counters.get("speculated_bytes_dropped", outcome.counters["SPECULATED_BYTES_DROPPED"]),
+        "roofline": roofline(macs, needed, macs_per_cycle=config.macs_per_cycle, bytes_per_cycle=config.stripe_bytes, cycles=cycles),
+        "latency_ms": None if milliseconds is None else round(milliseconds, 6), "fps": None if not milliseconds else round(1000 / milliseconds, 3),
+        "embedding": {**{k: v for k, v in parts.get("embed", _UNMEASURED).items()}, "macs": model.embed_macs, "bit_exact": "embed" not in wrong},
+        "blocks": blocks,
+        "result": {**parts.get("result", _UNMEASURED), "bit_exact": "output" not in wrong},
+        "units": _units(counters), "array": _units(counters).get("array"),
+        "experts_used": used, "tokens_per_expert": {name: list(tokens) for name, tokens in outcome.experts.items()},
+        "speculated_experts": program.image.task(outcome.task)["speculated"],
+        "counters": dict(counters), "violations": _violations(outcome),
+    }
+
+
+def report(program: Program, outcomes: Sequence[TaskOutcome], *, wall_s: Mapping[str, float], image: str, latency: int, command: str) -> dict[str, Any]:
+    """The whole of report.json.
+
+    Parameters
+    ----------
+    program : Program
+    outcomes : sequence of TaskOutcome
+        In the order in which they ran; the numbers of the first are also those at the top.
+    wall_s : mapping of stage to seconds
+    image : str
+        Where the input came from.
+    latency : int, cycles
+        Of the DDR model.
+    command : str
+        What repeats this.
+    """
+    request, names = program.request, [entry["name"] for entry in program.image.manifest["tensors"]]
+    tasks, read_before = {}, 0
+    for outcome in outcomes:
+        entry = _task_entry(program, outcome, names, read_before)
+        tasks[outcome.task] = entry
+        if entry["counters"]:
+            read_before += entry["counters"]["weight_bytes"] + entry["counters"]["fetch_bytes"]
+    first = tasks[outcomes[0].task]
+    same = ("cycles", "estimated_cycles", "macs", "weight_bytes", "weight_bytes_read", "speculated_bytes_dropped", "roofline", "latency_ms", "fps",
+            "blocks", "units", "array", "experts_used", "tokens_per_expert")
+    violations = [text for entry in tasks.values() for text in entry["violations"]]
+    return {
+        "format": FORMAT, "version": moesaic.__version__, "command": command,
+        "model": request.model.name, "task": ",".join(tasks), "board": request.board, "weights": program.network.kind, "seed": request.seed,
+        "blocks_run": request.blocks, "depth": request.model.depth, "tokens": request.model.tokens, "dim": request.model.dim,
+        "image": image, "clock_mhz": request.config.clock_mhz, "config": request.config.to_dict(), "config_hash": request.config.hash,
+        "ddr": {"bytes_per_cycle": request.config.stripe_bytes, "latency_cycles": latency},
+        "compared": compared_models(outcomes[0]),
+        "bit_exact": all(entry["bit_exact"] for entry in tasks.values()) and not violations,
+        "mismatches": sum(entry["mismatches"] for entry in tasks.values()), "violations": violations,
+        **{key: first[key] for key in same},
+        "tasks": tasks,
+        "wall_s": {**wall_s, "total": round(sum(wall_s.values()), 3)}, "peak_memory_bytes": peak_memory(),
+        "host": {"python": platform.python_version(), "machine": platform.machine(), "system": sys.platform},
+    }
