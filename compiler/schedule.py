@@ -12,9 +12,7 @@ from moesaic.hw.spec.isa import Function, Opcode
 
 __all__ = ["Access", "accesses", "schedule"]
 
-MAX_WAIT = (
-    63  # largest distance the field holds; a younger instruction than needed is a stronger wait, never a wrong one
-)
+MAX_WAIT = 63  # what the field holds; a younger instruction than needed is a stronger wait, never a wrong one
 
 Range = tuple[str, int, int]  # memory, first word, one past the last word
 

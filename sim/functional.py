@@ -300,15 +300,15 @@ class _Execution:
         memory.write_early(f["addr"] + np.arange(len(values)), values, index, self.loaded, fail, after_reads=False)
 
     def _matmul(self, index: int, f: Mapping[str, int]) -> None:
-        fed = max(self.fed, self.loaded, index - f["feed_wait"] if f["feed_wait"] else -1)
-        matmul = Matmul(self.machine, index, f, loaded=self.loaded, fed=fed)
+        if f["feed_wait"]:
+            self.fed = max(self.fed, index - f["feed_wait"])
+        matmul = Matmul(self.machine, index, f, loaded=self.loaded, fed=self.fed)
         weights = matmul.stationary is Stationary.WEIGHTS
         counters = self.result.counters
         if not matmul.count:
             if f["speculative"]:
                 counters["SPECULATED_BYTES_DROPPED"] += self._take(index, matmul.weight_words).size
             return
-        self.fed = fed
         counters["MACS"] += matmul.run(self._take(index, matmul.weight_words) if weights else np.zeros(0, np.uint8))
         if f["stream"] != isa.Stream.NORMALISED:
             counters["ACTIVATION_WORDS_READ"] += matmul.count * matmul.blocks * f["in_blocks"]

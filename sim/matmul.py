@@ -50,7 +50,8 @@ class Matmul:
         check_matmul(fields, self.config, self.fail)
         if fields["expert_valid"]:
             expert = fields["expert"]
-            machine.queues.read(np.zeros(1, np.int64), index, loaded, self.fail)
+            for known in (loaded, fed):  # both ask whether, and for how many tokens, the expert runs
+                machine.queues.read(np.zeros(1, np.int64), index, known, self.fail)
             self.tokens, self.scores = machine.queue_tokens[expert], machine.queue_scores[expert]
         else:
             self.tokens, self.scores = fields["token_base"] + np.arange(fields["token_count"]), np.zeros(0, np.int64)

@@ -329,8 +329,6 @@ def test_every_wait_is_needed():
         for wait in ("feed_wait", "load_wait"):
             if not fields[wait]:
                 continue
-            if wait == "feed_wait" and fields.get("expert_valid") and fields["load_wait"]:
-                continue  # implied by the loader's here; the stream asks by itself
             with pytest.raises(ProgramError, match=f"compute instruction {index}: hazard"):
                 execute("compute", index, altered("compute", index, {wait: 0}))
             # Two experts need not share a token, so that between them a shorter wait may do.
