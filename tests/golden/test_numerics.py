@@ -1,0 +1,249 @@
+"""Errors of the integer arithmetic against float64: measured, bounded, and printed in docs/numerics.md.
+
+``python tests/golden/test_numerics.py`` writes the measured table into the document.
+"""
+
+import functools
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moesaic.golden import numerics
+from moesaic.hw.spec import tables
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "numerics.md"
+BEGIN, END = "<!-- errors: begin -->", "<!-- errors: end -->"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Worst and RMS error of one function over one range; `bound` is what `worst` may not exceed."""
+
+    what: str
+    unit: str
+    bound: float
+    error: np.ndarray
+
+    @property
+    def worst(self) -> float:
+        return float(np.abs(self.error).max())
+
+    @property
+    def rms(self) -> float:
+        return float(np.sqrt(np.mean(np.square(self.error))))
+
+    @property
+    def row(self) -> str:
+        return f"| {self.what} | {self.unit} | {self.worst:.3g} | {self.rms:.3g} | {self.bound:.3g} |"
+
+
+def gelu_errors() -> Iterator[Measurement]:
+    codes = np.arange(-32768, 32768)
+    x = codes / 2**tables.GELU_FRACTION_BITS
+    exact = np.array([0.5 * v * math.erfc(-v / math.sqrt(2)) for v in x])
+    yield Measurement("GELU before output rounding, every int16", "1", 5.5e-5, numerics.gelu_exact(codes) / 2**21 - exact)
+    rounded = numerics.gelu(codes) / 2**tables.GELU_FRACTION_BITS
+    yield Measurement("GELU, every int16", "1", 5.5e-5 + 2**-11, rounded - exact)
+
+
+def reciprocal_errors() -> Iterator[Measurement]:
+    x = np.concatenate([np.arange(1, 1 << 16), np.random.default_rng(0).integers(1 << 16, 1 << 24, 1 << 18)])
+    r, e = numerics.reciprocal(x)
+    yield Measurement("reciprocal, 1..65,535 and 2^18 random values below 2^24", "relative", 9e-5, x * np.ldexp(r, -16 - e) - 1)
+
+
+def rsqrt_errors() -> Iterator[Measurement]:
+    rng = np.random.default_rng(1)
+    x = np.concatenate([np.arange(1, 1 << 16), rng.integers(1 << 16, 1 << 51, 1 << 18) >> rng.integers(0, 35, 1 << 18)])
+    r, e = numerics.rsqrt(x)
+    yield Measurement("rsqrt, 1..65,535 and 2^18 random values below 2^51", "relative", 1.1e-4,
+                      np.sqrt(x) * np.ldexp(r, -16 - e) - 1)
+
+
+def exponential_errors() -> Iterator[Measurement]:
+    d = np.arange(16 << 8)
+    yield Measurement("exp2_block, every distance below 16", "1/255", 0.63, numerics.exp2_block(d) - 255 * 2.0 ** (-d / 256))
+    d = np.arange(1 << 16)
+    yield Measurement("wide_exp2, every distance below 64", "1/65535", 134,
+                      numerics.wide_exp2(d) - 65535 * 2.0 ** (-d / 1024))
+
+
+def softmax_row(t: np.ndarray, block: int) -> np.ndarray:
+    """Probabilities of one row as ATTEND sees them: stored ones at the final maximum, times the reciprocal of the sum."""
+    maximum = total = None
+    stored, maxima = [], []
+    for start in range(0, len(t), block):
+        p, maximum, total = numerics.softmax_block(t[None, start:start + block], maximum, total)
+        stored.append(p[0])
+        maxima.append(maximum[0])
+    final = [numerics.probability(p, maximum[0] - m) for p, m in zip(stored, maxima, strict=True)]
+    r, e = numerics.reciprocal(total)
+    return np.concatenate(final) * math.ldexp(int(r[0]), -16 - int(e[0]))
+
+
+def softmax_float(t: np.ndarray) -> np.ndarray:
+    p = 2.0 ** ((t - t.max()) / 256)
+    return p / p.sum()
+
+
+LENGTHS = (1, 2, 7, 65, 129, 197, 1201)
+
+
+def random_rows(rng: np.random.Generator) -> Iterator[np.ndarray]:
+    for length in LENGTHS:
+        for spread in (0.1, 0.5, 1, 2, 4, 8):  # standard deviation of the scores, in natural units
+            for _ in range(4):
+                scores = rng.normal(size=length) * spread * math.log2(math.e) * 256 + rng.integers(-4000, 4000)
+                yield np.clip(np.round(scores), -32768, 32767).astype(np.int64)
+
+
+def adversarial_rows() -> Iterator[np.ndarray]:
+    """Maxima that rise or fall with every key or block, equal scores, lone peaks, ends of the range."""
+    for length in LENGTHS:
+        index = np.arange(length)
+        for step in (1, 3, 27, 256, 257):
+            for ramp in (index, length - index, (index * 7919) % length):
+                yield np.clip(ramp * step - length * step // 2, -32768, 32767)
+        for level in (-32768, -1, 0, 1, 255, 256, 257, 32767):
+            yield np.full(length, level)
+        for place in {0, length // 2, length - 1}:
+            yield np.where(index == place, 32767, -32768)
+            yield np.where(index == place, 1, 0)
+        yield np.where(index % 2 == 0, 0, 300)
+        yield np.where(index // 64 % 2 == 0, 0, 513)
+
+
+def tail_rows() -> Iterator[np.ndarray]:
+    """One key far above 1,200 others that just round to nothing: what 8-bit probabilities cannot hold."""
+    for distance in range(2200, 2700, 20):
+        yield np.concatenate([[256 * 10], np.full(1200, 256 * 10 - distance)])
+
+
+def softmax_errors() -> Iterator[Measurement]:
+    kinds: tuple[tuple[str, Callable[[], Iterator[np.ndarray]], float], ...] = (
+        ("random rows", lambda: random_rows(np.random.default_rng(2)), 0.021),
+        ("adversarial rows", adversarial_rows, 0.0025),
+        ("rows with a heavy tail", tail_rows, 0.7),
+    )
+    for name, rows, bound in kinds:
+        for block in (64, 8):
+            error = np.concatenate([softmax_row(t, block) - softmax_float(t) for t in rows()])
+            yield Measurement(f"softmax, {name} of up to 1,201 keys, blocks of {block}", "1", bound, error)
+
+
+def mantissa(value: float) -> tuple[int, int]:
+    """A positive constant as a 16-bit integer and a right shift."""
+    exponent = 15 - math.floor(math.log2(value))
+    return min(65535, round(math.ldexp(value, exponent))), exponent
+
+
+def layernorm_errors() -> Iterator[Measurement]:
+    rng = np.random.default_rng(3)
+    step, residual_step, eps = 1 / 32, 1 / 1024, 1e-6
+    for dim in (64, 192, 384):
+        spread = 2.0 ** rng.uniform(-3, 2.3, (400, 1))
+        x = rng.normal(size=(400, dim)) * spread + rng.normal(size=(400, 1)) * spread
+        x[::7, 0] *= 20  # outlying channels
+        q = np.clip(np.round(x / residual_step), -32768, 32767).astype(np.int64)
+        inv_dim, inv_dim_shift = mantissa(16 / dim)
+        scale, shift = mantissa(dim / step)
+        epsilon = max(1, round(dim**2 * eps / residual_step**2))
+        y = numerics.layernorm(q, q.sum(axis=1), (q * q).sum(axis=1), dim=dim, inv_dim=inv_dim, inv_dim_shift=inv_dim_shift,
+                               scale=scale, shift=shift + 4, epsilon=epsilon)
+        real = q * residual_step
+        exact = (real - real.mean(axis=1, keepdims=True)) / np.sqrt(real.var(axis=1, keepdims=True) + eps)
+        yield Measurement(f"LayerNorm of {dim} channels, 400 rows, step 1/32", "steps", 0.51,
+                          y - np.clip(exact / step, -128, 127))
+
+
+def route_errors() -> Iterator[Measurement]:
+    rng = np.random.default_rng(4)
+    spread = 2.0 ** rng.uniform(4, 13, (4000, 1))
+    logits = np.clip(np.round(rng.normal(size=(4000, 16)) * spread), -32768, 32767).astype(np.int64)
+    weight = 2.0 ** ((logits - logits.max(axis=1, keepdims=True)) / 1024)
+    for renormalise, name in ((False, "noisy_vmoe"), (True, "noisy")):
+        index, score = numerics.route(logits, 4, renormalise=renormalise)
+        chosen = np.take_along_axis(weight, index, axis=1)
+        exact = chosen / (chosen if renormalise else weight).sum(axis=1, keepdims=True)
+        yield Measurement(f"gate scores, `{name}`, top 4 of 16, 4,000 random tokens", "1", 6e-4, score / 65536 - exact)
+
+
+@functools.cache
+def measurements() -> tuple[Measurement, ...]:
+    sources = (gelu_errors, reciprocal_errors, rsqrt_errors, exponential_errors, softmax_errors, layernorm_errors, route_errors)
+    return tuple(row for source in sources for row in source())
+
+
+def table() -> str:
+    head = "| function and range | unit | worst error | RMS error | asserted bound |\n|---|---|---|---|---|\n"
+    return head + "\n".join(measurement.row for measurement in measurements())
+
+
+@pytest.mark.parametrize("number", range(len(measurements())), ids=lambda number: measurements()[number].what)
+def test_error_is_bounded(number: int) -> None:
+    measurement = measurements()[number]
+    assert measurement.worst <= measurement.bound
+
+
+def test_gelu_is_no_worse_than_published_in_fewer_words() -> None:
+    assert measurements()[0].worst <= 9.74e-5
+    assert len(tables.gelu_knots()) <= 177
+    assert max(tables.gelu_knots()) < 1 << tables.GELU_KNOT_BITS
+
+
+def test_document_is_current() -> None:
+    text = DOCUMENT.read_text()
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert text.partition(BEGIN)[2].partition(END)[0].strip() == table()
+
+
+def test_document_names_the_sizes() -> None:
+    text = DOCUMENT.read_text()
+    for name, words, bits in (
+        ("gelu_knots", tables.gelu_knots(), tables.GELU_KNOT_BITS), ("exp2_table", tables.exp2_table(), 10),
+        ("wide_exp2_table", tables.wide_exp2_table(), 16), ("reciprocal_table", tables.reciprocal_table(), 16),
+        ("rsqrt_table", tables.rsqrt_table(), 16),
+    ):
+        assert max(words).bit_length() <= bits
+        assert re.search(rf"\| `{name}` \| {len(words)} \| {bits} \|", text), name
+
+
+def test_round_shift_rounds_halves_up() -> None:
+    assert numerics.round_shift(np.array([-3, -2, -1, 0, 1, 2, 3]), 1).tolist() == [-1, -1, 0, 0, 1, 1, 2]
+    assert numerics.round_shift(np.array([5, -5]), 0).tolist() == [5, -5]
+    assert numerics.round_shift(np.array([7, 7, 7]), np.array([0, 2, 62])).tolist() == [7, 2, 0]
+
+
+def test_requantise_saturates() -> None:
+    assert numerics.requantise(np.array([1 << 26, -(1 << 26), 3]), 65535, 2).tolist() == [32767, -32768, 32767]
+    assert numerics.requantise(np.array([100]), 3, 1).tolist() == [150]
+
+
+def test_log2_floor_refuses_zero() -> None:
+    assert numerics.log2_floor(np.array([1, 2, 3, 4, (1 << 62) - 1])).tolist() == [0, 1, 1, 2, 61]
+    with pytest.raises(ValueError, match="log2_floor: x must be positive, not 0"):
+        numerics.log2_floor(np.array([4, 0]))
+
+
+def test_softmax_state_does_not_depend_on_the_last_block_being_short() -> None:
+    t = np.arange(20)[None] * 100
+    p, maximum, total = numerics.softmax_block(t, None, None)
+    assert maximum.tolist() == [8] and total.tolist() == [p.sum()]
+    p, maximum, total = numerics.softmax_block(t[:, :3] + 5000, maximum, total)
+    assert maximum.tolist() == [21] and total.tolist() == [p.sum()]  # the old sum is 13 places down
+
+
+def test_the_lowest_expert_wins_a_tie() -> None:
+    index, score = numerics.route(np.array([[5, 9, 9, 5]]), 3, renormalise=True)
+    assert index.tolist() == [[1, 2, 0]] and score[0, 0] == score[0, 1] > score[0, 2]
+
+
+if __name__ == "__main__":
+    before, rest = DOCUMENT.read_text().split(BEGIN)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
+    print(table())
