@@ -62,6 +62,14 @@ class RtlRun:
         Register values that replace the program's.
     soft_reset : bool
         Write CTRL.soft_reset afterwards.
+    patches : sequence of (address, bytes)
+        Written into the DDR before this run and undone after it; whole words of a port.
+    command : str
+        Bit of CTRL to write while it runs: `abort`, `soft_reset`, `start`; empty for none.
+    command_after : int, cycles
+        From the start to that command.
+    memory_after : mapping
+        Variables of the DDR model to set once the run has ended, before `soft_reset`.
     """
 
     task: str
@@ -70,6 +78,10 @@ class RtlRun:
     watchdog: int = 200_000
     overrides: Mapping[str, int] = field(default_factory=dict)
     soft_reset: bool = False
+    patches: Sequence[tuple[int, bytes]] = ()
+    command: str = ""
+    command_after: int = 0
+    memory_after: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,9 +100,12 @@ class RtlResult:
     trace : mapping of name to int64 array
         Units per window of cycles.
     error : mapping or None
-        Code, unit, index, address, text.
+        Code, unit, index, address, text. The code is an `ErrorCode`'s name, or TIMEOUT if no interrupt came within the limit, or
+        SOFT_RESET if the run was ended by one.
     violations : mapping
         AXI4 rules the master broke (ddr.sv): `mask` is 0 if none.
+    status : int
+        STATUS register after the run.
     """
 
     output: IntArray | None
@@ -100,6 +115,7 @@ class RtlResult:
     trace: Mapping[str, IntArray]
     error: Mapping[str, Any] | None
     violations: Mapping[str, int]
+    status: int = 0
 
 
 class RtlSimulator:
@@ -122,6 +138,7 @@ class RtlSimulator:
 
     def __init__(self, config: AcceleratorConfig, *, memory_bytes: int, base: int, cache: Path | None = None) -> None:
         self.config, self.base, self.cache = config, base, cache
+        self._built: Build | None = None
         self.memory_bytes = 1 << (memory_bytes - 1).bit_length()
         source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text()
         self.testbench = jinja2.Template(source, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
@@ -130,6 +147,11 @@ class RtlSimulator:
 
     def build(self) -> Build:
         """Export, Verilator, C++: minutes the first time, nothing after."""
+        if self._built is None:
+            self._built = self._build()
+        return self._built
+
+    def _build(self) -> Build:
         verilog = accelerator_verilog(self.config, cache=self.cache) + "\n" + self.testbench
         ddr = Path(str(importlib.resources.files("moesaic.sim") / "ddr.sv"))
         return build(verilog, top="testbench", extra_sources=[ddr], cache=self.cache)
@@ -159,7 +181,9 @@ class RtlSimulator:
         current = first
         for item in runs:
             entry: dict[str, Any] = {"task": item.task, "memory": dict(item.memory), "watchdog": item.watchdog,
-                                     "overrides": dict(item.overrides), "soft_reset": item.soft_reset}
+                                     "overrides": dict(item.overrides), "soft_reset": item.soft_reset,
+                                     "patches": [(address, data.hex()) for address, data in item.patches],
+                                     "command": item.command, "command_after": item.command_after, "memory_after": dict(item.memory_after)}
             if item.image is not None and item.image is not current:
                 parts = program.image_parts(item.image)
                 entry |= {"addresses": [address for address, _ in parts], "parts": [part.hex() for _, part in parts]}
@@ -177,17 +201,17 @@ class RtlSimulator:
         lines = [json.loads(line) for line in (work_dir / "marks.jsonl").read_text().splitlines()]
         names = (work_dir / "trace.csv").open().readline().strip().split(",")
         table = np.loadtxt(work_dir / "trace.csv", delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)
-        results, base = [], min((line["run"] for line in lines), default=0)
+        results = []
         for number, outcome in enumerate(outcomes):
-            mine = [line for line in lines if line["run"] == base + number]
+            mine = [line for line in lines if line["run"] == number]
             marks = [self._residual(program, work_dir / f"mark_{line['mark']}.hex") for line in mine]
             saved = work_dir / f"result_{number}.npy"
             output = program.unpack_result(np.load(saved).tobytes()) if "error" not in outcome else None
-            rows = table[table[:, 0] == base + number] if len(table) else table
+            rows = table[table[:, 0] == number] if len(table) else table
             results.append(RtlResult(
                 output=output, marks=marks, counters=outcome.get("counters", {}), mark_counters=mine,
                 trace={name: rows[:, k] for k, name in enumerate(names) if k} if len(table) else {},
-                error=outcome.get("error"), violations=outcome["violations"]))
+                error=outcome.get("error"), violations=outcome["violations"], status=outcome["status"]))
         return results
 
     def _residual(self, program: ProgramImage, path: Path) -> IntArray:
