@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moesaic.compiler.cost import estimate, total_cycles
+from moesaic.compiler.cost import estimate, mean_tokens
 from moesaic.compiler.emit import IMAGE_PIECE
 from moesaic.compiler.image import ImageError, ProgramImage
 from moesaic.compiler.pack import Piece
@@ -34,7 +34,7 @@ class Program:
     qmodel : QuantModel
     image : ProgramImage
     estimate : dict of task to int
-        Cycles that the compiler expects at least.
+        Cycles that the compiler expects if every expert gets as many tokens.
     """
 
     request: Request
@@ -49,7 +49,8 @@ def _estimates(compilation: Compilation) -> dict[str, int]:
     for task, graph in compilation.scheduled.items():
         words = sum(op.weight_words or 0 for op in graph.ops if op.weights == IMAGE_PIECE)
         pieces = compilation.store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, words)}
-        result[task] = total_cycles(estimate(graph, pieces, config, top_k=max(1, model.top_k), experts=max(1, model.experts)))
+        costs = estimate(graph, pieces, config, mean_tokens(max(1, model.top_k), max(1, model.experts)))
+        result[task] = round(max(cost.end for cost in costs))
     return result
 
 

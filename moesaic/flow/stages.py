@@ -30,8 +30,14 @@ class Stages:
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet, self.wall_s = quiet, dict[str, float]()
         self.console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._started = time.monotonic()
         self._progress: Progress | None = None
         self._shown: TaskID | None = None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this object was made."""
+        return time.monotonic() - self._started
 
     @contextmanager
     def stage(self, name: str, text: str) -> Iterator[None]:

@@ -39,7 +39,7 @@ def write_maps(program: Program, outcomes: list[TaskOutcome], image: Array, scen
     """Write PNGs, and say which there are: {task: {what: file name}}.
 
     `accelerator` is made from the output that was simulated, `float` by the float network; `truth` is there for a
-    rendered scene. There are none if not all blocks were run.
+    rendered scene. There are none if not all blocks were run; the accelerator's is missing after an error.
     """
     if not program.request.whole:
         return {}
@@ -47,8 +47,10 @@ def write_maps(program: Program, outcomes: list[TaskOutcome], image: Array, scen
     files: dict[str, dict[str, str]] = {}
     for outcome in outcomes:
         task, head = outcome.task, program.network.heads[outcome.task]
-        pictures = {"accelerator": _picture(task, head(torch.from_numpy(outcome.output * step))),
-                    "float": _picture(task, head(program.network.model(image, task)[-1]))}
+        pictures = {}
+        if outcome.output is not None:
+            pictures["accelerator"] = _picture(task, head(torch.from_numpy(outcome.output * step)))
+        pictures["float"] = _picture(task, head(program.network.model(image, task)[-1]))
         if scene is not None:
             pictures["truth"] = depth_picture(scene.depth) if task == "depth" else label_picture(scene.labels)
         files[task] = {}

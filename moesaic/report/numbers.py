@@ -157,7 +157,8 @@ def _task_entry(program: Program, outcome: TaskOutcome, names: Sequence[str], re
     }
 
 
-def report(program: Program, outcomes: Sequence[TaskOutcome], *, wall_s: Mapping[str, float], image: str, latency: int, command: str) -> dict[str, Any]:
+def report(program: Program, outcomes: Sequence[TaskOutcome], *, wall_s: Mapping[str, float], total_s: float, image: str, latency: int,
+           command: str) -> dict[str, Any]:
     """The whole of report.json.
 
     Parameters
@@ -166,6 +167,8 @@ def report(program: Program, outcomes: Sequence[TaskOutcome], *, wall_s: Mapping
     outcomes : sequence of TaskOutcome
         In the order in which they ran; the numbers of the first are also those at the top.
     wall_s : mapping of stage to seconds
+    total_s : float, seconds
+        Since the command began.
     image : str
         Where the input came from.
     latency : int, cycles
@@ -195,6 +198,6 @@ def report(program: Program, outcomes: Sequence[TaskOutcome], *, wall_s: Mapping
         "mismatches": sum(entry["mismatches"] for entry in tasks.values()), "violations": violations,
         **{key: first[key] for key in same},
         "tasks": tasks,
-        "wall_s": {**wall_s, "total": round(sum(wall_s.values()), 3)}, "peak_memory_bytes": peak_memory(),
+        "wall_s": {**wall_s, "total": round(total_s, 3)}, "peak_memory_bytes": peak_memory(),
         "host": {"python": platform.python_version(), "machine": platform.machine(), "system": sys.platform},
     }

@@ -1,0 +1,157 @@
+"""The main job: from a request and an image file to a result folder."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moesaic.flow.execute import execute
+from moesaic.flow.folder import check_replaceable, check_space, new_folder
+from moesaic.flow.program import Program, make_program, save_program
+from moesaic.flow.request import InputError, Request
+from moesaic.flow.stages import Stages
+from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
+from moesaic.golden.scenes import Scene, render
+from moesaic.report.data import save_data
+from moesaic.report.html import DATA, INPUT, MARKER, NUMBERS, PAGE, render_html
+from moesaic.report.maps import write_maps
+from moesaic.report.numbers import report
+from moesaic.sim.tools import find_compiler, find_verilator
+from moesaic.sim.verilated import default_cache
+
+__all__ = ["Options", "run", "simulate"]
+
+DDR_LATENCY = 100  # cycles, of the DDR model if nothing else is asked for
+_MIB = 1 << 20
+_CACHE_SPACE = 256 * _MIB  # a build of the largest accelerator, while it is made
+_PROGRAM = "program"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run, beside what.
+
+    Parameters
+    ----------
+    image : Path or None
+        Input; None renders the sample scene of the request's seed into a file.
+    resize : bool
+        Scale an image of another size.
+    out : Path
+        Result folder.
+    rtl : bool
+        Simulate the RTL, not only the program.
+    latency : int, cycles
+        Of the DDR model.
+    command : str
+        For the report: what repeats this.
+    """
+
+    image: Path | None = None
+    resize: bool = False
+    out: Path
+    rtl: bool = True
+    latency: int = DDR_LATENCY
+    command: str = "moesaic run"
+
+
+@dataclass(frozen=True)
+class _Input:
+    pixels: np.ndarray[Any, Any]
+    where: str
+    scene: Scene | None
+
+
+def _check(request: Request, options: Options) -> None:
+    """What can be known to go wrong before any work."""
+    if options.latency < 2:
+        raise InputError(f"latency must be at least 2 cycles, not {options.latency!r}")
+    check_replaceable(options.out, marker=MARKER)
+    check_space(options.out, 64 * _MIB + 4 * request.model.weight_bytes)
+    if options.rtl:
+        find_compiler()
+        find_verilator()
+        check_space(default_cache(), _CACHE_SPACE)
+
+
+def _read(path: Path, size: tuple[int, int], *, resize: bool) -> np.ndarray[Any, Any]:
+    try:
+        return read_image(path, size, resize=resize)
+    except ImageError as error:
+        raise InputError(str(error).replace("pass resize", "pass --resize")) from error
+    except OSError as error:
+        raise InputError(f"image must be a readable image file, not {str(path)!r} ({error.strerror})") from error
+
+
+def _input(request: Request, options: Options, folder: Path) -> _Input:
+    size = request.model.image_size
+    if options.image is not None:
+        return _Input(_read(options.image, size, resize=options.resize), options.image.name, None)
+    write_sample(folder / INPUT, size, request.seed)
+    pixels = _read(folder / INPUT, size, resize=False)
+    return _Input(pixels, f"rendered street scene, seed {request.seed}", render(request.seed, size))
+
+
+def _finish(program: Program, options: Options, stages: Stages, given: _Input, folder: Path) -> dict[str, Any]:
+    """Simulate, compare, and fill the result folder."""
+    work = folder / "simulation"
+    outcomes = execute(program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency)
+    with stages.stage("report", "report"):
+        write_image(folder / INPUT, given.pixels)
+        pictures = write_maps(program, outcomes, given.pixels, given.scene, folder)
+        save_data(folder / DATA, outcomes)
+        result = report(program, outcomes, wall_s=stages.wall_s, image=given.where, latency=options.latency, command=options.command,
+                        total_s=stages.elapsed)
+        result["pictures"] = pictures
+        for path in sorted(work.glob("*")) if work.is_dir() else ():  # the log stays; dumps are in data.npz
+            if path.is_file() and path.name != "simulation.log":
+                path.unlink()
+        for path in sorted((work / "program").glob("*")):
+            path.unlink()
+        if (work / "program").is_dir():
+            (work / "program").rmdir()
+        _write(result, folder)
+        (folder / PAGE).write_text(render_html(folder), encoding="utf-8")
+    result["wall_s"] = {**stages.wall_s, "total": round(stages.elapsed, 3)}  # with the page itself
+    _write(result, folder)
+    return result
+
+
+def _write(result: dict[str, Any], folder: Path) -> None:
+    (folder / NUMBERS).write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
+
+
+def run(request: Request, options: Options, stages: Stages) -> dict[str, Any]:
+    """Quantise, compile, simulate, compare and report; the folder appears when all is done.
+
+    Returns
+    -------
+    dict
+        What report.json holds.
+
+    Raises
+    ------
+    InputError, ToolMissing, CompileError, WeightError, BuildFailed, SimulationFailed, ProgramError, OSError
+    """
+    _check(request, options)
+    with new_folder(options.out) as folder:
+        given = _input(request, options, folder)
+        program, _ = make_program(request, stages)
+        save_program(program, folder / _PROGRAM)
+        return _finish(program, options, stages, given, folder)
+
+
+def simulate(program: Program, options: Options, stages: Stages) -> dict[str, Any]:
+    """`run` from a program that is compiled already."""
+    _check(program.request, options)
+    with new_folder(options.out) as folder:
+        given = _input(program.request, options, folder)
+        return _finish(program, options, stages, given, folder)
+
+
+def command_line(*words: object) -> str:
+    """A command as one would type it."""
+    return shlex.join(["moesaic", *(str(word) for word in words)])

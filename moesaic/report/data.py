@@ -1,0 +1,29 @@
+"""What the pictures of a report are drawn from, beside report.json: traces and outputs, in data.npz."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moesaic.flow.execute import TaskOutcome
+
+__all__ = ["load_data", "save_data"]
+
+
+def save_data(path: Path, outcomes: Sequence[TaskOutcome]) -> None:
+    """Write the timeline `TASK/trace/UNIT`, the end of each part `TASK/marks` and the result `TASK/output` of every task."""
+    arrays: dict[str, Any] = {}
+    for outcome in outcomes:
+        if outcome.output is not None:
+            arrays[f"{outcome.task}/output"] = outcome.output
+        if outcome.rtl is not None:
+            arrays |= {f"{outcome.task}/trace/{name}": values for name, values in outcome.rtl.trace.items()}
+            arrays[f"{outcome.task}/marks"] = np.array([mark["cycles"] for mark in outcome.rtl.mark_counters], np.int64)
+    np.savez_compressed(path, **arrays)
+
+
+def load_data(path: Path) -> dict[str, Any]:
+    """Read what `save_data` wrote."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}

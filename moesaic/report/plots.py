@@ -1,0 +1,155 @@
+"""Plots of a run, in one quiet style."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from moesaic.report.numbers import ARRAY_STATES
+
+__all__ = ["COLOURS", "MEANINGS", "block_cycles", "block_quality", "expert_tokens", "save", "timeline"]
+
+WINDOWS = 320  # of a timeline: as many as can be told apart
+
+COLOURS = {"busy": "#2f6690", "loading": "#8fb8d6", "starved": "#d9822b", "blocked": "#9b2226", "idle": "#c9ccd1"}
+MEANINGS = {
+    "busy": "takes a streamed vector", "starved": "waits for weights from DDR", "loading": "waits for its stationary block",
+    "blocked": "waits for an earlier instruction", "idle": "waits for anything else",
+}
+_STYLE = {
+    "font.family": "sans-serif", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#8a8f98",
+    "axes.labelcolor": "#3d434b", "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left", "xtick.color": "#3d434b",
+    "ytick.color": "#3d434b", "axes.grid": True, "grid.color": "#e6e8eb", "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
+    "svg.hashsalt": "moesaic", "svg.fonttype": "path",
+}
+
+
+def _figure(height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(9.2, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("blocks.")
+
+
+def _style(function: Any) -> Any:
+    def styled(*arguments: Any) -> Figure:
+        with matplotlib.rc_context(_STYLE):
+            figure: Figure = function(*arguments)
+            return figure
+
+    styled.__doc__ = function.__doc__
+    return styled
+
+
+@_style
+def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]]) -> Figure:
+    """Stacked bars: what the array did in each part of the network, cycles."""
+    figure, axes = _figure(3.2)
+    base = [0] * len(parts)
+    for state in ARRAY_STATES:
+        values = [array[state] for _, array in parts]
+        axes.bar(range(len(parts)), values, bottom=base, color=COLOURS[state], label=f"{state}: {MEANINGS[state]}", width=0.72)
+        base = [a + b for a, b in zip(base, values, strict=True)]
+    axes.set_xticks(range(len(parts)), [_short(name) for name, _ in parts])
+    axes.set_xlabel("part of the network (numbers: blocks)")
+    axes.set_ylabel("cycles")
+    axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.grid(axis="x", visible=False)
+    figure.legend(loc="outside upper left", ncols=3, fontsize=8)
+    return figure
+
+
+def _coarse(trace: Mapping[str, Any]) -> dict[str, Any]:
+    """The same trace in at most `WINDOWS` windows."""
+    count = len(trace["cycle"])
+    first = np.arange(0, count, -(-count // WINDOWS))
+    last = np.append(first[1:], count) - 1
+    return {name: values[last] if name == "cycle" else np.add.reduceat(values, first) for name, values in trace.items()}
+
+
+@_style
+def timeline(trace: Mapping[str, Any], marks: Sequence[tuple[str, int]], bytes_per_cycle: int) -> Figure:
+    """What the array and the ports did over the run, in windows: shares of cycles above, shares of DDR bandwidth below."""
+    trace = _coarse(trace)
+    cycles = trace["cycle"]
+    starts = [0, *cycles[:-1]]
+    spans = cycles - starts
+    figure = Figure(figsize=(9.2, 4.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    edges = [int(starts[0]), *(int(cycle) for cycle in cycles)]
+    base = 0.0 * spans
+    for state in ARRAY_STATES:
+        top = base + trace[f"array_{state}"] / spans
+        upper.stairs(100 * top, edges, baseline=100 * base, fill=True, color=COLOURS[state], label=state)
+        base = top
+    upper.set_ylim(0, 100)
+    upper.set_ylabel("array, % of cycles")
+    lower.stairs(100 * trace["read_bytes"] / (spans * bytes_per_cycle), edges, fill=True, color="#5b8c5a")
+    lower.set_ylim(0, 105)
+    lower.set_ylabel("DDR read, % of peak")
+    lower.set_xlabel("cycle")
+    lower.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    for axes in (upper, lower):
+        axes.set_xlim(0, edges[-1])
+        for _, cycle in marks:
+            axes.axvline(cycle, color="#1b1e23", linewidth=0.5, alpha=0.55)
+    before = 0
+    for name, cycle in marks:  # a name fits only where there is room
+        if cycle - before > edges[-1] / 45:
+            upper.text((before + cycle) / 2, 101, _short(name), ha="center", va="bottom", fontsize=7, color="#3d434b")
+        before = cycle
+    figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=8)
+    return figure
+
+
+@_style
+def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
+    """Heat map: tokens that each expert of each block got."""
+    figure, axes = _figure(0.9 + 0.34 * len(rows))
+    table = [list(tokens) for _, tokens in rows]
+    largest = max(max(row) for row in table)
+    axes.imshow(table, aspect="auto", cmap="Blues", vmin=0, vmax=max(largest, 1))
+    for y, row in enumerate(table):
+        for x, count in enumerate(row):
+            axes.text(x, y, str(count), ha="center", va="center", fontsize=8, color="white" if count > 0.5 * largest else "#3d434b")
+    axes.set_xticks(range(len(table[0])))
+    axes.set_yticks(range(len(rows)), [f"block {_short(name)}" for name, _ in rows])
+    axes.set_xlabel("expert")
+    axes.grid(visible=False)
+    return figure
+
+
+@_style
+def block_quality(blocks: Sequence[Mapping[str, Any]]) -> Figure:
+    """SQNR of the residual after each block, and routing agreement where there is a router."""
+    figure, axes = _figure(2.7)
+    known = [(x, block["sqnr_db"]) for x, block in enumerate(blocks) if block["sqnr_db"] is not None]
+    axes.plot([x for x, _ in known], [y for _, y in known], color=COLOURS["busy"], marker="o", markersize=4)
+    axes.set_xticks(range(len(blocks)), [_short(block["name"]) for block in blocks])
+    axes.set_xlabel("block")
+    axes.set_ylabel("SQNR, dB", color=COLOURS["busy"])
+    axes.set_ylim(0, 1.15 * max([y for _, y in known], default=1.0))
+    routed = [(x, 100 * block["routing_agreement"]) for x, block in enumerate(blocks) if block["routing_agreement"] is not None]
+    if routed:
+        other = axes.twinx()
+        other.scatter([x for x, _ in routed], [y for _, y in routed], color=COLOURS["starved"], marker="s", s=18)
+        other.set_ylim(0, 105)
+        other.set_ylabel("same experts, % of tokens", color=COLOURS["starved"])
+        other.grid(visible=False)
+        other.spines["right"].set_visible(False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> str:
+    """Write a PNG, and return the figure as SVG text."""
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(path, dpi=150)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
