@@ -15,17 +15,20 @@ elif ! "$python" -c "import ensurepip, venv" >/dev/null 2>&1; then
     missing="$missing python3-venv"
 fi
 
-if [ -n "$missing" ]; then
-    line="apt-get install -y$missing"
+provide() {  # packages: install them when root, else name the line to type
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-        echo "installing:$missing"
+        echo "installing: $*"
         apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive $line
+        DEBIAN_FRONTEND=noninteractive apt-get install -y "$@"
     else
-        echo "missing:$missing. Type this, then make again:" >&2
-        echo "    sudo $line" >&2
+        echo "missing: $*. Type this, then make again:" >&2
+        echo "    sudo apt-get install -y $*" >&2
         exit 1
     fi
+}
+
+if [ -n "$missing" ]; then
+    provide $missing
 fi
 
 if ! "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))"; then
@@ -38,3 +41,8 @@ if ! "$venv/bin/python" -c "" 2>/dev/null; then
     "$python" -m venv "$venv"
 fi
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+
+# The simulator embeds Python as a shared library, which Debian has in a package of its own.
+if ! "$venv/bin/python" -c "import find_libpython as f, sys; sys.exit(f.find_libpython() is None)"; then
+    provide "$("$venv/bin/python" -c "import sys; print('libpython%d.%d' % sys.version_info[:2])")"
+fi

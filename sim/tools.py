@@ -7,11 +7,14 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Compiler", "ToolMissing", "Verilator", "find_compiler", "find_verilator"]
+import find_libpython
+
+__all__ = ["Compiler", "ToolMissing", "Verilator", "find_compiler", "find_python_library", "find_verilator"]
 
 OLDEST_VERILATOR = (5, 36)  # what cocotb 2.1 asks for
 
@@ -113,6 +116,21 @@ def find_compiler() -> Compiler:
             first_line = (_print_of(path, "--version").splitlines() or [""])[0]
             return Compiler(Path(path), f"{first_line}, {digest}")
     raise ToolMissing("a C++ compiler is needed to build the simulator; type: sudo apt-get install -y g++")
+
+
+@functools.cache
+def find_python_library() -> Path:
+    """This Python as a shared library, which the simulator embeds.
+
+    Raises
+    ------
+    ToolMissing
+        If there is none.
+    """
+    if found := find_libpython.find_libpython():
+        return Path(found)
+    package = "libpython{}.{}".format(*sys.version_info)
+    raise ToolMissing(f"the simulator needs Python as a shared library; type: sudo apt-get install -y {package}")
 
 
 def _cpuinfo() -> str:

@@ -17,11 +17,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import cocotb_tools.config
-import find_libpython
 from amaranth.lib import wiring
 
 from moesaic.hw.verilog import to_verilog
-from moesaic.sim.tools import Compiler, ToolMissing, Verilator, find_compiler, find_verilator
+from moesaic.sim.tools import Compiler, ToolMissing, Verilator, find_compiler, find_python_library, find_verilator
 
 __all__ = ["Build", "BuildFailed", "SimulationFailed", "ToolMissing", "build", "cocotb_test", "default_cache", "run"]
 
@@ -199,6 +198,7 @@ def build(
         If the sources are wrong.
     """
     compiler, verilator = find_compiler(), find_verilator()
+    find_python_library()  # would only be missed after minutes
     cache = (cache or default_cache()).resolve()
     cache.mkdir(parents=True, exist_ok=True)
     libraries = cocotb_tools.config.libs_dir
@@ -309,7 +309,7 @@ def run(
     inherited = [entry for entry in sys.path if entry and not Path(entry).is_relative_to(sys.base_prefix)]
     environment = {
         **os.environ,
-        "GPI_USERS": f"{find_libpython.find_libpython()};{cocotb_tools.config.pygpi_entry_point()}",
+        "GPI_USERS": f"{find_python_library()};{cocotb_tools.config.pygpi_entry_point()}",
         "PYGPI_PYTHON_BIN": sys.executable,
         "PYTHONPATH": os.pathsep.join([*(str(path.resolve()) for path in python_path), *inherited]),
         "COCOTB_TOPLEVEL": build.top,

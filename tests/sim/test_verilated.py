@@ -166,6 +166,13 @@ def test_missing_verilator_names_the_line_to_type(bare_machine, monkeypatch: pyt
         tools.find_verilator()
 
 
+def test_missing_python_library_names_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools.find_libpython, "find_libpython", lambda: None)
+    tools.find_python_library.cache_clear()
+    with pytest.raises(ToolMissing, match=r"shared library; type: sudo apt-get install -y libpython3\.\d+$"):
+        tools.find_python_library()
+
+
 def test_old_system_verilator_is_passed_over(bare_machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     old = tmp_path / "verilator"
     old.write_text("#!/bin/sh\necho 'Verilator 5.006 2023-01-22'\n")
