@@ -46,9 +46,9 @@ class _Exponential(wiring.Component):
 class SoftmaxBlock(wiring.Component):
     """One block of keys of one query: probabilities relative to the running maximum, and the new running state.
 
-    Computes ``golden.numerics.softmax_block`` bit for bit over the keys of `i_mask`. One block per cycle, `latency` cycles
-    later; no back pressure; `o_valid` is 0 after reset. The state of a query is kept outside: its next block may enter
-    `latency` cycles after this one, and later.
+    Computes ``golden.numerics.softmax_block`` bit for bit over the keys of `i_mask`. One block per cycle, `latency`
+    cycles later; no back pressure; `o_valid` is 0 after reset. The state of a query is kept outside: its next block may
+    enter `latency` cycles after this one, and later.
 
     Parameters
     ----------
@@ -105,11 +105,11 @@ class SoftmaxBlock(wiring.Component):
 
         # Rounding up commutes with the maximum, so the tree compares 9 bits instead of 16.
         m.submodules.max_tree = tree = MaxTree(shape=Shape(MAXIMUM_BITS, True), terms=self.rows)
+        lowest = Const(-1 << MAXIMUM_BITS - 1, signed(MAXIMUM_BITS))
         for k in range(self.rows):
             ceiling = Signal(signed(MAXIMUM_BITS), name=f"ceiling_{k}", reset_less=True)
             score = self.i_t[k]
-            m.d.sync += ceiling.eq(Mux(
-                self.i_mask[k], score[8:].as_signed() + score[:8].any(), Const(-1 << MAXIMUM_BITS - 1, signed(MAXIMUM_BITS))))
+            m.d.sync += ceiling.eq(Mux(self.i_mask[k], score[8:].as_signed() + score[:8].any(), lowest))
             m.d.comb += tree.i[k].eq(ceiling)
 
         before = self.max_at - 1
@@ -134,7 +134,8 @@ class SoftmaxBlock(wiring.Component):
         for k in range(self.rows):
             m.submodules[f"lane_{k}"] = lane = _Exponential()
             m.d.comb += [
-                lane.t.eq(scores[16 * k:16 * k + 16]), lane.maximum.eq(maximum), lane.valid.eq(mask[k]), total.i[k].eq(lane.o),
+                lane.t.eq(scores[16 * k:16 * k + 16]), lane.maximum.eq(maximum), lane.valid.eq(mask[k]),
+                total.i[k].eq(lane.o),
             ]
         m.d.comb += Value.cast(self.o_p).eq(delay(m, Value.cast(total.i), self.latency - self.p_at, name="p"))
         moved_at = self.max_at + 2
@@ -145,8 +146,8 @@ class SoftmaxBlock(wiring.Component):
 class ProbabilityShift(wiring.Component):
     """Stored probabilities brought to the query's final maximum: shifted right by their group's lag, rounded.
 
-    Computes ``golden.numerics.probability`` bit for bit. One vector per cycle, `LATENCY` cycles later; no back pressure;
-    `o_valid` is 0 after reset.
+    Computes ``golden.numerics.probability`` bit for bit.
+    One vector per cycle, `LATENCY` cycles later; no back pressure; `o_valid` is 0 after reset.
 
     Parameters
     ----------

@@ -47,8 +47,9 @@ class _WideExponential(wiring.Component):
 class Gate(wiring.Component):
     """The `top_k` largest logits of a token, the lowest expert first among equals, and their scores.
 
-    Computes ``golden.numerics.route`` bit for bit over the experts of `i_mask`. One token per cycle, `latency` cycles later:
-    one arg-max tree after the other, each with the winners so far taken out. No back pressure; `o_valid` is 0 after reset.
+    Computes ``golden.numerics.route`` bit for bit over the experts of `i_mask`. One token per cycle, `latency` cycles
+    later: one arg-max tree after the other, each with the winners so far taken out. No back pressure; `o_valid` is 0
+    after reset.
     A DSP slice per score, and two.
 
     Parameters
@@ -150,8 +151,8 @@ class Gate(wiring.Component):
         for e in range(self.experts):
             m.submodules[f"exponential_{e}"] = lane = _WideExponential()
             m.d.comb += [
-                lane.t.eq(all_keys[_KEY_BITS * e:_KEY_BITS * (e + 1)].as_signed()), lane.maximum.eq(maximum), lane.valid.eq(mask[e]),
-                all_sum.i[e].eq(lane.o),
+                lane.t.eq(all_keys[_KEY_BITS * e:_KEY_BITS * (e + 1)].as_signed()), lane.maximum.eq(maximum),
+                lane.valid.eq(mask[e]), all_sum.i[e].eq(lane.o),
             ]
 
         # Softmax over the chosen.
@@ -161,7 +162,9 @@ class Gate(wiring.Component):
         m.d.comb += some_sum.i[0].eq(chosen[0])
         for j in range(1, self.max_top_k):
             m.submodules[f"chosen_{j}"] = lane = _WideExponential()
-            m.d.comb += [lane.t.eq(values[j]), lane.maximum.eq(values[0]), lane.valid.eq(j < top_k), some_sum.i[j].eq(lane.o)]
+            m.d.comb += [
+                lane.t.eq(values[j]), lane.maximum.eq(values[0]), lane.valid.eq(j < top_k), some_sum.i[j].eq(lane.o),
+            ]
             chosen.append(lane.o)
 
         total = Signal(range(65535 * self.experts + 1), reset_less=True)

@@ -66,7 +66,8 @@ class ExpertQueues(wiring.Component):
         if not 1 <= max_top_k <= experts:
             raise ValueError(f"max_top_k must be between 1 and experts ({experts}), not {max_top_k!r}")
         self.experts, self.max_tokens, self.max_top_k = experts, max_tokens, max_top_k
-        expert, token, count = Shape.cast(range(experts)), Shape.cast(range(max_tokens)), Shape.cast(range(max_tokens + 1))
+        expert, token = Shape.cast(range(experts)), Shape.cast(range(max_tokens))
+        count = Shape.cast(range(max_tokens + 1))
         self.routed = data.StructLayout({
             "token": token, "last": 1, "index": data.ArrayLayout(expert, max_top_k),
             "score": data.ArrayLayout(unsigned(16), max_top_k),
@@ -74,7 +75,8 @@ class ExpertQueues(wiring.Component):
         self.entry = data.StructLayout({"token": token, "score": 16})
         super().__init__({
             "i_clear": In(1), "i_valid": In(1), "i_token": In(token), "i_last": In(1),
-            "i_index": In(data.ArrayLayout(expert, max_top_k)), "i_score": In(data.ArrayLayout(unsigned(16), max_top_k)),
+            "i_index": In(data.ArrayLayout(expert, max_top_k)),
+            "i_score": In(data.ArrayLayout(unsigned(16), max_top_k)),
             "i_top_k": In(range(max_top_k + 1)),
             "o_done": Out(1), "o_counts": Out(data.ArrayLayout(count, experts)),
             "q_expert": In(expert), "q_slot": In(token), "q_token": Out(token), "q_score": Out(16),
@@ -112,7 +114,8 @@ class ExpertQueues(wiring.Component):
             m.d.sync += [written.eq(0), taken.eq(0)]
 
         # Three stages: choose the rank; place it; write it.
-        chosen, place = Signal(range(self.experts), reset_less=True), Signal(range(self.experts * self.max_tokens), reset_less=True)
+        chosen = Signal(range(self.experts), reset_less=True)
+        place = Signal(range(self.experts * self.max_tokens), reset_less=True)
         entry = data.View(self.entry, Signal(self.entry.size, name="entry", reset_less=True))
         placed = data.View(self.entry, Signal(self.entry.size, name="placed", reset_less=True))
         choose_valid, place_valid = Signal(), Signal()

@@ -13,9 +13,9 @@ __all__ = ["Router"]
 class Router(wiring.Component):
     """Collects the logits of every token, picks its experts, and fills the queues in token order.
 
-    Computes ``golden.numerics.route`` and the queues of `docs/isa.md` bit for bit. Takes one vector per cycle; the queues
-    are complete at most ``top_k`` cycles per token, and a constant, after the stream. No back pressure. Queues are empty and
-    `o_busy` is 0 after reset.
+    Computes ``golden.numerics.route`` and the queues of `docs/isa.md` bit for bit. Takes one vector per cycle; the
+    queues are complete at most ``top_k`` cycles per token, and `latency`, after the first token's last vector. No back
+    pressure. Queues are empty and `o_busy` is 0 after reset.
 
     Parameters
     ----------
@@ -80,14 +80,16 @@ class Router(wiring.Component):
         self.gate = Gate(experts=experts, max_top_k=max_top_k, tag_bits=self.token_shape.width + 1)
         self.queues = ExpertQueues(experts=experts, max_tokens=max_tokens, max_top_k=max_top_k)
         self.groups = -(-experts // rows)
-        # Cycles from a token's last vector to the queues being complete, beyond top_k cycles for each token of the stream.
+        # Cycles from the first token's last vector to `o_done`, beyond top_k cycles for each token.
         self.latency = 1 + self.gate.latency + self.queues.LATENCY
         super().__init__({
-            "i_valid": In(1), "i_logits": In(data.ArrayLayout(signed(16), rows)), "i_group": In(range(max(self.groups, 2))),
+            "i_valid": In(1), "i_logits": In(data.ArrayLayout(signed(16), rows)),
+            "i_group": In(range(max(self.groups, 2))),
             "i_slot": In(self.token_shape), "i_token": In(self.token_shape), "i_first": In(1), "i_last_group": In(1),
             "i_last": In(1), "i_experts": In(range(experts + 1)), "i_top_k": In(range(max_top_k + 1)), "i_kind": In(1),
             "o_busy": Out(1), "o_done": Out(1), "o_counts": Out(self.queues.o_counts.shape()),
-            "q_expert": In(range(experts)), "q_slot": In(self.token_shape), "q_token": Out(self.token_shape), "q_score": Out(16),
+            "q_expert": In(range(experts)), "q_slot": In(self.token_shape), "q_token": Out(self.token_shape),
+            "q_score": Out(16),
         })
 
     def elaborate(self, platform: object) -> Module:

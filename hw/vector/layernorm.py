@@ -153,8 +153,8 @@ class _NormaliseLane(wiring.Component):
 class Normalise(wiring.Component):
     """``saturate8(round_shift((16 * i - mean) * mult, shift))`` in every lane, one DSP slice each.
 
-    Computes ``golden.numerics.layernorm`` bit for bit from the scalars of `NormScalars`. One vector per cycle, `LATENCY`
-    cycles later; no back pressure; `o_valid` is 0 after reset.
+    Computes ``golden.numerics.layernorm`` bit for bit from the scalars of `NormScalars`.
+    One vector per cycle, `LATENCY` cycles later; no back pressure; `o_valid` is 0 after reset.
 
     Parameters
     ----------
@@ -223,7 +223,8 @@ class _SumLane(wiring.Component):
 
     def __init__(self) -> None:
         super().__init__({
-            "new": In(signed(16)), "old": In(signed(16)), "mask": In(1), "total": Out(signed(17)), "squares": Out(signed(32)),
+            "new": In(signed(16)), "old": In(signed(16)), "mask": In(1),
+            "total": Out(signed(17)), "squares": Out(signed(32)),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -241,8 +242,8 @@ class _SumLane(wiring.Component):
 class SumUpdate(wiring.Component):
     """What a written vector changes in its token's sum and sum of squares.
 
-    ``o_total = sum(new - old)`` and ``o_squares = sum(new**2 - old**2)`` over the lanes of `i_mask`, `old` taken as 0 if
-    `i_fresh`; exact. One vector per cycle, `latency` cycles later; no back pressure; `o_valid` is 0 after reset.
+    ``o_total = sum(new - old)`` and ``o_squares = sum(new**2 - old**2)`` over the lanes of `i_mask`; exact. `old` is
+    taken as 0 if `i_fresh`. One vector per cycle, `latency` cycles later; no back pressure; `o_valid` is 0 after reset.
     Products in LUTs.
 
     Parameters

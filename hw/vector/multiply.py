@@ -13,7 +13,7 @@ DSP_LATENCY = 2  # cycles, registered operands to product: the M and P registers
 
 
 def dsp_product(m: Module, a: Value, b: Value, *, name: str) -> Signal:
-    """``a * b``, exact, `DSP_LATENCY` cycles later. Give it registers: they become the A and B registers of the slice."""
+    """``a * b``, exact, `DSP_LATENCY` cycles later. Give it registers: they become A and B of the slice."""
     shape = (a * b).shape()
     multiplied = Signal(shape, name=f"{name}_m", reset_less=True, attrs={"use_dsp": "yes"})
     product = Signal(shape, name=name, reset_less=True)
@@ -65,7 +65,8 @@ class LutMultiply(wiring.Component):
         m = Module()
         b = Signal(Shape(self.rows, self.b_shape.signed))
         m.d.comb += b.eq(self.b)
-        rows: list[tuple[Value, int]] = [(Mux(b[k], self.a, Const(0, signed(self.a_bits))), 1) for k in range(self.rows)]
+        zero = Const(0, signed(self.a_bits))
+        rows: list[tuple[Value, int]] = [(Mux(b[k], self.a, zero), 1) for k in range(self.rows)]
         level = 0
         while len(rows) > 1:
             merged: list[tuple[Value, int]] = []

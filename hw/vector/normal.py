@@ -6,9 +6,10 @@ __all__ = ["leading_one", "top_bits"]
 
 
 def leading_one(m: Module, value: Value, *, name: str) -> Signal:
-    """Position of the highest one, combinational, 0 if there is none: halves are searched at once and chosen between."""
+    """Position of the highest one, combinational, 0 if there is none: both halves are searched at once."""
     width = 1 << max(len(value) - 1, 1).bit_length()
-    found: list[tuple[Value, Value | None]] = [(value[k] if k < len(value) else Value.cast(0), None) for k in range(width)]
+    padded = [value[k] if k < len(value) else Value.cast(0) for k in range(width)]
+    found: list[tuple[Value, Value | None]] = [(bit, None) for bit in padded]
     level = 0
     while len(found) > 1:
         merged: list[tuple[Value, Value | None]] = []
@@ -29,7 +30,7 @@ def leading_one(m: Module, value: Value, *, name: str) -> Signal:
 
 
 def top_bits(value: Value, position: Value, *, bits: int) -> Value:
-    """`value` shifted so that bit `position`, its highest one, becomes the highest of `bits`; lower bits are cut off."""
+    """`value` shifted so that bit `position`, its highest one, becomes the highest of `bits`; the rest is cut off."""
     missing = max(bits - len(value), 0)
     wide = value.shift_left(missing)
     shifted = (wide << (len(value) - 1 - position)[:len(position)])[:len(wide)]

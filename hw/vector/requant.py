@@ -105,7 +105,7 @@ class Requantise(wiring.Component):
         for k in range(self.lanes):
             m.submodules[f"lane_{k}"] = lane = _Lane(acc_bits=self.acc_bits)
             m.d.comb += [
-                lane.acc.eq(self.i_acc[k]), lane.bias.eq(self.i_bias[k]), lane.mult.eq(self.i_mult[k]), lane.shift.eq(shift),
-                self.o[k].eq(lane.o),
+                lane.acc.eq(self.i_acc[k]), lane.bias.eq(self.i_bias[k]), lane.mult.eq(self.i_mult[k]),
+                lane.shift.eq(shift), self.o[k].eq(lane.o),
             ]
         return m

@@ -51,7 +51,8 @@ class RoundShift(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        low, high = Const(-(1 << self.out_bits - 1), signed(self.out_bits)), Const((1 << self.out_bits - 1) - 1, signed(self.out_bits))
+        largest = (1 << self.out_bits - 1) - 1
+        low, high = Const(-largest - 1, signed(self.out_bits)), Const(largest, signed(self.out_bits))
 
         # Shifting twice the input leaves the bit below the point, and floor((q + 1) / 2) rounds; a wide adder before
         # the shift is not needed.

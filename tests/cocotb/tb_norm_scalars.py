@@ -14,8 +14,8 @@ def tokens(rng: np.random.Generator, dim: int) -> np.ndarray:
     spike = np.zeros(dim, np.int64)
     spike[0] = 32767
     scale = 2 ** rng.uniform(0, 15, 400)
-    normal = np.clip(np.round(rng.normal(size=(400, dim)) * scale[:, None] + rng.normal(size=(400, 1)) * scale[:, None]),
-                     -32768, 32767)
+    normal = (rng.normal(size=(400, dim)) + rng.normal(size=(400, 1))) * scale[:, None]
+    normal = np.clip(np.round(normal), -32768, 32767)
     return np.concatenate([np.array([*edges, alternating, spike]), normal]).astype(np.int64)
 
 

@@ -19,7 +19,8 @@ async def matches_golden(dut):
     rng = np.random.default_rng(1)
     top = 1 << bits - 1
     edges = np.array(list(itertools.product(
-        (-top, -top + 1, -65537, -65536, -1, 0, 1, 65535, top - 1), (0, 1, -1, 2, 1 << 20), (0, 1, 32768, 65535))), np.int64)
+        (-top, -top + 1, -65537, -65536, -1, 0, 1, 65535, top - 1), (0, 1, -1, 2, 1 << 20), (0, 1, 32768, 65535),
+    )), np.int64)
     shifts = np.array([0, 1, 2, 15, 16, 17, 31, 41, 42, 43, 62])
     edges = np.concatenate([np.column_stack([edges, np.full(len(edges), s)]) for s in shifts])
     edges = edges[:len(edges) // lanes * lanes]

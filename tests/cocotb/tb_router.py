@@ -80,8 +80,9 @@ async def run(bench: Bench, rng: np.random.Generator, *, tokens: int, experts: i
 
 async def start(dut: SimHandleBase) -> Bench:
     bench = Bench(dut)
-    await bench.start(i_valid=0, i_logits=0, i_group=0, i_slot=0, i_token=0, i_first=0, i_last_group=0, i_last=0, i_experts=0,
-                      i_top_k=0, i_kind=0, q_expert=0, q_slot=0)
+    await bench.start(**dict.fromkeys((
+        "i_valid", "i_logits", "i_group", "i_slot", "i_token", "i_first", "i_last_group", "i_last", "i_experts", "i_top_k",
+        "i_kind", "q_expert", "q_slot"), 0))
     await bench.step()
     assert not bench.get("o_busy") and not bench.get("o_counts")
     return bench
@@ -96,7 +97,9 @@ async def matches_golden(dut):
     for experts in sorted({max_top_k, integer("ROWS"), most - 1, most}):
         for top_k in range(1, min(experts, max_top_k) + 1):
             for kind in (0, 1):
-                for style, gaps, tokens in ((0, 0, depth), (1, 0.3, depth), (2, 0, depth), (2, 0.5, int(rng.integers(1, depth))), (2, 0, 1)):
-                    await run(bench, rng, tokens=tokens, experts=experts, top_k=top_k, kind=kind, style=style, gaps=gaps)
+                short = int(rng.integers(1, depth))
+                for style, gaps, tokens in ((0, 0, depth), (1, 0.3, depth), (2, 0, depth), (2, 0.5, short), (2, 0, 1)):
+                    await run(bench, rng, tokens=tokens, experts=experts, top_k=top_k, kind=kind, style=style,
+                              gaps=gaps)
                     cases += 1
     assert cases >= 40

@@ -8,8 +8,8 @@ from moesaic.golden.numerics import softmax_block
 
 
 def random_blocks(rng: np.random.Generator, rows: int, count: int) -> tuple[np.ndarray, ...]:
-    t = np.clip(rng.integers(-32768, 32768, (count, 1)) + (rng.integers(-32768, 32768, (count, rows)) >> rng.integers(0, 16, (count, 1))),
-                -32768, 32767)
+    spread = rng.integers(-32768, 32768, (count, rows)) >> rng.integers(0, 16, (count, 1))
+    t = np.clip(rng.integers(-32768, 32768, (count, 1)) + spread, -32768, 32767)
     t[:100] = rng.choice([-32768, -32767, -256, -255, -1, 0, 1, 255, 256, 257, 32767], (100, rows))
     mask = rng.integers(0, 2, (count, rows))
     mask[np.arange(count), rng.integers(0, rows, count)] = 1
@@ -32,7 +32,8 @@ async def matches_golden(dut):
     sweep = np.column_stack([np.full(len(sweep), 32767), sweep])
     t = np.concatenate([t, sweep])
     mask = np.concatenate([mask, np.ones_like(sweep)])
-    first, maximum, total = (np.concatenate([a, np.full(len(sweep), b)]) for a, b in ((first, 1), (maximum, 7), (total, 99)))
+    first, maximum, total = (
+        np.concatenate([a, np.full(len(sweep), b)]) for a, b in ((first, 1), (maximum, 7), (total, 99)))
     p, new_maximum, new_total = np.zeros_like(t), np.zeros_like(maximum), np.zeros_like(total)
     for i in range(len(t)):
         keys = mask[i] == 1
@@ -41,5 +42,6 @@ async def matches_golden(dut):
         p[i, keys] = row[0]
     await check_pipeline(
         dut, latency=integer("LATENCY"),
-        inputs={"i_t": (t, 16), "i_mask": (mask, 1), "i_first": (first, 1), "i_max": (maximum, 9), "i_sum": (total, 24)},
+        inputs={"i_t": (t, 16), "i_mask": (mask, 1), "i_first": (first, 1), "i_max": (maximum, 9),
+                "i_sum": (total, 24)},
         outputs={"o_p": (p, 8), "o_max": (new_maximum, 9), "o_sum": (new_total, 24)})

@@ -46,7 +46,8 @@ def gelu_errors() -> Iterator[Measurement]:
     codes = np.arange(-32768, 32768)
     x = codes / 2**tables.GELU_FRACTION_BITS
     exact = np.array([0.5 * v * math.erfc(-v / math.sqrt(2)) for v in x])
-    yield Measurement("GELU before output rounding, every int16", "1", 5.5e-5, numerics.gelu_exact(codes) / 2**21 - exact)
+    yield Measurement("GELU before output rounding, every int16", "1", 5.5e-5,
+                      numerics.gelu_exact(codes) / 2**21 - exact)
     rounded = numerics.gelu(codes) / 2**tables.GELU_FRACTION_BITS
     yield Measurement("GELU, every int16", "1", 5.5e-5 + 2**-11, rounded - exact)
 
@@ -54,7 +55,8 @@ def gelu_errors() -> Iterator[Measurement]:
 def reciprocal_errors() -> Iterator[Measurement]:
     x = np.concatenate([np.arange(1, 1 << 16), np.random.default_rng(0).integers(1 << 16, 1 << 24, 1 << 18)])
     r, e = numerics.reciprocal(x)
-    yield Measurement("reciprocal, 1..65,535 and 2^18 random values below 2^24", "relative", 9e-5, x * np.ldexp(r, -16 - e) - 1)
+    yield Measurement("reciprocal, 1..65,535 and 2^18 random values below 2^24", "relative", 9e-5,
+                      x * np.ldexp(r, -16 - e) - 1)
 
 
 def rsqrt_errors() -> Iterator[Measurement]:
@@ -67,14 +69,15 @@ def rsqrt_errors() -> Iterator[Measurement]:
 
 def exponential_errors() -> Iterator[Measurement]:
     d = np.arange(16 << 8)
-    yield Measurement("exp2_block, every distance below 16", "1/255", 0.63, numerics.exp2_block(d) - 255 * 2.0 ** (-d / 256))
+    yield Measurement("exp2_block, every distance below 16", "1/255", 0.63,
+                      numerics.exp2_block(d) - 255 * 2.0 ** (-d / 256))
     d = np.arange(1 << 16)
     yield Measurement("wide_exp2, every distance below 64", "1/65535", 134,
                       numerics.wide_exp2(d) - 65535 * 2.0 ** (-d / 1024))
 
 
 def softmax_row(t: np.ndarray, block: int) -> np.ndarray:
-    """Probabilities of one row as ATTEND sees them: stored ones at the final maximum, times the reciprocal of the sum."""
+    """Probabilities of one row as ATTEND sees them: at the final maximum, times the reciprocal of the sum."""
     maximum = total = None
     stored, maxima = [], []
     for start in range(0, len(t), block):
@@ -153,8 +156,8 @@ def layernorm_errors() -> Iterator[Measurement]:
         inv_dim, inv_dim_shift = mantissa(16 / dim)
         scale, shift = mantissa(dim / step)
         epsilon = max(1, round(dim**2 * eps / residual_step**2))
-        y = numerics.layernorm(q, q.sum(axis=1), (q * q).sum(axis=1), dim=dim, inv_dim=inv_dim, inv_dim_shift=inv_dim_shift,
-                               scale=scale, shift=shift + 4, epsilon=epsilon)
+        y = numerics.layernorm(q, q.sum(axis=1), (q * q).sum(axis=1), dim=dim, inv_dim=inv_dim,
+                               inv_dim_shift=inv_dim_shift, scale=scale, shift=shift + 4, epsilon=epsilon)
         real = q * residual_step
         exact = (real - real.mean(axis=1, keepdims=True)) / np.sqrt(real.var(axis=1, keepdims=True) + eps)
         yield Measurement(f"LayerNorm of {dim} channels, 400 rows, step 1/32", "steps", 0.51,
@@ -175,7 +178,8 @@ def route_errors() -> Iterator[Measurement]:
 
 @functools.cache
 def measurements() -> tuple[Measurement, ...]:
-    sources = (gelu_errors, reciprocal_errors, rsqrt_errors, exponential_errors, softmax_errors, layernorm_errors, route_errors)
+    sources = (gelu_errors, reciprocal_errors, rsqrt_errors, exponential_errors, softmax_errors, layernorm_errors,
+               route_errors)
     return tuple(row for source in sources for row in source())
 
 

@@ -16,7 +16,8 @@ def test_softmax_block(tmp_path: Path) -> None:
 
 
 def test_probability_shift(tmp_path: Path) -> None:
-    cocotb_test(ProbabilityShift(lanes=8, groups=2), name="probability_shift", module="tb_probability", tmp_path=tmp_path,
+    unit = ProbabilityShift(lanes=8, groups=2)
+    cocotb_test(unit, name="probability_shift", module="tb_probability", tmp_path=tmp_path,
                 env={"LANES": "8", "GROUPS": "2", "LATENCY": str(ProbabilityShift.LATENCY)})
 
 
