@@ -249,3 +249,12 @@ def test_m3vit_small_fits_its_board():
     _, graph = compile_graphs(random_qmodel(model, 0), config, task="semseg")
     assert max(op.chunk for op in graph.ops if op.stage == "attention") == 3
     assert max(op.chunk for op in graph.ops if op.stage == "moe") == 1
+
+
+def test_context_starts_at_the_group_of_its_head():
+    """Rows narrower than a word: no pass of the array is spent on the channels of other heads."""
+    config = CONFIG.replace(lanes=64)
+    graph = lower(random_qmodel(SMALL, 0), "depth", config)
+    attend = next(op for op in graph.ops if op.name == "blocks.0.attn.attend.1")
+    fields = {name: attend.fields[name] for name in ("group", "out_count", "lane_low", "lane_count")}
+    assert fields == {"group": 2, "out_count": 16, "lane_low": 16, "lane_count": 16}

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import cache
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Opcode
 from moesaic.sim.compare import compare
 from moesaic.sim.functional import FunctionalRun, FunctionalSimulator, ProgramError
+from moesaic.sim.machine import Tracked
 
 ODD = {
     # Nothing divides anything: padded heads, words and blocks; no class token; softmax over the chosen experts.
@@ -344,3 +346,23 @@ def test_wrong_configuration_is_refused():
         FunctionalSimulator(PRESETS["micro8"]).load(micro()[0])
     with pytest.raises(ValueError, match="a program image must be loaded before run"):
         FunctionalSimulator(PRESETS["micro8"]).run("depth")
+
+
+def test_early_writes_wait_for_readers_and_writers():
+    def fail(reason: str) -> NoReturn:
+        raise ProgramError("compute", 7, reason)
+
+    memory = Tracked("activation", np.zeros((4, 8), np.uint8))
+    where, word = np.array([2]), np.ones((1, 8), np.uint8)
+    memory.write(where, word, 3, fail)
+    memory.read(where, 5, 3, fail)
+    memory.write_early(where, word, 7, 3, fail, after_reads=True)
+    memory = Tracked("activation", np.zeros((4, 8), np.uint8))
+    memory.read(where, 5, 3, fail)
+    with pytest.raises(ProgramError, match="overwrites activation words that instruction 5 uses, but waits only for 4"):
+        memory.write_early(where, word, 7, 4, fail, after_reads=False)
+    memory.write_early(where, word, 7, 5, fail, after_reads=False)
+    with pytest.raises(ProgramError, match="overwrites activation words that instruction 7 uses"):
+        memory.write_early(where, word, 8, 6, fail, after_reads=True)
+    with pytest.raises(ProgramError, match="reads activation words that instruction 7 writes, but waits only for 6"):
+        memory.read(where, 8, 6, fail)
