@@ -1,7 +1,6 @@
 """The main job: from a request and an image file to a result folder."""
 
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from moesaic.report.numbers import report
 from moesaic.sim.tools import find_compiler, find_verilator
 from moesaic.sim.verilated import default_cache
 
-__all__ = ["Options", "run", "simulate"]
+__all__ = ["DDR_LATENCY", "Options", "run", "simulate"]
 
 DDR_LATENCY = 100  # cycles, of the DDR model if nothing else is asked for
 _MIB = 1 << 20
@@ -150,8 +149,3 @@ def simulate(program: Program, options: Options, stages: Stages) -> dict[str, An
     with new_folder(options.out) as folder:
         given = _input(program.request, options, folder)
         return _finish(program, options, stages, given, folder)
-
-
-def command_line(*words: object) -> str:
-    """A command as one would type it."""
-    return shlex.join(["moesaic", *(str(word) for word in words)])

@@ -14,7 +14,7 @@ from moesaic.report import plots
 from moesaic.report.data import load_data
 from moesaic.report.numbers import FORMAT
 
-__all__ = ["DATA", "INPUT", "MARKER", "NUMBERS", "PAGE", "read_report", "render_html"]
+__all__ = ["DATA", "INPUT", "MARKER", "NUMBERS", "PAGE", "read_report", "render_html", "render_page"]
 
 NUMBERS, PAGE, DATA, INPUT = "report.json", "report.html", "data.npz", "input.png"
 MARKER = NUMBERS  # by which a result folder is known
@@ -102,3 +102,16 @@ def render_html(folder: Path) -> str:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:  # writing failed
             raise
         raise InputError(f"folder must hold all that `moesaic run` wrote, not {str(folder)!r} ({type(error).__name__}: {error})") from error
+
+
+def render_page(folder: Path) -> Path:
+    """Write report.html of a result folder (whole or not at all) and return its path."""
+    text = render_html(folder)
+    page = folder / PAGE
+    partial = page.with_name(page.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(page)
+    finally:
+        partial.unlink(missing_ok=True)
+    return page
