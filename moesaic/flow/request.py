@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from moesaic.golden import config as models
 from moesaic.golden.config import M3ViTConfig
@@ -67,7 +68,7 @@ class Request:
         tasks = ALL_TASKS if len(self.tasks) > 1 else self.tasks[0]
         return f"{self.model.name}-{tasks}-{self.board}"
 
-    def replace(self, **changes: object) -> "Request":
+    def replace(self, **changes: Any) -> "Request":
         """A variant with some fields changed."""
         return dataclasses.replace(self, **changes)
 

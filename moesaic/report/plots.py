@@ -20,7 +20,7 @@ MEANINGS = {
     "busy": "takes a streamed vector", "starved": "waits for weights from DDR", "loading": "waits for its stationary block",
     "blocked": "waits for an earlier instruction", "idle": "waits for anything else",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#8a8f98",
     "axes.labelcolor": "#3d434b", "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left", "xtick.color": "#3d434b",
     "ytick.color": "#3d434b", "axes.grid": True, "grid.color": "#e6e8eb", "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,

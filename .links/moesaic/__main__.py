@@ -1,0 +1,1 @@
+../../moesaic/__main__.py

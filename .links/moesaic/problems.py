@@ -1,0 +1,1 @@
+../../moesaic/problems.py
