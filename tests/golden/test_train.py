@@ -15,14 +15,6 @@ from moesaic.golden.weights import load
 TINY = dataclasses.replace(preset("m3vit-micro"), depth=2, dim=32, mlp_ratio=2, expert_hidden=16, image_size=(32, 32))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_learns_and_repeats_exactly():
     recipe = Recipe(scenes=100, steps=40, batch=16, warmup=5)
     first, heads = train(TINY, recipe, quiet=True)
