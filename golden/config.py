@@ -98,7 +98,7 @@ class M3ViTConfig:
             require(isinstance(self.top_k, int) and 1 <= self.top_k <= self.experts, "top_k",
                     f"from 1 to the {self.experts} experts")
             require(self.gate_task_dim >= 1, "gate_task_dim", "a positive integer")
-        require(len(self.tasks) >= 1 and len(set(self.tasks)) == len(self.tasks), "tasks", "distinct names, at least one")
+        require(0 < len(self.tasks) == len(set(self.tasks)), "tasks", "distinct names, at least one")
         require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
         require(self.gate_scope in GATE_SCOPES, "gate_scope", "one of " + ", ".join(GATE_SCOPES))
         require(self.eps > 0, "eps", "positive")

@@ -72,7 +72,8 @@ class TaskEmbedding(nn.Module):
 class Gate(nn.Module):
     """Routes tokens to experts; no bias.
 
-    At training time the choice is made on logits with Gaussian noise of deviation 1 / experts; the recorded logits have none.
+    At training time the choice is made on logits with Gaussian noise of deviation 1 / experts; the recorded logits
+    have none.
 
     Parameters
     ----------

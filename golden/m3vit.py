@@ -261,8 +261,8 @@ class M3ViT(nn.Module):
 def seed_parameters(module: nn.Module, seed: int) -> None:
     """Fill every parameter from `seed` and its own name, so that the order of construction does not matter.
 
-    Deviations are those of a trained network: attention is neither flat nor one-hot, norms have unequal gains, and tokens
-    differ enough for a router to spread them over its experts.
+    Deviations are those of a trained network: attention is neither flat nor one-hot, norms have unequal gains, and
+    tokens differ enough for a router to spread them over its experts.
     """
     for name, parameter in module.named_parameters():
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])

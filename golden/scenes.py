@@ -82,8 +82,8 @@ class _View:
 
     def noise(self, a: np.ndarray, b: np.ndarray, kind: int) -> np.ndarray:
         """One number in [0, 1) for every cell of a grid of unit squares."""
-        s = np.sin(np.floor(a) * np.float32(12.9898) + np.floor(b) * np.float32(78.233) + self.pattern + np.float32(kind))
-        s *= np.float32(437.5453)
+        phase = np.floor(a) * np.float32(12.9898) + np.floor(b) * np.float32(78.233) + self.pattern + np.float32(kind)
+        s = np.sin(phase) * np.float32(437.5453)
         return s - np.floor(s)
 
     def window(self, columns: np.ndarray, rows: np.ndarray) -> tuple[slice, slice] | None:
@@ -99,7 +99,8 @@ def _paint_ground_and_sky(view: _View) -> None:
     z = np.minimum(ground, FAR)[:, None]
     x = view.tx[None, :] * z + view.offset
     away = np.abs(x)
-    kinds = np.where(away < street.half_road, ROAD, np.where(away < street.half_road + street.walk, SIDEWALK, VEGETATION))
+    kinds = np.where(away < street.half_road + street.walk, SIDEWALK, VEGETATION)
+    kinds = np.where(away < street.half_road, ROAD, kinds)
     asphalt, stone = rng.uniform(0.24, 0.42), rng.uniform(0.5, 0.72)
     grass = (rng.uniform(0.2, 0.45), rng.uniform(0.38, 0.55), rng.uniform(0.12, 0.25))
     flat = np.zeros((len(CLASSES), 3), dtype=np.float32)
@@ -165,7 +166,8 @@ def _paint_boxes(view: _View) -> None:
     below = view.eye - down  # height above the road
     share = (bounds[box, 1, 1] - down) / (bounds[box, 1, 1] - bounds[box, 1, 0])  # height within the box
     wall = which != TOP
-    light = np.array([0.62, 0.95, 0.78])[which] * view.sun + np.where(which == SIDE, -np.sign(right) * view.sunny_side, 0)
+    light = np.array([0.62, 0.95, 0.78])[which] * view.sun
+    light += np.where(which == SIDE, -np.sign(right) * view.sunny_side, 0)
     rough = np.where(view.labels[pixels] == VEHICLE, 0.04, 0.14) * (view.noise(along * 4, below * 4, 3) - 0.5)
 
     colour = np.array([s.colour for s in solids], dtype=np.float32)[box] * light[:, None]

@@ -22,7 +22,8 @@ class Solid:
     Parameters
     ----------
     x, y, z : (float, float)
-        Extent to the right of the road's middle, downwards from the road (so negative), and ahead of the camera, metres.
+        Extent to the right of the road's middle, downwards from the road (so negative), and ahead of the camera,
+        metres.
     label : int
         Index into `CLASSES`.
     colour : float array, [3]
@@ -76,7 +77,10 @@ def _add_side(street: Street, rng: np.random.Generator, side: float, density: fl
                                   (z - crown, z + crown), VEGETATION, green))
 
 
-def _add_vehicle(street: Street, rng: np.random.Generator, x0: float, z: float, large: bool, size: tuple[float, ...]) -> None:
+def _add_vehicle(
+    street: Street, rng: np.random.Generator, x0: float, z: float, large: bool, size: tuple[float, float, float]
+) -> None:
+    """A van, or a car of body and cabin, around `x0` with its tail at `z`; `size` is width, height and length."""
     width, height, length = size
     colour = np.full(3, rng.uniform(0.08, 0.95)) if rng.random() < 0.4 else rng.uniform(0.05, 0.9, 3)
     x = (x0 - width / 2, x0 + width / 2)

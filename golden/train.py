@@ -59,7 +59,7 @@ class Recipe:
 
 
 def balance_loss(routings: Sequence[Routing]) -> torch.Tensor:
-    """Experts x sum of (share of choices x mean probability), averaged over blocks: 1 when every expert does the same."""
+    """Experts x sum of (share of choices x mean probability), mean over blocks: 1 when all experts do the same."""
     losses = []
     for routing in routings:
         experts = routing.logits.shape[1]
@@ -94,7 +94,10 @@ def rate_factor(step: int, recipe: Recipe) -> float:
 
 
 def train(config: M3ViTConfig, recipe: Recipe, *, quiet: bool = False) -> tuple[M3ViT, Heads]:
-    """A model and heads trained on scenes from `FIRST_TRAINING_SEED` up; same recipe, threads and machine, same weights."""
+    """A model and heads trained on scenes from `FIRST_TRAINING_SEED` up.
+
+    The same recipe gives the same weights, on the same machine with the same number of threads.
+    """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
     model, heads = build(config, recipe.seed).train(), build_heads(config, recipe.seed)
@@ -198,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=recipe.steps, help="updates (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=recipe.scenes, help="rendered scenes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=recipe.seed, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; weights may differ with it (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; weights differ with it (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
         config = preset(options.model)

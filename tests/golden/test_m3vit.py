@@ -69,7 +69,8 @@ def reference(config, state, image, task):
             continue
         if config.gate_scope == "task_conditioned":
             one_hot = np.eye(len(config.tasks))[task]
-            embedding = linear(gelu(linear(one_hot, state, "gate_task_represent.fc1")), state, "gate_task_represent.fc2")
+            hidden = gelu(linear(one_hot, state, "gate_task_represent.fc1"))
+            embedding = linear(hidden, state, "gate_task_represent.fc2")
             embedding = layer_norm(embedding, state, "gate_task_represent.norm", config.eps)
             gate_input = np.concatenate([h, np.tile(embedding, (len(h), 1))], axis=1)
             logits = gate_input @ state[f"{b}.mlp.gate.w_gate"]

@@ -37,7 +37,8 @@ def test_cosine_by_hand():
 
 
 def test_routing_agreement_ignores_order():
-    assert routing_agreement(np.array([[0, 1], [2, 3], [4, 5]]), np.array([[1, 0], [2, 3], [4, 6]])) == pytest.approx(2 / 3)
+    reference, actual = np.array([[0, 1], [2, 3], [4, 5]]), np.array([[1, 0], [2, 3], [4, 6]])
+    assert routing_agreement(reference, actual) == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize("measure", [depth_rmse, sqnr_db, cosine, routing_agreement])

@@ -52,7 +52,8 @@ def test_command_writes_weights_and_metrics(tmp_path, monkeypatch, capsys):
 
 
 def test_command_refuses_bad_input(tmp_path, capsys):
-    for bad, message in ((["--model", "x"], "model must be one of"), (["--steps", "0"], "steps must be positive, not 0")):
+    cases = ((["--model", "x"], "model must be one of"), (["--steps", "0"], "steps must be positive, not 0"))
+    for bad, message in cases:
         with pytest.raises(SystemExit) as caught:
             main([*bad, "--out", str(tmp_path)])
         assert caught.value.code == 2 and message in capsys.readouterr().err
