@@ -133,7 +133,7 @@ def test_name_must_be_an_identifier() -> None:
 
 
 def test_what_yosys_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moesaic.hw.verilog.convert", lambda *args, **kwargs: "module \\top\n  nonsense\nend\n")
+    monkeypatch.setattr("moesaic.hw.verilog.share_modules", lambda text: "module \\top\n  nonsense\nend\n")
     with pytest.raises(ExportError, match="nonsense|syntax error"):
         to_verilog(Tree(), name="top")
 
