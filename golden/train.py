@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=recipe.steps, help="updates (default: %(default)s)")
     parser.add_argument("--scenes", type=int, default=recipe.scenes, help="rendered scenes (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=recipe.seed, help="default: %(default)s")
-    parser.add_argument("--threads", type=int, default=1, help="of torch; weights differ with it (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch; changes the weights (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
         config = preset(options.model)
