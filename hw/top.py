@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import and_, or_
 
-from amaranth.hdl import ClockDomain, Module, Mux, ResetInserter, Signal
+from amaranth.hdl import ClockDomain, DomainRenamer, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -53,7 +53,12 @@ class Accelerator(wiring.Component):
         m = Module()
         config = self.config
         m.domains.sync = domain = ClockDomain()
-        m.d.comb += [domain.clk.eq(self.aclk), domain.rst.eq(~self.aresetn)]
+        m.domains.core = core_domain = ClockDomain()  # same clock; also reset between runs
+        core_reset = Signal()
+        m.d.comb += [
+            domain.clk.eq(self.aclk), domain.rst.eq(~self.aresetn),
+            core_domain.clk.eq(self.aclk), core_domain.rst.eq(core_reset),
+        ]
 
         table = register_map(config.ports, config_hash=int(config.hash[-8:], 16))
         clear = Signal()
@@ -70,9 +75,9 @@ class Accelerator(wiring.Component):
         m.submodules.fetch = fetch
         m.submodules.weights = weights
         m.submodules.writer = writer
-        m.submodules.core = ResetInserter(clear)(core)
-        m.submodules.load = ResetInserter(clear)(load)
-        m.submodules.store = ResetInserter(clear)(store)
+        m.submodules.core = DomainRenamer("core")(core)
+        m.submodules.load = DomainRenamer("core")(load)
+        m.submodules.store = DomainRenamer("core")(store)
 
         # --- buses ---
         connect_flat(m, self, "s_axil", registers.bus)
@@ -108,7 +113,7 @@ class Accelerator(wiring.Component):
 
         # --- units to each other ---
         m.d.comb += [
-            clear.eq(supervisor.clear),
+            clear.eq(supervisor.clear), core_reset.eq(clear | ~self.aresetn),
             load.retired.eq(core.retired), store.retired.eq(core.retired), load.counts.eq(core.counts),
             core.result_enable.eq(store.read_enable), core.result_address.eq(store.read_address),
             store.read_data.eq(core.result_data), store.read_ready.eq(core.result_ready),
@@ -121,7 +126,9 @@ class Accelerator(wiring.Component):
         # --- supervisor ---
         finished = Signal()
         retired_all = (core.retired == rw.compute_count.value) & (load.done == rw.load_count.value) & (store.done == rw.store_count.value)
-        m.d.comb += finished.eq(retired_all & supervisor.run & fetch.exhausted.all())
+        # Words left over would be a program's mistake: it then ends by the watchdog.
+        m.d.comb += finished.eq(
+            retired_all & supervisor.run & fetch.exhausted.all() & weights.idle & (weights.level == 0))
         previous = Signal(len(core.retired))
         m.d.sync += previous.eq(core.retired)
         transfers = [axi.r.valid & axi.r.ready for axi in weights.axi]

@@ -4,9 +4,12 @@ import gc
 import re
 import subprocess
 import sys
+from typing import Any
 
-from amaranth.back.rtlil import convert
+from amaranth.back import rtlil
 from amaranth.lib import wiring
+
+from moesaic.hw.shared import ExportPlatform
 
 __all__ = ["ExportError", "share_modules", "to_verilog"]
 
@@ -65,6 +68,36 @@ def share_modules(text: str) -> str:
     return "\n".join(shared.values())
 
 
+_TOP = re.compile(r"^attribute \\top 1\n", re.MULTILINE)
+
+
+def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
+    """RTLIL of a component and of the shared components it refers to."""
+    platform = ExportPlatform()
+    original = rtlil.ModuleEmitter.emit_memory
+
+    def emit_memory(emitter: Any, index: int, cell: Any) -> None:
+        # Zeros need no initial contents, and take a line per word: megabytes, and most of a minute for the large memories.
+        if any(cell.init):
+            original(emitter, index, cell)
+
+    collects = gc.isenabled()
+    gc.disable()  # millions of objects that all live until the end: a third of the time goes into looking at them
+    rtlil.ModuleEmitter.emit_memory = emit_memory
+    try:
+        texts = [rtlil.convert(component, name=name, platform=platform, emit_src=emit_src)]
+        done: set[str] = set()
+        while waiting := platform.components.keys() - done:
+            for shared in sorted(waiting):
+                texts.append(_TOP.sub("", rtlil.convert(platform.components[shared], name=shared, platform=platform, emit_src=emit_src)))
+                done.add(shared)
+    finally:
+        rtlil.ModuleEmitter.emit_memory = original
+        if collects:
+            gc.enable()
+    return "\n".join(texts)
+
+
 def _run_yosys(script: str) -> str:
     # The Yosys that Amaranth pins, not whichever is on PATH: the text must not depend on the machine.
     done = subprocess.run(
@@ -105,16 +138,10 @@ def to_verilog(
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII):
         raise ValueError(f"name must be a Verilog identifier, not {name!r}")
-    collects = gc.isenabled()
-    gc.disable()  # millions of objects that all live until the end: a third of the time goes into looking at them
-    try:
-        text = convert(component, name=name, emit_src=source_locations)
-    finally:
-        if collects:
-            gc.enable()
+    text = share_modules(_convert(component, name=name, emit_src=source_locations))
     # Full `proc`, unlike Amaranth's own export: an `always @*` without inputs never runs in event-driven simulators.
     passes = ["proc", "memory_collect", "opt_clean"]
     if not assertions:
         passes.insert(0, "delete t:$check t:$print")
     passes.append("write_verilog -norename -sv" if assertions else "write_verilog -norename")
-    return _run_yosys("\n".join([f"read_rtlil <<rtlil\n{share_modules(text)}\nrtlil", *passes, ""]))
+    return _run_yosys("\n".join([f"read_rtlil <<rtlil\n{text}\nrtlil", *passes, ""]))

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.spec.tables import exp2_table
+from moesaic.hw.shared import Shared
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import AdderTree, MaxTree, tree_latency
 
@@ -132,7 +133,7 @@ class SoftmaxBlock(wiring.Component):
         mask = delay(m, self.i_mask, self.max_at, name="mask")
         m.submodules.sum_tree = total = AdderTree(shape=Shape(8), terms=self.rows)
         for k in range(self.rows):
-            m.submodules[f"lane_{k}"] = lane = _Exponential()
+            m.submodules[f"lane_{k}"] = lane = Shared(_Exponential)
             m.d.comb += [
                 lane.t.eq(scores[16 * k:16 * k + 16]), lane.maximum.eq(maximum), lane.valid.eq(mask[k]),
                 total.i[k].eq(lane.o),

@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.shared import Shared
+
 __all__ = ["Array", "DotProduct", "array_latency", "sum_bits"]
 
 LANE_BITS = 9  # streamed values: int8, or uint8 for probabilities
@@ -149,7 +151,7 @@ class Array(wiring.Component):
         with m.If(self.x_valid):
             m.d.sync += x.eq(self.x)
         for r in range(self.rows):
-            row = DotProduct(lanes=self.lanes)
+            row = Shared(DotProduct, lanes=self.lanes)
             m.submodules[f"row_{r}"] = row
             word_load = self.word_load[r // self.load_rows]
             m.d.comb += [

@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.spec.tables import GELU_FRACTION_BITS, GELU_KNOT_BITS, GELU_STEP_LOG2, gelu_knots
+from moesaic.hw.shared import Shared
 from moesaic.hw.vector.multiply import LutMultiply
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import tree_latency
@@ -105,6 +106,6 @@ class Gelu(wiring.Component):
         m = Module()
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
         for k in range(self.lanes):
-            m.submodules[f"lane_{k}"] = lane = _Lane()
+            m.submodules[f"lane_{k}"] = lane = Shared(_Lane)
             m.d.comb += [lane.i.eq(self.i[k]), self.o[k].eq(lane.o)]
         return m

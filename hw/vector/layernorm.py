@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.shared import Shared
 from moesaic.hw.vector.multiply import DSP_LATENCY, LutMultiply, dsp_product
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.reduce import AdderTree, tree_latency
@@ -201,7 +202,7 @@ class Normalise(wiring.Component):
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
         shift = delay(m, self.i_shift, _NormaliseLane.SHIFT_AT, name="shift")
         for k in range(self.lanes):
-            m.submodules[f"lane_{k}"] = lane = _NormaliseLane()
+            m.submodules[f"lane_{k}"] = lane = Shared(_NormaliseLane)
             m.d.comb += [
                 lane.i.eq(self.i[k]), lane.mean.eq(self.i_mean), lane.mult.eq(self.i_mult), lane.shift.eq(shift),
                 self.o[k].eq(lane.o),
@@ -297,7 +298,7 @@ class SumUpdate(wiring.Component):
         m.submodules.totals = totals = AdderTree(shape=Shape(17, True), terms=self.lanes)
         m.submodules.squares = squares = AdderTree(shape=Shape(32, True), terms=self.lanes)
         for k in range(self.lanes):
-            m.submodules[f"lane_{k}"] = lane = _SumLane()
+            m.submodules[f"lane_{k}"] = lane = Shared(_SumLane)
             m.d.comb += [
                 lane.new.eq(new[16 * k:16 * k + 16]), lane.old.eq(old[16 * k:16 * k + 16]), lane.mask.eq(mask[k]),
                 totals.i[k].eq(lane.total), squares.i[k].eq(lane.squares),

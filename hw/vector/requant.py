@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.shared import Shared
 from moesaic.hw.vector.multiply import DSP_LATENCY, dsp_product
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.rounding import RoundShift
@@ -103,7 +104,7 @@ class Requantise(wiring.Component):
         shift: Value = delay(m, self.i_shift, _Lane.SHIFT_AT, name="shift")
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
         for k in range(self.lanes):
-            m.submodules[f"lane_{k}"] = lane = _Lane(acc_bits=self.acc_bits)
+            m.submodules[f"lane_{k}"] = lane = Shared(_Lane, acc_bits=self.acc_bits)
             m.d.comb += [
                 lane.acc.eq(self.i_acc[k]), lane.bias.eq(self.i_bias[k]), lane.mult.eq(self.i_mult[k]),
                 lane.shift.eq(shift), self.o[k].eq(lane.o),

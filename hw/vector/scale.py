@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.shared import Shared
 from moesaic.hw.vector.multiply import LutMultiply
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.reduce import tree_latency
@@ -90,6 +91,6 @@ class Scale(wiring.Component):
         shift = delay(m, self.i_shift, _Lane.SHIFT_AT, name="shift")
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
         for k in range(self.lanes):
-            m.submodules[f"lane_{k}"] = lane = _Lane()
+            m.submodules[f"lane_{k}"] = lane = Shared(_Lane)
             m.d.comb += [lane.i.eq(self.i[k]), lane.mult.eq(mult), lane.shift.eq(shift), self.o[k].eq(lane.o)]
         return m
