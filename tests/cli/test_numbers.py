@@ -1,0 +1,26 @@
+"""The formulas of the report, against figures worked out by hand."""
+
+import pytest
+
+from moesaic.golden.config import preset
+from moesaic.report.numbers import needed_weight_bytes, roofline
+
+
+def test_weights_of_tiny_with_all_experts() -> None:
+    # 12 attentions of 4 * 192 * 192, 6 dense MLPs, 6 gates and 6 * 16 experts of 2 * 192 * 384, patches of 768 values.
+    expected = 12 * 147_456 + 6 * 294_912 + 6 * 192 * 16 + 96 * 147_456 + 768 * 192
+    assert needed_weight_bytes(preset("m3vit-tiny"), 12, {}) == expected == 17_860_608
+
+
+def test_unused_experts_cost_nothing() -> None:
+    model = preset("m3vit-tiny")
+    used = {f"blocks.{number}": 12 for number in model.moe_blocks}
+    assert needed_weight_bytes(model, 12, {}) - needed_weight_bytes(model, 12, used) == 6 * 4 * 147_456
+    assert needed_weight_bytes(model, 1, used) == 768 * 192 + 147_456 + 294_912
+
+
+@pytest.mark.parametrize(("macs", "weights", "bound", "fraction"), [(782_770_176, 17_860_608, 279_072, 0.6645), (39_190_000_000, 71_100_000, 9_567_872, 0.0)])
+def test_roofline(macs: int, weights: int, bound: int, fraction: float) -> None:
+    result = roofline(macs, weights, macs_per_cycle=4096, bytes_per_cycle=64, cycles=420_000 if fraction else None)
+    assert result["bound_cycles"] == max(result["arithmetic_cycles"], result["ddr_cycles"]) == bound
+    assert result["fraction"] == (fraction or None)
