@@ -46,7 +46,7 @@ def check_matmul(f: Mapping[str, int], config: AcceleratorConfig, fail: Callable
         require(f["lane_count"] > 0, "lane_count must be positive", f["lane_count"])
         require(end <= config.lanes, f"lane_low + lane_count must be at most {config.lanes}", end)
     if stationary is Stationary.VALUES:
-        within("key_count", 1, f["in_blocks"] * config.lanes)
+        within("key_count", (f["in_blocks"] - 1) * config.lanes + 1, f["in_blocks"] * config.lanes)
     if function is Function.ROUTE:
         within("out_count", 1, config.experts)
         within("top_k", 1, min(config.max_top_k, f["out_count"]))

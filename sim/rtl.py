@@ -105,7 +105,7 @@ class RtlResult:
     violations : mapping
         AXI4 rules the master broke (ddr.sv): `mask` is 0 if none.
     status : int
-        STATUS register after the run.
+        STATUS register after the run and its drain; still `busy` if the memory kept it from draining.
     """
 
     output: IntArray | None

@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cocotb
 import numpy as np
@@ -10,7 +12,7 @@ from cocotb.clock import Clock
 from cocotb.handle import SimHandleBase
 from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge
 
-from moesaic.boards.driver import AcceleratorError, Driver
+from moesaic.boards.driver import AcceleratorError, Driver, RunResult
 from moesaic.compiler.image import ProgramImage
 
 __all__ = ["SimulatedBus", "run_job"]
@@ -94,6 +96,35 @@ class SimulatedBus:
         await RisingEdge(self.dut.aclk)
 
 
+async def _perform(driver: Driver, dut: SimHandleBase, run: Mapping[str, Any]) -> RunResult | None:
+    """One run, with the command that interferes with it; None if that was a soft reset."""
+    await driver.start(run["task"], watchdog=run["watchdog"], overrides=run["overrides"])
+    if run["command"]:
+        await ClockCycles(dut.aclk, run["command_after"])
+        if run["command"] == "soft_reset":
+            await driver.soft_reset()
+            return None
+        control = driver.table["CTRL"]
+        await driver.transport.write(control.offset, control[run["command"]].mask)
+    return await driver.finish()
+
+
+async def _settle(driver: Driver) -> int:
+    """STATUS once the accelerator is not busy any more, or after some thousand cycles if the bus does not let it drain."""
+    register = driver.table["STATUS"]
+    for _ in range(500):
+        status = await driver.transport.read(register.offset)
+        if not status & register["busy"].mask:
+            break
+    return status
+
+
+async def _set_memory(dut: SimHandleBase, values: Mapping[str, int]) -> None:
+    for name, value in values.items():
+        getattr(dut.memory, name).value = value
+    await RisingEdge(dut.aclk)
+
+
 @cocotb.test()
 async def run_job(dut: SimHandleBase) -> None:
     """All runs of the job, one after the other; writes outcome.json and the results."""
@@ -108,19 +139,29 @@ async def run_job(dut: SimHandleBase) -> None:
     for number, run in enumerate(job["runs"]):
         for address, part in zip(run.get("addresses", []), run.get("parts", []), strict=True):
             await bus.write_memory(address, bytes.fromhex(part))
-        for name, value in run.get("memory", {}).items():
-            getattr(dut.memory, name).value = value
+        patches = [(address, bytes.fromhex(data)) for address, data in run["patches"]]
+        saved = [(address, await bus.read_memory(address, len(data))) for address, data in patches]
+        for address, data in patches:
+            await bus.write_memory(address, data)
+        await _set_memory(dut, run["memory"])
         outcome: dict[str, object] = {"task": run["task"]}
         try:
-            result = await driver.run(run["task"], watchdog=run.get("watchdog", 200_000), overrides=run.get("overrides"))
-            outcome["counters"] = dict(result.counters)
-            np.save(f"result_{number}.npy", np.frombuffer(result.result, np.uint8))
+            result = await _perform(driver, dut, run)
+            if result is None:
+                outcome["error"] = {"code": "SOFT_RESET", "text": "ended by a soft reset"}
+            else:
+                outcome["counters"] = dict(result.counters)
+                np.save(f"result_{number}.npy", np.frombuffer(result.result, np.uint8))
         except AcceleratorError as error:
             outcome["error"] = {"code": error.code.name, "unit": error.unit.name, "index": error.index, "address": error.address,
                                 "draining": error.draining, "text": str(error)}
         except TimeoutError as error:
             outcome["error"] = {"code": "TIMEOUT", "text": str(error)}
-        if run.get("soft_reset"):
+        await _set_memory(dut, run["memory_after"])
+        outcome["status"] = await _settle(driver)
+        for address, data in reversed(saved):
+            await bus.write_memory(address, data)
+        if run["soft_reset"]:
             await driver.soft_reset()
         outcome["violations"] = {"mask": int(dut.viol.value), "port": int(dut.viol_port.value), "address": int(dut.viol_addr.value)}
         outcomes.append(outcome)

@@ -1,6 +1,9 @@
 """Decodes compute instructions, refuses bad ones, and hands them to loader and feeder."""
 
-from amaranth.hdl import Module, Signal
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,9 +19,10 @@ QUEUE_DEPTH = 4
 
 
 class Sequencer(wiring.Component):
-    """One instruction per two cycles into the queues of loader and feeder, until one is refused.
+    """One instruction per three cycles into the queues of loader and feeder, until one is refused.
 
-    A refused instruction raises ``error`` until reset; nothing after it is issued.
+    Refuses what `docs/isa.md` gives no meaning on this configuration, so that the units behind need not defend themselves.
+    A refused instruction raises ``error`` until reset; nothing after it is issued. Empty after reset.
 
     Members
     -------
@@ -55,42 +59,35 @@ class Sequencer(wiring.Component):
         }))
         op, copy, norm = body.matmul, body.copy, body.norm
 
-        bad = Signal()
-        attention = op.stationary != Stationary.WEIGHTS
-        matmul_bad = (
-            (op.stationary > max(Stationary)) | (op.stream > max(Stream)) | (op.function > max(Function)) | (op.unused != 0)
-            | (op.dst_memory > Memory.KV) | (op.out_count == 0) | (op.in_blocks == 0)
-            | (~op.expert_valid & ((op.token_count == 0) | (op.token_count > config.max_tokens)))
-            | (op.expert_valid & (op.expert >= config.experts))
-            | (attention & (op.lane_low + op.lane_count > config.lanes))
-            | ((op.stationary == Stationary.VALUES) & (op.key_count == 0))
-            | ((op.function == Function.ROUTE)
-               & ((op.top_k == 0) | (op.top_k > config.max_top_k) | (op.out_count > config.experts) | op.expert_valid))
-        )
-        known = Signal()
+        known, bad = Signal(), Signal()
         m.d.comb += known.eq((op.opcode == Opcode.MATMUL) | (op.opcode == Opcode.NORM) | (op.opcode == Opcode.COPY))
         with m.Switch(op.opcode):
             with m.Case(Opcode.MATMUL):
-                m.d.comb += bad.eq(matmul_bad)
+                m.d.comb += bad.eq(self._matmul_bad(op))
             with m.Case(Opcode.NORM):
                 m.d.comb += bad.eq((norm.unused != 0) | (norm.dim == 0) | (norm.dim > config.max_dim) | (norm.epsilon == 0))
             with m.Case(Opcode.COPY):
                 m.d.comb += bad.eq((copy.unused != 0) | (copy.words == 0)
                                    | ((copy.memory != Memory.ACTIVATION) & (copy.memory != Memory.RESIDUAL)))
+        # The judgement is a register: many comparisons, and no hurry.
+        judged, refused, unknown = Signal(), Signal(), Signal()
+        m.d.sync += [
+            judged.eq(held),
+            unknown.eq(~known),
+            refused.eq(~known | bad | (op.feed_wait > index) | (op.load_wait > index)),
+        ]
         to_loader = op.opcode != Opcode.NORM
-        good = held & known & ~bad
+        good = held & judged & ~refused
         go = Signal()
         m.d.comb += [
             go.eq(good & feeder_queue.i.ready & (loader_queue.i.ready | ~to_loader)),
             self.i.ready.eq(~held),
             loader_queue.i.valid.eq(go & to_loader),
             feeder_queue.i.valid.eq(go),
-            self.error.eq(held & (~known | bad)),
-            self.error_code.eq(ErrorCode.BAD_FIELD),
+            self.error.eq(held & judged & refused),
+            self.error_code.eq(Mux(unknown, ErrorCode.BAD_OPCODE, ErrorCode.BAD_FIELD)),
             self.error_index.eq(index),
         ]
-        with m.If(~known):
-            m.d.comb += self.error_code.eq(ErrorCode.BAD_OPCODE)
         for queue, out in ((loader_queue, self.loader), (feeder_queue, self.feeder)):
             m.d.comb += [
                 queue.i.p.index.eq(index), queue.i.p.body.eq(body),
@@ -99,5 +96,33 @@ class Sequencer(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [body.eq(self.i.payload), held.eq(1)]
         with m.If(go):
-            m.d.sync += [held.eq(0), index.eq(index + 1)]
+            m.d.sync += [held.eq(0), judged.eq(0), index.eq(index + 1)]
         return m
+
+    def _matmul_bad(self, op: data.View) -> Value:
+        """A MATMUL that means nothing on this configuration."""
+        config = self.config
+        lanes_log2 = config.lanes.bit_length() - 1
+        values = op.stationary == Stationary.VALUES
+        attention = op.stationary != Stationary.WEIGHTS
+        # SOFTMAX works on keys, ATTEND on values, everything else on weights.
+        wanted = Mux(op.function == Function.SOFTMAX, Stationary.KEYS, Mux(op.function == Function.ATTEND, Stationary.VALUES, Stationary.WEIGHTS))
+        written = (op.function == Function.INT8) | (op.function == Function.GELU) | (op.function == Function.ATTEND)
+        route = op.function == Function.ROUTE
+        token_limit = Mux(attention, 2 * config.max_tokens, config.max_tokens)
+        # Blocks of keys: as many as the keys need, the last one not empty.
+        key_blocks = (op.key_count + config.lanes - 1) >> lanes_log2
+        return reduce(or_, (
+            op.unused != 0,
+            (op.stationary > max(Stationary)) | (op.stream > max(Stream)) | (op.function > max(Function)) | (op.dst_memory > max(Memory)),
+            op.stationary != wanted,
+            (op.stream == Stream.PROBABILITY) != values,
+            (op.out_count == 0) | (op.in_blocks == 0) | (op.group >= config.groups),
+            ~op.expert_valid & ((op.token_count == 0) | (op.token_count > config.max_tokens) | (op.token_base + op.token_count > token_limit)),
+            op.expert_valid & ((op.expert >= config.experts) | attention | route),
+            attention & ((op.lane_count == 0) | (op.lane_low + op.lane_count > config.lanes)),
+            values & ((op.key_count == 0) | (key_blocks != op.in_blocks)),
+            route & ((op.top_k == 0) | (op.top_k > config.max_top_k) | (op.top_k > op.out_count) | (op.out_count > config.experts)),
+            op.tap & ((op.stream != Stream.NORMALISED) | ~route),
+            written & (op.dst_memory == Memory.RESIDUAL),
+        ))

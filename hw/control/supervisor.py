@@ -50,7 +50,8 @@ class Supervisor(wiring.Component):
     Members
     -------
     start, abort_request, soft_reset : In(1)
-        Pulses from CTRL; soft_reset wins over abort_request, abort_request over start.
+        Pulses from CTRL; soft_reset wins over abort_request, abort_request over start. An abort_request while the core is
+        cleared for a run ends that run in its first cycle.
     watchdog : In(32)
         Cycles without progress before the WATCHDOG error; 0 = off. Stable while busy.
     finished : In(1)
@@ -130,6 +131,7 @@ class Supervisor(wiring.Component):
         self.resetting = Signal()  # after this drain: clear, whatever the run's end was
         self.cleared = Signal(range(clear_cycles + 1))
         self.remaining = Signal(32)
+        self.abandoned = Signal()  # the host wrote abort before the run it started could begin
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -146,8 +148,11 @@ class Supervisor(wiring.Component):
             m.d.sync += self.remaining.eq(self.remaining - 1)
         m.d.comb += stuck.eq((self.watchdog != 0) & (self.remaining == 0))
 
+        m.d.sync += self.abandoned.eq(
+            (self.state == State.CLEARING) & ~self.resetting & ~self.soft_reset & (self.abandoned | self.abort_request))
+
         # Later assignments win: lowest priority first.
-        with m.If(self.abort_request):
+        with m.If(self.abort_request | self.abandoned):
             m.d.comb += [failed.eq(1), failure.code.eq(ErrorCode.HOST_ABORT.value)]
         with m.If(stuck):
             m.d.comb += [failed.eq(1), failure.code.eq(ErrorCode.WATCHDOG.value)]

@@ -1,6 +1,6 @@
 """Runs the store stream: residual words to DDR."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -78,7 +78,8 @@ class StoreUnit(wiring.Component):
         m.d.comb += [
             words.i.valid.eq(pending), words.i.payload.eq(self.read_data),
             self.o.payload.eq(words.o.payload.word_select(beat, config.port_bits)),
-            self.error_index.eq(self.done), self.error_code.eq(code), self.error_address.eq(address),
+            self.error_index.eq(self.done), self.error_code.eq(code),
+            self.error_address.eq(Mux(code == ErrorCode.ADDRESS_RANGE, address, 0)),
         ]
         m.submodules.guard = guard = self.guard
         m.d.comb += [

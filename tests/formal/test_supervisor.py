@@ -45,25 +45,32 @@ class SupervisorProof(Elaboratable):
             Assert((dut.state != State.CLEARING) | ~dut.error | dut.resetting),
             Assert((dut.state != State.IDLE) | ~dut.error),
             Assert((dut.state != State.CLEARING) | ~(dut.restart & dut.resetting)),
+            Assert(~dut.abandoned | (dut.state == State.CLEARING) | (dut.state == State.RUNNING)),
+            Assert(~dut.abandoned | (dut.state != State.CLEARING) | dut.restart),
         ]
 
         # The cycle before.
         was = Signal(State)
         inputs = Cat(dut.start, dut.abort_request, dut.soft_reset, dut.finished, dut.progress, dut.bus_idle)
         start, abort_request, soft_reset, finished, progress, bus_idle = past = Signal(len(inputs))
+        abandoned = Signal()
         unit_error, remaining, cleared = Signal(), Signal(32), Signal(range(dut.clear_cycles + 1))
         report, error, resetting, watchdog = Signal(len(Value.cast(dut.report))), Signal(), Signal(), Signal(32)
         enable = Signal(2)
         m.d.sync += [
             was.eq(dut.state), past.eq(inputs), unit_error.eq(Cat(source.valid for source in dut.errors).any()),
             remaining.eq(dut.remaining), cleared.eq(dut.cleared), report.eq(dut.report), error.eq(dut.error),
-            resetting.eq(dut.resetting), watchdog.eq(dut.watchdog), enable.eq(dut.irq_enable),
+            resetting.eq(dut.resetting), watchdog.eq(dut.watchdog), enable.eq(dut.irq_enable), abandoned.eq(dut.abandoned),
         ]
         resting = (was == State.IDLE) | (was == State.DONE) | (was == State.ERROR)
         live = (was == State.RUNNING) | (was == State.DRAINING)
         stuck = (watchdog != 0) & (remaining == 0)
-        failing = unit_error | abort_request | stuck
+        failing = unit_error | abort_request | abandoned | stuck
         with m.If(known):
+            with m.If((was == State.CLEARING) & (dut.state == State.RUNNING) & abort_request):
+                m.d.comb += Assert(dut.abandoned, "an abort is not forgotten while the core is cleared")
+            with m.If((was == State.CLEARING) & (dut.state != State.IDLE) & abandoned & ~soft_reset):
+                m.d.comb += Assert(dut.abandoned | dut.resetting)
             with m.If(resting & start & bus_idle & ~soft_reset & ~abort_request):
                 m.d.comb += Assert(dut.state == State.CLEARING, "a start that can be taken is taken")
             with m.Elif(start):
@@ -151,6 +158,14 @@ class WatchdogSleeps(Supervisor):
         return m
 
 
+class ForgetsTheAbort(Supervisor):
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        with m.If(self.clear):
+            m.d.sync += self.abandoned.eq(0)
+        return m
+
+
 class LosesTheEvent(Supervisor):
     """Clearing a bit wins over its event."""
 
@@ -171,7 +186,7 @@ class DoneDespiteAnError(Supervisor):
 
 @pytest.mark.parametrize("bug", [
     ClearsABusyBus, ClearsWithoutAbort, RunsOnAfterAnError, LastErrorWins, NeverLeavesTheDrain, WatchdogSleeps,
-    LosesTheEvent, DoneDespiteAnError,
+    LosesTheEvent, DoneDespiteAnError, ForgetsTheAbort,
 ])
 def test_supervisor_bug_is_found(tmp_path: Path, bug: type[Supervisor]) -> None:
     top = SupervisorProof(bug(**SMALL))

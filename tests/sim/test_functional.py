@@ -260,7 +260,7 @@ def find(stream: str, **wanted: int) -> int:
             {"lane_count": 40},
             r"lane_low \+ lane_count must be at most 16, not 40",
         ),
-        ("compute", {"function": Function.ATTEND}, {"key_count": 900}, "key_count must be between 1 and 80, not 900"),
+        ("compute", {"function": Function.ATTEND}, {"key_count": 900}, "key_count must be between 65 and 80, not 900"),
         ("compute", {"function": Function.ATTEND}, {"stream": 0}, "stream PROBABILITY must go with stationary VALUES"),
         (
             "compute",

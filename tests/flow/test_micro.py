@@ -1,0 +1,91 @@
+"""m3vit-micro whole on the RTL of an 8 x 8 accelerator: every byte of every block, whatever the memory does."""
+
+import numpy as np
+import pytest
+
+from moesaic.compiler.image import ProgramImage
+from moesaic.compiler.pipeline import compile_model
+from moesaic.golden.m3vit_int import force_experts
+from moesaic.golden.qmodel import QuantModel, QuantMoE
+from moesaic.sim.functional import FunctionalSimulator
+from moesaic.sim.rtl import RtlRun
+
+STALLS = ("stall_ar", "stall_r", "stall_aw", "stall_w", "stall_b")
+
+
+def paused(percent: int) -> list[str]:
+    return [f"+{name}={percent}" for name in STALLS]
+
+
+def test_tasks_in_any_order(rig, micro: QuantModel, micro_program: ProgramImage, scene: np.ndarray) -> None:
+    """Bit exact, and switching tasks costs no cycle: A, B, A, B takes what A, A, B, B takes."""
+    a, b = micro_program.tasks
+    order = [a, b, a, b, a, a, b, b]
+    results = rig.run(micro_program, [RtlRun(task, image=scene) for task in order])
+    for task, result in zip(order, results, strict=True):
+        rig.check(micro, result, scene, task)
+    cycles = [result.counters["cycles"] for result in results]
+    mixed, sorted_ = sum(cycles[:4]), sum(cycles[4:])
+    assert abs(mixed - sorted_) <= 0.001 * sorted_, cycles
+
+
+@pytest.mark.parametrize(("seed", "percent", "latency", "bandwidth"), [(1, 20, 100, 64), (2, 50, 37, 64), (3, 80, 3, 9)])
+def test_stalls_on_every_channel(
+    rig, micro: QuantModel, micro_program: ProgramImage, scene: np.ndarray, seed: int, percent: int, latency: int, bandwidth: int
+) -> None:
+    tasks = micro_program.tasks
+    results = rig.run(micro_program, [RtlRun(task, image=scene) for task in tasks], seed=seed,
+                      plusargs=[*paused(percent), f"+latency={latency}", f"+bandwidth={bandwidth}"])
+    for task, result in zip(tasks, results, strict=True):
+        rig.check(micro, result, scene, task)
+
+
+def test_every_image_of_a_run_counts(rig, micro: QuantModel, micro_program: ProgramImage, scene: np.ndarray) -> None:
+    """Nothing of one image is left in the next."""
+    task = micro_program.tasks[0]
+    images = [scene, np.zeros_like(scene), np.full_like(scene, 255), scene[:, ::-1].copy()]
+    results = rig.run(micro_program, [RtlRun(task, image=image) for image in images])
+    for image, result in zip(images, results, strict=True):
+        rig.check(micro, result, image, task)
+
+
+@pytest.mark.parametrize("speculate", [0, 6])
+def test_experts_without_tokens_cost_nothing(rig, micro: QuantModel, scene: np.ndarray, speculate: int) -> None:
+    """Routers that can only choose four experts: the other four are not read, or counted as guessed wrongly."""
+    chosen = {1, 2, 4, 7}
+    forced = force_experts(micro, chosen)
+    program = compile_model(forced, rig.config, speculate=speculate)
+    results = rig.run(program, [RtlRun(task, image=scene) for task in program.tasks])
+    functional = FunctionalSimulator(rig.config)
+    functional.load(program)
+    everything = set(range(micro.config.experts))
+    for task, result in zip(program.tasks, results, strict=True):
+        rig.check(forced, result, scene, task)
+        expected = functional.run(task, scene)
+        lengths = [routing.lengths for routing in expected.routings]
+        assert all(length == 0 for queue in lengths for e, length in enumerate(queue) if e not in chosen)
+        assert any(all(queue[e] for e in chosen) for queue in lengths)
+        used = [{e for e, length in enumerate(queue) if length} for queue in lengths]
+        mixtures = list(program.manifest["experts"].values())
+        assert len(mixtures) == len(used) == sum(isinstance(block.mlp, QuantMoE) for block in micro.blocks)
+
+        def size(experts: list[set[int]], mixtures=mixtures) -> int:
+            return sum(ranges[str(e)]["bytes"] for ranges, group in zip(mixtures, experts, strict=True) for e in group)
+
+        read, dropped = result.counters["weight_bytes"], result.counters["speculated_bytes_dropped"]
+        assert read == expected.counters["WEIGHT_BYTES"]
+        assert dropped == expected.counters["SPECULATED_BYTES_DROPPED"]
+        fixed = full_bytes(rig, micro, scene, task) - size([everything] * len(mixtures))
+        assert read - dropped == fixed + size(used)
+        if speculate:
+            assert 0 < dropped <= size([everything - group for group in used])
+        else:
+            assert dropped == 0
+
+
+def full_bytes(rig, micro: QuantModel, scene: np.ndarray, task: str) -> int:
+    """Bytes of the weight stream if every expert is read."""
+    program = compile_model(micro, rig.config, tasks=[task], speculate=micro.config.experts)
+    functional = FunctionalSimulator(rig.config)
+    functional.load(program)
+    return functional.run(task, scene).counters["WEIGHT_BYTES"]

@@ -1,0 +1,18 @@
+# amaranth: UnusedElaboratable=no
+"""Sequencer: what it refuses, against the functional simulator's rules; order and positions of what it hands on."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from moesaic.hw.control.sequencer import Sequencer
+from moesaic.hw.spec.config import PRESETS
+from moesaic.sim.verilated import cocotb_test
+
+
+@pytest.mark.parametrize("changes", [{}, {"rows": 8, "experts": 10, "max_top_k": 3, "max_tokens": 50}], ids=["1", "2"])
+def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
+    config = PRESETS["micro16"].replace(**changes)
+    cocotb_test(Sequencer(config), name="sequencer", module="tb_sequencer", tmp_path=tmp_path,
+                env={"CHANGES": json.dumps(changes)})
