@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.hw.spec.registers import COUNTERS, ID_VALUE, ErrorCode, ErrorUnit, register_map
@@ -109,7 +109,7 @@ class Driver:
         result = await self.transport.read_memory(region.address, region.bytes)
         return RunResult(result, {c.name.lower(): await self._get(c.name.lower()) for c in COUNTERS})
 
-    async def run(self, task: str, **options: object) -> RunResult:
+    async def run(self, task: str, **options: Any) -> RunResult:
         """`start` and `finish`."""
         await self.start(task, **options)
         return await self.finish()

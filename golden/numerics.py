@@ -7,8 +7,23 @@ import numpy as np
 from moesaic.hw.spec import tables
 
 __all__ = [
-    "Array", "exp2_block", "gelu", "gelu_exact", "int16", "int8", "layernorm", "log2_floor", "probability", "reciprocal", "requantise",
-    "round_shift", "rsqrt", "saturate", "route", "softmax_block", "wide_exp2",
+    "Array",
+    "exp2_block",
+    "gelu",
+    "gelu_exact",
+    "int8",
+    "int16",
+    "layernorm",
+    "log2_floor",
+    "probability",
+    "reciprocal",
+    "requantise",
+    "round_shift",
+    "route",
+    "rsqrt",
+    "saturate",
+    "softmax_block",
+    "wide_exp2",
 ]
 
 Array = np.ndarray[Any, np.dtype[np.int64]]

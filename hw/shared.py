@@ -1,7 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Equal submodules, converted once: an array of equal rows or lanes costs the export one of them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amaranth.hdl import ClockSignal, Instance, Module, ResetSignal, Value
 from amaranth.lib import wiring
@@ -41,6 +41,10 @@ class Shared(wiring.Component):
         owner = component.__module__.rpartition(".")[2]
         self.module_name = "_".join([owner, component.__name__.lower().strip("_"), *(f"{key}{value}" for key, value in parameters.items())])
         super().__init__(dict(self.component.signature.members))
+
+    if TYPE_CHECKING:
+        # The ports are those of the component, which no annotation can say.
+        def __getattr__(self, name: str) -> Any: ...
 
     def elaborate(self, platform: object) -> Module | Instance:
         if isinstance(platform, ExportPlatform):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from amaranth.back import rtlil
+from amaranth.back.rtlil import ModuleEmitter, convert
 from amaranth.lib import wiring
 
 from moesaic.hw.shared import ExportPlatform
@@ -74,7 +74,7 @@ _TOP = re.compile(r"^attribute \\top 1\n", re.MULTILINE)
 def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
     """RTLIL of a component and of the shared components it refers to."""
     platform = ExportPlatform()
-    original = rtlil.ModuleEmitter.emit_memory
+    original = ModuleEmitter.emit_memory
 
     def emit_memory(emitter: Any, index: int, cell: Any) -> None:
         # Zeros need no initial contents, and take a line per word: megabytes, and most of a minute for the large memories.
@@ -83,16 +83,16 @@ def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
 
     collects = gc.isenabled()
     gc.disable()  # millions of objects that all live until the end: a third of the time goes into looking at them
-    rtlil.ModuleEmitter.emit_memory = emit_memory
+    ModuleEmitter.emit_memory = emit_memory
     try:
-        texts = [rtlil.convert(component, name=name, platform=platform, emit_src=emit_src)]
+        texts = [convert(component, name=name, platform=platform, emit_src=emit_src)]
         done: set[str] = set()
         while waiting := platform.components.keys() - done:
             for shared in sorted(waiting):
-                texts.append(_TOP.sub("", rtlil.convert(platform.components[shared], name=shared, platform=platform, emit_src=emit_src)))
+                texts.append(_TOP.sub("", convert(platform.components[shared], name=shared, platform=platform, emit_src=emit_src)))
                 done.add(shared)
     finally:
-        rtlil.ModuleEmitter.emit_memory = original
+        ModuleEmitter.emit_memory = original
         if collects:
             gc.enable()
     return "\n".join(texts)

@@ -4,8 +4,8 @@ from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed, unsig
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.spec.tables import exp2_table
 from moesaic.hw.shared import Shared
+from moesaic.hw.spec.tables import exp2_table
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import AdderTree, MaxTree, tree_latency
 

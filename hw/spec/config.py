@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["PRESETS", "AcceleratorConfig"]
 
@@ -171,7 +172,7 @@ class AcceleratorConfig:
         fields = {k: v for k, v in self.to_dict().items() if k not in ("name", "clock_mhz")}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
-    def replace(self, **changes: object) -> "AcceleratorConfig":
+    def replace(self, **changes: Any) -> "AcceleratorConfig":
         """A variant with some fields changed."""
         return dataclasses.replace(self, **changes)
 

@@ -6,8 +6,8 @@ from amaranth.hdl import Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.spec.tables import GELU_FRACTION_BITS, GELU_KNOT_BITS, GELU_STEP_LOG2, gelu_knots
 from moesaic.hw.shared import Shared
+from moesaic.hw.spec.tables import GELU_FRACTION_BITS, GELU_KNOT_BITS, GELU_STEP_LOG2, gelu_knots
 from moesaic.hw.vector.multiply import LutMultiply
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import tree_latency
