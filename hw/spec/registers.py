@@ -35,7 +35,7 @@ class ErrorCode(enum.IntEnum):
 
     doc: str
 
-    def __new__(cls, value: int, doc: str = "") -> Self:  # without it: a look-up by value, in the eyes of a type checker
+    def __new__(cls, value: int, doc: str = "") -> Self:  # the default: `ErrorCode(1)` has no text to give
         code = int.__new__(cls, value)
         code._value_ = value
         code.doc = doc
@@ -63,7 +63,7 @@ class ErrorUnit(enum.IntEnum):
 
     doc: str
 
-    def __new__(cls, value: int, doc: str = "") -> Self:  # without it: a look-up by value, in the eyes of a type checker
+    def __new__(cls, value: int, doc: str = "") -> Self:  # the default: `ErrorUnit(1)` has no text to give
         unit = int.__new__(cls, value)
         unit._value_ = value
         unit.doc = doc
