@@ -12,7 +12,6 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 import moesaic
 from moesaic.flow.folder import check_replaceable, new_folder
@@ -21,26 +20,53 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.hw.spec.config import PRESETS as BOARDS
 from moesaic.problems import FAILED, explain
+from moesaic.summary import print_summary
 
 __all__ = ["app", "main"]
 
 DEFAULT_MODEL, DEFAULT_LATENCY = "m3vit-tiny", 100
 P = ParamSpec("P")
 app = typer.Typer(
-    name="moesaic", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
-    help="From a mixture-of-experts vision transformer in PyTorch to an accelerator: RTL, program, proof and report.")
+    name="moesaic",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="From a mixture-of-experts vision transformer in PyTorch to an accelerator: RTL, program, proof and report.",
+)
+
+
+def _examples(*commands: str) -> str:
+    return "\n\n".join(["Examples:", *(f"  moesaic {command}" for command in commands)])
+
 
 Model = Annotated[str, typer.Option(help=f"Model: {', '.join(MODELS)}.")]
-Task = Annotated[str | None, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.", show_default="the model's first")]
-Board = Annotated[str | None, typer.Option(help=f"Accelerator: {', '.join(BOARDS)}.", show_default="micro8 for m3vit-micro, "
-                                           "zcu102-small for what zcu102 cannot hold, else zcu102")]
+Task = Annotated[
+    str | None,
+    typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.", show_default="the model's first"),
+]
+Board = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Accelerator: {', '.join(BOARDS)}.",
+        show_default="micro8 for m3vit-micro, zcu102-small for what zcu102 cannot hold, else zcu102",
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Of seeded weights, the sample scene and the DDR model's stalls.")]
 Blocks = Annotated[int | None, typer.Option(help="Stop after so many blocks.", show_default="all")]
-Speculate = Annotated[int | None, typer.Option(help="Experts fetched before the router has decided; 0 turns it off.", show_default="the compiler's choice")]
+Speculate = Annotated[
+    int | None,
+    typer.Option(
+        help="Experts fetched before the router has decided; 0 turns it off.", show_default="the compiler's choice"
+    ),
+]
 Weights = Annotated[Path | None, typer.Option(help="Parameters (.safetensors) in place of the shipped ones.")]
 Image = Annotated[Path | None, typer.Option(help="Input image file.", show_default="a rendered street scene")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale an image of another size.")]
-Sim = Annotated[str, typer.Option(help="How far to simulate: 'functional' (the program, seconds) or 'rtl' (the hardware too, minutes).")]
+Sim = Annotated[
+    str,
+    typer.Option(help="How far to simulate: 'functional' (the program, seconds) or 'rtl' (the hardware too, minutes)."),
+]
 Latency = Annotated[int, typer.Option(help="Of the DDR model, cycles.")]
 Json = Annotated[bool, typer.Option("--json", help="Print report.json to standard output, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
@@ -82,50 +108,41 @@ def _verdict(report: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report, indent=1))
     else:
-        _print_summary(report, folder)
+        print_summary(report, folder)
     if not report["bit_exact"]:
         raise typer.Exit(FAILED)
 
 
-def _print_summary(report: dict[str, Any], folder: Path) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    exact = report["bit_exact"]
-    console.print(f"bit_exact: [bold {'green' if exact else 'red'}]{'true' if exact else 'false'}[/]   {' = '.join(report['compared'])}")
-    table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("task", "bit exact", "cycles", "of roofline", "ms", "array busy", "weights read", "worst SQNR"):
-        table.add_column(column, justify="left" if column == "task" else "right")
-    for task, entry in report["tasks"].items():
-        timed = exact and entry["cycles"] is not None
-        worst = min((block["sqnr_db"] for block in entry["blocks"] if block["sqnr_db"] is not None), default=None)
-        table.add_row(
-            task, "yes" if entry["bit_exact"] else "NO", *((f"{entry['cycles']:,}", f"{entry['roofline']['fraction']:.2f}",
-            f"{entry['latency_ms']:.3f}", f"{100 * entry['array']['busy'] / entry['cycles']:.1f} %") if timed else ("–",) * 4),
-            f"{entry['weight_bytes_read'] / 1e6:.2f} MB", "–" if worst is None else f"{worst:.1f} dB")
-    console.print(table)
-    for task, entry in report["tasks"].items():
-        for difference in entry["differences"][:4]:
-            console.print(f"[red]{task}, {difference['models']}:[/] {difference['text']}")
-        if entry["error"]:
-            console.print(f"[red]{task}:[/] {entry['error']['text']}")
-        for rule in entry["violations"]:
-            console.print(f"[red]{task}, AXI4:[/] {rule}")
-    if report["weights"] == "seeded":
-        console.print("weights: seeded, not trained")
-    console.print(f"report: {folder / 'report.html'}")
-
-
-@app.command(epilog="Examples:\n\n  moesaic run\n\n  moesaic run --task all\n\n  moesaic run --model m3vit-micro --sim functional --blocks 2\n\n"
-             "  moesaic run --image street.jpg --resize --out out/street")
+@app.command(
+    epilog=_examples(
+        "run",
+        "run --task all",
+        "run --model m3vit-micro --sim functional --blocks 2",
+        "run --image street.jpg --resize --out out/street",
+    )
+)
 @_guarded
 def run(
-    model: Model = DEFAULT_MODEL, task: Task = None, board: Board = None, image: Image = None, resize: Resize = False,
-    out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None, seed: Seed = 0, blocks: Blocks = None,
-    sim: Sim = "rtl", speculate: Speculate = None, latency: Latency = DEFAULT_LATENCY, weights: Weights = None, as_json: Json = False,
+    model: Model = DEFAULT_MODEL,
+    task: Task = None,
+    board: Board = None,
+    image: Image = None,
+    resize: Resize = False,
+    out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
+    seed: Seed = 0,
+    blocks: Blocks = None,
+    sim: Sim = "rtl",
+    speculate: Speculate = None,
+    latency: Latency = DEFAULT_LATENCY,
+    weights: Weights = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run one image through everything: quantise, compile, simulate, compare, report."""
     rtl = _is_rtl(sim)
-    request = make_request(model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights)
+    request = make_request(
+        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights
+    )
     from moesaic.flow import run as flow
 
     folder = out if out is not None else Path("out") / request.name
@@ -141,17 +158,34 @@ def _print_dump(compilation: Any, request: Request) -> None:
             print(f"==== {stage}, task {task}\n{text}\n")
 
 
-@app.command(name="compile", epilog="Examples:\n\n  moesaic compile --model m3vit-micro --out out/program\n\n"
-             "  moesaic compile --model m3vit-micro --blocks 1 --dump | less")
+@app.command(
+    name="compile",
+    epilog=_examples(
+        "compile --model m3vit-micro --out out/program",
+        "compile --model m3vit-micro --blocks 1 --dump | less",
+    ),
+)
 @_guarded
 def compile_(
-    model: Model = DEFAULT_MODEL, task: Annotated[str, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.")] = ALL_TASKS, board: Board = None,
-    out: Annotated[Path | None, typer.Option(help="Program folder.", show_default="out/MODEL-TASK-BOARD-program")] = None, seed: Seed = 0,
-    blocks: Blocks = None, speculate: Speculate = None, weights: Weights = None,
-    dump: Annotated[bool, typer.Option("--dump", help="Print IR, schedule, buffers, disassembly and memory map.")] = False, quiet: Quiet = False,
+    model: Model = DEFAULT_MODEL,
+    task: Annotated[str, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.")] = ALL_TASKS,
+    board: Board = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Program folder.", show_default="out/MODEL-TASK-BOARD-program")
+    ] = None,
+    seed: Seed = 0,
+    blocks: Blocks = None,
+    speculate: Speculate = None,
+    weights: Weights = None,
+    dump: Annotated[
+        bool, typer.Option("--dump", help="Print IR, schedule, buffers, disassembly and memory map.")
+    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Quantise and compile: write a program folder (memory image, manifest, quantised network)."""
-    request = make_request(model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights)
+    request = make_request(
+        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights
+    )
     from moesaic.flow import program as programs
 
     folder = out if out is not None else Path("out") / f"{request.name}-program"
@@ -165,13 +199,19 @@ def compile_(
     stages.say(f"program: {folder}")
 
 
-@app.command(epilog="Examples:\n\n  moesaic simulate out/program\n\n  moesaic simulate out/program --sim functional --image street.png --resize")
+@app.command(
+    epilog=_examples("simulate out/program", "simulate out/program --sim functional --image street.png --resize")
+)
 @_guarded
 def simulate(
     program: Annotated[Path, typer.Argument(help="Folder that `moesaic compile` wrote.")],
-    image: Image = None, resize: Resize = False,
-    out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None, sim: Sim = "rtl",
-    latency: Latency = DEFAULT_LATENCY, as_json: Json = False, quiet: Quiet = False,
+    image: Image = None,
+    resize: Resize = False,
+    out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
+    sim: Sim = "rtl",
+    latency: Latency = DEFAULT_LATENCY,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a compiled program on an image, compare with the integer model, report."""
     rtl = _is_rtl(sim)
@@ -185,12 +225,14 @@ def simulate(
     _verdict(flow.simulate(loaded, options, stages), folder, as_json=as_json)
 
 
-@app.command(epilog="Examples:\n\n  moesaic generate --board zcu102 --out out/rtl\n\n  moesaic generate --board micro8 --rtl-only")
+@app.command(epilog=_examples("generate --board zcu102 --out out/rtl", "generate --board micro8 --rtl-only"))
 @_guarded
 def generate(
     board: Annotated[str, typer.Option(help=f"Accelerator: {', '.join(BOARDS)}.")] = "zcu102",
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="out/BOARD-rtl")] = None,
-    rtl_only: Annotated[bool, typer.Option("--rtl-only", help="Write accelerator.v and its configuration, no register map.")] = False,
+    rtl_only: Annotated[
+        bool, typer.Option("--rtl-only", help="Write accelerator.v and its configuration, no register map.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Write the accelerator as Verilog for synthesis, with its configuration and register map."""
@@ -202,7 +244,7 @@ def generate(
     generator.generate(BOARDS[board], folder, Stages(quiet=quiet), rtl_only=rtl_only)
 
 
-@app.command(epilog="Example:\n\n  moesaic report out/m3vit-micro-semseg-micro8")
+@app.command(epilog=_examples("report out/m3vit-micro-semseg-micro8"))
 @_guarded
 def report(folder: Annotated[Path, typer.Argument(help="Result folder of `moesaic run`.")]) -> None:
     """Draw report.html again from the numbers and data of a result folder."""
@@ -211,11 +253,14 @@ def report(folder: Annotated[Path, typer.Argument(help="Result folder of `moesai
     print(render_page(folder))
 
 
-@app.command(epilog="Examples:\n\n  moesaic train\n\n  moesaic train --model m3vit-micro --steps 200 --scenes 500 --out out/weights")
+@app.command(epilog=_examples("train", "train --model m3vit-micro --steps 200 --scenes 500 --out out/weights"))
 @_guarded
 def train(
     model: Model = "m3vit-micro",
-    out: Annotated[Path | None, typer.Option(help="Folder for MODEL.safetensors and MODEL.json.", show_default="the shipped weights")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for MODEL.safetensors and MODEL.json.", show_default="the shipped weights"),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Updates.", show_default="the recipe's")] = None,
     scenes: Annotated[int | None, typer.Option(help="Rendered scenes.", show_default="the recipe's")] = None,
     seed: Annotated[int | None, typer.Option(help="Of parameters and order.", show_default="the recipe's")] = None,
@@ -228,18 +273,30 @@ def train(
     from moesaic.golden.train import main as train_main
 
     given = {"--out": out, "--steps": steps, "--scenes": scenes, "--seed": seed}
-    train_main(["--model", model, *(str(word) for name, value in given.items() if value is not None for word in (name, value))])
+    train_main(
+        ["--model", model, *(str(word) for name, value in given.items() if value is not None for word in (name, value))]
+    )
 
 
-@app.command(name="sweep-rows", epilog="Examples:\n\n  moesaic sweep-rows\n\n"
-             "  moesaic sweep-rows --model m3vit-micro --board micro16 --rows 8,16 --out out/attention")
+@app.command(
+    name="sweep-rows",
+    epilog=_examples(
+        "sweep-rows",
+        "sweep-rows --model m3vit-micro --board micro16 --rows 8,16 --out out/attention",
+    ),
+)
 @_guarded
 def sweep_rows(
-    model: Model = DEFAULT_MODEL, board: Board = None,
-    rows: Annotated[str, typer.Option(help="Rows to build, each a power of two, at most the accelerator's lanes.")] = "8,16,32,64",
-    out: Annotated[Path, typer.Option(help="Folder for attention_bandwidth.md and .png.")] = Path("docs"), seed: Seed = 0, quiet: Quiet = False,
+    model: Model = DEFAULT_MODEL,
+    board: Board = None,
+    rows: Annotated[
+        str, typer.Option(help="Rows to build, each a power of two, at most the accelerator's lanes.")
+    ] = "8,16,32,64",
+    out: Annotated[Path, typer.Option(help="Folder for attention_bandwidth.md and .png.")] = Path("docs"),
+    seed: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
-    """Words read per cycle from the activation memory during attention, for arrays of several heights: one block on RTL each."""
+    """Measure words read per cycle during attention, for arrays of several heights: one block on RTL each."""
     request = make_request(model=model, board=board, blocks=1, seed=seed)
     try:
         heights = [int(part) for part in rows.split(",")]
@@ -257,7 +314,11 @@ def _version(show: bool) -> None:
 
 
 @app.callback()
-def _options(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     pass
 
 

@@ -10,10 +10,20 @@ __all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "Problem", "explain"]
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 # Where errors that a user can cause or mend are defined; a module that is not loaded has raised none.
-_INPUT = (("moesaic.flow.request", "InputError"), ("moesaic.golden.image_io", "ImageError"), ("moesaic.golden.weights", "WeightError"),
-          ("moesaic.compiler.ir", "CompileError"), ("moesaic.compiler.image", "ImageError"), ("moesaic.sim.tools", "ToolMissing"))
-_FAILURE = (("moesaic.sim.verilated", "BuildFailed"), ("moesaic.sim.verilated", "SimulationFailed"), ("moesaic.sim.machine", "ProgramError"),
-            ("moesaic.hw.verilog", "ExportError"))
+_INPUT = (
+    ("moesaic.flow.request", "InputError"),
+    ("moesaic.golden.image_io", "ImageError"),
+    ("moesaic.golden.weights", "WeightError"),
+    ("moesaic.compiler.ir", "CompileError"),
+    ("moesaic.compiler.image", "ImageError"),
+    ("moesaic.sim.tools", "ToolMissing"),
+)
+_FAILURE = (
+    ("moesaic.sim.verilated", "BuildFailed"),
+    ("moesaic.sim.verilated", "SimulationFailed"),
+    ("moesaic.sim.machine", "ProgramError"),
+    ("moesaic.hw.verilog", "ExportError"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ def explain(error: BaseException) -> Problem | None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return Problem(f"the disk is full: {error.strerror}{where}; nothing was kept", "", FAILED)
         return Problem(f"{error.strerror or error}{where}", "", FAILED)
-    if "safetensors" in sys.modules and ("No space left" in first or "File too large" in first):  # its own class, without the number
+    if "safetensors" in sys.modules and (
+        "No space left" in first or "File too large" in first
+    ):  # its own class, without the number
         return Problem(f"the disk is full: {first}; nothing was kept", "", FAILED)
     return None

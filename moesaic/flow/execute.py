@@ -25,7 +25,7 @@ OUTPUT = "output"  # the final residual, as it lies in DDR
 
 @dataclass(frozen=True)
 class Residuals:
-    """What one model computed: the residual stream [tokens, dim] after the embedding and after each block, and the output in DDR.
+    """What one model computed: residuals [tokens, dim] after the embedding and after each block, and output in DDR.
 
     `output` is None if the model has no DDR, or stopped with an error.
     """
@@ -79,7 +79,7 @@ class TaskOutcome:
 
     @property
     def output(self) -> IntArray | None:
-        """The final residual: the RTL's (None after an error), or if it was not simulated the functional simulator's."""
+        """The final residual: the RTL's (None after an error), or the functional simulator's if there was no RTL."""
         return self.functional.output if self.rtl is None else self.rtl.output
 
 
@@ -103,7 +103,9 @@ def differences(names: Sequence[str], models: Mapping[str, Residuals], steps: Se
         for position, (tensor, expected, step) in enumerate(wanted):
             if position >= len(got) or (tensor == OUTPUT and residuals.output is None):
                 empty = np.zeros((0, expected.shape[1]), expected.dtype)
-                mismatch = dataclasses.replace(_certain(compare(tensor, empty, expected, step)), note="was not computed")
+                mismatch = dataclasses.replace(
+                    _certain(compare(tensor, empty, expected, step)), note="was not computed"
+                )
                 found.append(Difference(f"{name}, {first}", mismatch))
             elif (mismatch_or_none := compare(tensor, got[position], expected, step)) is not None:
                 found.append(Difference(f"{name}, {first}", mismatch_or_none))
@@ -117,11 +119,15 @@ def _certain(mismatch: Mismatch | None) -> Mismatch:
 
 def _golden(program: Program, image: IntArray, task: str) -> Residuals:
     trace = Trace(only=("embed",))
-    blocks = IntM3ViT(program.qmodel, program.request.config.rows).run(image, task, blocks=program.request.blocks, trace=trace)
+    blocks = IntM3ViT(program.qmodel, program.request.config.rows).run(
+        image, task, blocks=program.request.blocks, trace=trace
+    )
     return Residuals([trace["embed"], *blocks], None)
 
 
-def _functional(program: Program, simulator: FunctionalSimulator, image: IntArray, task: str) -> tuple[Residuals, dict[str, tuple[int, ...]], dict[str, int]]:
+def _functional(
+    program: Program, simulator: FunctionalSimulator, image: IntArray, task: str
+) -> tuple[Residuals, dict[str, tuple[int, ...]], dict[str, int]]:
     run = simulator.run(task, image)
     entries = program.image.task(task)["marks"]
     experts: dict[str, tuple[int, ...]] = {}
@@ -132,9 +138,13 @@ def _functional(program: Program, simulator: FunctionalSimulator, image: IntArra
     return Residuals(marks, program.image.unpack_result(run.result)), experts, run.counters
 
 
-def _rtl(program: Program, image: IntArray, stages: Stages, work: Path, latency: int | None, cache: Path | None) -> list[RtlResult]:
+def _rtl(
+    program: Program, image: IntArray, stages: Stages, work: Path, latency: int | None, cache: Path | None
+) -> list[RtlResult]:
     request = program.request
-    simulator = RtlSimulator(request.config, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache)
+    simulator = RtlSimulator(
+        request.config, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache
+    )
     with stages.stage("verilog", f"Verilog of {request.board}"):
         accelerator_verilog(request.config, cache=cache)
     with stages.stage("build", "simulator (Verilator and C++; minutes the first time)"):
@@ -142,12 +152,23 @@ def _rtl(program: Program, image: IntArray, stages: Stages, work: Path, latency:
     total = len(request.tasks) * (request.blocks + 1)
     with stages.stage("rtl", "RTL simulation"), stages.following(work / "marks.jsonl", total):
         return simulator.run(
-            program.image, [RtlRun(task, image=image) for task in request.tasks], work_dir=work, seed=request.seed + 1,
-            plusargs=[] if latency is None else [f"+latency={latency}"])
+            program.image,
+            [RtlRun(task, image=image) for task in request.tasks],
+            work_dir=work,
+            seed=request.seed + 1,
+            plusargs=[] if latency is None else [f"+latency={latency}"],
+        )
 
 
 def execute(
-    program: Program, image: IntArray, stages: Stages, *, rtl: bool, work: Path, latency: int | None = None, cache: Path | None = None,
+    program: Program,
+    image: IntArray,
+    stages: Stages,
+    *,
+    rtl: bool,
+    work: Path,
+    latency: int | None = None,
+    cache: Path | None = None,
 ) -> list[TaskOutcome]:
     """Run all tasks of a program on an image.
 
@@ -171,7 +192,7 @@ def execute(
     """
     request, qmodel = program.request, program.qmodel
     names = [entry["name"] for entry in program.image.manifest["tensors"]]
-    steps = [qmodel.embed_step, *(block.residual_step for block in qmodel.blocks[:request.blocks])]
+    steps = [qmodel.embed_step, *(block.residual_step for block in qmodel.blocks[: request.blocks])]
     simulator = FunctionalSimulator(request.config, seed=request.seed)
     simulator.load(program.image)
     outcomes = []
@@ -181,9 +202,13 @@ def execute(
         with stages.stage("functional", f"functional simulation of the program, {task}"):
             functional, experts, counters = _functional(program, simulator, image, task)
         with stages.stage("accuracy", f"integers against float, {task}"):
-            rows = agreement(program.network.model, qmodel, image, task, key_block=request.config.rows, blocks=request.blocks)
+            rows = agreement(
+                program.network.model, qmodel, image, task, key_block=request.config.rows, blocks=request.blocks
+            )
         outcomes.append(TaskOutcome(task, golden, functional, None, experts, counters, rows, []))
-    results: Sequence[RtlResult | None] = _rtl(program, image, stages, work, latency, cache) if rtl else [None] * len(outcomes)
+    results: Sequence[RtlResult | None] = (
+        _rtl(program, image, stages, work, latency, cache) if rtl else [None] * len(outcomes)
+    )
     finished = []
     for outcome, result in zip(outcomes, results, strict=True):
         models = {"integer golden": outcome.golden, "functional simulator": outcome.functional}

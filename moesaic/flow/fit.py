@@ -1,4 +1,4 @@
-"""Whether a model fits an accelerator, known before anything is calibrated: the compiler's passes on a network of zeros."""
+"""Whether a model fits an accelerator, before anything is calibrated: the compiler's passes on a network of zeros."""
 
 import numpy as np
 
@@ -22,7 +22,9 @@ __all__ = ["check_fit", "hollow_model"]
 
 def _linear(name: str, out: int, inputs: int) -> QuantLinear:
     zero = np.zeros((), np.int8)  # one byte, seen as a whole matrix
-    return QuantLinear(name, np.broadcast_to(zero, (out, inputs)), np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0)
+    return QuantLinear(
+        name, np.broadcast_to(zero, (out, inputs)), np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0
+    )
 
 
 def _norm(name: str, dim: int) -> QuantNorm:
@@ -33,30 +35,62 @@ def _block(model: M3ViTConfig, number: int) -> QuantBlock:
     name, dim = f"blocks.{number}", model.dim
     q, k, v, proj = (_linear(f"{name}.attn.{part}", dim, dim) for part in ("q", "k", "v", "proj"))
     attention = QuantAttention(
-        norm=_norm(f"{name}.norm1", dim), q=q, k=k, v=v, score_mult=1, score_shift=1, context_mult=1, context_shift=1, context_step=1.0,
-        proj=proj, residual_shift=0)
+        norm=_norm(f"{name}.norm1", dim),
+        q=q,
+        k=k,
+        v=v,
+        score_mult=1,
+        score_shift=1,
+        context_mult=1,
+        context_shift=1,
+        context_step=1.0,
+        proj=proj,
+        residual_shift=0,
+    )
     norm = _norm(f"{name}.norm2", dim)
     mlp: QuantMLP | QuantMoE
     if not model.is_moe(number):
-        mlp = QuantMLP(norm=norm, fc1=_linear(f"{name}.mlp.fc1", model.mlp_hidden, dim), hidden_mult=1, hidden_shift=1, hidden_step=1.0,
-                       fc2=_linear(f"{name}.mlp.fc2", dim, model.mlp_hidden))
+        mlp = QuantMLP(
+            norm=norm,
+            fc1=_linear(f"{name}.mlp.fc1", model.mlp_hidden, dim),
+            hidden_mult=1,
+            hidden_shift=1,
+            hidden_step=1.0,
+            fc2=_linear(f"{name}.mlp.fc2", dim, model.mlp_hidden),
+        )
     else:
         experts = tuple(
-            QuantExpert(_linear(f"{name}.mlp.experts.{e}.fc1", model.expert_hidden, dim),
-                        _linear(f"{name}.mlp.experts.{e}.fc2", dim, model.expert_hidden))
-            for e in range(model.experts))
+            QuantExpert(
+                _linear(f"{name}.mlp.experts.{e}.fc1", model.expert_hidden, dim),
+                _linear(f"{name}.mlp.experts.{e}.fc2", dim, model.expert_hidden),
+            )
+            for e in range(model.experts)
+        )
         mlp = QuantMoE(
-            norm=norm, gates={task: _linear(f"{name}.mlp.gate.{task}", model.experts, dim) for task in model.tasks}, top_k=model.top_k,
-            renormalise=model.gate_kind == "noisy", experts=experts, hidden_mult=1, hidden_shift=1, hidden_step=1.0, score_shift=1,
-            order={task: tuple(range(model.experts)) for task in model.tasks})
+            norm=norm,
+            gates={task: _linear(f"{name}.mlp.gate.{task}", model.experts, dim) for task in model.tasks},
+            top_k=model.top_k,
+            renormalise=model.gate_kind == "noisy",
+            experts=experts,
+            hidden_mult=1,
+            hidden_shift=1,
+            hidden_step=1.0,
+            score_shift=1,
+            order={task: tuple(range(model.experts)) for task in model.tasks},
+        )
     return QuantBlock(name=name, attention=attention, mlp=mlp, residual_step=1.0)
 
 
 def hollow_model(model: M3ViTConfig) -> QuantModel:
     """A quantised network of the right shapes, all zeros, that takes next to no memory."""
     return QuantModel(
-        config=model, embed=_linear("embed", model.dim, model.patch_values), position=np.zeros((model.tokens, model.dim), np.int16),
-        blocks=tuple(_block(model, number) for number in range(model.depth)), embed_step=1.0, weights="seeded")
+        config=model,
+        embed=_linear("embed", model.dim, model.patch_values),
+        position=np.zeros((model.tokens, model.dim), np.int16),
+        blocks=tuple(_block(model, number) for number in range(model.depth)),
+        embed_step=1.0,
+        weights="seeded",
+    )
 
 
 def check_fit(request: Request) -> None:

@@ -52,7 +52,9 @@ def check_space(place: Path, needed: int) -> None:
     place = next(p for p in (place.absolute(), *place.absolute().parents) if p.exists())
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise InputError(f"free space in {str(place)!r} must be at least {needed >> 20} MiB, not {free >> 20} MiB: the disk is full")
+        raise InputError(
+            f"free space in {str(place)!r} must be at least {needed >> 20} MiB, not {free >> 20} MiB: the disk is full"
+        )
 
 
 @contextmanager

@@ -29,5 +29,7 @@ def generate(config: AcceleratorConfig, folder: Path, stages: Stages, *, rtl_onl
             (new / VERILOG).write_text(to_verilog(Accelerator(config), name="accelerator", assertions=False))
         (new / "config.json").write_text(json.dumps({**config.to_dict(), "hash": config.hash}, indent=1) + "\n")
         if not rtl_only:
-            (new / "registers.md").write_text(to_markdown(register_map(config.ports, config_hash=int(config.hash[-8:], 16))))
+            (new / "registers.md").write_text(
+                to_markdown(register_map(config.ports, config_hash=int(config.hash[-8:], 16)))
+            )
     stages.say(f"Verilog: {folder / VERILOG}")

@@ -71,7 +71,14 @@ def make_program(request: Request, stages: Stages, *, cache: Path | None = None)
         qmodel, found = quantised(network, request, cache=cache)
         stages.note("from the cache" if found else "")
     with stages.stage("compile", f"program for {request.board}, {', '.join(request.tasks)}"):
-        compilation = compile_all(qmodel, request.config, tasks=request.tasks, blocks=request.blocks, speculate=request.speculate, seed=request.seed)
+        compilation = compile_all(
+            qmodel,
+            request.config,
+            tasks=request.tasks,
+            blocks=request.blocks,
+            speculate=request.speculate,
+            seed=request.seed,
+        )
     return Program(request, network, qmodel, compilation.image, _estimates(compilation)), compilation
 
 
@@ -81,9 +88,16 @@ def save_program(program: Program, folder: Path) -> None:
     program.image.save(folder)
     quantfile.save(program.qmodel, folder / _NETWORK)
     origin = {
-        "model": request.model.name, "board": request.board, "tasks": list(request.tasks), "seed": request.seed, "blocks": request.blocks,
-        "speculate": request.speculate, "weights": None if request.weights is None else str(request.weights.absolute()),
-        "parameters_sha256": program.network.digest, "estimated_cycles": program.estimate}
+        "model": request.model.name,
+        "board": request.board,
+        "tasks": list(request.tasks),
+        "seed": request.seed,
+        "blocks": request.blocks,
+        "speculate": request.speculate,
+        "weights": None if request.weights is None else str(request.weights.absolute()),
+        "parameters_sha256": program.network.digest,
+        "estimated_cycles": program.estimate,
+    }
     (folder / _ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
 
 
@@ -103,8 +117,14 @@ def load_program(folder: Path, stages: Stages) -> Program:
             origin: dict[str, Any] = json.loads((folder / _ORIGIN).read_text())
             tasks, known = tuple(origin["tasks"]), origin["parameters_sha256"]
             request = make_request(
-                model=origin["model"], task=ALL_TASKS, board=origin["board"], seed=origin["seed"], blocks=origin["blocks"],
-                speculate=origin["speculate"], weights=None if origin["weights"] is None else Path(origin["weights"])).replace(tasks=tasks)
+                model=origin["model"],
+                task=ALL_TASKS,
+                board=origin["board"],
+                seed=origin["seed"],
+                blocks=origin["blocks"],
+                speculate=origin["speculate"],
+                weights=None if origin["weights"] is None else Path(origin["weights"]),
+            ).replace(tasks=tasks)
             qmodel = quantfile.load(folder / _NETWORK)
             estimates = dict(origin["estimated_cycles"])
         except InputError:
@@ -112,10 +132,14 @@ def load_program(folder: Path, stages: Stages) -> Program:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ImageError(f"program image '{folder}': {_ORIGIN} or {_NETWORK} is damaged: {error}") from error
         if request.config.hash != image.config.hash:
-            raise InputError(f"program must be compiled for today's {request.board} ({request.config.hash[:12]}), "
-                             f"not {image.config.hash[:12]}: compile again")
+            raise InputError(
+                f"program must be compiled for today's {request.board} ({request.config.hash[:12]}), "
+                f"not {image.config.hash[:12]}: compile again"
+            )
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
         if network.digest != known:
-            raise InputError(f"parameters of {request.model.name} must be those that were compiled, not others: compile again")
+            raise InputError(
+                f"parameters of {request.model.name} must be those that were compiled, not others: compile again"
+            )
     return Program(request, network, qmodel, image, estimates)

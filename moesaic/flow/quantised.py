@@ -92,9 +92,19 @@ def load_float(request: Request) -> FloatModel:
 def quantised(network: FloatModel, request: Request, *, cache: Path | None = None) -> tuple[QuantModel, bool]:
     """The quantised network, and whether it was in the cache."""
     images = calibration_images(request.model)
-    key = hashlib.sha256("\n".join([
-        network.digest, network.kind, hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest(), str(request.config.acc_bits),
-        source_hash("moesaic.golden.quantize"), torch.__version__, np.__version__]).encode()).hexdigest()
+    key = hashlib.sha256(
+        "\n".join(
+            [
+                network.digest,
+                network.kind,
+                hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest(),
+                str(request.config.acc_bits),
+                source_hash("moesaic.golden.quantize"),
+                torch.__version__,
+                np.__version__,
+            ]
+        ).encode()
+    ).hexdigest()
     folder = cache or default_cache()
     kept = folder / f"quantised-{request.model.name}-{key}.safetensors"
     if kept.is_file():

@@ -13,7 +13,12 @@ from moesaic.hw.spec.config import AcceleratorConfig
 __all__ = ["ALL_TASKS", "DEFAULT_BOARDS", "InputError", "Request", "make_request"]
 
 ALL_TASKS = "all"
-DEFAULT_BOARDS = {"m3vit-micro": "micro8", "m3vit-small": "zcu102-small", "m3vit-small-r1": "zcu102-small", "deit-small": "zcu102-small"}
+DEFAULT_BOARDS = {
+    "m3vit-micro": "micro8",
+    "m3vit-small": "zcu102-small",
+    "m3vit-small-r1": "zcu102-small",
+    "deit-small": "zcu102-small",
+}
 _OTHERWISE = "zcu102"
 
 
@@ -74,8 +79,14 @@ class Request:
 
 
 def make_request(
-    *, model: str, task: str | None = None, board: str | None = None, seed: int = 0, blocks: int | None = None,
-    speculate: int | None = None, weights: Path | None = None,
+    *,
+    model: str,
+    task: str | None = None,
+    board: str | None = None,
+    seed: int = 0,
+    blocks: int | None = None,
+    speculate: int | None = None,
+    weights: Path | None = None,
 ) -> Request:
     """A request from names.
 
@@ -111,5 +122,12 @@ def make_request(
     if weights is not None and not weights.is_file():
         raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
     return Request(
-        model=network, board=board, config=accelerators.PRESETS[board], seed=seed, blocks=blocks, speculate=speculate,
-        tasks=network.tasks if task == ALL_TASKS else (task,), weights=weights)
+        model=network,
+        board=board,
+        config=accelerators.PRESETS[board],
+        seed=seed,
+        blocks=blocks,
+        speculate=speculate,
+        tasks=network.tasks if task == ALL_TASKS else (task,),
+        weights=weights,
+    )

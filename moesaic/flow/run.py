@@ -102,8 +102,15 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
         write_image(folder / INPUT, given.pixels)
         pictures = write_maps(program, outcomes, given.pixels, given.scene, folder)
         save_data(folder / DATA, outcomes)
-        result = report(program, outcomes, wall_s=stages.wall_s, image=given.where, latency=options.latency, command=options.command,
-                        total_s=stages.elapsed)
+        result = report(
+            program,
+            outcomes,
+            wall_s=stages.wall_s,
+            image=given.where,
+            latency=options.latency,
+            command=options.command,
+            total_s=stages.elapsed,
+        )
         result["pictures"] = pictures
         for path in sorted(work.glob("*")) if work.is_dir() else ():  # the log stays; dumps are in data.npz
             if path.is_file() and path.name != "simulation.log":

@@ -47,8 +47,15 @@ class Stages:
         """
         started = time.monotonic()
         live = self.console.is_terminal and not self.quiet
-        progress = Progress(SpinnerColumn(), TextColumn("{task.description}"), TextColumn("[dim]{task.fields[note]}"), TimeElapsedColumn(),
-                            console=self.console, transient=True, disable=not live)
+        progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TextColumn("[dim]{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+            disable=not live,
+        )
         with progress:
             self._progress, self._shown = progress, progress.add_task(text, total=None, note="")
             try:

@@ -70,8 +70,14 @@ def _measure(program: Program, stages: Stages, work: Path) -> Point:
     if outcome.rtl is None or not outcome.rtl.counters:
         raise InputError(f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}")
     counters = outcome.rtl.counters
-    return Point(request.config.rows, request.config.lanes, counters["attention_cycles"], counters["attention_words_read"],
-                 counters["stationary_words_read"], not outcome.differences)
+    return Point(
+        request.config.rows,
+        request.config.lanes,
+        counters["attention_cycles"],
+        counters["attention_words_read"],
+        counters["stationary_words_read"],
+        not outcome.differences,
+    )
 
 
 def plot(points: Sequence[Point]) -> Figure:
@@ -79,8 +85,21 @@ def plot(points: Sequence[Point]) -> Figure:
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     rows = [point.rows for point in points]
-    axes.plot(rows, rows, color=plots.COLOURS["starved"], linestyle="--", linewidth=1.2, label="a vector for each row (calculated)")
-    axes.plot(rows, [point.words_per_cycle for point in points], color=plots.COLOURS["busy"], marker="o", label="measured on RTL")
+    axes.plot(
+        rows,
+        rows,
+        color=plots.COLOURS["starved"],
+        linestyle="--",
+        linewidth=1.2,
+        label="a vector for each row (calculated)",
+    )
+    axes.plot(
+        rows,
+        [point.words_per_cycle for point in points],
+        color=plots.COLOURS["busy"],
+        marker="o",
+        label="measured on RTL",
+    )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     axes.set_ylim(0.5, 2 * max(rows))
@@ -97,23 +116,39 @@ def plot(points: Sequence[Point]) -> Figure:
 
 def page(request: Request, points: Sequence[Point], command: str) -> str:
     """The page in Markdown."""
-    lanes = points[0].lanes
-    where = (f"Block 0 of {request.model.name} ({request.model.tokens} tokens, {request.model.heads} heads of {request.model.head_dim} channels), "
-             f"all sizes as in `{request.board}` but for `rows`, {lanes} lanes. A word is {lanes} int8 values. Counters of the RTL: `ATTENTION_CYCLES`, "
-             "`ATTENTION_WORDS_READ`, `STATIONARY_WORDS_READ` (only attention fills the array from on-chip memory).")
-    lines = ["# Attention reads one word per cycle, whatever the height of the array", "", where, "", f"Made by `{command}`.", "",
-             "| rows | multipliers | attention cycles | words read | words per cycle | stationary words | bit exact |", "|---|---|---|---|---|---|---|"]
+    lanes, model = points[0].lanes, request.model
+    where = (
+        f"Block 0 of {model.name} ({model.tokens} tokens, {model.heads} heads of {model.head_dim} channels), "
+        f"all sizes as in `{request.board}` but for `rows`, {lanes} lanes. A word is {lanes} int8 values. "
+        "Counters of the RTL: `ATTENTION_CYCLES`, "
+        "`ATTENTION_WORDS_READ`, `STATIONARY_WORDS_READ` (only attention fills the array from on-chip memory)."
+    )
+    lines = [
+        "# Attention reads one word per cycle, whatever the height of the array",
+        "",
+        where,
+        "",
+        f"Made by `{command}`.",
+        "",
+        "| rows | multipliers | attention cycles | words read | words per cycle | stationary words | bit exact |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for p in points:
-        lines.append(f"| {p.rows} | {p.rows * p.lanes:,} | {p.cycles:,} | {p.words:,} | {p.words_per_cycle:.3f} | {p.stationary_words:,} "
-                     f"| {'yes' if p.bit_exact else 'NO'} |")
-    why = ("Every row holds its stationary vector and sees the same streamed vector, so one read feeds all rows. The dashed line is what reading a "
-           "vector for each row would take.")
+        lines.append(
+            f"| {p.rows} | {p.rows * p.lanes:,} | {p.cycles:,} | {p.words:,} | {p.words_per_cycle:.3f} "
+            f"| {p.stationary_words:,} "
+            f"| {'yes' if p.bit_exact else 'NO'} |"
+        )
+    why = (
+        "Every row holds its stationary vector and sees the same streamed vector, so one read feeds all rows. "
+        "The dashed line is what reading a vector for each row would take."
+    )
     lines += ["", f"![words per cycle against rows]({PLOT})", "", why]
     return "\n".join(lines) + "\n"
 
 
 def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stages, *, command: str) -> str:
-    """Build an array for each number of rows, run a block on it, write page and plot into `folder`; the page is returned.
+    """Build an array for each number of rows, run a block on it, write page and plot into `folder`; return the page.
 
     Raises
     ------

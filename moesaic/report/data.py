@@ -12,7 +12,7 @@ __all__ = ["load_data", "save_data"]
 
 
 def save_data(path: Path, outcomes: Sequence[TaskOutcome]) -> None:
-    """Write the timeline `TASK/trace/UNIT`, the end of each part `TASK/marks` and the result `TASK/output` of every task."""
+    """Write timeline `TASK/trace/UNIT`, ends of the parts `TASK/marks` and result `TASK/output` of every task."""
     arrays: dict[str, Any] = {}
     for outcome in outcomes:
         if outcome.output is not None:

@@ -58,7 +58,9 @@ def _number(value: float | None, pattern: str = ",.0f", unit: str = "") -> str:
     return "–" if value is None else f"{value:{pattern}}{unit}"
 
 
-def _task_plots(folder: Path, task: str, entry: dict[str, Any], data: dict[str, Any], bytes_per_cycle: int) -> dict[str, str]:
+def _task_plots(
+    folder: Path, task: str, entry: dict[str, Any], data: dict[str, Any], bytes_per_cycle: int
+) -> dict[str, str]:
     """SVG data URIs by name; also written as PNG."""
     drawn = {}
 
@@ -66,12 +68,25 @@ def _task_plots(folder: Path, task: str, entry: dict[str, Any], data: dict[str, 
         drawn[name] = _svg(plots.save(figure, folder / f"{task}-{name}.png"))
 
     if entry["bit_exact"] and entry["array"] is not None:
-        parts = [("embed", entry["embedding"]), *((block["name"], block) for block in entry["blocks"]), ("result", entry["result"])]
+        parts = [
+            ("embed", entry["embedding"]),
+            *((block["name"], block) for block in entry["blocks"]),
+            ("result", entry["result"]),
+        ]
         draw("cycles", plots.block_cycles([(name, part["array"]) for name, part in parts]))
-        trace = {name.removeprefix(f"{task}/trace/"): values for name, values in data.items() if name.startswith(f"{task}/trace/")}
+        trace = {
+            name.removeprefix(f"{task}/trace/"): values
+            for name, values in data.items()
+            if name.startswith(f"{task}/trace/")
+        }
         if len(trace.get("cycle", ())):
             names = ["embed", *(block["name"] for block in entry["blocks"])]
-            draw("timeline", plots.timeline(trace, list(zip(names, (int(m) for m in data[f"{task}/marks"]), strict=True)), bytes_per_cycle))
+            draw(
+                "timeline",
+                plots.timeline(
+                    trace, list(zip(names, (int(m) for m in data[f"{task}/marks"]), strict=True)), bytes_per_cycle
+                ),
+            )
     if entry["tokens_per_expert"]:
         draw("experts", plots.expert_tokens(list(entry["tokens_per_expert"].items())))
     draw("quality", plots.block_quality(entry["blocks"]))
@@ -90,18 +105,34 @@ def render_html(folder: Path) -> str:
     try:
         data = load_data(folder / DATA)
         pictures = {
-            task: [(what, PICTURES[what], _uri(folder / name)) for what, name in files.items()] for task, files in report["pictures"].items()}
+            task: [(what, PICTURES[what], _uri(folder / name)) for what, name in files.items()]
+            for task, files in report["pictures"].items()
+        }
         source = (importlib.resources.files("moesaic.report") / "report.html.j2").read_text()
-        environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        environment = jinja2.Environment(
+            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
         environment.filters |= {"number": _number, "share": _share}
         return environment.from_string(source).render(
-            r=report, input=_uri(folder / INPUT), pictures=pictures, meanings=plots.MEANINGS,
-            classes=[(name, "#{:02x}{:02x}{:02x}".format(*colour)) for name, colour in zip(CLASSES, PALETTE.tolist(), strict=True)],
-            drawn={task: _task_plots(folder, task, entry, data, report["ddr"]["bytes_per_cycle"]) for task, entry in report["tasks"].items()})
+            r=report,
+            input=_uri(folder / INPUT),
+            pictures=pictures,
+            meanings=plots.MEANINGS,
+            classes=[
+                (name, "#{:02x}{:02x}{:02x}".format(*colour))
+                for name, colour in zip(CLASSES, PALETTE.tolist(), strict=True)
+            ],
+            drawn={
+                task: _task_plots(folder, task, entry, data, report["ddr"]["bytes_per_cycle"])
+                for task, entry in report["tasks"].items()
+            },
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:  # writing failed
             raise
-        raise InputError(f"folder must hold all that `moesaic run` wrote, not {str(folder)!r} ({type(error).__name__}: {error})") from error
+        raise InputError(
+            f"folder must hold all that `moesaic run` wrote, not {str(folder)!r} ({type(error).__name__}: {error})"
+        ) from error
 
 
 def render_page(folder: Path) -> Path:

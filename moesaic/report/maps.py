@@ -35,7 +35,9 @@ def _picture(task: str, head_output: torch.Tensor) -> Array:
 
 
 @torch.no_grad()
-def write_maps(program: Program, outcomes: list[TaskOutcome], image: Array, scene: Scene | None, folder: Path) -> dict[str, dict[str, str]]:
+def write_maps(
+    program: Program, outcomes: list[TaskOutcome], image: Array, scene: Scene | None, folder: Path
+) -> dict[str, dict[str, str]]:
     """Write PNGs, and say which there are: {task: {what: file name}}.
 
     `accelerator` is made from the output that was simulated, `float` by the float network; `truth` is there for a

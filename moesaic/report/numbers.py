@@ -16,8 +16,14 @@ __all__ = ["ARRAY_STATES", "FORMAT", "compared_models", "needed_weight_bytes", "
 
 FORMAT = 1  # of report.json
 ARRAY_STATES = ("busy", "starved", "loading", "blocked", "idle")
-_RULES = ("burst crosses 4 KiB", "burst outside the memory", "valid withdrawn or payload changed", "WLAST on a wrong beat",
-          "too many bursts in flight", "burst not incrementing, not of full width, or not aligned")
+_RULES = (
+    "burst crosses 4 KiB",
+    "burst outside the memory",
+    "valid withdrawn or payload changed",
+    "WLAST on a wrong beat",
+    "too many bursts in flight",
+    "burst not incrementing, not of full width, or not aligned",
+)
 
 
 def needed_weight_bytes(model: M3ViTConfig, blocks: int, experts_used: Mapping[str, int]) -> int:
@@ -39,18 +45,26 @@ def needed_weight_bytes(model: M3ViTConfig, blocks: int, experts_used: Mapping[s
     return total
 
 
-def roofline(macs: int, weight_bytes: int, *, macs_per_cycle: int, bytes_per_cycle: int, cycles: int | None) -> dict[str, Any]:
-    """Cycles that arithmetic alone and the weight stream alone would take, and the fraction of the larger that was reached."""
+def roofline(
+    macs: int, weight_bytes: int, *, macs_per_cycle: int, bytes_per_cycle: int, cycles: int | None
+) -> dict[str, Any]:
+    """Cycles that arithmetic alone and weights alone would take, and the fraction of the larger that was reached."""
     arithmetic, ddr = math.ceil(macs / macs_per_cycle), math.ceil(weight_bytes / bytes_per_cycle)
     bound = max(arithmetic, ddr)
-    return {"arithmetic_cycles": arithmetic, "ddr_cycles": ddr, "bound_cycles": bound,
-            "fraction": None if not cycles else round(bound / cycles, 4)}
+    return {
+        "arithmetic_cycles": arithmetic,
+        "ddr_cycles": ddr,
+        "bound_cycles": bound,
+        "fraction": None if not cycles else round(bound / cycles, 4),
+    }
 
 
 def peak_memory() -> dict[str, int]:
     """Largest resident sizes, bytes: of this process, and of the largest of its children (compilers, the simulator)."""
-    return {"this_process": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-            "largest_child": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}
+    return {
+        "this_process": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "largest_child": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+    }
 
 
 def compared_models(outcome: TaskOutcome) -> list[str]:
@@ -90,19 +104,28 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 6)
 
 
-def _block_rows(outcome: TaskOutcome, names: Sequence[str], model: M3ViTConfig, parts: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _block_rows(
+    outcome: TaskOutcome, names: Sequence[str], model: M3ViTConfig, parts: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     wrong = {difference.mismatch.name for difference in outcome.differences}
     rows = []
     for number, (name, quality) in enumerate(zip(names[1:], outcome.agreement, strict=True)):
         tokens = outcome.experts.get(name)
-        rows.append({
-            "name": name, "kind": quality["kind"], **{k: v for k, v in parts.get(name, _UNMEASURED).items() if k != "array"},
-            "macs": model.block_macs(number), "sqnr_db": _finite(quality["sqnr_db"]), "cosine": _finite(quality["cosine"]),
-            "routing_agreement": _finite(quality["routing_agreement"]), "bit_exact": name not in wrong,
-            "experts_used": None if tokens is None else sum(count > 0 for count in tokens),
-            "tokens_per_expert": None if tokens is None else list(tokens),
-            "array": parts.get(name, _UNMEASURED)["array"],
-        })
+        rows.append(
+            {
+                "name": name,
+                "kind": quality["kind"],
+                **{k: v for k, v in parts.get(name, _UNMEASURED).items() if k != "array"},
+                "macs": model.block_macs(number),
+                "sqnr_db": _finite(quality["sqnr_db"]),
+                "cosine": _finite(quality["cosine"]),
+                "routing_agreement": _finite(quality["routing_agreement"]),
+                "bit_exact": name not in wrong,
+                "experts_used": None if tokens is None else sum(count > 0 for count in tokens),
+                "tokens_per_expert": None if tokens is None else list(tokens),
+                "array": parts.get(name, _UNMEASURED)["array"],
+            }
+        )
     return rows
 
 
@@ -112,8 +135,12 @@ def _units(counters: Mapping[str, int]) -> dict[str, dict[str, int]]:
     loader = {state: counters[f"loader_{state}"] for state in ("busy", "starved", "blocked")}
     return {
         "array": {state: counters[f"array_{state}"] for state in ARRAY_STATES},
-        "loader": {**loader, "idle": counters["cycles"] - sum(loader.values()), "queue_blocked_by_router": counters["load_blocked_router"],
-                   "queue_blocked_by_space": counters["load_blocked_space"]},
+        "loader": {
+            **loader,
+            "idle": counters["cycles"] - sum(loader.values()),
+            "queue_blocked_by_router": counters["load_blocked_router"],
+            "queue_blocked_by_space": counters["load_blocked_space"],
+        },
     }
 
 
@@ -137,28 +164,63 @@ def _task_entry(program: Program, outcome: TaskOutcome, names: Sequence[str], re
     milliseconds = None if cycles is None else cycles / (1000 * config.clock_mhz)
     wrong = {difference.mismatch.name for difference in outcome.differences}
     return {
-        "task": outcome.task, "bit_exact": not outcome.differences, "mismatches": sum(d.mismatch.count for d in outcome.differences),
-        "differences": [{"models": d.models, "tensor": d.mismatch.name, "token": d.mismatch.token, "channel": d.mismatch.channel,
-                         "got": d.mismatch.got, "expected": d.mismatch.expected, "count": d.mismatch.count, "text": str(d.mismatch)}
-                        for d in outcome.differences],
+        "task": outcome.task,
+        "bit_exact": not outcome.differences,
+        "mismatches": sum(d.mismatch.count for d in outcome.differences),
+        "differences": [
+            {
+                "models": d.models,
+                "tensor": d.mismatch.name,
+                "token": d.mismatch.token,
+                "channel": d.mismatch.channel,
+                "got": d.mismatch.got,
+                "expected": d.mismatch.expected,
+                "count": d.mismatch.count,
+                "text": str(d.mismatch),
+            }
+            for d in outcome.differences
+        ],
         "error": None if outcome.rtl is None or outcome.rtl.error is None else dict(outcome.rtl.error),
-        "cycles": cycles, "estimated_cycles": program.estimate.get(outcome.task), "macs": macs, "weight_bytes": needed,
+        "cycles": cycles,
+        "estimated_cycles": program.estimate.get(outcome.task),
+        "macs": macs,
+        "weight_bytes": needed,
         "weight_bytes_read": counters.get("weight_bytes", outcome.counters["WEIGHT_BYTES"]),
-        "speculated_bytes_dropped": counters.get("speculated_bytes_dropped", outcome.counters["SPECULATED_BYTES_DROPPED"]),
-        "roofline": roofline(macs, needed, macs_per_cycle=config.macs_per_cycle, bytes_per_cycle=config.stripe_bytes, cycles=cycles),
-        "latency_ms": None if milliseconds is None else round(milliseconds, 6), "fps": None if not milliseconds else round(1000 / milliseconds, 3),
-        "embedding": {**{k: v for k, v in parts.get("embed", _UNMEASURED).items()}, "macs": model.embed_macs, "bit_exact": "embed" not in wrong},
+        "speculated_bytes_dropped": counters.get(
+            "speculated_bytes_dropped", outcome.counters["SPECULATED_BYTES_DROPPED"]
+        ),
+        "roofline": roofline(
+            macs, needed, macs_per_cycle=config.macs_per_cycle, bytes_per_cycle=config.stripe_bytes, cycles=cycles
+        ),
+        "latency_ms": None if milliseconds is None else round(milliseconds, 6),
+        "fps": None if not milliseconds else round(1000 / milliseconds, 3),
+        "embedding": {
+            **{k: v for k, v in parts.get("embed", _UNMEASURED).items()},
+            "macs": model.embed_macs,
+            "bit_exact": "embed" not in wrong,
+        },
         "blocks": blocks,
         "result": {**parts.get("result", _UNMEASURED), "bit_exact": "output" not in wrong},
-        "units": _units(counters), "array": _units(counters).get("array"),
-        "experts_used": used, "tokens_per_expert": {name: list(tokens) for name, tokens in outcome.experts.items()},
+        "units": _units(counters),
+        "array": _units(counters).get("array"),
+        "experts_used": used,
+        "tokens_per_expert": {name: list(tokens) for name, tokens in outcome.experts.items()},
         "speculated_experts": program.image.task(outcome.task)["speculated"],
-        "counters": dict(counters), "violations": _violations(outcome),
+        "counters": dict(counters),
+        "violations": _violations(outcome),
     }
 
 
-def report(program: Program, outcomes: Sequence[TaskOutcome], *, wall_s: Mapping[str, float], total_s: float, image: str, latency: int,
-           command: str) -> dict[str, Any]:
+def report(
+    program: Program,
+    outcomes: Sequence[TaskOutcome],
+    *,
+    wall_s: Mapping[str, float],
+    total_s: float,
+    image: str,
+    latency: int,
+    command: str,
+) -> dict[str, Any]:
     """The whole of report.json.
 
     Parameters
@@ -184,20 +246,48 @@ def report(program: Program, outcomes: Sequence[TaskOutcome], *, wall_s: Mapping
         if entry["counters"]:
             read_before += entry["counters"]["weight_bytes"] + entry["counters"]["fetch_bytes"]
     first = tasks[outcomes[0].task]
-    same = ("cycles", "estimated_cycles", "macs", "weight_bytes", "weight_bytes_read", "speculated_bytes_dropped", "roofline", "latency_ms", "fps",
-            "blocks", "units", "array", "experts_used", "tokens_per_expert")
+    same = (
+        "cycles",
+        "estimated_cycles",
+        "macs",
+        "weight_bytes",
+        "weight_bytes_read",
+        "speculated_bytes_dropped",
+        "roofline",
+        "latency_ms",
+        "fps",
+        "blocks",
+        "units",
+        "array",
+        "experts_used",
+        "tokens_per_expert",
+    )
     violations = [text for entry in tasks.values() for text in entry["violations"]]
     return {
-        "format": FORMAT, "version": moesaic.__version__, "command": command,
-        "model": request.model.name, "task": ",".join(tasks), "board": request.board, "weights": program.network.kind, "seed": request.seed,
-        "blocks_run": request.blocks, "depth": request.model.depth, "tokens": request.model.tokens, "dim": request.model.dim,
-        "image": image, "clock_mhz": request.config.clock_mhz, "config": request.config.to_dict(), "config_hash": request.config.hash,
+        "format": FORMAT,
+        "version": moesaic.__version__,
+        "command": command,
+        "model": request.model.name,
+        "task": ",".join(tasks),
+        "board": request.board,
+        "weights": program.network.kind,
+        "seed": request.seed,
+        "blocks_run": request.blocks,
+        "depth": request.model.depth,
+        "tokens": request.model.tokens,
+        "dim": request.model.dim,
+        "image": image,
+        "clock_mhz": request.config.clock_mhz,
+        "config": request.config.to_dict(),
+        "config_hash": request.config.hash,
         "ddr": {"bytes_per_cycle": request.config.stripe_bytes, "latency_cycles": latency},
         "compared": compared_models(outcomes[0]),
         "bit_exact": all(entry["bit_exact"] for entry in tasks.values()) and not violations,
-        "mismatches": sum(entry["mismatches"] for entry in tasks.values()), "violations": violations,
+        "mismatches": sum(entry["mismatches"] for entry in tasks.values()),
+        "violations": violations,
         **{key: first[key] for key in same},
         "tasks": tasks,
-        "wall_s": {**wall_s, "total": round(total_s, 3)}, "peak_memory_bytes": peak_memory(),
+        "wall_s": {**wall_s, "total": round(total_s, 3)},
+        "peak_memory_bytes": peak_memory(),
         "host": {"python": platform.python_version(), "machine": platform.machine(), "system": sys.platform},
     }

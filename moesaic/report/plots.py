@@ -17,14 +17,31 @@ WINDOWS = 320  # of a timeline: as many as can be told apart
 
 COLOURS = {"busy": "#2f6690", "loading": "#8fb8d6", "starved": "#d9822b", "blocked": "#9b2226", "idle": "#c9ccd1"}
 MEANINGS = {
-    "busy": "takes a streamed vector", "starved": "waits for weights from DDR", "loading": "waits for its stationary block",
-    "blocked": "waits for an earlier instruction", "idle": "waits for anything else",
+    "busy": "takes a streamed vector",
+    "starved": "waits for weights from DDR",
+    "loading": "waits for its stationary block",
+    "blocked": "waits for an earlier instruction",
+    "idle": "waits for anything else",
 }
 _STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#8a8f98",
-    "axes.labelcolor": "#3d434b", "axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left", "xtick.color": "#3d434b",
-    "ytick.color": "#3d434b", "axes.grid": True, "grid.color": "#e6e8eb", "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
-    "svg.hashsalt": "moesaic", "svg.fonttype": "path",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#8a8f98",
+    "axes.labelcolor": "#3d434b",
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "xtick.color": "#3d434b",
+    "ytick.color": "#3d434b",
+    "axes.grid": True,
+    "grid.color": "#e6e8eb",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.hashsalt": "moesaic",
+    "svg.fonttype": "path",
 }
 
 
@@ -54,7 +71,14 @@ def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]]) -> Figure:
     base = [0] * len(parts)
     for state in ARRAY_STATES:
         values = [array[state] for _, array in parts]
-        axes.bar(range(len(parts)), values, bottom=base, color=COLOURS[state], label=f"{state}: {MEANINGS[state]}", width=0.72)
+        axes.bar(
+            range(len(parts)),
+            values,
+            bottom=base,
+            color=COLOURS[state],
+            label=f"{state}: {MEANINGS[state]}",
+            width=0.72,
+        )
         base = [a + b for a, b in zip(base, values, strict=True)]
     axes.set_xticks(range(len(parts)), [_short(name) for name, _ in parts])
     axes.set_xlabel("part of the network (numbers: blocks)")
@@ -75,7 +99,7 @@ def _coarse(trace: Mapping[str, Any]) -> dict[str, Any]:
 
 @_style
 def timeline(trace: Mapping[str, Any], marks: Sequence[tuple[str, int]], bytes_per_cycle: int) -> Figure:
-    """What the array and the ports did over the run, in windows: shares of cycles above, shares of DDR bandwidth below."""
+    """What array and ports did over the run, in windows: shares of cycles above, of DDR bandwidth below."""
     trace = _coarse(trace)
     cycles = trace["cycle"]
     starts = [0, *cycles[:-1]]
@@ -117,7 +141,15 @@ def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
     axes.imshow(table, aspect="auto", cmap="Blues", vmin=0, vmax=max(largest, 1))
     for y, row in enumerate(table):
         for x, count in enumerate(row):
-            axes.text(x, y, str(count), ha="center", va="center", fontsize=8, color="white" if count > 0.5 * largest else "#3d434b")
+            axes.text(
+                x,
+                y,
+                str(count),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if count > 0.5 * largest else "#3d434b",
+            )
     axes.set_xticks(range(len(table[0])))
     axes.set_yticks(range(len(rows)), [f"block {_short(name)}" for name, _ in rows])
     axes.set_xlabel("expert")
@@ -135,7 +167,11 @@ def block_quality(blocks: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set_xlabel("block")
     axes.set_ylabel("SQNR, dB", color=COLOURS["busy"])
     axes.set_ylim(0, 1.15 * max([y for _, y in known], default=1.0))
-    routed = [(x, 100 * block["routing_agreement"]) for x, block in enumerate(blocks) if block["routing_agreement"] is not None]
+    routed = [
+        (x, 100 * block["routing_agreement"])
+        for x, block in enumerate(blocks)
+        if block["routing_agreement"] is not None
+    ]
     if routed:
         other = axes.twinx()
         other.scatter([x for x, _ in routed], [y for _, y in routed], color=COLOURS["starved"], marker="s", s=18)

@@ -57,20 +57,41 @@ BAD = [
     (["run", "--seed", "-1"], r"seed must be from 0 to \d+, not -1"),
     (["run", "--speculate", "17"], r"speculate must be from 0 to 16 experts, not 17"),
     (["run", *FUNCTIONAL, "--latency", "1"], r"latency must be at least 2 cycles, not 1"),
-    (["run", *FUNCTIONAL, "--image", "nowhere.png"], r"image must be a readable image file, not 'nowhere.png' \(No such file"),
+    (
+        ["run", *FUNCTIONAL, "--image", "nowhere.png"],
+        r"image must be a readable image file, not 'nowhere.png' \(No such file",
+    ),
     (["run", *FUNCTIONAL, "--image", "empty"], r"image must be a readable image file, not 'empty' \(Is a directory"),
     (["run", *FUNCTIONAL, "--image", "text.png"], r"image must be a readable image file, not 'text.png'"),
     (["run", *FUNCTIONAL, "--image", "cut.png", "--resize"], r"image must be a readable image file, not 'cut.png'"),
-    (["run", *FUNCTIONAL, "--image", "small.png"], r"image must be 64 pixels high and 64 wide, not 10 and 20 .*--resize"),
-    (["run", *FUNCTIONAL, "--weights", "none.safetensors"], r"weights must be a .safetensors file, not 'none.safetensors'"),
+    (
+        ["run", *FUNCTIONAL, "--image", "small.png"],
+        r"image must be 64 pixels high and 64 wide, not 10 and 20 .*--resize",
+    ),
+    (
+        ["run", *FUNCTIONAL, "--weights", "none.safetensors"],
+        r"weights must be a .safetensors file, not 'none.safetensors'",
+    ),
     (["run", *FUNCTIONAL, "--weights", "text.png"], r"weights must fit the model, not 'text.png'"),
     (["run", *FUNCTIONAL, "--weights", "nan.safetensors"], r"blocks.0.attn.qkv.bias: 192 values are NaN"),
     (["run", *FUNCTIONAL, "--weights", "missing.safetensors"], r"pos_embed: missing"),
-    (["run", "--model", "m3vit-tiny", "--board", "micro8", "--sim", "functional"], r"tokens must be at most 72 \(max_tokens\).*not 129"),
-    (["run", "--model", "deit-small", "--board", "zcu102", "--sim", "functional"], r"buffer 'residual' of 1182 words does not fit.*158 words"),
-    (["run", *FUNCTIONAL, "--out", "theirs"], r"out must be a new or empty folder, or one with an earlier report.json, not 'theirs'"),
+    (
+        ["run", "--model", "m3vit-tiny", "--board", "micro8", "--sim", "functional"],
+        r"tokens must be at most 72 \(max_tokens\).*not 129",
+    ),
+    (
+        ["run", "--model", "deit-small", "--board", "zcu102", "--sim", "functional"],
+        r"buffer 'residual' of 1182 words does not fit.*158 words",
+    ),
+    (
+        ["run", *FUNCTIONAL, "--out", "theirs"],
+        r"out must be a new or empty folder, or one with an earlier report.json, not 'theirs'",
+    ),
     (["run", *FUNCTIONAL, "--out", "text.png"], r"out must be a folder, not 'text.png'"),
-    (["compile", *MICRO, "--out", "theirs"], r"out must be a new or empty folder, or one with an earlier manifest.json, not 'theirs'"),
+    (
+        ["compile", *MICRO, "--out", "theirs"],
+        r"out must be a new or empty folder, or one with an earlier manifest.json, not 'theirs'",
+    ),
     (["compile", "--model", "m3vit-small", "--board", "zcu102"], r"tokens must be at most 256"),
     (["simulate", "empty"], r"program must be a folder that `moesaic compile` wrote, not 'empty'"),
     (["simulate", "empty", "--sim", "hope"], r"sim must be functional or rtl, not 'hope'"),
@@ -96,7 +117,14 @@ def test_bad_input(place: Path, arguments: list[str], message: str) -> None:
 
 
 def _process(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "moesaic", *arguments], capture_output=True, text=True, timeout=300, check=False, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "moesaic", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        **options,
+    )
 
 
 def test_as_a_process(tmp_path: Path) -> None:

@@ -48,7 +48,11 @@ def test_refuses_what_is_not_its_own(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     check_replaceable(tmp_path / "new" / "folder", marker="report.json")
     check_replaceable(tmp_path, marker="file")
-    for bad, why in ((tmp_path, "new or empty folder"), (tmp_path / "file", "a folder"), (tmp_path / "file" / "under", "written to")):
+    for bad, why in (
+        (tmp_path, "new or empty folder"),
+        (tmp_path / "file", "a folder"),
+        (tmp_path / "file" / "under", "written to"),
+    ):
         with pytest.raises(InputError, match=f"out must be .*{why}"):
             check_replaceable(bad, marker="report.json")
 

@@ -19,7 +19,10 @@ def test_unused_experts_cost_nothing() -> None:
     assert needed_weight_bytes(model, 1, used) == 768 * 192 + 147_456 + 294_912
 
 
-@pytest.mark.parametrize(("macs", "weights", "bound", "fraction"), [(782_770_176, 17_860_608, 279_072, 0.6645), (39_190_000_000, 71_100_000, 9_567_872, 0.0)])
+@pytest.mark.parametrize(
+    ("macs", "weights", "bound", "fraction"),
+    [(782_770_176, 17_860_608, 279_072, 0.6645), (39_190_000_000, 71_100_000, 9_567_872, 0.0)],
+)
 def test_roofline(macs: int, weights: int, bound: int, fraction: float) -> None:
     result = roofline(macs, weights, macs_per_cycle=4096, bytes_per_cycle=64, cycles=420_000 if fraction else None)
     assert result["bound_cycles"] == max(result["arithmetic_cycles"], result["ddr_cycles"]) == bound

@@ -18,12 +18,40 @@ Invoke, Results = Callable[..., Any], Any  # fixtures of conftest.py
 
 NUMBER, TEXT, NOTHING = (int, float), str, type(None)
 SCHEMA: dict[str, Any] = {
-    "model": TEXT, "task": TEXT, "board": TEXT, "weights": TEXT, "clock_mhz": NUMBER, "config": dict, "bit_exact": bool, "mismatches": int,
-    "cycles": (int, NOTHING), "macs": int, "weight_bytes": int, "latency_ms": (float, NOTHING), "fps": (float, NOTHING), "units": dict,
-    "wall_s": dict, "peak_memory_bytes": dict, "speculated_bytes_dropped": int, "violations": list, "tasks": dict, "array": (dict, NOTHING),
+    "model": TEXT,
+    "task": TEXT,
+    "board": TEXT,
+    "weights": TEXT,
+    "clock_mhz": NUMBER,
+    "config": dict,
+    "bit_exact": bool,
+    "mismatches": int,
+    "cycles": (int, NOTHING),
+    "macs": int,
+    "weight_bytes": int,
+    "latency_ms": (float, NOTHING),
+    "fps": (float, NOTHING),
+    "units": dict,
+    "wall_s": dict,
+    "peak_memory_bytes": dict,
+    "speculated_bytes_dropped": int,
+    "violations": list,
+    "tasks": dict,
+    "array": (dict, NOTHING),
     "roofline": {"arithmetic_cycles": int, "ddr_cycles": int, "bound_cycles": int, "fraction": (float, NOTHING)},
-    "blocks": [{"name": TEXT, "kind": TEXT, "cycles": (int, NOTHING), "macs": int, "bytes_read": (int, NOTHING), "sqnr_db": float,
-                "cosine": float, "routing_agreement": (float, NOTHING), "bit_exact": bool}],
+    "blocks": [
+        {
+            "name": TEXT,
+            "kind": TEXT,
+            "cycles": (int, NOTHING),
+            "macs": int,
+            "bytes_read": (int, NOTHING),
+            "sqnr_db": float,
+            "cosine": float,
+            "routing_agreement": (float, NOTHING),
+            "bit_exact": bool,
+        }
+    ],
 }
 
 
@@ -51,7 +79,13 @@ def sections(page: str) -> dict[str, str]:
 def test_schema(whole: Results) -> None:
     conforms(whole.report, SCHEMA)
     for entry in whole.report["tasks"].values():
-        conforms(entry, {key: SCHEMA[key] for key in ("bit_exact", "mismatches", "cycles", "macs", "weight_bytes", "roofline", "blocks")})
+        conforms(
+            entry,
+            {
+                key: SCHEMA[key]
+                for key in ("bit_exact", "mismatches", "cycles", "macs", "weight_bytes", "roofline", "blocks")
+            },
+        )
 
 
 def test_numbers_of_a_functional_run(whole: Results) -> None:
@@ -73,8 +107,15 @@ def test_page_is_whole(whole: Results) -> None:
     assert not re.search(r"(src|href)=\"(?!data:)", page) and "<script" not in page
     assert "undefined" not in page.lower() and ">None<" not in page
     found = sections(page)
-    for heading in ("Input and predictions", "Task semseg", "Task depth", "Blocks", "Tokens per expert", "Integers against float",
-                    "How these numbers came about"):
+    for heading in (
+        "Input and predictions",
+        "Task semseg",
+        "Task depth",
+        "Blocks",
+        "Tokens per expert",
+        "Integers against float",
+        "How these numbers came about",
+    ):
         assert heading in found
     for heading, content in found.items():
         if not heading.startswith("Task "):  # followed at once by its first part
@@ -99,10 +140,30 @@ def test_report_is_drawn_again(whole: Results, tmp_path: Path, invoke: Invoke) -
 def test_an_inexact_report_claims_nothing(whole: Results, tmp_path: Path) -> None:
     shutil.copytree(whole.folder, tmp_path / "copy")
     report = whole.report
-    difference = {"models": "RTL, integer golden", "tensor": "blocks.1", "token": 3, "channel": 5, "got": 1, "expected": 2, "count": 7,
-                  "text": "blocks.1: token 3, channel 5 must be 2, not 1"}
-    entry = {**report["tasks"]["semseg"], "bit_exact": False, "mismatches": 7, "differences": [difference], "cycles": 123456}
-    changed = {**report, "bit_exact": False, "mismatches": 7, "cycles": 123456, "tasks": {**report["tasks"], "semseg": entry}}
+    difference = {
+        "models": "RTL, integer golden",
+        "tensor": "blocks.1",
+        "token": 3,
+        "channel": 5,
+        "got": 1,
+        "expected": 2,
+        "count": 7,
+        "text": "blocks.1: token 3, channel 5 must be 2, not 1",
+    }
+    entry = {
+        **report["tasks"]["semseg"],
+        "bit_exact": False,
+        "mismatches": 7,
+        "differences": [difference],
+        "cycles": 123456,
+    }
+    changed = {
+        **report,
+        "bit_exact": False,
+        "mismatches": 7,
+        "cycles": 123456,
+        "tasks": {**report["tasks"], "semseg": entry},
+    }
     (tmp_path / "copy" / "report.json").write_text(json.dumps(changed))
     page = render_html(tmp_path / "copy")
     assert "Not bit exact" in page and difference["text"] in page
@@ -110,7 +171,19 @@ def test_an_inexact_report_claims_nothing(whole: Results, tmp_path: Path) -> Non
 
 
 def test_two_blocks(tmp_path: Path, invoke: Invoke) -> None:
-    done = invoke("run", "--model", "m3vit-micro", "--sim", "functional", "--blocks", 2, "--out", tmp_path / "out", "--json", "--quiet")
+    done = invoke(
+        "run",
+        "--model",
+        "m3vit-micro",
+        "--sim",
+        "functional",
+        "--blocks",
+        2,
+        "--out",
+        tmp_path / "out",
+        "--json",
+        "--quiet",
+    )
     assert done.exit_code == 0 and done.stderr == ""
     report = json.loads(done.stdout)
     conforms(report, SCHEMA)
@@ -122,8 +195,20 @@ def test_two_blocks(tmp_path: Path, invoke: Invoke) -> None:
 
 def test_an_image_of_another_size(tmp_path: Path, invoke: Invoke) -> None:
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (30, 50), np.uint8)).save(tmp_path / "grey.png")
-    done = invoke("run", "--model", "m3vit-micro", "--sim", "functional", "--blocks", 1, "--out", tmp_path / "out", "--image", tmp_path / "grey.png",
-                  "--resize")
+    done = invoke(
+        "run",
+        "--model",
+        "m3vit-micro",
+        "--sim",
+        "functional",
+        "--blocks",
+        1,
+        "--out",
+        tmp_path / "out",
+        "--image",
+        tmp_path / "grey.png",
+        "--resize",
+    )
     assert done.exit_code == 0, done.stderr
     assert json.loads((tmp_path / "out" / "report.json").read_text())["image"] == "grey.png"
 
@@ -169,7 +254,9 @@ def test_rtl(tmp_path: Path, invoke: Invoke, results: Any) -> None:
     for entry in report["tasks"].values():
         parts = [entry["embedding"], *entry["blocks"], entry["result"]]
         assert sum(part["cycles"] for part in parts) == entry["cycles"]
-        assert 0 <= entry["cycles"] - sum(entry["array"].values()) < 300  # the array's counters begin with its first instruction
+        assert (
+            0 <= entry["cycles"] - sum(entry["array"].values()) < 300
+        )  # the array's counters begin with its first instruction
         for state, cycles in entry["array"].items():
             assert sum(part["array"][state] for part in parts) == cycles
         counters = entry["counters"]
@@ -177,7 +264,9 @@ def test_rtl(tmp_path: Path, invoke: Invoke, results: Any) -> None:
         assert all(part["bytes_read"] >= 0 for part in parts)
         assert {"busy", "starved", "blocked"} <= set(entry["units"]["array"]) & set(entry["units"]["loader"])
         assert entry["latency_ms"] == pytest.approx(entry["cycles"] / 300e3)
-    assert report["roofline"]["fraction"] == pytest.approx(report["roofline"]["bound_cycles"] / report["cycles"], abs=1e-4)
+    assert report["roofline"]["fraction"] == pytest.approx(
+        report["roofline"]["bound_cycles"] / report["cycles"], abs=1e-4
+    )
     assert result.page.count("data:image/svg+xml") == 2 * 4
     for heading in ("What the array did in each block", "Timeline"):
         assert heading in sections(result.page)

@@ -14,7 +14,10 @@ from moesaic.cli import app
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "usage.md").read_text()
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands.items())
-SECTIONS = {name: text for name, text in re.findall(r"^## moesaic ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL)}
+SECTIONS = {
+    name: text
+    for name, text in re.findall(r"^## moesaic ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL)
+}
 EXAMPLES = re.findall(r"^ {4}(moesaic .*)$", PAGE + (ROOT / "README.md").read_text(), flags=re.MULTILINE)
 
 

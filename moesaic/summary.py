@@ -1,0 +1,52 @@
+"""What `moesaic run` says at the end: a few lines on the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+__all__ = ["print_summary"]
+
+
+def print_summary(report: dict[str, Any], folder: Path) -> None:
+    """Verdict, a line for each task, what differs, and where the page is."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, 100)
+    exact = report["bit_exact"]
+    verdict = "[bold green]true[/]" if exact else "[bold red]false[/]"
+    console.print(f"bit_exact: {verdict}   {' = '.join(report['compared'])}")
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("task", "bit exact", "cycles", "of roofline", "ms", "array busy", "weights read", "worst SQNR"):
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for task, entry in report["tasks"].items():
+        timed = exact and entry["cycles"] is not None
+        worst = min((block["sqnr_db"] for block in entry["blocks"] if block["sqnr_db"] is not None), default=None)
+        table.add_row(
+            task,
+            "yes" if entry["bit_exact"] else "NO",
+            *(
+                (
+                    f"{entry['cycles']:,}",
+                    f"{entry['roofline']['fraction']:.2f}",
+                    f"{entry['latency_ms']:.3f}",
+                    f"{100 * entry['array']['busy'] / entry['cycles']:.1f} %",
+                )
+                if timed
+                else ("–",) * 4
+            ),
+            f"{entry['weight_bytes_read'] / 1e6:.2f} MB",
+            "–" if worst is None else f"{worst:.1f} dB",
+        )
+    console.print(table)
+    for task, entry in report["tasks"].items():
+        for difference in entry["differences"][:4]:
+            console.print(f"[red]{task}, {difference['models']}:[/] {escape(difference['text'])}")
+        if entry["error"]:
+            console.print(f"[red]{task}:[/] {escape(entry['error']['text'])}")
+        for rule in entry["violations"]:
+            console.print(f"[red]{task}, AXI4:[/] {rule}")
+    if report["weights"] == "seeded":
+        console.print("weights: seeded, not trained")
+    console.print(f"report: {folder / 'report.html'}")
