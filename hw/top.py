@@ -2,12 +2,20 @@
 
 from functools import reduce
 from operator import and_, or_
+from typing import Any
 
 from amaranth.hdl import ClockDomain, DomainRenamer, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.bus.axi import Axi4ReadSignature, Axi4WriteSignature, AxiLiteSignature, Response, connect_flat, flat_ports
+from moesaic.hw.bus.axi import (
+    Axi4ReadSignature,
+    Axi4WriteSignature,
+    AxiLiteSignature,
+    Response,
+    connect_flat,
+    flat_ports,
+)
 from moesaic.hw.bus.axilite_slave import AxiLiteSlave
 from moesaic.hw.control.fetch import STREAMS, InstructionFetch
 from moesaic.hw.control.supervisor import Supervisor
@@ -37,6 +45,11 @@ class Accelerator(wiring.Component):
     config : AcceleratorConfig
     """
 
+    # Not the buses: `flat_ports` makes theirs, `connect_flat` connects them.
+    aclk: Signal
+    aresetn: Signal
+    irq: Signal
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         read = Axi4ReadSignature(addr_bits=config.addr_bits, data_bits=config.port_bits)
@@ -52,8 +65,9 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        m.domains.sync = domain = ClockDomain()
-        m.domains.core = core_domain = ClockDomain()  # same clock; also reset between runs
+        domain: Any = ClockDomain("sync")
+        core_domain: Any = ClockDomain("core")  # same clock; also reset between runs
+        m.domains += [domain, core_domain]
         core_reset = Signal()
         m.d.comb += [
             domain.clk.eq(self.aclk), domain.rst.eq(~self.aresetn),
@@ -104,8 +118,8 @@ class Accelerator(wiring.Component):
         rw = registers.rw
         for number, name in enumerate(STREAMS):
             m.d.comb += [fetch.base[number].eq(rw[f"{name}_base"].value), fetch.count[number].eq(rw[f"{name}_count"].value)]
-        for unit in (fetch, load, store):
-            m.d.comb += [unit.window_base.eq(rw.window_base.value), unit.window_bytes.eq(rw.window_bytes.value)]
+        for guarded in (fetch, load, store):
+            m.d.comb += [guarded.window_base.eq(rw.window_base.value), guarded.window_bytes.eq(rw.window_bytes.value)]
         for p in range(config.ports):
             for base, name in ((Base.WEIGHT, "weight"), (Base.IMAGE, "image"), (Base.TASK, "task")):
                 m.d.comb += load.bases[base][p].eq(rw[f"{name}_base{p}"].value)
@@ -119,8 +133,8 @@ class Accelerator(wiring.Component):
             store.read_data.eq(core.result_data), store.read_ready.eq(core.result_ready),
             fetch.run.eq(supervisor.run),
         ]
-        for unit in (fetch, weights, writer):
-            m.d.comb += [unit.abort.eq(supervisor.abort), unit.clear.eq(clear)]
+        for drained in (fetch, weights, writer):
+            m.d.comb += [drained.abort.eq(supervisor.abort), drained.clear.eq(clear)]
         m.d.comb += [load.abort.eq(supervisor.abort), store.abort.eq(supervisor.abort)]
 
         # --- supervisor ---

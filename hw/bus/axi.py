@@ -191,7 +191,7 @@ class AxiLiteSignature(wiring.Signature):
         return AxiLiteBus(self, path=path, src_loc_at=1 + src_loc_at)
 
 
-def _channels(signature: wiring.Signature) -> list[tuple[str, Flow, data.StructLayout]]:
+def _channels(signature: wiring.Signature | wiring.FlippedSignature) -> list[tuple[str, Flow, data.StructLayout]]:
     """Name, flow of the payload, and layout of each channel."""
     result = []
     for channel, member in signature.members.items():
@@ -203,7 +203,7 @@ def _channels(signature: wiring.Signature) -> list[tuple[str, Flow, data.StructL
     return result
 
 
-def flat_ports(prefix: str, signature: wiring.Signature) -> dict[str, wiring.Member]:
+def flat_ports(prefix: str, signature: wiring.Signature | wiring.FlippedSignature) -> dict[str, wiring.Member]:
     """Members with AMBA names for one bus of a top-level component.
 
     Parameters

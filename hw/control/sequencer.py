@@ -2,6 +2,7 @@
 
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
@@ -31,6 +32,13 @@ class Sequencer(wiring.Component):
     error : Out(1), error_code : Out(8), error_index : Out(24)
     """
 
+    i: stream.Interface
+    loader: stream.Interface
+    feeder: stream.Interface
+    error: Signal
+    error_code: Signal
+    error_index: Signal
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.loader_queue = Queue(issued_layout(), depth=QUEUE_DEPTH)
@@ -51,7 +59,7 @@ class Sequencer(wiring.Component):
         m.submodules.feeder_queue = feeder_queue = self.feeder_queue
         index = Signal(INDEX_BITS)
         held = Signal()
-        body = Signal(data.UnionLayout({
+        body: Any = Signal(data.UnionLayout({
             "raw": INSTRUCTION_BITS,
             "matmul": instruction_layout(Opcode.MATMUL),
             "norm": instruction_layout(Opcode.NORM),

@@ -1,5 +1,7 @@
 """Accumulators: one entry of `rows` sums per streamed vector, added up over the blocks of inputs."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
@@ -30,6 +32,15 @@ class Accumulator(wiring.Component):
     LATENCY = 1
     REUSE = 3  # cycles
 
+    early_valid: Signal
+    early_slot: Signal
+    i_valid: Signal
+    i_op: data.View
+    i_sums: data.View
+    o_valid: Signal
+    o_op: data.View
+    o_acc: data.View
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         operation = operation_layout(config)
@@ -48,7 +59,8 @@ class Accumulator(wiring.Component):
         m = Module()
         config = self.config
         layout = data.ArrayLayout(signed(config.acc_bits), config.rows)
-        m.submodules.entries = entries = memory.Memory(shape=layout, depth=config.max_tokens, init=[], attrs={"ram_style": "block"})
+        entries: memory.Memory = memory.Memory(shape=layout, depth=config.max_tokens, init=[], attrs={"ram_style": "block"})
+        m.submodules.entries = entries
         write, read = entries.write_port(), entries.read_port()
         m.d.comb += [read.addr.eq(self.early_slot), read.en.eq(self.early_valid)]
 
@@ -58,7 +70,7 @@ class Accumulator(wiring.Component):
             kept = Mux(self.i_op.acc_first, 0, Mux(self.i_op.acc_shift, (old << 8)[:config.acc_bits].as_signed(), old))
             m.d.comb += total[r].eq(kept + self.i_sums[r])
         acc = Signal(layout, reset_less=True)
-        op = Signal(self.i_op.shape(), reset_less=True)
+        op: Any = Signal(self.i_op.shape(), reset_less=True)
         with m.If(self.i_valid):
             m.d.sync += op.eq(self.i_op)
         with m.If(self.i_valid & self.i_op.vector):

@@ -50,6 +50,17 @@ class DotProduct(wiring.Component):
     sum : Out(signed)
     """
 
+    x: data.View
+    enable: Signal
+    swap: Signal
+    clear: Signal
+    row_load: Signal
+    row: Signal
+    lane_load: Signal
+    lane: Signal
+    value: Signal
+    sum: Signal
+
     def __init__(self, *, lanes: int) -> None:
         self.lanes = lanes
         super().__init__({
@@ -125,6 +136,19 @@ class Array(wiring.Component):
         Fill one lane of every row.
     sums : Out(rows x signed)
     """
+
+    x: data.View
+    x_valid: Signal
+    swap: Signal
+    clear: Signal
+    word_load: Signal
+    word: Signal
+    key_load: Signal
+    key: Signal
+    lane_load: Signal
+    lane: Signal
+    column: data.View
+    sums: data.View
 
     def __init__(self, *, rows: int, lanes: int, load_rows: int) -> None:
         self.rows, self.lanes, self.load_rows = rows, lanes, load_rows

@@ -45,6 +45,31 @@ class Core(wiring.Component):
         For the counters.
     """
 
+    i: stream.Interface
+    weights: stream.Interface
+    skip: stream.Interface
+    retired: Signal
+    mark: Signal
+    counts: data.View
+    result_enable: Signal
+    result_address: Signal
+    result_data: Signal
+    result_ready: Signal
+    error: Signal
+    error_code: Signal
+    error_index: Signal
+    busy: Signal
+    starved: Signal
+    loading: Signal
+    blocked: Signal
+    loader_busy: Signal
+    loader_starved: Signal
+    loader_blocked: Signal
+    activation_reads: Signal
+    attention: Signal
+    attention_read: Signal
+    stationary_read: Signal
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         super().__init__({

@@ -50,6 +50,38 @@ class Feeder(wiring.Component):
         Issuing; waiting for an earlier instruction.
     """
 
+    i: stream.Interface
+    o: stream.Interface
+    retired: Signal
+    copies: Signal
+    counts: data.View
+    queue_expert: Signal
+    queue_slot: Signal
+    queue_token: Signal
+    queue_score: Signal
+    activation_enable: Signal
+    activation_address: Signal
+    activation_data: Signal
+    maxima_data: data.View
+    state_address: Signal
+    state_maximum: Signal
+    residual_enable: Signal
+    residual_address: Signal
+    residual_data: data.View
+    sums_address: Signal
+    sums_total: Signal
+    sums_squares: Signal
+    tap_valid: Signal
+    tap_address: Signal
+    tap_data: Signal
+    context_write: Signal
+    context_index: Signal
+    context_data: data.View
+    context_route: Signal
+    context_mark: Signal
+    busy: Signal
+    blocked: Signal
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.scalars = NormScalars(max_dim=config.max_dim)

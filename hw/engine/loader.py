@@ -1,5 +1,7 @@
 """The stationary side: fills the array's shadow block from the weight stream or the key/value memory, ahead of the stream."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -46,6 +48,36 @@ class Loader(wiring.Component):
         For the counters: moving data; waiting for the weight stream; waiting for the array or for an earlier instruction.
     """
 
+    i: stream.Interface
+    retired: Signal
+    counts: data.View
+    weights: stream.Interface
+    skip: stream.Interface
+    kv_enable: Signal
+    kv_address: Signal
+    kv_data: Signal
+    word_load: Signal
+    word: Signal
+    key_load: Signal
+    key: Signal
+    lane_load: Signal
+    lane: Signal
+    column: data.View
+    clear: Signal
+    full: Signal
+    swap: Signal
+    parameters: data.View
+    release: Signal
+    copy_valid: Signal
+    copy_memory: Signal
+    copy_address: Signal
+    copy_data: Signal
+    copy_ready: Signal
+    copies: Signal
+    busy: Signal
+    starved: Signal
+    blocked: Signal
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         rows, lanes = config.rows, config.lanes
@@ -90,7 +122,7 @@ class Loader(wiring.Component):
         group_bits = (config.groups - 1).bit_length()
 
         index = Signal(INDEX_BITS)
-        body = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "copy": instruction_layout(Opcode.COPY)}))
+        body: Any = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "copy": instruction_layout(Opcode.COPY)}))
         op, copy = body.matmul, body.copy
 
         # The stage: one register between the sources and the array, so that the next block's first word is at hand when the shadow

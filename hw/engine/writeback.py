@@ -44,6 +44,54 @@ class WriteBack(wiring.Component):
         An instruction's last result is written (its last vector, or its lone operation, has left the pipeline).
     """
 
+    pop_valid: Signal
+    pop_op: data.View
+    i_valid: Signal
+    i_op: data.View
+    i_acc: data.View
+    context_index: Signal
+    context: data.View
+    pop_context_index: Signal
+    pop_scalar: Signal
+    parameters: data.View
+    release: Signal
+    state_address: Signal
+    state_sum: Signal
+    old_state_address: Signal
+    old_state_maximum: Signal
+    old_state_sum: Signal
+    state_write: Signal
+    state_write_address: Signal
+    state_write_maximum: Signal
+    state_write_sum: Signal
+    vector_memory: Signal
+    vector_write: Signal
+    vector_address: Signal
+    vector_data: Signal
+    vector_mask: Signal
+    maxima_write: Signal
+    maxima_mask: Signal
+    maxima_data: Signal
+    residual_enable: Signal
+    residual_address: Signal
+    residual_data: data.View
+    residual_write: Signal
+    residual_write_address: Signal
+    residual_write_data: data.View
+    residual_write_mask: Signal
+    sums_address: Signal
+    sums_total: Signal
+    sums_squares: Signal
+    sums_write: Signal
+    sums_write_address: Signal
+    sums_write_total: Signal
+    sums_write_squares: Signal
+    route_valid: Signal
+    route_logits: data.View
+    route_op: data.View
+    route_context: data.View
+    ended: Signal
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         rows, lanes = config.rows, config.lanes

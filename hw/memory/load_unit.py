@@ -1,5 +1,7 @@
 """Runs the load stream: waits, asks the router's queues, and starts transfers of the weight stream."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -34,6 +36,22 @@ class LoadUnit(wiring.Component):
     error, error_code, error_index, error_address : Out
     """
 
+    i: stream.Interface
+    cmd: stream.Interface
+    retired: Signal
+    counts: data.View
+    bases: data.View
+    window_base: Signal
+    window_bytes: Signal
+    abort: Signal
+    done: Signal
+    waiting_router: Signal
+    waiting_space: Signal
+    error: Signal
+    error_code: Signal
+    error_index: Signal
+    error_address: Signal
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.guard = WindowGuard(addr_bits=config.addr_bits, data_bits=config.port_bits)
@@ -60,8 +78,8 @@ class LoadUnit(wiring.Component):
         m = Module()
         config = self.config
         port_log2 = (config.port_bits // 8 - 1).bit_length()
-        op = Signal(instruction_layout(Opcode.FETCH))
-        address = Signal(data.ArrayLayout(unsigned(config.addr_bits), config.ports))
+        op: Any = Signal(instruction_layout(Opcode.FETCH))
+        address: Any = Signal(data.ArrayLayout(unsigned(config.addr_bits), config.ports))
         target = Signal(64)
         port = Signal(range(config.ports + 1))
         code = Signal(8)

@@ -1,5 +1,7 @@
 """Runs the store stream: residual words to DDR."""
 
+from typing import Any
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -37,6 +39,25 @@ class StoreUnit(wiring.Component):
     error, error_code, error_index, error_address : Out
     """
 
+    i: stream.Interface
+    cmd: stream.Interface
+    o: stream.Interface
+    read_enable: Signal
+    read_address: Signal
+    read_data: Signal
+    read_ready: Signal
+    retired: Signal
+    result_base: Signal
+    window_base: Signal
+    window_bytes: Signal
+    abort: Signal
+    done: Signal
+    bytes: Signal
+    error: Signal
+    error_code: Signal
+    error_index: Signal
+    error_address: Signal
+
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.guard = WindowGuard(addr_bits=config.addr_bits, data_bits=config.port_bits)
@@ -67,7 +88,7 @@ class StoreUnit(wiring.Component):
         port_bytes = config.port_bits // 8
         beats_per_word = max(1, 16 * config.lanes // config.port_bits)
         m.submodules.words = words = Queue(16 * config.lanes, depth=WORDS_AHEAD)
-        op = Signal(instruction_layout(Opcode.STORE))
+        op: Any = Signal(instruction_layout(Opcode.STORE))
         address = Signal(64)
         size = Signal(32)
         code = Signal(8)
