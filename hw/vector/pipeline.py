@@ -1,29 +1,38 @@
 """Registers of rigid pipelines: every cycle one item moves one stage on, and nothing holds it back."""
 
+from typing import Any, TypeVar
+
 from amaranth.hdl import Module, Signal, Value, unsigned
-from amaranth.lib import memory
+from amaranth.lib import data, memory
 
-__all__ = ["delay", "delay_valid", "lookup"]
+__all__ = ["delay", "delay_valid", "lookup", "stages"]
+
+Item = TypeVar("Item", Value, data.View)
 
 
-def delay(m: Module, value: Value, cycles: int, *, name: str) -> Value:
-    """`value`, `cycles` cycles later. The registers have no reset, so that they can become shift-register LUTs."""
-    if cycles < 0:
-        raise ValueError(f"cycles of {name} must not be negative, not {cycles!r}")
-    for stage in range(1, cycles + 1):
-        register = Signal(value.shape(), name=f"{name}_{stage}", reset_less=True)
-        m.d.sync += register.eq(value)
-        value = register
-    return value
+def stages(m: Module, value: Item, count: int, *, name: str, first: int = 0, reset_less: bool = True) -> list[Item]:
+    """`value` and the `count` registers behind it: entry k is `value`, k cycles later.
+
+    Registers are named by stage, from ``first + 1`` on. Without reset they can become shift-register LUTs; valid bits need one.
+    """
+    if count < 0:
+        raise ValueError(f"cycles of {name} must not be negative, not {count!r}")
+    result = [value]
+    for stage in range(first + 1, first + count + 1):
+        register: Any = Signal(value.shape(), name=f"{name}_{stage}", reset_less=reset_less)
+        m.d.sync += register.eq(result[-1])
+        result.append(register)
+    return result
+
+
+def delay(m: Module, value: Item, cycles: int, *, name: str) -> Item:
+    """`value`, `cycles` cycles later, from registers without reset."""
+    return stages(m, value, cycles, name=name)[-1]
 
 
 def delay_valid(m: Module, valid: Value, cycles: int, *, name: str = "valid") -> Value:
     """A valid bit, `cycles` cycles later; 0 after reset."""
-    for stage in range(1, cycles + 1):
-        register = Signal(name=f"{name}_{stage}")
-        m.d.sync += register.eq(valid)
-        valid = register
-    return valid
+    return stages(m, valid, cycles, name=name, reset_less=False)[-1]
 
 
 def lookup(m: Module, table: tuple[int, ...], address: Value, *, bits: int, name: str) -> Value:
