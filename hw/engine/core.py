@@ -14,10 +14,17 @@ from moesaic.hw.engine.payloads import CONTEXTS, INDEX_BITS, context_layout, ope
 from moesaic.hw.engine.writeback import STATE_SUM_BITS, WriteBack
 from moesaic.hw.moe.router import Router
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory
+from moesaic.hw.spec.isa import INSTRUCTION_BITS, Memory
 from moesaic.hw.spec.registers import ErrorCode
 
 __all__ = ["Core"]
+
+
+def _memory(m: Module, name: str, *, shape: data.Layout, depth: int, **attrs: str) -> memory.Memory:
+    """An on-chip memory, without initial contents."""
+    result: memory.Memory = memory.Memory(shape=shape, depth=depth, init=[], attrs=attrs)
+    m.submodules[name] = result
+    return result
 
 
 class Core(wiring.Component):
@@ -113,18 +120,18 @@ class Core(wiring.Component):
 
         # --- memories ---
         word = data.ArrayLayout(unsigned(8), lanes)
-        residual_word = data.ArrayLayout(signed(16), lanes)
-        block = {"ram_style": "block"}
-        m.submodules.activation = activation = memory.Memory(shape=word, depth=config.activation_words, init=[], attrs=block)
-        m.submodules.kv = kv = memory.Memory(shape=word, depth=config.kv_words, init=[], attrs=block)
-        m.submodules.residual = residual = memory.Memory(shape=residual_word, depth=config.residual_words, init=[], attrs=block)
-        m.submodules.maxima = maxima = memory.Memory(
-            shape=data.ArrayLayout(signed(9), config.groups), depth=config.activation_words, init=[], attrs=block)
-        m.submodules.sums = sums = memory.Memory(
-            shape=data.StructLayout({"total": signed(28), "squares": unsigned(42)}), depth=config.max_tokens, init=[])
-        m.submodules.state = state = memory.Memory(
-            shape=data.StructLayout({"maximum": signed(9), "sum": unsigned(STATE_SUM_BITS)}), depth=min(4096, 2 * config.max_tokens), init=[])
-        m.submodules.contexts = contexts = memory.Memory(shape=context_layout(), depth=CONTEXTS, init=[])
+        activation = _memory(m, "activation", shape=word, depth=config.activation_words, ram_style="block")
+        kv = _memory(m, "kv", shape=word, depth=config.kv_words, ram_style="block")
+        residual = _memory(
+            m, "residual", shape=data.ArrayLayout(signed(16), lanes), depth=config.residual_words, ram_style="block")
+        maxima = _memory(
+            m, "maxima", shape=data.ArrayLayout(signed(9), config.groups), depth=config.activation_words, ram_style="block")
+        sums = _memory(
+            m, "sums", shape=data.StructLayout({"total": signed(28), "squares": unsigned(42)}), depth=config.max_tokens)
+        state = _memory(
+            m, "state", shape=data.StructLayout({"maximum": signed(9), "sum": unsigned(STATE_SUM_BITS)}),
+            depth=min(4096, 2 * config.max_tokens))
+        contexts = _memory(m, "contexts", shape=context_layout(), depth=CONTEXTS)
         activation_write, activation_read = activation.write_port(granularity=1), activation.read_port()
         kv_write, kv_read = kv.write_port(granularity=1), kv.read_port()
         residual_write = residual.write_port(granularity=1)
