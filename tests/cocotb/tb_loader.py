@@ -1,0 +1,308 @@
+"""Loader against the instruction set's definition: blocks, parameters, copies, drops and waits, whatever the timing."""
+
+import json
+import os
+import random
+from collections import deque
+
+import cocotb
+import numpy as np
+from bench import Bench, Source
+from cocotb.handle import SimHandleBase
+
+from moesaic.hw.spec import isa
+from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.isa import Memory, Opcode, Stationary
+
+CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
+ROWS, LANES, LOAD_ROWS, GROUPS = CONFIG.rows, CONFIG.lanes, CONFIG.load_rows, CONFIG.groups
+KV_WORDS = 512
+Fields = dict[str, int]
+
+
+class Reference:
+    """What a program must do: blocks in order, parameters, words taken, keys read, copies, drops."""
+
+    def __init__(self, rng: np.random.Generator, program: list[tuple[Opcode, Fields]], counts: list[int]) -> None:
+        self.rng, self.counts = rng, counts
+        self.kv = rng.integers(0, 256, (KV_WORDS, LANES)).astype(np.uint8)
+        self.words: list[bytes] = []
+        self.word_owner: list[int] = []
+        self.dropped: set[int] = set()  # words that only a skip may remove
+        self.blocks: list[np.ndarray] = []
+        self.block_owner: list[int] = []
+        self.block_ends: list[bool] = []  # the parameters are needed up to this block
+        self.parameters: list[int] = []
+        self.reads: list[int] = []
+        self.read_owner: list[int] = []
+        self.copies: list[tuple[int, int, int]] = []
+        self.skips: list[int] = []
+        self.left = [0] * len(program)  # events that an instruction still owes
+        for index, (opcode, fields) in enumerate(program):
+            if opcode is Opcode.COPY:
+                self._copy(index, fields)
+            elif fields.get("expert_valid") and not counts[fields["expert"]]:
+                if fields.get("speculative"):
+                    self._drop(index, fields)
+            elif fields["stationary"] == Stationary.WEIGHTS:
+                self._weights(index, fields)
+            else:
+                self._attention(index, fields)
+
+    def _take(self, index: int) -> bytes:
+        word = self.rng.integers(0, 256, CONFIG.word_bytes).astype(np.uint8).tobytes()
+        self.words.append(word)
+        self.word_owner.append(index)
+        return word
+
+    def _block(self, index: int, block: np.ndarray, ends: bool) -> None:
+        self.blocks.append(block)
+        self.block_owner.append(index)
+        self.block_ends.append(ends)
+        self.left[index] += 1
+
+    def _weights(self, index: int, f: Fields) -> None:
+        for _ in range(-(-f["out_count"] // ROWS)):
+            data = b"".join(self._take(index) for _ in range(CONFIG.param_words))
+            self.parameters.append(int.from_bytes(data[:6 * ROWS], "little"))
+            for block in range(f["in_blocks"]):
+                rows = b"".join(self._take(index) for _ in range(CONFIG.block_words))
+                self._block(index, np.frombuffer(rows, np.uint8).reshape(ROWS, LANES), block == f["in_blocks"] - 1)
+
+    def _read(self, index: int, address: int) -> np.ndarray:
+        self.reads.append(address)
+        self.read_owner.append(index)
+        return self.kv[address]
+
+    def _attention(self, index: int, f: Fields) -> None:
+        lanes = np.arange(LANES)
+        inside = (lanes >= f["lane_low"]) & (lanes < f["lane_low"] + f["lane_count"])
+        for ob in range(-(-f["out_count"] // ROWS)):
+            for ib in range(f["in_blocks"]):
+                block = np.zeros((ROWS, LANES), np.uint8)
+                if f["stationary"] == Stationary.KEYS:
+                    for r in range(min(ROWS, f["out_count"] - ob * ROWS)):
+                        word = self._read(index, f["kv_addr"] + (ob * ROWS + r) * f["kv_stride"] + ib)
+                        block[r] = np.where(inside, word, 0)
+                else:
+                    word_number, part = divmod(f["group"] + ob, GROUPS)
+                    for lane in range(min(LANES, f["key_count"] - ib * LANES)):
+                        word = self._read(index, f["kv_addr"] + (ib * LANES + lane) * f["kv_stride"] + word_number)
+                        block[:, lane] = word[part * ROWS:(part + 1) * ROWS]
+                self._block(index, block, ends=False)
+
+    def _copy(self, index: int, f: Fields) -> None:
+        size = LANES * (2 if f["memory"] == Memory.RESIDUAL else 1)
+        data = b"".join(self._take(index) for _ in range(f["words"]))
+        for k in range(len(data) // size):
+            value = int.from_bytes(data[k * size:(k + 1) * size], "little")
+            self.copies.append((f["memory"], f["addr"] + k, value))
+        self.left[index] += len(data) // size
+
+    def _drop(self, index: int, f: Fields) -> None:
+        count = -(-f["out_count"] // ROWS) * (CONFIG.param_words + f["in_blocks"] * CONFIG.block_words)
+        for _ in range(count):
+            self.dropped.add(len(self.words))
+            self._take(index)
+        self.skips.append(count)
+        self.left[index] += 1
+
+
+class Rig:
+    """Everything around the loader: weight stream, key/value memory, array, write-back, retirement."""
+
+    def __init__(self, dut: SimHandleBase, seed: int, program: list[tuple[Opcode, Fields]], *, give: float = 1.0, swap: float = 1.0,
+                 release: float = 1.0, retire: float = 1.0, copy: float = 1.0, empty: tuple[int, ...] = ()) -> None:
+        self.rng = random.Random(seed)
+        self.give, self.swap, self.release, self.retire, self.copy = give, swap, release, retire, copy
+        counts = [0 if e in empty else 1 + self.rng.randrange(9) for e in range(CONFIG.experts)]
+        self.program, self.reference = program, Reference(np.random.default_rng(seed), program, counts)
+        self.bench = Bench(dut)
+        self.source = Source(self.bench, "i", rng=self.rng, chance=max(give, 0.3))
+        for index, (opcode, fields) in enumerate(program):
+            word = int.from_bytes(isa.encode(opcode, fields), "little")
+            self.source.items.append(word << 24 | index)
+        self.bench.add(self)
+        self.counts = sum(count << 13 * e for e, count in enumerate(counts))
+        self.shadow = np.zeros((ROWS, LANES), np.uint8)
+        self.position = self.retired = self.blocks = self.reads = self.copied = self.skips = self.banks = self.freed = 0
+        self.valid = self.swapping = self.releasing = self.skip_ready = self.copy_ready = False
+        self.pending: int | None = None
+        self.finished: deque[int] = deque()  # output blocks whose parameters may be released
+        self.swaps: list[int] = []
+
+    async def start(self) -> None:
+        await self.bench.start(i__valid=0, i__payload=0, retired=0, counts=self.counts, weights__valid=0, weights__payload=0,
+                               skip__ready=0, kv_data=0, swap=0, release=0, copy_ready=0)
+
+    def drive(self) -> None:
+        bench, rng = self.bench, self.rng
+        skipping = bool(bench.get("skip__valid"))
+        if skipping:
+            self.valid = False
+        elif not self.valid:
+            self.valid = self.position < len(self.reference.words) and rng.random() < self.give
+        bench.set("weights__valid", int(self.valid))
+        noise = rng.getrandbits(8 * CONFIG.word_bytes)
+        bench.set("weights__payload", int.from_bytes(self.reference.words[self.position], "little") if self.valid else noise)
+        self.skip_ready = skipping and rng.random() < self.give
+        bench.set("skip__ready", int(self.skip_ready))
+        data = noise if self.pending is None else int.from_bytes(self.reference.kv[self.pending].tobytes(), "little")
+        bench.set("kv_data", data & (1 << 8 * LANES) - 1)
+        self.swapping = bool(bench.get("full")) and rng.random() < self.swap
+        bench.set("swap", int(self.swapping))
+        self.releasing = bool(self.finished) and rng.random() < self.release
+        bench.set("release", int(self.releasing))
+        self.copy_ready = rng.random() < self.copy
+        bench.set("copy_ready", int(self.copy_ready))
+        while self.retired < len(self.program) and not self.reference.left[self.retired] and rng.random() < self.retire:
+            self.retired += 1
+        bench.set("retired", self.retired)
+
+    def may_load(self, index: int) -> None:
+        """Nothing of an instruction may be loaded before its wait is over."""
+        wait = self.program[index][1].get("load_wait", 0)
+        assert not wait or self.retired > index - wait, f"instruction {index} did not wait"
+
+    def observe(self) -> None:
+        get, reference = self.bench.get, self.reference
+        assert get("busy") + get("starved") + get("blocked") <= 1
+        if self.swapping:
+            expected = reference.blocks[self.blocks]
+            assert np.array_equal(self.shadow, expected), (self.blocks, self.shadow.tolist(), expected.tolist())
+            owner = reference.block_owner[self.blocks]
+            reference.left[owner] -= 1
+            if reference.block_ends[self.blocks]:
+                self.finished.append(self.banks)
+                self.banks += 1
+            self.blocks += 1
+            self.swaps.append(self.bench.cycle)
+        if self.releasing:
+            number = self.finished.popleft()
+            bits = 48 * ROWS
+            assert get("parameters") >> number % 2 * bits & (1 << bits) - 1 == reference.parameters[number], number
+            self.freed += 1
+        self._fill()
+        self.pending = None
+        if get("kv_enable"):
+            self.pending = get("kv_address")
+            assert self.pending == reference.reads[self.reads], (self.reads, self.pending)
+            self.may_load(reference.read_owner[self.reads])
+            self.reads += 1
+        if get("copy_valid") and self.copy_ready:
+            memory, address, value = reference.copies[self.copied]
+            mask = (1 << (16 if memory == Memory.RESIDUAL else 8) * LANES) - 1
+            assert (get("copy_memory"), get("copy_address"), get("copy_data") & mask) == (memory, address, value)
+            self.may_load(reference.word_owner[self.position])
+            reference.left[reference.word_owner[self.position]] -= 1
+            self.copied += 1
+        if self.valid and get("weights__ready"):
+            assert self.position not in reference.dropped, "this word was to be dropped"
+            self.may_load(reference.word_owner[self.position])
+            self.position += 1
+            self.valid = False
+        if self.skip_ready and get("skip__valid"):
+            count = reference.skips[self.skips]
+            assert get("skip__payload") == count and self.position in reference.dropped
+            self.may_load(reference.word_owner[self.position])
+            reference.left[reference.word_owner[self.position]] -= 1
+            self.position += count
+            self.skips += 1
+
+    def _fill(self) -> None:
+        """The shadow block as the array keeps it."""
+        get = self.bench.get
+        word_load, key_load, lane_load, clear = get("word_load"), get("key_load"), get("lane_load"), get("clear")
+        assert bool(word_load) + bool(key_load) + lane_load + clear <= 1
+        if not (word_load or key_load or lane_load or clear):
+            return
+        assert self.swapping or not get("full"), "a complete block was overwritten"
+        self.shadow = self.shadow.copy()
+        if word_load:
+            assert word_load & (word_load - 1) == 0
+            place = word_load.bit_length() - 1
+            rows = np.frombuffer(get("word").to_bytes(CONFIG.word_bytes, "little"), np.uint8)
+            self.shadow[place * LOAD_ROWS:(place + 1) * LOAD_ROWS] = rows.reshape(LOAD_ROWS, LANES)
+        elif key_load:
+            assert key_load & (key_load - 1) == 0
+            self.shadow[key_load.bit_length() - 1] = np.frombuffer(get("key").to_bytes(LANES, "little"), np.uint8)
+        elif lane_load:
+            self.shadow[:, get("lane")] = np.frombuffer(get("column").to_bytes(ROWS, "little"), np.uint8)
+        else:
+            self.shadow[:] = 0
+
+    def done(self) -> bool:
+        return self.retired == len(self.program) and self.freed == len(self.reference.parameters) and not self.source.items
+
+    async def run(self) -> None:
+        """To the end; nothing may be left, and nothing more may happen."""
+        reference = self.reference
+        await self.start()
+        limit = 500 + 60 * (len(reference.words) + len(reference.reads) + len(self.program))
+        await self.bench.until(self.done, limit)
+        await self.bench.step(20)
+        assert self.blocks == len(reference.blocks) and self.reads == len(reference.reads)
+        assert self.copied == len(reference.copies) and self.skips == len(reference.skips)
+        assert self.position == len(reference.words)
+        wanted = sum(opcode is Opcode.COPY for opcode, _ in self.program)
+        assert self.bench.get("copies") == wanted % 256
+
+
+def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields]]:
+    """Instructions of all kinds; blocks that are not full, heads that do not fill a word, waits."""
+    program: list[tuple[Opcode, Fields]] = []
+    for index in range(length):
+        wait = rng.choice((0, 0, 1, 2, 5))
+        head = {"load_wait": wait if wait <= index else 0}
+        kind = rng.choice(("weights", "weights", "keys", "values", "copy", "expert", "expert"))
+        if kind == "copy":
+            memory = rng.choice((Memory.ACTIVATION, Memory.RESIDUAL))
+            program.append((Opcode.COPY, {**head, "memory": memory, "addr": rng.randrange(500), "words": rng.randrange(1, 6)}))
+            continue
+        fields = {**head, "stationary": Stationary.WEIGHTS, "out_count": rng.randrange(1, 3 * ROWS + 1), "in_blocks": rng.randrange(1, 4)}
+        if kind == "expert":
+            fields |= {"expert_valid": 1, "expert": rng.randrange(CONFIG.experts), "speculative": rng.randrange(2)}
+        elif kind in ("keys", "values"):
+            low = rng.randrange(LANES)
+            fields |= {"lane_low": low, "lane_count": rng.randrange(1, LANES - low + 1), "kv_addr": rng.randrange(100),
+                       "kv_stride": rng.randrange(4)}
+            if kind == "keys":
+                fields |= {"stationary": Stationary.KEYS}
+            else:
+                keys = rng.randrange(1, 3 * LANES + 1)
+                fields |= {"stationary": Stationary.VALUES, "key_count": keys, "in_blocks": -(-keys // LANES), "group": rng.randrange(GROUPS)}
+        program.append((Opcode.MATMUL, fields))
+    return program
+
+
+@cocotb.test()
+@cocotb.parametrize(pace=["fast", "slow weights", "slow array", "slow retirement", "all slow"])
+async def random_programs(dut: SimHandleBase, pace: str) -> None:
+    chances = {"fast": {}, "slow weights": {"give": 0.2}, "slow array": {"swap": 0.1, "release": 0.1, "copy": 0.2},
+               "slow retirement": {"retire": 0.03}, "all slow": {"give": 0.4, "swap": 0.3, "release": 0.2, "retire": 0.3, "copy": 0.5}}[pace]
+    rng = random.Random(pace)
+    program = random_program(rng, 60)
+    rig = Rig(dut, 7, program, empty=(1, 3, 4), **chances)
+    await rig.run()
+    assert rig.skips and rig.copied and rig.reads
+
+
+@cocotb.test()
+async def blocks_without_a_gap(dut: SimHandleBase) -> None:
+    """Words at hand and an array that takes each block at once: a word per cycle, over all boundaries."""
+    fields = {"stationary": Stationary.WEIGHTS, "out_count": 3 * ROWS, "in_blocks": 6}
+    rig = Rig(dut, 8, [(Opcode.MATMUL, fields)])
+    await rig.run()
+    steps = [after - before for before, after in zip(rig.swaps, rig.swaps[1:], strict=False)]
+    block, parameters = CONFIG.block_words, CONFIG.param_words
+    assert steps == [block + (parameters if k % 6 == 5 else 0) for k in range(17)], steps
+
+
+@cocotb.test()
+async def keys_at_one_per_cycle(dut: SimHandleBase) -> None:
+    fields = {"stationary": Stationary.KEYS, "out_count": 4 * ROWS, "in_blocks": 2, "kv_addr": 3, "kv_stride": 2, "lane_low": 0,
+              "lane_count": LANES}
+    rig = Rig(dut, 9, [(Opcode.MATMUL, fields)])
+    await rig.run()
+    steps = [after - before for before, after in zip(rig.swaps, rig.swaps[1:], strict=False)]
+    assert steps == [ROWS + 2] * 7, steps

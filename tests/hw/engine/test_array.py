@@ -1,0 +1,28 @@
+# amaranth: UnusedElaboratable=no
+"""Array and accumulators: exported Verilog against numpy."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from moesaic.hw.engine.accumulator import Accumulator
+from moesaic.hw.engine.array import Array, array_latency
+from moesaic.hw.spec.config import PRESETS
+from moesaic.sim.verilated import cocotb_test
+
+
+@pytest.mark.parametrize("sizes", [{"rows": 4, "lanes": 8, "load_rows": 2}, {"rows": 8, "lanes": 32, "load_rows": 4}], ids=str)
+def test_array(tmp_path: Path, sizes: dict[str, int]) -> None:
+    cocotb_test(Array(**sizes), name="array", module="tb_array", tmp_path=tmp_path, env={"SIZES": json.dumps(sizes)})
+
+
+@pytest.mark.parametrize(("lanes", "cycles"), [(8, 4), (16, 4), (32, 5), (64, 5), (128, 6)])
+def test_array_latency(lanes: int, cycles: int) -> None:
+    assert array_latency(lanes) == cycles
+
+
+@pytest.mark.parametrize("changes", [{"max_tokens": 9}, {"max_tokens": 20, "rows": 4, "lanes": 16, "acc_bits": 24}], ids=str)
+def test_accumulator(tmp_path: Path, changes: dict[str, int]) -> None:
+    cocotb_test(Accumulator(PRESETS["micro8"].replace(**changes)), name="accumulator", module="tb_accumulator",
+                tmp_path=tmp_path, env={"CHANGES": json.dumps(changes)})
