@@ -16,7 +16,7 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
     console.width = max(console.width, 100)
     exact = report["bit_exact"]
     verdict = "[bold green]true[/]" if exact else "[bold red]false[/]"
-    console.print(f"bit_exact: {verdict}   {' = '.join(report['compared'])}")
+    console.print(f"bit_exact: {verdict}   {(' = ' if exact else ', ').join(report['compared'])}")
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("task", "bit exact", "cycles", "of roofline", "ms", "array busy", "weights read", "worst SQNR"):
         table.add_column(column, justify="left" if column == "task" else "right")
@@ -36,7 +36,7 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
                 if timed
                 else ("–",) * 4
             ),
-            f"{entry['weight_bytes_read'] / 1e6:.2f} MB",
+            "–" if entry["weight_bytes_read"] is None else f"{entry['weight_bytes_read'] / 1e6:.2f} MB",
             "–" if worst is None else f"{worst:.1f} dB",
         )
     console.print(table)

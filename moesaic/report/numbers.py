@@ -152,6 +152,11 @@ def _violations(outcome: TaskOutcome) -> list[str]:
     return [f"{rule} ({where})" for bit, rule in enumerate(_RULES) if mask >> bit & 1]
 
 
+def _counted(outcome: TaskOutcome, name: str) -> int | None:
+    """A counter of the RTL (None after an error), or of the functional simulator if there was no RTL."""
+    return outcome.counters[name] if outcome.rtl is None else outcome.rtl.counters.get(name.lower())
+
+
 def _task_entry(program: Program, outcome: TaskOutcome, names: Sequence[str], read_before: int) -> dict[str, Any]:
     request, model, config = program.request, program.request.model, program.request.config
     counters: Mapping[str, int] = {} if outcome.rtl is None else outcome.rtl.counters
@@ -185,10 +190,8 @@ def _task_entry(program: Program, outcome: TaskOutcome, names: Sequence[str], re
         "estimated_cycles": program.estimate.get(outcome.task),
         "macs": macs,
         "weight_bytes": needed,
-        "weight_bytes_read": counters.get("weight_bytes", outcome.counters["WEIGHT_BYTES"]),
-        "speculated_bytes_dropped": counters.get(
-            "speculated_bytes_dropped", outcome.counters["SPECULATED_BYTES_DROPPED"]
-        ),
+        "weight_bytes_read": _counted(outcome, "WEIGHT_BYTES"),
+        "speculated_bytes_dropped": _counted(outcome, "SPECULATED_BYTES_DROPPED"),
         "roofline": roofline(
             macs, needed, macs_per_cycle=config.macs_per_cycle, bytes_per_cycle=config.stripe_bytes, cycles=cycles
         ),

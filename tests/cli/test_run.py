@@ -271,3 +271,23 @@ def test_rtl(tmp_path: Path, invoke: Invoke, results: Any) -> None:
     for heading in ("What the array did in each block", "Timeline"):
         assert heading in sections(result.page)
     assert (tmp_path / "out" / "semseg-timeline.png").is_file()
+
+
+@pytest.mark.slow
+def test_rtl_that_stops(tmp_path: Path, invoke: Invoke, results: Any) -> None:
+    """A DDR slower than the watchdog: the error is named, nothing is claimed, and the report is written."""
+    done = invoke("run", "--model", "m3vit-micro", "--latency", 300_000, "--out", tmp_path / "out", "--quiet")
+    assert done.exit_code == 1 and "WATCHDOG: no unit made progress" in done.stdout, done.stderr
+    result = results(tmp_path / "out")
+    assert (
+        not result.report["bit_exact"]
+        and result.report["cycles"] is None
+        and result.report["weight_bytes_read"] is None
+    )
+    assert result.report["tasks"]["semseg"]["error"]["code"] == "WATCHDOG"
+    assert (
+        "Not bit exact" in result.page
+        and "WATCHDOG" in result.page
+        and "semseg-accelerator" not in result.report["pictures"]["semseg"].values()
+    )
+    assert "accelerator" not in result.report["pictures"]["semseg"]
