@@ -1,6 +1,9 @@
 """What happens to a finished accumulator: requantise, GELU, residual and scatter-add, softmax, context, routing."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed, unsigned
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +14,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Stationary
 from moesaic.hw.vector.gelu import Gelu
 from moesaic.hw.vector.layernorm import SumUpdate
-from moesaic.hw.vector.pipeline import delay, delay_valid
+from moesaic.hw.vector.pipeline import delay, delay_valid, stages
 from moesaic.hw.vector.reciprocal import Reciprocal
 from moesaic.hw.vector.requant import Requantise
 from moesaic.hw.vector.scale import Scale
@@ -19,6 +22,38 @@ from moesaic.hw.vector.scale import Scale
 __all__ = ["STATE_SUM_BITS", "WriteBack"]
 
 STATE_SUM_BITS = 24
+MASK_AT, ADDRESS_AT = 2, 3  # cycles from the requantiser's input until the channels that count, and the address, are known
+
+
+@dataclass(frozen=True)
+class _Flow:
+    """What travels beside the values; entry k: k cycles after the requantiser's input."""
+
+    ops: list[data.View]
+    vectors: list[Value]
+    valids: list[Value]
+    contexts: list[data.View]
+
+    def runs(self, cycle: int, function: Function) -> Value:
+        """The instruction's function is `function`."""
+        return self.contexts[cycle].function == function
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where results go, by cycle after the requantiser's input."""
+
+    groups: list[Value]
+    masks: list[Value]
+    addresses: list[Value]
+
+    def mask(self, cycle: int) -> Value:
+        """Rows that count."""
+        return self.masks[cycle - MASK_AT]
+
+    def address(self, cycle: int) -> Value:
+        """Word of the result."""
+        return self.addresses[cycle - ADDRESS_AT]
 
 
 class WriteBack(wiring.Component):
@@ -110,6 +145,15 @@ class WriteBack(wiring.Component):
         self.commit = self.hold + max(self.linear + 1, self.requantise.LATENCY + self.softmax.latency)
         self.latency = self.commit + self.update.latency + 2
         self.reuse = max(self.latency - self.hold - self.requantise.LATENCY, self.softmax.latency + 4) + 2
+        # Cycles from the requantiser's input.
+        self.at_value = self.requantise.LATENCY
+        self.at_activated = self.at_value + self.gelu.LATENCY
+        self.at_result = self.at_activated + self.scale.LATENCY
+        self.at_commit = self.commit - self.hold
+        if self.at_value < ADDRESS_AT:
+            raise AssertionError(f"the requantiser must take at least {ADDRESS_AT} cycles: addresses are made meanwhile")
+        self.group_bits = (config.groups - 1).bit_length()
+        self.row_layout = data.ArrayLayout(signed(16), rows)
         operation = operation_layout(config)
         residual = data.ArrayLayout(signed(16), lanes)
         super().__init__({
@@ -164,27 +208,25 @@ class WriteBack(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        rows, lanes, groups = config.rows, config.lanes, config.groups
-        group_bits = (groups - 1).bit_length()
-        m.submodules.requantise = requantise = self.requantise
-        m.submodules.gelu = gelu = self.gelu
-        m.submodules.scale = scale = self.scale
-        m.submodules.softmax = softmax = self.softmax
-        m.submodules.reciprocal = reciprocal = self.reciprocal
-        m.submodules.update = update = self.update
-        row_layout = data.ArrayLayout(signed(16), rows)
+        m.submodules.requantise = self.requantise
+        m.submodules.gelu = self.gelu
+        m.submodules.scale = self.scale
+        m.submodules.softmax = self.softmax
+        m.submodules.reciprocal = self.reciprocal
+        m.submodules.update = self.update
+        factor, exponent = self._divide(m)
+        flow = self._requantise(m, factor, exponent)
+        places = self._place(m, flow)
+        result = self._activate_and_scale(m, flow)
+        probabilities, maximum, state_sum = self._score_and_route(m, flow, places)
+        added, before, narrow = self._add(m, flow, places, result)
+        self._commit(m, flow, places, probabilities, maximum, state_sum, added, narrow)
+        self._update_sums(m, flow, places, added, before)
+        return m
 
-        def chain(value, cycles: int, name: str, shape, *, reset_less: bool = True) -> list:
-            """`value` 0, 1, ... `cycles` cycles later."""
-            result = [value]
-            for k in range(cycles):
-                register = Signal(shape, name=f"{name}_{k + 1}", reset_less=reset_less)
-                m.d.sync += register.eq(result[-1])
-                result.append(register)
-            return result
-
-        # --- 1/sum of the query, for ATTEND; started when the vector enters the array ---
+    def _divide(self, m: Module) -> tuple[Value, Value]:
+        """The multiplier that holds 1/sum of the query, and its exponent, for ATTEND; started when the vector enters the array."""
+        reciprocal = self.reciprocal
         popped = Signal()
         m.d.sync += popped.eq(self.pop_valid)
         scalar = Signal(16, reset_less=True)
@@ -199,16 +241,15 @@ class WriteBack(wiring.Component):
         m.d.comb += product.eq(reciprocal.o_r * delay(m, scalar, reciprocal.LATENCY, name="scalar") + (1 << 15))
         factor, exponent = Signal(16, reset_less=True), Signal(6, reset_less=True)
         m.d.sync += [factor.eq(product >> 16), exponent.eq(reciprocal.o_e)]
-        factor = delay(m, factor, self.ready_delay, name="factor")
-        exponent = delay(m, exponent, self.ready_delay, name="exponent")
+        return delay(m, factor, self.ready_delay, name="factor"), delay(m, exponent, self.ready_delay, name="exponent")
 
-        # --- input of the requantiser (time 0 = after the hold) ---
-        operation = self.i_op.shape()
+    def _requantise(self, m: Module, factor: Value, exponent: Value) -> _Flow:
+        """Hold the accumulators until 1/sum is there, then start the requantiser: time 0 of the flow."""
+        rows, requantise, context = self.config.rows, self.requantise, self.context
         op0 = delay(m, self.i_op, self.hold, name="hold_op")
         valid0 = delay_valid(m, self.i_valid, self.hold, name="hold_valid")
         acc0 = delay(m, self.i_acc, self.hold, name="hold_acc")
         m.d.comb += self.context_index.eq(op0.context)
-        context = self.context
         parameters = Signal(48 * rows)
         m.d.comb += parameters.eq(Mux(op0.bank, self.parameters[1], self.parameters[0]))
         attend = context.function == Function.ATTEND
@@ -226,21 +267,21 @@ class WriteBack(wiring.Component):
                 requantise.i_bias[r].eq(Mux(op0.weights, parameter[:32].as_signed(), 0)),
                 requantise.i_mult[r].eq(Mux(op0.weights, parameter[32:], Mux(attend, factor, context.scalar))),
             ]
-
         total = self.latency - self.hold
-        ops = chain(op0, total, "op", operation)
-        vectors = chain(vector0, total, "vector", 1, reset_less=False)
-        valids = chain(valid0, total, "valid", 1, reset_less=False)
-        contexts = chain(context, self.commit - self.hold, "context", context.shape())
-        at_v = requantise.LATENCY
-        at_g = at_v + gelu.LATENCY
-        at_p = at_g + scale.LATENCY
-        at_c = self.commit - self.hold
+        return _Flow(
+            ops=stages(m, op0, total, name="op"),
+            vectors=stages(m, vector0, total, name="vector", reset_less=False),
+            valids=stages(m, valid0, total, name="valid", reset_less=False),
+            contexts=stages(m, context, self.at_commit, name="context"),
+        )
 
-        # --- where the result goes: word, group and channels that count ---
+    def _place(self, m: Module, flow: _Flow) -> _Places:
+        """Where a result goes: word, group of channels in it, and the channels that count."""
+        rows, groups, group_bits = self.config.rows, self.config.groups, self.group_bits
+        context, op0 = flow.contexts[0], flow.ops[0]
         group0 = Signal(12)
         m.d.comb += group0.eq(context.group + op0.block)
-        groups_later = chain(group0, at_c, "group", 12)
+        groups_later = stages(m, group0, self.at_commit, name="group")
         remaining = Signal(signed(17), reset_less=True)   # outputs from this block's first on
         first_channel = Signal(8, reset_less=True)         # of the group within its word
         position = Signal(12, reset_less=True)             # vector or token number
@@ -252,143 +293,158 @@ class WriteBack(wiring.Component):
             stride.eq(context.dst_stride),
         ]
         base = delay(m, context.dst_addr, 1, name="dst")
-        group1 = groups_later[1]
         distance = Signal(20, reset_less=True)
         word_base = Signal(16, reset_less=True)
-        m.d.sync += [distance.eq(position * stride), word_base.eq(base + (group1 >> group_bits))]
+        m.d.sync += [distance.eq(position * stride), word_base.eq(base + (groups_later[1] >> group_bits))]
         address = Signal(16, reset_less=True)
-        m.d.sync += address.eq(word_base + distance)       # at time 3
-        valid_rows = Signal(rows, reset_less=True)          # at time 2
-        context1 = contexts[1]
+        m.d.sync += address.eq(word_base + distance)
+        valid_rows = Signal(rows, reset_less=True)
+        context1 = flow.contexts[1]
         for r in range(rows):
             channel = Signal(9, name=f"channel_{r}")
             m.d.comb += channel.eq(first_channel + r)
             inside = (channel >= context1.lane_low) & (channel < context1.lane_low + context1.lane_count)
             m.d.sync += valid_rows[r].eq(Mux(context1.stationary == Stationary.VALUES, inside, remaining > r))
-        masks = chain(valid_rows, at_c - 2, "mask", rows)   # entry k belongs to time k + 2
-        addresses = chain(address, at_c - 3, "address", 16)  # entry k belongs to time k + 3
-        if at_v < 3:
-            raise AssertionError("the requantiser must take at least 3 cycles: addresses are made meanwhile")
+        return _Places(
+            groups=[later[:group_bits] if group_bits else Const(0, 1) for later in groups_later],
+            masks=stages(m, valid_rows, self.at_commit - MASK_AT, name="mask"),
+            addresses=stages(m, address, self.at_commit - ADDRESS_AT, name="address"),
+        )
 
-        # --- GELU, then the second multiplication ---
-        value = requantise.o
-        m.d.comb += [gelu.i_valid.eq(vectors[at_v] & (contexts[at_v].function == Function.GELU)), gelu.i.eq(value)]
+    def _activate_and_scale(self, m: Module, flow: _Flow) -> data.View:
+        """GELU, then the second multiplication (of its result, or of an expert's output by the router's score)."""
+        at_v, at_g, gelu, scale = self.at_value, self.at_activated, self.gelu, self.scale
+        value = self.requantise.o
+        m.d.comb += [gelu.i_valid.eq(flow.vectors[at_v] & flow.runs(at_v, Function.GELU)), gelu.i.eq(value)]
         plain = delay(m, value, gelu.LATENCY, name="plain")
-        activated = Signal(row_layout)
-        m.d.comb += activated.eq(Mux(contexts[at_g].function == Function.GELU, gelu.o.as_value(), plain.as_value()))
-        is_gelu = contexts[at_g].function == Function.GELU
-        scores = (contexts[at_g].function == Function.ADD) & contexts[at_g].expert_valid
+        activated: Any = Signal(self.row_layout)
+        m.d.comb += activated.eq(Mux(flow.runs(at_g, Function.GELU), gelu.o.as_value(), plain.as_value()))
+        is_gelu = flow.runs(at_g, Function.GELU)
+        scores = flow.runs(at_g, Function.ADD) & flow.contexts[at_g].expert_valid
         m.d.comb += [
-            scale.i_valid.eq(vectors[at_g] & (is_gelu | scores)),
+            scale.i_valid.eq(flow.vectors[at_g] & (is_gelu | scores)),
             scale.i.eq(activated),
-            scale.i_mult.eq(Mux(scores, ops[at_g].score, contexts[at_g].scalar)),
-            scale.i_shift.eq(contexts[at_g].post_shift),
+            scale.i_mult.eq(Mux(scores, flow.ops[at_g].score, flow.contexts[at_g].scalar)),
+            scale.i_shift.eq(flow.contexts[at_g].post_shift),
         ]
-        scaled_later = chain(is_gelu | scores, scale.LATENCY, "scaled", 1)[-1]
+        scaled_later = delay(m, is_gelu | scores, scale.LATENCY, name="scaled")
         unscaled = delay(m, activated, scale.LATENCY, name="unscaled")
-        result = Signal(row_layout)
+        result: Any = Signal(self.row_layout)
         m.d.comb += result.eq(Mux(scaled_later, scale.o.as_value(), unscaled.as_value()))
+        return result
 
-        # --- softmax and routing, from the requantised value ---
-        function_v = contexts[at_v].function
+    def _score_and_route(self, m: Module, flow: _Flow, places: _Places) -> tuple[data.View, Value, Value]:
+        """Softmax and routing, from the requantised value; probabilities, maximum and sum at commit."""
+        at_v, softmax = self.at_value, self.softmax
+        value, function_v = self.requantise.o, flow.contexts[self.at_value].function
         m.d.comb += [
-            self.old_state_address.eq(ops[at_v - 1].token),
-            softmax.i_valid.eq(vectors[at_v] & (function_v == Function.SOFTMAX)),
+            self.old_state_address.eq(flow.ops[at_v - 1].token),
+            softmax.i_valid.eq(flow.vectors[at_v] & (function_v == Function.SOFTMAX)),
             softmax.i_t.eq(value),
-            softmax.i_mask.eq(masks[at_v - 2]),
-            softmax.i_first.eq(ops[at_v].block == 0),
+            softmax.i_mask.eq(places.mask(at_v)),
+            softmax.i_first.eq(flow.ops[at_v].block == 0),
             softmax.i_max.eq(self.old_state_maximum),
             softmax.i_sum.eq(self.old_state_sum),
-            self.route_valid.eq(vectors[at_v] & (function_v == Function.ROUTE)),
+            self.route_valid.eq(flow.vectors[at_v] & (function_v == Function.ROUTE)),
             self.route_logits.eq(value),
-            self.route_op.eq(ops[at_v]),
-            self.route_context.eq(contexts[at_v]),
+            self.route_op.eq(flow.ops[at_v]),
+            self.route_context.eq(flow.contexts[at_v]),
         ]
-        wait_softmax = at_c - at_v - softmax.latency
-        probabilities = delay(m, softmax.o_p, wait_softmax, name="probability")
-        maximum = delay(m, softmax.o_max, wait_softmax, name="maximum")
-        state_sum = delay(m, softmax.o_sum, wait_softmax, name="state_sum")
+        wait = self.at_commit - at_v - softmax.latency
+        return (
+            delay(m, softmax.o_p, wait, name="probability"),
+            delay(m, softmax.o_max, wait, name="maximum"),
+            delay(m, softmax.o_sum, wait, name="state_sum"),
+        )
 
-        # --- residual: read at p - 1, add at p, write at commit ---
-        add_p = vectors[at_p] & (contexts[at_p].function == Function.ADD)
+    def _add(self, m: Module, flow: _Flow, places: _Places, result: data.View) -> tuple[data.View, data.View, Value]:
+        """Residual plus result, residual before, and the result as int8, all at commit; the residual is read one cycle before."""
+        rows, groups, at_p = self.config.rows, self.config.groups, self.at_result
+        add_p = flow.vectors[at_p] & flow.runs(at_p, Function.ADD)
         m.d.comb += [
-            self.residual_enable.eq(vectors[at_p - 1] & (contexts[at_p - 1].function == Function.ADD)),
-            self.residual_address.eq(addresses[at_p - 1 - 3]),
+            self.residual_enable.eq(flow.vectors[at_p - 1] & flow.runs(at_p - 1, Function.ADD)),
+            self.residual_address.eq(places.address(at_p - 1)),
         ]
-        old = Signal(row_layout)
-        group_p = groups_later[at_p][:group_bits] if group_bits else Const(0, 1)
+        old: Any = Signal(self.row_layout)
+        group_p = places.groups[at_p]
         for r in range(rows):
             words = [self.residual_data[g * rows + r] for g in range(groups)]
             picked = words[0]
             for g in range(1, groups):
                 picked = Mux(group_p == g, words[g], picked)
             m.d.comb += old[r].eq(picked)
-        added, before = Signal(row_layout, reset_less=True), Signal(row_layout, reset_less=True)
+        added: Any = Signal(self.row_layout, reset_less=True)
+        before: Any = Signal(self.row_layout, reset_less=True)
         narrow = Signal(8 * rows, reset_less=True)
         with m.If(add_p):
             for r in range(rows):
                 halves = Signal(signed(17), name=f"rounded_{r}")
-                shift = contexts[at_p].residual_shift
+                shift = flow.contexts[at_p].residual_shift
                 m.d.comb += halves.eq((old[r] + ((1 << shift) >> 1)[:8]) >> shift)
                 sum_r = Signal(signed(18), name=f"residual_sum_{r}")
                 m.d.comb += sum_r.eq(halves + result[r])
                 m.d.sync += added[r].eq(Mux(sum_r > 32767, 32767, Mux(sum_r < -32768, -32768, sum_r)))
             m.d.sync += before.eq(old)
-        with m.Elif(vectors[at_p]):
+        with m.Elif(flow.vectors[at_p]):
             for r in range(rows):
                 m.d.sync += narrow.word_select(r, 8).eq(
                     Mux(result[r] > 127, 127, Mux(result[r] < -128, -128, result[r]))[:8])
-        wait_linear = at_c - at_p - 1
-        added = delay(m, added, wait_linear, name="added")
-        before = delay(m, before, wait_linear, name="before")
-        narrow = delay(m, narrow, wait_linear, name="narrow")
+        wait = self.at_commit - at_p - 1
+        return delay(m, added, wait, name="added"), delay(m, before, wait, name="before"), delay(m, narrow, wait, name="narrow")
 
-        # --- commit ---
-        function_c = contexts[at_c].function
-        valid_c = vectors[at_c]
+    def _commit(
+        self, m: Module, flow: _Flow, places: _Places, probabilities: data.View, maximum: Value, state_sum: Value,
+        added: data.View, narrow: Value,
+    ) -> None:
+        """Write the result, whichever it is."""
+        rows, groups, at_c = self.config.rows, self.config.groups, self.at_commit
+        function_c = flow.contexts[at_c].function
+        valid_c = flow.vectors[at_c]
         is_softmax = function_c == Function.SOFTMAX
         is_add = function_c == Function.ADD
         output = Signal(8 * rows)
         m.d.comb += output.eq(Mux(is_softmax, probabilities.as_value(), narrow))
-        group_c = groups_later[at_c][:group_bits] if group_bits else Const(0, 1)
         rows_c = Signal(rows)
-        m.d.comb += rows_c.eq(masks[at_c - 2])
+        m.d.comb += rows_c.eq(places.mask(at_c))
         group_mask = Signal(groups)
-        m.d.comb += group_mask.eq(1 << group_c)
+        m.d.comb += group_mask.eq(1 << places.groups[at_c])
         spread = Cat(*(rows_c & group_mask[g].replicate(rows) for g in range(groups)))
         whole = Cat(*(group_mask[g].replicate(rows) for g in range(groups)))
         m.d.comb += [
             self.vector_write.eq(valid_c & ~is_add & (function_c != Function.ROUTE)),
-            self.vector_memory.eq(Mux(is_softmax, Memory.ACTIVATION, contexts[at_c].dst_memory)),
-            self.vector_address.eq(addresses[at_c - 3]),
+            self.vector_memory.eq(Mux(is_softmax, Memory.ACTIVATION, flow.contexts[at_c].dst_memory)),
+            self.vector_address.eq(places.address(at_c)),
             self.vector_data.eq(output.replicate(groups)),
             self.vector_mask.eq(Mux(is_softmax, whole, spread)),
             self.maxima_write.eq(valid_c & is_softmax),
             self.maxima_mask.eq(group_mask),
             self.maxima_data.eq(maximum),
             self.state_write.eq(valid_c & is_softmax),
-            self.state_write_address.eq(ops[at_c].token),
+            self.state_write_address.eq(flow.ops[at_c].token),
             self.state_write_maximum.eq(maximum),
             self.state_write_sum.eq(state_sum),
             self.residual_write.eq(valid_c & is_add),
-            self.residual_write_address.eq(addresses[at_c - 3]),
+            self.residual_write_address.eq(places.address(at_c)),
             self.residual_write_data.eq(added.as_value().replicate(groups)),
             self.residual_write_mask.eq(spread),
         ]
 
-        # --- LayerNorm sums: changed by what the residual changed ---
+    def _update_sums(self, m: Module, flow: _Flow, places: _Places, added: data.View, before: data.View) -> None:
+        """Change the token's LayerNorm sums by what the residual changed, and end the instruction."""
+        at_c, update = self.at_commit, self.update
+        adds = flow.vectors[at_c] & flow.runs(at_c, Function.ADD)
         m.d.comb += [
-            update.i_valid.eq(valid_c & is_add),
+            update.i_valid.eq(adds),
             update.i_new.eq(added),
             update.i_old.eq(before),
-            update.i_mask.eq(rows_c),
-            update.i_fresh.eq(contexts[at_c].fresh),
+            update.i_mask.eq(places.mask(at_c)),
+            update.i_fresh.eq(flow.contexts[at_c].fresh),
         ]
         at_s = at_c + update.latency
-        fresh_start = delay(m, contexts[at_c].fresh & (ops[at_c].block == 0), update.latency, name="fresh_start")
-        summed = delay_valid(m, valid_c & is_add, update.latency, name="summed")
+        fresh_start = delay(m, flow.contexts[at_c].fresh & (flow.ops[at_c].block == 0), update.latency, name="fresh_start")
+        summed = delay_valid(m, adds, update.latency, name="summed")
         new_total, new_squares = Signal(signed(28), reset_less=True), Signal(unsigned(42), reset_less=True)
-        m.d.comb += self.sums_address.eq(ops[at_s - 1].token)
+        m.d.comb += self.sums_address.eq(flow.ops[at_s - 1].token)
         m.d.sync += [
             new_total.eq(Mux(fresh_start, 0, self.sums_total) + update.o_total),
             new_squares.eq(Mux(fresh_start, 0, self.sums_squares) + update.o_squares),
@@ -397,9 +453,8 @@ class WriteBack(wiring.Component):
         m.d.sync += write_sums.eq(summed)
         m.d.comb += [
             self.sums_write.eq(write_sums),
-            self.sums_write_address.eq(ops[at_s + 1].token),
+            self.sums_write_address.eq(flow.ops[at_s + 1].token),
             self.sums_write_total.eq(new_total),
             self.sums_write_squares.eq(new_squares),
-            self.ended.eq(valids[at_s + 2] & ops[at_s + 2].end),
+            self.ended.eq(flow.valids[at_s + 2] & flow.ops[at_s + 2].end),
         ]
-        return m
