@@ -15,7 +15,7 @@ STAMP := $(VENV)/.installed
 setup: $(STAMP)
 
 run: $(STAMP)
-	$(BIN)/moesaic run $(ARGS)
+	$(BIN)/moesaic run $(or $(ARGS),--task all)
 
 test: $(STAMP)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
