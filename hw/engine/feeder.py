@@ -1,20 +1,32 @@
 """The streamed side: one vector per cycle from activations, residual (normalised on read) or probabilities, tokens gathered by expert."""
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from dataclasses import dataclass
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.attention.softmax import ProbabilityShift
 from moesaic.hw.engine.array import LANE_BITS
-from moesaic.hw.engine.payloads import CONTEXTS, INDEX_BITS, context_layout, instruction_layout, issued_layout, operation_layout
+from moesaic.hw.engine.payloads import (
+    CONTEXTS,
+    INDEX_BITS,
+    context_layout,
+    instruction_layout,
+    issued_layout,
+    operation_layout,
+)
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.vector.layernorm import Normalise, NormScalars
+from moesaic.hw.vector.pipeline import stages
 
 __all__ = ["Feeder", "vector_layout"]
 
 QUEUE_DEPTH = 64  # vectors waiting for the array; more than the feeder's latency, so that it never starves a running pass
+ADDRESS_AT = 3    # stage (cycles from issue) at which a vector's address is known
 
 
 def vector_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -23,6 +35,27 @@ def vector_layout(config: AcceleratorConfig) -> data.StructLayout:
         "op": operation_layout(config),
         "x": data.ArrayLayout(signed(LANE_BITS), config.lanes),
     })
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """Where the instruction stands: the vector that is issued in this cycle, if `issue`."""
+
+    op: data.View
+    norm: data.View
+    slot: Signal
+    in_block: Signal
+    out_block: Signal
+    issue: Signal
+    credits: Signal
+    in_pipe: Signal
+
+
+def _carry(m: Module, value: Value, *, bits: int, name: str, first: int = 0, last: int) -> list[Value]:
+    """`value` of stage `first` in all stages up to `last`; entry k belongs to stage first + k."""
+    head = Signal(bits, name=f"{name}_{first}")
+    m.d.comb += head.eq(value)
+    return stages(m, head, last - first, name=name, first=first)
 
 
 class Feeder(wiring.Component):
@@ -88,6 +121,10 @@ class Feeder(wiring.Component):
         self.normalise = Normalise(lanes=config.lanes)
         self.shifter = ProbabilityShift(lanes=config.lanes, groups=config.groups)
         self.queue = Queue(vector_layout(config), depth=QUEUE_DEPTH)
+        # Stages: the residual word is there to be normalised; words of the other sources are; the vector is complete.
+        self.meet = ADDRESS_AT + self.scalars.LATENCY
+        self.final = self.meet + self.normalise.LATENCY
+        self.arrive = self.final - self.shifter.LATENCY
         super().__init__({
             "i": In(stream.Signature(issued_layout())),
             "o": Out(stream.Signature(vector_layout(config))),
@@ -124,18 +161,33 @@ class Feeder(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        m.submodules.scalars = scalars = self.scalars
-        m.submodules.normalise = normalise = self.normalise
-        m.submodules.shifter = shifter = self.shifter
-        m.submodules.queue = queue = self.queue
-        operation = operation_layout(config)
+        m.submodules.scalars = self.scalars
+        m.submodules.normalise = self.normalise
+        m.submodules.shifter = self.shifter
+        m.submodules.queue = self.queue
+        final = self.final
+        live = [Signal(name=f"live_{k}") for k in range(final + 1)]
+        ops: list[Any] = [Signal(operation_layout(self.config), name=f"op_{k}", reset_less=True) for k in range(final + 1)]
+        walk = self._walk(m, live[0], ops[0])
+        for k in range(1, final + 1):
+            m.d.sync += [live[k].eq(live[k - 1]), ops[k].eq(ops[k - 1])]
+        address = self._locate(m, walk, ops)
+        self._ask_sums(m, walk, live)
+        addresses = _carry(m, address, first=ADDRESS_AT, last=final, name="address", bits=16)
+        kinds = _carry(m, walk.op.stream, last=final, name="kind", bits=2)
+        self._read_residual(m, live, ops, kinds, addresses)
+        self._read_activations(m, live, ops, kinds, addresses)
+        self._send(m, walk, live[final], ops[final], kinds[final])
+        self._tap(m, walk, live[final] & ops[final].vector, ops, kinds[final])
+        return m
 
-        # --- instruction ---
+    def _walk(self, m: Module, live: Signal, first: data.View) -> _Walk:
+        """Take an instruction, wait until it may start, and issue its vectors one by one: stage 0."""
+        config = self.config
         index = Signal(INDEX_BITS)
-        body = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "norm": instruction_layout(Opcode.NORM)}))
+        body: Any = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "norm": instruction_layout(Opcode.NORM)}))
         op = body.matmul
-        norm = Signal(instruction_layout(Opcode.NORM))
+        norm: Any = Signal(instruction_layout(Opcode.NORM))
         m.d.comb += self.context_index.eq(index)
         for name in context_layout().members:
             m.d.comb += self.context_data[name].eq(op[name])
@@ -215,52 +267,37 @@ class Feeder(wiring.Component):
                                 m.d.sync += bank.eq(~bank)
                             with m.If(last_out):
                                 m.next = "idle"
-
-        # --- stage 0: issued ---
-        depth = 3 + scalars.LATENCY + normalise.LATENCY  # from issue to the vector
-        ops = [Signal(operation, name=f"op_{k}", reset_less=True) for k in range(depth + 1)]
-        live = [Signal(name=f"live_{k}") for k in range(depth + 1)]
         m.d.comb += [
-            live[0].eq(issue),
-            ops[0].vector.eq(~lone),
-            ops[0].end.eq(lone | (last_slot & last_in & last_out)),
-            ops[0].context.eq(index),
-            ops[0].slot.eq(slot),
-            ops[0].token.eq(op.token_base + slot),
-            ops[0].block.eq(out_block),
-            ops[0].pass_first.eq(slot == 0),
-            ops[0].slot_first.eq(slot == 0),
-            ops[0].slot_last.eq(last_slot),
-            ops[0].acc_first.eq(in_block == 0),
-            ops[0].acc_last.eq(last_in),
-            ops[0].acc_shift.eq((op.shift_block != 0) & (in_block == op.shift_block)),
-            ops[0].block_end.eq(last_slot & last_in),
-            ops[0].block_final.eq(last_out),
-            ops[0].weights.eq(op.stationary == Stationary.WEIGHTS),
-            ops[0].attention.eq(op.stationary != Stationary.WEIGHTS),
-            ops[0].bank.eq(bank),
+            live.eq(issue),
+            first.vector.eq(~lone),
+            first.end.eq(lone | (last_slot & last_in & last_out)),
+            first.context.eq(index),
+            first.slot.eq(slot),
+            first.token.eq(op.token_base + slot),
+            first.block.eq(out_block),
+            first.pass_first.eq(slot == 0),
+            first.slot_first.eq(slot == 0),
+            first.slot_last.eq(last_slot),
+            first.acc_first.eq(in_block == 0),
+            first.acc_last.eq(last_in),
+            first.acc_shift.eq((op.shift_block != 0) & (in_block == op.shift_block)),
+            first.block_end.eq(last_slot & last_in),
+            first.block_final.eq(last_out),
+            first.weights.eq(op.stationary == Stationary.WEIGHTS),
+            first.attention.eq(op.stationary != Stationary.WEIGHTS),
+            first.bank.eq(bank),
             self.queue_expert.eq(op.expert),
             self.queue_slot.eq(slot),
         ]
-        for k in range(1, depth + 1):
-            m.d.sync += [live[k].eq(live[k - 1]), ops[k].eq(ops[k - 1])]
+        return _Walk(op, norm, slot, in_block, out_block, issue, credits, in_pipe)
 
-        def follow(value: Signal | object, first: int, last: int, name: str, shape: object) -> list[Signal]:
-            """Registers that carry `value` from stage `first` to stage `last`; entry k belongs to stage first + k."""
-            chain = [Signal(shape, name=f"{name}_{first}")]
-            m.d.comb += chain[0].eq(value)
-            for k in range(first + 1, last + 1):
-                register = Signal(shape, name=f"{name}_{k}", reset_less=True)
-                m.d.sync += register.eq(chain[-1])
-                chain.append(register)
-            return chain
-
-        from_expert = follow(op.expert_valid, 0, 1, "from_expert", 1)[1]
-        gather = follow(op.gather, 0, 1, "gather", 1)[1]
-        stride = follow(op.src_stride, 0, 1, "stride", 8)[1]
-        base = follow(op.src_addr + in_block, 0, 2, "base", 16)[2]
-
-        # --- stage 1: the token's number is known; stage 2: its distance; stage 3: its address ---
+    def _locate(self, m: Module, walk: _Walk, ops: list[Any]) -> Value:
+        """Stage 1: the token's number is known; stage 2: its distance; stage 3: its address, which is returned."""
+        op = walk.op
+        from_expert = _carry(m, op.expert_valid, last=1, name="from_expert", bits=1)[1]
+        gather = _carry(m, op.gather, last=1, name="gather", bits=1)[1]
+        stride = _carry(m, op.src_stride, last=1, name="stride", bits=8)[1]
+        base = _carry(m, op.src_addr + walk.in_block, last=2, name="base", bits=16)[2]
         token = Signal(12)
         m.d.comb += token.eq(Mux(from_expert, self.queue_token, ops[1].token))
         m.d.sync += [ops[2].token.eq(token), ops[2].score.eq(self.queue_score)]
@@ -269,11 +306,13 @@ class Feeder(wiring.Component):
         address = Signal(16, reset_less=True)
         m.d.sync += address.eq(base + distance)
         m.d.comb += self.sums_address.eq(ops[2].token)
+        return address
 
-        # --- stage 3: sums of the token; LayerNorm scalars follow, and the residual is read to meet them ---
-        final = depth
+    def _ask_sums(self, m: Module, walk: _Walk, live: list[Signal]) -> None:
+        """The token's sums arrive with its address, and become LayerNorm scalars."""
+        scalars, norm = self.scalars, walk.norm
         m.d.comb += [
-            scalars.i_valid.eq(live[3]),
+            scalars.i_valid.eq(live[ADDRESS_AT]),
             scalars.i_total.eq(self.sums_total),
             scalars.i_squares.eq(self.sums_squares),
             scalars.i_dim.eq(norm.dim),
@@ -283,12 +322,16 @@ class Feeder(wiring.Component):
             scalars.i_epsilon.eq(norm.epsilon),
             scalars.i_shift.eq(norm.shift),
         ]
-        meet = 3 + scalars.LATENCY
-        addresses = follow(address, 3, final, "address", 16)
-        kinds = follow(op.stream, 0, final, "kind", 2)
+
+    def _read_residual(
+        self, m: Module, live: list[Signal], ops: list[Any], kinds: list[Value], addresses: list[Value],
+    ) -> None:
+        """Read the residual to meet the scalars, and normalise it."""
+        scalars, normalise = self.scalars, self.normalise
+        meet, read = self.meet, self.meet - 1
         m.d.comb += [
-            self.residual_enable.eq(live[meet - 1] & ops[meet - 1].vector & (kinds[meet - 1] == Stream.NORMALISED)),
-            self.residual_address.eq(addresses[meet - 1 - 3]),
+            self.residual_enable.eq(live[read] & ops[read].vector & (kinds[read] == Stream.NORMALISED)),
+            self.residual_address.eq(addresses[read - ADDRESS_AT]),
             normalise.i_valid.eq(live[meet]),
             normalise.i.eq(self.residual_data),
             normalise.i_mean.eq(scalars.o_mean),
@@ -296,12 +339,15 @@ class Feeder(wiring.Component):
             normalise.i_shift.eq(scalars.o_shift),
         ]
 
-        # --- activations and probabilities, read to arrive together with a normalised vector ---
-        arrive = final - shifter.LATENCY
-        read = arrive - 1
+    def _read_activations(
+        self, m: Module, live: list[Signal], ops: list[Any], kinds: list[Value], addresses: list[Value],
+    ) -> None:
+        """Read activations or probabilities so that they leave the shifter together with a normalised vector."""
+        config, shifter = self.config, self.shifter
+        arrive, read = self.arrive, self.arrive - 1
         m.d.comb += [
             self.activation_enable.eq(live[read] & ops[read].vector & (kinds[read] != Stream.NORMALISED)),
-            self.activation_address.eq(addresses[read - 3]),
+            self.activation_address.eq(addresses[read - ADDRESS_AT]),
             self.state_address.eq(ops[read].token),
             shifter.i_valid.eq(live[arrive]),
         ]
@@ -310,13 +356,14 @@ class Feeder(wiring.Component):
         for g in range(config.groups):
             m.d.comb += shifter.i_lag[g].eq(Mux(kinds[arrive] == Stream.PROBABILITY, self.state_maximum - self.maxima_data[g], 0))
 
-        # --- the vector ---
-        kind = kinds[final]
+    def _send(self, m: Module, walk: _Walk, live: Value, op: data.View, kind: Value) -> None:
+        """The complete vector into the queue, the queue to the array, and the credits."""
+        normalise, shifter, queue = self.normalise, self.shifter, self.queue
         m.d.comb += [
-            queue.i.valid.eq(live[final]),
-            queue.i.p.op.eq(ops[final]),
+            queue.i.valid.eq(live),
+            queue.i.p.op.eq(op),
         ]
-        for lane in range(config.lanes):
+        for lane in range(self.config.lanes):
             m.d.comb += queue.i.p.x[lane].eq(Mux(
                 kind == Stream.NORMALISED, normalise.o[lane],
                 Mux(kind == Stream.PROBABILITY, shifter.o[lane], shifter.o[lane].as_signed())))
@@ -327,19 +374,20 @@ class Feeder(wiring.Component):
         ]
         pop = Signal()
         m.d.comb += pop.eq(self.o.valid & self.o.ready)
-        m.d.sync += [credits.eq(credits - issue + pop), in_pipe.eq(in_pipe + issue - live[final])]
+        m.d.sync += [walk.credits.eq(walk.credits - walk.issue + pop), walk.in_pipe.eq(walk.in_pipe + walk.issue - live)]
 
-        # --- the copy of normalised vectors ---
-        tap_base = follow(op.tap_addr + in_block, 0, 2, "tap_base", 16)[2]
-        tap_stride = follow(op.in_blocks, 0, 1, "tap_stride", 8)[1]
+    def _tap(self, m: Module, walk: _Walk, valid: Value, ops: list[Any], kind: Value) -> None:
+        """The copy of normalised vectors for the activation memory."""
+        op, final = walk.op, self.final
+        tap_base = _carry(m, op.tap_addr + walk.in_block, last=2, name="tap_base", bits=16)[2]
+        tap_stride = _carry(m, op.in_blocks, last=1, name="tap_stride", bits=8)[1]
         tap_distance = Signal(20, reset_less=True)
         m.d.sync += tap_distance.eq(ops[1].slot * tap_stride)
-        tap_address = follow((tap_base + tap_distance)[:16], 2, final, "tap_address", 16)
-        tapped = follow(op.tap & (out_block == 0), 0, final, "tapped", 1)
+        tap_address = _carry(m, tap_base + tap_distance, first=2, last=final, name="tap_address", bits=16)[-1]
+        tapped = _carry(m, op.tap & (walk.out_block == 0), last=final, name="tapped", bits=1)[-1]
         m.d.comb += [
-            self.tap_valid.eq(live[final] & ops[final].vector & tapped[final] & (kind == Stream.NORMALISED)),
-            self.tap_address.eq(tap_address[final - 2]),
+            self.tap_valid.eq(valid & tapped & (kind == Stream.NORMALISED)),
+            self.tap_address.eq(tap_address),
         ]
-        for lane in range(config.lanes):
-            m.d.comb += self.tap_data.word_select(lane, 8).eq(normalise.o[lane])
-        return m
+        for lane in range(self.config.lanes):
+            m.d.comb += self.tap_data.word_select(lane, 8).eq(self.normalise.o[lane])
