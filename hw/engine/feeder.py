@@ -121,7 +121,7 @@ class Feeder(wiring.Component):
         self.normalise = Normalise(lanes=config.lanes)
         self.shifter = ProbabilityShift(lanes=config.lanes, groups=config.groups)
         self.queue = Queue(vector_layout(config), depth=QUEUE_DEPTH)
-        # Stages: the residual word is there to be normalised; words of the other sources are; the vector is complete.
+        # Stages at which the residual word is there, the vector is complete, and words of the other sources are there.
         self.meet = ADDRESS_AT + self.scalars.LATENCY
         self.final = self.meet + self.normalise.LATENCY
         self.arrive = self.final - self.shifter.LATENCY
