@@ -1,0 +1,252 @@
+"""Feeder against the instruction set's definition: every kind of stream, gather, tap, lone operations, waits, back pressure."""
+
+import json
+import os
+import random
+
+import cocotb
+import numpy as np
+from bench import Bench, Sink, Source
+from cocotb.handle import SimHandleBase
+from rigid import pack
+
+from moesaic.golden import numerics
+from moesaic.hw.engine.feeder import QUEUE_DEPTH, vector_layout
+from moesaic.hw.engine.payloads import CONTEXTS, context_layout
+from moesaic.hw.spec import isa
+from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+
+CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
+ROWS, LANES, GROUPS, TOKENS = CONFIG.rows, CONFIG.lanes, CONFIG.groups, CONFIG.max_tokens
+DEPTH = 512  # words of each memory
+VECTOR = vector_layout(CONFIG)
+Fields = dict[str, int]
+
+
+class Reference:
+    """Memories that do not change, and what a program must send past the array."""
+
+    def __init__(self, rng: np.random.Generator, program: list[tuple[Opcode, Fields]], counts: list[int]) -> None:
+        self.activation = rng.integers(0, 256, (DEPTH, LANES))
+        self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
+        self.state = rng.integers(60, 100, 2 * TOKENS)
+        self.maxima = self.state.min() - rng.integers(0, 40, (DEPTH, GROUPS)) ** 2 // 60
+        self.total = rng.integers(-200_000, 200_000, TOKENS)
+        self.squares = self.total**2 // 16 + rng.integers(0, 1 << 30, TOKENS)
+        self.queue_token = np.stack([np.sort(rng.permutation(TOKENS)) for _ in range(CONFIG.experts)])
+        self.queue_score = rng.integers(0, 1 << 16, (CONFIG.experts, TOKENS))
+        self.expected: list[tuple[int, Fields, np.ndarray | None]] = []  # instruction, operation, vector
+        self.taps: list[tuple[int, int]] = []
+        self.contexts: list[tuple[int, int, int]] = []
+        norm: Fields = {}
+        bank = 0
+        for index, (opcode, f) in enumerate(program):
+            if opcode is Opcode.NORM:
+                norm = {name: f[name] for name in ("dim", "inv_dim", "inv_dim_shift", "scale", "shift", "epsilon")}
+            if opcode is Opcode.MATMUL:
+                count = counts[f["expert"]] if f["expert_valid"] else f["token_count"]
+                blocks = -(-f["out_count"] // ROWS)
+                self._stream(index, f, norm, count, blocks, bank)
+                if count and f["stationary"] == Stationary.WEIGHTS:
+                    bank = (bank + blocks) % 2
+                bits = context_layout().const({name: f.get(name, 0) for name in context_layout().members}).as_bits()
+                self.contexts.append((bits, int(bool(count) and f["function"] == Function.ROUTE), f.get("mark", 0)))
+            else:
+                count = 0
+                self.contexts.append((-1, 0, f.get("mark", 0)))
+            if not count:
+                self.expected.append((index, {"vector": 0, "end": 1, "context": index % CONTEXTS}, None))
+
+    def _stream(self, index: int, f: Fields, norm: Fields, count: int, blocks: int, bank: int) -> None:
+        slots = np.arange(count)
+        tokens = self.queue_token[f["expert"]][:count] if f["expert_valid"] else f["token_base"] + slots
+        rows = tokens if f["expert_valid"] and f["gather"] else slots
+        for block in range(blocks):
+            for ib in range(f["in_blocks"]):
+                address = f["src_addr"] + rows * f["src_stride"] + ib
+                if f["stream"] == Stream.ACTIVATION:
+                    x = self.activation[address].astype(np.int64)
+                    x = x - 256 * (x > 127)
+                elif f["stream"] == Stream.NORMALISED:
+                    x = numerics.layernorm(self.residual[address], self.total[tokens], self.squares[tokens], **norm)
+                else:
+                    lag = self.state[tokens][:, None, None] - self.maxima[address][:, :, None]
+                    x = numerics.probability(self.activation[address].reshape(count, GROUPS, ROWS), lag).reshape(count, LANES)
+                for slot in slots.tolist():
+                    if f["tap"] and block == 0:
+                        self.taps.append((f["tap_addr"] + slot * f["in_blocks"] + ib, pack(x[slot], 8)))
+                    last, end = slot == count - 1, ib == f["in_blocks"] - 1
+                    operation = {
+                        "vector": 1, "end": int(last and end and block == blocks - 1), "context": index % CONTEXTS, "slot": slot,
+                        "token": int(tokens[slot]), "block": block, "pass_first": int(slot == 0), "slot_first": int(slot == 0),
+                        "slot_last": int(last), "acc_first": int(ib == 0), "acc_last": int(end),
+                        "acc_shift": int(bool(f["shift_block"]) and ib == f["shift_block"]), "block_end": int(last and end),
+                        "block_final": int(block == blocks - 1), "weights": int(f["stationary"] == Stationary.WEIGHTS),
+                        "attention": int(f["stationary"] != Stationary.WEIGHTS)}
+                    if f["stationary"] == Stationary.WEIGHTS:
+                        operation["bank"] = (bank + block) % 2
+                    if f["expert_valid"]:
+                        operation["score"] = int(self.queue_score[f["expert"]][slot])
+                    self.expected.append((index, operation, x[slot]))
+
+
+class Rig:
+    """The feeder between instructions, memories, array and retirement."""
+
+    def __init__(self, dut: SimHandleBase, seed: int, program: list[tuple[Opcode, Fields]], counts: list[int], *, take: float = 1.0,
+                 retire: float = 1.0) -> None:
+        self.rng, self.retire, self.program = random.Random(seed), retire, program
+        self.reference = Reference(np.random.default_rng(seed), program, counts)
+        self.bench = Bench(dut)
+        self.source = Source(self.bench, "i", rng=self.rng)
+        self.sink = Sink(self.bench, "o", rng=self.rng, chance=take)
+        self.counts = sum(count << 13 * e for e, count in enumerate(counts))
+        for index, (opcode, fields) in enumerate(program):
+            self.source.items.append(int.from_bytes(isa.encode(opcode, fields), "little") << 24 | index)
+        self.copies = sum(opcode is Opcode.COPY for opcode, _ in program)
+        self.copied = self.retired = self.ended = self.checked = self.contexts = self.taps = 0
+        self.next: dict[str, int] = {}
+        self.bench.add(self)
+
+    async def start(self) -> None:
+        await self.bench.start(
+            i__valid=0, i__payload=0, o__ready=0, retired=0, copies=0, counts=self.counts, queue_token=0, queue_score=0, activation_data=0,
+            maxima_data=0, state_maximum=0, residual_data=0, sums_total=0, sums_squares=0)
+
+    def drive(self) -> None:
+        if self.copied < self.copies and self.rng.random() < 0.05:
+            self.copied += 1
+        self.bench.set("copies", self.copied % 256)
+        if self.retired < self.ended and self.rng.random() < self.retire:
+            self.retired += 1
+        self.bench.set("retired", self.retired)
+        for name, value in self.next.items():
+            self.bench.set(name, value)
+
+    def observe(self) -> None:
+        get, r = self.bench.get, self.reference
+        expert, slot = get("queue_expert") % CONFIG.experts, get("queue_slot") % TOKENS
+        activation, token = get("activation_address") % DEPTH, get("sums_address") % TOKENS
+        self.next = {
+            "queue_token": int(r.queue_token[expert, slot]), "queue_score": int(r.queue_score[expert, slot]),
+            "state_maximum": int(r.state[get("state_address") % (2 * TOKENS)]), "sums_total": int(r.total[token]) & (1 << 28) - 1,
+            "sums_squares": int(r.squares[token])}
+        if get("activation_enable"):
+            self.next |= {"activation_data": pack(r.activation[activation], 8), "maxima_data": pack(r.maxima[activation], 9)}
+        if get("residual_enable"):
+            self.next["residual_data"] = pack(r.residual[get("residual_address")], 16)
+        if get("context_write"):
+            index = self.contexts
+            bits, route, mark = r.contexts[index]
+            wait = self.program[index][1].get("feed_wait", 0)
+            assert not wait or self.retired > index - wait, f"instruction {index} did not wait"
+            assert index - self.retired < CONTEXTS and get("context_index") == index % CONTEXTS
+            assert bits < 0 or get("context_data") == bits, index
+            assert (get("context_route"), get("context_mark")) == (route, mark), index
+            self.contexts += 1
+        if get("tap_valid"):
+            assert (get("tap_address"), get("tap_data")) == r.taps[self.taps], self.taps
+            self.taps += 1
+        while self.checked < len(self.sink.got):
+            self._check(*r.expected[self.checked])
+            self.checked += 1
+
+    def _check(self, index: int, operation: Fields, vector: np.ndarray | None) -> None:
+        payload = VECTOR.from_bits(self.sink.got[self.checked][1])
+        got = {name: int(payload.op[name]) for name in operation}
+        assert got == operation, (index, self.program[index], got, operation)
+        assert index < self.contexts, "the context must be there first"
+        if vector is not None:
+            assert [int(payload.x[lane]) for lane in range(LANES)] == vector.tolist(), (index, self.program[index], got, vector.tolist())
+        self.ended += operation["end"]
+
+    async def run(self) -> None:
+        """To the end; nothing more may come."""
+        await self.start()
+        limit = 1000 + 100 * len(self.program) + 12 * len(self.reference.expected)
+        await self.bench.until(lambda: self.retired == len(self.program), limit)
+        await self.bench.step(40)
+        assert self.checked == len(self.reference.expected) and self.contexts == len(self.program)
+        assert self.taps == len(self.reference.taps)
+
+
+def random_norm(rng: random.Random) -> Fields:
+    scale = rng.randrange(1 << 15, 1 << 16)
+    return {"dim": 16, "inv_dim": 1 << 15, "inv_dim_shift": 15, "scale": scale, "shift": rng.randrange(8, 14), "epsilon": rng.randrange(1, 1 << 20)}
+
+
+def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields]]:
+    program: list[tuple[Opcode, Fields]] = [(Opcode.NORM, random_norm(rng))]
+    for index in range(1, length):
+        wait = rng.choice((0, 0, 0, 1, 2, 6))
+        head = {"feed_wait": wait if wait <= index else 0, "mark": rng.randrange(2)}
+        kind = rng.choice(("norm", "copy", "plain", "plain", "expert", "expert", "keys", "values"))
+        if kind == "norm":
+            program.append((Opcode.NORM, {**head, **random_norm(rng)}))
+            continue
+        if kind == "copy":
+            program.append((Opcode.COPY, {**head, "memory": 0, "addr": 1, "words": 1}))
+            continue
+        count = rng.choice((1, 2, rng.randrange(1, TOKENS + 1)))
+        f = {**head, "expert_valid": 0, "expert": 0, "gather": 0, "stationary": Stationary.WEIGHTS, "function": rng.randrange(3),
+             "stream": rng.choice((Stream.ACTIVATION, Stream.NORMALISED)), "out_count": rng.randrange(1, 2 * ROWS + 1),
+             "in_blocks": rng.randrange(1, 4), "token_count": count, "token_base": rng.randrange(TOKENS - count + 1),
+             "src_addr": rng.randrange(100), "src_stride": rng.randrange(5), "tap": 0, "tap_addr": 0, "shift_block": rng.randrange(3),
+             "dst_addr": rng.randrange(1 << 16), "scalar": rng.randrange(1 << 16), "shift": rng.randrange(64), "group": rng.randrange(GROUPS)}
+        if kind == "expert":
+            f |= {"expert_valid": 1, "expert": rng.randrange(CONFIG.experts), "gather": rng.randrange(2), "token_count": 0, "token_base": 0}
+        elif kind == "keys":
+            f |= {"stationary": Stationary.KEYS, "function": Function.SOFTMAX, "lane_count": LANES, "token_base": rng.randrange(2 * TOKENS - count + 1),
+                  "stream": Stream.ACTIVATION}
+        elif kind == "values":
+            f |= {"stationary": Stationary.VALUES, "function": Function.ATTEND, "stream": Stream.PROBABILITY, "key_count": f["in_blocks"] * LANES,
+                  "token_base": rng.randrange(2 * TOKENS - count + 1)}
+        elif f["stream"] == Stream.NORMALISED and rng.random() < 0.7:
+            f |= {"function": Function.ROUTE, "top_k": 1, "tap": 1, "tap_addr": rng.randrange(1000)}
+        program.append((Opcode.MATMUL, f))
+    return program
+
+
+@cocotb.test()
+@cocotb.parametrize(pace=["fast", "slow array", "slow retirement", "both slow"])
+async def random_programs(dut: SimHandleBase, pace: str) -> None:
+    chances = {"fast": {}, "slow array": {"take": 0.25}, "slow retirement": {"retire": 0.02}, "both slow": {"take": 0.5, "retire": 0.05}}[pace]
+    rng = random.Random(pace)
+    counts = [rng.choice((0, 1, 2, rng.randrange(TOKENS + 1))) for _ in range(CONFIG.experts)]
+    counts[0] = 0
+    rig = Rig(dut, 3, random_program(rng, 70), counts, **chances)
+    await rig.run()
+    assert rig.taps
+
+
+@cocotb.test()
+async def one_vector_per_cycle(dut: SimHandleBase) -> None:
+    """Whatever the stream, and from one block and one instruction to the next after a few cycles."""
+    head = {"expert_valid": 0, "expert": 0, "gather": 0, "tap": 0, "shift_block": 0, "stationary": 0, "function": 0}
+    matmul = {**head, "out_count": 3 * ROWS, "in_blocks": 4, "token_count": TOKENS, "token_base": 0, "src_addr": 0, "src_stride": 4}
+    kinds = (Stream.ACTIVATION, Stream.NORMALISED, Stream.ACTIVATION)
+    program = [(Opcode.NORM, random_norm(random.Random(1))), *((Opcode.MATMUL, {**matmul, "stream": kind}) for kind in kinds)]
+    rig = Rig(dut, 4, program, [0] * CONFIG.experts)
+    await rig.run()
+    cycles = [cycle for cycle, _ in rig.sink.got][1:]
+    each = 12 * TOKENS
+    for k in range(3):
+        mine = cycles[k * each:(k + 1) * each]
+        assert mine == list(range(mine[0], mine[0] + each))
+        if k:
+            assert mine[0] - cycles[k * each - 1] <= 4
+
+
+@cocotb.test()
+async def the_queue_runs_ahead(dut: SimHandleBase) -> None:
+    """An array that does not take vectors stops the reads, not more than a queue ahead."""
+    matmul = {"expert_valid": 0, "expert": 0, "gather": 0, "tap": 0, "shift_block": 0, "stationary": 0, "function": 0, "stream": 0,
+              "out_count": 3 * ROWS, "in_blocks": 4, "token_count": TOKENS, "token_base": 0, "src_addr": 0, "src_stride": 4}
+    rig = Rig(dut, 5, [(Opcode.MATMUL, matmul)], [0] * CONFIG.experts, take=0.0)
+    await rig.start()
+    reads = 0
+    for _ in range(4 * QUEUE_DEPTH):
+        await rig.bench.step()
+        reads += rig.bench.get("activation_enable")
+    assert reads == QUEUE_DEPTH

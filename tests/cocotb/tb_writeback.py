@@ -1,0 +1,385 @@
+"""WriteBack against the golden arithmetic: every function into memories around it, instructions overlapping, exact latency."""
+
+import json
+import os
+from collections.abc import Callable
+
+import cocotb
+import numpy as np
+from bench import Bench
+from cocotb.handle import SimHandleBase
+from rigid import integer, pack
+
+from moesaic.golden import numerics
+from moesaic.hw.engine.array import array_latency
+from moesaic.hw.engine.payloads import context_layout, operation_layout
+from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.isa import Function, Memory, Stationary
+
+CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
+ROWS, LANES, GROUPS = CONFIG.rows, CONFIG.lanes, CONFIG.groups
+LATENCY, REUSE, HOLD = integer("LATENCY"), integer("REUSE"), integer("HOLD")
+EARLY = array_latency(LANES) + 1  # cycles from a vector at the array to its sums here
+OPERATION, CONTEXT = operation_layout(CONFIG), context_layout()
+DEPTH, TOKENS = 256, 32
+Fields = dict[str, int]
+
+
+def signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> bits - 1 else value
+
+
+def wrap(values: np.ndarray, bits: int) -> np.ndarray:
+    """Two's complement; the compiler proves that no program needs it."""
+    half = 1 << bits - 1
+    return (values + half) % (2 * half) - half
+
+
+def unpack(word: int, bits: int, count: int) -> np.ndarray:
+    return np.array([signed(word >> bits * k & (1 << bits) - 1, bits) for k in range(count)], np.int64)
+
+
+class State:
+    """Contents of every memory that results go to."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.vectors = rng.integers(-128, 128, (2, DEPTH, LANES))  # activation, key/value
+        self.maxima = rng.integers(-128, 128, (DEPTH, GROUPS))
+        self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
+        self.softmax = np.stack([rng.integers(-128, 128, TOKENS), rng.integers(1, 1 << 20, TOKENS)], axis=1)
+        self.sums = np.stack([rng.integers(-(1 << 20), 1 << 20, TOKENS), rng.integers(1 << 30, 1 << 35, TOKENS)], axis=1)
+        self.routed: list[tuple[int, tuple[int, ...]]] = []
+
+    def copy(self) -> "State":
+        other = object.__new__(State)
+        other.__dict__ = {name: value.copy() for name, value in self.__dict__.items()}
+        return other
+
+    def differs(self, other: "State") -> str:
+        """Where two states first differ."""
+        for name, value in self.__dict__.items():
+            wanted = other.__dict__[name]
+            if name == "routed":
+                if value != wanted:
+                    return f"routed: {value[:2]} ... must be {wanted[:2]} ..."
+            elif not np.array_equal(value, wanted):
+                place = tuple(int(k) for k in np.argwhere(value != wanted)[0])
+                return f"{name}{place}: must be {wanted[place]}, not {value[place]}"
+        return ""
+
+
+class Instruction:
+    """One instruction's fields and sums, what enters the unit, and what it must leave in the memories."""
+
+    def __init__(self, rng: np.random.Generator, number: int, context: Fields, *, tokens: np.ndarray, scores: np.ndarray | None = None,
+                 bank: int = 0) -> None:
+        self.rng, self.number, self.f, self.tokens, self.bank = rng, number, context, tokens, bank
+        self.count, self.blocks = len(tokens), -(-context["out_count"] // ROWS)
+        self.scores = rng.integers(0, 1 << 16, self.count) if scores is None else scores
+        self.weights = context["stationary"] == Stationary.WEIGHTS
+        width = int(rng.integers(8, CONFIG.acc_bits))
+        limit = (1 << width - 1) - 1
+        self.acc = rng.integers(-limit, limit + 1, (self.count, self.blocks * ROWS))
+        self.bias = rng.integers(-(limit // 2), limit // 2 + 1, self.blocks * ROWS)
+        self.mult = rng.integers(0, 1 << 16, self.blocks * ROWS)
+
+    def operation(self, block: int, slot: int) -> Fields:
+        last = slot == self.count - 1
+        final = block == self.blocks - 1
+        return {"vector": 1, "end": int(last and final), "context": self.number % 8, "slot": slot, "token": int(self.tokens[slot]),
+                "block": block, "pass_first": int(slot == 0), "slot_first": int(slot == 0), "slot_last": int(last), "acc_first": 1,
+                "acc_last": 1, "block_end": int(last), "block_final": int(final), "weights": int(self.weights),
+                "attention": int(not self.weights), "bank": (self.bank + block) % 2, "score": int(self.scores[slot])}
+
+    def parameters(self, block: int) -> int:
+        rows = slice(block * ROWS, (block + 1) * ROWS)
+        return sum((int(b) & 0xFFFF_FFFF | int(s) << 32) << 48 * r for r, (b, s) in enumerate(zip(self.bias[rows], self.mult[rows], strict=True)))
+
+    def apply(self, state: State) -> None:
+        """The definition, on whole tensors."""
+        f, function = self.f, Function(self.f["function"])
+        if function is Function.ATTEND:
+            r, e = numerics.reciprocal(state.softmax[self.tokens, 1])
+            mult = (r * f["scalar"] + (1 << 15)) >> 16
+            result = numerics.int8(numerics.round_shift(self.acc * mult[:, None], (f["shift"] + e)[:, None]))
+            return self._write(state.vectors[f["dst_memory"]], result)
+        bias, mult = (self.bias, self.mult) if self.weights else (0, f["scalar"])
+        v = numerics.requantise(wrap(self.acc + bias, CONFIG.acc_bits), mult, f["shift"])
+        if function is Function.INT8:
+            self._write(state.vectors[f["dst_memory"]], numerics.int8(v))
+        elif function is Function.GELU:
+            scaled = numerics.round_shift(numerics.gelu(v) * f["scalar"], f["post_shift"])
+            self._write(state.vectors[f["dst_memory"]], numerics.int8(scaled))
+        elif function is Function.ADD:
+            self._add(state, v)
+        elif function is Function.SOFTMAX:
+            self._softmax(state, v)
+        else:
+            for block in range(self.blocks):
+                for slot in range(self.count):
+                    row = tuple(int(x) for x in v[slot, block * ROWS:(block + 1) * ROWS])
+                    state.routed.append((OPERATION.const(self.operation(block, slot)).as_bits(), row))
+
+    def _place(self, slot: int, channel: int) -> tuple[int, int]:
+        """Word and lane of a result."""
+        f = self.f
+        scattered = f["function"] == Function.ADD and f["expert_valid"]
+        row = int(self.tokens[slot]) if scattered else slot
+        group = f["group"] + channel // ROWS
+        return f["dst_addr"] + row * f["dst_stride"] + group // GROUPS, group % GROUPS * ROWS + channel % ROWS
+
+    def _valid(self, channel: int) -> bool:
+        if self.f["stationary"] == Stationary.VALUES:
+            lane = (self.f["group"] * ROWS + channel) % LANES
+            return self.f["lane_low"] <= lane < self.f["lane_low"] + self.f["lane_count"]
+        return channel < self.f["out_count"]
+
+    def _write(self, memory: np.ndarray, values: np.ndarray) -> None:
+        for slot, channel in np.ndindex(values.shape):
+            if self._valid(channel):
+                memory[self._place(slot, channel)] = values[slot, channel]
+
+    def _add(self, state: State, v: np.ndarray) -> None:
+        f = self.f
+        delta = numerics.round_shift(v * self.scores[:, None], f["post_shift"]) if f["expert_valid"] else v
+        delta = numerics.int16(delta)
+        for slot in range(self.count):
+            total, squares = (0, 0) if f["fresh"] else state.sums[self.tokens[slot]]
+            for channel in filter(self._valid, range(self.blocks * ROWS)):
+                place = self._place(slot, channel)
+                old = int(state.residual[place])
+                new = int(numerics.int16(numerics.round_shift(np.array(old), f["residual_shift"]) + delta[slot, channel]))
+                state.residual[place] = new
+                before = 0 if f["fresh"] else old
+                total, squares = total + new - before, squares + new * new - before * before
+            state.sums[self.tokens[slot]] = wrap(total, 28), squares & (1 << 42) - 1
+
+    def _softmax(self, state: State, v: np.ndarray) -> None:
+        maximum = total = None
+        for block in range(self.blocks):
+            first, stop = block * ROWS, min((block + 1) * ROWS, self.f["out_count"])
+            p, maximum, total = numerics.softmax_block(v[:, first:stop], maximum, total)
+            for slot in range(self.count):
+                word, lane = self._place(slot, first)
+                state.vectors[0][word, lane:lane + ROWS] = 0
+                state.vectors[0][word, lane:lane + stop - first] = p[slot].astype(np.int8)
+                state.maxima[word, lane // ROWS] = maximum[slot]
+        state.softmax[self.tokens] = np.stack([maximum, total], axis=1)
+
+
+class Rig:
+    """The unit with its memories; inputs are planned per cycle, ahead of time."""
+
+    def __init__(self, dut: SimHandleBase, seed: int) -> None:
+        self.bench, self.rng = Bench(dut), np.random.default_rng(seed)
+        self.now, self.wanted = State(self.rng), State(self.rng)
+        self.wanted = self.now.copy()
+        self.plan: dict[int, list[tuple[str, int]]] = {}
+        self.releases: set[int] = set()
+        self.ends: set[int] = set()
+        self.next: dict[str, int] = {}
+        self.free = 0  # first cycle in which a vector may enter the array
+        self.banks = [0, 0]
+        self.issued = 0
+        self.bench.drivers.append(self.drive)
+        self.bench.observers.append(self.observe)
+
+    async def start(self) -> None:
+        await self.bench.start(
+            pop_valid=0, pop_op=0, i_valid=0, i_op=0, i_acc=0, context=0, pop_scalar=0, parameters=0, state_sum=1, old_state_maximum=0,
+            old_state_sum=1, residual_data=0, sums_total=0, sums_squares=0)
+        await self.bench.step(LATENCY)
+
+    def at(self, cycle: int, name: str, value: int) -> None:
+        self.plan.setdefault(cycle, []).append((name, value))
+
+    def issue(self, item: Instruction, *, gaps: float = 0.0) -> None:
+        """Plan an instruction as the core sends it: passes start no closer than `reuse` allows."""
+        cycle = max(self.free, self.bench.cycle + 1)
+        context = CONTEXT.const(item.f).as_bits()
+        for block in range(item.blocks):
+            first = cycle
+            for slot in range(item.count):
+                while self.rng.random() < gaps:
+                    cycle += 1
+                operation = item.operation(block, slot)
+                bits = OPERATION.const(operation).as_bits()
+                arrive = cycle + EARLY
+                self.at(cycle, "pop_valid", 1)
+                self.at(cycle, "pop_op", bits)
+                self.at(cycle, "pop_scalar", item.f["scalar"])
+                self.at(arrive, "i_valid", 1)
+                self.at(arrive, "i_op", bits)
+                self.at(arrive, "i_acc", pack(item.acc[slot, block * ROWS:(block + 1) * ROWS], CONFIG.acc_bits))
+                self.at(arrive + HOLD, "context", context)
+                if item.weights:
+                    self.at(arrive + HOLD, f"bank {operation['bank']}", item.parameters(block))
+                    if operation["block_end"]:
+                        self.releases.add(arrive + HOLD)
+                if operation["end"]:
+                    self.ends.add(arrive + LATENCY)
+                cycle += 1
+            cycle = max(cycle, first + REUSE + 1)
+        self.free = cycle
+        self.issued += 1
+        item.apply(self.wanted)
+
+    def lone(self) -> None:
+        """An instruction without vectors."""
+        arrive = max(self.free, self.bench.cycle + 1) + EARLY
+        self.at(arrive, "i_valid", 1)
+        self.at(arrive, "i_op", OPERATION.const({"end": 1, "context": self.issued % 8}).as_bits())
+        self.ends.add(arrive + LATENCY)
+        self.free = arrive - EARLY + 1
+        self.issued += 1
+
+    async def drain(self) -> None:
+        await self.bench.step(self.free + EARLY + LATENCY + 2 - self.bench.cycle)
+
+    def drive(self) -> None:
+        bench, rng = self.bench, self.rng
+        inputs = {"pop_valid": 0, "i_valid": 0, "pop_op": 0, "i_acc": int(rng.integers(1 << 60)), "context": int(rng.integers(1 << 60))}
+        for name, value in self.plan.pop(bench.cycle, ()):
+            if name.startswith("bank"):
+                self.banks[int(name[-1])] = value
+            else:
+                inputs[name] = value
+        inputs["parameters"] = self.banks[0] | self.banks[1] << 48 * ROWS
+        for name, value in (inputs | self.next).items():
+            bench.set(name, value)
+
+    def observe(self) -> None:
+        get, now, cycle = self.bench.get, self.now, self.bench.cycle
+        assert get("release") == (cycle in self.releases), cycle
+        assert get("ended") == (cycle in self.ends), cycle
+        residual = now.residual[get("residual_address") % DEPTH] if get("residual_enable") else self.rng.integers(-99, 99, LANES)
+        old, sums = now.softmax[get("old_state_address") % TOKENS], now.sums[get("sums_address") % TOKENS]
+        self.next = {
+            "state_sum": int(now.softmax[get("state_address") % TOKENS][1]), "old_state_maximum": int(old[0]) & 511,
+            "old_state_sum": int(old[1]), "residual_data": pack(residual, 16), "sums_total": int(sums[0]) & (1 << 28) - 1,
+            "sums_squares": int(sums[1]) & (1 << 42) - 1}
+        group_mask = get("maxima_mask")
+        if get("vector_write"):
+            mask = unpack(get("vector_mask"), 1, LANES) != 0
+            now.vectors[get("vector_memory")][get("vector_address")][mask] = unpack(get("vector_data"), 8, LANES)[mask]
+        if get("maxima_write"):
+            assert get("vector_write") and get("vector_memory") == Memory.ACTIVATION
+            now.maxima[get("vector_address")][unpack(group_mask, 1, GROUPS) != 0] = signed(get("maxima_data"), 9)
+        if get("state_write"):
+            now.softmax[get("state_write_address")] = signed(get("state_write_maximum"), 9), get("state_write_sum")
+        if get("residual_write"):
+            mask = unpack(get("residual_write_mask"), 1, LANES) != 0
+            now.residual[get("residual_write_address")][mask] = unpack(get("residual_write_data"), 16, LANES)[mask]
+        if get("sums_write"):
+            now.sums[get("sums_write_address")] = signed(get("sums_write_total"), 28), get("sums_write_squares")
+        if get("route_valid"):
+            now.routed.append((get("route_op"), tuple(int(x) for x in unpack(get("route_logits"), 16, ROWS))))
+
+
+class Maker:
+    """Random instructions of one function."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng, self.number, self.bank = rng, 0, 0
+
+    def base(self, function: Function, **changes: int) -> Fields:
+        rng = self.rng
+        words = 4
+        fields = {"function": int(function), "stationary": int(Stationary.WEIGHTS), "out_count": int(rng.integers(1, 2 * LANES + 1)),
+                  "dst_stride": words, "dst_addr": int(rng.integers(DEPTH - 4 * TOKENS)), "group": int(rng.integers(GROUPS)),
+                  "shift": int(rng.integers(8, 30)), "scalar": int(rng.integers(1 << 16)), "post_shift": int(rng.integers(10, 20))}
+        return fields | changes
+
+    def make(self, fields: Fields, tokens: np.ndarray | None = None) -> Instruction:
+        if tokens is None:
+            count = int(self.rng.choice([1, 2, 5, 12]))
+            tokens = int(self.rng.integers(TOKENS - count + 1)) + np.arange(count)
+        item = Instruction(self.rng, self.number, fields, tokens=tokens, bank=self.bank)
+        self.number += 1
+        if item.weights:
+            self.bank = (self.bank + item.blocks) % 2
+        return item
+
+    def plain(self, function: Function) -> Instruction:
+        return self.make(self.base(function, dst_memory=int(self.rng.choice([Memory.ACTIVATION, Memory.KV]))))
+
+    def add(self, expert: bool, fresh: bool) -> Instruction:
+        fields = self.base(Function.ADD, expert_valid=int(expert), fresh=int(fresh), residual_shift=int(self.rng.choice([0, 0, 1, 3, 7])))
+        count = int(self.rng.choice([1, 2, 5, 12]))
+        tokens = np.sort(self.rng.permutation(TOKENS)[:count]) if expert else int(self.rng.integers(TOKENS - count + 1)) + np.arange(count)
+        return self.make(fields, tokens)
+
+    def softmax(self) -> Instruction:
+        return self.make(self.base(Function.SOFTMAX, stationary=int(Stationary.KEYS), out_count=int(self.rng.integers(1, 3 * ROWS + 1)),
+                                   shift=int(self.rng.integers(14, 28))))
+
+    def attend(self) -> Instruction:
+        low = int(self.rng.integers(LANES))
+        return self.make(self.base(Function.ATTEND, stationary=int(Stationary.VALUES), lane_low=low,
+                                   lane_count=int(self.rng.integers(1, LANES - low + 1)), shift=int(self.rng.integers(4, 20)),
+                                   dst_memory=int(self.rng.integers(2))))
+
+    def route(self) -> Instruction:
+        return self.make(self.base(Function.ROUTE, out_count=int(self.rng.integers(1, CONFIG.experts + 1)), group=0))
+
+
+async def check(rig: Rig, makers: list[Callable[[], Instruction]], *, drain: bool, gaps: float) -> None:
+    """Instructions one after the other; `drain`: each waits until the one before has retired."""
+    for make in makers:
+        rig.issue(make(), gaps=gaps)
+        if rig.rng.random() < 0.2:
+            rig.lone()
+        if drain:
+            await rig.drain()
+            problem = rig.now.differs(rig.wanted)
+            assert not problem, problem
+    await rig.drain()
+    problem = rig.now.differs(rig.wanted)
+    assert not problem, problem
+
+
+@cocotb.test()
+@cocotb.parametrize(name=["INT8", "GELU", "ADD", "scatter", "SOFTMAX", "ATTEND", "ROUTE"], gaps=[0.0, 0.4])
+async def one_function(dut: SimHandleBase, name: str, gaps: float) -> None:
+    rig = Rig(dut, len(name) + int(10 * gaps))
+    await rig.start()
+    maker = Maker(rig.rng)
+    kinds = {"INT8": lambda: maker.plain(Function.INT8), "GELU": lambda: maker.plain(Function.GELU),
+             "ADD": lambda: maker.add(False, bool(rig.rng.integers(2))), "scatter": lambda: maker.add(True, False),
+             "SOFTMAX": maker.softmax, "ATTEND": maker.attend, "ROUTE": maker.route}
+    await check(rig, [kinds[name]] * 7, drain=True, gaps=gaps)
+
+
+@cocotb.test()
+async def functions_overlap(dut: SimHandleBase) -> None:
+    """Instructions that do not depend on each other, with no cycle between them."""
+    rig = Rig(dut, 5)
+    await rig.start()
+    maker = Maker(rig.rng)
+    for _ in range(8):
+        # Only the last two read what instructions write.
+        kinds = [lambda: maker.plain(Function.INT8), lambda: maker.plain(Function.GELU), maker.route, maker.softmax]
+        batch = [kinds[int(k)] for k in rig.rng.integers(0, len(kinds), 6)]
+        batch.insert(0, rig.rng.choice([maker.attend, lambda: maker.add(False, True), lambda: maker.add(True, False)]))
+        await check(rig, batch, drain=False, gaps=0.0)
+
+
+@cocotb.test()
+async def extremes(dut: SimHandleBase) -> None:
+    """Everything at its limits: saturation in every step."""
+    rig = Rig(dut, 6)
+    await rig.start()
+    maker = Maker(rig.rng)
+    limit = (1 << CONFIG.acc_bits - 1) - 1
+    for kind in (lambda: maker.plain(Function.INT8), lambda: maker.plain(Function.GELU), lambda: maker.add(False, True),
+                 lambda: maker.add(True, False), maker.softmax):
+        for _ in range(3):
+            item = kind()
+            item.acc[:] = rig.rng.choice([-limit - 1, limit, 0, 1, -1], item.acc.shape)
+            item.bias[:] = rig.rng.choice([-(1 << 31), (1 << 31) - 1, 0], item.bias.shape)
+            item.mult[:] = rig.rng.choice([0, 1, 0xFFFF], item.mult.shape)
+            item.f["shift"] = int(rig.rng.choice([0, 1, 16, 40, 62]))
+            rig.issue(item)
+            await rig.drain()
+            problem = rig.now.differs(rig.wanted)
+            assert not problem, (item.f, problem)
