@@ -27,7 +27,7 @@ from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base
 from moesaic.hw.spec.registers import COUNTERS, ErrorCode, ErrorUnit, register_map
-from moesaic.hw.stream.rules import connect_stream
+from moesaic.hw.stream.rules import StreamContract, connect_stream
 
 __all__ = ["REGISTER_ADDR_BITS", "Accelerator"]
 
@@ -113,6 +113,11 @@ class Accelerator(wiring.Component):
         connect_stream(m, core.skip, weights.skip)
         connect_stream(m, store.cmd, writer.cmd)
         connect_stream(m, store.o, writer.i)
+
+        watched = {"load instructions": load.i, "compute instructions": core.i, "store instructions": store.i, "skip": core.skip,
+                   "transfers": load.cmd, "result transfers": store.cmd, "results": store.o}
+        for name, port in watched.items():
+            m.submodules[f"{name.replace(' ', '_')}_contract"] = StreamContract(port, unless=supervisor.abort, name=name)
 
         # --- registers to units ---
         rw = registers.rw

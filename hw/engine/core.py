@@ -16,6 +16,7 @@ from moesaic.hw.moe.router import Router
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Memory
 from moesaic.hw.spec.registers import ErrorCode
+from moesaic.hw.stream.rules import StreamContract
 
 __all__ = ["Core"]
 
@@ -163,6 +164,9 @@ class Core(wiring.Component):
 
         for e in range(config.experts):
             m.d.comb += self.counts[e].eq(router.o_counts[e])
+
+        for name, port in (("loader", sequencer.loader), ("feeder", sequencer.feeder), ("vectors", feeder.o)):
+            m.submodules[f"{name}_contract"] = StreamContract(port, name=name)
 
         # --- the array takes a vector ---
         head = feeder.o.p.op
