@@ -24,13 +24,31 @@ from moesaic.sim.verilated import Build, build, default_cache, run
 __all__ = ["RtlResult", "RtlRun", "RtlSimulator", "accelerator_verilog"]
 
 # Counters that are registers of the top module, and those of them that the trace records.
-_TRACED = ("array_busy", "array_starved", "array_loading", "array_blocked", "array_idle", "loader_busy", "loader_starved", "loader_blocked",
-           "load_blocked_router", "load_blocked_space")
-_LIVE = ("cycles", *_TRACED, "activation_words_read", "attention_cycles", "attention_words_read", "stationary_words_read", "marks")
+_TRACED = (
+    "array_busy",
+    "array_starved",
+    "array_loading",
+    "array_blocked",
+    "array_idle",
+    "loader_busy",
+    "loader_starved",
+    "loader_blocked",
+    "load_blocked_router",
+    "load_blocked_space",
+)
+_LIVE = (
+    "cycles",
+    *_TRACED,
+    "activation_words_read",
+    "attention_cycles",
+    "attention_words_read",
+    "stationary_words_read",
+    "marks",
+)
 
 
 def accelerator_verilog(config: AcceleratorConfig, *, cache: Path | None = None) -> str:
-    """SystemVerilog of the accelerator, with assertions; kept in the cache by the hash of the sources and the configuration."""
+    """SystemVerilog of the accelerator, with assertions; cached by the hash of the sources and the configuration."""
     root = Path(str(importlib.resources.files(moesaic.hw)))
     digest = hashlib.sha256(config.hash.encode())
     for path in sorted(root.rglob("*.py")):
@@ -100,8 +118,8 @@ class RtlResult:
     trace : mapping of name to int64 array
         Units per window of cycles.
     error : mapping or None
-        Code, unit, index, address, text. The code is an `ErrorCode`'s name, or TIMEOUT if no interrupt came within the limit, or
-        SOFT_RESET if the run was ended by one.
+        Code, unit, index, address, text. The code is an `ErrorCode`'s name, or TIMEOUT if no interrupt came within the
+        limit, or SOFT_RESET if the run was ended by one.
     violations : mapping
         AXI4 rules the master broke (ddr.sv): `mask` is 0 if none.
     status : int
@@ -142,8 +160,16 @@ class RtlSimulator:
         self.memory_bytes = 1 << (memory_bytes - 1).bit_length()
         source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text()
         self.testbench = jinja2.Template(source, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
-            ports=config.ports, addr_bits=config.addr_bits, port_bits=config.port_bits, base=base, bytes=self.memory_bytes,
-            max_outstanding=max(config.max_outstanding, 8), residual_words=config.residual_words, traced=_TRACED, counters=_LIVE)
+            ports=config.ports,
+            addr_bits=config.addr_bits,
+            port_bits=config.port_bits,
+            base=base,
+            bytes=self.memory_bytes,
+            max_outstanding=max(config.max_outstanding, 8),
+            residual_words=config.residual_words,
+            traced=_TRACED,
+            counters=_LIVE,
+        )
 
     def build(self) -> Build:
         """Export, Verilator, C++: minutes the first time, nothing after."""
@@ -157,8 +183,16 @@ class RtlSimulator:
         return build(verilog, top="testbench", extra_sources=[ddr], cache=self.cache)
 
     def run(
-        self, program: ProgramImage, runs: Sequence[RtlRun], *, work_dir: Path, plusargs: Sequence[str] = (), seed: int = 1,
-        limit: int = 20_000_000, trace_window: int = 256, timeout_s: float | None = None,
+        self,
+        program: ProgramImage,
+        runs: Sequence[RtlRun],
+        *,
+        work_dir: Path,
+        plusargs: Sequence[str] = (),
+        seed: int = 1,
+        limit: int = 20_000_000,
+        trace_window: int = 256,
+        timeout_s: float | None = None,
     ) -> list[RtlResult]:
         """Run a job.
 
@@ -170,8 +204,10 @@ class RtlSimulator:
             If the program is for another accelerator.
         """
         if program.config.hash != self.config.hash:
-            raise ValueError(f"program must be compiled for {self.config.name} ({self.config.hash[:12]}), "
-                             f"not {program.config.name} ({program.config.hash[:12]})")
+            raise ValueError(
+                f"program must be compiled for {self.config.name} ({self.config.hash[:12]}), "
+                f"not {program.config.name} ({program.config.hash[:12]})"
+            )
         simulator = self.build()
         work_dir.mkdir(parents=True, exist_ok=True)
         program.save(work_dir / "program")
@@ -180,20 +216,43 @@ class RtlSimulator:
         entries: list[dict[str, Any]] = []
         current = first
         for item in runs:
-            entry: dict[str, Any] = {"task": item.task, "memory": dict(item.memory), "watchdog": item.watchdog,
-                                     "overrides": dict(item.overrides), "soft_reset": item.soft_reset,
-                                     "patches": [(address, data.hex()) for address, data in item.patches],
-                                     "command": item.command, "command_after": item.command_after, "memory_after": dict(item.memory_after)}
+            entry: dict[str, Any] = {
+                "task": item.task,
+                "memory": dict(item.memory),
+                "watchdog": item.watchdog,
+                "overrides": dict(item.overrides),
+                "soft_reset": item.soft_reset,
+                "patches": [(address, data.hex()) for address, data in item.patches],
+                "command": item.command,
+                "command_after": item.command_after,
+                "memory_after": dict(item.memory_after),
+            }
             if item.image is not None and item.image is not current:
                 parts = program.image_parts(item.image)
                 entry |= {"addresses": [address for address, _ in parts], "parts": [part.hex() for _, part in parts]}
                 current = item.image
             entries.append(entry)
-        (work_dir / "job.json").write_text(json.dumps({"program": str((work_dir / "program").resolve()), "limit": limit, "runs": entries}))
-        run(simulator, test_module="moesaic.sim.rtl_run", work_dir=work_dir, seed=seed, timeout_s=timeout_s,
+        (work_dir / "job.json").write_text(
+            json.dumps({"program": str((work_dir / "program").resolve()), "limit": limit, "runs": entries})
+        )
+        run(
+            simulator,
+            test_module="moesaic.sim.rtl_run",
+            work_dir=work_dir,
+            seed=seed,
+            timeout_s=timeout_s,
             env={"MOESAIC_JOB": str((work_dir / "job.json").resolve())},
-            plusargs=["+image=memory.bin", f"+image_base={program.address:x}", "+residual=mark_", "+marks=marks.jsonl", "+trace=trace.csv",
-                      f"+trace_window={trace_window}", f"+seed={seed}", *plusargs])
+            plusargs=[
+                "+image=memory.bin",
+                f"+image_base={program.address:x}",
+                "+residual=mark_",
+                "+marks=marks.jsonl",
+                "+trace=trace.csv",
+                f"+trace_window={trace_window}",
+                f"+seed={seed}",
+                *plusargs,
+            ],
+        )
         return self._collect(program, runs, work_dir)
 
     def _collect(self, program: ProgramImage, runs: Sequence[RtlRun], work_dir: Path) -> list[RtlResult]:
@@ -208,10 +267,18 @@ class RtlSimulator:
             saved = work_dir / f"result_{number}.npy"
             output = program.unpack_result(np.load(saved).tobytes()) if "error" not in outcome else None
             rows = table[table[:, 0] == number] if len(table) else table
-            results.append(RtlResult(
-                output=output, marks=marks, counters=outcome.get("counters", {}), mark_counters=mine,
-                trace={name: rows[:, k] for k, name in enumerate(names) if k} if len(table) else {},
-                error=outcome.get("error"), violations=outcome["violations"], status=outcome["status"]))
+            results.append(
+                RtlResult(
+                    output=output,
+                    marks=marks,
+                    counters=outcome.get("counters", {}),
+                    mark_counters=mine,
+                    trace={name: rows[:, k] for k, name in enumerate(names) if k} if len(table) else {},
+                    error=outcome.get("error"),
+                    violations=outcome["violations"],
+                    status=outcome["status"],
+                )
+            )
         return results
 
     def _residual(self, program: ProgramImage, path: Path) -> IntArray:
@@ -219,5 +286,5 @@ class RtlSimulator:
         tensor = program.manifest["tensors"][0]
         words = [line for line in path.read_text().split() if not line.startswith(("@", "//"))]
         first = tensor["address"]
-        data = b"".join(bytes.fromhex(word)[::-1] for word in words[first:first + tensor["tokens"] * tensor["words"]])
+        data = b"".join(bytes.fromhex(word)[::-1] for word in words[first : first + tensor["tokens"] * tensor["words"]])
         return unpack_residual(data, tensor["tokens"], tensor["dim"], self.config)

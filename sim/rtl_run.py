@@ -18,7 +18,7 @@ __all__ = ["SimulatedBus", "run_job"]
 
 
 class SimulatedBus:
-    """The driver's transport: AXI4-Lite on the pins, DDR through the back door, the interrupt with a bound in cycles."""
+    """The driver's transport: AXI4-Lite on the pins, DDR through the back door, the interrupt within a limit."""
 
     def __init__(self, dut: Any, *, base: int, word_bytes: int, limit: int) -> None:
         self.dut, self.base, self.word_bytes, self.limit = dut, base, word_bytes, limit
@@ -77,7 +77,9 @@ class SimulatedBus:
         first = (address - self.base) // self.word_bytes
         memory = self.dut.memory.mem
         for k in range(0, len(data), self.word_bytes):
-            memory[first + k // self.word_bytes].value = int.from_bytes(data[k:k + self.word_bytes].ljust(self.word_bytes, b"\0"), "little")
+            memory[first + k // self.word_bytes].value = int.from_bytes(
+                data[k : k + self.word_bytes].ljust(self.word_bytes, b"\0"), "little"
+            )
         await RisingEdge(self.dut.aclk)
 
     async def read_memory(self, address: int, size: int) -> bytes:
@@ -109,7 +111,7 @@ async def _perform(driver: Driver, dut: Any, run: Mapping[str, Any]) -> RunResul
 
 
 async def _settle(driver: Driver) -> int:
-    """STATUS once the accelerator is not busy any more, or after some thousand cycles if the bus does not let it drain."""
+    """STATUS once the accelerator is idle, or after some thousand cycles if the bus does not let it drain."""
     register = driver.table["STATUS"]
     for _ in range(500):
         status = await driver.transport.read(register.offset)
@@ -152,8 +154,14 @@ async def run_job(dut: Any) -> None:
                 outcome["counters"] = dict(result.counters)
                 np.save(f"result_{number}.npy", np.frombuffer(result.result, np.uint8))
         except AcceleratorError as error:
-            outcome["error"] = {"code": error.code.name, "unit": error.unit.name, "index": error.index, "address": error.address,
-                                "draining": error.draining, "text": str(error)}
+            outcome["error"] = {
+                "code": error.code.name,
+                "unit": error.unit.name,
+                "index": error.index,
+                "address": error.address,
+                "draining": error.draining,
+                "text": str(error),
+            }
         except TimeoutError as error:
             outcome["error"] = {"code": "TIMEOUT", "text": str(error)}
         await _set_memory(dut, run["memory_after"])
@@ -162,6 +170,10 @@ async def run_job(dut: Any) -> None:
             await bus.write_memory(address, data)
         if run["soft_reset"]:
             await driver.soft_reset()
-        outcome["violations"] = {"mask": int(dut.viol.value), "port": int(dut.viol_port.value), "address": int(dut.viol_addr.value)}
+        outcome["violations"] = {
+            "mask": int(dut.viol.value),
+            "port": int(dut.viol_port.value),
+            "address": int(dut.viol_addr.value),
+        }
         outcomes.append(outcome)
         Path("outcome.json").write_text(json.dumps(outcomes))

@@ -22,7 +22,8 @@ QUEUE_DEPTH = 4
 class Sequencer(wiring.Component):
     """One instruction per three cycles into the queues of loader and feeder, until one is refused.
 
-    Refuses what `docs/isa.md` gives no meaning on this configuration, so that the units behind need not defend themselves.
+    Refuses what `docs/isa.md` gives no meaning on this configuration, so that the units behind need not defend
+    themselves.
     A refused instruction raises ``error`` until reset; nothing after it is issued. Empty after reset.
 
     Members
@@ -43,14 +44,16 @@ class Sequencer(wiring.Component):
         self.config = config
         self.loader_queue = Queue(issued_layout(), depth=QUEUE_DEPTH)
         self.feeder_queue = Queue(issued_layout(), depth=QUEUE_DEPTH)
-        super().__init__({
-            "i": In(stream.Signature(INSTRUCTION_BITS)),
-            "loader": Out(stream.Signature(issued_layout())),
-            "feeder": Out(stream.Signature(issued_layout())),
-            "error": Out(1),
-            "error_code": Out(8),
-            "error_index": Out(INDEX_BITS),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(INSTRUCTION_BITS)),
+                "loader": Out(stream.Signature(issued_layout())),
+                "feeder": Out(stream.Signature(issued_layout())),
+                "error": Out(1),
+                "error_code": Out(8),
+                "error_index": Out(INDEX_BITS),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -59,12 +62,16 @@ class Sequencer(wiring.Component):
         m.submodules.feeder_queue = feeder_queue = self.feeder_queue
         index = Signal(INDEX_BITS)
         held = Signal()
-        body: Any = Signal(data.UnionLayout({
-            "raw": INSTRUCTION_BITS,
-            "matmul": instruction_layout(Opcode.MATMUL),
-            "norm": instruction_layout(Opcode.NORM),
-            "copy": instruction_layout(Opcode.COPY),
-        }))
+        body: Any = Signal(
+            data.UnionLayout(
+                {
+                    "raw": INSTRUCTION_BITS,
+                    "matmul": instruction_layout(Opcode.MATMUL),
+                    "norm": instruction_layout(Opcode.NORM),
+                    "copy": instruction_layout(Opcode.COPY),
+                }
+            )
+        )
         op, copy, norm = body.matmul, body.copy, body.norm
 
         known, bad = Signal(), Signal()
@@ -73,10 +80,15 @@ class Sequencer(wiring.Component):
             with m.Case(Opcode.MATMUL):
                 m.d.comb += bad.eq(self._matmul_bad(op))
             with m.Case(Opcode.NORM):
-                m.d.comb += bad.eq((norm.unused != 0) | (norm.dim == 0) | (norm.dim > config.max_dim) | (norm.epsilon == 0))
+                m.d.comb += bad.eq(
+                    (norm.unused != 0) | (norm.dim == 0) | (norm.dim > config.max_dim) | (norm.epsilon == 0)
+                )
             with m.Case(Opcode.COPY):
-                m.d.comb += bad.eq((copy.unused != 0) | (copy.words == 0)
-                                   | ((copy.memory != Memory.ACTIVATION) & (copy.memory != Memory.RESIDUAL)))
+                m.d.comb += bad.eq(
+                    (copy.unused != 0)
+                    | (copy.words == 0)
+                    | ((copy.memory != Memory.ACTIVATION) & (copy.memory != Memory.RESIDUAL))
+                )
         # The judgement is a register: many comparisons, and no hurry.
         judged, refused, unknown = Signal(), Signal(), Signal()
         m.d.sync += [
@@ -98,8 +110,11 @@ class Sequencer(wiring.Component):
         ]
         for queue, out in ((loader_queue, self.loader), (feeder_queue, self.feeder)):
             m.d.comb += [
-                queue.i.p.index.eq(index), queue.i.p.body.eq(body),
-                out.valid.eq(queue.o.valid), out.payload.eq(queue.o.payload), queue.o.ready.eq(out.ready),
+                queue.i.p.index.eq(index),
+                queue.i.p.body.eq(body),
+                out.valid.eq(queue.o.valid),
+                out.payload.eq(queue.o.payload),
+                queue.o.ready.eq(out.ready),
             ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [body.eq(self.i.payload), held.eq(1)]
@@ -114,23 +129,44 @@ class Sequencer(wiring.Component):
         values = op.stationary == Stationary.VALUES
         attention = op.stationary != Stationary.WEIGHTS
         # SOFTMAX works on keys, ATTEND on values, everything else on weights.
-        wanted = Mux(op.function == Function.SOFTMAX, Stationary.KEYS, Mux(op.function == Function.ATTEND, Stationary.VALUES, Stationary.WEIGHTS))
+        wanted = Mux(
+            op.function == Function.SOFTMAX,
+            Stationary.KEYS,
+            Mux(op.function == Function.ATTEND, Stationary.VALUES, Stationary.WEIGHTS),
+        )
         written = (op.function == Function.INT8) | (op.function == Function.GELU) | (op.function == Function.ATTEND)
         route = op.function == Function.ROUTE
         token_limit = Mux(attention, 2 * config.max_tokens, config.max_tokens)
         # Blocks of keys: as many as the keys need, the last one not empty.
         key_blocks = (op.key_count + config.lanes - 1) >> lanes_log2
-        return reduce(or_, (
-            op.unused != 0,
-            (op.stationary > max(Stationary)) | (op.stream > max(Stream)) | (op.function > max(Function)) | (op.dst_memory > max(Memory)),
-            op.stationary != wanted,
-            (op.stream == Stream.PROBABILITY) != values,
-            (op.out_count == 0) | (op.in_blocks == 0) | (op.group >= config.groups),
-            ~op.expert_valid & ((op.token_count == 0) | (op.token_count > config.max_tokens) | (op.token_base + op.token_count > token_limit)),
-            op.expert_valid & ((op.expert >= config.experts) | attention | route),
-            attention & ((op.lane_count == 0) | (op.lane_low + op.lane_count > config.lanes)),
-            values & ((op.key_count == 0) | (key_blocks != op.in_blocks)),
-            route & ((op.top_k == 0) | (op.top_k > config.max_top_k) | (op.top_k > op.out_count) | (op.out_count > config.experts)),
-            op.tap & ((op.stream != Stream.NORMALISED) | ~route),
-            written & (op.dst_memory == Memory.RESIDUAL),
-        ))
+        return reduce(
+            or_,
+            (
+                op.unused != 0,
+                (op.stationary > max(Stationary))
+                | (op.stream > max(Stream))
+                | (op.function > max(Function))
+                | (op.dst_memory > max(Memory)),
+                op.stationary != wanted,
+                (op.stream == Stream.PROBABILITY) != values,
+                (op.out_count == 0) | (op.in_blocks == 0) | (op.group >= config.groups),
+                ~op.expert_valid
+                & (
+                    (op.token_count == 0)
+                    | (op.token_count > config.max_tokens)
+                    | (op.token_base + op.token_count > token_limit)
+                ),
+                op.expert_valid & ((op.expert >= config.experts) | attention | route),
+                attention & ((op.lane_count == 0) | (op.lane_low + op.lane_count > config.lanes)),
+                values & ((op.key_count == 0) | (key_blocks != op.in_blocks)),
+                route
+                & (
+                    (op.top_k == 0)
+                    | (op.top_k > config.max_top_k)
+                    | (op.top_k > op.out_count)
+                    | (op.out_count > config.experts)
+                ),
+                op.tap & ((op.stream != Stream.NORMALISED) | ~route),
+                written & (op.dst_memory == Memory.RESIDUAL),
+            ),
+        )

@@ -80,8 +80,16 @@ class Rig:
             for slot in range(tokens):
                 while self.rng.random() < gaps:
                     await self.cycle()
-                await self.cycle({"vector": 1, "slot": slot, "acc_first": int(block == 0), "acc_last": int(block == blocks - 1),
-                                  "acc_shift": int(bool(shift) and block == shift), "token": int(self.rng.integers(4096))})
+                await self.cycle(
+                    {
+                        "vector": 1,
+                        "slot": slot,
+                        "acc_first": int(block == 0),
+                        "acc_last": int(block == blocks - 1),
+                        "acc_shift": int(bool(shift) and block == shift),
+                        "token": int(self.rng.integers(4096)),
+                    }
+                )
             for _ in range(tokens, Accumulator.REUSE):
                 await self.cycle()
             if lone:

@@ -55,7 +55,7 @@ class Model:
             if kind == "word":
                 bench.set("word_load", 1 << place)
                 bench.set("word", pack(values.ravel(), 8))
-                following[place * LOAD_ROWS:(place + 1) * LOAD_ROWS] = values
+                following[place * LOAD_ROWS : (place + 1) * LOAD_ROWS] = values
             elif kind == "key":
                 bench.set("key_load", 1 << place)
                 bench.set("key", pack(values, 8))
@@ -98,8 +98,11 @@ async def matches_numpy(dut: SimHandleBase, chance: float) -> None:
     await model.start()
     for _ in range(3000):
         busy = model.rng.random() < chance
-        await model.cycle(x=model.numbers(LANES, -256, 256) if busy else None, swap=busy and model.rng.random() < 0.3,
-                          fill=model.anything())
+        await model.cycle(
+            x=model.numbers(LANES, -256, 256) if busy else None,
+            swap=busy and model.rng.random() < 0.3,
+            fill=model.anything(),
+        )
     assert model.vectors > 1000
 
 
@@ -125,7 +128,9 @@ async def blocks_follow_each_other(dut: SimHandleBase) -> None:
     words, begin = ROWS // LOAD_ROWS, model.vectors
     for step in range(20 * words):
         values = model.rng.integers(-128, 128, (LOAD_ROWS, LANES))
-        await model.cycle(x=model.rng.integers(-128, 128, LANES), swap=step % words == 0, fill=("word", step % words, values))
+        await model.cycle(
+            x=model.rng.integers(-128, 128, LANES), swap=step % words == 0, fill=("word", step % words, values)
+        )
     for _ in range(array_latency(LANES)):
         await model.cycle()
     assert model.vectors - begin == 20 * words + 1

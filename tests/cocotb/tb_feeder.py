@@ -1,4 +1,4 @@
-"""Feeder against the instruction set's definition: every kind of stream, gather, tap, lone operations, waits, back pressure."""
+"""Feeder against the instruction set's definition: every stream, gather, tap, lone operations, waits, back pressure."""
 
 import json
 import os
@@ -72,18 +72,31 @@ class Reference:
                     x = numerics.layernorm(self.residual[address], self.total[tokens], self.squares[tokens], **norm)
                 else:
                     lag = self.state[tokens][:, None, None] - self.maxima[address][:, :, None]
-                    x = numerics.probability(self.activation[address].reshape(count, GROUPS, ROWS), lag).reshape(count, LANES)
+                    x = numerics.probability(self.activation[address].reshape(count, GROUPS, ROWS), lag).reshape(
+                        count, LANES
+                    )
                 for slot in slots.tolist():
                     if f["tap"] and block == 0:
                         self.taps.append((f["tap_addr"] + slot * f["in_blocks"] + ib, pack(x[slot], 8)))
                     last, end = slot == count - 1, ib == f["in_blocks"] - 1
                     operation = {
-                        "vector": 1, "end": int(last and end and block == blocks - 1), "context": index % CONTEXTS, "slot": slot,
-                        "token": int(tokens[slot]), "block": block, "pass_first": int(slot == 0), "slot_first": int(slot == 0),
-                        "slot_last": int(last), "acc_first": int(ib == 0), "acc_last": int(end),
-                        "acc_shift": int(bool(f["shift_block"]) and ib == f["shift_block"]), "block_end": int(last and end),
-                        "block_final": int(block == blocks - 1), "weights": int(f["stationary"] == Stationary.WEIGHTS),
-                        "attention": int(f["stationary"] != Stationary.WEIGHTS)}
+                        "vector": 1,
+                        "end": int(last and end and block == blocks - 1),
+                        "context": index % CONTEXTS,
+                        "slot": slot,
+                        "token": int(tokens[slot]),
+                        "block": block,
+                        "pass_first": int(slot == 0),
+                        "slot_first": int(slot == 0),
+                        "slot_last": int(last),
+                        "acc_first": int(ib == 0),
+                        "acc_last": int(end),
+                        "acc_shift": int(bool(f["shift_block"]) and ib == f["shift_block"]),
+                        "block_end": int(last and end),
+                        "block_final": int(block == blocks - 1),
+                        "weights": int(f["stationary"] == Stationary.WEIGHTS),
+                        "attention": int(f["stationary"] != Stationary.WEIGHTS),
+                    }
                     if f["stationary"] == Stationary.WEIGHTS:
                         operation["bank"] = (bank + block) % 2
                     if f["expert_valid"]:
@@ -94,8 +107,16 @@ class Reference:
 class Rig:
     """The feeder between instructions, memories, array and retirement."""
 
-    def __init__(self, dut: SimHandleBase, seed: int, program: list[tuple[Opcode, Fields]], counts: list[int], *, take: float = 1.0,
-                 retire: float = 1.0) -> None:
+    def __init__(
+        self,
+        dut: SimHandleBase,
+        seed: int,
+        program: list[tuple[Opcode, Fields]],
+        counts: list[int],
+        *,
+        take: float = 1.0,
+        retire: float = 1.0,
+    ) -> None:
         self.rng, self.retire, self.program = random.Random(seed), retire, program
         self.reference = Reference(np.random.default_rng(seed), program, counts)
         self.bench = Bench(dut)
@@ -111,8 +132,21 @@ class Rig:
 
     async def start(self) -> None:
         await self.bench.start(
-            i__valid=0, i__payload=0, o__ready=0, retired=0, copies=0, counts=self.counts, queue_token=0, queue_score=0, activation_data=0,
-            maxima_data=0, state_maximum=0, residual_data=0, sums_total=0, sums_squares=0)
+            i__valid=0,
+            i__payload=0,
+            o__ready=0,
+            retired=0,
+            copies=0,
+            counts=self.counts,
+            queue_token=0,
+            queue_score=0,
+            activation_data=0,
+            maxima_data=0,
+            state_maximum=0,
+            residual_data=0,
+            sums_total=0,
+            sums_squares=0,
+        )
 
     def drive(self) -> None:
         if self.copied < self.copies and self.rng.random() < 0.05:
@@ -129,11 +163,17 @@ class Rig:
         expert, slot = get("queue_expert") % CONFIG.experts, get("queue_slot") % TOKENS
         activation, token = get("activation_address") % DEPTH, get("sums_address") % TOKENS
         self.next = {
-            "queue_token": int(r.queue_token[expert, slot]), "queue_score": int(r.queue_score[expert, slot]),
-            "state_maximum": int(r.state[get("state_address") % (2 * TOKENS)]), "sums_total": int(r.total[token]) & (1 << 28) - 1,
-            "sums_squares": int(r.squares[token])}
+            "queue_token": int(r.queue_token[expert, slot]),
+            "queue_score": int(r.queue_score[expert, slot]),
+            "state_maximum": int(r.state[get("state_address") % (2 * TOKENS)]),
+            "sums_total": int(r.total[token]) & (1 << 28) - 1,
+            "sums_squares": int(r.squares[token]),
+        }
         if get("activation_enable"):
-            self.next |= {"activation_data": pack(r.activation[activation], 8), "maxima_data": pack(r.maxima[activation], 9)}
+            self.next |= {
+                "activation_data": pack(r.activation[activation], 8),
+                "maxima_data": pack(r.maxima[activation], 9),
+            }
         if get("residual_enable"):
             self.next["residual_data"] = pack(r.residual[get("residual_address")], 16)
         if get("context_write"):
@@ -158,7 +198,12 @@ class Rig:
         assert got == operation, (index, self.program[index], got, operation)
         assert index < self.contexts, "the context must be there first"
         if vector is not None:
-            assert [int(payload.x[lane]) for lane in range(LANES)] == vector.tolist(), (index, self.program[index], got, vector.tolist())
+            assert [int(payload.x[lane]) for lane in range(LANES)] == vector.tolist(), (
+                index,
+                self.program[index],
+                got,
+                vector.tolist(),
+            )
         self.ended += operation["end"]
 
     async def run(self) -> None:
@@ -173,7 +218,14 @@ class Rig:
 
 def random_norm(rng: random.Random) -> Fields:
     scale = rng.randrange(1 << 15, 1 << 16)
-    return {"dim": 16, "inv_dim": 1 << 15, "inv_dim_shift": 15, "scale": scale, "shift": rng.randrange(8, 14), "epsilon": rng.randrange(1, 1 << 20)}
+    return {
+        "dim": 16,
+        "inv_dim": 1 << 15,
+        "inv_dim_shift": 15,
+        "scale": scale,
+        "shift": rng.randrange(8, 14),
+        "epsilon": rng.randrange(1, 1 << 20),
+    }
 
 
 def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields]]:
@@ -189,19 +241,52 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
             program.append((Opcode.COPY, {**head, "memory": 0, "addr": 1, "words": 1}))
             continue
         count = rng.choice((1, 2, rng.randrange(1, TOKENS + 1)))
-        f = {**head, "expert_valid": 0, "expert": 0, "gather": 0, "stationary": Stationary.WEIGHTS, "function": rng.randrange(3),
-             "stream": rng.choice((Stream.ACTIVATION, Stream.NORMALISED)), "out_count": rng.randrange(1, 2 * ROWS + 1),
-             "in_blocks": rng.randrange(1, 4), "token_count": count, "token_base": rng.randrange(TOKENS - count + 1),
-             "src_addr": rng.randrange(100), "src_stride": rng.randrange(5), "tap": 0, "tap_addr": 0, "shift_block": rng.randrange(3),
-             "dst_addr": rng.randrange(1 << 16), "scalar": rng.randrange(1 << 16), "shift": rng.randrange(64), "group": rng.randrange(GROUPS)}
+        f = {
+            **head,
+            "expert_valid": 0,
+            "expert": 0,
+            "gather": 0,
+            "stationary": Stationary.WEIGHTS,
+            "function": rng.randrange(3),
+            "stream": rng.choice((Stream.ACTIVATION, Stream.NORMALISED)),
+            "out_count": rng.randrange(1, 2 * ROWS + 1),
+            "in_blocks": rng.randrange(1, 4),
+            "token_count": count,
+            "token_base": rng.randrange(TOKENS - count + 1),
+            "src_addr": rng.randrange(100),
+            "src_stride": rng.randrange(5),
+            "tap": 0,
+            "tap_addr": 0,
+            "shift_block": rng.randrange(3),
+            "dst_addr": rng.randrange(1 << 16),
+            "scalar": rng.randrange(1 << 16),
+            "shift": rng.randrange(64),
+            "group": rng.randrange(GROUPS),
+        }
         if kind == "expert":
-            f |= {"expert_valid": 1, "expert": rng.randrange(CONFIG.experts), "gather": rng.randrange(2), "token_count": 0, "token_base": 0}
+            f |= {
+                "expert_valid": 1,
+                "expert": rng.randrange(CONFIG.experts),
+                "gather": rng.randrange(2),
+                "token_count": 0,
+                "token_base": 0,
+            }
         elif kind == "keys":
-            f |= {"stationary": Stationary.KEYS, "function": Function.SOFTMAX, "lane_count": LANES, "token_base": rng.randrange(2 * TOKENS - count + 1),
-                  "stream": Stream.ACTIVATION}
+            f |= {
+                "stationary": Stationary.KEYS,
+                "function": Function.SOFTMAX,
+                "lane_count": LANES,
+                "token_base": rng.randrange(2 * TOKENS - count + 1),
+                "stream": Stream.ACTIVATION,
+            }
         elif kind == "values":
-            f |= {"stationary": Stationary.VALUES, "function": Function.ATTEND, "stream": Stream.PROBABILITY, "key_count": f["in_blocks"] * LANES,
-                  "token_base": rng.randrange(2 * TOKENS - count + 1)}
+            f |= {
+                "stationary": Stationary.VALUES,
+                "function": Function.ATTEND,
+                "stream": Stream.PROBABILITY,
+                "key_count": f["in_blocks"] * LANES,
+                "token_base": rng.randrange(2 * TOKENS - count + 1),
+            }
         elif f["stream"] == Stream.NORMALISED and rng.random() < 0.7:
             f |= {"function": Function.ROUTE, "top_k": 1, "tap": 1, "tap_addr": rng.randrange(1000)}
         program.append((Opcode.MATMUL, f))
@@ -211,7 +296,12 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
 @cocotb.test()
 @cocotb.parametrize(pace=["fast", "slow array", "slow retirement", "both slow"])
 async def random_programs(dut: SimHandleBase, pace: str) -> None:
-    chances = {"fast": {}, "slow array": {"take": 0.25}, "slow retirement": {"retire": 0.02}, "both slow": {"take": 0.5, "retire": 0.05}}[pace]
+    chances = {
+        "fast": {},
+        "slow array": {"take": 0.25},
+        "slow retirement": {"retire": 0.02},
+        "both slow": {"take": 0.5, "retire": 0.05},
+    }[pace]
     rng = random.Random(pace)
     counts = [rng.choice((0, 1, 2, rng.randrange(TOKENS + 1))) for _ in range(CONFIG.experts)]
     counts[0] = 0
@@ -224,15 +314,26 @@ async def random_programs(dut: SimHandleBase, pace: str) -> None:
 async def one_vector_per_cycle(dut: SimHandleBase) -> None:
     """Whatever the stream, and from one block and one instruction to the next after a few cycles."""
     head = {"expert_valid": 0, "expert": 0, "gather": 0, "tap": 0, "shift_block": 0, "stationary": 0, "function": 0}
-    matmul = {**head, "out_count": 3 * ROWS, "in_blocks": 4, "token_count": TOKENS, "token_base": 0, "src_addr": 0, "src_stride": 4}
+    matmul = {
+        **head,
+        "out_count": 3 * ROWS,
+        "in_blocks": 4,
+        "token_count": TOKENS,
+        "token_base": 0,
+        "src_addr": 0,
+        "src_stride": 4,
+    }
     kinds = (Stream.ACTIVATION, Stream.NORMALISED, Stream.ACTIVATION)
-    program = [(Opcode.NORM, random_norm(random.Random(1))), *((Opcode.MATMUL, {**matmul, "stream": kind}) for kind in kinds)]
+    program = [
+        (Opcode.NORM, random_norm(random.Random(1))),
+        *((Opcode.MATMUL, {**matmul, "stream": kind}) for kind in kinds),
+    ]
     rig = Rig(dut, 4, program, [0] * CONFIG.experts)
     await rig.run()
     cycles = [cycle for cycle, _ in rig.sink.got][1:]
     each = 12 * TOKENS
     for k in range(3):
-        mine = cycles[k * each:(k + 1) * each]
+        mine = cycles[k * each : (k + 1) * each]
         assert mine == list(range(mine[0], mine[0] + each))
         if k:
             assert mine[0] - cycles[k * each - 1] <= 4
@@ -241,8 +342,22 @@ async def one_vector_per_cycle(dut: SimHandleBase) -> None:
 @cocotb.test()
 async def the_queue_runs_ahead(dut: SimHandleBase) -> None:
     """An array that does not take vectors stops the reads, not more than a queue ahead."""
-    matmul = {"expert_valid": 0, "expert": 0, "gather": 0, "tap": 0, "shift_block": 0, "stationary": 0, "function": 0, "stream": 0,
-              "out_count": 3 * ROWS, "in_blocks": 4, "token_count": TOKENS, "token_base": 0, "src_addr": 0, "src_stride": 4}
+    matmul = {
+        "expert_valid": 0,
+        "expert": 0,
+        "gather": 0,
+        "tap": 0,
+        "shift_block": 0,
+        "stationary": 0,
+        "function": 0,
+        "stream": 0,
+        "out_count": 3 * ROWS,
+        "in_blocks": 4,
+        "token_count": TOKENS,
+        "token_base": 0,
+        "src_addr": 0,
+        "src_stride": 4,
+    }
     rig = Rig(dut, 5, [(Opcode.MATMUL, matmul)], [0] * CONFIG.experts, take=0.0)
     await rig.start()
     reads = 0

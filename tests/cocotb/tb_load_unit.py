@@ -35,8 +35,17 @@ class Rig:
             for p in range(PORTS):
                 bits |= self.bases[b][p] << ADDR_BITS * (b * PORTS + p)
         packed = sum(count << 13 * e for e, count in enumerate(counts or []))
-        await self.bench.start(i__valid=0, i__payload=0, cmd__ready=0, retired=0, counts=packed, bases=bits, window_base=WINDOW[0],
-                               window_bytes=WINDOW[1], abort=0)
+        await self.bench.start(
+            i__valid=0,
+            i__payload=0,
+            cmd__ready=0,
+            retired=0,
+            counts=packed,
+            bases=bits,
+            window_base=WINDOW[0],
+            window_bytes=WINDOW[1],
+            abort=0,
+        )
 
     async def reset(self) -> None:
         self.source.items.clear()
@@ -68,8 +77,14 @@ async def transfers(dut: SimHandleBase, take: float) -> None:
     await rig.start(counts)
     expected, waits = [], []
     for _ in range(80):
-        f = {"base": rng.randrange(3), "offset": rng.randrange(1000), "beats": BEATS * rng.randrange(1, 50),
-             "expert_valid": rng.randrange(2), "expert": rng.randrange(CONFIG.experts), "speculative": rng.randrange(2)}
+        f = {
+            "base": rng.randrange(3),
+            "offset": rng.randrange(1000),
+            "beats": BEATS * rng.randrange(1, 50),
+            "expert_valid": rng.randrange(2),
+            "expert": rng.randrange(CONFIG.experts),
+            "speculative": rng.randrange(2),
+        }
         f["wait"] = rng.choice((0, len(waits) // 2))
         rig.source.items.append(fetch(**f))
         skipped = f["expert_valid"] and not f["speculative"] and not counts[f["expert"]]
@@ -124,9 +139,13 @@ async def refusals(dut: SimHandleBase) -> None:
     await rig.start([1] * CONFIG.experts)
     good = fetch(beats=BEATS)
     field = ErrorCode.BAD_FIELD
-    cases = [(fetch(beats=0), field, 0), (fetch(beats=BEATS, base=3), field, 0), (good | 1 << 255, field, 0),
-             (good | 1 << isa.FORMATS[Opcode.FETCH].bits, field, 0),
-             (fetch(beats=BEATS, expert_valid=1, expert=CONFIG.experts), field, 0)]
+    cases = [
+        (fetch(beats=0), field, 0),
+        (fetch(beats=BEATS, base=3), field, 0),
+        (good | 1 << 255, field, 0),
+        (good | 1 << isa.FORMATS[Opcode.FETCH].bits, field, 0),
+        (fetch(beats=BEATS, expert_valid=1, expert=CONFIG.experts), field, 0),
+    ]
     cases += [(good & ~15 | code, ErrorCode.BAD_OPCODE, 0) for code in range(16) if code != Opcode.FETCH]
     if BEATS > 1:
         cases.append((fetch(beats=BEATS + 1), field, 0))
@@ -134,7 +153,9 @@ async def refusals(dut: SimHandleBase) -> None:
     last = rig.bases[2][PORTS - 1]
     room = (sum(WINDOW) - last) // STEP
     cases.append((fetch(base=2, offset=room, beats=BEATS), ErrorCode.ADDRESS_RANGE, last + room * STEP))
-    cases.append((fetch(base=2, offset=room - BEATS + 1, beats=BEATS), ErrorCode.ADDRESS_RANGE, last + (room - BEATS + 1) * STEP))
+    cases.append(
+        (fetch(base=2, offset=room - BEATS + 1, beats=BEATS), ErrorCode.ADDRESS_RANGE, last + (room - BEATS + 1) * STEP)
+    )
     first = rig.bases[0][0] + ((1 << 32) - 1) * STEP
     cases.append((fetch(offset=(1 << 32) - 1, beats=BEATS), ErrorCode.ADDRESS_RANGE, first))
     for word, code, address in cases:

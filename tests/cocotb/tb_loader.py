@@ -64,7 +64,7 @@ class Reference:
     def _weights(self, index: int, f: Fields) -> None:
         for _ in range(-(-f["out_count"] // ROWS)):
             data = b"".join(self._take(index) for _ in range(CONFIG.param_words))
-            self.parameters.append(int.from_bytes(data[:6 * ROWS], "little"))
+            self.parameters.append(int.from_bytes(data[: 6 * ROWS], "little"))
             for block in range(f["in_blocks"]):
                 rows = b"".join(self._take(index) for _ in range(CONFIG.block_words))
                 self._block(index, np.frombuffer(rows, np.uint8).reshape(ROWS, LANES), block == f["in_blocks"] - 1)
@@ -88,14 +88,14 @@ class Reference:
                     word_number, part = divmod(f["group"] + ob, GROUPS)
                     for lane in range(min(LANES, f["key_count"] - ib * LANES)):
                         word = self._read(index, f["kv_addr"] + (ib * LANES + lane) * f["kv_stride"] + word_number)
-                        block[:, lane] = word[part * ROWS:(part + 1) * ROWS]
+                        block[:, lane] = word[part * ROWS : (part + 1) * ROWS]
                 self._block(index, block, ends=False)
 
     def _copy(self, index: int, f: Fields) -> None:
         size = LANES * (2 if f["memory"] == Memory.RESIDUAL else 1)
         data = b"".join(self._take(index) for _ in range(f["words"]))
         for k in range(len(data) // size):
-            value = int.from_bytes(data[k * size:(k + 1) * size], "little")
+            value = int.from_bytes(data[k * size : (k + 1) * size], "little")
             self.copies.append((f["memory"], f["addr"] + k, value))
         self.left[index] += len(data) // size
 
@@ -111,8 +111,19 @@ class Reference:
 class Rig:
     """Everything around the loader: weight stream, key/value memory, array, write-back, retirement."""
 
-    def __init__(self, dut: SimHandleBase, seed: int, program: list[tuple[Opcode, Fields]], *, give: float = 1.0, swap: float = 1.0,
-                 release: float = 1.0, retire: float = 1.0, copy: float = 1.0, empty: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        dut: SimHandleBase,
+        seed: int,
+        program: list[tuple[Opcode, Fields]],
+        *,
+        give: float = 1.0,
+        swap: float = 1.0,
+        release: float = 1.0,
+        retire: float = 1.0,
+        copy: float = 1.0,
+        empty: tuple[int, ...] = (),
+    ) -> None:
         self.rng = random.Random(seed)
         self.give, self.swap, self.release, self.retire, self.copy = give, swap, release, retire, copy
         counts = [0 if e in empty else 1 + self.rng.randrange(9) for e in range(CONFIG.experts)]
@@ -132,8 +143,19 @@ class Rig:
         self.swaps: list[int] = []
 
     async def start(self) -> None:
-        await self.bench.start(i__valid=0, i__payload=0, retired=0, counts=self.counts, weights__valid=0, weights__payload=0,
-                               skip__ready=0, kv_data=0, swap=0, release=0, copy_ready=0)
+        await self.bench.start(
+            i__valid=0,
+            i__payload=0,
+            retired=0,
+            counts=self.counts,
+            weights__valid=0,
+            weights__payload=0,
+            skip__ready=0,
+            kv_data=0,
+            swap=0,
+            release=0,
+            copy_ready=0,
+        )
 
     def drive(self) -> None:
         bench, rng = self.bench, self.rng
@@ -144,7 +166,9 @@ class Rig:
             self.valid = self.position < len(self.reference.words) and rng.random() < self.give
         bench.set("weights__valid", int(self.valid))
         noise = rng.getrandbits(8 * CONFIG.word_bytes)
-        bench.set("weights__payload", int.from_bytes(self.reference.words[self.position], "little") if self.valid else noise)
+        bench.set(
+            "weights__payload", int.from_bytes(self.reference.words[self.position], "little") if self.valid else noise
+        )
         self.skip_ready = skipping and rng.random() < self.give
         bench.set("skip__ready", int(self.skip_ready))
         data = noise if self.pending is None else int.from_bytes(self.reference.kv[self.pending].tobytes(), "little")
@@ -222,7 +246,7 @@ class Rig:
             assert word_load & (word_load - 1) == 0
             place = word_load.bit_length() - 1
             rows = np.frombuffer(get("word").to_bytes(CONFIG.word_bytes, "little"), np.uint8)
-            self.shadow[place * LOAD_ROWS:(place + 1) * LOAD_ROWS] = rows.reshape(LOAD_ROWS, LANES)
+            self.shadow[place * LOAD_ROWS : (place + 1) * LOAD_ROWS] = rows.reshape(LOAD_ROWS, LANES)
         elif key_load:
             assert key_load & (key_load - 1) == 0
             self.shadow[key_load.bit_length() - 1] = np.frombuffer(get("key").to_bytes(LANES, "little"), np.uint8)
@@ -232,7 +256,9 @@ class Rig:
             self.shadow[:] = 0
 
     def done(self) -> bool:
-        return self.retired == len(self.program) and self.freed == len(self.reference.parameters) and not self.source.items
+        return (
+            self.retired == len(self.program) and self.freed == len(self.reference.parameters) and not self.source.items
+        )
 
     async def run(self) -> None:
         """To the end; nothing may be left, and nothing more may happen."""
@@ -257,20 +283,36 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
         kind = rng.choice(("weights", "weights", "keys", "values", "copy", "expert", "expert"))
         if kind == "copy":
             memory = rng.choice((Memory.ACTIVATION, Memory.RESIDUAL))
-            program.append((Opcode.COPY, {**head, "memory": memory, "addr": rng.randrange(500), "words": rng.randrange(1, 6)}))
+            program.append(
+                (Opcode.COPY, {**head, "memory": memory, "addr": rng.randrange(500), "words": rng.randrange(1, 6)})
+            )
             continue
-        fields = {**head, "stationary": Stationary.WEIGHTS, "out_count": rng.randrange(1, 3 * ROWS + 1), "in_blocks": rng.randrange(1, 4)}
+        fields = {
+            **head,
+            "stationary": Stationary.WEIGHTS,
+            "out_count": rng.randrange(1, 3 * ROWS + 1),
+            "in_blocks": rng.randrange(1, 4),
+        }
         if kind == "expert":
             fields |= {"expert_valid": 1, "expert": rng.randrange(CONFIG.experts), "speculative": rng.randrange(2)}
         elif kind in ("keys", "values"):
             low = rng.randrange(LANES)
-            fields |= {"lane_low": low, "lane_count": rng.randrange(1, LANES - low + 1), "kv_addr": rng.randrange(100),
-                       "kv_stride": rng.randrange(4)}
+            fields |= {
+                "lane_low": low,
+                "lane_count": rng.randrange(1, LANES - low + 1),
+                "kv_addr": rng.randrange(100),
+                "kv_stride": rng.randrange(4),
+            }
             if kind == "keys":
                 fields |= {"stationary": Stationary.KEYS}
             else:
                 keys = rng.randrange(1, 3 * LANES + 1)
-                fields |= {"stationary": Stationary.VALUES, "key_count": keys, "in_blocks": -(-keys // LANES), "group": rng.randrange(GROUPS)}
+                fields |= {
+                    "stationary": Stationary.VALUES,
+                    "key_count": keys,
+                    "in_blocks": -(-keys // LANES),
+                    "group": rng.randrange(GROUPS),
+                }
         program.append((Opcode.MATMUL, fields))
     return program
 
@@ -278,8 +320,13 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
 @cocotb.test()
 @cocotb.parametrize(pace=["fast", "slow weights", "slow array", "slow retirement", "all slow"])
 async def random_programs(dut: SimHandleBase, pace: str) -> None:
-    chances = {"fast": {}, "slow weights": {"give": 0.2}, "slow array": {"swap": 0.1, "release": 0.1, "copy": 0.2},
-               "slow retirement": {"retire": 0.03}, "all slow": {"give": 0.4, "swap": 0.3, "release": 0.2, "retire": 0.3, "copy": 0.5}}[pace]
+    chances = {
+        "fast": {},
+        "slow weights": {"give": 0.2},
+        "slow array": {"swap": 0.1, "release": 0.1, "copy": 0.2},
+        "slow retirement": {"retire": 0.03},
+        "all slow": {"give": 0.4, "swap": 0.3, "release": 0.2, "retire": 0.3, "copy": 0.5},
+    }[pace]
     rng = random.Random(pace)
     program = random_program(rng, 60)
     rig = Rig(dut, 7, program, empty=(1, 3, 4), **chances)
@@ -300,8 +347,15 @@ async def blocks_without_a_gap(dut: SimHandleBase) -> None:
 
 @cocotb.test()
 async def keys_at_one_per_cycle(dut: SimHandleBase) -> None:
-    fields = {"stationary": Stationary.KEYS, "out_count": 4 * ROWS, "in_blocks": 2, "kv_addr": 3, "kv_stride": 2, "lane_low": 0,
-              "lane_count": LANES}
+    fields = {
+        "stationary": Stationary.KEYS,
+        "out_count": 4 * ROWS,
+        "in_blocks": 2,
+        "kv_addr": 3,
+        "kv_stride": 2,
+        "lane_low": 0,
+        "lane_count": LANES,
+    }
     rig = Rig(dut, 9, [(Opcode.MATMUL, fields)])
     await rig.run()
     steps = [after - before for before, after in zip(rig.swaps, rig.swaps[1:], strict=False)]

@@ -16,47 +16,126 @@ from moesaic.sim.fields import check_matmul
 
 CONFIG = PRESETS["micro16"].replace(**json.loads(os.environ["CHANGES"]))
 # Well-formed; each entry of `refused` breaks one rule.
-MATMUL = {"stationary": 0, "stream": 0, "function": 0, "out_count": 20, "in_blocks": 2, "token_count": 3, "dst_stride": 2}
+MATMUL = {
+    "stationary": 0,
+    "stream": 0,
+    "function": 0,
+    "out_count": 20,
+    "in_blocks": 2,
+    "token_count": 3,
+    "dst_stride": 2,
+}
 KEYS = {**MATMUL, "stationary": 1, "function": 3, "lane_low": 4, "lane_count": 8, "out_count": 9}
-VALUES = {**MATMUL, "stationary": 2, "stream": 2, "function": 4, "key_count": 2 * CONFIG.lanes, "lane_low": 0,
-          "lane_count": CONFIG.lanes}
+VALUES = {
+    **MATMUL,
+    "stationary": 2,
+    "stream": 2,
+    "function": 4,
+    "key_count": 2 * CONFIG.lanes,
+    "lane_low": 0,
+    "lane_count": CONFIG.lanes,
+}
 ROUTE = {**MATMUL, "function": 5, "stream": 1, "out_count": CONFIG.experts, "top_k": CONFIG.max_top_k, "tap": 1}
 EXPERT = {**MATMUL, "function": 2, "expert_valid": 1, "expert": CONFIG.experts - 1, "token_count": 0}
 NORM = {"dim": CONFIG.max_dim, "inv_dim": 1, "scale": 1, "epsilon": 1}
 COPY = {"memory": 2, "addr": 5, "words": 1}
-GOOD = ((Opcode.MATMUL, MATMUL), (Opcode.MATMUL, KEYS), (Opcode.MATMUL, VALUES), (Opcode.MATMUL, ROUTE),
-        (Opcode.MATMUL, EXPERT), (Opcode.NORM, NORM), (Opcode.COPY, COPY), (Opcode.COPY, {**COPY, "memory": 0}),
-        (Opcode.MATMUL, {**KEYS, "token_base": CONFIG.max_tokens, "token_count": CONFIG.max_tokens}),
-        (Opcode.MATMUL, {**VALUES, "key_count": CONFIG.lanes + 1}),
-        (Opcode.MATMUL, {**MATMUL, "function": 2, "dst_memory": 2}), (Opcode.MATMUL, {**MATMUL, "dst_memory": 1}),
-        (Opcode.MATMUL, {**MATMUL, "group": CONFIG.groups - 1, "token_base": CONFIG.max_tokens - 3}))
+GOOD = (
+    (Opcode.MATMUL, MATMUL),
+    (Opcode.MATMUL, KEYS),
+    (Opcode.MATMUL, VALUES),
+    (Opcode.MATMUL, ROUTE),
+    (Opcode.MATMUL, EXPERT),
+    (Opcode.NORM, NORM),
+    (Opcode.COPY, COPY),
+    (Opcode.COPY, {**COPY, "memory": 0}),
+    (Opcode.MATMUL, {**KEYS, "token_base": CONFIG.max_tokens, "token_count": CONFIG.max_tokens}),
+    (Opcode.MATMUL, {**VALUES, "key_count": CONFIG.lanes + 1}),
+    (Opcode.MATMUL, {**MATMUL, "function": 2, "dst_memory": 2}),
+    (Opcode.MATMUL, {**MATMUL, "dst_memory": 1}),
+    (Opcode.MATMUL, {**MATMUL, "group": CONFIG.groups - 1, "token_base": CONFIG.max_tokens - 3}),
+)
 
 
 def refused() -> list[tuple[Opcode, dict[str, int]]]:
     """One instruction for every way a field can be wrong."""
     lanes, tokens = CONFIG.lanes, CONFIG.max_tokens
     matmul = [
-        {**MATMUL, **change} for change in (
-            {"stationary": 3}, {"stationary": 1}, {"stationary": 2}, {"stream": 3}, {"stream": 2}, {"function": 6},
-            {"function": 7}, {"function": 3}, {"function": 4}, {"dst_memory": 2}, {"dst_memory": 3}, {"out_count": 0},
-            {"in_blocks": 0}, {"group": CONFIG.groups}, {"token_count": 0}, {"token_count": tokens + 1},
-            {"token_base": tokens - 2}, {"tap": 1}, {"tap": 1, "stream": 1}, {"feed_wait": 1}, {"load_wait": 1})
+        {**MATMUL, **change}
+        for change in (
+            {"stationary": 3},
+            {"stationary": 1},
+            {"stationary": 2},
+            {"stream": 3},
+            {"stream": 2},
+            {"function": 6},
+            {"function": 7},
+            {"function": 3},
+            {"function": 4},
+            {"dst_memory": 2},
+            {"dst_memory": 3},
+            {"out_count": 0},
+            {"in_blocks": 0},
+            {"group": CONFIG.groups},
+            {"token_count": 0},
+            {"token_count": tokens + 1},
+            {"token_base": tokens - 2},
+            {"tap": 1},
+            {"tap": 1, "stream": 1},
+            {"feed_wait": 1},
+            {"load_wait": 1},
+        )
     ]
-    matmul += [{**KEYS, **change} for change in (
-        {"lane_count": 0}, {"lane_low": lanes - 7}, {"lane_low": 127, "lane_count": 255}, {"stream": 2},
-        {"token_base": 2 * tokens - 2}, {"token_count": tokens + 1}, {"expert_valid": 1})]
-    matmul += [{**VALUES, **change} for change in (
-        {"key_count": 0}, {"key_count": 2 * lanes + 1}, {"key_count": lanes}, {"in_blocks": 255}, {"stream": 0},
-        {"lane_count": 0}, {"lane_count": lanes + 1}, {"dst_memory": 2}, {"expert_valid": 1})]
-    matmul += [{**ROUTE, **change} for change in (
-        {"top_k": 0}, {"top_k": CONFIG.max_top_k + 1}, {"out_count": CONFIG.experts + 1}, {"out_count": 1},
-        {"expert_valid": 1}, {"stream": 0})]
+    matmul += [
+        {**KEYS, **change}
+        for change in (
+            {"lane_count": 0},
+            {"lane_low": lanes - 7},
+            {"lane_low": 127, "lane_count": 255},
+            {"stream": 2},
+            {"token_base": 2 * tokens - 2},
+            {"token_count": tokens + 1},
+            {"expert_valid": 1},
+        )
+    ]
+    matmul += [
+        {**VALUES, **change}
+        for change in (
+            {"key_count": 0},
+            {"key_count": 2 * lanes + 1},
+            {"key_count": lanes},
+            {"in_blocks": 255},
+            {"stream": 0},
+            {"lane_count": 0},
+            {"lane_count": lanes + 1},
+            {"dst_memory": 2},
+            {"expert_valid": 1},
+        )
+    ]
+    matmul += [
+        {**ROUTE, **change}
+        for change in (
+            {"top_k": 0},
+            {"top_k": CONFIG.max_top_k + 1},
+            {"out_count": CONFIG.experts + 1},
+            {"out_count": 1},
+            {"expert_valid": 1},
+            {"stream": 0},
+        )
+    ]
     matmul += [{**EXPERT, **change} for change in ({"expert": CONFIG.experts}, {"expert": 63}, {"stream": 2})]
-    norm = [{**NORM, **change} for change in (
-        {"dim": 0}, {"dim": CONFIG.max_dim + 1}, {"epsilon": 0}, {"feed_wait": 63}, {"load_wait": 1})]
-    copy = [{**COPY, **change} for change in ({"words": 0}, {"memory": 1}, {"memory": 3}, {"feed_wait": 1}, {"load_wait": 1})]
-    return [(opcode, fields) for opcode, group in ((Opcode.MATMUL, matmul), (Opcode.NORM, norm), (Opcode.COPY, copy))
-            for fields in group]
+    norm = [
+        {**NORM, **change}
+        for change in ({"dim": 0}, {"dim": CONFIG.max_dim + 1}, {"epsilon": 0}, {"feed_wait": 63}, {"load_wait": 1})
+    ]
+    copy = [
+        {**COPY, **change}
+        for change in ({"words": 0}, {"memory": 1}, {"memory": 3}, {"feed_wait": 1}, {"load_wait": 1})
+    ]
+    return [
+        (opcode, fields)
+        for opcode, group in ((Opcode.MATMUL, matmul), (Opcode.NORM, norm), (Opcode.COPY, copy))
+        for fields in group
+    ]
 
 
 class _Refused(Exception):
@@ -65,6 +144,7 @@ class _Refused(Exception):
 
 def meaningless(opcode: Opcode, fields: dict[str, int], index: int) -> bool:
     """Whether the functional simulator would refuse compute instruction `index`."""
+
     def fail(reason: str) -> None:
         raise _Refused(reason)
 

@@ -36,8 +36,19 @@ class Rig:
         self.bench.add(self)
 
     async def start(self) -> None:
-        await self.bench.start(i__valid=0, i__payload=0, cmd__ready=0, o__ready=0, read_data=0, read_ready=0, retired=0,
-                               result_base=RESULT, window_base=WINDOW[0], window_bytes=WINDOW[1], abort=0)
+        await self.bench.start(
+            i__valid=0,
+            i__payload=0,
+            cmd__ready=0,
+            o__ready=0,
+            read_data=0,
+            read_ready=0,
+            retired=0,
+            result_base=RESULT,
+            window_base=WINDOW[0],
+            window_bytes=WINDOW[1],
+            abort=0,
+        )
 
     def drive(self) -> None:
         noise = self.rng.getrandbits(8 * WORD_BYTES)
@@ -76,7 +87,7 @@ async def results(dut: SimHandleBase, free: float, take: float) -> None:
         rig.source.items.append(store(src_addr=source, words=words, offset=offset, wait=wait))
         commands.append(RESULT + offset | words * BEATS << CONFIG.addr_bits)
         waits.append(wait)
-        for word in rig.memory[source:source + words]:
+        for word in rig.memory[source : source + words]:
             beats += [word >> CONFIG.port_bits * k & (1 << CONFIG.port_bits) - 1 for k in range(BEATS)]
     retired = 0
     for _ in range(30_000):
@@ -111,12 +122,21 @@ async def refusals(dut: SimHandleBase) -> None:
     await rig.start()
     good, field, end = store(words=1), ErrorCode.BAD_FIELD, sum(WINDOW) - RESULT
     depth = CONFIG.residual_words
-    cases = [(store(), field, 0), (good | 1 << 255, field, 0), (good | 1 << isa.FORMATS[Opcode.STORE].bits, field, 0),
-             (store(words=1, offset=PORT_BYTES // 2), field, 0), (store(words=2, src_addr=depth - 1), field, 0),
-             (store(words=1, src_addr=0xFFFF), field, 0), (store(words=0xFFFF), field, 0)]
+    cases = [
+        (store(), field, 0),
+        (good | 1 << 255, field, 0),
+        (good | 1 << isa.FORMATS[Opcode.STORE].bits, field, 0),
+        (store(words=1, offset=PORT_BYTES // 2), field, 0),
+        (store(words=2, src_addr=depth - 1), field, 0),
+        (store(words=1, src_addr=0xFFFF), field, 0),
+        (store(words=0xFFFF), field, 0),
+    ]
     cases += [(good & ~15 | code, ErrorCode.BAD_OPCODE, 0) for code in range(16) if code != Opcode.STORE]
-    cases += [(store(words=1, offset=offset), ErrorCode.ADDRESS_RANGE, RESULT + offset)
-              for offset in (end, end - WORD_BYTES + PORT_BYTES, (1 << 40) - PORT_BYTES) if offset > end - WORD_BYTES]
+    cases += [
+        (store(words=1, offset=offset), ErrorCode.ADDRESS_RANGE, RESULT + offset)
+        for offset in (end, end - WORD_BYTES + PORT_BYTES, (1 << 40) - PORT_BYTES)
+        if offset > end - WORD_BYTES
+    ]
     for word, code, address in cases:
         rig.source.items.extend([good, word, good])
         await rig.bench.until(lambda: bool(rig.bench.get("error")), limit=100)

@@ -1,4 +1,4 @@
-"""WriteBack against the golden arithmetic: every function into memories around it, instructions overlapping, exact latency."""
+"""WriteBack against the golden arithmetic: every function, instructions that overlap, exact latency."""
 
 import json
 import os
@@ -47,7 +47,9 @@ class State:
         self.maxima = rng.integers(-128, 128, (DEPTH, GROUPS))
         self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
         self.softmax = np.stack([rng.integers(-128, 128, TOKENS), rng.integers(1, 1 << 20, TOKENS)], axis=1)
-        self.sums = np.stack([rng.integers(-(1 << 20), 1 << 20, TOKENS), rng.integers(1 << 30, 1 << 35, TOKENS)], axis=1)
+        self.sums = np.stack(
+            [rng.integers(-(1 << 20), 1 << 20, TOKENS), rng.integers(1 << 30, 1 << 35, TOKENS)], axis=1
+        )
         self.routed: list[tuple[int, tuple[int, ...]]] = []
 
     def copy(self) -> "State":
@@ -71,8 +73,16 @@ class State:
 class Instruction:
     """One instruction's fields and sums, what enters the unit, and what it must leave in the memories."""
 
-    def __init__(self, rng: np.random.Generator, number: int, context: Fields, *, tokens: np.ndarray, scores: np.ndarray | None = None,
-                 bank: int = 0) -> None:
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        number: int,
+        context: Fields,
+        *,
+        tokens: np.ndarray,
+        scores: np.ndarray | None = None,
+        bank: int = 0,
+    ) -> None:
         self.rng, self.number, self.f, self.tokens, self.bank = rng, number, context, tokens, bank
         self.count, self.blocks = len(tokens), -(-context["out_count"] // ROWS)
         self.scores = rng.integers(0, 1 << 16, self.count) if scores is None else scores
@@ -86,14 +96,32 @@ class Instruction:
     def operation(self, block: int, slot: int) -> Fields:
         last = slot == self.count - 1
         final = block == self.blocks - 1
-        return {"vector": 1, "end": int(last and final), "context": self.number % 8, "slot": slot, "token": int(self.tokens[slot]),
-                "block": block, "pass_first": int(slot == 0), "slot_first": int(slot == 0), "slot_last": int(last), "acc_first": 1,
-                "acc_last": 1, "block_end": int(last), "block_final": int(final), "weights": int(self.weights),
-                "attention": int(not self.weights), "bank": (self.bank + block) % 2, "score": int(self.scores[slot])}
+        return {
+            "vector": 1,
+            "end": int(last and final),
+            "context": self.number % 8,
+            "slot": slot,
+            "token": int(self.tokens[slot]),
+            "block": block,
+            "pass_first": int(slot == 0),
+            "slot_first": int(slot == 0),
+            "slot_last": int(last),
+            "acc_first": 1,
+            "acc_last": 1,
+            "block_end": int(last),
+            "block_final": int(final),
+            "weights": int(self.weights),
+            "attention": int(not self.weights),
+            "bank": (self.bank + block) % 2,
+            "score": int(self.scores[slot]),
+        }
 
     def parameters(self, block: int) -> int:
         rows = slice(block * ROWS, (block + 1) * ROWS)
-        return sum((int(b) & 0xFFFF_FFFF | int(s) << 32) << 48 * r for r, (b, s) in enumerate(zip(self.bias[rows], self.mult[rows], strict=True)))
+        return sum(
+            (int(b) & 0xFFFF_FFFF | int(s) << 32) << 48 * r
+            for r, (b, s) in enumerate(zip(self.bias[rows], self.mult[rows], strict=True))
+        )
 
     def apply(self, state: State) -> None:
         """The definition, on whole tensors."""
@@ -117,7 +145,7 @@ class Instruction:
         else:
             for block in range(self.blocks):
                 for slot in range(self.count):
-                    row = tuple(int(x) for x in v[slot, block * ROWS:(block + 1) * ROWS])
+                    row = tuple(int(x) for x in v[slot, block * ROWS : (block + 1) * ROWS])
                     state.routed.append((OPERATION.const(self.operation(block, slot)).as_bits(), row))
 
     def _place(self, slot: int, channel: int) -> tuple[int, int]:
@@ -148,7 +176,9 @@ class Instruction:
             for channel in filter(self._valid, range(self.blocks * ROWS)):
                 place = self._place(slot, channel)
                 old = int(state.residual[place])
-                new = int(numerics.int16(numerics.round_shift(np.array(old), f["residual_shift"]) + delta[slot, channel]))
+                new = int(
+                    numerics.int16(numerics.round_shift(np.array(old), f["residual_shift"]) + delta[slot, channel])
+                )
                 state.residual[place] = new
                 before = 0 if f["fresh"] else old
                 total, squares = total + new - before, squares + new * new - before * before
@@ -161,8 +191,8 @@ class Instruction:
             p, maximum, total = numerics.softmax_block(v[:, first:stop], maximum, total)
             for slot in range(self.count):
                 word, lane = self._place(slot, first)
-                state.vectors[0][word, lane:lane + ROWS] = 0
-                state.vectors[0][word, lane:lane + stop - first] = p[slot].astype(np.int8)
+                state.vectors[0][word, lane : lane + ROWS] = 0
+                state.vectors[0][word, lane : lane + stop - first] = p[slot].astype(np.int8)
                 state.maxima[word, lane // ROWS] = maximum[slot]
         state.softmax[self.tokens] = np.stack([maximum, total], axis=1)
 
@@ -186,8 +216,21 @@ class Rig:
 
     async def start(self) -> None:
         await self.bench.start(
-            pop_valid=0, pop_op=0, i_valid=0, i_op=0, i_acc=0, context=0, pop_scalar=0, parameters=0, state_sum=1, old_state_maximum=0,
-            old_state_sum=1, residual_data=0, sums_total=0, sums_squares=0)
+            pop_valid=0,
+            pop_op=0,
+            i_valid=0,
+            i_op=0,
+            i_acc=0,
+            context=0,
+            pop_scalar=0,
+            parameters=0,
+            state_sum=1,
+            old_state_maximum=0,
+            old_state_sum=1,
+            residual_data=0,
+            sums_total=0,
+            sums_squares=0,
+        )
         await self.bench.step(LATENCY)
 
     def at(self, cycle: int, name: str, value: int) -> None:
@@ -210,7 +253,7 @@ class Rig:
                 self.at(cycle, "pop_scalar", item.f["scalar"])
                 self.at(arrive, "i_valid", 1)
                 self.at(arrive, "i_op", bits)
-                self.at(arrive, "i_acc", pack(item.acc[slot, block * ROWS:(block + 1) * ROWS], CONFIG.acc_bits))
+                self.at(arrive, "i_acc", pack(item.acc[slot, block * ROWS : (block + 1) * ROWS], CONFIG.acc_bits))
                 self.at(arrive + HOLD, "context", context)
                 if item.weights:
                     self.at(arrive + HOLD, f"bank {operation['bank']}", item.parameters(block))
@@ -238,7 +281,13 @@ class Rig:
 
     def drive(self) -> None:
         bench, rng = self.bench, self.rng
-        inputs = {"pop_valid": 0, "i_valid": 0, "pop_op": 0, "i_acc": int(rng.integers(1 << 60)), "context": int(rng.integers(1 << 60))}
+        inputs = {
+            "pop_valid": 0,
+            "i_valid": 0,
+            "pop_op": 0,
+            "i_acc": int(rng.integers(1 << 60)),
+            "context": int(rng.integers(1 << 60)),
+        }
         for name, value in self.plan.pop(bench.cycle, ()):
             if name.startswith("bank"):
                 self.banks[int(name[-1])] = value
@@ -252,12 +301,20 @@ class Rig:
         get, now, cycle = self.bench.get, self.now, self.bench.cycle
         assert get("release") == (cycle in self.releases), cycle
         assert get("ended") == (cycle in self.ends), cycle
-        residual = now.residual[get("residual_address") % DEPTH] if get("residual_enable") else self.rng.integers(-99, 99, LANES)
+        residual = (
+            now.residual[get("residual_address") % DEPTH]
+            if get("residual_enable")
+            else self.rng.integers(-99, 99, LANES)
+        )
         old, sums = now.softmax[get("old_state_address") % TOKENS], now.sums[get("sums_address") % TOKENS]
         self.next = {
-            "state_sum": int(now.softmax[get("state_address") % TOKENS][1]), "old_state_maximum": int(old[0]) & 511,
-            "old_state_sum": int(old[1]), "residual_data": pack(residual, 16), "sums_total": int(sums[0]) & (1 << 28) - 1,
-            "sums_squares": int(sums[1]) & (1 << 42) - 1}
+            "state_sum": int(now.softmax[get("state_address") % TOKENS][1]),
+            "old_state_maximum": int(old[0]) & 511,
+            "old_state_sum": int(old[1]),
+            "residual_data": pack(residual, 16),
+            "sums_total": int(sums[0]) & (1 << 28) - 1,
+            "sums_squares": int(sums[1]) & (1 << 42) - 1,
+        }
         group_mask = get("maxima_mask")
         if get("vector_write"):
             mask = unpack(get("vector_mask"), 1, LANES) != 0
@@ -285,9 +342,17 @@ class Maker:
     def base(self, function: Function, **changes: int) -> Fields:
         rng = self.rng
         words = 4
-        fields = {"function": int(function), "stationary": int(Stationary.WEIGHTS), "out_count": int(rng.integers(1, 2 * LANES + 1)),
-                  "dst_stride": words, "dst_addr": int(rng.integers(DEPTH - 4 * TOKENS)), "group": int(rng.integers(GROUPS)),
-                  "shift": int(rng.integers(8, 30)), "scalar": int(rng.integers(1 << 16)), "post_shift": int(rng.integers(10, 20))}
+        fields = {
+            "function": int(function),
+            "stationary": int(Stationary.WEIGHTS),
+            "out_count": int(rng.integers(1, 2 * LANES + 1)),
+            "dst_stride": words,
+            "dst_addr": int(rng.integers(DEPTH - 4 * TOKENS)),
+            "group": int(rng.integers(GROUPS)),
+            "shift": int(rng.integers(8, 30)),
+            "scalar": int(rng.integers(1 << 16)),
+            "post_shift": int(rng.integers(10, 20)),
+        }
         return fields | changes
 
     def make(self, fields: Fields, tokens: np.ndarray | None = None) -> Instruction:
@@ -304,20 +369,42 @@ class Maker:
         return self.make(self.base(function, dst_memory=int(self.rng.choice([Memory.ACTIVATION, Memory.KV]))))
 
     def add(self, expert: bool, fresh: bool) -> Instruction:
-        fields = self.base(Function.ADD, expert_valid=int(expert), fresh=int(fresh), residual_shift=int(self.rng.choice([0, 0, 1, 3, 7])))
+        fields = self.base(
+            Function.ADD,
+            expert_valid=int(expert),
+            fresh=int(fresh),
+            residual_shift=int(self.rng.choice([0, 0, 1, 3, 7])),
+        )
         count = int(self.rng.choice([1, 2, 5, 12]))
-        tokens = np.sort(self.rng.permutation(TOKENS)[:count]) if expert else int(self.rng.integers(TOKENS - count + 1)) + np.arange(count)
+        tokens = (
+            np.sort(self.rng.permutation(TOKENS)[:count])
+            if expert
+            else int(self.rng.integers(TOKENS - count + 1)) + np.arange(count)
+        )
         return self.make(fields, tokens)
 
     def softmax(self) -> Instruction:
-        return self.make(self.base(Function.SOFTMAX, stationary=int(Stationary.KEYS), out_count=int(self.rng.integers(1, 3 * ROWS + 1)),
-                                   shift=int(self.rng.integers(14, 28))))
+        return self.make(
+            self.base(
+                Function.SOFTMAX,
+                stationary=int(Stationary.KEYS),
+                out_count=int(self.rng.integers(1, 3 * ROWS + 1)),
+                shift=int(self.rng.integers(14, 28)),
+            )
+        )
 
     def attend(self) -> Instruction:
         low = int(self.rng.integers(LANES))
-        return self.make(self.base(Function.ATTEND, stationary=int(Stationary.VALUES), lane_low=low,
-                                   lane_count=int(self.rng.integers(1, LANES - low + 1)), shift=int(self.rng.integers(4, 20)),
-                                   dst_memory=int(self.rng.integers(2))))
+        return self.make(
+            self.base(
+                Function.ATTEND,
+                stationary=int(Stationary.VALUES),
+                lane_low=low,
+                lane_count=int(self.rng.integers(1, LANES - low + 1)),
+                shift=int(self.rng.integers(4, 20)),
+                dst_memory=int(self.rng.integers(2)),
+            )
+        )
 
     def route(self) -> Instruction:
         return self.make(self.base(Function.ROUTE, out_count=int(self.rng.integers(1, CONFIG.experts + 1)), group=0))
@@ -344,9 +431,15 @@ async def one_function(dut: SimHandleBase, name: str, gaps: float) -> None:
     rig = Rig(dut, len(name) + int(10 * gaps))
     await rig.start()
     maker = Maker(rig.rng)
-    kinds = {"INT8": lambda: maker.plain(Function.INT8), "GELU": lambda: maker.plain(Function.GELU),
-             "ADD": lambda: maker.add(False, bool(rig.rng.integers(2))), "scatter": lambda: maker.add(True, False),
-             "SOFTMAX": maker.softmax, "ATTEND": maker.attend, "ROUTE": maker.route}
+    kinds = {
+        "INT8": lambda: maker.plain(Function.INT8),
+        "GELU": lambda: maker.plain(Function.GELU),
+        "ADD": lambda: maker.add(False, bool(rig.rng.integers(2))),
+        "scatter": lambda: maker.add(True, False),
+        "SOFTMAX": maker.softmax,
+        "ATTEND": maker.attend,
+        "ROUTE": maker.route,
+    }
     await check(rig, [kinds[name]] * 7, drain=True, gaps=gaps)
 
 
@@ -371,8 +464,13 @@ async def extremes(dut: SimHandleBase) -> None:
     await rig.start()
     maker = Maker(rig.rng)
     limit = (1 << CONFIG.acc_bits - 1) - 1
-    for kind in (lambda: maker.plain(Function.INT8), lambda: maker.plain(Function.GELU), lambda: maker.add(False, True),
-                 lambda: maker.add(True, False), maker.softmax):
+    for kind in (
+        lambda: maker.plain(Function.INT8),
+        lambda: maker.plain(Function.GELU),
+        lambda: maker.add(False, True),
+        lambda: maker.add(True, False),
+        maker.softmax,
+    ):
         for _ in range(3):
             item = kind()
             item.acc[:] = rig.rng.choice([-limit - 1, limit, 0, 1, -1], item.acc.shape)

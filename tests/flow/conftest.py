@@ -28,18 +28,24 @@ class Rig:
     def __init__(self, directory: Path) -> None:
         self.directory, self.jobs = directory, 0
 
-    def run(self, program: ProgramImage, runs: list[RtlRun], *, limit: int = LIMIT, **options: object) -> list[RtlResult]:
+    def run(
+        self, program: ProgramImage, runs: list[RtlRun], *, limit: int = LIMIT, **options: object
+    ) -> list[RtlResult]:
         """One simulation; no run of it may break a rule of AXI4."""
         assert len(program.memory) <= MEMORY_BYTES
         self.jobs += 1
         simulator = RtlSimulator(self.config, memory_bytes=MEMORY_BYTES, base=program.address)
-        results = simulator.run(program, runs, work_dir=self.directory / str(self.jobs), limit=limit, timeout_s=900, **options)
+        results = simulator.run(
+            program, runs, work_dir=self.directory / str(self.jobs), limit=limit, timeout_s=900, **options
+        )
         assert len(results) == len(runs)
         for number, result in enumerate(results):
             assert result.violations["mask"] == 0, (number, result.violations, result.error)
         return results
 
-    def check(self, qmodel: QuantModel, result: RtlResult, image: np.ndarray, task: str, blocks: int | None = None) -> None:
+    def check(
+        self, qmodel: QuantModel, result: RtlResult, image: np.ndarray, task: str, blocks: int | None = None
+    ) -> None:
         """Every block and the output, bit for bit."""
         assert result.error is None, result.error
         expected = IntM3ViT(qmodel, self.config.rows).run(image, task, blocks=blocks)

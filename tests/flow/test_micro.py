@@ -29,13 +29,26 @@ def test_tasks_in_any_order(rig, micro: QuantModel, micro_program: ProgramImage,
     assert abs(mixed - sorted_) <= 0.001 * sorted_, cycles
 
 
-@pytest.mark.parametrize(("seed", "percent", "latency", "bandwidth"), [(1, 20, 100, 64), (2, 50, 37, 64), (3, 80, 3, 9)])
+@pytest.mark.parametrize(
+    ("seed", "percent", "latency", "bandwidth"), [(1, 20, 100, 64), (2, 50, 37, 64), (3, 80, 3, 9)]
+)
 def test_stalls_on_every_channel(
-    rig, micro: QuantModel, micro_program: ProgramImage, scene: np.ndarray, seed: int, percent: int, latency: int, bandwidth: int
+    rig,
+    micro: QuantModel,
+    micro_program: ProgramImage,
+    scene: np.ndarray,
+    seed: int,
+    percent: int,
+    latency: int,
+    bandwidth: int,
 ) -> None:
     tasks = micro_program.tasks
-    results = rig.run(micro_program, [RtlRun(task, image=scene) for task in tasks], seed=seed,
-                      plusargs=[*paused(percent), f"+latency={latency}", f"+bandwidth={bandwidth}"])
+    results = rig.run(
+        micro_program,
+        [RtlRun(task, image=scene) for task in tasks],
+        seed=seed,
+        plusargs=[*paused(percent), f"+latency={latency}", f"+bandwidth={bandwidth}"],
+    )
     for task, result in zip(tasks, results, strict=True):
         rig.check(micro, result, scene, task)
 

@@ -34,7 +34,7 @@ class Nano:
 
     def instruction(self, stream: str, index: int) -> tuple[Opcode, dict[str, int]]:
         low = self.place(stream, index) - self.program.address
-        return isa.decode(self.program.memory[low:low + INSTRUCTION_BYTES])
+        return isa.decode(self.program.memory[low : low + INSTRUCTION_BYTES])
 
     def place(self, stream: str, index: int) -> int:
         """Address of an instruction."""
@@ -65,8 +65,19 @@ class Nano:
 
 @pytest.fixture(scope="module")
 def nano() -> Nano:
-    config = M3ViTConfig(name="nano", image_size=(16, 16), patch_size=8, dim=16, heads=2, depth=2, mlp_ratio=2, experts=4,
-                         expert_hidden=16, top_k=2, tasks=(TASK,))
+    config = M3ViTConfig(
+        name="nano",
+        image_size=(16, 16),
+        patch_size=8,
+        dim=16,
+        heads=2,
+        depth=2,
+        mlp_ratio=2,
+        experts=4,
+        expert_hidden=16,
+        top_k=2,
+        tasks=(TASK,),
+    )
     qmodel = random_qmodel(config, 3)
     return Nano(qmodel, random_image(config, 3), compile_model(qmodel, PRESETS["micro8"], speculate=1))
 
@@ -77,7 +88,14 @@ def check_runs(rig, nano: Nano, runs: list[RtlRun], **options: object) -> list[R
     results = rig.run(nano.program, [good, *(item for run in runs for item in (run, good))], limit=LIMIT, **options)
     for result in results[::2]:
         rig.check(nano.qmodel, result, nano.image, TASK)
-        for name in ("weight_bytes", "speculated_bytes_dropped", "store_bytes", "instructions_retired", "marks", "array_busy"):
+        for name in (
+            "weight_bytes",
+            "speculated_bytes_dropped",
+            "store_bytes",
+            "instructions_retired",
+            "marks",
+            "array_busy",
+        ):
             assert result.counters[name] == results[0].counters[name], name
     return results[1::2]
 
@@ -95,11 +113,16 @@ class Expected:
         error = result.error
         assert error is not None, what
         got = Expected(error["code"], error.get("unit", ""), error.get("index"), error.get("address"))
-        wanted = replace(self, index=got.index if self.index is None else self.index,
-                         address=got.address if self.address is None else self.address)
+        wanted = replace(
+            self,
+            index=got.index if self.index is None else self.index,
+            address=got.address if self.address is None else self.address,
+        )
         assert got == wanted, what
         layout = register_map(1)["STATUS"]
-        assert result.status & layout["error"].mask and not result.status & (layout["busy"].mask | layout["done"].mask), what
+        assert result.status & layout["error"].mask and not result.status & (
+            layout["busy"].mask | layout["done"].mask
+        ), what
 
 
 def check_table(rig, nano: Nano, table: Mapping[str, tuple[RtlRun, Expected]]) -> None:
@@ -111,7 +134,7 @@ def check_table(rig, nano: Nano, table: Mapping[str, tuple[RtlRun, Expected]]) -
 def raw(nano: Nano, stream: str, index: int, change: int) -> bytes:
     """An instruction with some bits turned over."""
     low = nano.place(stream, index) - nano.program.address
-    word = int.from_bytes(nano.program.memory[low:low + INSTRUCTION_BYTES], "little") ^ change
+    word = int.from_bytes(nano.program.memory[low : low + INSTRUCTION_BYTES], "little") ^ change
     return word.to_bytes(INSTRUCTION_BYTES, "little")
 
 
@@ -123,14 +146,28 @@ def test_corrupt_instructions(rig, nano: Nano) -> None:
             code = int(nano.instruction(stream, index)[0])
             for wrong in (0, 15, {"load": Opcode.STORE, "compute": Opcode.FETCH, "store": Opcode.MATMUL}[stream]):
                 table[f"{stream} {index} opcode {wrong}"] = (
-                    nano.patched(stream, index, raw(nano, stream, index, code ^ wrong)), Expected("BAD_OPCODE", unit, index, 0))
+                    nano.patched(stream, index, raw(nano, stream, index, code ^ wrong)),
+                    Expected("BAD_OPCODE", unit, index, 0),
+                )
             table[f"{stream} {index} reserved bit"] = (
-                nano.patched(stream, index, raw(nano, stream, index, 1 << 255)), Expected("BAD_FIELD", unit, index, 0))
+                nano.patched(stream, index, raw(nano, stream, index, 1 << 255)),
+                Expected("BAD_FIELD", unit, index, 0),
+            )
         zeros = bytes(INSTRUCTION_BYTES * nano.count(stream))
         table[f"{stream} zeroed"] = (nano.patched(stream, 0, zeros), Expected("BAD_OPCODE", unit, 0, 0))
     matmul = nano.find("compute", function=Function.GELU)
-    for name, value in {"out_count": 0, "in_blocks": 0, "token_count": 73, "stationary": 3, "function": 7, "dst_memory": 2}.items():
-        table[f"MATMUL {name}"] = (nano.changed("compute", matmul, **{name: value}), Expected("BAD_FIELD", "COMPUTE", matmul, 0))
+    for name, value in {
+        "out_count": 0,
+        "in_blocks": 0,
+        "token_count": 73,
+        "stationary": 3,
+        "function": 7,
+        "dst_memory": 2,
+    }.items():
+        table[f"MATMUL {name}"] = (
+            nano.changed("compute", matmul, **{name: value}),
+            Expected("BAD_FIELD", "COMPUTE", matmul, 0),
+        )
     norm = nano.find("compute", opcode=Opcode.NORM)
     table["NORM dim"] = nano.changed("compute", norm, dim=0), Expected("BAD_FIELD", "COMPUTE", norm, 0)
     table["COPY words"] = nano.changed("compute", 0, words=0), Expected("BAD_FIELD", "COMPUTE", 0, 0)
@@ -144,14 +181,21 @@ def test_wild_addresses(rig, nano: Nano) -> None:
     weights, result = program.region("weights.0").address, program.region("result").address
     table = {}
     for offset in (1 << 20, (1 << 32) - 1):
-        table[f"FETCH {offset:#x}"] = (nano.changed("load", 2, base=0, offset=offset),
-                                       Expected("ADDRESS_RANGE", "LOAD", 2, weights + 16 * offset))
+        table[f"FETCH {offset:#x}"] = (
+            nano.changed("load", 2, base=0, offset=offset),
+            Expected("ADDRESS_RANGE", "LOAD", 2, weights + 16 * offset),
+        )
     for offset in (1 << 20, (1 << 40) - 16):
-        table[f"STORE {offset:#x}"] = (nano.changed("store", 0, offset=offset), Expected("ADDRESS_RANGE", "STORE", 0, result + offset))
+        table[f"STORE {offset:#x}"] = (
+            nano.changed("store", 0, offset=offset),
+            Expected("ADDRESS_RANGE", "STORE", 0, result + offset),
+        )
     for number, stream in enumerate(("load", "compute", "store")):
         for base in (0, window - 32, window + len(program.memory), 1 << 40, (1 << 64) - 32):
             table[f"{stream}_base {base:#x}"] = (
-                nano.run(overrides={f"{stream}_base": base}), Expected("ADDRESS_RANGE", "FETCH", number, base))
+                nano.run(overrides={f"{stream}_base": base}),
+                Expected("ADDRESS_RANGE", "FETCH", number, base),
+            )
     table["no window"] = nano.run(overrides={"window_bytes": 0}), Expected("ADDRESS_RANGE", "FETCH")
     for name, index, field in (
         ("INT8", nano.find("compute", function=Function.INT8), "dst_addr"),
@@ -177,20 +221,33 @@ def test_error_responses(rig, nano: Nano) -> None:
         for address in (weights.address, weights.address + 1600, weights.address + weights.bytes - 16):
             table[f"weights {address:#x} {name}"] = (
                 nano.run(memory={"err_addr": address, "err_resp": resp}, memory_after={"err_resp": 0}),
-                Expected(f"READ_{name}", "LOAD", None, address))
+                Expected(f"READ_{name}", "LOAD", None, address),
+            )
         for number, stream in enumerate(("load", "compute", "store")):
             address = nano.place(stream, nano.count(stream) - 1)
-            table[f"{stream} {name}"] = (nano.run(memory={"err_addr": address, "err_resp": resp}, memory_after={"err_resp": 0}),
-                                         Expected(f"FETCH_{name}", "FETCH", number, address))
+            table[f"{stream} {name}"] = (
+                nano.run(memory={"err_addr": address, "err_resp": resp}, memory_after={"err_resp": 0}),
+                Expected(f"FETCH_{name}", "FETCH", number, address),
+            )
         for address in (result.address, result.address + result.bytes - 16):
             table[f"result {address:#x} {name}"] = (
-                nano.run(memory={"err_addr": address, "err_resp": resp}, memory_after={"err_resp": 0}), Expected(f"WRITE_{name}", "STORE"))
+                nano.run(memory={"err_addr": address, "err_resp": resp}, memory_after={"err_resp": 0}),
+                Expected(f"WRITE_{name}", "STORE"),
+            )
     check_table(rig, nano, table)
 
 
 @pytest.mark.parametrize(
-    "fault", [{"dead_port": 0, "dead_after": 0}, {"dead_port": 0, "dead_after": 7}, {"dead_port": 1, "dead_after": 0},
-              {"dead_port": 1, "dead_after": 3}, {"dead_writes_after": 0}], ids=str)
+    "fault",
+    [
+        {"dead_port": 0, "dead_after": 0},
+        {"dead_port": 0, "dead_after": 7},
+        {"dead_port": 1, "dead_after": 0},
+        {"dead_port": 1, "dead_after": 3},
+        {"dead_writes_after": 0},
+    ],
+    ids=str,
+)
 def test_a_slave_that_never_answers(rig, nano: Nano, fault: dict[str, int]) -> None:
     """The interrupt comes while the bus still owes responses; when it gives them, the accelerator is as good as new."""
     alive = {"dead_after": -1, "dead_writes_after": -1}
@@ -205,7 +262,10 @@ def test_a_slave_that_never_answers(rig, nano: Nano, fault: dict[str, int]) -> N
 def test_the_host_interferes(rig, nano: Nano) -> None:
     rng, table = random.Random(1), []
     for command in ("abort", "soft_reset", "start"):
-        table += [nano.run(command=command, command_after=after) for after in (0, 5, 40, *(rng.randrange(2000) for _ in range(5)))]
+        table += [
+            nano.run(command=command, command_after=after)
+            for after in (0, 5, 40, *(rng.randrange(2000) for _ in range(5)))
+        ]
     results = check_runs(rig, nano, table)
     layout = register_map(1)["STATUS"]
     for run, result in zip(table, results, strict=True):

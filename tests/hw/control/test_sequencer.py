@@ -14,5 +14,10 @@ from moesaic.sim.verilated import cocotb_test
 @pytest.mark.parametrize("changes", [{}, {"rows": 8, "experts": 10, "max_top_k": 3, "max_tokens": 50}], ids=["1", "2"])
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     config = PRESETS["micro16"].replace(**changes)
-    cocotb_test(Sequencer(config), name="sequencer", module="tb_sequencer", tmp_path=tmp_path,
-                env={"CHANGES": json.dumps(changes)})
+    cocotb_test(
+        Sequencer(config),
+        name="sequencer",
+        module="tb_sequencer",
+        tmp_path=tmp_path,
+        env={"CHANGES": json.dumps(changes)},
+    )

@@ -12,7 +12,9 @@ from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 
-@pytest.mark.parametrize("sizes", [{"rows": 4, "lanes": 8, "load_rows": 2}, {"rows": 8, "lanes": 32, "load_rows": 4}], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [{"rows": 4, "lanes": 8, "load_rows": 2}, {"rows": 8, "lanes": 32, "load_rows": 4}], ids=str
+)
 def test_array(tmp_path: Path, sizes: dict[str, int]) -> None:
     cocotb_test(Array(**sizes), name="array", module="tb_array", tmp_path=tmp_path, env={"SIZES": json.dumps(sizes)})
 
@@ -22,7 +24,14 @@ def test_array_latency(lanes: int, cycles: int) -> None:
     assert array_latency(lanes) == cycles
 
 
-@pytest.mark.parametrize("changes", [{"max_tokens": 9}, {"max_tokens": 20, "rows": 4, "lanes": 16, "acc_bits": 24}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"max_tokens": 9}, {"max_tokens": 20, "rows": 4, "lanes": 16, "acc_bits": 24}], ids=str
+)
 def test_accumulator(tmp_path: Path, changes: dict[str, int]) -> None:
-    cocotb_test(Accumulator(PRESETS["micro8"].replace(**changes)), name="accumulator", module="tb_accumulator",
-                tmp_path=tmp_path, env={"CHANGES": json.dumps(changes)})
+    cocotb_test(
+        Accumulator(PRESETS["micro8"].replace(**changes)),
+        name="accumulator",
+        module="tb_accumulator",
+        tmp_path=tmp_path,
+        env={"CHANGES": json.dumps(changes)},
+    )

@@ -11,7 +11,14 @@ from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 
-@pytest.mark.parametrize("changes", [{"max_tokens": 20}, {"max_tokens": 24, "rows": 4, "lanes": 16}], ids=["1 group", "4 groups"])
+@pytest.mark.parametrize(
+    "changes", [{"max_tokens": 20}, {"max_tokens": 24, "rows": 4, "lanes": 16}], ids=["1 group", "4 groups"]
+)
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
-    cocotb_test(Feeder(PRESETS["micro8"].replace(**changes)), name="feeder", module="tb_feeder", tmp_path=tmp_path,
-                env={"CHANGES": json.dumps(changes)})
+    cocotb_test(
+        Feeder(PRESETS["micro8"].replace(**changes)),
+        name="feeder",
+        module="tb_feeder",
+        tmp_path=tmp_path,
+        env={"CHANGES": json.dumps(changes)},
+    )

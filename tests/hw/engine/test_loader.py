@@ -13,5 +13,10 @@ from moesaic.sim.verilated import cocotb_test
 
 @pytest.mark.parametrize("changes", [{}, {"rows": 4, "lanes": 16}, {"rows": 4, "lanes": 8, "load_rows": 4}], ids=str)
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
-    cocotb_test(Loader(PRESETS["micro8"].replace(**changes)), name="loader", module="tb_loader", tmp_path=tmp_path,
-                env={"CHANGES": json.dumps(changes)})
+    cocotb_test(
+        Loader(PRESETS["micro8"].replace(**changes)),
+        name="loader",
+        module="tb_loader",
+        tmp_path=tmp_path,
+        env={"CHANGES": json.dumps(changes)},
+    )

@@ -11,8 +11,20 @@ from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 
-@pytest.mark.parametrize("changes", [{}, {"lanes": 16}, {"rows": 4, "lanes": 16}], ids=["1 group", "2 groups", "4 groups"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"lanes": 16}, {"rows": 4, "lanes": 16}], ids=["1 group", "2 groups", "4 groups"]
+)
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     unit = WriteBack(PRESETS["micro8"].replace(**changes))
-    cocotb_test(unit, name="writeback", module="tb_writeback", tmp_path=tmp_path,
-                env={"CHANGES": json.dumps(changes), "LATENCY": str(unit.latency), "REUSE": str(unit.reuse), "HOLD": str(unit.hold)})
+    cocotb_test(
+        unit,
+        name="writeback",
+        module="tb_writeback",
+        tmp_path=tmp_path,
+        env={
+            "CHANGES": json.dumps(changes),
+            "LATENCY": str(unit.latency),
+            "REUSE": str(unit.reuse),
+            "HOLD": str(unit.hold),
+        },
+    )

@@ -11,5 +11,10 @@ from moesaic.sim.verilated import cocotb_test
 
 @pytest.mark.parametrize("changes", [{}, {"rows": 16, "lanes": 32, "residual_words": 100}], ids=["1 beat", "4 beats"])
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
-    cocotb_test(StoreUnit(PRESETS["micro8"].replace(**changes)), name="store_unit", module="tb_store_unit", tmp_path=tmp_path,
-                env={"CHANGES": json.dumps(changes)})
+    cocotb_test(
+        StoreUnit(PRESETS["micro8"].replace(**changes)),
+        name="store_unit",
+        module="tb_store_unit",
+        tmp_path=tmp_path,
+        env={"CHANGES": json.dumps(changes)},
+    )

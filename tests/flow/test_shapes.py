@@ -1,0 +1,53 @@
+"""Accelerators and networks in which nothing divides anything, whole on the RTL, bit for bit."""
+
+from pathlib import Path
+
+import pytest
+from quantmodels import random_image, random_qmodel
+
+from moesaic.compiler.pipeline import compile_model
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.m3vit_int import IntM3ViT
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.sim.compare import compare
+from moesaic.sim.rtl import RtlRun, RtlSimulator
+
+MEMORY_BYTES = 1 << 19
+STALLS = [f"+stall_{channel}=30" for channel in ("ar", "r", "aw", "w", "b")]
+
+# Padded heads, words and blocks; no class token; softmax over the chosen experts.
+PADDED = M3ViTConfig(
+    name="padded", image_size=(32, 48), patch_size=8, dim=40, heads=2, depth=2, mlp_ratio=3, experts=5, expert_hidden=44,
+    top_k=3, gate_kind="noisy", class_token=False)  # fmt: skip
+HEADS = M3ViTConfig(
+    name="heads", image_size=(32, 48), patch_size=8, dim=72, heads=3, depth=2, mlp_ratio=2, experts=9, expert_hidden=60,
+    tasks=("x", "y", "z"))  # fmt: skip
+
+# Four groups to a word; two ports, four beats to a word; so few activation words that tokens go in chunks.
+NARROW = AcceleratorConfig(
+    name="narrow", rows=4, lanes=16, load_rows=4, ports=2, port_bits=64, prefetch_words=64, max_tokens=64, max_dim=128,
+    activation_words=700, max_burst=16)  # fmt: skip
+# Four groups, four narrow ports, blocks much wider than the network.
+WIDE = AcceleratorConfig(
+    name="wide", rows=8, lanes=32, load_rows=2, ports=4, port_bits=32, prefetch_words=64, max_tokens=64, max_dim=128,
+    max_burst=16)  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [NARROW, WIDE], ids=lambda config: config.name)
+def test_bit_exact(tmp_path: Path, config: AcceleratorConfig) -> None:
+    for seed, model in enumerate((PADDED, HEADS)):
+        qmodel = random_qmodel(model, seed)
+        program, image = compile_model(qmodel, config, speculate=2), random_image(model, seed)
+        assert len(program.memory) <= MEMORY_BYTES
+        simulator = RtlSimulator(config, memory_bytes=MEMORY_BYTES, base=program.address)
+        for name, plusargs in (("still", []), ("stalls", STALLS)):
+            runs = [RtlRun(task, image=image) for task in program.tasks]
+            results = simulator.run(
+                program, runs, work_dir=tmp_path / f"{model.name}_{name}", plusargs=plusargs, limit=2_000_000
+            )
+            for task, result in zip(program.tasks, results, strict=True):
+                assert result.error is None and result.violations["mask"] == 0
+                expected = IntM3ViT(qmodel, config.rows).run(image, task)
+                for number, (mark, wanted) in enumerate(zip(result.marks[1:], expected, strict=True)):
+                    assert compare(f"{task}: blocks.{number}", mark, wanted) is None
+                assert compare(f"{task}: output", result.output, expected[-1]) is None
