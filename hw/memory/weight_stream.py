@@ -20,7 +20,7 @@ COUNT_BITS = 64  # width of the byte counters
 class WeightStream(wiring.Component):
     """Read the same transfer on all ports, and queue its words for the array.
 
-    The k-th beats of the ports, port 0 lowest, are one stripe; ``word_bytes`` over the bytes of a stripe (1, 2 or 4)
+    The k-th beats of the ports, port 0 lowest, are one stripe; ``word_bytes`` over the bytes of a stripe (1 to 16)
     successive stripes, the first one lowest, are one word. A transfer is a whole number of words.
 
     Each port writes its beats straight into its own banks of the queue, so that the queue is also what evens out the
@@ -111,8 +111,8 @@ class WeightStream(wiring.Component):
         if ports < 1:
             raise ValueError(f"ports must be positive, not {ports!r}")
         stripe_bytes = ports * port_bits // 8
-        if word_bytes not in (stripe_bytes, 2 * stripe_bytes, 4 * stripe_bytes):
-            raise ValueError(f"word_bytes must be 1, 2 or 4 stripes of {stripe_bytes} bytes, not {word_bytes!r}")
+        if word_bytes not in [stripe_bytes << k for k in range(5)]:
+            raise ValueError(f"word_bytes must be 1, 2, 4, 8 or 16 stripes of {stripe_bytes} bytes, not {word_bytes!r}")
         if depth_words < 2 or depth_words & (depth_words - 1):
             raise ValueError(f"depth_words must be a power of two, not {depth_words!r}")
         self.stripes = word_bytes // stripe_bytes

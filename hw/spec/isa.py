@@ -139,7 +139,7 @@ FORMATS: dict[Opcode, Format] = {
                    Field("function", 3, "treatment of the result", Function),
                    Field("out_count", 13, "outputs: channels (WEIGHTS, VALUES) or keys (KEYS)"),
                    Field("in_blocks", 8, "blocks of `lanes` inputs"),
-                   Field("key_count", 12, "VALUES: keys; lanes beyond the last key of the last block are loaded as zero"),
+                   Field("key_count", 12, "VALUES: keys; in_blocks must be ceil(key_count / lanes), lanes beyond the last key of the last block are loaded as zero"),
                    Field("kv_addr", 16, "KEYS, VALUES: first word in the key/value memory"),
                    Field("kv_stride", 8, "KEYS, VALUES: words from one key to the next"),
                    Field("lane_low", 7, "KEYS: lanes below are loaded as zero. VALUES: channels of the word below are not written"),

@@ -13,9 +13,10 @@ ONE = {
 }
 FOUR = {**ONE, "ports": 4, "port_bits": 32, "word_bytes": 32}  # two stripes to a word, as on the large boards
 QUARTER = {**ONE, "ports": 2, "port_bits": 32, "word_bytes": 32, "depth_words": 16}
+EIGHTH = {**ONE, "port_bits": 32, "word_bytes": 32, "depth_words": 16}
 
 
-@pytest.mark.parametrize("sizes", [ONE, FOUR, QUARTER], ids=["1 port", "4 ports", "4 stripes"])
+@pytest.mark.parametrize("sizes", [ONE, FOUR, QUARTER, EIGHTH], ids=["1 port", "4 ports", "4 stripes", "8 stripes"])
 def test_rtl(tmp_path: Path, sizes: dict[str, int]) -> None:
     cocotb_test(
         WeightStream(**sizes), name="weights", module="tb_weight_stream", tmp_path=tmp_path,
@@ -27,7 +28,7 @@ def test_rtl(tmp_path: Path, sizes: dict[str, int]) -> None:
     ("change", "message"),
     [
         ({"ports": 0}, r"ports must be positive, not 0"),
-        ({"word_bytes": 48}, r"word_bytes must be 1, 2 or 4 stripes of 16 bytes, not 48"),
+        ({"word_bytes": 48}, r"word_bytes must be 1, 2, 4, 8 or 16 stripes of 16 bytes, not 48"),
         ({"depth_words": 48}, r"depth_words must be a power of two, not 48"),
         ({"depth_words": 8}, r"depth_words must have room for a burst of 16 beats, not 8"),
     ],
