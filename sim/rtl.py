@@ -143,7 +143,7 @@ class RtlSimulator:
     ----------
     config : AcceleratorConfig
     memory_bytes : int
-        Size of the DDR model; grows in powers of two, so that few builds are needed.
+        Size of the DDR model; at least 32 MiB and grown in powers of two, so that an accelerator is built once for most programs.
     base : int
         First address of the DDR model.
     cache : Path or None
@@ -157,7 +157,7 @@ class RtlSimulator:
     def __init__(self, config: AcceleratorConfig, *, memory_bytes: int, base: int, cache: Path | None = None) -> None:
         self.config, self.base, self.cache = config, base, cache
         self._built: Build | None = None
-        self.memory_bytes = 1 << (memory_bytes - 1).bit_length()
+        self.memory_bytes = max(1 << 25, 1 << (memory_bytes - 1).bit_length())
         source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text()
         self.testbench = jinja2.Template(source, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
             ports=config.ports,
