@@ -360,7 +360,7 @@ class Core(wiring.Component):
             self.loader_busy.eq(loader.busy), self.loader_starved.eq(loader.starved), self.loader_blocked.eq(loader.blocked),
             self.activation_reads.eq(feeder.activation_enable + feeder.residual_enable),
             self.attention.eq(Mux(pop & head.vector, head.attention, in_attention)),
-            self.attention_read.eq(pop & head.vector & head.attention),
+            self.attention_read.eq(feeder.attention_read),
             self.stationary_read.eq(loader.kv_enable),
         ]
         return m

@@ -79,6 +79,8 @@ class Feeder(wiring.Component):
         Normalised vectors, for the activation memory.
     context_* : Out
         Write port of the context table.
+    attention_read : Out(1)
+        The activation memory is read this cycle for scores or for probabilities times values.
     busy, blocked : Out(1)
         Issuing; waiting for an earlier instruction.
     """
@@ -93,6 +95,7 @@ class Feeder(wiring.Component):
     queue_token: Signal
     queue_score: Signal
     activation_enable: Signal
+    attention_read: Signal
     activation_address: Signal
     activation_data: Signal
     maxima_data: data.View
@@ -136,6 +139,7 @@ class Feeder(wiring.Component):
             "queue_token": In(12),
             "queue_score": In(16),
             "activation_enable": Out(1),
+            "attention_read": Out(1),
             "activation_address": Out(16),
             "activation_data": In(8 * config.lanes),
             "maxima_data": In(data.ArrayLayout(signed(9), config.groups)),
@@ -347,6 +351,7 @@ class Feeder(wiring.Component):
         arrive, read = self.arrive, self.arrive - 1
         m.d.comb += [
             self.activation_enable.eq(live[read] & ops[read].vector & (kinds[read] != Stream.NORMALISED)),
+            self.attention_read.eq(self.activation_enable & ops[read].attention),
             self.activation_address.eq(addresses[read - ADDRESS_AT]),
             self.state_address.eq(ops[read].token),
             shifter.i_valid.eq(live[arrive]),
