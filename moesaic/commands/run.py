@@ -1,0 +1,66 @@
+"""Run one image through everything."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moesaic.commands.command import examples, guarded, this_command, verdict
+from moesaic.commands.options import (
+    DEFAULT_LATENCY,
+    DEFAULT_MODEL,
+    Blocks,
+    Board,
+    Image,
+    Json,
+    Latency,
+    Model,
+    Quiet,
+    Resize,
+    Seed,
+    Sim,
+    Speculate,
+    Task,
+    Weights,
+    is_rtl,
+)
+from moesaic.flow.request import make_request
+from moesaic.flow.stages import Stages
+
+__all__ = ["EXAMPLES", "run"]
+
+EXAMPLES = examples(
+    "run",
+    "run --task all",
+    "run --model m3vit-micro --sim functional --blocks 2",
+    "run --image street.jpg --resize --out out/street",
+)
+
+
+@guarded
+def run(
+    model: Model = DEFAULT_MODEL,
+    task: Task = None,
+    board: Board = None,
+    image: Image = None,
+    resize: Resize = False,
+    out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
+    seed: Seed = 0,
+    blocks: Blocks = None,
+    sim: Sim = "rtl",
+    speculate: Speculate = None,
+    latency: Latency = DEFAULT_LATENCY,
+    weights: Weights = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run one image through everything: quantise, compile, simulate, compare, report."""
+    rtl = is_rtl(sim)
+    request = make_request(
+        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights
+    )
+    from moesaic.flow import run as flow
+
+    folder = out if out is not None else Path("out") / request.name
+    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command())
+    verdict(flow.run(request, options, Stages(quiet=quiet)), folder, as_json=as_json)

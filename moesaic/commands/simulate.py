@@ -1,0 +1,37 @@
+"""Run a compiled program."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moesaic.commands.command import examples, guarded, this_command, verdict
+from moesaic.commands.options import DEFAULT_LATENCY, Image, Json, Latency, Quiet, Resize, Sim, is_rtl
+from moesaic.flow.stages import Stages
+
+__all__ = ["EXAMPLES", "simulate"]
+
+EXAMPLES = examples("simulate out/program", "simulate out/program --sim functional --image street.png --resize")
+
+
+@guarded
+def simulate(
+    program: Annotated[Path, typer.Argument(help="Folder that `moesaic compile` wrote.")],
+    image: Image = None,
+    resize: Resize = False,
+    out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
+    sim: Sim = "rtl",
+    latency: Latency = DEFAULT_LATENCY,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a compiled program on an image, compare with the integer model, report."""
+    rtl = is_rtl(sim)
+    from moesaic.flow import program as programs
+    from moesaic.flow import run as flow
+
+    stages = Stages(quiet=quiet)
+    loaded = programs.load_program(program, stages)
+    folder = out if out is not None else Path("out") / loaded.request.name
+    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command())
+    verdict(flow.simulate(loaded, options, stages), folder, as_json=as_json)

@@ -1,0 +1,40 @@
+"""Words read per cycle of attention, for arrays of several heights."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moesaic.commands.command import examples, guarded, this_command
+from moesaic.commands.options import DEFAULT_MODEL, Board, Model, Quiet, Seed
+from moesaic.flow.request import InputError, make_request
+from moesaic.flow.stages import Stages
+
+__all__ = ["EXAMPLES", "sweep_rows"]
+
+EXAMPLES = examples(
+    "sweep-rows",
+    "sweep-rows --model m3vit-micro --board micro16 --rows 8,16 --out out/attention",
+)
+
+
+@guarded
+def sweep_rows(
+    model: Model = DEFAULT_MODEL,
+    board: Board = None,
+    rows: Annotated[
+        str, typer.Option(help="Rows to build, each a power of two, at most the accelerator's lanes.")
+    ] = "8,16,32,64",
+    out: Annotated[Path, typer.Option(help="Folder for attention_bandwidth.md and .png.")] = Path("docs"),
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Measure words read per cycle during attention, for arrays of several heights: one block on RTL each."""
+    request = make_request(model=model, board=board, blocks=1, seed=seed)
+    try:
+        heights = [int(part) for part in rows.split(",")]
+    except ValueError as error:
+        raise InputError(f"rows must be numbers with commas, not {rows!r}") from error
+    from moesaic.flow import sweep
+
+    print(sweep.sweep_rows(request, heights, out, Stages(quiet=quiet), command=this_command()))
