@@ -1,18 +1,25 @@
-"""Estimated cycles and bytes of every operation, before anything runs."""
+"""Estimated cycles and bytes of every operation, before anything runs: the analytic model of the accelerator."""
 
-from collections.abc import Callable, Mapping
+import bisect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from moesaic.compiler.ir import Graph, Op
 from moesaic.compiler.layout import words_for
 from moesaic.compiler.pack import Piece
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.isa import Function, Opcode, Stationary
+from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
+from moesaic.hw.spec.timing import Timing
 
-__all__ = ["DDR_LATENCY", "DRAIN_CYCLES", "Cost", "estimate", "mean_tokens"]
+__all__ = ["DDR_LATENCY", "Cost", "estimate", "mean_tokens", "part_cycles"]
 
-DRAIN_CYCLES = 60  # from the last streamed vector to retirement
-DDR_LATENCY = 100  # cycles from a decision of the router to the first byte that waited for it
+DDR_LATENCY = 100  # cycles from a request's address to its first beat
+FETCH_CYCLES = 2  # of a FETCH, and for each port PORT_CYCLES
+PORT_CYCLES = 4
+STORE_CYCLES = 10  # of a STORE, beside its beats
+WRITES_IN_FLIGHT = 4  # bursts
+ISSUE_CYCLES = 3  # from one instruction's last vector to the next one's first
+BUS_CYCLES = 12  # through request, response and prefetch buffer, beyond the memory's latency
 
 
 @dataclass(frozen=True)
@@ -22,8 +29,10 @@ class Cost:
     Parameters
     ----------
     name : str
+    part : str
+        What it belongs to: `embed`, `blocks.N` or `result`.
     start, end : float
-        When its first vector is streamed, and its last.
+        When its first vector enters the array, and when it is retired.
     array_cycles : int
         Vectors streamed.
     starved_cycles, blocked_cycles : float
@@ -33,6 +42,7 @@ class Cost:
     """
 
     name: str
+    part: str
     start: float
     end: float
     array_cycles: int
@@ -46,51 +56,147 @@ def mean_tokens(top_k: int, experts: int) -> Callable[[Op], int]:
     return lambda op: op.tokens if op.expert is None else max(1, op.tokens * top_k // experts)
 
 
-class _Stream:
-    """The weight stream: words arrive in order, no faster than DDR and no further ahead than the prefetch buffer."""
+def part_cycles(costs: list[Cost]) -> dict[str, float]:
+    """Cycles of each part of the network, in order: from the retirement of the part before to its own."""
+    ends: dict[str, float] = {}
+    for cost in costs:
+        ends[cost.part] = max(cost.end, ends.get(cost.part, 0.0))
+    return {part: end - before for (part, end), before in zip(ends.items(), [0.0, *ends.values()], strict=False)}
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        self.config, self.time, self.words = config, 0.0, 0
-        self._freed: list[tuple[int, float]] = []  # (words consumed in total, when)
-        self._oldest = 0
+
+def _part(op: Op) -> str:
+    if op.stage == "result":
+        return op.stage
+    return "embed" if op.block < 0 else f"blocks.{op.block}"
+
+
+class _WeightStream:
+    """Words arrive in order, no faster than DDR, and no further ahead than the prefetch buffer."""
+
+    def __init__(self, config: AcceleratorConfig, latency: int) -> None:
+        self.config, self.latency = config, latency
+        self.ask = 0.0  # when the load queue is free again
+        self.time = 0.0  # when the last word arrived
+        self.words = 0
+        self._freed_words = [0]  # words consumed in total...
+        self._freed_time = [0.0]  # ...and when
+
+    def fetch(self, earliest: float) -> float:
+        """A FETCH: when its first word can arrive."""
+        self.ask = max(self.ask, earliest) + FETCH_CYCLES + PORT_CYCLES * self.config.ports
+        return self.ask + self.latency + BUS_CYCLES
 
     def arrive(self, words: int, earliest: float) -> float:
         """When the next `words` words are in the buffer."""
         self.words += words
         start = max(self.time, earliest)
-        while (
-            self._oldest < len(self._freed) and self._freed[self._oldest][0] < self.words - self.config.prefetch_words
-        ):
-            self._oldest += 1
-        if self.words > self.config.prefetch_words and self._oldest < len(self._freed):
-            start = max(start, self._freed[self._oldest][1])
+        over = self.words - self.config.prefetch_words
+        if over > 0:
+            position = bisect.bisect_left(self._freed_words, over)
+            if position < len(self._freed_words):
+                start = max(start, self._freed_time[position] + self.latency + BUS_CYCLES)
         self.time = start + words * self.config.beats_per_word
         return self.time
 
     def consumed(self, time: float) -> None:
         """All words that have arrived are used at `time`."""
-        self._freed.append((self.words, time))
+        self._freed_words.append(self.words)
+        self._freed_time.append(time)
 
 
-def _passes(op: Op, words: int, config: AcceleratorConfig) -> list[tuple[int, int]]:
-    """(weight-stream words, cycles to load) of each stationary block."""
-    if op.opcode is Opcode.COPY:
-        # Moved in pieces, so that a copy larger than the prefetch buffer is no obstacle.
-        step = max(1, config.prefetch_words // 4)
-        return [(min(step, words - done), min(step, words - done)) for done in range(0, words, step)]
-    if op.opcode is not Opcode.MATMUL:
-        return []
+@dataclass
+class _Array:
+    """The streamed side: vectors are issued, wait in a queue, and enter the array pass by pass.
+
+    `time` is the cycle after the last vector entered; `gap` the earliest start of the next pass by the rule of reuse.
+    """
+
+    timing: Timing
+    time: float = 0.0
+    gap: float = 0.0
+    issued: float = 0.0  # cycle after the last issue
+    count: int = 0  # vectors so far
+
+    def __post_init__(self) -> None:
+        self._firsts: list[int] = []  # of each pass: its first vector...
+        self._begins: list[float] = []  # ...and when that entered
+
+    def _entered(self, vector: int) -> float:
+        position = bisect.bisect_right(self._firsts, vector) - 1
+        return self._begins[position] + vector - self._firsts[position] if position >= 0 else 0.0
+
+    def room(self, vector: int) -> float:
+        """When the queue has room for vector number `vector`."""
+        back = vector - self.timing.queue
+        return self._entered(back) + 1 if back >= 0 else 0.0
+
+    def run(self, vectors: int, *, earliest: float, full: float, last: bool) -> tuple[float, float]:
+        """A pass; when its first vector enters, and how long the stationary block alone held it up.
+
+        Parameters
+        ----------
+        vectors : int
+        earliest : float
+            First issue.
+        full : float
+            When the stationary block is there.
+        last : bool
+            Results leave.
+        """
+        first = max(self.issued, earliest, self.room(self.count))
+        at_array = max(first + self.timing.feed, self.time, self.gap)
+        begin = max(at_array, full)
+        self._firsts.append(self.count)
+        self._begins.append(begin)
+        self.issued = max(first + vectors, self.room(self.count + vectors - 1) + 1)
+        self.count += vectors
+        self.time = max(begin + vectors, self.issued + self.timing.feed)
+        self.gap = begin + (self.timing.reuse if last else self.timing.accumulate)
+        return begin, begin - at_array
+
+
+def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]]:
+    """(weight-stream words, cycles to load once the array has let go, results leave) of each pass of a MATMUL."""
     blocks, in_blocks = words_for(op.fields["out_count"], config.rows), op.fields["in_blocks"]
-    if op.stationary is Stationary.WEIGHTS:
-        first, other = config.param_words + config.block_words, config.block_words
-        return [(w, w) for _ in range(blocks) for w in (first, *[other] * (in_blocks - 1))]
-    return [(0, config.rows if op.stationary is Stationary.KEYS else config.lanes)] * (blocks * in_blocks)
+    for block in range(blocks):
+        for k in range(in_blocks):
+            last = k == in_blocks - 1
+            if op.stationary is Stationary.WEIGHTS:
+                yield config.block_words + (config.param_words if k == 0 else 0), config.block_words, last
+            elif op.stationary is Stationary.KEYS:
+                yield 0, min(config.rows, op.fields["out_count"] - block * config.rows) + 2, last
+            else:
+                yield 0, min(config.lanes, op.fields["key_count"] - k * config.lanes) + 2, last
+
+
+def _copy_cycles(op: Op, config: AcceleratorConfig) -> int:
+    """Cycles that a weight-stream word takes on its way into an on-chip memory: one for each word there."""
+    if op.opcode is not Opcode.COPY:
+        return 0  # dropped
+    return config.load_rows // (2 if op.fields["memory"] == Memory.RESIDUAL else 1)
+
+
+def _store_cycles(words: int, config: AcceleratorConfig, ddr_latency: int) -> float:
+    """From the last retirement to the last response of a STORE of residual words."""
+    beats = words * (16 * config.lanes // config.port_bits)
+    round_trip = config.max_burst + ddr_latency + 4  # of a burst: its beats, and its response
+    return beats * max(1.0, round_trip / (WRITES_IN_FLIGHT * config.max_burst)) + ddr_latency + STORE_CYCLES
 
 
 def estimate(
-    graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, tokens: Callable[[Op], int]
+    graph: Graph,
+    pieces: Mapping[str, Piece],
+    config: AcceleratorConfig,
+    tokens: Callable[[Op], int],
+    *,
+    timing: Timing,
+    ddr_latency: int = DDR_LATENCY,
 ) -> list[Cost]:
-    """Time of each compute operation, from a model of three units: DDR, loader (two stationary blocks ahead) and array.
+    """Time of each compute operation, from a model of DDR, prefetch buffer, loader, feeder and array.
+
+    Every pass of every instruction is placed in time: its words arrive, its block is loaded when the array has let go
+    of the one before, its vectors are issued when what they wait for has retired, and the pass starts when both are
+    there. What is left out: bursts, ports that drift apart, and DDR refresh.
 
     Parameters
     ----------
@@ -100,46 +206,76 @@ def estimate(
     config : AcceleratorConfig
     tokens : callable
         Vectors that an operation streams; 0 skips an expert (see :func:`mean_tokens`).
+    timing : Timing
+        Of the accelerator's pipelines.
+    ddr_latency : int, cycles
     """
-    stream = _Stream(config)
-    loader = array = routed = 0.0
-    freed = [0.0, 0.0]  # when the two stationary buffers were last streamed
+    stream, array = _WeightStream(config, ddr_latency), _Array(timing)
+    start = 2.0 * ddr_latency + BUS_CYCLES  # the first instructions come first
+    stream.ask = array.issued = ddr_latency + BUS_CYCLES
+    loader = start  # cycle after the last word left the weight stream, or the last key was read
+    let_go = 0.0  # when the array took over the last block
     retired: list[float] = []
+    routed = 0.0
+    fetching: tuple[int | None, bool] | None = None
+    ready = 0.0  # when the first word of the running FETCH may arrive
     result = []
-    for index, op in enumerate(op for op in graph.ops if op.stage != "result"):
-        vectors, ready = tokens(op), array
+    for index, op in enumerate(graph.ops):
+        if op.opcode is Opcode.STORE and op.source is not None:
+            low, high = graph.word_range(op, op.source.tensor)
+            end = retired[-1] + _store_cycles(high - low, config, ddr_latency)
+            result.append(Cost(op.name, _part(op), retired[-1], end, 0, 0.0, 0.0, 0))
+            continue
+        vectors = tokens(op) if op.opcode is Opcode.MATMUL else 0
         words = 0
         if op.weights is not None:
             words = pieces[op.weights].words if op.weight_words is None else op.weight_words
-        if vectors == 0 and not op.speculative:
-            words = 0
-        may_load = retired[index - op.load_wait] if op.load_wait else 0.0
-        may_feed = retired[index - op.feed_wait] if op.feed_wait else 0.0
-        earliest = routed + DDR_LATENCY if op.expert is not None and not op.speculative else 0.0
-        start, starved, streamed = 0.0, 0.0, 0
-        for part, load in _passes(op, words, config):
-            arrived = stream.arrive(part, earliest) if words else 0.0
-            if vectors == 0:
-                loader = max(loader, may_load, arrived) if words else max(loader, may_load)
-            else:
-                loader = max(loader + load, freed[0] + load, may_load + load, arrived)
-            if words:
+            kind = (op.expert, op.speculative)
+            if op.opcode is Opcode.MATMUL and vectors == 0 and not op.speculative:
+                words = 0
+            if kind != fetching:
+                waits = op.expert is not None and not op.speculative
+                ready = stream.fetch(routed if waits else 0.0)
+                fetching = kind
+        may_load = retired[index - op.load_wait] + 1 if op.load_wait else 0.0
+        may_feed = retired[index - op.feed_wait] + 1 if op.feed_wait else 0.0
+        loader = max(loader + 2, may_load)
+        array.issued += ISSUE_CYCLES
+        idle_from, entered, starved, streamed = array.time, 0.0, 0.0, 0
+        stream.time += INSTRUCTION_BITS // 8 / config.stripe_bytes  # instructions share DDR
+        if op.opcode is Opcode.COPY or (words and vectors == 0):
+            # Moved, or dropped, as it comes: in pieces, so that it may be larger than the prefetch buffer.
+            step = max(1, config.prefetch_words // 4)
+            for done in range(0, words, step):
+                part = min(step, words - done)
+                loader = max(loader + part * _copy_cycles(op, config), stream.arrive(part, ready))
                 stream.consumed(loader)
-            if op.opcode is not Opcode.MATMUL or vectors == 0:
-                continue
-            begin = max(array, loader, may_feed)
-            starved += max(0.0, loader - max(array, may_feed))
-            start = start or begin
-            array = begin + vectors
-            streamed += vectors
-            freed = [freed[1], array]
-        if op.opcode is Opcode.COPY:
-            array = max(array, loader)
-        start = start or array
-        drain = DRAIN_CYCLES if op.opcode is Opcode.MATMUL and vectors else 0
-        retired.append(max(array + drain, retired[-1] if retired else 0.0))
+            if op.opcode is Opcode.COPY:
+                array.issued = max(array.issued, loader)
+        elif vectors:
+            for part, load, last in _blocks(op, config):
+                arrived = stream.arrive(part, ready) if part else 0.0
+                if part:
+                    loader = max(loader + part, arrived, let_go + load)
+                    stream.consumed(loader)
+                else:
+                    loader = max(loader, let_go) + load
+                begin, held = array.run(vectors, earliest=may_feed, full=loader + 1, last=last)
+                may_feed, let_go = 0.0, begin
+                starved += held
+                entered = entered or begin
+                streamed += vectors
+        if op.opcode is Opcode.NORM:
+            array.issued = max(array.issued, array.issued + timing.feed)
+        end = array.issued + timing.feed + timing.drain
+        if streamed:
+            end = array.time + timing.drain
         if op.opcode is Opcode.MATMUL and op.function is Function.ROUTE:
-            routed = retired[-1]
-        blocked = max(0.0, may_feed - ready) if vectors else 0.0
-        result.append(Cost(op.name, start, array, streamed, starved, blocked, words * config.word_bytes))
+            last_pass = array.time - vectors
+            end = max(end, last_pass + op.fields["top_k"] * vectors + timing.route)
+            routed = end
+        retired.append(max(end, retired[-1] + 1 if retired else 0.0))
+        entered = entered or array.issued + timing.feed
+        result.append(Cost(op.name, _part(op), entered, retired[-1], streamed, starved,
+                           max(0.0, entered - idle_from - starved) if streamed else 0.0, words * config.word_bytes))
     return result

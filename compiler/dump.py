@@ -8,6 +8,7 @@ from moesaic.compiler.pipeline import Compilation
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode
+from moesaic.hw.spec.timing import Timing
 
 __all__ = ["dump", "dump_buffers", "dump_graph", "dump_memory", "dump_program", "dump_schedule"]
 
@@ -37,10 +38,10 @@ def dump_graph(graph: Graph) -> str:
 
 
 def dump_schedule(
-    graph: Graph, pieces: dict[str, Piece], config: AcceleratorConfig, *, top_k: int, experts: int
+    graph: Graph, pieces: dict[str, Piece], config: AcceleratorConfig, *, top_k: int, experts: int, timing: Timing
 ) -> str:
     """One line per operation: position, waits and estimated time, if all experts get as many tokens."""
-    costs = estimate(graph, pieces, config, mean_tokens(top_k, experts))
+    costs = estimate(graph, pieces, config, mean_tokens(top_k, experts), timing=timing)
     lines = [
         f"schedule of task '{graph.task}': about {costs[-1].end:.0f} cycles",
         "  index  feed  load       start       array     starved     blocked       bytes  operation",
@@ -94,13 +95,15 @@ def dump_memory(compilation: Compilation) -> str:
     return "\n".join(lines)
 
 
-def dump(compilation: Compilation, task: str) -> dict[str, str]:
-    """Texts by stage: `ir`, `schedule`, `buffers`, `disassembly`, `memory`."""
+def dump(compilation: Compilation, task: str, timing: Timing) -> dict[str, str]:
+    """Texts by stage: `ir`, `schedule`, `buffers`, `disassembly`, `memory`; `timing` is of the accelerator's pipelines."""
     config, model = compilation.image.config, compilation.image.model
     graph = compilation.scheduled[task]
     return {
         "ir": dump_graph(compilation.lowered[task]),
-        "schedule": dump_schedule(graph, compilation.pieces, config, top_k=model.top_k, experts=max(1, model.experts)),
+        "schedule": dump_schedule(
+            graph, compilation.pieces, config, top_k=model.top_k, experts=max(1, model.experts), timing=timing
+        ),
         "buffers": dump_buffers(graph, config),
         "disassembly": dump_program(compilation, task),
         "memory": dump_memory(compilation),

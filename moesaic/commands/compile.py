@@ -21,9 +21,10 @@ EXAMPLES = examples(
 
 def _print_dump(compilation: Any, request: Request) -> None:
     from moesaic.compiler.dump import dump
+    from moesaic.hw.timing import timing
 
     for task in request.tasks:
-        for stage, text in dump(compilation, task).items():
+        for stage, text in dump(compilation, task, timing(request.config)).items():
             print(f"==== {stage}, task {task}\n{text}\n")
 
 

@@ -16,6 +16,7 @@ from moesaic.flow.request import ALL_TASKS, InputError, Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.qmodel import QuantModel
+from moesaic.hw.timing import timing
 
 __all__ = ["MARKER", "Program", "load_program", "make_program", "save_program"]
 
@@ -49,7 +50,7 @@ def _estimates(compilation: Compilation) -> dict[str, int]:
     for task, graph in compilation.scheduled.items():
         words = sum(op.weight_words or 0 for op in graph.ops if op.weights == IMAGE_PIECE)
         pieces = compilation.store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, words)}
-        costs = estimate(graph, pieces, config, mean_tokens(max(1, model.top_k), max(1, model.experts)))
+        costs = estimate(graph, pieces, config, mean_tokens(max(1, model.top_k), max(1, model.experts)), timing=timing(config))
         result[task] = round(max(cost.end for cost in costs))
     return result
 

@@ -11,6 +11,7 @@ from moesaic.compiler.ir import Op
 from moesaic.compiler.pipeline import compile_all
 from moesaic.golden.config import preset
 from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.timing import timing
 
 CONFIG = PRESETS["zcu102"]
 
@@ -23,7 +24,7 @@ def tiny(speculate: int, unused: frozenset[int] = frozenset(), blocks: int = 4) 
     def tokens(op: Op) -> int:
         return 0 if op.expert in unused else mean(op)
 
-    return estimate(compilation.scheduled["semseg"], compilation.pieces, CONFIG, tokens)
+    return estimate(compilation.scheduled["semseg"], compilation.pieces, CONFIG, tokens, timing=timing(CONFIG))
 
 
 def test_no_faster_than_array_and_ddr():

@@ -15,6 +15,7 @@ from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode
 from moesaic.hw.spec.registers import register_map
+from moesaic.hw.timing import timing
 
 MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=16)
 CONFIG = AcceleratorConfig(name="c", rows=8, lanes=16, ports=2, port_bits=64, max_tokens=64, max_dim=128)
@@ -175,7 +176,7 @@ def test_failed_save_leaves_nothing_behind(image, tmp_path, monkeypatch):
 
 
 def test_dump_shows_every_stage(compilation):
-    texts = dump(compilation, "depth")
+    texts = dump(compilation, "depth", timing(compilation.image.config))
     assert list(texts) == ["ir", "schedule", "buffers", "disassembly", "memory"]
     assert "blocks.0.attn.scores.1" in texts["ir"]
     assert "speculative" in texts["schedule"]

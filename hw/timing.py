@@ -1,0 +1,29 @@
+"""Reads the latencies of an accelerator's pipelines off its components."""
+
+from moesaic.hw.engine.accumulator import Accumulator
+from moesaic.hw.engine.array import array_latency
+from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder
+from moesaic.hw.engine.writeback import WriteBack
+from moesaic.hw.moe.router import Router
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.timing import Timing
+from moesaic.hw.stream.queue import Queue
+
+__all__ = ["timing"]
+
+
+def timing(config: AcceleratorConfig) -> Timing:
+    """Latencies of `config`, from the constants that the components publish; nothing is elaborated."""
+    writeback = WriteBack(config)
+    router = Router(
+        rows=config.rows, experts=config.experts, max_top_k=config.max_top_k, max_tokens=config.max_tokens
+    )
+    finished = array_latency(config.lanes) + Accumulator.LATENCY
+    return Timing(
+        feed=Feeder(config).final + Queue.LATENCY,
+        queue=QUEUE_DEPTH,
+        drain=finished + writeback.latency + 2,  # counted as finished, then as retired
+        route=finished + writeback.hold + writeback.at_value + router.latency + 2,
+        reuse=writeback.reuse + 1,
+        accumulate=Accumulator.REUSE + 1,
+    )
