@@ -1,0 +1,320 @@
+"""Boards as data: one TOML file each, read, checked and held in a `Board`."""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from moesaic.boards.family import FAMILIES, Family
+from moesaic.boards.resources import Resources
+from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+
+__all__ = ["Board", "BoardError", "Memory", "Ports", "board_names", "load_board", "parse_board"]
+
+REGISTERS_BYTES = 0x1_0000  # of addresses that the register port gets, the width of its address bus
+
+
+class BoardError(ValueError):
+    """A board is unknown or its description is wrong; the message names board, field and value."""
+
+
+def _require(ok: bool, field: str, requirement: str, value: object) -> None:
+    if not ok:
+        raise BoardError(f"{field} must be {requirement}, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Ports of the processing system in use.
+
+    Parameters
+    ----------
+    weights : tuple of str
+        Memory port of each weight port, in order.
+    control : str
+        Memory port of instructions and results.
+    registers : str
+        Port by which the processors reach the registers.
+    registers_base : int
+        Their address, a multiple of 64 KiB.
+    """
+
+    weights: tuple[str, ...]
+    control: str
+    registers: str
+    registers_base: int
+
+    @property
+    def memory(self) -> dict[str, str]:
+        """Memory port by the accelerator's bus: ``m_axi_w0``, ... and ``m_axi_c``."""
+        return {**{f"m_axi_w{n}": port for n, port in enumerate(self.weights)}, "m_axi_c": self.control}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """The board's DDR, and the part of it that the accelerator may use.
+
+    Parameters
+    ----------
+    bits : int
+        Width of the data bus.
+    mega_transfers : float, MT/s
+        Transfers per second and pin.
+    bytes : int
+    window_base, window_bytes : int
+        Physical addresses that can be kept free of the operating system (a ``reserved-memory`` node); a host with an allocator
+        uses any other place.
+    """
+
+    bits: int
+    mega_transfers: float
+    bytes: int
+    window_base: int
+    window_bytes: int
+
+    @property
+    def bandwidth_gbs(self) -> float:
+        """Peak, GB/s."""
+        return self.bits / 8 * self.mega_transfers / 1e3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """A board and the accelerator that fits it.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, without its ending.
+    title : str
+    part : str
+        Vivado's name of the device.
+    speed_grade : str
+        As in the part's name, ``-2``.
+    board_part : str
+        Vivado's name of the board.
+    board_connections : str
+        Connectors to carrier cards, as Vivado's property of that name; empty if none.
+    family : str
+        A key of `moesaic.boards.family.FAMILIES`.
+    clock_mhz : float
+        Of the accelerator and its ports.
+    accelerator : AcceleratorConfig
+        Its `clock_mhz` is the board's.
+    model : str
+        The largest of the usual models that it is meant for.
+    ports : Ports
+    memory : Memory
+    budget : Resources
+        All that the fabric has.
+    sources : mapping of str to str
+        Where the figures come from.
+
+    Raises
+    ------
+    BoardError
+        If figures contradict each other, the family, or the accelerator; the message names the field.
+    """
+
+    name: str
+    title: str
+    part: str
+    speed_grade: str
+    board_part: str
+    board_connections: str = ""
+    family: str
+    clock_mhz: float
+    accelerator: AcceleratorConfig
+    model: str
+    ports: Ports
+    memory: Memory
+    budget: Resources
+    sources: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        _require(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name)), "name", "letters, digits, '.', '_' and '-'", self.name)
+        _require(self.family in FAMILIES, "family", f"one of {', '.join(FAMILIES)}", self.family)
+        _require(bool(re.fullmatch(r"x[a-z0-9]+-[A-Za-z0-9-]+", self.part)) or bool(re.fullmatch(r"xc7z\w+-\d\w*", self.part)),
+                 "part", "a device with package and speed grade, like xczu9eg-ffvb1156-2-e", self.part)
+        _require(self.speed_grade.startswith("-") and self.speed_grade in self.part, "speed_grade", f"that of {self.part}", self.speed_grade)
+        _require(self.board_part.count(":") == 3, "board_part", "vendor:board:part0:version", self.board_part)
+        _require(10 <= self.clock_mhz <= 500, "clock_mhz", "from 10 to 500", self.clock_mhz)
+        self._check_ports()
+        self._check_memory()
+        _require(self.budget.uram == 0 or self.system.has_uram, "budget.uram", f"0 on {self.system.title}", self.budget.uram)
+        _require(not self.accelerator.ultra_ram or self.budget.uram > 0, "accelerator.ultra_ram", "false where there is no URAM", True)
+
+    def _check_ports(self) -> None:
+        ports, system, config = self.ports, self.system, self.accelerator
+        for field, names in (("ports.weights", ports.weights), ("ports.control", (ports.control,))):
+            for name in names:
+                _require(name in system.memory, field, f"of {', '.join(system.memory)}", name)
+        used = [*ports.weights, ports.control]
+        _require(len(set(used)) == len(used), "ports.weights and ports.control", "different ports", used)
+        _require(len(ports.weights) == config.ports, "ports.weights",
+                 f"{config.ports} ports, as accelerator {config.name} has", list(ports.weights))
+        _require(config.port_bits in system.port_bits, "accelerator.port_bits",
+                 f"one of {', '.join(map(str, system.port_bits))} on {system.title}", config.port_bits)
+        _require(config.max_burst <= system.max_burst, "accelerator.max_burst", f"at most {system.max_burst} on {system.title}",
+                 config.max_burst)
+        _require(ports.registers in system.managers, "ports.registers", f"one of {', '.join(system.managers)}", ports.registers)
+        manager = system.managers[ports.registers]
+        last = manager.base + manager.bytes - REGISTERS_BYTES
+        _require(manager.base <= ports.registers_base <= last and ports.registers_base % REGISTERS_BYTES == 0, "ports.registers_base",
+                 f"a multiple of {REGISTERS_BYTES:#x} from {manager.base:#x} to {last:#x} ({ports.registers})", hex(ports.registers_base))
+
+    def _check_memory(self) -> None:
+        memory, config = self.memory, self.accelerator
+        _require(memory.bits in (16, 32, 64), "memory.bits", "16, 32 or 64", memory.bits)
+        _require(memory.mega_transfers > 0, "memory.mega_transfers", "positive", memory.mega_transfers)
+        _require(memory.bytes > 0, "memory.bytes", "positive", memory.bytes)
+        _require(memory.window_base >= 0 and memory.window_base % 4096 == 0, "memory.window_base", "a multiple of 4096",
+                 hex(memory.window_base))
+        end = memory.window_base + memory.window_bytes
+        low = min(memory.bytes, 0x8000_0000, 1 << config.addr_bits)  # more lies elsewhere in the map
+        _require(memory.window_bytes > 0 and memory.window_bytes % 4096 == 0 and end <= low, "memory.window_bytes",
+                 f"a multiple of 4096, and end below {low:#x}", hex(memory.window_bytes))
+
+    @property
+    def system(self) -> Family:
+        """What the family offers."""
+        return FAMILIES[self.family]
+
+    @property
+    def stream_gbs(self) -> float:
+        """What the weight ports together can take, GB/s."""
+        return self.accelerator.stripe_bytes * self.clock_mhz / 1e3
+
+    def replace(self, **changes: Any) -> "Board":
+        """A variant with some fields changed; a new accelerator gets the board's clock.
+
+        Raises
+        ------
+        BoardError
+        """
+        return _with_clock(dataclasses.replace(self, **changes))
+
+
+def _with_clock(board: Board) -> Board:
+    if board.accelerator.clock_mhz == board.clock_mhz:
+        return board
+    return dataclasses.replace(board, accelerator=board.accelerator.replace(clock_mhz=board.clock_mhz))
+
+
+def _section(kind: type, field: str, table: object) -> Any:
+    """An instance of a dataclass from a TOML table: every field there, of its type, and no other."""
+    if not isinstance(table, dict):
+        raise BoardError(f"{field} must be a table, not {table!r}")
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    for name in table:
+        _require(name in known, f"{field}.{name}" if field else name, f"absent (fields: {', '.join(known)})", table[name])
+    values = {}
+    for name, entry in known.items():
+        path = f"{field}.{name}" if field else name
+        if name not in table:
+            if entry.default is dataclasses.MISSING:
+                raise BoardError(f"{path} must be given")
+            continue
+        value = table[name]
+        wanted = str(entry.type)
+        if "tuple" in wanted:
+            _require(isinstance(value, list) and all(isinstance(v, str) for v in value), path, "a list of names", value)
+            value = tuple(value)
+        elif "float" in wanted:
+            _require(isinstance(value, int | float) and not isinstance(value, bool), path, "a number", value)
+        elif "bool" in wanted:
+            _require(isinstance(value, bool), path, "true or false", value)
+        elif "int" in wanted:
+            _require(isinstance(value, int) and not isinstance(value, bool), path, "a whole number", value)
+        else:
+            _require(isinstance(value, str) and bool(value), path, "a text", value)
+        values[name] = value
+    try:
+        return kind(**values)
+    except BoardError:
+        raise
+    except ValueError as error:  # of Resources and AcceleratorConfig: they name the field already
+        raise BoardError(f"{field}: {error}") from error
+
+
+def _accelerator(value: object, name: str) -> AcceleratorConfig:
+    if isinstance(value, str):
+        _require(value in PRESETS, "accelerator", f"a table or one of {', '.join(PRESETS)}", value)
+        return PRESETS[value]
+    if isinstance(value, dict):
+        config: AcceleratorConfig = _section(AcceleratorConfig, "accelerator", {"name": name, **value})
+        return config
+    raise BoardError(f"accelerator must be the name of a preset or a table of sizes, not {value!r}")
+
+
+def parse_board(text: str, *, name: str) -> Board:
+    """A board from the text of its file.
+
+    Raises
+    ------
+    BoardError
+        If it is not TOML, or a field is missing, unknown or wrong; the message names the board and the field.
+    """
+    try:
+        table = tomllib.loads(text)
+        sections: dict[str, Any] = {
+            "accelerator": _accelerator(table.pop("accelerator", None), name),
+            "ports": _section(Ports, "ports", table.pop("ports", None)),
+            "memory": _section(Memory, "memory", table.pop("memory", None)),
+            "budget": _section(Resources, "budget", table.pop("budget", None)),
+            "sources": table.pop("sources", {}),
+        }
+        _require(isinstance(sections["sources"], dict), "sources", "a table", sections["sources"])
+        plain = {f.name: f for f in dataclasses.fields(Board) if f.name not in sections and f.name != "name"}
+        for field, value in table.items():
+            _require(field in plain, field, f"absent (fields: {', '.join([*plain, *sections])})", value)
+        for field, entry in plain.items():
+            if field not in table:
+                if entry.default is dataclasses.MISSING:
+                    raise BoardError(f"{field} must be given")
+            elif field == "clock_mhz":
+                _require(isinstance(table[field], int | float) and not isinstance(table[field], bool), field, "a number", table[field])
+                table[field] = float(table[field])
+            else:
+                _require(isinstance(table[field], str) and bool(table[field]), field, "a text", table[field])
+        return _with_clock(Board(name=name, **table, **sections))
+    except tomllib.TOMLDecodeError as error:
+        raise BoardError(f"board '{name}': the file must be TOML: {error}") from error
+    except BoardError as error:
+        raise BoardError(f"board '{name}': {error}") from error
+
+
+def board_names() -> list[str]:
+    """Boards that come with the package."""
+    folder = resources.files("moesaic.boards") / "data"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_board(name: str | Path) -> Board:
+    """A board by name, or from a TOML file of one's own.
+
+    Parameters
+    ----------
+    name : str or Path
+        One of `board_names`, or a path that ends in ``.toml``.
+
+    Raises
+    ------
+    BoardError
+        If there is no such board or file, or it is wrong.
+    """
+    text = str(name)
+    if text.endswith(".toml"):
+        path = Path(text)
+        try:
+            return parse_board(path.read_text(encoding="utf-8"), name=path.stem)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise BoardError(f"board must be a readable TOML file, not {text!r} ({reason})") from error
+    if text not in board_names():
+        raise BoardError(f"board must be one of {', '.join(board_names())}, or a TOML file, not {text!r}")
+    return parse_board((resources.files("moesaic.boards") / "data" / f"{text}.toml").read_text(encoding="utf-8"), name=text)
