@@ -79,7 +79,8 @@ class Accelerator(wiring.Component):
         fetch = InstructionFetch(addr_bits=config.addr_bits, data_bits=config.port_bits, instruction_bytes=INSTRUCTION_BYTES)
         weights = WeightStream(
             ports=config.ports, addr_bits=config.addr_bits, port_bits=config.port_bits, word_bytes=config.word_bytes,
-            depth_words=config.prefetch_words, max_burst=config.max_burst, max_outstanding=config.max_outstanding)
+            depth_words=config.prefetch_words, max_burst=config.max_burst, max_outstanding=config.max_outstanding,
+            ram_style=config.ram_style)
         writer = AxiWriter(addr_bits=config.addr_bits, data_bits=config.port_bits, max_burst=config.max_burst, max_outstanding=4)
         registers = AxiLiteSlave(table, addr_bits=REGISTER_ADDR_BITS)
         core, load, store = Core(config), LoadUnit(config), StoreUnit(config)

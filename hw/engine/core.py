@@ -121,7 +121,7 @@ class Core(wiring.Component):
 
         # --- memories ---
         word = data.ArrayLayout(unsigned(8), lanes)
-        activation = _memory(m, "activation", shape=word, depth=config.activation_words, ram_style="block")
+        activation = _memory(m, "activation", shape=word, depth=config.activation_words, ram_style=config.ram_style)
         kv = _memory(m, "kv", shape=word, depth=config.kv_words, ram_style="block")
         residual = _memory(
             m, "residual", shape=data.ArrayLayout(signed(16), lanes), depth=config.residual_words, ram_style="block")

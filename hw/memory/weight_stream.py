@@ -50,6 +50,8 @@ class WeightStream(wiring.Component):
         Bursts that a port may have in flight.
     check_slave : bool
         Also assert the rules that the slaves have to keep.
+    ram_style : str
+        Kind of memory that the queue becomes: ``block`` or ``ultra``.
 
     Members
     -------
@@ -106,7 +108,7 @@ class WeightStream(wiring.Component):
 
     def __init__(
         self, *, ports: int, addr_bits: int, port_bits: int, word_bytes: int, depth_words: int, max_burst: int,
-        max_outstanding: int, check_slave: bool = True,
+        max_outstanding: int, check_slave: bool = True, ram_style: str = "block",
     ) -> None:
         if ports < 1:
             raise ValueError(f"ports must be positive, not {ports!r}")
@@ -118,6 +120,7 @@ class WeightStream(wiring.Component):
         self.stripes = word_bytes // stripe_bytes
         if depth_words * self.stripes < max_burst:
             raise ValueError(f"depth_words must have room for a burst of {max_burst} beats, not {depth_words!r}")
+        self.ram_style = ram_style
         self.ports, self.port_bits, self.word_bytes, self.depth_words = ports, port_bits, word_bytes, depth_words
         self.readers = [
             AxiReader(
@@ -202,7 +205,7 @@ class WeightStream(wiring.Component):
                 m.d.sync += fill.eq(fill + 1)
             for s in range(stripes):
                 bank: memory.Memory = memory.Memory(
-                    shape=unsigned(self.port_bits), depth=depth, init=[], attrs={"ram_style": "block"}
+                    shape=unsigned(self.port_bits), depth=depth, init=[], attrs={"ram_style": self.ram_style}
                 )
                 m.submodules[f"bank_{p}_{s}"] = bank
                 write, read = bank.write_port(), bank.read_port()

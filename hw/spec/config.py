@@ -57,6 +57,9 @@ class AcceleratorConfig:
         Most bursts in flight per port.
     clock_mhz : float
         Clock the board runs at; used by reports only.
+    ultra_ram : bool
+        Whether prefetch buffer and activation memory are UltraRAM in place of block RAM. It changes neither behaviour nor programs,
+        and is not part of the configuration hash.
 
     Raises
     ------
@@ -83,6 +86,7 @@ class AcceleratorConfig:
     max_burst: int = 64
     max_outstanding: int = 8
     clock_mhz: float = 300.0
+    ultra_ram: bool = False
 
     def __post_init__(self) -> None:
         for field in ("rows", "lanes", "prefetch_words"):
@@ -158,6 +162,11 @@ class AcceleratorConfig:
         return self.rows * self.lanes
 
     @property
+    def ram_style(self) -> str:
+        """Memory attribute ``ram_style`` of the large memories."""
+        return "ultra" if self.ultra_ram else "block"
+
+    @property
     def prefetch_bytes(self) -> int:
         """Capacity of the weight prefetch buffer, bytes."""
         return self.prefetch_words * self.word_bytes
@@ -169,7 +178,7 @@ class AcceleratorConfig:
     @property
     def hash(self) -> str:
         """SHA-256 over every field that changes the hardware or its program (hex)."""
-        fields = {k: v for k, v in self.to_dict().items() if k not in ("name", "clock_mhz")}
+        fields = {k: v for k, v in self.to_dict().items() if k not in ("name", "clock_mhz", "ultra_ram")}
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def replace(self, **changes: Any) -> "AcceleratorConfig":
@@ -195,5 +204,16 @@ PRESETS: dict[str, AcceleratorConfig] = {
         AcceleratorConfig(name="zcu102-small", rows=64, lanes=64, load_rows=2, ports=4, prefetch_words=4096,
                           max_tokens=1216, residual_words=7424, activation_words=16384, kv_words=14592, experts=16,
                           max_top_k=4, max_dim=1024),
+        # The other boards (boards/data): as many multipliers as the fabric holds, the same stream from DDR.
+        AcceleratorConfig(name="zcu104", rows=32, lanes=64, load_rows=2, ports=4, prefetch_words=8192, max_tokens=256,
+                          residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
+                          max_dim=1024, ultra_ram=True),
+        AcceleratorConfig(name="kv260", rows=16, lanes=64, load_rows=2, ports=4, prefetch_words=8192, max_tokens=256,
+                          residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
+                          max_dim=1024, ultra_ram=True),
+        # Zynq-7000: 64-bit AXI3 ports (bursts of 16), 32-bit addresses; m3vit-micro.
+        AcceleratorConfig(name="pynq-z2", rows=16, lanes=16, load_rows=2, ports=2, port_bits=64, addr_bits=32,
+                          prefetch_words=4096, max_tokens=72, residual_words=512, activation_words=2048, kv_words=1024,
+                          experts=8, max_top_k=2, max_dim=128, max_burst=16, clock_mhz=100.0),
     )
 }
