@@ -12,6 +12,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 # Where errors that a user can cause or mend are defined; a module that is not loaded has raised none.
 _INPUT = (
     ("moesaic.flow.request", "InputError"),
+    ("moesaic.boards.board", "BoardError"),
     ("moesaic.golden.image_io", "ImageError"),
     ("moesaic.golden.weights", "WeightError"),
     ("moesaic.compiler.ir", "CompileError"),
