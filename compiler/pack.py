@@ -93,7 +93,7 @@ def image_vectors(image: IntArray, model: M3ViTConfig) -> IntArray:
     """Patch vectors [tokens, 3 * patch**2] int8 of an image [3, height, width] uint8: pixel - 128 in the order channel,
     row, column.
 
-    The class token's vector comes first and is zero.
+    The learnt tokens' vectors come first and are zero.
 
     Raises
     ------

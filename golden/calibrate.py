@@ -115,8 +115,7 @@ def normalised(x: Array, eps: float) -> Array:
 def embedding(model: M3ViT, image: Array) -> torch.Tensor:
     """The residual [tokens, dim] that enters block 0."""
     x = model.patch_embed(model.normalise(torch.from_numpy(image)[None]))
-    if model.cls_token is not None:
-        x = torch.cat((model.cls_token, x), dim=1)
+    x = torch.cat((model.prefix(), x), dim=1)
     result: torch.Tensor = (x + model.pos_embed)[0]
     return result
 
@@ -158,9 +157,8 @@ def residual_peaks(model: M3ViT, images: Array) -> Residuals:
     for activity in calibrate_blocks(model, images):
         if activity.index == 0:
             first = np.stack(activity.before)
-            patches = (
-                first[:, int(model.cls_token is not None) :] - position[int(model.cls_token is not None) :].numpy()
-            )
+            learnt = model.config.prefix_tokens
+            patches = first[:, learnt:] - position[learnt:].numpy()
             embed = max(embed, float(np.abs(first).max()), float(np.abs(patches).max()))
         parts = [*activity.mid, *activity.after, activity.all("attn.proj"), activity.all("mlp.out")]
         blocks[activity.index] = max(float(np.abs(part).max()) for part in parts)

@@ -6,6 +6,7 @@ __all__ = ["PRESETS", "M3ViTConfig", "preset"]
 
 GATE_KINDS = ("noisy_vmoe", "noisy")
 GATE_SCOPES = ("multi_gate", "task_conditioned")
+GELU_KINDS = ("exact", "tanh")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,14 @@ class M3ViTConfig:
         A router per task, or one router that also sees a task embedding.
     gate_task_dim : int
         Channels of the task embedding (task-conditioned only).
+    gate_bias : bool
+        Whether each expert's logit has a learnt constant.
     class_token : bool
         Whether token 0 is the class token.
+    extra_tokens : int
+        Further learnt tokens, between the class token and the patches: DeiT's distillation token, or registers.
+    gelu : "exact" or "tanh"
+        Which GELU the float model computes; the accelerator's is the exact one, 4.8e-4 from the other at most.
     eps : float
         Added to the variance by LayerNorm.
     pixel_mean, pixel_std : (float, float, float)
@@ -66,7 +73,10 @@ class M3ViTConfig:
     gate_kind: str = "noisy_vmoe"
     gate_scope: str = "multi_gate"
     gate_task_dim: int = 64
+    gate_bias: bool = False
     class_token: bool = True
+    extra_tokens: int = 0
+    gelu: str = "exact"
     eps: float = 1e-6
     pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -101,6 +111,8 @@ class M3ViTConfig:
         require(0 < len(self.tasks) == len(set(self.tasks)), "tasks", "distinct names, at least one")
         require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
         require(self.gate_scope in GATE_SCOPES, "gate_scope", "one of " + ", ".join(GATE_SCOPES))
+        require(isinstance(self.extra_tokens, int) and self.extra_tokens >= 0, "extra_tokens", "an integer, 0 or more")
+        require(self.gelu in GELU_KINDS, "gelu", "one of " + ", ".join(GELU_KINDS))
         require(self.eps > 0, "eps", "positive")
         require(len(self.pixel_mean) == 3, "pixel_mean", "three numbers")
         require(len(self.pixel_std) == 3 and all(s > 0 for s in self.pixel_std), "pixel_std", "three positive numbers")
@@ -117,9 +129,14 @@ class M3ViTConfig:
         return self.grid[0] * self.grid[1]
 
     @property
+    def prefix_tokens(self) -> int:
+        """Learnt tokens before the patches: the class token and the extra ones."""
+        return self.class_token + self.extra_tokens
+
+    @property
     def tokens(self) -> int:
-        """Patches and the class token."""
-        return self.patches + self.class_token
+        """Patches and the learnt tokens before them."""
+        return self.patches + self.prefix_tokens
 
     @property
     def patch_values(self) -> int:
@@ -154,7 +171,7 @@ class M3ViTConfig:
 
     @property
     def embed_macs(self) -> int:
-        """Multiplications of the patch embedding; the class token is counted as a row of it."""
+        """Multiplications of the patch embedding; learnt tokens are counted as rows of it."""
         return self.tokens * self.patch_values * self.dim
 
     def block_macs(self, block: int) -> int:

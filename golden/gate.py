@@ -70,7 +70,7 @@ class TaskEmbedding(nn.Module):
 
 
 class Gate(nn.Module):
-    """Routes tokens to experts; no bias.
+    """Routes tokens to experts.
 
     At training time the choice is made on logits with Gaussian noise of deviation 1 / experts; the recorded logits
     have none.
@@ -78,7 +78,7 @@ class Gate(nn.Module):
     Parameters
     ----------
     config : M3ViTConfig
-        Gives `dim`, `experts`, `top_k`, `gate_kind` and whether the router is task-conditioned: its `w_gate` is then
+        Gives `dim`, `experts`, `top_k`, `gate_kind`, `gate_bias` and whether the router is task-conditioned: its `w_gate` is then
         [dim + gate_task_dim, experts].
     """
 
@@ -87,13 +87,13 @@ class Gate(nn.Module):
         self.dim, self.k, self.kind = config.dim, config.top_k, config.gate_kind
         inputs = config.dim + (config.gate_task_dim if config.gate_scope == "task_conditioned" else 0)
         self.w_gate = nn.Parameter(torch.empty(inputs, config.experts))
+        self.b_gate = nn.Parameter(torch.empty(config.experts)) if config.gate_bias else None
 
     def folded(self, embedding: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gate as a plain linear: weight [dim, experts] and bias [experts], zero without a task embedding."""
+        """The gate as a plain linear: weight [dim, experts] and bias [experts], which is the learnt one and the task's."""
         weight = self.w_gate[: self.dim]
-        if embedding is None:
-            return weight, torch.zeros(weight.shape[1], dtype=weight.dtype, device=weight.device)
-        return weight, embedding @ self.w_gate[self.dim :]
+        bias = weight.new_zeros(weight.shape[1]) if self.b_gate is None else self.b_gate
+        return weight, bias if embedding is None else bias + embedding @ self.w_gate[self.dim :]
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor | None = None) -> Routing:
         weight, bias = self.folded(embedding)

@@ -42,8 +42,7 @@ class DenseHead(nn.Module):
         if tokens.ndim not in (2, 3) or list(tokens.shape[-2:]) != expected:
             raise ValueError(f"tokens must be {expected}, not {list(tokens.shape)!r}")
         x = self.norm(tokens if tokens.ndim == 3 else tokens[None])
-        if self.config.class_token:
-            x = x[:, 1:]
+        x = x[:, self.config.prefix_tokens :]
         x = x.transpose(1, 2).unflatten(2, self.config.grid)  # [B, dim, H / p, W / p]
         x = F.pixel_shuffle(self.predict(F.gelu(self.conv(x))), self.cells)
         x = F.interpolate(x, size=self.config.image_size, mode="bilinear", align_corners=False)

@@ -13,6 +13,8 @@ from moesaic.golden.trace import SILENT, Trace
 
 __all__ = ["M3ViT", "build", "seed_parameters"]
 
+GELU = {"exact": "none", "tanh": "tanh"}  # torch's words for the kinds of a configuration
+
 
 class PatchEmbed(nn.Module):
     """Image to patch tokens: a convolution whose kernel and stride are the patch."""
@@ -53,17 +55,18 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linears with exact GELU between."""
+    """Two linears with GELU between."""
 
     def __init__(self, config: M3ViTConfig) -> None:
         super().__init__()
         self.fc1 = nn.Linear(config.dim, config.mlp_hidden)
         self.fc2 = nn.Linear(config.mlp_hidden, config.dim)
+        self.gelu = GELU[config.gelu]
 
     def forward(self, x: torch.Tensor, name: str, trace: Trace) -> torch.Tensor:
         pre = self.fc1(x)
         trace.record(f"{name}.hidden_pre", pre[0])
-        hidden = F.gelu(pre)
+        hidden = F.gelu(pre, approximate=self.gelu)
         trace.record(f"{name}.hidden", hidden[0])
         out = self.fc2(hidden)
         trace.record(f"{name}.out", out[0])
@@ -97,6 +100,7 @@ class MoE(nn.Module):
     def __init__(self, config: M3ViTConfig) -> None:
         super().__init__()
         self.experts = Experts(config)
+        self.gelu = GELU[config.gelu]
         self.gate: nn.Module
         if config.gate_scope == "multi_gate":
             self.gate = nn.ModuleList(Gate(config) for _ in config.tasks)
@@ -120,7 +124,7 @@ class MoE(nn.Module):
             if not len(token):
                 continue
             pre = self.experts.htoh4(flat[token], expert)
-            hidden = F.gelu(pre)
+            hidden = F.gelu(pre, approximate=self.gelu)
             result = self.experts.h4toh(hidden, expert)
             out = out.index_add(0, token, result * routing.scores[token, choice, None])
             if trace is not SILENT:
@@ -180,6 +184,9 @@ class M3ViT(nn.Module):
         self.config = config
         self.patch_embed = PatchEmbed(config)
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.dim)) if config.class_token else None
+        self.extra_tokens = None
+        if config.extra_tokens:
+            self.extra_tokens = nn.Parameter(torch.empty(1, config.extra_tokens, config.dim))
         self.pos_embed = nn.Parameter(torch.empty(1, config.tokens, config.dim))
         self.gate_task_represent = None
         if config.experts and config.gate_scope == "task_conditioned":
@@ -194,6 +201,11 @@ class M3ViT(nn.Module):
         if image.dtype == torch.uint8:
             x = x / 255.0
         return (x - self.get_buffer("pixel_mean")) / self.get_buffer("pixel_std")
+
+    def prefix(self) -> torch.Tensor:
+        """The learnt tokens before the patches, [1, prefix_tokens, dim]; none for a model without."""
+        parts = [tokens for tokens in (self.cls_token, self.extra_tokens) if tokens is not None]
+        return torch.cat(parts, dim=1) if parts else self.pos_embed[:, :0]
 
     def folded_gate(self, block: int, task: str | int) -> tuple[torch.Tensor, torch.Tensor]:
         """Gate of mixture block `block` for a task: weight [dim, experts], bias [experts] (the task's constant)."""
@@ -244,8 +256,7 @@ class M3ViT(nn.Module):
         x = self.normalise(x)
         trace.record("pixels", x[0])
         x = self.patch_embed(x)  # [B, patches, dim]
-        if self.cls_token is not None:
-            x = torch.cat((self.cls_token.expand(len(x), -1, -1), x), dim=1)  # [B, N, dim]
+        x = torch.cat((self.prefix().expand(len(x), -1, -1), x), dim=1)  # [B, N, dim]
         x = x + self.pos_embed
         trace.record("embed", x[0])
         embedding = self.gate_task_represent(index) if self.gate_task_represent is not None else None
@@ -268,7 +279,7 @@ def seed_parameters(module: nn.Module, seed: int) -> None:
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         draw = rng.standard_normal(parameter.shape, dtype=np.float32)
         leaf = name.rsplit(".", 1)[-1]
-        if name in ("pos_embed", "cls_token"):
+        if name in ("pos_embed", "cls_token", "extra_tokens"):
             draw *= 0.6
         elif "norm" in name:
             draw = np.maximum(1.0 + 0.15 * draw, 0.2) if leaf == "weight" else 0.05 * draw

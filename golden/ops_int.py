@@ -13,16 +13,14 @@ __all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_v
 
 
 def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
-    """``pixel - 128`` of a uint8 image [3, H, W] as vectors [tokens, 3 * patch^2]; zeros for the class token.
+    """``pixel - 128`` of a uint8 image [3, H, W] as vectors [tokens, 3 * patch^2]; zeros for the learnt tokens before them.
 
     A vector's order is channel, row, column.
     """
     (down, across), p = config.grid, config.patch_size
     pixels = image.astype(np.int64) - 128
     vectors = pixels.reshape(3, down, p, across, p).transpose(1, 3, 0, 2, 4).reshape(down * across, -1)
-    if config.class_token:
-        vectors = np.concatenate([np.zeros((1, vectors.shape[1]), np.int64), vectors])
-    return vectors
+    return np.concatenate([np.zeros((config.prefix_tokens, vectors.shape[1]), np.int64), vectors])
 
 
 def matmul(x: Array, weight: np.ndarray[Any, Any]) -> Array:

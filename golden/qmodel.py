@@ -130,8 +130,8 @@ class QuantModel:
     """A whole network.
 
     `embed` maps patch vectors to the residual: its input is ``pixel - 128`` in the order (channel, row, column) of the patch, with
-    an all-zero vector in the class token's place; `position` [tokens, dim] int16 is the residual before it is added (position plus
-    class token; row 0 has the embedding's bias taken out, so that adding it back gives the class token).
+    an all-zero vector in the place of each learnt token (the class token); `position` [tokens, dim] int16 is the residual before it is
+    added (position plus learnt token; those rows have the embedding's bias taken out, so that adding it back gives the token).
     """
 
     config: M3ViTConfig

@@ -45,19 +45,17 @@ def _quantise_embedding(
     flat, bias = weight.reshape(config.dim, -1), floats(model.patch_embed.proj.bias) + centre
     vectors = None
     if compensate:
-        vectors = np.concatenate([patch_vectors(image, config)[int(config.class_token) :] for image in images]).astype(
+        vectors = np.concatenate([patch_vectors(image, config)[config.prefix_tokens :] for image in images]).astype(
             np.float64
         )
     embed = quantise_linear(
         "embed", flat, bias, in_step=1.0, out_step=step, method=method, inputs=vectors, acc_bits=acc_bits
     )
     position = floats(model.pos_embed[0])
-    if model.cls_token is not None:
-        position[0] += floats(model.cls_token[0, 0])
+    learnt = config.prefix_tokens
+    position[:learnt] += floats(model.prefix()[0])
     whole = np.rint(position / step).astype(np.int64)
-    if model.cls_token is not None:
-        nothing = np.zeros((1, flat.shape[1]), np.int64)
-        whole[0] -= linear_int16(embed, nothing)[0]
+    whole[:learnt] -= linear_int16(embed, np.zeros((learnt, flat.shape[1]), np.int64))
     if np.abs(whole).max() > 32767:
         raise ValueError(f"embed: positions must fit int16 in residual steps, not {int(np.abs(whole).max())!r}")
     return embed, whole.astype(np.int16)

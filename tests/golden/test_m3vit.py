@@ -20,10 +20,13 @@ VARIANTS = {
     "conditioned": dataclasses.replace(SMALL, gate_scope="task_conditioned", gate_task_dim=6),
     "dense": dataclasses.replace(SMALL, experts=0),
     "no class token": dataclasses.replace(SMALL, class_token=False, moe_every=1),
+    "two learnt tokens": dataclasses.replace(SMALL, extra_tokens=1, gelu="tanh", gate_bias=True),
 }
 
 
-def gelu(x):
+def gelu(x, kind):
+    if kind == "tanh":
+        return x * 0.5 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
     return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
@@ -50,7 +53,7 @@ def reference(config, state, image, task):
     tokens = [pixels[:, r * p : r * p + p, c * p : c * p + p].ravel() for r in range(rows) for c in range(columns)]
     x = np.array(tokens) @ kernel.T + state["patch_embed.proj.bias"]
     if config.class_token:
-        x = np.concatenate([state["cls_token"][0], x])
+        x = np.concatenate([state["cls_token"][0], *([state["extra_tokens"][0]] if config.extra_tokens else []), x])
     x = x + state["pos_embed"][0]
     outputs = []
     for i in range(config.depth):
@@ -64,25 +67,25 @@ def reference(config, state, image, task):
         x = x + linear(np.concatenate(context, axis=1), state, f"{b}.attn.proj")
         h = layer_norm(x, state, f"{b}.norm2", config.eps)
         if not config.is_moe(i):
-            x = x + linear(gelu(linear(h, state, f"{b}.mlp.fc1")), state, f"{b}.mlp.fc2")
+            x = x + linear(gelu(linear(h, state, f"{b}.mlp.fc1"), config.gelu), state, f"{b}.mlp.fc2")
             outputs.append(x)
             continue
         if config.gate_scope == "task_conditioned":
             one_hot = np.eye(len(config.tasks))[task]
-            hidden = gelu(linear(one_hot, state, "gate_task_represent.fc1"))
+            hidden = gelu(linear(one_hot, state, "gate_task_represent.fc1"), "exact")
             embedding = linear(hidden, state, "gate_task_represent.fc2")
             embedding = layer_norm(embedding, state, "gate_task_represent.norm", config.eps)
             gate_input = np.concatenate([h, np.tile(embedding, (len(h), 1))], axis=1)
             logits = gate_input @ state[f"{b}.mlp.gate.w_gate"]
         else:
-            logits = h @ state[f"{b}.mlp.gate.{task}.w_gate"]
+            logits = h @ state[f"{b}.mlp.gate.{task}.w_gate"] + state.get(f"{b}.mlp.gate.{task}.b_gate", 0.0)
         moved = np.zeros_like(x)
         for n, row in enumerate(logits):
             chosen = sorted(range(config.experts), key=lambda e, row=row: (-row[e], e))[: config.top_k]
             scores = softmax(row)[chosen] if config.gate_kind == "noisy_vmoe" else softmax(row[chosen])
             for e, score in zip(chosen, scores, strict=True):
                 up, down = (f"{b}.mlp.experts.{w}" for w in ("htoh4", "h4toh"))
-                hidden = gelu(state[f"{up}.weight"][e] @ h[n] + state[f"{up}.bias"][e])
+                hidden = gelu(state[f"{up}.weight"][e] @ h[n] + state[f"{up}.bias"][e], config.gelu)
                 moved[n] += score * (state[f"{down}.weight"][e] @ hidden + state[f"{down}.bias"][e])
         x = x + moved
         outputs.append(x)

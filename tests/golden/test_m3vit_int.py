@@ -170,7 +170,7 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
     """Every block's residual, as nested lists."""
     config = q.config
     p, (down, across) = config.patch_size, config.grid
-    vectors = [[0] * config.patch_values] if config.class_token else []
+    vectors = [[0] * config.patch_values for _ in range(config.prefix_tokens)]
     for y in range(down):
         for x in range(across):
             vectors.append(
@@ -204,6 +204,7 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
         {"gate_kind": "noisy"},
         {"gate_scope": "task_conditioned", "gate_task_dim": 4},
         {"class_token": False},
+        {"extra_tokens": 2, "gate_bias": True, "gelu": "tanh"},
         {"experts": 0},
         {"dim": 24, "heads": 3, "top_k": 3},
     ],
