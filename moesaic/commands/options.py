@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
+from moesaic.flow.boards import board_choices
 from moesaic.flow.request import ALL_TASKS, InputError
 from moesaic.golden.config import PRESETS as MODELS
-from moesaic.hw.spec.config import PRESETS as BOARDS
 
 __all__ = [
     "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Image", "Json", "Latency", "Model", "Quiet", "Resize", "Seed", "Sim",
@@ -24,7 +24,7 @@ Task = Annotated[
 Board = Annotated[
     str | None,
     typer.Option(
-        help=f"Accelerator: {', '.join(BOARDS)}.",
+        help=f"Board or accelerator: {', '.join(board_choices())}; or a .toml file that describes a board.",
         show_default="micro8 for m3vit-micro, zcu102-small for what zcu102 cannot hold, else zcu102",
     ),
 ]

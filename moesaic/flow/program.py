@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moesaic.boards.heads import FILE as HEADS
+from moesaic.boards.heads import save_heads
 from moesaic.compiler.cost import estimate, mean_tokens
 from moesaic.compiler.emit import IMAGE_PIECE
 from moesaic.compiler.image import ImageError, ProgramImage
 from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import Compilation, compile_all
 from moesaic.flow.fit import check_fit
+from moesaic.flow.heads import host_heads
 from moesaic.flow.quantised import FloatModel, load_float, quantised
 from moesaic.flow.request import ALL_TASKS, InputError, Request, make_request
 from moesaic.flow.stages import Stages
@@ -84,13 +87,15 @@ def make_program(request: Request, stages: Stages, *, cache: Path | None = None)
 
 
 def save_program(program: Program, folder: Path) -> None:
-    """Write `memory.bin`, `manifest.json`, and what a simulation compares with."""
+    """Write `memory.bin`, `manifest.json`, the task heads for the host, and what a simulation compares with."""
     request = program.request
     program.image.save(folder)
     quantfile.save(program.qmodel, folder / _NETWORK)
+    heads = host_heads(program.network.heads, program.qmodel, blocks=request.blocks)
+    save_heads(folder / HEADS, heads, program_sha256=program.image.manifest["memory_sha256"])
     origin = {
         "model": request.model.name,
-        "board": request.board,
+        "board": request.board_origin,
         "tasks": list(request.tasks),
         "seed": request.seed,
         "blocks": request.blocks,

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moesaic.flow.boards import accelerator_of
 from moesaic.golden import config as models
 from moesaic.golden.config import M3ViTConfig
-from moesaic.hw.spec import config as accelerators
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["ALL_TASKS", "DEFAULT_BOARDS", "InputError", "Request", "make_request"]
@@ -39,7 +39,9 @@ class Request:
     ----------
     model : M3ViTConfig
     board : str
-        Name of the accelerator's preset.
+        Name of the board, or of a bare accelerator preset.
+    board_origin : str
+        What names it in a later request: its name, or the absolute path of its file.
     config : AcceleratorConfig
     tasks : tuple of str
         Tasks to run, in this order.
@@ -55,6 +57,7 @@ class Request:
 
     model: M3ViTConfig
     board: str
+    board_origin: str
     config: AcceleratorConfig
     tasks: tuple[str, ...]
     seed: int = 0
@@ -97,19 +100,18 @@ def make_request(
     task : str or None
         A task of the model, or `all`; None is the first.
     board : str or None
-        Name of an accelerator preset; None is the model's usual one.
+        Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual one.
     seed, blocks, speculate, weights
         As in `Request`; None runs all blocks.
 
     Raises
     ------
-    InputError
-        If a name is unknown (the message lists the known ones) or a number is out of range.
+    InputError, BoardError
+        If a name is unknown (the message lists the known ones), a number is out of range, or a board's file is wrong.
     """
     _one_of("model", model, list(models.PRESETS))
     network = models.PRESETS[model]
-    board = DEFAULT_BOARDS.get(model, _OTHERWISE) if board is None else board
-    _one_of("board", board, list(accelerators.PRESETS))
+    board, origin, config = accelerator_of(DEFAULT_BOARDS.get(model, _OTHERWISE) if board is None else board)
     task = network.tasks[0] if task is None else task
     _one_of("task", task, [*network.tasks, ALL_TASKS])
     if not 0 <= seed < 1 << 31:
@@ -124,7 +126,8 @@ def make_request(
     return Request(
         model=network,
         board=board,
-        config=accelerators.PRESETS[board],
+        board_origin=origin,
+        config=config,
         seed=seed,
         blocks=blocks,
         speculate=speculate,
