@@ -1,69 +1,115 @@
-"""The host's side: one driver for the board and for the simulated accelerator."""
+"""The host's side: one driver for the board, for the simulated RTL and for the functional simulator."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+
+from moesaic.boards.errors import (
+    AcceleratorBusy,
+    AcceleratorError,
+    BusError,
+    RunLost,
+    RunTimeout,
+    WrongAccelerator,
+)
+from moesaic.boards.place import Placement, Slot, bytes_needed, place
+from moesaic.boards.status import STATUS_VALUES, Status
+from moesaic.boards.transport import Transport
 from moesaic.compiler.image import ProgramImage
-from moesaic.hw.spec.registers import COUNTERS, ID_VALUE, ErrorCode, ErrorUnit, register_map
+from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.registers import COUNTERS, ID_VALUE, VERSION_VALUE, ErrorCode, ErrorUnit, register_map
 
-__all__ = ["AcceleratorError", "Driver", "RunResult", "Transport"]
+__all__ = ["Driver", "RunResult"]
 
+Pixels = np.ndarray[Any, np.dtype[Any]]
 
-class Transport(Protocol):
-    """How a driver reaches registers and memory; coroutines, so that a simulated clock can run meanwhile."""
-
-    async def read(self, offset: int) -> int:
-        """A 32-bit register."""
-
-    async def write(self, offset: int, value: int) -> None:
-        """Write a 32-bit register; a refused write raises."""
-
-    async def write_memory(self, address: int, data: bytes) -> None:
-        """Write into the DDR window."""
-
-    async def read_memory(self, address: int, size: int) -> bytes:
-        """Read from the DDR window."""
-
-    async def wait_interrupt(self) -> None:
-        """Return when the interrupt is raised; raise TimeoutError if it does not come."""
-
-
-class AcceleratorError(RuntimeError):
-    """A run ended with an error; names code, unit, instruction and address."""
-
-    def __init__(self, code: ErrorCode, unit: ErrorUnit, index: int, address: int, *, draining: bool) -> None:
-        self.code, self.unit, self.index, self.address, self.draining = code, unit, index, address, draining
-        where = f"{unit.name.lower()} unit, instruction {index}" + (f", address {address:#x}" if address else "")
-        owed = "; the bus still owes responses" if draining else ""
-        super().__init__(f"{code.name}: {code.doc} ({where}{owed})")
+DRAIN_POLLS = 1_000  # reads of STATUS for which a start waits while an earlier run drains
+RESET_POLLS = 10_000  # reads of STATUS in which a soft reset must have made the accelerator idle
+MAJOR = 0xFFFF_0000  # of VERSION
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left: result bytes and counters by name."""
+    """What a run left.
 
+    Parameters
+    ----------
+    task : str
+    result : bytes
+        Contents of the result region.
+    counters : mapping
+        By the names of `registers.COUNTERS`, in lower case.
+    seconds : mapping
+        `write` (image into memory), `run` (start to interrupt), `read` (result out of memory), by the transport's clock.
+    failures : tuple of str
+        What earlier attempts ended with.
+    """
+
+    task: str
     result: bytes
     counters: Mapping[str, int]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+
+
+@dataclass
+class _Flight:
+    """A run that was started and not yet collected."""
+
+    task: str
+    image: Pixels | None
+    slot: int
+    begun: float
+    write_s: float
 
 
 class Driver:
     """Loads a program image, runs images, reads counters, reports errors by name.
 
+    One image: :meth:`run`. Several: :meth:`submit` each, then :meth:`collect`; with two slots the next image is
+    written, and the last result read, while the accelerator works.
+
     Parameters
     ----------
     transport : Transport
     program : ProgramImage
+    slots : int
+        Places for images and results; 1 runs one after the other.
+    watchdog : int, cycles
+        Without progress before the hardware ends a run; 0 is off.
+    timeout : float, seconds
+        Until a run must have ended, by the transport's clock.
+    retries : int
+        Further attempts of a run that failed, each after a soft reset and with program and image written again.
 
     Raises
     ------
-    RuntimeError
-        From :meth:`open`, if what answers is not an accelerator, or not the one the program was compiled for.
+    WrongAccelerator
+        From :meth:`open`.
+    AcceleratorError, RunTimeout, RunLost, AcceleratorBusy
+        From what runs something. Afterwards the driver can start again, unless the message says that the bus owes
+        responses.
     """
 
-    def __init__(self, transport: Transport, program: ProgramImage) -> None:
-        self.transport, self.program = transport, program
+    def __init__(
+        self, transport: Transport, program: ProgramImage, *, slots: int = 2, watchdog: int = 1_000_000, timeout: float = 10.0,
+        retries: int = 0,
+    ) -> None:
+        for name, value, least in (("slots", slots, 1), ("watchdog", watchdog, 0), ("retries", retries, 0)):
+            if value < least:
+                raise ValueError(f"{name} must be {least} or more, not {value!r}")
+        if timeout <= 0:
+            raise ValueError(f"timeout must be positive, not {timeout!r}")
+        self.transport, self.compiled, self.slots = transport, program, slots
+        self.watchdog, self.timeout, self.retries = watchdog, timeout, retries
         self.table = register_map(program.config.ports)
+        self._placement: Placement | None = None
+        self._held: dict[str, int] = {}  # configuration values that the registers are known to hold
+        self._flight: _Flight | None = None
+
+    # Registers.
 
     async def _get(self, value: str) -> int:
         words = self.table.values[value]
@@ -73,51 +119,309 @@ class Driver:
         for k, word in enumerate(self.table.values[value]):
             await self.transport.write(word.offset, number >> 32 * k & 0xFFFF_FFFF)
 
+    async def _command(self, name: str) -> None:
+        await self._set("ctrl", self.table["CTRL"][name].mask)
+
+    async def _is(self, *flags: str) -> bool:
+        return bool(await self._get("status") & sum(self.table["STATUS"][flag].mask for flag in flags))
+
+    async def status(self) -> Status:
+        """The state of the accelerator now."""
+        return Status(self.table, {name: await self._get(name) for name in STATUS_VALUES})
+
+    async def counters(self) -> dict[str, int]:
+        """Counters of the last run, by name in lower case; steady once it has ended."""
+        return {c.name.lower(): await self._get(c.name.lower()) for c in COUNTERS}
+
+    # Program and memory.
+
+    @property
+    def placement(self) -> Placement:
+        """Where the program lies; `RuntimeError` before :meth:`open`."""
+        if self._placement is None:
+            raise RuntimeError("driver must be opened first")
+        return self._placement
+
+    @property
+    def program(self) -> ProgramImage:
+        """The program, with the addresses at which it lies."""
+        return self.placement.program
+
     async def open(self, *, load: bool = True) -> None:
-        """Check who answers, and write the program into the window (unless it is there already)."""
+        """Check who answers, reserve memory, and write the program there (unless it is there already)."""
+        await self._check_identity()
+        address = await self.transport.allocate(bytes_needed(self.compiled, self.slots), self.compiled.address)
+        self._placement = place(self.compiled, address, slots=self.slots)
+        if load:
+            await self.load()
+        if await self._is("busy"):  # another host's, or ours before a crash
+            await self.soft_reset()
+        irqs = self.table["IRQ_ENABLE"]
+        await self._set("irq_status", irqs.mask)
+        await self._set("irq_enable", irqs.mask)
+
+    async def load(self) -> None:
+        """Write the program into the memory (again)."""
+        await self.transport.write_memory(self.program.address, self.program.memory)
+
+    async def _check_identity(self) -> None:
         identity = await self._get("id")
         if identity != ID_VALUE:
-            raise RuntimeError(f"ID must be {ID_VALUE:#010x}, not {identity:#010x}: no accelerator answers here")
-        expected, found = int(self.program.config.hash[-8:], 16), await self._get("config_hash")
-        if found != expected:
-            raise RuntimeError(f"CONFIG_HASH must be {expected:#010x} ({self.program.config.name}), not {found:#010x}: "
-                               "the program was compiled for another accelerator")
-        if load:
-            await self.transport.write_memory(self.program.address, self.program.memory)
-        await self._set("irq_enable", 3)
+            raise WrongAccelerator(
+                f"ID must be {ID_VALUE:#010x}, not {identity:#010x}: no Moesaic accelerator answers at this address"
+            )
+        version = await self._get("version")
+        if version & MAJOR != VERSION_VALUE & MAJOR:
+            raise WrongAccelerator(f"VERSION must be {VERSION_VALUE >> 16}.x, not {version >> 16}.{version & 0xFFFF}: "
+                                   "this driver is for another register map")
+        config, found = self.compiled.config, await self._get("config_hash")
+        if found != int(config.hash[-8:], 16):
+            known = [name for name, preset in PRESETS.items() if int(preset.hash[-8:], 16) == found]
+            sizes = f"{config.rows} x {config.lanes}, {config.ports} ports of {config.port_bits} bits"
+            raise WrongAccelerator(
+                f"CONFIG_HASH must be {int(config.hash[-8:], 16):#010x}, not {found:#010x}: the program ("
+                f"{self.compiled.model.name}) was compiled for '{config.name}' ({sizes}), the accelerator that answers is "
+                + (f"'{known[0]}'" if known else "of a configuration that is no preset")
+                + "; compile for the board, or load the bitstream that belongs to the program"
+            )
 
-    async def start(self, task: str, *, watchdog: int = 1_000_000, overrides: Mapping[str, int] | None = None) -> None:
-        """Program the registers for a task and start."""
-        values = {**self.program.registers(task), "watchdog": watchdog, **(overrides or {})}
+    def _slot(self, number: int) -> Slot:
+        if not 0 <= number < self.slots:
+            raise ValueError(f"slot must be from 0 to {self.slots - 1}, not {number!r}")
+        return self.placement.slots[number]
+
+    async def write_image(self, image: Pixels, *, slot: int = 0) -> None:
+        """Write an image [3, height, width] uint8 into a slot."""
+        parts = self.program.image_parts(image)
+        for address, (_, part) in zip(self._slot(slot).images, parts, strict=True):
+            await self.transport.write_memory(address, part)
+
+    async def read_result(self, *, slot: int = 0) -> bytes:
+        """The result region of a slot."""
+        return await self.transport.read_memory(self._slot(slot).result, self.program.region("result").bytes)
+
+    # One run, in steps.
+
+    async def start(
+        self, task: str, *, slot: int = 0, watchdog: int | None = None, overrides: Mapping[str, int] | None = None
+    ) -> None:
+        """Program the registers for a task and start; `overrides` replace register values.
+
+        Raises
+        ------
+        AcceleratorBusy
+            If a run or a drain is in progress. A locked register is never written: on a board that is a bus error,
+            which ends the process.
+        """
+        place_ = self._slot(slot)
+        values = {
+            **self.program.registers(task),
+            "window_bytes": self.placement.bytes,
+            "result_base": place_.result,
+            **{f"image_base{port}": address for port, address in enumerate(place_.images)},
+            "watchdog": self.watchdog if watchdog is None else watchdog,
+            **(overrides or {}),
+        }
+        if not await self._becomes_idle(DRAIN_POLLS):
+            raise AcceleratorBusy(f"accelerator must be idle before a start: {await self.status()}")
         for name, value in values.items():
-            await self._set(name, value)
-        await self._set("irq_status", 3)
-        await self._set("ctrl", self.table["CTRL"]["start"].mask)
+            if self._held.get(name) != value:
+                await self._set(name, value)
+                self._held[name] = value
+        await self._set("irq_status", self.table["IRQ_STATUS"].mask)
+        await self._command("start")
+        if await self._is("start_refused"):
+            raise AcceleratorBusy(f"start was refused, the bus still owes responses: {await self.status()}")
 
-    async def finish(self) -> RunResult:
-        """Wait for the interrupt; result and counters, or AcceleratorError."""
-        await self.transport.wait_interrupt()
-        status, layout = await self._get("status"), self.table["STATUS"]
-        await self._set("irq_status", 3)
-        if status & layout["error"].mask:
-            instruction, fields = await self._get("error_instruction"), self.table["ERROR_INSTRUCTION"]
-            raise AcceleratorError(
-                ErrorCode(await self._get("error_code")),
-                ErrorUnit((instruction & fields["unit"].mask) >> fields["unit"].lsb),
-                instruction & fields["index"].mask, await self._get("error_addr"), draining=bool(status & layout["draining"].mask))
-        region = self.program.region("result")
-        result = await self.transport.read_memory(region.address, region.bytes)
-        return RunResult(result, {c.name.lower(): await self._get(c.name.lower()) for c in COUNTERS})
+    async def wait(self, *, timeout: float | None = None) -> dict[str, int]:
+        """Wait for the end of a run, by interrupt; its counters."""
+        limit = self.timeout if timeout is None else timeout
+        end = self.transport.now() + limit
+        table = self.table["STATUS"]
+        while True:
+            await self.transport.wait_interrupt(max(0.0, min(self.transport.patience, end - self.transport.now())))
+            status = await self._get("status")
+            if status & table["error"].mask:
+                raise await self._error(draining=bool(status & table["draining"].mask))
+            if status & table["done"].mask:
+                await self._set("irq_status", self.table["IRQ_STATUS"].mask)
+                return await self.counters()
+            if not status & table["busy"].mask:
+                raise await self._lost()
+            if self.transport.now() >= end:
+                text = str(await self.status())
+                idle = await self._try_reset()
+                raise RunTimeout(limit, text, idle=idle)
 
-    async def run(self, task: str, **options: Any) -> RunResult:
-        """`start` and `finish`."""
-        await self.start(task, **options)
-        return await self.finish()
+    async def finish(self, *, slot: int = 0, timeout: float | None = None) -> RunResult:
+        """`wait`, and what the run left in a slot."""
+        counters = await self.wait(timeout=timeout)
+        return RunResult("", await self.read_result(slot=slot), counters)
+
+    async def _error(self, *, draining: bool) -> AcceleratorError:
+        await self._set("irq_status", self.table["IRQ_STATUS"].mask)
+        word, fields = await self._get("error_instruction"), self.table["ERROR_INSTRUCTION"]
+        return AcceleratorError(
+            ErrorCode(await self._get("error_code")),
+            ErrorUnit((word & fields["unit"].mask) >> fields["unit"].lsb),
+            (word & fields["index"].mask) >> fields["index"].lsb,
+            await self._get("error_addr"),
+            draining=draining,
+        )
+
+    async def _lost(self) -> RunLost:
+        """Idle, with neither a result nor an error: somebody reset it. After a hardware reset the window is 0."""
+        status = await self.status()
+        name = "SOFT_RESET" if status.values["window_bytes"] else "HARDWARE_RESET"
+        if name == "HARDWARE_RESET":
+            self._held.clear()
+            await self._set("irq_enable", self.table["IRQ_ENABLE"].mask)
+        return RunLost(name, str(status))
 
     async def soft_reset(self) -> None:
-        """Abort, drain, clear; returns when idle."""
-        await self._set("ctrl", self.table["CTRL"]["soft_reset"].mask)
-        for _ in range(10_000):
-            if not await self._get("status") & self.table["STATUS"]["busy"].mask:
-                return
-        raise TimeoutError("the accelerator did not become idle after a soft reset: the bus still owes responses")
+        """Abort, drain, clear; returns when idle. `TimeoutError` if the bus does not give what it owes."""
+        self._held.clear()
+        self._flight = None
+        await self._command("soft_reset")
+        if await self._becomes_idle(RESET_POLLS):
+            await self._set("irq_status", self.table["IRQ_STATUS"].mask)
+            return
+        raise TimeoutError(f"accelerator must be idle after a soft reset; the bus still owes responses: {await self.status()}")
+
+    async def _becomes_idle(self, polls: int) -> bool:
+        for _ in range(polls):
+            if not await self._is("busy"):
+                return True
+        return False
+
+    async def _try_reset(self) -> bool:
+        try:
+            await self.soft_reset()
+        except TimeoutError:
+            return False
+        return True
+
+    # Whole runs.
+
+    async def run(
+        self, task: str, image: Pixels | None = None, *, slot: int = 0, timeout: float | None = None,
+        retries: int | None = None, watchdog: int | None = None, overrides: Mapping[str, int] | None = None,
+    ) -> RunResult:
+        """Run a task on an image [3, height, width] uint8, or on what the slot holds.
+
+        Parameters
+        ----------
+        task : str
+        image : array or None
+        slot : int
+        timeout, retries, watchdog
+            Instead of the driver's.
+        overrides : mapping
+            Register values that replace the program's.
+        """
+        if self._flight is not None:
+            raise RuntimeError("run must wait for what was submitted: call collect first")
+        failures: list[str] = []
+        for attempt in range((self.retries if retries is None else retries) + 1):
+            if attempt:
+                await self._recover()
+            try:
+                begun = self.transport.now()
+                if image is not None:
+                    await self.write_image(image, slot=slot)
+                written = self.transport.now()
+                await self.start(task, slot=slot, watchdog=watchdog, overrides=overrides)
+                counters = await self.wait(timeout=timeout)
+                return await self._result(task, slot, counters, written - begun, written, tuple(failures))
+            except (AcceleratorError, RunTimeout, RunLost) as error:
+                failures.append(str(error))
+                last: Exception = error
+        raise last
+
+    async def _result(
+        self, task: str, slot: int, counters: Mapping[str, int], write_s: float, begun: float, failures: tuple[str, ...] = ()
+    ) -> RunResult:
+        ended = self.transport.now()
+        data = await self.read_result(slot=slot)
+        seconds = {"write": write_s, "run": ended - begun, "read": self.transport.now() - ended}
+        return RunResult(task, data, counters, seconds, failures)
+
+    async def _recover(self) -> None:
+        """Idle again, and nothing left in memory that could have been the cause."""
+        await self.soft_reset()
+        await self._set("irq_enable", self.table["IRQ_ENABLE"].mask)
+        await self.load()
+
+    async def submit(self, task: str, image: Pixels) -> RunResult | None:
+        """Queue an image [3, height, width] uint8; the result of the one before it, if there was one.
+
+        The image is written into the free slot while the accelerator works on the one before; that one's result is
+        read while the accelerator works on this one. With one slot everything waits for everything.
+        """
+        before = self._flight
+        if before is None or self.slots == 1:
+            done = await self.collect()
+            self._flight = await self._launch(task, image, 0)
+            return done
+        slot = (before.slot + 1) % self.slots
+        begun = self.transport.now()
+        await self.write_image(image, slot=slot)
+        write_s = self.transport.now() - begun
+        counters = await self._ended(before)
+        if isinstance(counters, RunResult):  # only after further attempts, which leave the accelerator idle
+            self._flight = await self._launch(task, image, slot)
+            return counters
+        self._flight = None  # if the start fails, the result before it is lost with it
+        ended = self.transport.now()
+        await self.start(task, slot=slot)
+        self._flight = _Flight(task, image, slot, self.transport.now(), write_s)
+        data = await self.read_result(slot=before.slot)
+        seconds = {"write": before.write_s, "run": ended - before.begun, "read": self.transport.now() - self._flight.begun}
+        return RunResult(before.task, data, counters, seconds)
+
+    async def _launch(self, task: str, image: Pixels, slot: int) -> _Flight:
+        begun = self.transport.now()
+        await self.write_image(image, slot=slot)
+        written = self.transport.now()
+        await self.start(task, slot=slot)
+        return _Flight(task, image, slot, written, written - begun)
+
+    async def _ended(self, flight: _Flight) -> dict[str, int] | RunResult:
+        """Counters of a run that was started; or the result of a further attempt."""
+        try:
+            return await self.wait()
+        except (AcceleratorError, RunTimeout, RunLost) as error:
+            self._flight = None
+            if not self.retries:
+                raise
+            await self._recover()
+            again = await self.run(flight.task, flight.image, slot=flight.slot, retries=self.retries - 1)
+            return RunResult(again.task, again.result, again.counters, again.seconds, (str(error), *again.failures))
+
+    async def collect(self) -> RunResult | None:
+        """The result of the image that was submitted last; None if there is none."""
+        flight = self._flight
+        if flight is None:
+            return None
+        counters = await self._ended(flight)
+        self._flight = None
+        if isinstance(counters, RunResult):
+            return counters
+        return await self._result(flight.task, flight.slot, counters, flight.write_s, flight.begun)
+
+    async def close(self) -> None:
+        """End what is running, turn the interrupt off and give back the memory."""
+        try:
+            if self._placement is not None:
+                await self._stop()
+        finally:
+            self._placement = None
+            await self.transport.close()
+
+    async def _stop(self) -> None:
+        try:
+            if await self._is("busy"):
+                await self.soft_reset()
+            await self._set("irq_enable", 0)
+        except BusError:  # the bitstream was replaced: there is nothing to stop
+            return

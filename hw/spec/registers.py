@@ -4,7 +4,6 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 __all__ = [
     "COUNTERS", "ID_VALUE", "IRQS", "MAP_BYTES", "MAX_PORTS", "VERSION_VALUE",
@@ -35,7 +34,7 @@ class ErrorCode(enum.IntEnum):
 
     doc: str
 
-    def __new__(cls, value: int, doc: str = "") -> Self:  # the default: `ErrorCode(1)` has no text to give
+    def __new__(cls, value: int, doc: str = "") -> "ErrorCode":  # the default: `ErrorCode(1)` has no text to give
         code = int.__new__(cls, value)
         code._value_ = value
         code.doc = doc
@@ -63,7 +62,7 @@ class ErrorUnit(enum.IntEnum):
 
     doc: str
 
-    def __new__(cls, value: int, doc: str = "") -> Self:  # the default: `ErrorUnit(1)` has no text to give
+    def __new__(cls, value: int, doc: str = "") -> "ErrorUnit":  # the default: `ErrorUnit(1)` has no text to give
         unit = int.__new__(cls, value)
         unit._value_ = value
         unit.doc = doc

@@ -1,0 +1,207 @@
+"""What a user of a board calls: images in, maps out, in ordinary code without `await`."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from moesaic.boards import loop
+from moesaic.boards.driver import Driver, RunResult
+from moesaic.boards.heads import FILE, HostHeads, load_heads
+from moesaic.boards.pynq import CELL, PynqTransport
+from moesaic.boards.status import Status
+from moesaic.boards.transport import Transport
+from moesaic.compiler.image import ProgramImage
+
+__all__ = ["Accelerator", "Prediction", "load_program_folder"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an image became.
+
+    Parameters
+    ----------
+    task : str
+    map : array, [H, W], or None
+        Class of every pixel (uint8), or its depth in metres (float32); None if the program folder has no head for the task.
+    tokens : array, [tokens, dim] int16
+        The last block's output, bit exact.
+    counters : mapping
+        Of the accelerator, by name.
+    seconds : mapping
+        `write`, `run`, `read`, `head`: how long each stage took; stages of successive images overlap in `stream`.
+    failures : tuple of str
+        What earlier attempts ended with.
+    """
+
+    task: str
+    map: Array | None
+    tokens: Array
+    counters: Mapping[str, int]
+    seconds: Mapping[str, float]
+    failures: tuple[str, ...] = ()
+
+
+def load_program_folder(folder: str | Path) -> tuple[ProgramImage, HostHeads | None]:
+    """The program of a folder from `moesaic compile`, with its heads if there are any.
+
+    Raises
+    ------
+    ImageError, HeadError
+        If something in it is damaged, or does not belong together.
+    """
+    program = ProgramImage.load(folder)
+    path = Path(folder) / FILE
+    heads = load_heads(path, program_sha256=program.manifest["memory_sha256"]) if path.is_file() else None
+    return program, heads
+
+
+def _planes(image: Array, size: tuple[int, int]) -> Array:
+    """An image as uint8 [3, H, W], from that or from [H, W, 3]."""
+    array = np.asarray(image)
+    if array.dtype == np.uint8 and array.shape == (*size, 3):
+        return np.ascontiguousarray(array.transpose(2, 0, 1))
+    if array.dtype == np.uint8 and array.shape == (3, *size):
+        return array
+    height, width = size
+    raise ValueError(f"image must be uint8 RGB, [{height}, {width}, 3] or [3, {height}, {width}], not {array.dtype} {list(array.shape)}")
+
+
+class Accelerator:
+    """An accelerator with its program loaded.
+
+    Made by :meth:`open` on a board. Everything else is the same wherever the transport leads.
+
+    Parameters
+    ----------
+    transport : Transport
+    program : ProgramImage
+    heads : HostHeads or None
+    options
+        Of `Driver`: slots, watchdog, timeout, retries.
+
+    Raises
+    ------
+    WrongAccelerator
+        If the program was compiled for another configuration.
+    """
+
+    def __init__(self, transport: Transport, program: ProgramImage, heads: HostHeads | None = None, **options: Any) -> None:
+        self.heads = heads
+        self.driver = Driver(transport, program, **options)
+        try:
+            loop.run(self.driver.open())
+        except BaseException:
+            loop.run(transport.close())
+            raise
+
+    @classmethod
+    def open(
+        cls, bitfile: str | Path, program: str | Path, *, cell: str = CELL, interrupt: bool = True, download: bool = True,
+        **options: Any,
+    ) -> "Accelerator":
+        """Load a bitstream and a program folder on a board that runs PYNQ; see `PynqTransport` and `Driver`.
+
+        The folder is checked before the bitstream is loaded.
+        """
+        image, heads = load_program_folder(program)
+        transport = PynqTransport(bitfile, cell=cell, interrupt=interrupt, download=download)
+        return cls(transport, image, heads, **options)
+
+    @property
+    def program(self) -> ProgramImage:
+        """The program, with the addresses at which it lies."""
+        return self.driver.program
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What the program can do."""
+        return self.driver.compiled.tasks
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width that images must have, pixels."""
+        height, width = self.driver.compiled.model.image_size
+        return height, width
+
+    def _task(self, task: str | None) -> str:
+        task = self.tasks[0] if task is None else task
+        if task not in self.tasks:
+            raise ValueError(f"task must be one of {', '.join(self.tasks)}, not {task!r}")
+        return task
+
+    def run(self, image: Array, task: str | None = None, *, retries: int | None = None, timeout: float | None = None) -> Prediction:
+        """Run one image, uint8 RGB [H, W, 3] or [3, H, W].
+
+        Parameters
+        ----------
+        image : array
+        task : str or None
+            None is the program's first.
+        retries : int or None
+            Further attempts after a failure; None is what the accelerator was opened with.
+        timeout : float or None, seconds
+
+        Raises
+        ------
+        AcceleratorError, RunTimeout, RunLost, AcceleratorBusy
+        """
+        pixels = _planes(image, self.image_size)
+        return self._predict(self._do(lambda: self.driver.run(self._task(task), pixels, retries=retries, timeout=timeout)))
+
+    def stream(self, items: Iterable[tuple[Array, str | None]]) -> Iterator[Prediction]:
+        """Run (image, task) pairs, in order; the host writes, reads and runs heads while the accelerator works."""
+        done = False
+        try:
+            for image, task in items:
+                pixels, name = _planes(image, self.image_size), self._task(task)
+                result = self._do(lambda pixels=pixels, name=name: self.driver.submit(name, pixels))
+                if result is not None:
+                    yield self._predict(result)
+            result = self._do(self.driver.collect)
+            done = True
+            if result is not None:
+                yield self._predict(result)
+        finally:
+            if not done:  # the caller stopped, or something failed: nothing may go on running
+                loop.run(self.driver.soft_reset())
+
+    def _do(self, start: Callable[[], Any]) -> Any:
+        """Run a driver's coroutine; after Ctrl-C nothing goes on running."""
+        try:
+            return loop.run(start())
+        except KeyboardInterrupt:
+            loop.run(self.driver.soft_reset())
+            raise
+
+    def _predict(self, result: RunResult) -> Prediction:
+        begun = perf_counter()
+        tokens = self.program.unpack_result(result.result)
+        picture = None if self.heads is None else self.heads.map(result.task, tokens)
+        seconds = {**result.seconds, "head": perf_counter() - begun}
+        return Prediction(result.task, picture, tokens, result.counters, seconds, result.failures)
+
+    def status(self) -> Status:
+        """The state of the accelerator; print it."""
+        return loop.run(self.driver.status())
+
+    def reset(self) -> None:
+        """End what is running, and be idle."""
+        loop.run(self.driver.soft_reset())
+
+    def close(self) -> None:
+        """End what is running and give back the memory; the bitstream stays."""
+        loop.run(self.driver.close())
+
+    def __enter__(self) -> "Accelerator":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
