@@ -1,0 +1,98 @@
+"""What the tensors of a vision transformer with timm's names say about its sizes."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from moesaic.golden.importers.check import EXPERTS
+from moesaic.golden.importers.files import Tensors
+from moesaic.golden.importers.problem import ImportProblem
+
+__all__ = ["Sizes", "depth_of", "mixture_stride", "shape", "sizes_of"]
+
+BLOCK = re.compile(r"blocks\.(\d+)\.")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes that every vision transformer has.
+
+    Parameters
+    ----------
+    dim, patch, depth : int
+        Channels, side of a patch in pixels, blocks.
+    tokens : int
+        Rows of the position table.
+    mlp_hidden : int
+        Hidden units of a dense block; 0 if there is none.
+    """
+
+    dim: int
+    patch: int
+    depth: int
+    tokens: int
+    mlp_hidden: int
+
+
+def shape(tensors: Tensors, name: str, dimensions: int, source: str) -> tuple[int, ...]:
+    """Shape of a tensor that sizes are read from.
+
+    Raises
+    ------
+    ImportProblem
+        If it is missing, or has another number of dimensions.
+    """
+    if name not in tensors:
+        raise ImportProblem(f"weights must have {name}, which gives the model's sizes, not {source!r}")
+    found = tuple(tensors[name].shape)
+    if len(found) != dimensions or 0 in found:
+        raise ImportProblem(f"{name} must have {dimensions} dimensions, none of them empty, not {list(found)} ({source})")
+    return found
+
+
+def depth_of(names: Iterable[str]) -> int:
+    """Blocks, by the largest number of one."""
+    numbers = [int(match.group(1)) for name in names if (match := BLOCK.match(name))]
+    return max(numbers) + 1 if numbers else 0
+
+
+def sizes_of(tensors: Tensors, source: str) -> Sizes:
+    """Sizes from the embedding's shapes and the blocks' names.
+
+    Raises
+    ------
+    ImportProblem
+        If they are not there, or patches are not square and of three channels.
+    """
+    dim, channels, down, across = shape(tensors, "patch_embed.proj.weight", 4, source)
+    if channels != 3 or down != across:
+        raise ImportProblem(
+            f"patch_embed.proj.weight must be [dim, 3, patch, patch], not {[dim, channels, down, across]} ({source})"
+        )
+    depth = depth_of(tensors)
+    if not depth:
+        raise ImportProblem(f"weights must have blocks.0 and so on, not {source!r}")
+    dense = next((name for name in tensors if BLOCK.match(name) and name.endswith(".mlp.fc1.weight")), None)
+    tokens = shape(tensors, "pos_embed", 3, source)[1]
+    return Sizes(dim, down, depth, tokens, shape(tensors, dense, 2, source)[0] if dense else 0)
+
+
+def mixture_stride(tensors: Tensors, source: str) -> int:
+    """Every how many blocks there is a mixture (0: none), from the first that has experts or a gate.
+
+    Raises
+    ------
+    ImportProblem
+        If another block has them too.
+    """
+    parts = (EXPERTS, ".mlp.gate.")
+    blocks = {int(m.group(1)) for name in tensors if any(p in name for p in parts) and (m := BLOCK.match(name))}
+    if not blocks:
+        return 0
+    stride = min(blocks) + 1
+    wanted = set(range(stride - 1, depth_of(tensors), stride))
+    if blocks - wanted:
+        raise ImportProblem(
+            f"mixtures must be in every {stride}. block ({sorted(wanted)}), not also in {sorted(blocks - wanted)} ({source})"
+        )
+    return stride

@@ -1,0 +1,227 @@
+"""Edge-MoE's weight folder: raw float32 files by name, sizes from the files, the expected output compared."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.importers.check import checked_state, shapes_of
+from moesaic.golden.importers.files import Tensors
+from moesaic.golden.importers.geometry import heads_of, image_size_of, mlp_ratio, pixels_of, task_names
+from moesaic.golden.importers.imported import Imported, ImportOptions, ImportReport, Notes
+from moesaic.golden.importers.names import model_name
+from moesaic.golden.importers.problem import Findings, ImportProblem, as_problem
+from moesaic.golden.importers.raw import SUFFIX, read_raw
+from moesaic.golden.m3vit import M3ViT
+
+__all__ = ["import_edge_moe", "is_edge_moe"]
+
+Array = np.ndarray[Any, Any]
+
+MOST_ERROR = 0.1  # mean squared, as Edge-MoE's own test allows
+_WHOLE = {"patch_embed_weight": "patch_embed.proj.weight", "patch_embed_bias": "patch_embed.proj.bias"}
+_LAYER = {
+    "norm1": "norm1", "norm2": "norm2", "qkv": "attn.qkv", "attn_proj": "attn.proj", "fc1": "mlp.fc1", "fc2": "mlp.fc2",
+    "htoh4": "mlp.experts.htoh4", "h4toh": "mlp.experts.h4toh",
+}
+_NAME = re.compile(r"l(\d+)_(\w+?)_(weight|bias)")
+_GATE = re.compile(r"l(\d+)_w_gate_T_task(\d+)")
+_EXPECTED = re.compile(r"l(\d+)_x_post_(?:moe|mlp)")
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    dim: int
+    patch: int
+    tokens: int
+    depth: int
+    mlp_hidden: int
+    experts: int
+    expert_hidden: int
+    tasks: int
+
+
+def is_edge_moe(folder: Path) -> bool:
+    """Whether a folder has files of this format."""
+    return any(folder.glob(f"*{SUFFIX}"))
+
+
+def _whole(count: int, per: int, name: str, what: str, source: str) -> int:
+    if per < 1 or count % per or not count:
+        raise ImportProblem(f"{name} must have a multiple of {per} values ({what}), not {count} ({source})")
+    return count // per
+
+
+def _sizes(raw: dict[str, Array], source: str) -> _Sizes:
+    """Sizes from the number of values in each file: any one of its kind will do."""
+
+    def first(pattern: str) -> tuple[str, int]:
+        found = sorted(name for name in raw if re.fullmatch(pattern, name))
+        return (found[0], raw[found[0]].size) if found else ("", 0)
+
+    name, dim = first(r"patch_embed_bias|l\d+_norm[12]_(weight|bias)")
+    if not dim:
+        raise ImportProblem(f"weights must have patch_embed_bias{SUFFIX} or a norm's, which give the channels, not {source!r}")
+    for needed in ("patch_embed_weight", "pos_embed"):
+        if needed not in raw:
+            raise ImportProblem(f"weights must have {needed}{SUFFIX}, which gives the model's sizes, not {source!r}")
+    patch = round((_whole(raw["patch_embed_weight"].size, 3 * dim, "patch_embed_weight", "3 x channels", source)) ** 0.5)
+    if 3 * dim * patch * patch != raw["patch_embed_weight"].size:
+        raise ImportProblem(f"patch_embed_weight must be of square patches, not {raw['patch_embed_weight'].size} values ({source})")
+    tokens = _whole(raw["pos_embed"].size, dim, "pos_embed", "channels", source)
+    depth = max(int(match.group(1)) for n in raw if (match := re.match(r"l(\d+)_", n))) + 1
+    tasks = max((int(match.group(2)) for n in raw if (match := _GATE.fullmatch(n))), default=-1) + 1
+    name, gate = first(_GATE.pattern)
+    if not tasks:
+        raise ImportProblem(f"weights must have l1_w_gate_T_task0{SUFFIX} or another gate, not {source!r}")
+    experts = _whole(gate, dim, name, "channels", source)
+    name, hidden = first(r"l\d+_fc1_bias")
+    if not hidden:
+        name, hidden = first(r"l\d+_fc[12]_weight")
+        hidden = _whole(hidden, dim, name, "channels", source) if hidden else 0
+    name, count = first(r"l\d+_htoh4_bias")
+    if count:
+        expert_hidden = _whole(count, experts, name, "experts", source)
+    else:
+        name, count = first(r"l\d+_(htoh4|h4toh)_weight")
+        if not count:
+            raise ImportProblem(f"weights must have l1_htoh4_bias{SUFFIX} or an expert's weights, not {source!r}")
+        expert_hidden = _whole(count, experts * dim, name, "experts x channels", source)
+    return _Sizes(dim, patch, tokens, depth, hidden, experts, expert_hidden, tasks)
+
+
+def _canonical(name: str) -> str | None:
+    """The model's name of a file's tensor; None for a file that holds no parameter, or is not of this format."""
+    if name in _WHOLE:
+        return _WHOLE[name]
+    if name == "pos_embed":
+        return name
+    if match := _GATE.fullmatch(name):
+        return f"blocks.{match.group(1)}.mlp.gate.{match.group(2)}.w_gate"
+    if (match := _NAME.fullmatch(name)) and match.group(2) in _LAYER:
+        return f"blocks.{match.group(1)}.{_LAYER[match.group(2)]}.{match.group(3)}"
+    return None
+
+
+def _file_name(name: str) -> str:
+    """The file's name for a tensor of the model."""
+    for theirs, ours in _WHOLE.items():
+        if name == ours:
+            return f"{theirs}{SUFFIX}"
+    if match := re.fullmatch(r"blocks\.(\d+)\.mlp\.gate\.(\d+)\.w_gate", name):
+        return f"l{match.group(1)}_w_gate_T_task{match.group(2)}{SUFFIX}"
+    if match := re.fullmatch(r"blocks\.(\d+)\.(.+)\.(weight|bias)", name):
+        theirs = next((theirs for theirs, ours in _LAYER.items() if ours == match.group(2)), match.group(2))
+        return f"l{match.group(1)}_{theirs}_{match.group(3)}{SUFFIX}"
+    return f"{name}{SUFFIX}"
+
+
+def _tensors(raw: dict[str, Array], config: M3ViTConfig, shapes: dict[str, tuple[int, ...]], findings: Findings) -> Tensors:
+    """Values in the model's shapes: positions with a leading 1, gates transposed back, no class token of its own."""
+    tensors: Tensors = {"cls_token": torch.zeros(1, 1, config.dim)}  # it lies in row 0 of pos_embed already
+    for name, values in raw.items():
+        canonical = _canonical(name)
+        if canonical is None:
+            if name != "image" and not _EXPECTED.fullmatch(name):
+                findings.add("not of this format", f"{name}{SUFFIX}")
+            continue
+        if canonical not in shapes:
+            findings.add("not in the model", f"{name}{SUFFIX}", f"{values.size} values")
+            continue
+        shape = shapes[canonical]
+        if values.size != np.prod(shape):
+            wanted = " x ".join(map(str, shape))
+            findings.add(
+                "of the wrong size", f"{name}{SUFFIX}", f"must have {wanted} = {int(np.prod(shape))} values, not {values.size}"
+            )
+            tensors[canonical] = torch.zeros(shape)  # only so that it is not listed as missing too
+        elif canonical.endswith(".w_gate"):
+            tensors[canonical] = torch.from_numpy(values.reshape(shape[::-1])).T
+        else:
+            tensors[canonical] = torch.from_numpy(values.reshape(shape))
+    return tensors
+
+
+@torch.no_grad()
+def _compare(raw: dict[str, Array], imported: M3ViTConfig, state: Tensors, notes: Notes, source: str) -> None:
+    """Hold the expected output of the last block against the imported model's, if the folder has both ends."""
+    name = next((name for name in raw if _EXPECTED.fullmatch(name)), None)
+    if name is None or "image" not in raw:
+        return
+    if notes.filled:
+        notes.checked = f"{name} is not compared, as experts are drawn at random"
+        return
+    block = int(name[1 : name.index("_")])
+    size, tokens = (3, *imported.image_size), (imported.tokens, imported.dim)
+    if raw["image"].size != np.prod(size) or raw[name].size != np.prod(tokens) or block >= imported.depth:
+        raise ImportProblem(
+            f"image and {name} must be {list(size)} and {list(tokens)} of a block below {imported.depth}, "
+            f"not {raw['image'].size} and {raw[name].size} values ({source})"
+        )
+    model = M3ViT(imported)
+    model.load_state_dict(state)
+    output = model.eval()(torch.from_numpy(raw["image"].reshape(size)), 0)[block].numpy()
+    difference = output - raw[name].reshape(tokens)
+    error, worst = float(np.square(difference).mean()), float(np.abs(difference).max())
+    if not error <= MOST_ERROR:
+        raise ImportProblem(
+            f"output of block {block} must be the folder's {name}{SUFFIX} to {MOST_ERROR} (mean squared), not {error:.4g} off: "
+            f"other --heads, --top-k, --gate or --pixels may be right; without that file there is no comparison ({source})"
+        )
+    notes.checked = (
+        f"output of block {block} for the folder's image is {name}: mean squared error {error:.3g}, largest {worst:.3g}"
+    )
+
+
+def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
+    """A model from a folder of `<what>.float32.bin` files.
+
+    Raises
+    ------
+    ImportProblem
+        If sizes cannot be told, files are missing, extra, cut short, big-endian or not finite (all are listed), or the
+        folder's expected output is not what the model computes.
+    """
+
+
+    source, findings, notes = str(folder), Findings(), Notes()
+    raw = read_raw(folder, findings)
+    findings.check(f"weights must be little-endian float32 files, not {source!r}")
+    sizes = _sizes(raw, source)
+    tasks = task_names(sizes.tasks, (), options, notes)
+    if options.top_k is None:
+        notes.assumed.append("top-2, as published (--top-k)")
+    if options.gate is None:
+        notes.assumed.append("gate noisy_vmoe: softmax over all experts, then top-k (--gate)")
+    mean, deviation = pixels_of("unit", options, notes)
+    try:
+        config = M3ViTConfig(
+            name=model_name(folder),
+            image_size=image_size_of(sizes.tokens - 1, sizes.patch, options, notes),
+            patch_size=sizes.patch,
+            dim=sizes.dim,
+            heads=heads_of(sizes.dim, options, notes, mixture=True),
+            depth=sizes.depth,
+            mlp_ratio=mlp_ratio(sizes.mlp_hidden, sizes.dim),
+            experts=sizes.experts,
+            expert_hidden=sizes.expert_hidden,
+            top_k=options.top_k or 2,
+            tasks=tasks,
+            gate_kind=options.gate or "noisy_vmoe",
+            pixel_mean=mean,
+            pixel_std=deviation,
+        )
+    except ValueError as error:
+        raise as_problem(error, source) from error
+    tensors = _tensors(raw, config, shapes_of(config), findings)
+    state = checked_state(
+        config, tensors, notes, source=source, fill=options.fill_missing, seed=options.seed, named=_file_name, findings=findings
+    )
+    notes.notes.append("the class token lies in row 0 of the positions; gates transposed back")
+    _compare(raw, config, state, notes, source)
+    kind = f"Edge-MoE weight folder, {len(raw)} files"
+    return Imported(config=config, state=state, heads={}, report=ImportReport.of(source, kind, notes))

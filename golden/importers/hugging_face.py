@@ -1,0 +1,144 @@
+"""ViT and DeiT of Hugging Face `transformers`: names, old and new, and what config.json beside them says."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moesaic.golden.importers.files import Tensors
+from moesaic.golden.importers.problem import ImportProblem
+
+__all__ = ["Beside", "beside", "to_timm"]
+
+_PLAIN = {
+    "embeddings.cls_token": "cls_token",
+    "embeddings.distillation_token": "dist_token",
+    "embeddings.position_embeddings": "pos_embed",
+    "embeddings.patch_embeddings.projection": "patch_embed.proj",
+    "layernorm": "norm",
+}
+_BLOCK = {
+    "layernorm_before": "norm1",
+    "layernorm_after": "norm2",
+    "attention.output.dense": "attn.proj",
+    "attention.o_proj": "attn.proj",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+}
+_QKV = {
+    "attention.attention.query": 0, "attention.attention.key": 1, "attention.attention.value": 2,
+    "attention.q_proj": 0, "attention.k_proj": 1, "attention.v_proj": 2,
+}
+_LAYER = re.compile(r"(?:encoder\.layer|layers)\.(\d+)\.(.+)\.(weight|bias)")
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What config.json and preprocessor_config.json say; None where they do not.
+
+    Parameters
+    ----------
+    heads : int or None
+    eps : float or None
+    image_size : (int, int) or None
+    gelu : "exact", "tanh" or None
+    mean, deviation : three floats or None
+    """
+
+    heads: int | None = None
+    eps: float | None = None
+    image_size: tuple[int, int] | None = None
+    gelu: str | None = None
+    mean: tuple[float, ...] | None = None
+    deviation: tuple[float, ...] | None = None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ImportProblem(f"{path.name} must be JSON, not {str(path)!r} ({error})") from error
+    return data if isinstance(data, dict) else {}
+
+
+def _activation(name: Any, path: Path) -> str | None:
+    if name is None:
+        return None
+    kinds = {"gelu": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu_fast": "tanh"}
+    if name not in kinds:
+        raise ImportProblem(f"hidden_act must be one of {', '.join(kinds)}, not {name!r} ({path})")
+    return kinds[name]
+
+
+def beside(folder: Path) -> Beside:
+    """Read the configuration that `save_pretrained` writes beside the weights.
+
+    Raises
+    ------
+    ImportProblem
+        If a file is damaged, or the activation is not GELU.
+    """
+    config, pixels = _json(folder / "config.json"), _json(folder / "preprocessor_config.json")
+    size = config.get("image_size")
+    if isinstance(size, int):
+        size = [size, size]
+    normalised = pixels.get("do_normalize", True) and "image_mean" in pixels and "image_std" in pixels
+    try:
+        return Beside(
+            heads=config.get("num_attention_heads"),
+            eps=config.get("layer_norm_eps"),
+            image_size=(int(size[0]), int(size[1])) if size else None,
+            gelu=_activation(config.get("hidden_act"), folder / "config.json"),
+            mean=tuple(map(float, pixels["image_mean"])) if normalised else None,
+            deviation=tuple(map(float, pixels["image_std"])) if normalised else None,
+        )
+    except (TypeError, ValueError, IndexError) as error:
+        if isinstance(error, ImportProblem):
+            raise
+        raise ImportProblem(f"config.json must describe a vision transformer, not {str(folder)!r} ({error})") from error
+
+
+def to_timm(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
+    """Tensors under timm's names, query, key and value joined; and for each name that of the file.
+
+    A name that is not known stays as it is. Query, key and value are joined if all three are there and alike; else the ones
+    that are there keep their names, and the joined one is missing.
+    """
+    result: Tensors = {}
+    names: dict[str, str] = {}
+    parts: dict[str, dict[int, str]] = {}
+    for name, tensor in tensors.items():
+        layer = _LAYER.fullmatch(name)
+        if layer is None:
+            for theirs, ours in _PLAIN.items():
+                if name == theirs or name.startswith(f"{theirs}."):
+                    new = ours + name.removeprefix(theirs)
+                    break
+            else:
+                new = name
+        elif layer.group(2) in _QKV:
+            joined = f"blocks.{layer.group(1)}.attn.qkv.{layer.group(3)}"
+            parts.setdefault(joined, {})[_QKV[layer.group(2)]] = name
+            continue
+        elif layer.group(2) in _BLOCK:
+            new = f"blocks.{layer.group(1)}.{_BLOCK[layer.group(2)]}.{layer.group(3)}"
+        else:
+            new = name
+        result[new], names[new] = tensor, name
+    for joined, three in parts.items():
+        found = [tensors[three[i]] for i in sorted(three)]
+        if len(three) == 3 and len({(t.shape, t.dtype) for t in found}) == 1 and found[0].ndim:
+            result[joined] = torch.cat(found)
+            names[joined] = " + ".join(three[i] for i in range(3))
+        else:
+            result |= {name: tensors[name] for name in three.values()}
+            query = min(three.values())
+            names[joined] = re.sub(r"(query|key|value|[qkv]_proj)(?=\.\w+$)", "query, key and value", query)
+    return result, names

@@ -1,0 +1,69 @@
+"""The way in for models from outside: what a path or name stands for, and the importer that reads it."""
+
+from pathlib import Path
+
+from moesaic.golden.importers.edge_moe import import_edge_moe, is_edge_moe
+from moesaic.golden.importers.files import Tensors, read_tensors
+from moesaic.golden.importers.imported import Imported, ImportOptions, Notes
+from moesaic.golden.importers.m3vit_checkpoint import import_checkpoint
+from moesaic.golden.importers.names import HUGGING_FACE, split
+from moesaic.golden.importers.plain_vit import import_plain
+from moesaic.golden.importers.problem import ImportProblem
+from moesaic.golden.importers.workers import join_workers, worker_files
+
+__all__ = ["is_path", "open_model"]
+
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as `save_pretrained` names them
+
+
+def is_path(text: str) -> bool:
+    """Whether a model's name can only be a path: something is there, or it is written like one."""
+    path = Path(text)
+    return path.exists() or "/" in text or path.suffix in (".pth", ".pt", ".tar", ".bin", ".safetensors", ".ckpt")
+
+
+def _by_names(tensors: Tensors, path: Path, options: ImportOptions, *, workers: int = 1) -> Imported:
+    """Import tensors as what their names say they are."""
+    parts, notes = split(tensors, path), Notes()
+    mixture = any(".mlp.experts." in name or ".mlp.gate." in name for name in parts.backbone)
+    if mixture and parts.anchor != HUGGING_FACE:
+        return import_checkpoint(parts, path, options, notes, workers=workers)
+    return import_plain(parts, path, options, notes)
+
+
+def open_model(text: str, options: ImportOptions) -> Imported:
+    """Import a model.
+
+    Parameters
+    ----------
+    text : str
+        Path of an M3ViT checkpoint (one file, or a folder with {rank}.pth for each worker), of an Edge-MoE weight folder,
+        or of a plain ViT's or DeiT's state dict (a file, or a folder that `save_pretrained` wrote).
+    options : ImportOptions
+        What the files do not say.
+
+    Raises
+    ------
+    ImportProblem
+        If it is none of these, or something is wrong with it: everything that is wrong is listed.
+    OSError
+        If it cannot be read.
+    """
+    path = Path(text)
+    if not path.exists():
+        raise ImportProblem(f"model must be a file or folder that exists, not {text!r}")
+    if path.is_file():
+        return _by_names(read_tensors(path), path, options)
+    if is_edge_moe(path):
+        return import_edge_moe(path, options)
+    if worker_files(path):
+        tensors, workers = join_workers(path)
+        return _by_names(tensors, path, options, workers=workers)
+    for name in _WEIGHTS:
+        if (path / name).is_file():
+            return _by_names(read_tensors(path / name), path, options)
+    held = sorted(entry.name for entry in path.iterdir())
+    raise ImportProblem(
+        f"model must be a folder with 0.pth and so on, *.float32.bin, or {' or '.join(_WEIGHTS)}, not {text!r}",
+        {f"it holds {len(held)} entries": held[:12]},
+    )

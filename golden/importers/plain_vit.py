@@ -1,0 +1,146 @@
+"""Plain ViT and DeiT state dicts, with the names of timm or of Hugging Face `transformers`."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import torch
+
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.importers.blocks import Sizes, sizes_of
+from moesaic.golden.importers.check import checked_state
+from moesaic.golden.importers.files import Tensors
+from moesaic.golden.importers.geometry import (
+    extra_tokens,
+    has_class_token,
+    heads_of,
+    image_size_of,
+    makes_image,
+    mlp_ratio,
+    pixels_of,
+)
+from moesaic.golden.importers.hugging_face import Beside, beside, to_timm
+from moesaic.golden.importers.imported import Imported, ImportOptions, ImportReport, Notes
+from moesaic.golden.importers.names import HUGGING_FACE, Split, head_tasks, model_name
+from moesaic.golden.importers.problem import as_problem
+
+__all__ = ["import_plain"]
+
+_EPS, _HUGGING_FACE_EPS = 1e-6, 1e-12
+_EXTRA = ("dist_token", "reg_token")
+_HOST = ("norm.", "pooler.")  # what follows the last block runs on the host, with the heads
+_UNUSED = ("embeddings.mask_token", "mask_token")
+_SCALE = re.compile(r"(blocks\.\d+)\.ls([12])\.gamma")
+
+
+def _fold_scales(tensors: Tensors, notes: Notes) -> Tensors:
+    """LayerScale into the layer before it: gamma * (W x + b) = (gamma W) x + gamma b, for every channel."""
+    result = dict(tensors)
+    for name, gamma in tensors.items():
+        match = _SCALE.fullmatch(name)
+        if match is None:
+            continue
+        layer = f"{match.group(1)}.{'attn.proj' if match.group(2) == '1' else 'mlp.fc2'}"
+        weight, bias = tensors.get(f"{layer}.weight"), tensors.get(f"{layer}.bias")
+        if weight is None or bias is None or gamma.shape != bias.shape or weight.shape[:1] != gamma.shape:
+            continue  # stays, and is reported
+        factor = gamma.to(torch.float64)
+        result[f"{layer}.weight"] = (weight.to(torch.float64) * factor[:, None]).to(weight.dtype)
+        result[f"{layer}.bias"] = (bias.to(torch.float64) * factor).to(bias.dtype)
+        del result[name]
+    if len(result) < len(tensors):
+        notes.notes.append(f"{len(tensors) - len(result)} LayerScale factors folded into the layers before them")
+    return result
+
+
+def _positions(tensors: Tensors, sizes: Sizes, prefix: int, options: ImportOptions, notes: Notes) -> Sizes:
+    """Sizes with a row of positions for every token; adds zeros where learnt tokens have none (timm's no_embed_class)."""
+    if not prefix or makes_image(sizes.tokens - prefix, sizes.patch, options):
+        return sizes
+    if not makes_image(sizes.tokens, sizes.patch, options):
+        return sizes  # no image either way, which is reported where its size is needed
+    table = tensors["pos_embed"]
+    tensors["pos_embed"] = torch.cat((table.new_zeros(1, prefix, table.shape[2]), table), dim=1)
+    notes.notes.append(f"positions of the {prefix} learnt tokens are zero, as only patches have any")
+    return dataclasses.replace(sizes, tokens=sizes.tokens + prefix)
+
+
+def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes) -> Imported:
+    """A model without experts from a ViT's or DeiT's state dict.
+
+    The final norm, the pooler and the classifier are kept as heads: they follow the last block, on the host.
+
+    Raises
+    ------
+    ImportProblem
+        If sizes cannot be told, or tensors are missing, extra, mis-shaped, of the wrong type, or not finite.
+    """
+    source, theirs = str(path), split.anchor == HUGGING_FACE
+    tensors, names = dict(split.backbone), dict[str, str]()
+    given = Beside()
+    if theirs:
+        tensors, names = to_timm(tensors)
+        given = beside(path if path.is_dir() else path.parent)
+    heads = split.heads | {name: tensors.pop(name) for name in list(tensors) if name.startswith(_HOST)}
+    for name in _UNUSED:
+        if tensors.pop(name, None) is not None:
+            notes.notes.append(f"left out, as inference does not use it: {name}")
+    tensors = _fold_scales(tensors, notes)
+    sizes = sizes_of(tensors, source)
+    count = extra_tokens(tensors, _EXTRA, source)
+    options = dataclasses.replace(
+        options, heads=options.heads or given.heads, image_size=options.image_size or given.image_size
+    )
+    class_token = has_class_token("cls_token" in tensors, sizes.tokens - count, sizes.patch, options)
+    sizes = _positions(tensors, sizes, class_token + count, options, notes)
+    if not any(re.fullmatch(r"blocks\.\d+\.attn\.qkv\.bias", name) for name in tensors):
+        for block in range(sizes.depth):
+            tensors[f"blocks.{block}.attn.qkv.bias"] = torch.zeros(3 * sizes.dim)
+        notes.notes.append("query, key and value have no biases: zeros")
+    tasks = options.tasks or head_tasks(heads) or ("classification",)
+    mean, deviation = _pixels(given, theirs, options, notes)
+    eps = given.eps or (_HUGGING_FACE_EPS if theirs else _EPS)
+    if given.eps is None:
+        notes.assumed.append(f"LayerNorm with epsilon {eps:g}, as published")
+    try:
+        config = M3ViTConfig(
+            name=model_name(path),
+            image_size=image_size_of(sizes.tokens - class_token - count, sizes.patch, options, notes),
+            patch_size=sizes.patch,
+            dim=sizes.dim,
+            heads=heads_of(sizes.dim, options, notes, mixture=False),
+            depth=sizes.depth,
+            mlp_ratio=mlp_ratio(sizes.mlp_hidden, sizes.dim),
+            experts=0,
+            tasks=tasks,
+            class_token=class_token,
+            extra_tokens=count,
+            gelu=given.gelu or "exact",
+            eps=eps,
+            pixel_mean=mean,
+            pixel_std=deviation,
+        )
+    except ValueError as error:
+        raise as_problem(error, source) from error
+    state = checked_state(
+        config,
+        tensors | split.rest,
+        notes,
+        source=source,
+        fill=False,
+        seed=options.seed,
+        named=lambda name: name if name in split.rest else split.prefix + names.get(name, name),
+    )
+    if heads:
+        notes.notes.append(f"{len(heads)} tensors that follow the last block kept for the host")
+    kind = f"plain vision transformer with the names of {'transformers' if theirs else 'timm'}"
+    return Imported(config=config, state=state, heads=heads, report=ImportReport.of(source, kind, notes))
+
+
+def _pixels(
+    given: Beside, theirs: bool, options: ImportOptions, notes: Notes
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    if options.pixels is None and given.mean is not None and given.deviation is not None:
+        (r, g, b), (s, t, u) = given.mean, given.deviation
+        return (r, g, b), (s, t, u)
+    return pixels_of("half" if theirs else "imagenet", options, notes)

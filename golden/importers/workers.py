@@ -1,0 +1,60 @@
+"""A checkpoint folder with one {rank}.pth for each worker: experts joined in the order of ranks."""
+
+import re
+from pathlib import Path
+
+import torch
+
+from moesaic.golden.importers.check import EXPERTS
+from moesaic.golden.importers.files import Tensors, read_tensors
+from moesaic.golden.importers.problem import Findings, ImportProblem
+
+__all__ = ["join_workers", "worker_files"]
+
+_RANKED = re.compile(r"(\d+)\.pth")
+
+
+def worker_files(folder: Path) -> dict[int, Path]:
+    """Files of the workers by rank, in rising order of the number (10 after 9); empty if there are none."""
+    found = {int(match.group(1)): path for path in folder.iterdir() if (match := _RANKED.fullmatch(path.name))}
+    return {rank: found[rank] for rank in sorted(found)}
+
+
+def join_workers(folder: Path) -> tuple[Tensors, int]:
+    """All tensors of a checkpoint folder, and the number of workers.
+
+    Worker 0 holds everything and its slice of the experts; the others may repeat what is shared, but not change it.
+
+    Raises
+    ------
+    ImportProblem
+        If a rank is missing, the workers' files do not hold the same experts, or what they share differs.
+    """
+    files = worker_files(folder)
+    gaps = [f"{rank}.pth" for rank in range(max(files) + 1) if rank not in files]
+    if gaps:
+        raise ImportProblem(f"checkpoint must have a file for each worker, not {str(folder)!r}", {"missing": gaps})
+    read = {rank: read_tensors(path) for rank, path in files.items()}
+    whole, findings = dict(read[0]), Findings()
+    experts = [name for name in whole if EXPERTS in name]
+    for rank, tensors in read.items():
+        for name in experts:
+            if name not in tensors:
+                findings.add("missing", f"{name} (in {rank}.pth)")
+            elif tensors[name].ndim == 0 or tensors[name].shape[1:] != whole[name].shape[1:]:
+                findings.add(
+                    "of the wrong shape",
+                    f"{name} (in {rank}.pth)",
+                    f"must be {['any', *whole[name].shape[1:]]}, not {list(tensors[name].shape)}",
+                )
+        for name, tensor in tensors.items():
+            if name in experts or rank == 0:
+                continue
+            if name not in whole:
+                findings.add("not in 0.pth", f"{name} (in {rank}.pth)")
+            elif EXPERTS not in name and not torch.equal(tensor, whole[name]):
+                findings.add("shared, but not the same as in 0.pth", f"{name} (in {rank}.pth)")
+    findings.check(f"workers' files must be slices of one model, not {str(folder)!r}")
+    for name in experts:
+        whole[name] = torch.cat([read[rank][name] for rank in files])
+    return whole, len(files)
