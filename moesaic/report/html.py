@@ -73,7 +73,13 @@ def _task_plots(
             *((block["name"], block) for block in entry["blocks"]),
             ("result", entry["result"]),
         ]
-        draw("cycles", plots.block_cycles([(name, part["array"]) for name, part in parts]))
+        draw(
+            "cycles",
+            plots.block_cycles(
+                [(name, part["array"]) for name, part in parts],
+                [entry["model_cycles"][name]["cycles"] for name, _ in parts],
+            ),
+        )
         trace = {
             name.removeprefix(f"{task}/trace/"): values
             for name, values in data.items()

@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import moesaic
+from moesaic.compiler.cost import part_cycles
 from moesaic.flow.execute import TaskOutcome
+from moesaic.flow.model_cycles import model_costs
 from moesaic.flow.program import Program
 from moesaic.golden.config import M3ViTConfig
 
 __all__ = ["ARRAY_STATES", "FORMAT", "compared_models", "needed_weight_bytes", "peak_memory", "report", "roofline"]
 
-FORMAT = 1  # of report.json
+FORMAT = 2  # of report.json
 ARRAY_STATES = ("busy", "starved", "loading", "blocked", "idle")
 _RULES = (
     "burst crosses 4 KiB",
@@ -97,6 +99,20 @@ def _parts(outcome: TaskOutcome, names: Sequence[str], read_before: int) -> dict
     return parts
 
 
+def _model_cycles(
+    program: Program, outcome: TaskOutcome, measured: Mapping[str, int | None], latency: int
+) -> dict[str, Any]:
+    """The analytic model's cycles beside the measured ones: of the image, and by part of the network."""
+    parts = part_cycles(model_costs(program, outcome.task, outcome.experts, ddr_latency=latency))
+    rows = {"image": sum(parts.values()), **parts}
+
+    def error(name: str) -> float | None:
+        cycles = measured.get(name)
+        return round(rows[name] / cycles - 1, 5) + 0.0 if cycles else None  # + 0.0: no minus before a zero
+
+    return {name: {"cycles": round(cycles), "error": error(name)} for name, cycles in rows.items()}
+
+
 _UNMEASURED: dict[str, Any] = {"cycles": None, "bytes_read": None, "array": None}
 
 
@@ -157,7 +173,9 @@ def _counted(outcome: TaskOutcome, name: str) -> int | None:
     return outcome.counters[name] if outcome.rtl is None else outcome.rtl.counters.get(name.lower())
 
 
-def _task_entry(program: Program, outcome: TaskOutcome, names: Sequence[str], read_before: int) -> dict[str, Any]:
+def _task_entry(
+    program: Program, outcome: TaskOutcome, names: Sequence[str], read_before: int, latency: int
+) -> dict[str, Any]:
     request, model, config = program.request, program.request.model, program.request.config
     counters: Mapping[str, int] = {} if outcome.rtl is None else outcome.rtl.counters
     cycles = counters.get("cycles")
@@ -188,6 +206,9 @@ def _task_entry(program: Program, outcome: TaskOutcome, names: Sequence[str], re
         "error": None if outcome.rtl is None or outcome.rtl.error is None else dict(outcome.rtl.error),
         "cycles": cycles,
         "estimated_cycles": program.estimate.get(outcome.task),
+        "model_cycles": _model_cycles(
+            program, outcome, {"image": cycles, **{name: part["cycles"] for name, part in parts.items()}}, latency
+        ),
         "macs": macs,
         "weight_bytes": needed,
         "weight_bytes_read": _counted(outcome, "WEIGHT_BYTES"),
@@ -244,7 +265,7 @@ def report(
     request, names = program.request, [entry["name"] for entry in program.image.manifest["tensors"]]
     tasks, read_before = {}, 0
     for outcome in outcomes:
-        entry = _task_entry(program, outcome, names, read_before)
+        entry = _task_entry(program, outcome, names, read_before, latency)
         tasks[outcome.task] = entry
         if entry["counters"]:
             read_before += entry["counters"]["weight_bytes"] + entry["counters"]["fetch_bytes"]
@@ -252,6 +273,7 @@ def report(
     same = (
         "cycles",
         "estimated_cycles",
+        "model_cycles",
         "macs",
         "weight_bytes",
         "weight_bytes_read",

@@ -65,8 +65,8 @@ def _style(function: Any) -> Any:
 
 
 @_style
-def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]]) -> Figure:
-    """Stacked bars: what the array did in each part of the network, cycles."""
+def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]], model: Sequence[float]) -> Figure:
+    """Stacked bars: what the array did in each part of the network, cycles; ticks: what the analytic model says."""
     figure, axes = _figure(3.2)
     base = [0] * len(parts)
     for state in ARRAY_STATES:
@@ -80,6 +80,9 @@ def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]]) -> Figure:
             width=0.72,
         )
         base = [a + b for a, b in zip(base, values, strict=True)]
+    axes.scatter(
+        range(len(parts)), model, marker="_", s=220, linewidths=1.6, color="#1b1e23", label="analytic model", zorder=3
+    )
     axes.set_xticks(range(len(parts)), [_short(name) for name, _ in parts])
     axes.set_xlabel("part of the network (numbers: blocks)")
     axes.set_ylabel("cycles")

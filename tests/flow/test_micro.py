@@ -1,10 +1,16 @@
 """m3vit-micro whole on the RTL of an 8 x 8 accelerator: every byte of every block, whatever the memory does."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
+from moesaic.flow import run as flow
+from moesaic.flow.program import make_program
+from moesaic.flow.request import make_request
+from moesaic.flow.stages import Stages
 from moesaic.golden.m3vit_int import force_experts
 from moesaic.golden.qmodel import QuantModel, QuantMoE
 from moesaic.sim.functional import FunctionalSimulator
@@ -102,3 +108,16 @@ def full_bytes(rig, micro: QuantModel, scene: np.ndarray, task: str) -> int:
     functional = FunctionalSimulator(rig.config)
     functional.load(program)
     return functional.run(task, scene).counters["WEIGHT_BYTES"]
+
+
+def test_analytic_model(tmp_path: Path) -> None:
+    """The cost model places every part of the network within 5 % of the RTL, and the image within 3 %."""
+    request = make_request(model="m3vit-micro", task="all")
+    stages = Stages(quiet=True)
+    program, _ = make_program(request, stages, cache=tmp_path)
+    report = flow.simulate(program, flow.Options(out=tmp_path / "out", rtl=True, image=None), stages)
+    for entry in report["tasks"].values():
+        model = entry["model_cycles"]
+        assert [*model] == ["image", "embed", *(block["name"] for block in entry["blocks"]), "result"]
+        assert abs(model["image"]["error"]) < 0.03, model
+        assert all(abs(part["error"]) < 0.05 for part in model.values()), model
