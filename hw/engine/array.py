@@ -1,129 +1,35 @@
 """The array: `rows` dot products of `lanes` int8 weights, held still, with one streamed vector."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.engine.packed import LANE_BITS, balanced_sum, chain_length, pair_latency, sum_bits
+from moesaic.hw.engine.rowgroup import GROUP_ROWS, RowGroup
 from moesaic.hw.shared import Shared
+from moesaic.hw.vector.pipeline import stages
 
-__all__ = ["Array", "DotProduct", "array_latency", "sum_bits"]
-
-LANE_BITS = 9  # streamed values: int8, or uint8 for probabilities
-TREE_FANIN = 4  # terms added between two registers
-
-
-def _tree_stages(lanes: int) -> int:
-    stages, width = 0, lanes
-    while width > 1:
-        width = -(-width // TREE_FANIN)
-        stages += 1
-    return stages
+__all__ = ["LANE_BITS", "Array", "array_latency", "sum_bits"]
 
 
 def array_latency(lanes: int) -> int:
-    """Cycles from a vector at the input to its sums: input register, product register, adder tree."""
-    return 2 + _tree_stages(lanes)
-
-
-def sum_bits(lanes: int) -> int:
-    """Width of a dot product of int8 with 9-bit values."""
-    return 17 + (lanes - 1).bit_length()
-
-
-class DotProduct(wiring.Component):
-    """One row: a stationary vector, double-buffered, times the vector that passes.
-
-    The waiting (`shadow`) vector is filled by rows or by lanes; ``swap`` makes it the active one at the same edge that
-    registers the first vector it meets, so that exchanging blocks costs no cycle and no multiplexer. One product per lane and cycle.
-    Latency from `x` to `sum`: 1 + adder tree stages. No back pressure. Datapath registers are not reset.
-
-    Members
-    -------
-    x : In(lanes x signed(9)), enable : In(1)
-        Registered vector, and whether it counts this cycle.
-    swap, clear : In(1)
-        Active <- shadow; shadow <- 0.
-    row_load : In(1), row : In(lanes x 8)
-        Fill the whole shadow vector.
-    lane_load : In(1), lane : In(range(lanes)), value : In(8)
-        Fill one lane of it.
-    sum : Out(signed)
-    """
-
-    x: data.View
-    enable: Signal
-    swap: Signal
-    clear: Signal
-    row_load: Signal
-    row: Signal
-    lane_load: Signal
-    lane: Signal
-    value: Signal
-    sum: Signal
-
-    def __init__(self, *, lanes: int) -> None:
-        self.lanes = lanes
-        super().__init__({
-            "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
-            "enable": In(1),
-            "swap": In(1),
-            "clear": In(1),
-            "row_load": In(1),
-            "row": In(8 * lanes),
-            "lane_load": In(1),
-            "lane": In(range(lanes)),
-            "value": In(8),
-            "sum": Out(signed(sum_bits(lanes))),
-        })
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        shadow = Signal(8 * self.lanes, reset_less=True)
-        active = Signal(8 * self.lanes, reset_less=True)
-        with m.If(self.row_load):
-            m.d.sync += shadow.eq(self.row)
-        with m.Elif(self.clear):
-            m.d.sync += shadow.eq(0)
-        with m.Elif(self.lane_load):
-            m.d.sync += shadow.word_select(self.lane, 8).eq(self.value)
-        with m.If(self.swap):
-            m.d.sync += active.eq(shadow)
-
-        terms: list[Value] = []
-        with m.If(self.enable):
-            for lane in range(self.lanes):
-                product = Signal(signed(17), name=f"product_{lane}", reset_less=True, attrs={"use_dsp": "yes"})
-                m.d.sync += product.eq(self.x[lane] * active.word_select(lane, 8).as_signed())
-                terms.append(product)
-        valid, stage = Signal(name="valid_0"), 0
-        m.d.sync += valid.eq(self.enable)
-        while len(terms) > 1:
-            sums: list[Value] = []
-            with m.If(valid):
-                for first in range(0, len(terms), TREE_FANIN):
-                    part = terms[first:first + TREE_FANIN]
-                    while len(part) > 1:
-                        part = [a + b for a, b in zip(part[::2], part[1::2], strict=True)]
-                    result = Signal(part[0].shape(), name=f"sum_{stage}_{first // TREE_FANIN}", reset_less=True)
-                    m.d.sync += result.eq(part[0])
-                    sums.append(result)
-            stage += 1
-            following = Signal(name=f"valid_{stage}")
-            m.d.sync += following.eq(valid)
-            terms, valid = sums, following
-        m.d.comb += self.sum.eq(terms[0])
-        return m
+    """Cycles from a vector at the input to its sums: input register, the group's registers, the pair of rows."""
+    return 1 + RowGroup.LATENCY + pair_latency(lanes)
 
 
 class Array(wiring.Component):
-    """`rows` dot products that share one streamed vector.
+    """`rows` dot products that share one streamed vector; two int8 products per DSP slice.
 
-    One vector per cycle whatever `rows` is; latency ``array_latency(lanes)``. No back pressure.
+    One vector per cycle whatever `rows` is; latency ``array_latency(lanes)``. No back pressure. Everything that enters is delayed alike, so
+    what is loaded before an exchange is part of the block it brings, in any cycle.
+
+    Inputs go through a register here, wait for their class of lanes (see RowPair), and go through a register in each group of rows: no
+    flip-flop drives more than a group's rows.
 
     Members
     -------
     x : In(lanes x signed(9)), x_valid : In(1)
-        Streamed vector.
+        Streamed vector, values of -255..255.
     swap : In(1)
         With a vector: it and those after it meet the block in the shadow registers.
     clear : In(1)
@@ -133,7 +39,7 @@ class Array(wiring.Component):
     key_load : In(rows bits), key : In(lanes x 8)
         Fill one row.
     lane_load : In(1), lane : In(range(lanes)), column : In(rows x 8)
-        Fill one lane of every row.
+        Fill one lane of every row. At most one of the four ways to fill in a cycle.
     sums : Out(rows x signed)
     """
 
@@ -169,25 +75,46 @@ class Array(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        size = min(self.rows, GROUP_ROWS)
+        chain = chain_length(self.lanes)
         x = Signal(self.x.shape(), reset_less=True)
-        enable = Signal()
-        m.d.sync += enable.eq(self.x_valid)
         with m.If(self.x_valid):
             m.d.sync += x.eq(self.x)
-        for r in range(self.rows):
-            row = Shared(DotProduct, lanes=self.lanes)
-            m.submodules[f"row_{r}"] = row
-            word_load = self.word_load[r // self.load_rows]
+        totals = Signal(data.ArrayLayout(signed(LANE_BITS + (chain - 1).bit_length()), self.lanes // chain), reset_less=True)
+        for c in range(self.lanes // chain):
+            m.d.sync += totals[c].eq(balanced_sum([x[lane] for lane in range(c * chain, (c + 1) * chain)]))
+        row, row_load = self._rows(m)
+        swap, lane_load = Signal(), Signal(self.lanes)
+        column = Signal(self.column.shape(), reset_less=True)
+        m.d.sync += [swap.eq(self.swap), lane_load.eq(self.lane_load << self.lane), column.eq(self.column)]
+
+        def late(values: Value, bits: int, *, name: str, reset_less: bool = True) -> Value:
+            """Every lane's part as many cycles later as its place in the chain."""
+            return Cat(*(stages(m, values[lane * bits:(lane + 1) * bits], lane % chain, name=f"{name}_{lane}", reset_less=reset_less)[-1]
+                         for lane in range(self.lanes)))
+
+        late_x = late(x.as_value(), LANE_BITS, name="x")
+        late_lanes = late(lane_load, 1, name="lane_load", reset_less=False)
+        late_rows = Cat(*(late(part, 8, name=f"row_{k}") for k, part in enumerate(row)))
+        for g in range(self.rows // size):
+            m.submodules[f"group_{g}"] = group = Shared(RowGroup, rows=size, lanes=self.lanes, load_rows=self.load_rows)
             m.d.comb += [
-                row.x.eq(x),
-                row.enable.eq(enable),
-                row.swap.eq(self.swap),
-                row.clear.eq(self.clear),
-                row.row_load.eq(word_load | self.key_load[r]),
-                row.row.eq(Mux(word_load, self.word.word_select(r % self.load_rows, 8 * self.lanes), self.key)),
-                row.lane_load.eq(self.lane_load),
-                row.lane.eq(self.lane),
-                row.value.eq(self.column[r]),
-                self.sums[r].eq(row.sum),
+                group.x.eq(late_x), group.total.eq(totals), group.swap.eq(swap), group.lane_load.eq(late_lanes), group.row.eq(late_rows),
+                group.row_load.eq(row_load[g * size:(g + 1) * size]),
             ]
+            for r in range(size):
+                m.d.comb += [group.column[r].eq(column[g * size + r]), self.sums[g * size + r].eq(group.sums[r])]
         return m
+
+    def _rows(self, m: Module) -> tuple[list[Value], Value]:
+        """What fills rows, for each of `load_rows` neighbours, and the rows that take it: words, keys and zeros on one bus."""
+        width = 8 * self.lanes
+        word = Signal(self.word.shape(), reset_less=True)
+        key, from_key = Signal(width, reset_less=True), Signal()
+        row_load = Signal(self.rows)
+        m.d.sync += [word.eq(self.word), key.eq(self.key), from_key.eq(self.key_load.any() | self.clear)]
+        with m.If(self.clear):
+            m.d.sync += key.eq(0)
+        for r in range(self.rows):
+            m.d.sync += row_load[r].eq(self.word_load[r // self.load_rows] | self.key_load[r] | self.clear)
+        return [Mux(from_key, key, word.word_select(k, width)) for k in range(self.load_rows)], row_load

@@ -44,7 +44,7 @@ class Model:
         bench = self.bench
         assert x is not None or not swap
         bench.set("x_valid", int(x is not None))
-        bench.set("x", pack(self.numbers(LANES, -256, 256) if x is None else x, LANE_BITS))
+        bench.set("x", pack(self.numbers(LANES, -255, 256) if x is None else x, LANE_BITS))
         bench.set("swap", int(swap))
         for name in IDLE:
             bench.set(name, 0)
@@ -99,7 +99,7 @@ async def matches_numpy(dut: SimHandleBase, chance: float) -> None:
     for _ in range(3000):
         busy = model.rng.random() < chance
         await model.cycle(
-            x=model.numbers(LANES, -256, 256) if busy else None,
+            x=model.numbers(LANES, -255, 256) if busy else None,
             swap=busy and model.rng.random() < 0.3,
             fill=model.anything(),
         )
@@ -114,8 +114,8 @@ async def extremes(dut: SimHandleBase) -> None:
     for weight in (-128, 127):
         for row in range(ROWS):
             await model.cycle(fill=("key", row, np.full(LANES, weight)))
-        for value in (-256, 255):
-            await model.cycle(x=np.full(LANES, value), swap=value == -256)
+        for value in (-255, 255):
+            await model.cycle(x=np.full(LANES, value), swap=value == -255)
     for _ in range(array_latency(LANES)):
         await model.cycle()
 
