@@ -7,7 +7,9 @@ import numpy as np
 
 from moesaic.golden.config import M3ViTConfig
 
-__all__ = ["IntArray", "QuantAttention", "QuantBlock", "QuantExpert", "QuantLinear", "QuantMLP", "QuantMoE", "QuantModel", "QuantNorm"]
+__all__ = ["IntArray", "QuantAttention", "QuantBlock", "QuantExpert", "QuantLinear", "QuantMLP", "QuantMoE", "QuantModel", "QuantNorm", "WEIGHTS"]
+
+WEIGHTS = ("trained", "seeded", "imported", "partly seeded")  # where parameters come from, for reports
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -139,4 +141,4 @@ class QuantModel:
     position: IntArray
     blocks: tuple[QuantBlock, ...]
     embed_step: float
-    weights: str  # "trained" or "seeded"
+    weights: str  # one of `WEIGHTS`

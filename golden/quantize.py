@@ -11,7 +11,7 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
 from moesaic.golden.qlinear import ACC_BITS, quantise_linear
-from moesaic.golden.qmodel import QuantBlock, QuantLinear, QuantMLP, QuantModel, QuantMoE
+from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantLinear, QuantMLP, QuantModel, QuantMoE
 from moesaic.golden.quantblock import HEADROOM, BlockQuantiser, floats
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.scales import METHODS
@@ -80,7 +80,7 @@ def quantize(
         The model's own.
     images : uint8 [n, 3, H, W]
         Calibration; every image is run for every task.
-    weights : "trained" or "seeded"
+    weights : "trained", "seeded", "imported" or "partly seeded"
         Where the parameters come from, for reports.
     method : "mse", "percentile" or "minmax"
         How steps are chosen.
@@ -96,8 +96,8 @@ def quantize(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-    if weights not in ("trained", "seeded"):
-        raise ValueError(f"weights must be 'trained' or 'seeded', not {weights!r}")
+    if weights not in WEIGHTS:
+        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
     if model.config != config:
         raise ValueError(f"config must be the model's own ({model.config.name}), not {config.name!r}")
     images = np.asarray(images)

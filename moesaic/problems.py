@@ -13,8 +13,10 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 _INPUT = (
     ("moesaic.flow.request", "InputError"),
     ("moesaic.boards.board", "BoardError"),
+    ("moesaic.boards.fit", "FitError"),
     ("moesaic.golden.image_io", "ImageError"),
     ("moesaic.golden.weights", "WeightError"),
+    ("moesaic.golden.importers.problem", "ImportProblem"),
     ("moesaic.compiler.ir", "CompileError"),
     ("moesaic.compiler.image", "ImageError"),
     ("moesaic.sim.tools", "ToolMissing"),

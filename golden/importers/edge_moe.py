@@ -12,8 +12,9 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.importers.check import checked_state, shapes_of
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.geometry import heads_of, image_size_of, mlp_ratio, pixels_of, task_names
-from moesaic.golden.importers.imported import Imported, ImportOptions, ImportReport, Notes
+from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import model_name
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import Findings, ImportProblem, as_problem
 from moesaic.golden.importers.raw import SUFFIX, read_raw
 from moesaic.golden.m3vit import M3ViT

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch
 
 from moesaic.golden.importers.files import Tensors
-from moesaic.golden.importers.imported import PIXELS, ImportOptions, Notes
+from moesaic.golden.importers.imported import Notes
+from moesaic.golden.importers.options import PIXELS, ImportOptions
 from moesaic.golden.importers.problem import ImportProblem
 
 __all__ = ["extra_tokens", "has_class_token", "heads_of", "image_size_of", "makes_image", "mlp_ratio", "pixels_of", "task_names"]

@@ -1,85 +1,14 @@
-"""What an import takes and gives: options for what no file says, the model, and a record of what was assumed."""
+"""What an import gives: the model, and a record of what was assumed about it."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
-from moesaic.golden.config import GATE_KINDS, M3ViTConfig
-from moesaic.golden.importers.problem import ImportProblem, folded
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.importers.problem import folded
 
-__all__ = ["PIXELS", "ImportOptions", "ImportReport", "Imported", "Notes"]
-
-PIXELS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    """What the shapes of tensors cannot tell; None takes the published value and says so.
-
-    Parameters
-    ----------
-    top_k : int or None
-        Experts per token.
-    heads : int or None
-        Attention heads of a block.
-    image_size : (int, int) or None
-        Height and width, pixels.
-    tasks : tuple of str or None
-        Names of the tasks, in the order of their gates.
-    gate : "noisy_vmoe", "noisy" or None
-        Softmax before or after the choice of experts, as in `M3ViTConfig.gate_kind`.
-    pixels : "imagenet", "half", "unit" or None
-        Normalisation of pixels: ImageNet's mean and deviation, 0.5 and 0.5, or none (values in [0, 1]).
-    fill_missing : bool
-        Draw missing experts at random, from `seed`.
-    seed : int
-
-    Raises
-    ------
-    ImportProblem
-        If a value is out of range; the message names the option.
-    """
-
-    top_k: int | None = None
-    heads: int | None = None
-    image_size: tuple[int, int] | None = None
-    tasks: tuple[str, ...] | None = None
-    gate: str | None = None
-    pixels: str | None = None
-    fill_missing: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        def require(ok: bool, option: str, what: str, value: Any) -> None:
-            if not ok:
-                raise ImportProblem(f"{option} must be {what}, not {value!r}")
-
-        for option, value in (("top-k", self.top_k), ("heads", self.heads)):
-            require(value is None or value >= 1, option, "a positive number", value)
-        size = self.image_size
-        require(size is None or (len(size) == 2 and min(size) >= 1), "image-size", "two positive numbers", size)
-        tasks = self.tasks
-        require(
-            tasks is None or (0 < len(tasks) == len(set(tasks)) and all(tasks)),
-            "tasks", "distinct names with commas between", tasks,
-        )
-        require(self.gate is None or self.gate in GATE_KINDS, "gate", "one of " + ", ".join(GATE_KINDS), self.gate)
-        require(self.pixels is None or self.pixels in PIXELS, "pixels", "one of " + ", ".join(PIXELS), self.pixels)
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """Names of the options that say something, as the command line writes them."""
-        values = {
-            "--top-k": self.top_k, "--heads": self.heads, "--image-size": self.image_size, "--tasks": self.tasks,
-            "--gate": self.gate, "--pixels": self.pixels, "--fill-missing": self.fill_missing or None,
-        }
-        return tuple(name for name, value in values.items() if value is not None)
-
+__all__ = ["ImportReport", "Imported", "Notes"]
 
 @dataclass
 class Notes:
@@ -142,6 +71,10 @@ class ImportReport:
     def kind(self) -> str:
         """Where the weights come from, in a word, for reports: "imported", or "partly seeded" if some were drawn."""
         return "partly seeded" if self.filled else "imported"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON keeps it, with `kind`."""
+        return {**asdict(self), "kind": self.kind}
 
     def lines(self) -> list[str]:
         """All of it as text, a fact a line."""

@@ -8,8 +8,9 @@ from moesaic.golden.importers.blocks import mixture_stride, shape, sizes_of
 from moesaic.golden.importers.check import EXPERTS, checked_state
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.geometry import has_class_token, heads_of, image_size_of, mlp_ratio, pixels_of, task_names
-from moesaic.golden.importers.imported import Imported, ImportOptions, ImportReport, Notes
+from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import Split, head_tasks, model_name
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import ImportProblem, as_problem, folded
 
 __all__ = ["import_checkpoint"]

@@ -4,22 +4,17 @@ from pathlib import Path
 
 from moesaic.golden.importers.edge_moe import import_edge_moe, is_edge_moe
 from moesaic.golden.importers.files import Tensors, read_tensors
-from moesaic.golden.importers.imported import Imported, ImportOptions, Notes
+from moesaic.golden.importers.imported import Imported, Notes
 from moesaic.golden.importers.m3vit_checkpoint import import_checkpoint
 from moesaic.golden.importers.names import HUGGING_FACE, split
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.plain_vit import import_plain
 from moesaic.golden.importers.problem import ImportProblem
 from moesaic.golden.importers.workers import join_workers, worker_files
 
-__all__ = ["is_path", "open_model"]
+__all__ = ["open_model"]
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as `save_pretrained` names them
-
-
-def is_path(text: str) -> bool:
-    """Whether a model's name can only be a path: something is there, or it is written like one."""
-    path = Path(text)
-    return path.exists() or "/" in text or path.suffix in (".pth", ".pt", ".tar", ".bin", ".safetensors", ".ckpt")
 
 
 def _by_names(tensors: Tensors, path: Path, options: ImportOptions, *, workers: int = 1) -> Imported:

@@ -20,8 +20,9 @@ from moesaic.golden.importers.geometry import (
     pixels_of,
 )
 from moesaic.golden.importers.hugging_face import Beside, beside, to_timm
-from moesaic.golden.importers.imported import Imported, ImportOptions, ImportReport, Notes
+from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import HUGGING_FACE, Split, head_tasks, model_name
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import as_problem
 
 __all__ = ["import_plain"]

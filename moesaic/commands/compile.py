@@ -6,16 +6,36 @@ from typing import Annotated, Any
 import typer
 
 from moesaic.commands.command import examples, guarded
-from moesaic.commands.options import DEFAULT_MODEL, Blocks, Board, Model, Quiet, Seed, Speculate, Weights
+from moesaic.commands.options import (
+    DEFAULT_MODEL,
+    Blocks,
+    Board,
+    FillMissing,
+    GateKind,
+    Heads,
+    ImageSize,
+    ModelArgument,
+    Pixels,
+    Quiet,
+    Seed,
+    Speculate,
+    Tasks,
+    TopK,
+    Weights,
+    import_options,
+)
 from moesaic.flow.folder import check_replaceable, new_folder
-from moesaic.flow.request import ALL_TASKS, Request, make_request
+from moesaic.flow.request import ALL_TASKS, InputError, Request, make_request
 from moesaic.flow.stages import Stages
 
 __all__ = ["EXAMPLES", "compile_"]
 
 EXAMPLES = examples(
-    "compile --model m3vit-micro --out out/program",
-    "compile --model m3vit-micro --blocks 1 --dump | less",
+    "compile m3vit-micro --out out/program",
+    "compile m3vit-micro --blocks 1 --dump | less",
+    "compile checkpoint.pth.tar --board zcu102",
+    "compile edge-moe/weights --fill-missing --seed 1",
+    "compile vit.safetensors --heads 6",
 )
 
 
@@ -30,7 +50,8 @@ def _print_dump(compilation: Any, request: Request) -> None:
 
 @guarded
 def compile_(
-    model: Model = DEFAULT_MODEL,
+    model: ModelArgument = None,
+    named: Annotated[str | None, typer.Option("--model", help="The same as MODEL.", show_default=False)] = None,
     task: Annotated[str, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.")] = ALL_TASKS,
     board: Board = None,
     out: Annotated[
@@ -44,16 +65,30 @@ def compile_(
         bool, typer.Option("--dump", help="Print IR, schedule, buffers, disassembly and memory map.")
     ] = False,
     quiet: Quiet = False,
+    top_k: TopK = None,
+    heads: Heads = None,
+    image_size: ImageSize = None,
+    tasks: Tasks = None,
+    gate: GateKind = None,
+    pixels: Pixels = None,
+    fill_missing: FillMissing = False,
 ) -> None:
     """Quantise and compile: write a program folder (memory image, manifest, quantised network)."""
+    if model is not None and named is not None and model != named:
+        raise InputError(f"model must be given once, not as {model!r} and as {named!r}")
+    options = import_options(
+        top_k=top_k, heads=heads, image_size=image_size, tasks=tasks, gate=gate, pixels=pixels, fill_missing=fill_missing,
+        seed=seed,
+    )
+    stages = Stages(quiet=quiet)
     request = make_request(
-        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights
+        model=model or named or DEFAULT_MODEL, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate,
+        weights=weights, options=options, stages=stages,
     )
     from moesaic.flow import program as programs
 
     folder = out if out is not None else Path("out") / f"{request.name}-program"
     check_replaceable(folder, marker=programs.MARKER)
-    stages = Stages(quiet=quiet)
     with new_folder(folder) as new:
         program, compilation = programs.make_program(request, stages)
         programs.save_program(program, new)

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -8,15 +9,57 @@ import typer
 from moesaic.flow.boards import board_choices
 from moesaic.flow.request import ALL_TASKS, InputError
 from moesaic.golden.config import PRESETS as MODELS
+from moesaic.golden.importers.options import ImportOptions
 
 __all__ = [
-    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Image", "Json", "Latency", "Model", "Quiet", "Resize", "Seed", "Sim",
-    "Speculate", "Task", "Weights", "is_rtl",
+    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "FillMissing", "GateKind", "Heads", "Image", "ImageSize", "Json",
+    "Latency", "Model", "ModelArgument", "Pixels", "Quiet", "Resize", "Seed", "Sim", "Speculate", "Task", "Tasks", "TopK",
+    "Weights", "import_options", "is_rtl",
 ]
 
 DEFAULT_MODEL, DEFAULT_LATENCY = "m3vit-tiny", 100
 
-Model = Annotated[str, typer.Option(help=f"Model: {', '.join(MODELS)}.")]
+FROM_FILES = "Models from files (what their tensors do not tell)"
+_MODEL = f"Model: {', '.join(MODELS)}; or a file or folder of weights; or module:function."
+
+Model = Annotated[str, typer.Option(help=_MODEL)]
+ModelArgument = Annotated[str | None, typer.Argument(metavar="[MODEL]", help=_MODEL, show_default=DEFAULT_MODEL)]
+TopK = Annotated[
+    int | None, typer.Option(help="Experts per token.", show_default="as published", rich_help_panel=FROM_FILES)
+]
+Heads = Annotated[
+    int | None, typer.Option(help="Attention heads of a block.", show_default="as published", rich_help_panel=FROM_FILES)
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(
+        help="HEIGHTxWIDTH in pixels.", metavar="HxW", show_default="as published", rich_help_panel=FROM_FILES
+    ),
+]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the tasks, in the order of their gates.", metavar="NAME,NAME", show_default="as published",
+        rich_help_panel=FROM_FILES,
+    ),
+]
+GateKind = Annotated[
+    str | None,
+    typer.Option(
+        help="'noisy_vmoe' (softmax, then top-k) or 'noisy' (top-k, then softmax).", show_default="what the file says",
+        rich_help_panel=FROM_FILES,
+    ),
+]
+Pixels = Annotated[
+    str | None,
+    typer.Option(
+        help="Normalisation of pixels: 'imagenet', 'half' (0.5 and 0.5) or 'unit' (none).", show_default="as published",
+        rich_help_panel=FROM_FILES,
+    ),
+]
+FillMissing = Annotated[
+    bool, typer.Option("--fill-missing", help="Draw missing experts at random, from --seed.", rich_help_panel=FROM_FILES)
+]
 Task = Annotated[
     str | None,
     typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.", show_default="the model's first"),
@@ -52,3 +95,40 @@ def is_rtl(sim: str) -> bool:
     if sim not in ("functional", "rtl"):
         raise InputError(f"sim must be functional or rtl, not {sim!r}")
     return sim == "rtl"
+
+
+def import_options(
+    *,
+    top_k: int | None,
+    heads: int | None,
+    image_size: str | None,
+    tasks: str | None,
+    gate: str | None,
+    pixels: str | None,
+    fill_missing: bool,
+    seed: int,
+) -> ImportOptions:
+    """Options of a model from files, from what was typed.
+
+    Raises
+    ------
+    InputError, ImportProblem
+        If one is not of its form, or out of range.
+    """
+    size = None
+    if image_size is not None:
+        parts = re.fullmatch(r"(\d+)[xX](\d+)", image_size)
+        if parts is None:
+            raise InputError(f"image-size must be HEIGHTxWIDTH, such as 128x256, not {image_size!r}")
+        size = int(parts.group(1)), int(parts.group(2))
+    names = None if tasks is None else tuple(name.strip() for name in tasks.split(","))
+    return ImportOptions(
+        top_k=top_k,
+        heads=heads,
+        image_size=size,
+        tasks=names,
+        gate=gate,
+        pixels=pixels,
+        fill_missing=fill_missing,
+        seed=seed,
+    )

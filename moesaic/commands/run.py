@@ -11,17 +11,25 @@ from moesaic.commands.options import (
     DEFAULT_MODEL,
     Blocks,
     Board,
+    FillMissing,
+    GateKind,
+    Heads,
     Image,
+    ImageSize,
     Json,
     Latency,
     Model,
+    Pixels,
     Quiet,
     Resize,
     Seed,
     Sim,
     Speculate,
     Task,
+    Tasks,
+    TopK,
     Weights,
+    import_options,
     is_rtl,
 )
 from moesaic.flow.request import make_request
@@ -34,6 +42,7 @@ EXAMPLES = examples(
     "run --task all",
     "run --model m3vit-micro --sim functional --blocks 2",
     "run --image street.jpg --resize --out out/street",
+    "run --model checkpoint.pth.tar --task all --sim functional",
 )
 
 
@@ -53,14 +62,27 @@ def run(
     weights: Weights = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    top_k: TopK = None,
+    heads: Heads = None,
+    image_size: ImageSize = None,
+    tasks: Tasks = None,
+    gate: GateKind = None,
+    pixels: Pixels = None,
+    fill_missing: FillMissing = False,
 ) -> None:
     """Run one image through everything: quantise, compile, simulate, compare, report."""
     rtl = is_rtl(sim)
+    given = import_options(
+        top_k=top_k, heads=heads, image_size=image_size, tasks=tasks, gate=gate, pixels=pixels, fill_missing=fill_missing,
+        seed=seed,
+    )
+    stages = Stages(quiet=quiet)
     request = make_request(
-        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights
+        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights, options=given,
+        stages=stages,
     )
     from moesaic.flow import run as flow
 
     folder = out if out is not None else Path("out") / request.name
     options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command())
-    verdict(flow.run(request, options, Stages(quiet=quiet)), folder, as_json=as_json)
+    verdict(flow.run(request, options, stages), folder, as_json=as_json)

@@ -1,17 +1,17 @@
 """Task heads for the host: from torch modules to what a board runs with numpy."""
 
 import numpy as np
+from torch import nn
 
 from moesaic.boards.heads import DenseHead, HostHeads
 from moesaic.golden import heads as torch_heads
-from moesaic.golden.heads import Heads
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.scenes import FAR
 
 __all__ = ["host_heads"]
 
 
-def host_heads(heads: Heads, qmodel: QuantModel, *, blocks: int) -> HostHeads:
+def host_heads(heads: nn.ModuleDict, qmodel: QuantModel, *, blocks: int) -> HostHeads:
     """The heads that have a numpy form, for the residual after `blocks` blocks; others are left out."""
     found = {}
     for task, head in heads.items():

@@ -18,6 +18,8 @@ from moesaic.flow.quantised import FloatModel, load_float, quantised
 from moesaic.flow.request import ALL_TASKS, InputError, Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
+from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.importers.problem import ImportProblem
 from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.timing import timing
 
@@ -94,7 +96,9 @@ def save_program(program: Program, folder: Path) -> None:
     heads = host_heads(program.network.heads, program.qmodel, blocks=request.blocks)
     save_heads(folder / HEADS, heads, program_sha256=program.image.manifest["memory_sha256"])
     origin = {
-        "model": request.model.name,
+        "model": request.model_origin,
+        "import_options": request.import_options.to_dict(),
+        "import": None if request.imported is None else request.imported.report.to_dict(),
         "board": request.board_origin,
         "tasks": list(request.tasks),
         "seed": request.seed,
@@ -130,10 +134,12 @@ def load_program(folder: Path, stages: Stages) -> Program:
                 blocks=origin["blocks"],
                 speculate=origin["speculate"],
                 weights=None if origin["weights"] is None else Path(origin["weights"]),
+                options=ImportOptions.from_dict(origin["import_options"]),
+                stages=stages,
             ).replace(tasks=tasks)
             qmodel = quantfile.load(folder / _NETWORK)
             estimates = dict(origin["estimated_cycles"])
-        except InputError:
+        except (InputError, ImportProblem):
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ImageError(f"program image '{folder}': {_ORIGIN} or {_NETWORK} is damaged: {error}") from error

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from moesaic.flow.request import InputError, Request
 from moesaic.golden import quantfile, weights
 from moesaic.golden.calibrate import calibration_images
-from moesaic.golden.heads import Heads
+from moesaic.golden.importers.heads import imported_heads
+from moesaic.golden.importers.imported import Imported
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
@@ -29,14 +31,16 @@ class FloatModel:
     Parameters
     ----------
     model : M3ViT
-    heads : Heads
-    kind : "trained" or "seeded"
+    heads : ModuleDict
+        By task; a task without a known head is not in it.
+    kind : str
+        Where the parameters come from: one of `golden.qmodel.WEIGHTS`.
     digest : str
         SHA-256 over configuration and parameters (hex).
     """
 
     model: M3ViT
-    heads: Heads
+    heads: nn.ModuleDict
     kind: str
     digest: str
 
@@ -69,6 +73,12 @@ def source_hash(module: str) -> str:
     return digest.hexdigest()
 
 
+def _imported(imported: Imported) -> tuple[M3ViT, nn.ModuleDict, str]:
+    model = M3ViT(imported.config)
+    model.load_state_dict(imported.state)
+    return model.eval(), imported_heads(imported), imported.report.kind
+
+
 def load_float(request: Request) -> FloatModel:
     """The float network of a request.
 
@@ -79,8 +89,14 @@ def load_float(request: Request) -> FloatModel:
     InputError
         If the file cannot be read.
     """
+    model: M3ViT
+    heads: nn.ModuleDict
+    kind: str
     try:
-        model, heads, kind = weights.load(request.model.name, request.seed, request.weights)
+        if request.imported is not None:
+            model, heads, kind = _imported(request.imported)
+        else:
+            model, heads, kind = weights.load(request.model.name, request.seed, request.weights)
     except OSError as error:
         raise InputError(f"weights must be a readable file, not {str(request.weights)!r} ({error.strerror})") from error
     digest = hashlib.sha256(repr(model.config).encode())

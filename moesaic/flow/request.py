@@ -1,14 +1,19 @@
 """What a user asks for, checked before any work starts."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moesaic.flow.boards import accelerator_of
+from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.hw.spec.config import AcceleratorConfig
+
+if TYPE_CHECKING:  # brings torch, which a built-in model's request can wait for
+    from moesaic.golden.importers.imported import Imported
 
 __all__ = ["ALL_TASKS", "DEFAULT_BOARDS", "InputError", "Request", "make_request"]
 
@@ -20,6 +25,7 @@ DEFAULT_BOARDS = {
     "deit-small": "zcu102-small",
 }
 _OTHERWISE = "zcu102"
+_WEIGHT_FILES = (".pth", ".pt", ".tar", ".bin", ".safetensors", ".ckpt")
 
 
 class InputError(ValueError):
@@ -53,6 +59,12 @@ class Request:
         Experts fetched before the router has decided; None lets the compiler choose.
     weights : Path or None
         Parameters to use in place of the shipped ones.
+    model_origin : str
+        What names the model in a later request: a preset, an absolute path, or `module:function`.
+    imported : Imported or None
+        Parameters of a model from outside.
+    import_options : ImportOptions
+        What was said about it.
     """
 
     model: M3ViTConfig
@@ -64,6 +76,9 @@ class Request:
     blocks: int
     speculate: int | None = None
     weights: Path | None = None
+    model_origin: str
+    imported: "Imported | None" = field(default=None, compare=False, repr=False)
+    import_options: ImportOptions = field(default_factory=ImportOptions)
 
     @property
     def whole(self) -> bool:
@@ -81,6 +96,22 @@ class Request:
         return dataclasses.replace(self, **changes)
 
 
+def _from_outside(model: str) -> bool:
+    """Whether a model's name is a path or `module:function`: something is there, or it is written like one."""
+    path = Path(model)
+    return path.exists() or "/" in model or ":" in model or path.suffix in _WEIGHT_FILES
+
+
+def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
+    from moesaic.golden.importers.open import open_model
+
+    with stages.stage("import", f"model {model}"):
+        imported = open_model(model, options)
+    for line in imported.report.lines():
+        stages.say(f"           {line}")
+    return imported
+
+
 def make_request(
     *,
     model: str,
@@ -90,28 +121,47 @@ def make_request(
     blocks: int | None = None,
     speculate: int | None = None,
     weights: Path | None = None,
+    options: ImportOptions | None = None,
+    stages: Stages | None = None,
 ) -> Request:
     """A request from names.
 
     Parameters
     ----------
     model : str
-        Name of a model preset.
+        Name of a model preset, path of weights (`golden.importers.open`), or `module:function`.
     task : str or None
         A task of the model, or `all`; None is the first.
     board : str or None
         Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual one.
     seed, blocks, speculate, weights
         As in `Request`; None runs all blocks.
+    options : ImportOptions, optional
+        What the files of a model from outside do not say.
+    stages : Stages, optional
+        Shows that a model is being read, and what was assumed about it.
 
     Raises
     ------
-    InputError, BoardError
+    InputError, BoardError, ImportProblem
         If a name is unknown (the message lists the known ones), a number is out of range, or a board's file is wrong.
     """
-    _one_of("model", model, list(models.PRESETS))
-    network = models.PRESETS[model]
+    options = ImportOptions(seed=seed) if options is None else options
+    if model not in models.PRESETS and not _from_outside(model):
+        raise InputError(
+            f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not {model!r}"
+        )
     board, origin, config = accelerator_of(DEFAULT_BOARDS.get(model, _OTHERWISE) if board is None else board)
+    imported = None
+    if model in models.PRESETS:
+        network = models.PRESETS[model]
+        if options.given:
+            raise InputError(f"{', '.join(options.given)} must be said of a model from files, not of the built-in {model!r}")
+    else:
+        if weights is not None:
+            raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
+        imported = _open(model, options, stages if stages is not None else Stages(quiet=True))
+        network = imported.config
     task = network.tasks[0] if task is None else task
     _one_of("task", task, [*network.tasks, ALL_TASKS])
     if not 0 <= seed < 1 << 31:
@@ -133,4 +183,7 @@ def make_request(
         speculate=speculate,
         tasks=network.tasks if task == ALL_TASKS else (task,),
         weights=weights,
+        model_origin=model if imported is None or ":" in model else str(Path(model).absolute()),
+        imported=imported,
+        import_options=options,
     )

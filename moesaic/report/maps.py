@@ -41,14 +41,18 @@ def write_maps(
     """Write PNGs, and say which there are: {task: {what: file name}}.
 
     `accelerator` is made from the output that was simulated, `float` by the float network; `truth` is there for a
-    rendered scene. There are none if not all blocks were run; the accelerator's is missing after an error.
+    rendered scene. There are none if not all blocks were run, or for a task without a head; the accelerator's is missing after
+    an error.
     """
     if not program.request.whole:
         return {}
     step = np.float32(program.qmodel.blocks[-1].residual_step)
     files: dict[str, dict[str, str]] = {}
     for outcome in outcomes:
-        task, head = outcome.task, program.network.heads[outcome.task]
+        task = outcome.task
+        if task not in program.network.heads:  # a model from outside whose heads are not known here
+            continue
+        head = program.network.heads[task]
         pictures = {}
         if outcome.output is not None:
             pictures["accelerator"] = _picture(task, head(torch.from_numpy(outcome.output * step)))

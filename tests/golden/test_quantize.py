@@ -258,7 +258,7 @@ def test_failed_save_leaves_nothing(tmp_path, quantised):
     ("change", "message"),
     [
         ({"method": "max"}, "method must be one of minmax, percentile, mse, not 'max'"),
-        ({"weights": "guessed"}, "weights must be 'trained' or 'seeded', not 'guessed'"),
+        ({"weights": "guessed"}, "weights must be one of trained, seeded, imported, partly seeded, not 'guessed'"),
         ({"config": preset("m3vit-micro")}, r"config must be the model's own \(tiny\), not 'm3vit-micro'"),
         ({"images": images().astype(float)}, "calibration images must be uint8, not 'float64'"),
         ({"images": images()[:0]}, r"calibration images must be \[n, 3, 16, 16\] with n >= 1, not \[0, 3, 16, 16\]"),

@@ -1,0 +1,38 @@
+"""Heads that came with imported weights, as modules the host can run."""
+
+import torch
+from torch import nn
+
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.heads import DenseHead, DepthHead, SegmentationHead
+from moesaic.golden.importers.imported import Imported
+
+__all__ = ["imported_heads"]
+
+
+def _own(config: M3ViTConfig, task: str, tensors: dict[str, torch.Tensor]) -> nn.Module | None:
+    """This project's head, if names and shapes are its own."""
+    predict = tensors.get("predict.weight")
+    if predict is None or predict.ndim != 4:
+        return None
+    cells = min(DenseHead.CELLS, config.patch_size) ** 2
+    head: DenseHead = DepthHead(config) if task == "depth" else SegmentationHead(config, max(1, len(predict) // cells))
+    wanted = {name: tensor.shape for name, tensor in head.state_dict().items()}
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        return None
+    head.load_state_dict(tensors)
+    return head
+
+
+def imported_heads(imported: Imported) -> nn.ModuleDict:
+    """A head for each task that has a known one, in inference mode; other tensors of heads stay as they are."""
+    found = {}
+    for task in imported.config.tasks:
+        prefix = f"heads.{task}."
+        tensors = {
+            name.removeprefix(prefix): tensor for name, tensor in imported.heads.items() if name.startswith(prefix)
+        }
+        head = _own(imported.config, task, tensors)
+        if head is not None:
+            found[task] = head
+    return nn.ModuleDict(found).eval()
