@@ -49,4 +49,7 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
             console.print(f"[red]{task}, AXI4:[/] {rule}")
     if report["weights"] == "seeded":
         console.print("weights: seeded, not trained")
+    elif report["weights"] == "partly seeded":
+        drawn = len(report["import"]["filled"])
+        console.print(f"[yellow]weights: partly seeded[/]; {drawn} tensors of experts were missing and are random")
     console.print(f"report: {folder / 'report.html'}")

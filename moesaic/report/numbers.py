@@ -296,6 +296,7 @@ def report(
         "task": ",".join(tasks),
         "board": request.board,
         "weights": program.network.kind,
+        "import": None if request.imported is None else request.imported.report.to_dict(),
         "seed": request.seed,
         "blocks_run": request.blocks,
         "depth": request.model.depth,
