@@ -14,7 +14,7 @@ __all__ = ["LANE_BITS", "Array", "array_latency", "sum_bits"]
 
 def array_latency(lanes: int) -> int:
     """Cycles from a vector at the input to its sums: input register, the group's registers, the pair of rows."""
-    return 1 + RowGroup.LATENCY + pair_latency(lanes)
+    return 1 + RowGroup.LATENCY + pair_latency(lanes, chain_length(lanes))
 
 
 class Array(wiring.Component):

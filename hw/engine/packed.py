@@ -45,9 +45,8 @@ def _tree_stages(terms: int) -> int:
     return stages
 
 
-def pair_latency(lanes: int) -> int:
-    """Cycles from the registered first lane of a chain to the sums: multiplier register, the chain, the adder tree."""
-    chain = chain_length(lanes)
+def pair_latency(lanes: int, chain: int) -> int:
+    """Cycles from the registered value of class 0 to the sums: multiplier register, the chain, the adder tree."""
     return 1 + chain + _tree_stages(lanes // chain)
 
 
@@ -70,19 +69,19 @@ class RowPair(wiring.Component):
 
     Lane k of a chain adds its product k cycles after lane 0, so everything about it must come k cycles later: values, weights, exchanges.
     ``class`` below is a lane's place k in its chain; lane = chain number * chain + k. One vector per cycle, latency from the value of
-    class 0 to the sums ``pair_latency(lanes)``. No back pressure; nothing is reset.
+    class 0 to the sums ``pair_latency(lanes, chain)``. No back pressure; nothing is reset.
 
     Parameters
     ----------
-    lanes : int
-        Power of two.
+    lanes, chain : int
+        Powers of two; a chain is no longer than the lanes.
 
     Members
     -------
     x : In([lanes] signed(9))
         Registered values, -255..255.
     offset : In([lanes / chain] unsigned(F))
-        ``offset_of`` the values of each chain, one cycle after those of class 0.
+        ``offset_of`` the values of each chain, together with that of class 0.
     swap : In(chain bits)
         By class. Active <- shadow.
     row_load : In(2 x chain bits), row : In(2 x lanes x 8)
@@ -90,6 +89,11 @@ class RowPair(wiring.Component):
     lane_load : In(lanes bits), value : In([2] [chain] 8 bits)
         Fill a lane of both rows, with the row's `value` of the lane's class. Not together with `row_load`.
     sums : Out([2] signed)
+
+    Raises
+    ------
+    ValueError
+        If a size is not a power of two, or the chain too long.
     """
 
     x: data.View
@@ -101,11 +105,13 @@ class RowPair(wiring.Component):
     value: data.View
     sums: data.View
 
-    def __init__(self, *, lanes: int) -> None:
+    def __init__(self, *, lanes: int, chain: int) -> None:
         if lanes < 1 or lanes & lanes - 1:
             raise ValueError(f"lanes must be a power of two, not {lanes!r}")
-        self.lanes, self.chain = lanes, chain_length(lanes)
-        self.field = field_bits(self.chain)
+        if not 1 <= chain <= lanes or chain & chain - 1:
+            raise ValueError(f"chain must be a power of two and at most lanes ({lanes}), not {chain!r}")
+        self.lanes, self.chain = lanes, chain
+        self.field = field_bits(chain)
         super().__init__({
             "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
             "offset": In(data.ArrayLayout(unsigned(self.field), lanes // self.chain)),

@@ -17,7 +17,7 @@ class RowGroup(wiring.Component):
     """Pairs of rows, and one register for each of their common inputs.
 
     Inputs that concern a lane come ``lane % chain`` cycles late (see RowPair); the others are delayed here. One vector per cycle; latency
-    from the values of class 0 to the sums ``LATENCY + pair_latency(lanes)``. No back pressure; control bits are 0 after reset.
+    from the values of class 0 to the sums ``LATENCY`` and those of the pair. No back pressure; control bits are 0 after reset.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class RowGroup(wiring.Component):
         lane_load = copy(self.lane_load, name="lane_load_copy", reset_less=False)
         width = 8 * self.lanes
         for r in range(0, self.rows, 2):
-            m.submodules[f"pair_{r // 2}"] = pair = Shared(RowPair, lanes=self.lanes)
+            m.submodules[f"pair_{r // 2}"] = pair = Shared(RowPair, lanes=self.lanes, chain=self.chain)
             m.d.comb += [
                 pair.x.eq(x), pair.offset.eq(offset), pair.swap.eq(swap), pair.lane_load.eq(lane_load),
                 pair.row.eq(row[r % self.load_rows * width:(r % self.load_rows + 2) * width]),
