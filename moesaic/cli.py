@@ -8,7 +8,7 @@ import typer
 
 import moesaic
 from moesaic.commands import compile as compile_module
-from moesaic.commands import generate, report, run, simulate, sweep_rows, train
+from moesaic.commands import generate, report, run, simulate, sweep_rows, synth, train
 
 __all__ = ["app", "main"]
 
@@ -25,6 +25,7 @@ app.command(epilog=run.EXAMPLES)(run.run)
 app.command(name="compile", epilog=compile_module.EXAMPLES)(compile_module.compile_)
 app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
+app.command(epilog=synth.EXAMPLES)(synth.synth)
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.command(name="sweep-rows", epilog=sweep_rows.EXAMPLES)(sweep_rows.sweep_rows)

@@ -20,6 +20,7 @@ _INPUT = (
     ("moesaic.compiler.ir", "CompileError"),
     ("moesaic.compiler.image", "ImageError"),
     ("moesaic.sim.tools", "ToolMissing"),
+    ("moesaic.boards.synthesis.mapping", "SynthesisMissing"),
 )
 _FAILURE = (
     ("moesaic.sim.verilated", "BuildFailed"),

@@ -1,0 +1,170 @@
+"""How a signal passes each kind of cell: through it, out of a register in it, into one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from moesaic.boards.synthesis.delays import Delays
+from moesaic.boards.synthesis.netlist import FLIP_FLOPS, Cell, is_output
+
+__all__ = ["Arcs", "UntimedCell", "arcs_of"]
+
+Bit = tuple[str, int]
+
+
+class UntimedCell(ValueError):
+    """A cell whose delays are not known."""
+
+
+@dataclass
+class Arcs:
+    """The timing of one cell, by port and index; all delays in ns.
+
+    Parameters
+    ----------
+    through : list of (input, output, delay)
+    launches : dict of output to clock-to-output delay
+    captures : dict of input to set-up time
+    """
+
+    through: list[tuple[Bit, Bit, float]]
+    launches: dict[Bit, float]
+    captures: dict[Bit, float]
+
+
+_CLOCK_PINS = ("C", "CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK")
+_LUTS = ("LUT", "INV")
+_ONES = {"A": 30, "B": 18}
+
+
+def _bits(cell: Cell, *, output: bool) -> Iterator[Bit]:
+    for port, nets in cell.pins.items():
+        if is_output(cell.kind, port) == output and not port.startswith(_CLOCK_PINS[1:]) and port != "C":
+            yield from ((port, index) for index, net in enumerate(nets) if net is not None)
+
+
+def _all(cell: Cell, delay: float) -> Arcs:
+    through = [(i, o, delay) for o in _bits(cell, output=True) for i in _bits(cell, output=False)]
+    return Arcs(through, {}, {})
+
+
+def _carry4(cell: Cell, d: Delays) -> Arcs:
+    through = []
+    for port, index in _bits(cell, output=True):
+        carry = port == "CO"
+        for source in ("CI", "CYINIT"):
+            if cell.pins.get(source, [None])[0] is not None:
+                delay = d.carry_in_carry if carry else d.carry_in_sum
+                through.append(((source, 0), (port, index), delay))
+        for source in ("S", "DI"):
+            # The sum needs the carries of the bits below, and its own S.
+            for lower in range(index + 1 if carry or source == "S" else index):
+                if cell.pins[source][lower] is not None:
+                    delay = d.carry_data_carry if carry else (d.lut if lower == index else d.carry_data_sum)
+                    through.append(((source, lower), (port, index), delay))
+    return Arcs(through, {}, {})
+
+
+def _flip_flop(cell: Cell, d: Delays) -> Arcs:
+    captures = {bit: d.ff_setup if bit[0] == "D" else d.ff_control for bit in _bits(cell, output=False)}
+    return Arcs([], {("Q", 0): d.ff_out}, captures)
+
+
+def _memory(cell: Cell, out: float, setup: float) -> Arcs:
+    return Arcs([], dict.fromkeys(_bits(cell, output=True), out), dict.fromkeys(_bits(cell, output=False), setup))
+
+
+def _lut_memory(cell: Cell, d: Delays) -> Arcs:
+    """LUT RAM and shift registers: reads are logic, writes are clocked."""
+    through, captures = [], {}
+    inputs = list(_bits(cell, output=False))
+    for port, index in inputs:
+        data = port in ("D", "WE", "CE") or port.startswith("DI") or port == "WE2"
+        if data:
+            captures[port, index] = d.lutram_setup
+    for out, number in _bits(cell, output=True):
+        if out.startswith("DO") and len(out) == 3:
+            address = f"ADDR{out[2]}"
+        elif out == "DPO":
+            address = "DPRA"
+        else:
+            address = "A"
+        for port, index in inputs:
+            if port == address or (port.startswith(address) and port[len(address):].isdigit()):
+                through.append(((port, index), (out, number), d.lutram_out))
+    written = {"ADDRD", "ADDRH", "A"}  # the address of the write port
+    for port, index in inputs:
+        if port in written or (port[:1] == "A" and port[1:].isdigit()):
+            captures[port, index] = d.lutram_setup
+    return Arcs(through, dict.fromkeys(_bits(cell, output=True), d.lutram_clock), captures)
+
+
+def _dsp(cell: Cell, d: Delays) -> Arcs:
+    stages = cell.stages
+    after_m = d.dsp_out + (0.0 if "P" in stages else d.dsp_add)
+    captures: dict[Bit, float] = {}
+    through: list[tuple[Bit, Bit, float]] = []
+    outputs = [bit for bit in _bits(cell, output=True) if bit[0] == "P"]
+    if "P" in stages:
+        launch = d.dsp_clock_p
+    elif "M" in stages:
+        launch = d.dsp_clock + after_m
+    elif {"A", "B"} & stages:
+        launch = d.dsp_clock + d.dsp_multiply + after_m
+    else:
+        launch = 0.0
+    for port, index in _bits(cell, output=False):
+        if port in ("A", "B"):
+            if port in stages:
+                captures[port, index] = d.dsp_setup
+            elif "M" in stages:
+                captures[port, index] = d.dsp_in + d.dsp_multiply + d.dsp_setup
+            elif "P" in stages:
+                captures[port, index] = d.dsp_in + d.dsp_multiply + d.dsp_add + d.dsp_setup
+            else:
+                through += [((port, index), out, d.dsp_in + d.dsp_multiply + after_m) for out in outputs]
+        else:
+            captures[port, index] = d.dsp_control
+    return Arcs(through, dict.fromkeys(outputs, launch) if launch else {}, captures)
+
+
+def dsp_internal(cell: Cell, d: Delays) -> list[tuple[str, str, float]]:
+    """Register to register inside a DSP slice: (from, to, ns with set-up)."""
+    stages = cell.stages
+    result = []
+    if {"A", "B"} & stages and "M" in stages:
+        result.append(("A", "M", d.dsp_clock + d.dsp_multiply + d.dsp_setup))
+    if {"A", "B"} & stages and "M" not in stages and "P" in stages:
+        result.append(("A", "P", d.dsp_clock + d.dsp_multiply + d.dsp_add + d.dsp_setup))
+    if {"M", "P"} <= stages:
+        result.append(("M", "P", d.dsp_clock + d.dsp_add + d.dsp_setup))
+    return result
+
+
+def arcs_of(cell: Cell, d: Delays) -> Arcs:
+    """The timing of a library cell.
+
+    Raises
+    ------
+    UntimedCell
+        If its type is in no table.
+    """
+    kind = cell.kind
+    if kind.startswith(_LUTS):
+        return _all(cell, d.lut)
+    if kind.startswith("MUXF"):
+        return _all(cell, d.mux)
+    if kind == "CARRY4":
+        return _carry4(cell, d)
+    if kind in FLIP_FLOPS:
+        return _flip_flop(cell, d)
+    if kind.startswith("DSP48"):
+        return _dsp(cell, d)
+    if kind.startswith("RAMB"):
+        return _memory(cell, d.bram_out_registered if "O" in cell.stages else d.bram_out, d.bram_setup)
+    if kind.startswith("URAM"):
+        return _memory(cell, d.uram_out_registered if "O" in cell.stages else d.uram_out, d.uram_setup)
+    if kind.startswith(("RAM", "SRL")):
+        return _lut_memory(cell, d)
+    if kind in ("VCC", "GND", "$scopeinfo"):
+        return Arcs([], {}, {})
+    raise UntimedCell(f"cells must have known delays, not {kind!r}")

@@ -1,0 +1,181 @@
+"""Modules to mapped netlists: each distinct module once, through Yosys, two processes at a time, cached."""
+
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from moesaic.boards.synthesis.cache import Cache, default_cache
+from moesaic.boards.synthesis.cells import CellCounts
+from moesaic.boards.synthesis.modules import Module, stub
+
+__all__ = ["FAMILIES", "Mapped", "SynthesisFailed", "SynthesisMissing", "map_modules"]
+
+FAMILIES = {"zynqmp": "xcup", "zynq7000": "xc7"}  # Yosys's names
+BUNDLE_BYTES = 40_000  # small modules go together: starting Yosys and reading the cell library takes seconds
+
+
+class SynthesisMissing(RuntimeError):
+    """Yosys as a library is not installed; the message has the line that installs it."""
+
+
+class SynthesisFailed(RuntimeError):
+    """Yosys ended before its work was done; the message is the end of what it printed."""
+
+
+class Mapped:
+    """A module mapped to cells of a device family.
+
+    Parameters
+    ----------
+    counts : CellCounts
+        Its children are not in it.
+    key : str
+        Of its netlist in the cache.
+    cache : Cache
+    """
+
+    def __init__(self, counts: CellCounts, *, key: str, cache: Cache) -> None:
+        self.counts, self.key, self._cache = counts, key, cache
+
+    @property
+    def netlist(self) -> dict[str, Any]:
+        """Ports, cells and net names, as `worker` writes them."""
+        return self._cache.netlist(self.key)
+
+
+def _passes(family: str, *, uram: bool) -> list[str]:
+    flags = f"-family {FAMILIES[family]} -noiopad -noclkbuf{' -uram' if uram else ''}"
+    # Before synth_xilinx: ABC may abort on what it leaves behind otherwise.
+    return ["hierarchy -check -top {top}", "proc", "opt_clean -purge", f"synth_xilinx {flags} -top {{top}}"]
+
+
+def _flow(passes: Sequence[str]) -> str:
+    try:
+        return "\n".join([f"pyosys {importlib.metadata.version('pyosys')}", *passes])
+    except importlib.metadata.PackageNotFoundError as error:
+        raise SynthesisMissing("synthesis needs Yosys as a library; type: pip install 'moesaic[synth]'") from error
+
+
+def _source(names: Sequence[str], modules: Mapping[str, Module]) -> str:
+    """The modules, black boxes for what they place, and a module that places them all."""
+    children = {child for name in names for child in modules[name].children.values()} - set(names)
+    lines = ["module moesaic_bundle;", *(f"  (* keep *) \\{name}  i{number} ();" for number, name in enumerate(names)), "endmodule", ""]
+    return "".join([*(modules[name].text for name in names), *(stub(modules[child]) for child in sorted(children)), "\n".join(lines)])
+
+
+def _run(names: Sequence[str], modules: Mapping[str, Module], passes: Sequence[str]) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="moesaic-synthesis-") as folder:
+        source = Path(folder) / "source.v"
+        source.write_text(_source(names, modules))
+        job = {"source": str(source), "out": folder, "modules": list(names), "passes": list(passes)}
+        done = subprocess.run(
+            [sys.executable, "-m", "moesaic.boards.synthesis.worker"], input=json.dumps(job), text=True, errors="replace",
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, cwd=folder)
+        if done.returncode:
+            tail = "\n".join(done.stdout.strip().splitlines()[-12:])
+            raise SynthesisFailed(f"Yosys ended with status {done.returncode} on {', '.join(names)}:\n{tail}")
+        return [json.loads((Path(folder) / f"{index}.json").read_text()) for index in range(len(names))]
+
+
+def _bundles(names: Sequence[str], modules: Mapping[str, Module]) -> list[list[str]]:
+    """Jobs, the longest first."""
+    order = sorted(names, key=lambda name: -len(modules[name].text))
+    result: list[list[str]] = []
+    size = BUNDLE_BYTES
+    for name in order:
+        length = len(modules[name].text)
+        if size + length > BUNDLE_BYTES:
+            result.append([])
+            size = 0
+        result[-1].append(name)
+        size += length
+    return result
+
+
+def map_modules(
+    names: Sequence[str], modules: Mapping[str, Module], *, family: str, uram: bool, cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[dict[str, Mapped], dict[str, str]]:
+    """Synthesise modules, each on its own with what it places as black boxes.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The modules to map.
+    modules : mapping of str to Module
+        These, and all that they place.
+    family : str
+        ``zynqmp`` (UltraScale+) or ``zynq7000`` (7 series).
+    uram : bool
+        Whether the device has UltraRAM.
+    cache : Path, optional
+        Folder of earlier results.
+    progress : callable, optional
+        Called with the number of modules that are done, and of all.
+
+    Returns
+    -------
+    mapped : dict of str to Mapped
+    failures : dict of str to str
+        What Yosys said about each module that it could not map.
+
+    Raises
+    ------
+    SynthesisMissing
+        If Yosys is not installed.
+    ValueError
+        If the family is unknown.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"family must be one of {', '.join(FAMILIES)}, not {family!r}")
+    passes = _passes(family, uram=uram)
+    flow = _flow(passes)
+    store = Cache(cache if cache is not None else default_cache())
+    keys = {name: store.key(flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values()))))
+            for name in names}
+    mapped: dict[str, Mapped] = {}
+    failures: dict[str, str] = {}
+    waiting = []
+    for name in names:
+        counts = store.counts(keys[name])
+        if counts is None:
+            waiting.append(name)
+        else:
+            mapped[name] = Mapped(CellCounts(_without_children(counts, modules)), key=keys[name], cache=store)
+
+    def tell() -> None:
+        if progress is not None:
+            progress(len(mapped) + len(failures), len(names))
+
+    def job(bundle: Sequence[str]) -> None:
+        try:
+            netlists = _run(bundle, modules, passes)
+        except SynthesisFailed as error:
+            if len(bundle) == 1:
+                failures[bundle[0]] = str(error)
+            else:
+                for name in bundle:  # which one?
+                    job([name])
+            return
+        for name, netlist in zip(bundle, netlists, strict=True):
+            store.store(keys[name], netlist)
+            mapped[name] = Mapped(CellCounts(_without_children(store.counts(keys[name]) or {}, modules)), key=keys[name], cache=store)
+
+    tell()
+    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+        futures = [pool.submit(job, bundle) for bundle in _bundles(waiting, modules)]
+        for future in as_completed(futures):
+            future.result()
+            tell()
+    return mapped, failures
+
+
+def _without_children(counts: Mapping[str, int], modules: Mapping[str, Module]) -> dict[str, int]:
+    return {cell: number for cell, number in counts.items() if cell not in modules}

@@ -1,0 +1,152 @@
+"""Synthesis of a whole accelerator: every distinct module once, multiplied by its places."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moesaic.boards.resources import Resources
+from moesaic.boards.synthesis.cells import UnknownCell, resources_of
+from moesaic.boards.synthesis.delays import DELAYS
+from moesaic.boards.synthesis.mapping import Mapped, map_modules
+from moesaic.boards.synthesis.modules import Module, instance_paths, places, split_modules
+from moesaic.boards.synthesis.timing import Path as TimingPath
+from moesaic.boards.synthesis.timing import analyse
+from moesaic.boards.synthesis.units import UNITS, unit_of
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.top import Accelerator
+from moesaic.hw.verilog import to_verilog
+
+__all__ = ["Synthesis", "export", "synthesise", "synthesise_verilog"]
+
+TOP = "accelerator"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What an accelerator takes, as Yosys maps it: an estimate of what Vivado will use.
+
+    Parameters
+    ----------
+    family : str
+    uram : bool
+        Large memories were free to go to UltraRAM.
+    modules : mapping of str to Module
+    places : mapping of str to int
+        Instances of each distinct module.
+    mapped : mapping of str to Mapped
+    failures : mapping of str to str
+        Modules that could not be mapped, and why: their resources are in no sum.
+    """
+
+    family: str
+    uram: bool
+    modules: Mapping[str, Module]
+    places: Mapping[str, int]
+    mapped: Mapping[str, Mapped]
+    failures: Mapping[str, str]
+
+    @property
+    def complete(self) -> bool:
+        """Every module was mapped."""
+        return not self.failures
+
+    def resources(self, module: str) -> Resources:
+        """Of one instance of a module, its children aside; nothing if it could not be mapped."""
+        return resources_of(self.mapped[module].counts) if module in self.mapped else Resources()
+
+    @property
+    def total(self) -> Resources:
+        """The whole design."""
+        result = Resources()
+        for module, count in self.places.items():
+            if count:
+                result = result + self.resources(module) * count
+        return result
+
+    @property
+    def units(self) -> dict[str, Resources]:
+        """By unit of the architecture; their sum is `total`."""
+        result = dict.fromkeys(UNITS, Resources())
+        one = {module: self.resources(module) for module, count in self.places.items() if count}
+        for path, module in instance_paths(self.modules, TOP).items():
+            unit = unit_of(path)
+            result[unit] = result[unit] + one[module]
+        return {unit: amount for unit, amount in result.items() if amount != Resources()}
+
+    @property
+    def lut_memory(self) -> int:
+        """LUTs of the total that are memory or shift registers."""
+        return sum(self.mapped[module].counts.lut_memory * count for module, count in self.places.items() if module in self.mapped)
+
+    @property
+    def carry8(self) -> int:
+        """Carry chains of eight bits."""
+        return sum(self.mapped[module].counts.carry8 * count for module, count in self.places.items() if module in self.mapped)
+
+    def timing(self, count: int = 10) -> list[TimingPath]:
+        """The longest paths from register to register (`timing.analyse`).
+
+        Raises
+        ------
+        ValueError
+            If a module could not be mapped, or logic feeds itself.
+        """
+        if self.failures:
+            raise ValueError(f"every module must be mapped for paths, but {next(iter(self.failures))!r} is not")
+        raw: dict[str, dict[str, Any]] = {module: self.mapped[module].netlist for module, places in self.places.items() if places}
+        paths, _ = analyse(self.modules, raw, top=TOP, delays=DELAYS[self.family], count=count)
+        return paths
+
+
+def export(config: AcceleratorConfig) -> str:
+    """The accelerator's Verilog for synthesis."""
+    return to_verilog(Accelerator(config), name=TOP, assertions=False)
+
+
+def synthesise_verilog(
+    verilog: str, *, family: str, uram: bool, cache: Path | None = None, progress: Progress | None = None,
+) -> Synthesis:
+    """Synthesise exported Verilog whose top is ``accelerator``.
+
+    Parameters
+    ----------
+    verilog : str
+    family : str
+        ``zynqmp`` or ``zynq7000``.
+    uram : bool
+        The device has UltraRAM.
+    cache : Path, optional
+        Folder of earlier results; ``~/.cache/moesaic/synthesis`` if not given.
+    progress : callable, optional
+        Called with modules done and modules in all.
+
+    Raises
+    ------
+    SynthesisMissing
+        If Yosys is not installed.
+    """
+    modules = split_modules(verilog)
+    counts = places(modules, TOP)
+    mapped, failures = map_modules([name for name, count in counts.items() if count], modules, family=family, uram=uram,
+                                   cache=cache, progress=progress)
+    for name in list(mapped):
+        try:
+            resources_of(mapped[name].counts)
+        except UnknownCell as error:
+            failures[name] = str(error)
+            del mapped[name]
+    return Synthesis(family, uram, modules, counts, mapped, failures)
+
+
+def synthesise(
+    config: AcceleratorConfig, *, family: str, uram: bool, cache: Path | None = None, progress: Progress | None = None,
+) -> Synthesis:
+    """Export and synthesise an accelerator; parameters as of `synthesise_verilog`.
+
+    Raises
+    ------
+    SynthesisMissing, ExportError
+    """
+    return synthesise_verilog(export(config), family=family, uram=uram, cache=cache, progress=progress)

@@ -1,0 +1,93 @@
+"""Count what an accelerator takes of a device."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from moesaic.commands.command import examples, guarded
+from moesaic.commands.options import Quiet
+from moesaic.flow.boards import accelerator_of, board_choices, find_board
+from moesaic.flow.stages import Stages
+from moesaic.problems import FAILED
+
+__all__ = ["EXAMPLES", "synth"]
+
+EXAMPLES = examples("synth --board zcu102", "synth --board pynq-z2 --timing", "synth --board micro8 --json")
+KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
+PATHS = 10
+
+
+def _cells(amount: dict[str, Any]) -> list[str]:
+    return [f"{amount[kind]:,}" if amount[kind] else "[dim]–[/]" for kind in KINDS]
+
+
+def _print_resources(console: Console, report: dict[str, Any]) -> None:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    table.add_column("unit")
+    for title in KINDS.values():
+        table.add_column(title, justify="right")
+    for unit, amount in report["units"].items():
+        table.add_row(unit, *_cells(amount))
+    table.add_section()
+    table.add_row("total" if report["complete"] else "total, incomplete", *_cells(report["resources"]), style="bold")
+    if "budget" in report:
+        table.add_row(report["board"], *_cells(report["budget"]), style="dim")
+        table.add_row("", *("" if percent is None else f"[{'red' if percent > 100 else 'green'}]{percent:.1f} %[/]"
+                            for percent in report["percent"].values()))
+    console.print(table)
+    for module, reason in report["unmapped"].items():
+        console.print(f"[red]not mapped:[/] {module}: {reason.splitlines()[0]}")
+    if report.get("fits"):
+        console.print(f"fits {report['board']} ({report['part']})")
+    elif report.get("excess"):
+        parts = ", ".join(f"{KINDS[kind]} by {amount:,}" for kind, amount in report["excess"].items())
+        best = report.get("largest_that_fits")
+        console.print(f"[red]does not fit[/] {report['board']}: {parts}; the largest preset that fits is {best}" if best else
+                      f"[red]does not fit[/] {report['board']}: {parts}; no preset fits")
+    console.print(report["note"], style="dim")
+
+
+def _print_timing(console: Console, timing: dict[str, Any]) -> None:
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in ("ns", "slack", "levels", "logic", "nets"):
+        table.add_column(title, justify="right")
+    for title in ("from, to", "what would shorten it"):
+        table.add_column(title, overflow="fold")
+    for path in timing["paths"]:
+        style = "red" if path["slack_ns"] < 0 else "green"
+        table.add_row(f"{path['delay_ns']:.2f}", f"[{style}]{path['slack_ns']:+.2f}[/]", str(path["levels"]), f"{path['logic_ns']:.2f}",
+                      f"{path['net_ns']:.2f}", f"{path['from']}\n{path['to']}", path["advice"])
+    console.print()
+    console.print(f"longest paths at {timing['clock_mhz']:g} MHz, {timing['delays']}; the longest allows {timing['reachable_mhz']} MHz")
+    console.print(table)
+    console.print(timing["note"], style="dim")
+
+
+@guarded
+def synth(
+    board: Annotated[str, typer.Option(help=f"Board or accelerator: {', '.join(board_choices())}, or a board's .toml file.")] = "zcu102",
+    timing: Annotated[bool, typer.Option("--timing", help="Also report the ten longest paths.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for synthesis.json.", show_default="none")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print synthesis.json to standard output, and nothing else.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Synthesise the whole accelerator with Yosys: resources per unit, fit to the board, longest paths."""
+    found = find_board(board)
+    config = accelerator_of(board)[2]
+    from moesaic.flow import synth as flow
+
+    report = flow.synth(config, found, Stages(quiet=quiet), timing=PATHS if timing else 0, out=out)
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        console = Console(highlight=False)
+        console.width = max(console.width, 110)
+        _print_resources(console, report)
+        if "timing" in report:
+            _print_timing(console, report["timing"])
+    if not report["complete"] or report.get("fits") is False:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,144 @@
+"""The synth stage: resources of an accelerator per unit, fit to a board, longest paths; as data and as files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from moesaic.boards.board import Board
+from moesaic.boards.synthesis.advice import advice, describe, slack
+from moesaic.boards.synthesis.delays import DELAYS
+from moesaic.boards.synthesis.fit import Fit, largest_fitting
+from moesaic.boards.synthesis.synthesise import Synthesis, export, synthesise_verilog
+from moesaic.boards.synthesis.timing import Path as TimingPath
+from moesaic.flow.folder import check_replaceable, new_folder
+from moesaic.flow.stages import Stages
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["MARKER", "fit_report", "synth", "timing_report"]
+
+MARKER = "synthesis.json"
+NOTE = (
+    "An estimate: Yosys maps each distinct module once. Vivado packs small LUTs in pairs, moves registers into DSP slices and block RAM, optimises "
+    "across modules and may choose other memories; placed designs usually take fewer LUTs than this. The processing system and SmartConnect are not in it."
+)
+NETS = "Cell delays are published figures, net delays a model by number of loads: a forecast of which paths are long, not a sign-off."
+
+
+def _numbers(values: dict[str, int | float]) -> dict[str, int | float]:
+    return {kind: int(value) if float(value).is_integer() else value for kind, value in values.items()}
+
+
+def synthesise_noted(config: AcceleratorConfig, *, family: str, uram: bool, stages: Stages) -> Synthesis:
+    """Export and synthesise, with progress."""
+    with stages.stage("verilog", f"Verilog of {config.name}"):
+        verilog = export(config)
+    with stages.stage("synthesis", f"synthesis of {config.name} with Yosys"):
+        return synthesise_verilog(
+            verilog, family=family, uram=uram, progress=lambda done, count: stages.note(f"{done} of {count} modules"))
+
+
+def fit_report(synthesis: Synthesis, config: AcceleratorConfig, board: Board | None) -> dict[str, Any]:
+    """Resources in all and per unit, and against the board's budget if there is one."""
+    total = synthesis.total
+    result: dict[str, Any] = {
+        "accelerator": config.name,
+        "config_hash": config.hash,
+        "family": synthesis.family,
+        "resources": _numbers(total.to_dict()),
+        "lut_memory": synthesis.lut_memory,
+        "carry8": synthesis.carry8,
+        "units": {unit: _numbers(amount.to_dict()) for unit, amount in synthesis.units.items()},
+        "complete": synthesis.complete,
+        "unmapped": dict(synthesis.failures),
+        "note": NOTE,
+    }
+    if board is not None:
+        fit = Fit(total, board.budget)
+        result |= {
+            "board": board.name,
+            "part": board.part,
+            "budget": _numbers(board.budget.to_dict()),
+            "percent": {line.kind: round(line.percent, 1) if line.budget else None for line in fit.lines},
+            "fits": fit.fits if synthesis.complete or not fit.fits else None,
+            "excess": {line.kind: line.excess for line in fit.lines if line.excess},
+        }
+    return result
+
+
+def _path_report(path: TimingPath, clock_mhz: float, family: str) -> dict[str, Any]:
+    delays = DELAYS[family]
+    return {
+        "from": describe(path.steps[0], path),
+        "to": describe(path.steps[-1], path),
+        "delay_ns": round(path.delay, 3),
+        "slack_ns": round(slack(path, clock_mhz, delays), 3),
+        "levels": path.levels,
+        "logic_ns": round(sum(step.cell for step in path.steps), 3),
+        "net_ns": round(sum(step.net for step in path.steps), 3),
+        "steps": [{"cell": step.kind, "at": describe(step, path), "net_ns": round(step.net, 3), "loads": step.loads,
+                   "cell_ns": round(step.cell, 3)} for step in path.steps],
+        "advice": advice(path, delays),
+    }
+
+
+def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) -> dict[str, Any]:
+    """The longest paths, the clock that the longest allows, and where the delays are from."""
+    delays = DELAYS[synthesis.family]
+    paths = synthesis.timing(count)
+    worst = max((path.delay for path in paths), default=0.0)
+    return {
+        "clock_mhz": clock_mhz,
+        "delays": delays.title,
+        "sources": delays.sources,
+        "uncertainty_ns": delays.uncertainty,
+        "reachable_mhz": round(1e3 / (worst + delays.uncertainty), 1) if worst else None,
+        "met": all(slack(path, clock_mhz, delays) >= 0 for path in paths),
+        "paths": [_path_report(path, clock_mhz, synthesis.family) for path in paths],
+        "note": NETS,
+    }
+
+
+def synth(
+    config: AcceleratorConfig, board: Board | None, stages: Stages, *, timing: int = 0, out: Path | None = None, family: str = "zynqmp",
+) -> dict[str, Any]:
+    """Synthesise, compare with the board, and look for long paths.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    board : Board or None
+        None for a bare preset: nothing to compare with.
+    stages : Stages
+    timing : int
+        How many paths to report; none if 0.
+    out : Path, optional
+        Folder for ``synthesis.json``.
+    family : str
+        For a bare preset.
+
+    Returns
+    -------
+    dict
+        What ``synthesis.json`` holds.
+
+    Raises
+    ------
+    SynthesisMissing, ExportError, InputError, OSError
+    """
+    if out is not None:
+        check_replaceable(out, marker=MARKER)
+    family = board.family if board is not None else family
+    synthesis = synthesise_noted(config, family=family, uram=board.budget.uram > 0 if board is not None else config.ultra_ram, stages=stages)
+    result = fit_report(synthesis, config, board)
+    if board is not None and result["fits"] is False:
+        with stages.stage("smaller", f"the largest preset that fits {board.name}"):
+            smaller = largest_fitting(board, config, started=lambda preset: stages.note(preset.name))
+        result["largest_that_fits"] = smaller[0].name if smaller is not None else None
+    if timing and synthesis.complete:
+        with stages.stage("timing", "longest paths"):
+            result["timing"] = timing_report(synthesis, clock_mhz=config.clock_mhz, count=timing)
+    result["wall_s"] = dict(stages.wall_s)
+    if out is not None:
+        with new_folder(out) as new:
+            (new / MARKER).write_text(json.dumps(result, indent=1) + "\n")
+    return result
