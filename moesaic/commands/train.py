@@ -8,15 +8,24 @@ import typer
 from moesaic.commands.command import examples, guarded
 from moesaic.commands.options import Model
 from moesaic.flow.request import InputError, make_request
+from moesaic.golden.config import preset
 
 __all__ = ["EXAMPLES", "train"]
 
-EXAMPLES = examples("train", "train --model m3vit-micro --steps 200 --scenes 500 --out out/weights")
+EXAMPLES = examples(
+    "train --model m3vit-tiny",
+    "train --model m3vit-tiny --resume",
+    "train --model m3vit-tiny --baseline --out out/weights",
+    "train --model m3vit-micro --steps 200 --scenes 500 --out out/weights",
+)
 
 
 @guarded
 def train(
     model: Model = "m3vit-micro",
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Train its dense twin instead: no experts, equal compute.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for MODEL.safetensors and MODEL.json.", show_default="the shipped weights"),
@@ -24,15 +33,26 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Updates.", show_default="the recipe's")] = None,
     scenes: Annotated[int | None, typer.Option(help="Rendered scenes.", show_default="the recipe's")] = None,
     seed: Annotated[int | None, typer.Option(help="Of parameters and order.", show_default="the recipe's")] = None,
+    threads: Annotated[int, typer.Option(help="Does not change the weights.")] = 2,
+    work: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("out/training"),
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint.")] = False,
 ) -> None:
-    """Train a model and its heads on rendered scenes."""
+    """Train a model and its heads on rendered scenes (interrupt it when you like: --resume continues)."""
     make_request(model=model)
-    for name, value in (("steps", steps), ("scenes", scenes)):
+    for name, value in (("steps", steps), ("scenes", scenes), ("threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{name} must be positive, not {value!r}")
+    if baseline and not preset(model).experts:
+        raise InputError(f"model must have experts to have a dense twin, not {model!r}")
+    from moesaic.golden.train import checkpoint_path
     from moesaic.golden.train import main as train_main
 
-    given = {"--out": out, "--steps": steps, "--scenes": scenes, "--seed": seed}
-    train_main(
-        ["--model", model, *(str(word) for name, value in given.items() if value is not None for word in (name, value))]
-    )
+    checkpoint = checkpoint_path(work, model, baseline=baseline)
+    if resume and not checkpoint.is_file():
+        raise InputError(f"there must be a checkpoint to resume, not nothing at {str(checkpoint)!r}")
+
+    given = {"--model": model, "--out": out, "--steps": steps, "--scenes": scenes, "--seed": seed,
+             "--threads": threads, "--work": work}
+    words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
+    words += ["--baseline"] * baseline + ["--resume"] * resume
+    train_main(words)

@@ -1,0 +1,58 @@
+"""How good a model is at its tasks, and how its gates share out the tokens."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from moesaic.golden import metrics
+from moesaic.golden.gate import Routing
+from moesaic.golden.heads import Heads
+from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.scenes import CLASSES, FAR, render_batch
+
+__all__ = ["quality"]
+
+BATCH = 20  # images
+
+
+@torch.no_grad()
+def quality(model: M3ViT, heads: Heads, scenes: int = 200, first: int = 0) -> dict[str, Any]:
+    """Quality on unseen scenes from seed `first`: mIoU, depth RMSE (metres), and how each gate shares out its tokens."""
+    config = model.config
+    matrix = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
+    squares, ratios, near = 0.0, 0.0, 0
+    chosen: dict[str, list[list[np.ndarray]]] = {task: [[] for _ in config.moe_blocks] for task in config.tasks}
+    for start in range(first, first + scenes, BATCH):
+        images, labels, depths = render_batch(range(start, min(start + BATCH, first + scenes)), config.image_size)
+        for task in config.tasks:
+            routings: list[Routing] = []
+            out = heads[task](model(images, task, routings=routings)[-1]).numpy()
+            for old, new in zip(chosen[task], routings, strict=True):
+                old.append(new.index.numpy())
+            if task == "depth":
+                squares += float(np.sum((out - depths).astype(np.float64) ** 2)) / depths[0].size
+                close = depths < FAR
+                ratios += float(np.sum((np.abs(out - depths)[close] / depths[close]).astype(np.float64)))
+                near += int(close.sum())
+            else:
+                matrix += metrics.confusion(out.argmax(axis=1), labels, len(CLASSES))
+    result: dict[str, Any] = {"scenes": scenes}
+    if matrix.any():
+        union = matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix)
+        result["miou"] = metrics.mean_iou(matrix)
+        result["iou"] = {name: float(matrix[i, i] / max(union[i], 1)) for i, name in enumerate(CLASSES)}
+    if "depth" in config.tasks:
+        result["depth_rmse_m"] = (squares / scenes) ** 0.5
+        result["depth_relative_error"] = ratios / max(near, 1)
+    if config.experts:
+        experts = {task: [np.concatenate(parts) for parts in blocks] for task, blocks in chosen.items()}
+        result["expert_load"] = {
+            task: [(np.bincount(x.ravel(), minlength=config.experts) / x.size).round(4).tolist() for x in blocks]
+            for task, blocks in experts.items()
+        }
+        if len(config.tasks) == 2:
+            result["same_experts_for_both_tasks"] = [
+                metrics.routing_agreement(a, b) for a, b in zip(*experts.values(), strict=True)
+            ]
+    return result
