@@ -13,7 +13,7 @@ from moesaic.boards.family import FAMILIES, Family
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
-__all__ = ["Board", "BoardError", "Memory", "Ports", "board_names", "load_board", "parse_board"]
+__all__ = ["REGISTERS_BYTES", "Board", "BoardError", "Memory", "Ports", "board_names", "load_board", "parse_board"]
 
 REGISTERS_BYTES = 0x1_0000  # of addresses that the register port gets, the width of its address bus
 

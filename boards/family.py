@@ -71,6 +71,8 @@ class Family:
         Of the processing system's cell.
     clock_property : str
         Property that sets the fabric clock, MHz.
+    clock_name : str
+        The fabric clock in the constraints of the processing system's IP.
     properties : mapping of str to str
         Properties that every design sets: what boards turn on and nobody here uses is turned off, the interrupt on.
     has_uram : bool
@@ -89,6 +91,7 @@ class Family:
     reset_pin: str
     interrupt_pin: str
     clock_property: str
+    clock_name: str
     properties: Mapping[str, str]
     has_uram: bool
 
@@ -119,6 +122,7 @@ _ZYNQMP = Family(
     reset_pin="pl_resetn0",
     interrupt_pin="pl_ps_irq0",
     clock_property="PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ",
+    clock_name="clk_pl_0",
     properties={"PSU__FPGA_PL0_ENABLE": "1", "PSU__USE__IRQ0": "1"},
     has_uram=True,
 )
@@ -147,6 +151,7 @@ _ZYNQ7000 = Family(
     reset_pin="FCLK_RESET0_N",
     interrupt_pin="IRQ_F2P",
     clock_property="PCW_FPGA0_PERIPHERAL_FREQMHZ",
+    clock_name="clk_fpga_0",
     properties={"PCW_EN_CLK0_PORT": "1", "PCW_EN_RST0_PORT": "1", "PCW_USE_FABRIC_INTERRUPT": "1", "PCW_IRQ_F2P_INTR": "1"},
     has_uram=False,
 )

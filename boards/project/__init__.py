@@ -1,0 +1,1 @@
+"""Moesaic: Vivado projects, generated."""

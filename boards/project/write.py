@@ -1,0 +1,161 @@
+"""Writes the files of a Vivado project, and of an IP component, for a board."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moesaic.boards.board import REGISTERS_BYTES, Board
+from moesaic.boards.fit import lower_bound
+from moesaic.boards.project.design import DESIGN, TOP, block_design
+from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
+from moesaic.boards.project.render import render
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.register_text import to_c_header, to_markdown
+from moesaic.hw.spec.registers import MAP_BYTES, register_map
+from moesaic.hw.top import Accelerator
+from moesaic.hw.verilog import to_verilog
+
+__all__ = ["VERILOG", "ProgramFacts", "annotated_verilog", "write_ip", "write_project"]
+
+VERILOG = "rtl/accelerator.v"
+MINIMUM_VIVADO = "2022.2"
+_SYNTHESIS, _IMPLEMENTATION = "Flow_PerfOptimized_high", "Performance_ExplorePostRoutePhysOpt"
+_VLNV = {"vendor": "moesaic", "library": "accelerator", "name": "accelerator", "version": "1.0"}
+_FAMILIES = ("zynquplus", "kintexuplus", "virtexuplus", "zynq", "artix7", "kintex7", "virtex7")
+_ACCESS = {"RO": "read-only", "RW": "read-write", "W1S": "read-write", "W1C": "read-write"}
+_INTERRUPT = {
+    "zynqmp": "shared peripheral interrupt 89, GIC number 121",
+    "zynq7000": "shared peripheral interrupt 29, GIC number 61",
+}
+_BOARD_FILES = {"tul.com.tw": "the board files from TUL's site unpacked into a folder of board.repoPaths"}
+
+
+@dataclass(frozen=True)
+class ProgramFacts:
+    """What the documents say about the program in the folder.
+
+    Parameters
+    ----------
+    model, tasks : str
+    address, bytes : int
+        Where it was compiled to lie, and its length.
+    """
+
+    model: str
+    tasks: str
+    address: int
+    bytes: int
+
+
+def annotated_verilog(config: AcceleratorConfig) -> str:
+    """Verilog of the accelerator for synthesis, with Vivado's interface attributes at its ports.
+
+    Raises
+    ------
+    ExportError
+    """
+    return annotate(to_verilog(Accelerator(config), name=TOP, assertions=False), interfaces_of(config), top=TOP)
+
+
+def _put(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _ip_values(config: AcceleratorConfig) -> dict[str, Any]:
+    interfaces = interfaces_of(config)
+    return {
+        "top": TOP,
+        "vlnv": _VLNV,
+        "interfaces": interfaces,
+        "axi": [interface for interface in interfaces if interface.is_axi],
+        "ports": ports_of(config),
+        "registers": register_map(config.ports, config_hash=int(config.hash[-8:], 16)),
+        "registers_bytes": REGISTERS_BYTES,
+        "access": _ACCESS,
+        "families": _FAMILIES,
+        "display_name": f"Moesaic accelerator {config.name}",
+        "description": f"Mixture-of-experts vision transformer accelerator, {config.rows} x {config.lanes} int8 multipliers, "
+                       f"configuration {config.hash[:16]}",
+    }
+
+
+def write_ip(config: AcceleratorConfig, folder: Path, *, part: str) -> None:
+    """Write `ip/component.xml`, which refers to the Verilog beside it, and `ip/package.tcl`.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    folder : Path
+    part : str
+        Device for which the packager is run; the component is for any.
+    """
+    values = _ip_values(config)
+    _put(folder, {
+        "ip/component.xml": render("component.xml", **values),
+        "ip/package.tcl": render("package.tcl", **{**values, "families": " ".join(f"{f} Production" for f in _FAMILIES)}, part=part),
+    })
+
+
+def write_project(board: Board, folder: Path, *, version: str, program: ProgramFacts | None = None) -> None:
+    """Write scripts, constraints and documents; the Verilog and the IP component are written by others.
+
+    Parameters
+    ----------
+    board : Board
+    folder : Path
+    version : str
+        Of this package.
+    program : ProgramFacts, optional
+        The program that the folder also holds.
+
+    Raises
+    ------
+    ValueError
+        If the board does not place every bus of its accelerator.
+    """
+    config = board.accelerator
+    design = block_design(board, interfaces_of(config))
+    table = register_map(config.ports, config_hash=int(config.hash[-8:], 16))
+    values: dict[str, Any] = {
+        "title": f"Moesaic accelerator {config.name} on {board.title}",
+        "version": version,
+        "board": board,
+        "system": board.system,
+        "config": config,
+        "config_hash": int(config.hash[-8:], 16),
+        "clock": f"{board.clock_mhz:g}",
+        "clock_name": board.system.clock_name,
+        "design": DESIGN,
+        "top": TOP,
+        "minimum_vivado": MINIMUM_VIVADO,
+        "synthesis_strategy": _SYNTHESIS,
+        "implementation_strategy": _IMPLEMENTATION,
+        "board_files": _BOARD_FILES.get(board.board_part.split(":")[0], ""),
+        "registers_bytes": REGISTERS_BYTES,
+        "map_bytes": MAP_BYTES,
+        "low": min(board.memory.bytes, 0x8000_0000),
+        "high": max(0, board.memory.bytes - 0x8000_0000),
+        "interrupt": _INTERRUPT[board.family],
+        "program": program,
+        "resources": lower_bound(config, board.budget),
+        "ps_properties": design.ps_properties,
+        "automation": design.automation,
+        "links": design.links,
+        "clock_pins": design.clock_pins,
+        "interconnect_resets": design.interconnect_resets,
+        "memory_maps": design.memory_maps,
+    }
+    _put(folder, {
+        "build.tcl": render("build.tcl", **values),
+        "bd.tcl": render("bd.tcl", **values),
+        "constraints.xdc": render("constraints.xdc", **values),
+        "address_map.md": render("address_map.md", **values),
+        "README.md": render("README.md", **values),
+        "registers.md": to_markdown(table),
+        "include/moesaic_registers.h": to_c_header(table),
+        "include/moesaic_board.h": render("board.h", **values),
+    })
