@@ -29,9 +29,21 @@ from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base
 from moesaic.hw.spec.registers import COUNTERS, ErrorCode, ErrorUnit, register_map
 from moesaic.hw.stream.rules import StreamContract, connect_stream
 
-__all__ = ["REGISTER_ADDR_BITS", "Accelerator"]
+__all__ = ["REGISTER_ADDR_BITS", "Accelerator", "accelerator_ports"]
 
 REGISTER_ADDR_BITS = 16
+
+
+def accelerator_ports(config: AcceleratorConfig) -> dict[str, wiring.Member]:
+    """Members of an accelerator's signature, with AMBA names."""
+    read = Axi4ReadSignature(addr_bits=config.addr_bits, data_bits=config.port_bits)
+    write = Axi4WriteSignature(addr_bits=config.addr_bits, data_bits=config.port_bits)
+    lite = AxiLiteSignature(addr_bits=REGISTER_ADDR_BITS)
+    ports: dict[str, wiring.Member] = {"aclk": In(1), "aresetn": In(1), "irq": Out(1)}
+    ports |= flat_ports("s_axil", lite.flip())
+    for p in range(config.ports):
+        ports |= flat_ports(f"m_axi_w{p}", read)
+    return ports | flat_ports("m_axi_c", read) | flat_ports("m_axi_c", write)
 
 
 class Accelerator(wiring.Component):
@@ -52,15 +64,7 @@ class Accelerator(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        read = Axi4ReadSignature(addr_bits=config.addr_bits, data_bits=config.port_bits)
-        write = Axi4WriteSignature(addr_bits=config.addr_bits, data_bits=config.port_bits)
-        lite = AxiLiteSignature(addr_bits=REGISTER_ADDR_BITS)
-        ports: dict[str, wiring.Member] = {"aclk": In(1), "aresetn": In(1), "irq": Out(1)}
-        ports |= flat_ports("s_axil", lite.flip())
-        for p in range(config.ports):
-            ports |= flat_ports(f"m_axi_w{p}", read)
-        ports |= flat_ports("m_axi_c", read) | flat_ports("m_axi_c", write)
-        super().__init__(ports)
+        super().__init__(accelerator_ports(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -1,4 +1,4 @@
-"""Write the accelerator."""
+"""Write the accelerator, or a whole project for a board."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,29 +6,73 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded
-from moesaic.commands.options import Quiet
-from moesaic.flow.request import InputError
+from moesaic.commands.options import Quiet, Seed, Speculate, Weights
+from moesaic.flow.boards import board_choices, find_board
+from moesaic.flow.request import ALL_TASKS, InputError, make_request
 from moesaic.flow.stages import Stages
-from moesaic.hw.spec.config import PRESETS as BOARDS
+from moesaic.golden.config import PRESETS as MODELS
+from moesaic.hw.spec.config import PRESETS
 
 __all__ = ["EXAMPLES", "generate"]
 
-EXAMPLES = examples("generate --board zcu102 --out out/rtl", "generate --board micro8 --rtl-only")
+EXAMPLES = examples(
+    "generate --board zcu102 --out out/zcu102",
+    "generate --board pynq-z2 --model m3vit-micro --out out/pynq",
+    "generate --board my-board.toml --accelerator kv260 --out out/mine",
+    "generate --board micro8 --rtl-only --out out/rtl",
+)
 
 
 @guarded
 def generate(
-    board: Annotated[str, typer.Option(help=f"Accelerator: {', '.join(BOARDS)}.")] = "zcu102",
-    out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="out/BOARD-rtl")] = None,
+    board: Annotated[
+        str, typer.Option(help=f"Board: {', '.join(board_choices())} (bare accelerators with --rtl-only), or a .toml file.")
+    ] = "zcu102",
+    out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="out/BOARD")] = None,
+    model: Annotated[
+        str | None, typer.Option(help=f"Also compile this model: {', '.join(MODELS)}.", show_default="none")
+    ] = None,
+    task: Annotated[str, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.")] = ALL_TASKS,
+    accelerator: Annotated[
+        str | None, typer.Option(help=f"Another accelerator for the board: {', '.join(PRESETS)}.", show_default="the board's own")
+    ] = None,
     rtl_only: Annotated[
-        bool, typer.Option("--rtl-only", help="Write accelerator.v and its configuration, no register map.")
+        bool, typer.Option("--rtl-only", help="Only Verilog and IP component, for a block design of your own.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a folder that holds other things, or results of Vivado.")
+    ] = False,
+    seed: Seed = 0,
+    speculate: Speculate = None,
+    weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the accelerator as Verilog for synthesis, with its configuration and register map."""
-    if board not in BOARDS:
-        raise InputError(f"board must be one of {', '.join(BOARDS)}, not {board!r}")
+    """Write a Vivado project for a board: Verilog, block design, constraints, registers; with --model its program too."""
+    found = find_board(board)
+    if accelerator is not None and accelerator not in PRESETS:
+        raise InputError(f"accelerator must be one of {', '.join(PRESETS)}, not {accelerator!r}")
+    if found is None and not rtl_only:
+        raise InputError(f"board must be a board to make a project, not the bare accelerator {board!r}: use --rtl-only")
+    if rtl_only and model is not None:
+        raise InputError(f"model must not be given with --rtl-only, not {model!r}")
+    from moesaic.boards.fit import check_fit
     from moesaic.flow import generate as generator
 
-    folder = out if out is not None else Path("out") / f"{board}-rtl"
-    generator.generate(BOARDS[board], folder, Stages(quiet=quiet), rtl_only=rtl_only)
+    name = board if found is None else found.name
+    folder = out if out is not None else Path("out") / (f"{name}-rtl" if rtl_only else name)
+    config = PRESETS[board] if found is None else found.accelerator
+    if found is not None and accelerator is not None:
+        check_fit(found, PRESETS[accelerator])
+        found = found.replace(accelerator=PRESETS[accelerator])
+        config = found.accelerator
+    elif accelerator is not None:
+        config = PRESETS[accelerator]
+    stages = Stages(quiet=quiet)
+    if rtl_only or found is None:
+        generator.generate_rtl(config, folder, stages, force=force)
+        return
+    request = None
+    if model is not None:
+        request = make_request(
+            model=model, task=task, board=accelerator or board, seed=seed, speculate=speculate, weights=weights)
+    generator.generate_project(found, folder, stages, request=request, force=force)

@@ -1,35 +1,105 @@
-"""The generate stage: the accelerator as Verilog for synthesis."""
+"""The generate stage: a folder for Vivado - Verilog, IP component, project, and the program if a model is named."""
 
 import json
 from pathlib import Path
 
+import moesaic
+from moesaic.boards.board import Board
+from moesaic.boards.fit import check_fit
+from moesaic.boards.project.write import VERILOG, ProgramFacts, annotated_verilog, write_ip, write_project
 from moesaic.flow.folder import check_replaceable, new_folder
+from moesaic.flow.program import make_program, save_program
+from moesaic.flow.request import InputError, Request
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.register_text import to_markdown
-from moesaic.hw.spec.registers import register_map
-from moesaic.hw.top import Accelerator
-from moesaic.hw.verilog import to_verilog
 
-__all__ = ["VERILOG", "generate"]
+__all__ = ["VERILOG", "check_folder", "generate_project", "generate_rtl"]
 
-VERILOG = "accelerator.v"
+_ANY_PART = "xczu9eg-ffvb1156-2-e"  # the packager wants a device; the component is for any
+_BUILT = ("vivado", "build")  # what build.tcl leaves in the folder
 
 
-def generate(config: AcceleratorConfig, folder: Path, stages: Stages, *, rtl_only: bool) -> None:
-    """Write `accelerator.v` (no assertions), `config.json`, and unless `rtl_only` the register map as `registers.md`.
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that is not ours, or that holds results of Vivado; with `force`, only one that cannot be meant.
+
+    Raises
+    ------
+    InputError
+    """
+    if force:
+        place = folder.resolve()
+        if place == Path(place.anchor) or place == Path.home().resolve() or place in [Path.cwd(), *Path.cwd().parents]:
+            raise InputError(f"out must not be a folder that holds other things, even with --force: {str(folder)!r}")
+        if folder.is_dir():
+            return
+    try:
+        check_replaceable(folder, marker=VERILOG)
+    except InputError as error:
+        if folder.is_dir():
+            raise InputError(f"{error}; --force replaces it") from error
+        raise
+    built = [name for name in _BUILT if (folder / name).exists()]
+    if built:
+        raise InputError(
+            f"out must not hold results of Vivado that would be lost, not {str(folder / built[0])!r}; --force replaces the folder")
+
+
+def _write_rtl(config: AcceleratorConfig, new: Path, stages: Stages, *, part: str) -> None:
+    with stages.stage("verilog", f"Verilog of {config.name}"):
+        verilog = annotated_verilog(config)
+    (new / VERILOG).parent.mkdir()
+    (new / VERILOG).write_text(verilog)
+    write_ip(config, new, part=part)
+    (new / "config.json").write_text(json.dumps({**config.to_dict(), "hash": config.hash}, indent=1) + "\n")
+
+
+def generate_rtl(config: AcceleratorConfig, folder: Path, stages: Stages, *, force: bool = False) -> None:
+    """Write the accelerator for a block design of the user's own: Verilog, IP component, `config.json`.
 
     Raises
     ------
     InputError, ExportError, OSError
     """
-    check_replaceable(folder, marker=VERILOG)
+    check_folder(folder, force=force)
     with new_folder(folder) as new:
-        with stages.stage("verilog", f"Verilog of {config.name}"):
-            (new / VERILOG).write_text(to_verilog(Accelerator(config), name="accelerator", assertions=False))
-        (new / "config.json").write_text(json.dumps({**config.to_dict(), "hash": config.hash}, indent=1) + "\n")
-        if not rtl_only:
-            (new / "registers.md").write_text(
-                to_markdown(register_map(config.ports, config_hash=int(config.hash[-8:], 16)))
-            )
+        _write_rtl(config, new, stages, part=_ANY_PART)
     stages.say(f"Verilog: {folder / VERILOG}")
+
+
+def generate_project(
+    board: Board, folder: Path, stages: Stages, *, request: Request | None = None, force: bool = False
+) -> None:
+    """Write a Vivado project for a board.
+
+    Parameters
+    ----------
+    board : Board
+    folder : Path
+    stages : Stages
+    request : Request, optional
+        A model to compile for it, into `program/`.
+    force : bool
+        Replace a folder of other things.
+
+    Raises
+    ------
+    FitError
+        If the accelerator is too large for the board.
+    InputError, CompileError, ExportError, OSError
+    """
+    check_folder(folder, force=force)
+    check_fit(board)
+    with new_folder(folder) as new:
+        facts = None
+        if request is not None:
+            program, _ = make_program(request, stages)
+            size, limit = len(program.image.memory), board.memory.window_bytes
+            if size > limit:
+                raise InputError(
+                    f"program of {request.model.name} must be at most {limit:,} bytes, the DDR window of {board.name}, not {size:,}")
+            (new / "program").mkdir()
+            save_program(program, new / "program")
+            facts = ProgramFacts(request.model.name, ", ".join(request.tasks), program.image.address, size)
+        _write_rtl(board.accelerator, new, stages, part=board.part)
+        write_project(board, new, version=moesaic.__version__, program=facts)
+    stages.say(f"project: vivado -mode batch -source {folder / 'build.tcl'}")
