@@ -120,7 +120,9 @@ def _fetch_instruction(fetch: _Fetch, config: AcceleratorConfig) -> bytes:
     return isa.encode(Opcode.FETCH, values)
 
 
-def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig) -> Program:
+def emit(
+    graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *, prefetch: bool = True
+) -> Program:
     """Encode a scheduled graph.
 
     Parameters
@@ -129,6 +131,8 @@ def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig) -
         With addresses and waits.
     pieces : mapping of name to Piece
         Where each piece lies in the weight region, or, for `IMAGE_PIECE`, in the image's.
+    prefetch : bool
+        Fetch ahead; off, a FETCH waits until everything before its operation has retired.
 
     Raises
     ------
@@ -151,6 +155,7 @@ def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig) -
                 words = piece.words if op.weight_words is None else op.weight_words
                 base = Base.IMAGE if op.weights == IMAGE_PIECE else Base.WEIGHT
                 wait = routed if op.expert is not None and not op.speculative else 0
+                wait = wait if prefetch else len(compute)
                 fetch = _Fetch(op.name, base, piece.offset + op.weight_offset, words, op.expert, op.speculative, wait)
                 joined = fetches[-1].merged(fetch) if fetches else None
                 if joined is None:

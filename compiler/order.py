@@ -35,7 +35,7 @@ def _attention(whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
     def one(ops: list[Op], role: str) -> Op:
         return next(op for op in ops if op.role == role)
 
-    result = [one(whole, "norm"), one(whole, "k"), one(chunks[0], "q"), one(whole, "v")]
+    result = [*(op for op in whole if op.role in ("norm", "normalise")), one(whole, "k"), one(chunks[0], "q"), one(whole, "v")]
     for number, ops in enumerate(chunks):
         result += _pairs(ops, "scores", "attend", ops[0].overlap)
         if number + 1 < len(chunks):
@@ -50,7 +50,7 @@ def order_stage(ops: list[Op]) -> list[Op]:
     Attention: the scores of head h + 1 before the context of head h; mixtures: fc1 of the next expert before fc2 of
     this one (both only where two buffers fit, see `Op.overlap`). The weight stream follows the same order.
     """
-    whole = [op for op in ops if op.role in ("norm", "position", "k", "v")]
+    whole = [op for op in ops if op.role in ("norm", "normalise", "position", "k", "v")]
     chunks: dict[int, list[Op]] = {}
     for op in ops:
         if op not in whole:

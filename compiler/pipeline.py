@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from moesaic.compiler.ablate import normalise_first, split_queries
 from moesaic.compiler.alloc import allocate
 from moesaic.compiler.check import check
 from moesaic.compiler.emit import IMAGE_PIECE, Program, emit
@@ -13,6 +14,7 @@ from moesaic.compiler.image import FORMAT, WINDOW_ADDRESS, ProgramImage, RegionT
 from moesaic.compiler.ir import CompileError, Graph
 from moesaic.compiler.layout import words_for
 from moesaic.compiler.lower import RESIDUAL, lower
+from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.order import mark_blocks
 from moesaic.compiler.pack import Piece, WeightStore, pack_weights, split_ports
 from moesaic.compiler.schedule import schedule
@@ -20,7 +22,9 @@ from moesaic.compiler.tile import tile
 from moesaic.golden.qmodel import QuantModel, QuantMoE
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["Compilation", "compile_all", "compile_graphs", "compile_model"]
+__all__ = ["EVERYTHING", "Compilation", "compile_all", "compile_graphs", "compile_model"]
+
+EVERYTHING = CompileOptions()
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,21 @@ def _experts(
 
 
 def compile_graphs(
-    qmodel: QuantModel, config: AcceleratorConfig, *, task: str, blocks: int | None = None, speculate: int | None = None
+    qmodel: QuantModel,
+    config: AcceleratorConfig,
+    *,
+    task: str,
+    blocks: int | None = None,
+    speculate: int | None = None,
+    options: CompileOptions = EVERYTHING,
 ) -> tuple[Graph, Graph]:
     """The passes on one task: the graph as lowered, and tiled, ordered, allocated and scheduled."""
     lowered = lower(qmodel, task, config, blocks=blocks, speculate=speculate)
-    graph = tile(lowered, config)
+    if not options.normalise_on_read:
+        lowered = normalise_first(lowered, config)
+    graph = tile(lowered, config, token_group=options.token_group)
+    if options.query_group is not None:
+        graph = split_queries(graph, options.query_group)
     graph = mark_blocks(graph)
     graph = allocate(graph, config)
     return lowered, schedule(graph, config)
@@ -120,6 +134,7 @@ def compile_all(
     speculate: int | None = None,
     seed: int | None = None,
     window_address: int = WINDOW_ADDRESS,
+    options: CompileOptions = EVERYTHING,
 ) -> Compilation:
     """:func:`compile_model`, with everything in between."""
     tasks = tuple(qmodel.config.tasks if tasks is None else tasks)
@@ -127,10 +142,13 @@ def compile_all(
     if speculate is not None and speculate < 0:
         raise CompileError(f"speculate must be 0 or more experts, not {speculate!r}")
     check(qmodel, config, tasks=tasks, blocks=blocks)
-    graphs = {task: compile_graphs(qmodel, config, task=task, blocks=blocks, speculate=speculate) for task in tasks}
+    graphs = {
+        task: compile_graphs(qmodel, config, task=task, blocks=blocks, speculate=speculate, options=options)
+        for task in tasks
+    }
     store = pack_weights(qmodel, config, tasks=tasks, blocks=blocks)
     pieces = store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, _image_words(qmodel, config))}
-    programs = {task: emit(scheduled, pieces, config) for task, (_, scheduled) in graphs.items()}
+    programs = {task: emit(scheduled, pieces, config, prefetch=options.prefetch) for task, (_, scheduled) in graphs.items()}
 
     table = RegionTable(window_address)
     task_entries: dict[str, dict[str, Any]] = {}

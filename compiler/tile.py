@@ -13,7 +13,7 @@ from moesaic.hw.spec.isa import Opcode
 
 __all__ = ["tile"]
 
-_WHOLE = ("norm", "position", "k", "v")  # roles that always cover all tokens
+_WHOLE = ("norm", "normalise", "position", "k", "v")  # roles that always cover all tokens
 _LOCAL = (Space.ACTIVATION, Space.STATE)
 
 
@@ -103,10 +103,18 @@ def _candidates(stage: str, tokens: int, config: AcceleratorConfig) -> Iterator[
             yield from ((size(n), True), (size(n), False))
 
 
-def _tile_stage(graph: Graph, ops: list[Op], config: AcceleratorConfig) -> tuple[list[Op], dict[str, Tensor]]:
+def _tile_stage(
+    graph: Graph, ops: list[Op], config: AcceleratorConfig, group: int | None
+) -> tuple[list[Op], dict[str, Tensor]]:
     tensors = dict(graph.tensors)
     problem: CompileError | None = None
-    for size, overlap in _candidates(ops[0].stage, max(op.tokens for op in ops), config):
+    tokens = max(op.tokens for op in ops)
+    candidates = _candidates(ops[0].stage, tokens, config)
+    if group is not None and ops[0].stage == "moe":
+        candidates = iter(((min(group, tokens), True), (min(group, tokens), False)))
+    for size, overlap in candidates:
+        if size < tokens and any(op.role == "normalise" for op in ops):
+            raise CompileError(f"op '{ops[-1].name}': a LayerNorm pass of its own needs buffers for all tokens at once: {problem}")
         split, made = _split(ops, tensors, size, overlap, config)
         local = {name: tensor for name, tensor in made.items() if tensor.space in _LOCAL}
         try:
@@ -132,8 +140,11 @@ def _fit(task: str, ops: list[Op], local: dict[str, Tensor], config: Accelerator
     place(local, live_ranges(trial), config)
 
 
-def tile(graph: Graph, config: AcceleratorConfig) -> Graph:
-    """Split stages over as few token chunks as their buffers need; keys and values stay whole."""
+def tile(graph: Graph, config: AcceleratorConfig, *, token_group: int | None = None) -> Graph:
+    """Split stages over as few token chunks as their buffers need; keys and values stay whole.
+
+    `token_group` sets the size of the chunks of mixtures (see :class:`CompileOptions`).
+    """
     ops: list[Op] = []
     tensors: dict[str, Tensor] = {}
     for (_, stage), group in groupby(graph.ops, key=lambda op: (op.block, op.stage)):
@@ -142,7 +153,7 @@ def tile(graph: Graph, config: AcceleratorConfig) -> Graph:
             ops += members
             tensors |= {name: graph.tensors[name] for op in members for name in op.reads()}
             continue
-        split, made = _tile_stage(graph, members, config)
+        split, made = _tile_stage(graph, members, config, token_group)
         ops += split
         tensors |= made
     return verify(Graph(graph.task, tensors, tuple(ops)))

@@ -52,8 +52,9 @@ def check_matmul(f: Mapping[str, int], config: AcceleratorConfig, fail: Callable
         within("top_k", 1, min(config.max_top_k, f["out_count"]))
     if f["tap"]:
         require(
-            stream is Stream.NORMALISED and function is Function.ROUTE,
-            "tap must go with NORMALISED and ROUTE",
+            stream is Stream.NORMALISED
+            and (function is Function.ROUTE or (function is Function.INT8 and f["dst_memory"] == Memory.KV)),
+            "tap must go with NORMALISED, and ROUTE or INT8 to KV",
             f"{stream.name} and {function.name}",
         )
     if function in (Function.INT8, Function.GELU, Function.ATTEND):

@@ -136,6 +136,7 @@ class Sequencer(wiring.Component):
         )
         written = (op.function == Function.INT8) | (op.function == Function.GELU) | (op.function == Function.ATTEND)
         route = op.function == Function.ROUTE
+        to_kv = (op.function == Function.INT8) & (op.dst_memory == Memory.KV)
         token_limit = Mux(attention, 2 * config.max_tokens, config.max_tokens)
         # Blocks of keys: as many as the keys need, the last one not empty.
         key_blocks = (op.key_count + config.lanes - 1) >> lanes_log2
@@ -166,7 +167,8 @@ class Sequencer(wiring.Component):
                     | (op.top_k > op.out_count)
                     | (op.out_count > config.experts)
                 ),
-                op.tap & ((op.stream != Stream.NORMALISED) | ~route),
+                # The copy goes to the activation memory, so the result must not.
+                op.tap & ((op.stream != Stream.NORMALISED) | ~(route | to_kv)),
                 written & (op.dst_memory == Memory.RESIDUAL),
             ),
         )

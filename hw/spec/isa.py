@@ -148,7 +148,7 @@ FORMATS: dict[Opcode, Format] = {
                    Field("token_base", 12, "number of the first token: index into LayerNorm sums; KEYS, VALUES: index into the softmax state"),
                    Field("src_addr", 16, "first word of the stream"),
                    Field("src_stride", 8, "words from one token to the next"),
-                   Field("tap", 1, "NORMALISED with ROUTE: also write the streamed vectors to the activation memory"),
+                   Field("tap", 1, "NORMALISED, with ROUTE or INT8 to KV: also write the streamed vectors to the activation memory"),
                    Field("tap_addr", 16, "first word of that copy; token stride is in_blocks"),
                    Field("dst_memory", 2, "INT8, GELU, ATTEND: ACTIVATION or KV", Memory),
                    Field("dst_addr", 16, "first word written (ADD: in the residual memory)"),

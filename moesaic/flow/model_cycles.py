@@ -29,7 +29,7 @@ def model_costs(
     request = program.request
     config = request.config
     _, graph = compile_graphs(
-        program.qmodel, config, task=task, blocks=request.blocks, speculate=request.speculate
+        program.qmodel, config, task=task, blocks=request.blocks, speculate=request.speculate, options=program.options
     )
     pieces = {
         entry["name"]: Piece(entry["name"], entry["offset"] // config.word_bytes, entry["bytes"] // config.word_bytes)

@@ -10,8 +10,9 @@ from moesaic.boards.heads import save_heads
 from moesaic.compiler.cost import estimate, mean_tokens
 from moesaic.compiler.emit import IMAGE_PIECE
 from moesaic.compiler.image import ImageError, ProgramImage
+from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pack import Piece
-from moesaic.compiler.pipeline import Compilation, compile_all
+from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all
 from moesaic.flow.fit import check_fit
 from moesaic.flow.heads import host_heads
 from moesaic.flow.quantised import FloatModel, load_float, quantised
@@ -41,6 +42,7 @@ class Program:
     image : ProgramImage
     estimate : dict of task to int
         Cycles that the compiler expects if every expert gets as many tokens.
+    options : CompileOptions
     """
 
     request: Request
@@ -48,6 +50,7 @@ class Program:
     qmodel: QuantModel
     image: ProgramImage
     estimate: dict[str, int]
+    options: CompileOptions = EVERYTHING
 
 
 def _estimates(compilation: Compilation) -> dict[str, int]:
@@ -60,7 +63,9 @@ def _estimates(compilation: Compilation) -> dict[str, int]:
     return result
 
 
-def make_program(request: Request, stages: Stages, *, cache: Path | None = None) -> tuple[Program, Compilation]:
+def make_program(
+    request: Request, stages: Stages, *, cache: Path | None = None, options: CompileOptions = EVERYTHING
+) -> tuple[Program, Compilation]:
     """Quantise (or find in the cache) and compile.
 
     Raises
@@ -84,8 +89,9 @@ def make_program(request: Request, stages: Stages, *, cache: Path | None = None)
             blocks=request.blocks,
             speculate=request.speculate,
             seed=request.seed,
+            options=options,
         )
-    return Program(request, network, qmodel, compilation.image, _estimates(compilation)), compilation
+    return Program(request, network, qmodel, compilation.image, _estimates(compilation), options), compilation
 
 
 def save_program(program: Program, folder: Path) -> None:

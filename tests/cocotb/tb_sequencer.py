@@ -81,6 +81,7 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
             {"token_base": tokens - 2},
             {"tap": 1},
             {"tap": 1, "stream": 1},
+            {"tap": 1, "dst_memory": 1},
             {"feed_wait": 1},
             {"load_wait": 1},
         )
