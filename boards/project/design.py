@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from moesaic.boards.board import Board
 from moesaic.boards.project.interfaces import Interface
 
-__all__ = ["ACCELERATOR", "DESIGN", "TOP", "BlockDesign", "Link", "block_design"]
+__all__ = ["ACCELERATOR", "DESIGN", "BlockDesign", "Link", "block_design"]
 
-TOP = "accelerator"  # the Verilog module
 ACCELERATOR = "accelerator_0"  # its cell in the block design
 DESIGN = "system"  # the block design
 

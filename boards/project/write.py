@@ -7,14 +7,13 @@ from typing import Any
 
 from moesaic.boards.board import REGISTERS_BYTES, Board
 from moesaic.boards.fit import lower_bound
-from moesaic.boards.project.design import DESIGN, TOP, block_design
+from moesaic.boards.project.design import DESIGN, block_design
 from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
 from moesaic.boards.project.render import render
+from moesaic.boards.verilog import TOP, synthesis_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.register_text import to_c_header, to_markdown
 from moesaic.hw.spec.registers import MAP_BYTES, register_map
-from moesaic.hw.top import Accelerator
-from moesaic.hw.verilog import to_verilog
 
 __all__ = ["VERILOG", "ProgramFacts", "annotated_verilog", "write_ip", "write_project"]
 
@@ -55,7 +54,7 @@ def annotated_verilog(config: AcceleratorConfig) -> str:
     ------
     ExportError
     """
-    return annotate(to_verilog(Accelerator(config), name=TOP, assertions=False), interfaces_of(config), top=TOP)
+    return annotate(synthesis_verilog(config), interfaces_of(config), top=TOP)
 
 
 def _put(folder: Path, files: Mapping[str, str]) -> None:
