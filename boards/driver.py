@@ -25,6 +25,7 @@ __all__ = ["Driver", "RunResult"]
 
 Pixels = np.ndarray[Any, np.dtype[Any]]
 
+CLEAR_POLLS = 4  # the same for the few cycles of a clear, which look like a run
 DRAIN_POLLS = 1_000  # reads of STATUS for which a start waits while an earlier run drains
 RESET_POLLS = 10_000  # reads of STATUS in which a soft reset must have made the accelerator idle
 MAJOR = 0xFFFF_0000  # of VERSION
@@ -222,7 +223,7 @@ class Driver:
             "watchdog": self.watchdog if watchdog is None else watchdog,
             **(overrides or {}),
         }
-        if not await self._becomes_idle(DRAIN_POLLS):
+        if not await self._drained():
             raise AcceleratorBusy(f"accelerator must be idle before a start: {await self.status()}")
         for name, value in values.items():
             if self._held.get(name) != value:
@@ -250,7 +251,7 @@ class Driver:
                 raise await self._lost()
             if self.transport.now() >= end:
                 text = str(await self.status())
-                idle = await self._try_reset()
+                idle = await self.settle()
                 raise RunTimeout(limit, text, idle=idle)
 
     async def finish(self, *, slot: int = 0, timeout: float | None = None) -> RunResult:
@@ -283,18 +284,25 @@ class Driver:
         self._held.clear()
         self._flight = None
         await self._command("soft_reset")
-        if await self._becomes_idle(RESET_POLLS):
-            await self._set("irq_status", self.table["IRQ_STATUS"].mask)
-            return
+        for _ in range(RESET_POLLS):
+            if not await self._is("busy"):
+                await self._set("irq_status", self.table["IRQ_STATUS"].mask)
+                return
         raise TimeoutError(f"accelerator must be idle after a soft reset; the bus still owes responses: {await self.status()}")
 
-    async def _becomes_idle(self, polls: int) -> bool:
-        for _ in range(polls):
+    async def _drained(self) -> bool:
+        """Idle, if need be after a drain and the few cycles of a clear; False at once while a run is in progress."""
+        clearing = CLEAR_POLLS
+        for _ in range(DRAIN_POLLS):
             if not await self._is("busy"):
                 return True
+            clearing -= not await self._is("draining")
+            if clearing <= 0:
+                break
         return False
 
-    async def _try_reset(self) -> bool:
+    async def settle(self) -> bool:
+        """`soft_reset`; whether the accelerator is idle."""
         try:
             await self.soft_reset()
         except TimeoutError:

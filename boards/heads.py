@@ -116,10 +116,22 @@ class HostHeads:
     step : float
         Value of one unit of the final residual.
     heads : mapping of task to DenseHead
+    palette : tuple of (red, green, blue)
+        Colour of each class.
     """
 
     step: float
     heads: Mapping[str, DenseHead]
+    palette: tuple[tuple[int, int, int], ...] = ()
+
+    def picture(self, found: Array) -> Array:
+        """A map as colours, uint8 [H, W, 3]: classes by the palette; depth in greys, near is bright, equal ratios equal steps."""
+        if found.dtype == np.uint8:
+            colours = np.array(self.palette or [(i, i, i) for i in range(256)], np.uint8)
+            return colours[found]
+        far = max((head.far or 0.0) for head in self.heads.values()) or float(found.max())
+        grey = 255 * (1 - np.log(np.clip(found, 1, far)) / np.log(far))
+        return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)
 
     def map(self, task: str, residual: Array) -> Array | None:
         """The task's map from the final residual [tokens, dim] int16; None if the task has no head."""
@@ -129,16 +141,17 @@ class HostHeads:
 
 def save_heads(path: Path, heads: HostHeads, *, program_sha256: str) -> None:
     """Write heads beside a program, which is known by the hash of its memory."""
-    arrays, tasks = {}, {}
+    arrays: dict[str, Any] = {}
+    tasks: dict[str, Any] = {}
     for task, head in heads.heads.items():
         arrays |= {f"{task}/{name}": np.asarray(head.tensors[name], np.float32) for name in _TENSORS}
         tasks[task] = {
             "kind": "dense", "grid": head.grid, "image_size": head.image_size, "prefix": head.prefix, "cells": head.cells,
             "eps": head.eps, "near": head.near, "far": head.far,
         }
-    meta = {"format": FORMAT, "program_sha256": program_sha256, "step": heads.step, "tasks": tasks}
+    meta = {"format": FORMAT, "program_sha256": program_sha256, "step": heads.step, "palette": heads.palette, "tasks": tasks}
     with path.open("wb") as file:
-        np.savez(file, **{_META: np.array(json.dumps(meta))}, **arrays)
+        np.savez(file, **arrays, **{_META: np.array(json.dumps(meta))})
 
 
 def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
@@ -165,7 +178,8 @@ def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
             )
             for task, entry in meta["tasks"].items()
         }
-        return HostHeads(float(meta["step"]), heads)
+        palette = tuple((int(red), int(green), int(blue)) for red, green, blue in meta["palette"])
+        return HostHeads(float(meta["step"]), heads, palette)
     except HeadError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError, zipfile.BadZipFile) as error:

@@ -1,6 +1,7 @@
 """What a user of a board calls: images in, maps out, in ordinary code without `await`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -74,7 +75,7 @@ def _planes(image: Array, size: tuple[int, int]) -> Array:
     raise ValueError(f"image must be uint8 RGB, [{height}, {width}, 3] or [3, {height}, {width}], not {array.dtype} {list(array.shape)}")
 
 
-class Accelerator:
+class Accelerator(AbstractContextManager["Accelerator"]):
     """An accelerator with its program loaded.
 
     Made by :meth:`open` on a board. Everything else is the same wherever the transport leads.
@@ -154,31 +155,27 @@ class Accelerator:
         AcceleratorError, RunTimeout, RunLost, AcceleratorBusy
         """
         pixels = _planes(image, self.image_size)
-        return self._predict(self._do(lambda: self.driver.run(self._task(task), pixels, retries=retries, timeout=timeout)))
+        name = self._task(task)
+        try:
+            result = loop.run(self.driver.run(name, pixels, retries=retries, timeout=timeout))
+        except KeyboardInterrupt:
+            loop.run(self.driver.settle())
+            raise
+        return self._predict(result)
 
     def stream(self, items: Iterable[tuple[Array, str | None]]) -> Iterator[Prediction]:
         """Run (image, task) pairs, in order; the host writes, reads and runs heads while the accelerator works."""
-        done = False
         try:
             for image, task in items:
                 pixels, name = _planes(image, self.image_size), self._task(task)
-                result = self._do(lambda pixels=pixels, name=name: self.driver.submit(name, pixels))
+                result = loop.run(self.driver.submit(name, pixels))
                 if result is not None:
                     yield self._predict(result)
-            result = self._do(self.driver.collect)
-            done = True
+            result = loop.run(self.driver.collect())
             if result is not None:
                 yield self._predict(result)
-        finally:
-            if not done:  # the caller stopped, or something failed: nothing may go on running
-                loop.run(self.driver.soft_reset())
-
-    def _do(self, start: Callable[[], Any]) -> Any:
-        """Run a driver's coroutine; after Ctrl-C nothing goes on running."""
-        try:
-            return loop.run(start())
-        except KeyboardInterrupt:
-            loop.run(self.driver.soft_reset())
+        except BaseException:  # also when the caller stops early: nothing may go on running
+            loop.run(self.driver.settle())
             raise
 
     def _predict(self, result: RunResult) -> Prediction:
@@ -199,9 +196,6 @@ class Accelerator:
     def close(self) -> None:
         """End what is running and give back the memory; the bitstream stays."""
         loop.run(self.driver.close())
-
-    def __enter__(self) -> "Accelerator":
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()

@@ -9,27 +9,50 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge
+from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge, Timer
+from cocotb.utils import get_sim_time
 
-from moesaic.boards.driver import AcceleratorError, Driver, RunResult
+from moesaic.boards.driver import Driver, RunResult
+from moesaic.boards.errors import AcceleratorError, BusError, RunLost
 from moesaic.compiler.image import ProgramImage
 
 __all__ = ["SimulatedBus", "run_job"]
 
 
-class SimulatedBus:
-    """The driver's transport: AXI4-Lite on the pins, DDR through the back door, the interrupt within a limit."""
+CYCLE_NS = 2  # of simulated time; the driver's seconds are counted in cycles of the configuration's clock
+PATIENCE = 20_000  # cycles between two looks at STATUS
 
-    def __init__(self, dut: Any, *, base: int, word_bytes: int, limit: int) -> None:
-        self.dut, self.base, self.word_bytes, self.limit = dut, base, word_bytes, limit
+
+class SimulatedBus:
+    """The driver's transport: AXI4-Lite on the pins, DDR through the back door, the interrupt.
+
+    Parameters
+    ----------
+    dut
+        The test bench.
+    base, size : int, bytes
+        Of the DDR model.
+    word_bytes : int
+        In one word of it.
+    clock_mhz : float
+        By which cycles become the driver's seconds.
+    """
+
+    def __init__(self, dut: Any, *, base: int, size: int, word_bytes: int, clock_mhz: float) -> None:
+        self.dut, self.base, self.size, self.word_bytes = dut, base, size, word_bytes
+        self.hertz = clock_mhz * 1e6
+        self.patience = PATIENCE / self.hertz
+        self._clock: Clock | None = None
 
     async def reset(self) -> None:
-        """Start the clock and reset for a few cycles."""
+        """Reset for a few cycles; the first time, start the clock."""
         for name in ("awaddr", "awvalid", "wdata", "wstrb", "wvalid", "bready", "araddr", "arvalid", "rready"):
             getattr(self.dut, f"s_axil_{name}").value = 0
         self.dut.dump.value = 0
         self.dut.aresetn.value = 0
-        Clock(self.dut.aclk, 2, unit="ns").start()
+        if self._clock is None:
+            self._clock = Clock(self.dut.aclk, CYCLE_NS, unit="ns")
+            self._clock.start()
         await ClockCycles(self.dut.aclk, 8)
         self.dut.aresetn.value = 1
         await ClockCycles(self.dut.aclk, 2)
@@ -55,7 +78,7 @@ class SimulatedBus:
                 break
         getattr(self.dut, f"s_axil_{channel}ready").value = 0
         if response:
-            raise RuntimeError(f"{what} was answered with response {response}")
+            raise BusError(what, response)
         return data
 
     async def write(self, offset: int, value: int) -> None:
@@ -71,6 +94,12 @@ class SimulatedBus:
         self.dut.s_axil_araddr.value, self.dut.s_axil_arvalid.value = offset, 1
         await self._accepted("ar")
         return await self._answered("r", f"read of {offset:#x}")
+
+    async def allocate(self, size: int, wanted: int) -> int:
+        """The place that is wanted, if the DDR model holds it."""
+        if not self.base <= wanted <= wanted + size <= self.base + self.size:
+            raise MemoryError(f"DDR model must hold {size:#x} bytes at {wanted:#x}, not {self.size:#x} at {self.base:#x}")
+        return wanted
 
     async def write_memory(self, address: int, data: bytes) -> None:
         """Back door into the DDR model."""
@@ -88,16 +117,26 @@ class SimulatedBus:
         memory = self.dut.memory.mem
         return b"".join(int(memory[first + k].value).to_bytes(self.word_bytes, "little") for k in range(words))[:size]
 
-    async def wait_interrupt(self) -> None:
-        """Until `irq`, for at most `limit` cycles."""
+    async def wait_interrupt(self, seconds: float) -> bool:
+        """Until `irq`, for at most so long."""
         if not int(self.dut.irq.value):
             done = RisingEdge(self.dut.irq)
-            if await First(done, ClockCycles(self.dut.aclk, self.limit)) is not done:
-                raise TimeoutError(f"no interrupt within {self.limit} cycles")
+            cycles = max(1, round(seconds * self.hertz))
+            if await First(done, Timer(cycles * CYCLE_NS, "ns")) is not done:
+                await RisingEdge(self.dut.aclk)
+                return False
         await RisingEdge(self.dut.aclk)
+        return True
+
+    def now(self) -> float:
+        """Seconds at the configuration's clock since the simulation began."""
+        return float(get_sim_time("ns")) / CYCLE_NS / self.hertz
+
+    async def close(self) -> None:
+        """Nothing to give back."""
 
 
-async def _perform(driver: Driver, dut: Any, run: Mapping[str, Any]) -> RunResult | None:
+async def _perform(driver: Driver, dut: Any, run: Mapping[str, Any], timeout: float) -> RunResult | None:
     """One run, with the command that interferes with it; None if that was a soft reset."""
     await driver.start(run["task"], watchdog=run["watchdog"], overrides=run["overrides"])
     if run["command"]:
@@ -107,7 +146,7 @@ async def _perform(driver: Driver, dut: Any, run: Mapping[str, Any]) -> RunResul
             return None
         control = driver.table["CTRL"]
         await driver.transport.write(control.offset, control[run["command"]].mask)
-    return await driver.finish()
+    return await driver.finish(timeout=timeout)
 
 
 async def _settle(driver: Driver) -> int:
@@ -132,9 +171,11 @@ async def run_job(dut: Any) -> None:
     job = json.loads(Path(os.environ["MOESAIC_JOB"]).read_text())
     program = ProgramImage.load(job["program"])
     config = program.config
-    bus = SimulatedBus(dut, base=program.address, word_bytes=config.port_bits // 8, limit=job["limit"])
+    bus = SimulatedBus(
+        dut, base=program.address, size=len(program.memory), word_bytes=config.port_bits // 8, clock_mhz=config.clock_mhz
+    )
     await bus.reset()
-    driver = Driver(bus, program)
+    driver = Driver(bus, program, slots=1)
     await driver.open(load=False)
     outcomes = []
     for number, run in enumerate(job["runs"]):
@@ -147,7 +188,7 @@ async def run_job(dut: Any) -> None:
         await _set_memory(dut, run["memory"])
         outcome: dict[str, object] = {"task": run["task"]}
         try:
-            result = await _perform(driver, dut, run)
+            result = await _perform(driver, dut, run, job["limit"] / bus.hertz)
             if result is None:
                 outcome["error"] = {"code": "SOFT_RESET", "text": "ended by a soft reset"}
             else:
@@ -164,6 +205,8 @@ async def run_job(dut: Any) -> None:
             }
         except TimeoutError as error:
             outcome["error"] = {"code": "TIMEOUT", "text": str(error)}
+        except RunLost as error:
+            outcome["error"] = {"code": error.name, "text": str(error)}
         await _set_memory(dut, run["memory_after"])
         outcome["status"] = await _settle(driver)
         for address, data in reversed(saved):

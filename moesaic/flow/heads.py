@@ -6,7 +6,7 @@ from torch import nn
 from moesaic.boards.heads import DenseHead, HostHeads
 from moesaic.golden import heads as torch_heads
 from moesaic.golden.qmodel import QuantModel
-from moesaic.golden.scenes import FAR
+from moesaic.golden.scenes import FAR, PALETTE
 
 __all__ = ["host_heads"]
 
@@ -23,4 +23,5 @@ def host_heads(heads: nn.ModuleDict, qmodel: QuantModel, *, blocks: int) -> Host
             config.grid, config.image_size, config.tokens - config.patches, head.cells, config.eps,
             torch_heads.NEAREST if depth else None, FAR if depth else None,
         )
-    return HostHeads(float(qmodel.blocks[blocks - 1].residual_step), found)
+    palette = tuple((int(red), int(green), int(blue)) for red, green, blue in PALETTE)
+    return HostHeads(float(qmodel.blocks[blocks - 1].residual_step), found, palette)

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Run images on a board: bitstream and program folder in, segmentation or depth maps out.
+
+On a board with PYNQ (as root, as PYNQ wants it):
+
+    python3 run_image.py program street.png --bitfile zcu102.bit --task all --out maps
+
+Without --bitfile the functional simulator takes the board's place (that needs the whole of moesaic, not only its runtime).
+"""
+
+import argparse
+from pathlib import Path
+
+from moesaic.boards.frames import frames, write_picture
+from moesaic.boards.runtime import Accelerator
+
+
+def open_accelerator(arguments: argparse.Namespace) -> Accelerator:
+    """The board, or the functional simulator if there is no bitstream."""
+    if arguments.bitfile is None:
+        from moesaic.sim.device import open_simulated
+
+        return open_simulated(arguments.program, retries=arguments.retries)
+    return Accelerator.open(arguments.bitfile, arguments.program, retries=arguments.retries)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("program", type=Path, help="folder that `moesaic compile` wrote")
+    parser.add_argument("source", help="image, folder of images, .npy, video, or number of a camera")
+    parser.add_argument("--bitfile", type=Path, help=".bit with its .hwh beside it")
+    parser.add_argument("--task", default="all", help="a task of the program, or 'all'")
+    parser.add_argument("--out", type=Path, default=Path("maps"), help="folder for the maps")
+    parser.add_argument("--retries", type=int, default=1, help="further attempts of a run that failed")
+    arguments = parser.parse_args()
+    with open_accelerator(arguments) as accelerator:
+        tasks = accelerator.tasks if arguments.task == "all" else (arguments.task,)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        for name, image in frames(arguments.source, accelerator.image_size):
+            for task in tasks:
+                prediction = accelerator.run(image, task)
+                cycles = prediction.counters["cycles"]
+                print(f"{name} {task}: {1e3 * prediction.seconds['run']:.2f} ms to the interrupt", end="")
+                print(f", {cycles:,} cycles in the accelerator" if cycles else " (cycles are not simulated)", end="")
+                if prediction.map is None or accelerator.heads is None:
+                    print("; the program has no head for this task")
+                    continue
+                path = write_picture(arguments.out / f"{name}-{task}", accelerator.heads.picture(prediction.map))
+                print(f" -> {path}")
+
+
+if __name__ == "__main__":
+    main()

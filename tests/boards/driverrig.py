@@ -1,0 +1,64 @@
+"""Programs and the simulated accelerator that the tests of the driver share."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from quantmodels import random_image, random_qmodel
+
+from moesaic.compiler.image import ProgramImage
+from moesaic.compiler.pipeline import compile_model
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.m3vit_int import IntM3ViT
+from moesaic.golden.qmodel import QuantModel
+from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.sim.rtl import RtlSimulator
+from moesaic.sim.verilated import run
+
+__all__ = ["CONFIG", "Case", "nano", "simulate"]
+
+CONFIG = PRESETS["micro8"]
+NANO = M3ViTConfig(
+    name="nano", image_size=(16, 16), patch_size=8, dim=16, heads=2, depth=2, mlp_ratio=2, experts=4, expert_hidden=16, top_k=2,
+    tasks=("x", "y"),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program, images, and what must come out."""
+
+    qmodel: QuantModel
+    program: ProgramImage
+    images: np.ndarray
+
+    def expected(self, task: str, number: int) -> np.ndarray:
+        """Final residual by the integer golden model."""
+        return IntM3ViT(self.qmodel, self.program.config.rows).run(self.images[number], task)[-1]
+
+
+def nano(images: int = 4, *, config: AcceleratorConfig = CONFIG) -> Case:
+    """Two blocks, two tasks: some 3,000 cycles a run."""
+    qmodel = random_qmodel(NANO, 3)
+    pictures = np.stack([random_image(NANO, seed) for seed in range(images)])
+    return Case(qmodel, compile_model(qmodel, config, speculate=1), pictures)
+
+
+def simulate(case: Case, folder: Path, *, module: str, limit: int, env: dict[str, str] | None = None) -> list[Path]:
+    """Run a cocotb module on the RTL of `CONFIG`; compare every result that it kept with the integer golden model."""
+    simulator = RtlSimulator(CONFIG, memory_bytes=1 << 19, base=case.program.address)
+    case.program.save(folder / "program")
+    np.save(folder / "images.npy", case.images)
+    job = {"program": str(folder / "program"), "images": str(folder / "images.npy"), "limit": limit}
+    (folder / "job.json").write_text(json.dumps(job))
+    run(
+        simulator.build(), test_module=module, work_dir=folder / "work", timeout_s=900,
+        env={"MOESAIC_JOB": str(folder / "job.json"), **(env or {})},
+    )
+    kept = sorted((folder / "work" / "results").glob("*.npz"))
+    for path in kept:
+        with np.load(path) as saved:
+            task, number, result = str(saved["task"]), int(saved["image"]), saved["result"].tobytes()
+        assert np.array_equal(case.program.unpack_result(result), case.expected(task, number)), path.name
+    return kept

@@ -1,0 +1,170 @@
+"""A stand-in of PYNQ's public API, strict where a board is unforgiving, with the functional simulator as the accelerator.
+
+Names and behaviour follow PYNQ's documentation and sources (3.0): `Overlay` with `ip_dict` and `interrupt_pins`, `MMIO`,
+`allocate` giving an array with `physical_address`, `flush`, `invalidate` and `freebuffer`, `Interrupt` with a coroutine
+`wait`. What the host writes reaches the accelerator only after `flush`; what the accelerator writes reaches the host only
+after `invalidate`.
+"""
+
+import asyncio
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.sim.device import FunctionalDevice
+
+__all__ = ["DDR", "REGISTERS", "Board", "make_module"]
+
+PAGE = 4096
+REGISTERS = 0xA000_0000  # where the block design has put the accelerator
+DDR = 0x3000_0000  # where contiguous memory begins: not where programs are compiled to lie
+
+
+class Board:
+    """The hardware behind the API: one accelerator and its DDR.
+
+    Members
+    -------
+    device : FunctionalDevice
+    dram : uint8 array
+        What the accelerator sees; buffers are the processor's cached view of it.
+    flushed, invalidated : int
+        Bytes.
+    """
+
+    def __init__(self, config: AcceleratorConfig, *, memory: int = 1 << 22, interrupts: bool = True) -> None:
+        self.device = FunctionalDevice(config)
+        self.dram = np.full(memory, 0xA5, np.uint8)  # what was there before
+        self.device.memory, self.device.address = self.dram, DDR
+        self.interrupts = interrupts
+        self.free, self.used = DDR, 0
+        self.flushed = self.invalidated = self.interrupts_taken = 0
+        self.downloads: list[Path] = []
+
+
+class Buffer(np.ndarray):
+    """`pynq.buffer.PynqBuffer`: slices know their own physical address."""
+
+    board: Board
+    device_address: int | None
+
+    def __array_finalize__(self, obj: Any) -> None:
+        self.device_address = None
+        if isinstance(obj, Buffer) and obj.device_address is not None:
+            self.board = obj.board
+            self.device_address = obj.device_address + self.virtual_address - obj.virtual_address
+
+    @property
+    def virtual_address(self) -> int:
+        return self.__array_interface__["data"][0]
+
+    @property
+    def physical_address(self) -> int | None:
+        return self.device_address
+
+    def _dram(self) -> np.ndarray:
+        if self.device_address is None:
+            raise RuntimeError("this array is not in memory that was allocated for the accelerator")
+        if not self.flags.c_contiguous:
+            raise RuntimeError("only contiguous parts can be flushed or invalidated")
+        first = self.device_address - DDR
+        return self.board.dram[first : first + self.nbytes]
+
+    def flush(self) -> None:
+        self._dram()[:] = np.asarray(self).view(np.uint8).ravel()
+        self.board.flushed += self.nbytes
+
+    def invalidate(self) -> None:
+        np.asarray(self).view(np.uint8).ravel()[:] = self._dram()
+        self.board.invalidated += self.nbytes
+
+    def freebuffer(self) -> None:
+        if self.device_address is None or getattr(self, "freed", False):
+            raise RuntimeError("a buffer must be freed once, and as a whole")
+        self.freed = True
+        self.board.used -= self.nbytes
+
+
+def make_module(board: Board) -> ModuleType:
+    """A module `pynq` for that board; put it into `sys.modules`."""
+    current: list["Overlay"] = []
+
+    class Overlay:
+        def __init__(self, bitfile_name: str, dtbo: str | None = None, download: bool = True, ignore_version: bool = False) -> None:
+            path = Path(bitfile_name)
+            if not path.is_file() or not path.with_suffix(".hwh").is_file():
+                raise IOError(f"Bitstream file {bitfile_name} does not exist.")
+            self.bitfile_name = bitfile_name
+            interrupts = {"irq": {"controller": "axi_intc_0", "index": 0, "fullpath": "accelerator_0/irq"}}
+            self.ip_dict = {
+                "accelerator_0": {
+                    "phys_addr": REGISTERS, "addr_range": 65536, "type": "xilinx.com:module_ref:accelerator:1.0", "state": None,
+                    "interrupts": interrupts if board.interrupts else {}, "parameters": {},
+                },
+                "axi_intc_0": {"phys_addr": REGISTERS + 0x10000, "addr_range": 65536, "type": "xilinx.com:ip:axi_intc:4.1"},
+            }
+            self.interrupt_pins = {"accelerator_0/irq": interrupts["irq"]} if board.interrupts else {}
+            if download:
+                board.downloads.append(path)
+            current[:] = [self]
+
+    class MMIO:
+        def __init__(self, base_addr: int, length: int = 4, device: object = None) -> None:
+            if base_addr != REGISTERS or length != 65536:
+                raise ValueError(f"nothing is mapped at {base_addr:#x} ({length:#x} bytes): the board would stop here")
+            self.base_addr, self.length = base_addr, length
+
+        def _check(self, offset: int) -> None:
+            if type(offset) is not int:
+                raise TypeError(f"offset must be an int, not {type(offset).__name__}")
+            if offset < 0 or offset >= self.length:
+                raise ValueError("Offset out of range.")
+            if offset % 4:
+                raise MemoryError("Unaligned access: offset must be multiple of 4.")
+
+        def read(self, offset: int = 0) -> int:
+            self._check(offset)
+            return board.device.read(offset)
+
+        def write(self, offset: int, data: int) -> None:
+            self._check(offset)
+            if type(data) is not int:  # as PYNQ: a numpy integer is refused
+                raise ValueError("Data type must be int or bytes.")
+            if not 0 <= data < 1 << 32:
+                raise OverflowError("data must fit 32 bits")
+            board.device.write(offset, data)
+
+    class Interrupt:
+        def __init__(self, pinname: str) -> None:
+            if not current or pinname not in current[0].interrupt_pins:
+                raise ValueError(f"No Pin of name {pinname} found")
+            self.loop = asyncio.get_running_loop()  # PYNQ binds its file to this loop
+
+        async def wait(self) -> None:
+            assert asyncio.get_running_loop() is self.loop
+            while True:
+                board.device.work()
+                if board.device.irq:
+                    board.interrupts_taken += 1
+                    return
+                await asyncio.sleep(0.001)
+
+    def allocate(shape: Any, dtype: Any = "u4", target: object = None, **kwargs: object) -> Buffer:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        whole = -(-size // PAGE) * PAGE
+        if board.free + whole > DDR + len(board.dram):
+            raise RuntimeError("Failed to allocate Memory!")
+        buffer = np.zeros(shape, dtype).view(Buffer)
+        buffer.board, buffer.device_address = board, board.free
+        board.free += whole
+        board.used += buffer.nbytes
+        return buffer
+
+    module = ModuleType("pynq")
+    module.__version__ = "3.0.1"
+    for thing in (Overlay, MMIO, Interrupt, allocate):
+        setattr(module, thing.__name__, thing)
+    return module
