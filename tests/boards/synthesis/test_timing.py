@@ -1,0 +1,287 @@
+"""The walker on netlists whose longest path is known by hand, and on random ones against the same logic in one module."""
+
+import random
+
+import pytest
+
+from moesaic.boards.synthesis.advice import advice, slack
+from moesaic.boards.synthesis.delays import DELAYS
+from moesaic.boards.synthesis.modules import Module, Port
+from moesaic.boards.synthesis.timing import TimingLoop, analyse
+
+D = DELAYS["zynqmp"]
+
+
+class Netlist:
+    """A netlist under construction: nets are numbers, cells as the synthesis writes them."""
+
+    def __init__(self) -> None:
+        self.cells: dict = {}
+        self.ports: dict = {}
+        self.nets: dict = {}
+        self._next = 2
+
+    def net(self, name: str = "") -> int:
+        self._next += 1
+        if name:
+            self.nets[name] = [self._next]
+        return self._next
+
+    def cell(self, kind: str, **pins) -> None:
+        self.cells[f"c{len(self.cells)}"] = [kind, {}, {port: bits if isinstance(bits, list) else [bits] for port, bits in pins.items()}]
+
+    def register(self, data, name: str = "", **pins) -> int:
+        q = self.net(name)
+        self.cell("FDRE", C=1, CE=pins.get("CE", "1"), R="0", D=data, Q=q)
+        return q
+
+    def lut(self, *inputs: int) -> int:
+        o = self.net()
+        self.cell(f"LUT{len(inputs)}", **{f"I{k}": net for k, net in enumerate(inputs)}, O=o)
+        return o
+
+    def raw(self) -> dict:
+        return {"ports": self.ports, "cells": self.cells, "nets": self.nets}
+
+
+def longest(netlist: Netlist, **kwargs):
+    module = Module("top", "", (), {})
+    return analyse({"top": module}, {"top": netlist.raw()}, top="top", delays=D, **kwargs)
+
+
+def test_register_to_register_is_one_net() -> None:
+    n = Netlist()
+    n.register(n.register("0", "a"), "b")
+    (path,), _ = longest(n)
+    assert path.delay == pytest.approx(D.ff_out + D.net + D.ff_setup)
+    assert path.levels == 0
+    assert [step.name for step in path.steps] == ["a", "b"]
+
+
+def test_three_luts_in_a_row() -> None:
+    n = Netlist()
+    net = n.register("0", "a")
+    for _ in range(3):
+        net = n.lut(net)
+    n.register(net, "b")
+    (path,), _ = longest(n)
+    # Three routed nets, three LUTs, and the local net of the last LUT to its flip-flop.
+    assert path.delay == pytest.approx(D.ff_out + 3 * (D.net + D.lut) + D.net_local + D.ff_setup)
+    assert path.levels == 3
+
+
+def test_loads_make_a_net_slower() -> None:
+    n = Netlist()
+    a = n.register("0", "a")
+    for k in range(64):
+        n.register(n.lut(a), f"b{k}")
+    paths, _ = longest(n)
+    assert paths[0].delay == pytest.approx(D.ff_out + D.net + 6 * D.net_doubling + D.lut + D.net_local + D.ff_setup)
+    assert paths[0].steps[1].loads == 64
+
+
+def test_enable_has_its_own_set_up() -> None:
+    n = Netlist()
+    a = n.register("0", "a")
+    n.register("0", "b", CE=a)
+    (path,), _ = longest(n)
+    assert path.delay == pytest.approx(D.ff_out + D.net + D.ff_control)
+    assert path.steps[-1].name == "b.CE"
+
+
+def test_carry_chain_of_sixteen_bits() -> None:
+    n = Netlist()
+    a = [n.register("0", f"a[{k}]") for k in range(16)]
+    carry: int | str = "0"
+    for block in range(4):
+        s = [n.lut(net) for net in a[4 * block:4 * block + 4]]
+        o = [n.net() for _ in range(4)]
+        co = [n.net() for _ in range(4)]
+        n.cell("CARRY4", CI=carry if block else "0", CYINIT="0", DI=["0"] * 4, S=s, CO=co, O=o)
+        for k, net in enumerate(o):
+            n.register(net, f"s[{4 * block + k}]")
+        carry = co[3]
+    paths, _ = longest(n)
+    chain = D.lut + D.net_local + D.carry_data_carry + 2 * D.carry_in_carry + D.carry_in_sum
+    assert paths[0].delay == pytest.approx(D.ff_out + D.net + chain + D.net_local + D.ff_setup)
+    assert paths[0].steps[0].name in {f"a[{k}]" for k in range(4)}
+    assert paths[0].levels == 5
+
+
+@pytest.mark.parametrize(("behind", "stages"), [(0, ()), (1, ("P",)), (2, ("M", "P"))])
+def test_registers_behind_a_product_move_into_the_dsp(behind: int, stages: tuple[str, ...]) -> None:
+    n = Netlist()
+    a, b = (n.lut(n.register("0", name), n.register("0", name + "2")) for name in "ab")  # LUTs: operand registers cannot move
+    p = [n.net() for _ in range(4)]
+    n.cell("DSP48E2", CLK=1, A=[a] * 4, B=[b] * 4, P=p)
+    for _ in range(behind):
+        p = [n.register(net) for net in p]
+    n.register(n.lut(*p), "end")
+    paths, absorbed = longest(n)
+    assert absorbed == {"top": 4 * behind}
+    into = D.ff_out + D.net + D.lut + D.net_delay(4)
+    fabric = D.net + D.lut + D.net_local + D.ff_setup
+    expected = {
+        (): into + D.dsp_in + D.dsp_multiply + D.dsp_add + D.dsp_out + fabric,
+        ("P",): into + D.dsp_in + D.dsp_multiply + D.dsp_add + D.dsp_setup,
+        ("M", "P"): into + D.dsp_in + D.dsp_multiply + D.dsp_setup,
+    }
+    assert paths[0].delay == pytest.approx(expected[stages])
+
+
+def test_operand_registers_move_only_if_nothing_else_reads_them() -> None:
+    for shared in (False, True):
+        n = Netlist()
+        a, b = n.register("0", "a"), n.register("0", "b")
+        p = n.net()
+        n.cell("DSP48E2", CLK=1, A=[a], B=[b], P=[p])
+        m = n.register(p)
+        n.register(n.register(m), "end")
+        if shared:
+            n.register(a, "other")
+        _, absorbed = longest(n)
+        assert absorbed["top"] == (3 if shared else 4)  # M, P, B and, if nothing else reads it, A
+
+
+def test_a_memory_without_and_with_output_register() -> None:
+    for registered in (False, True):
+        n = Netlist()
+        address = n.register("0", "address")
+        out = n.net("out")
+        n.cell("RAMB36E2", CLKARDCLK=1, ADDRARDADDR=[address], DOUTADOUT=[out])
+        data = n.register(out) if registered else out
+        n.register(n.lut(data), "end")
+        paths, absorbed = longest(n)
+        clock = D.bram_out_registered if registered else D.bram_out
+        assert paths[0].delay == pytest.approx(clock + D.net + D.lut + D.net_local + D.ff_setup)
+        assert absorbed["top"] == registered
+
+
+def test_logic_that_feeds_itself_is_named() -> None:
+    n = Netlist()
+    a, b = n.net("first"), n.net("second")
+    n.cell("LUT1", I0=a, O=b)
+    n.cell("LUT1", I0=b, O=a)
+    with pytest.raises(TimingLoop, match=r"logic of module 'top' must not feed itself: first, second"):
+        longest(n)
+
+
+# --- hierarchy ---
+
+
+def test_a_path_through_two_children() -> None:
+    """A register in one child, logic in another, the end in a third: delays of nets count once, names have instance paths."""
+    def child(name: str, build) -> tuple[Module, dict]:
+        n = Netlist()
+        i, o = n.net("i"), None
+        o = build(n, i)
+        n.ports = {"i": ["input", [i]], "o": ["output", [o]]}
+        return Module(name, "", (Port("i", False, 1), Port("o", True, 1)), {}), n.raw()
+
+    modules, raw = {}, {}
+    for name, build in (("source", lambda n, i: n.register(i, "launch")), ("logic", lambda n, i: n.lut(n.lut(i))),
+                        ("sink", lambda n, i: n.register(n.lut(i), "land"))):
+        modules[name], raw[name] = child(name, build)
+    top = Netlist()
+    x, y, z = top.net("x"), top.net("y"), top.net("z")
+    top.cells = {"one": ["source", {}, {"i": ["0"], "o": [x]}], "two": ["logic", {}, {"i": [x], "o": [y]}],
+                 "three": ["sink", {}, {"i": [y], "o": [z]}]}
+    modules["top"] = Module("top", "", (), {"one": "source", "two": "logic", "three": "sink"})
+    raw["top"] = top.raw()
+    (path, *_), _ = analyse(modules, raw, top="top", delays=D)
+    # FF, three LUTs, FF: nets between the four, the last one local.
+    assert path.delay == pytest.approx(D.ff_out + 3 * (D.net + D.lut) + D.net_local + D.ff_setup)
+    assert path.delay == pytest.approx(sum(step.net + step.cell for step in path.steps))
+    assert [(step.where, step.kind) for step in path.steps] == [
+        ("one", "FDRE"), ("two", "LUT1"), ("two", "LUT1"), ("three", "LUT1"), ("three", "FDRE")]
+    assert (path.steps[0].name, path.steps[-1].name) == ("launch", "land")
+
+
+def _random_design(rng: random.Random) -> tuple[dict, dict, dict]:
+    """A design in two levels (some children placed twice), and the same in one module; logic has no loop."""
+    modules, raw = {}, {}
+    names = ["ca", "cb", "cc"]
+    for name in names:
+        n = Netlist()
+        i = [n.net() for _ in range(3)]
+        nets = [*i, n.register("0", "r0"), n.register("0", "r1")]
+        for _ in range(6):
+            nets.append(n.lut(*rng.sample(nets, 2)))
+        for k in range(2):
+            n.register(rng.choice(nets), f"q{k}")
+        o = rng.sample(nets[3:], 3)  # not a wire from an input
+        n.ports = {"i": ["input", i], "o": ["output", o]}
+        modules[name] = Module(name, "", (Port("i", False, 3), Port("o", True, 3)), {})
+        raw[name] = n.raw()
+    top = Netlist()
+    nets = [top.register("0", f"t{k}") for k in range(3)]
+    children = {}
+    for number in range(5):
+        name = rng.choice(names)
+        o = [top.net() for _ in range(3)]
+        children[f"u{number}"] = name
+        top.cells[f"u{number}"] = [name, {}, {"i": rng.sample(nets, 3), "o": o}]
+        nets += o
+    for k in range(4):
+        top.register(top.lut(*rng.sample(nets, 2)), f"e{k}")
+    flat = Netlist()
+    flat._next = 10_000
+    flat.cells = {name: [kind, parameters, dict(pins)] for name, (kind, parameters, pins) in top.cells.items() if kind not in names}
+    merged: dict = {}
+
+    def find(net):
+        while net in merged:
+            net = merged[net]
+        return net
+
+    for instance, name in children.items():
+        base = flat._next
+        flat._next += 1000
+        inner = {bit: base + bit for cell in raw[name]["cells"].values() for bits in cell[2].values() for bit in bits
+                 if isinstance(bit, int) and bit != 1}
+        inner |= {bit: base + bit for port in raw[name]["ports"].values() for bit in port[1]}
+        for port, bits in top.cells[instance][2].items():
+            for outer, bit in zip(bits, raw[name]["ports"][port][1], strict=True):
+                if port == "i":
+                    merged[inner[bit]] = outer
+                elif find(outer) != find(inner[bit]):
+                    merged[find(outer)] = find(inner[bit])
+        for cell, (kind, parameters, pins) in raw[name]["cells"].items():
+            flat.cells[f"{instance}.{cell}"] = [kind, parameters, {p: [inner.get(b, b) for b in bits] for p, bits in pins.items()}]
+    for cell in flat.cells.values():
+        cell[2] = {port: [find(bit) if isinstance(bit, int) else bit for bit in bits] for port, bits in cell[2].items()}
+    modules["top"] = Module("top", "", (), children)
+    raw["top"] = top.raw()
+    return modules, raw, flat.raw()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_hierarchy_and_flat_agree(seed: int) -> None:
+    modules, raw, flat = _random_design(random.Random(seed))
+    plain = D.__class__(**{**D.__dict__, "net_doubling": 0.0, "net_local": D.net})  # loads of repeated modules are a maximum over places
+    paths, _ = analyse(modules, raw, top="top", delays=plain)
+    (expected, *_), _ = analyse({"top": Module("top", "", (), {})}, {"top": flat}, top="top", delays=plain)
+    assert max(path.delay for path in paths) == pytest.approx(expected.delay)
+    for path in paths:
+        assert path.delay == pytest.approx(sum(step.net + step.cell for step in path.steps))
+
+
+# --- what it says ---
+
+
+def test_advice_names_the_best_remedy() -> None:
+    n = Netlist()
+    net = n.register("0", "a")
+    for _ in range(8):
+        net = n.lut(net)
+    n.register(net, "b")
+    (path,), _ = longest(n)
+    assert advice(path, D).startswith("a register behind top (LUT1) leaves 1.2")
+    assert slack(path, 300.0, D) == pytest.approx(1000 / 300 - D.uncertainty - path.delay)
+    n = Netlist()
+    out = n.net("out")
+    n.cell("RAMB36E2", CLKARDCLK=1, ADDRARDADDR=["0"], DOUTADOUT=[out])
+    n.register(out, "b")
+    n.register(n.lut(out), "c")
+    paths, _ = longest(n)
+    assert "an output register on the memory leaves" in advice(paths[0], D)
