@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 from moesaic.flow.boards import accelerator_of
 from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
@@ -105,10 +107,10 @@ def _from_outside(model: str) -> bool:
 def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
     from moesaic.golden.importers.open import open_model
 
-    with stages.stage("import", f"model {model}"):
+    with stages.stage("import", f"model {escape(model)}"):
         imported = open_model(model, options)
     for line in imported.report.lines():
-        stages.say(f"           {line}")
+        stages.say(f"           {escape(line)}")
     return imported
 
 

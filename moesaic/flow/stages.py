@@ -73,7 +73,7 @@ class Stages:
 
     def say(self, text: str) -> None:
         """A line of its own."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
     @contextmanager
     def following(self, path: Path, total: int) -> Iterator[None]:
