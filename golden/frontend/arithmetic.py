@@ -1,0 +1,257 @@
+"""Sums, products and softmax, element by element: biases, scales, residuals, and the arithmetic of gates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from moesaic.golden.frontend import mixture
+from moesaic.golden.frontend.attention import ATTENTION, attention_probs
+from moesaic.golden.frontend.blocks import add_branch
+from moesaic.golden.frontend.layers import by_column
+from moesaic.golden.frontend.meaning import (
+    Context,
+    Embed,
+    Group,
+    Linear,
+    Meaning,
+    Mixture,
+    Pixels,
+    Probs,
+    Scores,
+    Weighted,
+)  # fmt: skip
+from moesaic.golden.frontend.nearest import nearest
+from moesaic.golden.frontend.reader import Known, Reader
+from moesaic.golden.frontend.refusal import Refusal
+from moesaic.golden.frontend.stream import is_embedding, stream_of
+
+__all__ = ["HANDLERS"]
+
+
+def _numbers(known: Any, shape: torch.Size) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """A constant operand, float64 in the shape of the other one."""
+    value, names = (known.value, known.names) if isinstance(known, Known) else (known, ())
+    return torch.as_tensor(value, dtype=torch.float64).expand(shape), names
+
+
+def _expanded(ids: torch.Tensor, other: Any) -> torch.Tensor:
+    shape = other.value.shape if isinstance(other, Known) and isinstance(other.value, torch.Tensor) else ()
+    return ids.expand(torch.broadcast_shapes(ids.shape, shape))
+
+
+def _words(reader: Reader, ids: torch.Tensor) -> str:
+    found = reader.find(ids)
+    return "several tensors" if found is None else found[0].what
+
+
+# Sums.
+
+
+def _add(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    left, right = args[:2]
+    if kwargs.get("alpha", 1) != 1:
+        raise Refusal("a scaled sum", expected="a plain sum", nearest="x + f(LayerNorm(x))")
+    if not isinstance(right, torch.Tensor):
+        return _add_constant(reader, node, _expanded(left, right), *_numbers(right, _expanded(left, right).shape))
+    if not isinstance(left, torch.Tensor):
+        return _add_constant(reader, node, _expanded(right, left), *_numbers(left, _expanded(right, left).shape))
+    left, right = torch.broadcast_tensors(left, right)
+    found = [reader.find(x) for x in (left, right)]
+    if all(f is not None and isinstance(f[0], (Weighted, Mixture)) for f in found):
+        return mixture.merge(reader, node, left, right)
+    return add_branch(reader, node, left, right)
+
+
+def _add_constant(
+    reader: Reader, node: fx.Node, ids: torch.Tensor, values: torch.Tensor, names: tuple[str, ...]
+) -> torch.Tensor:
+    if not bool(values.any()):
+        return ids
+    found = reader.find(ids)
+    meaning = None if found is None else found[0]
+    if is_embedding(reader, ids):
+        return _add_positions(reader, node, ids, values, names)
+    if found is not None and isinstance(meaning, Linear):
+        return _shifted(reader, node, meaning, found[1], values, names)
+    if found is not None and isinstance(meaning, Pixels):
+        return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale, offset + x), values)
+    if isinstance(meaning, Scores):
+        raise Refusal(
+            "a constant added to attention scores (relative position bias or mask)", expected="plain scores", nearest=ATTENTION
+        )
+    raise Refusal(
+        f"a constant added to {_words(reader, ids)}", expected="a bias of a linear layer, or positions of embedded tokens",
+        nearest="learnt positions, added once to the embedded tokens",
+    )  # fmt: skip
+
+
+def _add_positions(
+    reader: Reader, node: fx.Node, ids: torch.Tensor, values: torch.Tensor, names: tuple[str, ...]
+) -> torch.Tensor:
+    stream = stream_of(reader, ids, node)
+    assert stream is not None and isinstance(stream[0], Embed)
+    embed, local = stream[0], stream[1]
+    table = embed.table.flatten().clone()
+    table[local.flatten()] += values.flatten()
+    added = Embed(
+        node=node, shape=embed.shape, linear=embed.linear, table=table.view(embed.shape),
+        names=tuple(dict.fromkeys((*embed.names, *names))),
+    )  # fmt: skip
+    return reader.add(added) + local
+
+
+def _shifted(
+    reader: Reader, node: fx.Node, linear: Linear, local: torch.Tensor, values: torch.Tensor, names: tuple[str, ...]
+) -> torch.Tensor:
+    bias = by_column(local % linear.shape[1], values, linear.shape[1], 0.0)
+    if bias is None:
+        raise Refusal(
+            "a constant of every token added after a linear layer", expected="a bias, the same for every token",
+            nearest="learnt positions, added once to the embedded tokens",
+        )  # fmt: skip
+    parts = bias.view(len(linear.groups), -1)
+    groups = [Group(g.columns, g.weight, g.bias.double() + part) for g, part in zip(linear.groups, parts, strict=True)]
+    return reader.add(_like(linear, groups, bias=names)) + local
+
+
+def _like(linear: Linear, groups: list[Group], *, bias: tuple[str, ...] = (), weight: tuple[str, ...] = ()) -> Linear:
+    return Linear(
+        node=linear.node, shape=linear.shape, source=linear.source, groups=groups,
+        weight_names=tuple(dict.fromkeys((*linear.weight_names, *weight))),
+        bias_names=tuple(dict.fromkeys((*linear.bias_names, *bias, *weight))),
+    )  # fmt: skip
+
+
+def _sub(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    left, right = args[:2]
+    if isinstance(left, torch.Tensor) and not isinstance(right, torch.Tensor) and kwargs.get("alpha", 1) == 1:
+        minus = Known(-right.value, right.names) if isinstance(right, Known) else -right
+        return _add(reader, node, (left, minus), {})
+    raise Refusal("a difference", expected="a sum", nearest="x + f(LayerNorm(x)); nn.LayerNorm for a norm written out")
+
+
+# Products.
+
+
+def _mul(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    left, right = args[:2]
+    if not isinstance(right, torch.Tensor):
+        ids = _expanded(left, right)
+        return _scaled(reader, node, ids, *_numbers(right, ids.shape))
+    if not isinstance(left, torch.Tensor):
+        ids = _expanded(right, left)
+        return _scaled(reader, node, ids, *_numbers(left, ids.shape))
+    weighed = mixture.weigh(reader, node, *torch.broadcast_tensors(left, right))
+    if weighed is None:
+        raise Refusal(
+            f"a product of {_words(reader, left)} and {_words(reader, right)}, element by element",
+            expected="an MLP of two linear layers with GELU between", nearest="nn.Linear, nn.GELU, nn.Linear (no gated units)",
+        )  # fmt: skip
+    return weighed
+
+
+def _div(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    left, right = args[:2]
+    if isinstance(left, torch.Tensor) and not isinstance(right, torch.Tensor) and not kwargs.get("rounding_mode"):
+        ids = _expanded(left, right)
+        values, names = _numbers(right, ids.shape)
+        return _scaled(reader, node, ids, 1 / values, names)
+    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        ids_or_none = mixture.normalise(reader, node, *torch.broadcast_tensors(left, right))
+        if ids_or_none is not None:
+            return ids_or_none
+    raise Refusal("a quotient", expected="a product with a constant", nearest="nn.LayerNorm for a norm written out")
+
+
+def _scaled(
+    reader: Reader, node: fx.Node, ids: torch.Tensor, factor: torch.Tensor, names: tuple[str, ...]
+) -> torch.Tensor:
+    if bool((factor == 1).all()):
+        return ids
+    found = reader.find(ids)
+    meaning: Meaning | None = None if found is None else found[0]
+    if found is not None and isinstance(meaning, Linear):
+        return _scaled_linear(reader, meaning, found[1], factor, names)
+    if found is not None and isinstance(meaning, Scores):
+        heads, queries, keys = meaning.shape
+        scale = by_column(found[1] // (queries * keys), factor, heads, 1.0)
+        if scale is not None:
+            new = Scores(
+                node=meaning.node, shape=meaning.shape, query=meaning.query, query_columns=meaning.query_columns,
+                key=meaning.key, key_columns=meaning.key_columns, scale=meaning.scale * scale,
+            )  # fmt: skip
+            return reader.add(new) + found[1]
+    if found is not None and isinstance(meaning, Pixels):
+        return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale * x, offset * x), factor)
+    if isinstance(meaning, (Context, Probs)):
+        raise Refusal(f"{meaning.what} times a constant", expected="no factor there", nearest=ATTENTION)
+    raise Refusal(
+        f"{_words(reader, ids)} times a constant", expected="a factor of a linear layer's output (LayerScale) or of scores",
+        nearest="LayerScale on what attention or the MLP returns, before it is added",
+    )  # fmt: skip
+
+
+def _scaled_linear(
+    reader: Reader, linear: Linear, local: torch.Tensor, factor: torch.Tensor, names: tuple[str, ...]
+) -> torch.Tensor:
+    scale = by_column(local % linear.shape[1], factor, linear.shape[1], 1.0)
+    if scale is None:
+        raise Refusal(
+            "a factor of every token after a linear layer", expected="a factor of every channel, the same for every token",
+            nearest="LayerScale: a parameter [dim] times what attention or the MLP returns",
+        )  # fmt: skip
+    parts = scale.view(len(linear.groups), -1)
+    groups = [
+        Group(g.columns, g.weight.double() * part[:, None], g.bias.double() * part)
+        for g, part in zip(linear.groups, parts, strict=True)
+    ]
+    return reader.add(_like(linear, groups, weight=names)) + local
+
+
+Change = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def _pixels(
+    reader: Reader, node: fx.Node, pixels: Pixels, local: torch.Tensor, change: Change, values: torch.Tensor
+) -> torch.Tensor:
+    by_channel = by_column(local // (pixels.shape[1] * pixels.shape[2]), values, pixels.shape[0], 0.0)
+    if by_channel is None:
+        raise Refusal("pixels changed by their place", expected="one mean and deviation per channel", nearest="(x - mean) / std")
+    scale, offset = change(pixels.scale, pixels.offset, by_channel)
+    return reader.add(Pixels(node=node, shape=pixels.shape, scale=scale, offset=offset)) + local
+
+
+# Softmax.
+
+
+def _softmax(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    ids, dim = args[0], int(args[1])
+    found = reader.find(ids)
+    if found is not None and isinstance(found[0], Scores):
+        return attention_probs(reader, node, found[0], found[1], dim)
+    if found is not None:
+        result = mixture.gate_softmax(reader, node, found[0], found[1], dim)
+        if result is not None:
+            return result
+    raise Refusal(
+        f"softmax of {_words(reader, ids)}", expected="softmax of attention scores over keys, or of a gate over experts",
+        nearest=ATTENTION,
+    )  # fmt: skip
+
+
+def _sum(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    dims = args[1] if len(args) > 1 else None
+    dims = [dims] if isinstance(dims, int) else dims
+    keep = bool(args[2]) if len(args) > 2 else bool(kwargs.get("keepdim", False))
+    ids = None if not dims or len(dims) != 1 else mixture.total(reader, node, args[0], int(dims[0]), keep)
+    if ids is None:
+        raise Refusal(f"a sum over {_words(reader, args[0])}", expected="a sum over experts", nearest=nearest("scatter"))
+    return ids
+
+
+HANDLERS = {
+    "add": _add, "add_": _add, "div": _div, "mul": _mul, "softmax": _softmax, "_softmax": _softmax, "sub": _sub, "sum": _sum,
+}  # fmt: skip
+

@@ -1,0 +1,224 @@
+"""From what was recognised to the canonical model: configuration, parameters, and whose parameters they were."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.frontend.meaning import Block, Embed, Patches, Residual, Stream
+from moesaic.golden.frontend.refusal import CaptureError, line_of
+
+__all__ = ["Assembled", "assemble", "chain"]
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A canonical model.
+
+    Parameters
+    ----------
+    config : M3ViTConfig
+    state : dict of canonical name to Tensor
+        Float32.
+    names : dict of canonical name to the user's names
+    normalised : bool
+        Whether the user's model takes pixels that are normalised already.
+    """
+
+    config: M3ViTConfig
+    state: dict[str, torch.Tensor]
+    names: dict[str, tuple[str, ...]]
+    normalised: bool
+
+
+def chain(last: Residual) -> tuple[Embed, list[Residual]]:
+    """The embedding and the residuals up to `last`, first to last."""
+    found: list[Residual] = []
+    stream: Stream = last
+    while isinstance(stream, Residual):
+        found.append(stream)
+        stream = stream.before
+    assert isinstance(stream, Embed)
+    return stream, found[::-1]
+
+
+def _one(values: Sequence[object], what: str) -> object:
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) > 1:
+        raise CaptureError(
+            f"{what} must be the same in every block, not {', '.join(map(str, distinct))}\n"
+            f"nearest supported: one {what} for the whole model"
+        )
+    return distinct[0] if distinct else None
+
+
+def _every(mixtures: list[int], depth: int, residuals: Sequence[Residual]) -> int:
+    """The n for which every n-th block is a mixture."""
+    if not mixtures:
+        return 2
+    for n in range(1, depth + 1):
+        if mixtures == [b for b in range(depth) if b % n == n - 1]:
+            return n
+    node = residuals[2 * mixtures[0] + 1].node
+    raise CaptureError(
+        f"every n-th block must be a mixture (n = 2: blocks 1, 3, 5...), not blocks {', '.join(map(str, mixtures))} of {depth}\n"
+        f"at {line_of(node) if node is not None else 'an unknown line'}\n"
+        "nearest supported: mixtures in every block, every second, every third..."
+    )
+
+
+def _ratio(hidden: int, dim: int) -> float:
+    """The MLP ratio that gives exactly `hidden` units."""
+    ratio = hidden / dim
+    for candidate in (ratio, math.nextafter(ratio, math.inf), math.nextafter(ratio, 0.0)):
+        if dim * candidate == hidden:
+            return candidate
+    raise CaptureError(f"hidden units of an MLP must be a float multiple of dim {dim}, not {hidden}")
+
+
+def assemble(
+    name: str, tasks: Sequence[str], lasts: Sequence[Residual], *, uint8: bool, mean: Sequence[float], std: Sequence[float]
+) -> Assembled:
+    """Put the canonical model together from one chain of residuals for each task.
+
+    Parameters
+    ----------
+    name : str
+    tasks : sequence of str
+    lasts : sequence of Residual
+        The last of each task.
+    uint8 : bool
+        Whether the user's model takes bytes.
+    mean, std : three numbers
+        How pixels in [0, 1] are normalised before a model that does not do so itself.
+
+    Raises
+    ------
+    CaptureError
+        If blocks differ in what the configuration has one of, or tasks in more than their gates.
+    """
+    embed, residuals = chain(lasts[0])
+    attention = [r.block for r in residuals[0::2]]
+    mlps = [r.block for r in residuals[1::2]]
+    patches = embed.linear.source
+    assert isinstance(patches, Patches)
+    mixtures = [i for i, block in enumerate(mlps) if block.kind == "mixture"]
+    dense = [block for block in mlps if block.kind == "mlp"]
+    first = mlps[mixtures[0]] if mixtures else None
+    dim = embed.shape[1]
+    hidden = _one([len(b.parameters["mlp.fc1.weight"]) for b in dense], "hidden units of MLPs")
+    expert_hidden = _one([mlps[i].parameters["mlp.experts.htoh4.weight"].shape[1] for i in mixtures], "hidden units of experts")
+    for fact in ("experts", "top_k", "gate_kind"):
+        _one([mlps[i].facts[fact] for i in mixtures], fact.replace("_", " ").replace("top k", "experts per token"))
+    gates = _gates([chain(last) for last in lasts], tasks)
+    has_bias = any(bool(bias.any()) for bias, _ in ((g["bias"], 0) for by_block in gates.values() for g in by_block))
+    pixel_mean, pixel_std, normalised = _normalisation(patches, uint8, mean, std)
+    config = M3ViTConfig(
+        name=name, image_size=(patches.pixels.shape[1], patches.pixels.shape[2]), patch_size=patches.patch, dim=dim,
+        heads=int(str(_one([b.facts["heads"] for b in attention], "heads"))), depth=len(attention),
+        mlp_ratio=4.0 if hidden is None else _ratio(int(str(hidden)), dim),
+        experts=first.facts["experts"] if first else 0, expert_hidden=int(str(expert_hidden)) if first else 0,
+        top_k=first.facts["top_k"] if first else 1, moe_every=_every(mixtures, len(mlps), residuals), tasks=tuple(tasks),
+        gate_kind=first.facts["gate_kind"] if first else "noisy_vmoe", gate_scope="multi_gate", gate_bias=has_bias,
+        class_token=embed.learnt > 0, extra_tokens=max(0, embed.learnt - 1),
+        gelu=str(_one([b.facts["gelu"] for b in mlps], "kind of GELU")),
+        eps=float(str(_one([b.norm.eps for b in (*attention, *mlps)], "eps of LayerNorm"))),
+        pixel_mean=pixel_mean, pixel_std=pixel_std,
+    )  # fmt: skip
+    state, names = _embedding(embed, patches, config)
+    for i, (first_half, second_half) in enumerate(zip(attention, mlps, strict=True)):
+        for number, block in ((1, first_half), (2, second_half)):
+            for part, tensor, whose in zip(
+                ("weight", "bias"), (block.norm.weight, block.norm.bias), block.norm.names, strict=True
+            ):
+                state[f"blocks.{i}.norm{number}.{part}"] = tensor
+                names[f"blocks.{i}.norm{number}.{part}"] = whose
+            for key, tensor in block.parameters.items():
+                if not key.startswith("gate."):
+                    state[f"blocks.{i}.{key}"], names[f"blocks.{i}.{key}"] = tensor, block.names[key]
+    for i, by_task in gates.items():
+        for task, gate in enumerate(by_task):
+            state[f"blocks.{i}.mlp.gate.{task}.w_gate"], names[f"blocks.{i}.mlp.gate.{task}.w_gate"] = gate["weight"], gate["names"]
+            if has_bias:
+                state[f"blocks.{i}.mlp.gate.{task}.b_gate"] = gate["bias"]
+                names[f"blocks.{i}.mlp.gate.{task}.b_gate"] = gate["bias_names"]
+    state = {key: tensor.detach().float().contiguous() for key, tensor in state.items()}
+    return Assembled(config, state, names, normalised)
+
+
+def _normalisation(
+    patches: Patches, uint8: bool, mean: Sequence[float], std: Sequence[float]
+) -> tuple[tuple[float, float, float], tuple[float, float, float], bool]:
+    """Mean and deviation of pixels in [0, 1] that make the model's own arithmetic on pixels; whether it has none."""
+    scale, offset = patches.pixels.scale, patches.pixels.offset
+    if uint8:
+        scale = scale * 255
+    elif bool((scale == 1).all()) and not bool(offset.any()):
+        return _three(mean), _three(std), True
+    if bool((scale <= 0).any()):
+        raise CaptureError(f"pixels must be scaled by positive numbers, not {scale.tolist()}")
+    # (x - mean) / std = x * scale + offset
+    return _three((-offset / scale).tolist()), _three((1 / scale).tolist()), False
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(v) for v in values)
+    return red, green, blue
+
+
+def _embedding(
+    embed: Embed, patches: Patches, config: M3ViTConfig
+) -> tuple[dict[str, torch.Tensor], dict[str, tuple[str, ...]]]:
+    group, dim, side = embed.linear.groups[0], config.dim, config.patch_size
+    state = {
+        "patch_embed.proj.weight": group.weight.reshape(dim, 3, side, side), "patch_embed.proj.bias": group.bias,
+        "pos_embed": embed.table[None],
+    }  # fmt: skip
+    names = {
+        "patch_embed.proj.weight": embed.linear.weight_names, "patch_embed.proj.bias": embed.linear.bias_names,
+        "pos_embed": embed.names,
+    }  # fmt: skip
+    # Learnt tokens are in the positions already: their own parameters are zero.
+    for name, count in (("cls_token", int(config.class_token)), ("extra_tokens", config.extra_tokens)):
+        if count:
+            state[name], names[name] = torch.zeros(1, count, dim), ()
+    return state, names
+
+
+def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str]) -> dict[int, list[dict]]:
+    """Gates of every mixture block, task by task; everything else must be the same for all tasks."""
+    reference_embed, reference = chains[0]
+    gates: dict[int, list[dict]] = {}
+    for task, (embed, residuals) in zip(tasks, chains, strict=True):
+        if len(residuals) != len(reference):
+            raise CaptureError(f"task '{task}' must use as many blocks as task '{tasks[0]}', not {len(residuals) // 2}")
+        same = embed.table.equal(reference_embed.table) and _same_matrix(embed, reference_embed)
+        if not same:
+            raise CaptureError(f"task '{task}' must embed the image as task '{tasks[0]}' does: only gates may differ")
+        for i, (mine, other) in enumerate(zip(residuals, reference, strict=True)):
+            _check_same(mine.block, other.block, f"blocks.{i // 2}", task, tasks[0])
+            if mine.block.kind == "mixture":
+                parameters, names = mine.block.parameters, mine.block.names
+                gates.setdefault(i // 2, []).append({
+                    "weight": parameters["gate.weight"], "bias": parameters["gate.bias"], "names": names["gate.weight"],
+                    "bias_names": names["gate.bias"],
+                })  # fmt: skip
+    return gates
+
+
+def _same_matrix(a: Embed, b: Embed) -> bool:
+    return a.linear.groups[0].weight.equal(b.linear.groups[0].weight) and a.linear.groups[0].bias.equal(b.linear.groups[0].bias)
+
+
+def _check_same(mine: Block, other: Block, where: str, task: str, first: str) -> None:
+    differ = [
+        key for key, tensor in mine.parameters.items()
+        if not key.startswith("gate.") and not (key in other.parameters and tensor.equal(other.parameters[key]))
+    ]  # fmt: skip
+    if mine.kind != other.kind or mine.facts != other.facts or differ or not mine.norm.weight.equal(other.norm.weight):
+        raise CaptureError(
+            f"{where} must be the same for task '{task}' as for '{first}', except for its gates, not another "
+            f"{', '.join(differ) or mine.kind}\nnearest supported: one gate per task, everything else shared; or a program per task"
+        )

@@ -1,0 +1,238 @@
+"""Recognises patch embedding, linear layers, LayerNorm and GELU."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from moesaic.golden.frontend.meaning import Constant, Gelu, Group, Linear, Meaning, Norm, Patches, Pixels
+from moesaic.golden.frontend.reader import Known, Reader
+from moesaic.golden.frontend.refusal import Refusal
+from moesaic.golden.frontend.stream import as_stream
+
+__all__ = ["HANDLERS", "by_column", "product"]
+
+ONE_CONVOLUTION = "one nn.Conv2d(3, dim, kernel_size=patch, stride=patch) on the image, or unfolded patches and nn.Linear"
+NORM = "nn.LayerNorm(dim)"
+
+
+def by_column(columns: torch.Tensor, values: torch.Tensor, count: int, default: float) -> torch.Tensor | None:
+    """`values`, one for each element, as a function of the elements' columns: [count], or None if they are not one."""
+    values = values.double().expand(columns.shape)
+    table = torch.full((count,), default, dtype=torch.float64)
+    table[columns.flatten()] = values.flatten()
+    return table if bool((table[columns] == values).all()) else None
+
+
+def _tensor(value: Any) -> torch.Tensor | None:
+    return None if value is None else value.value
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return value.names if isinstance(value, Known) else ()
+
+
+def _convolution(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    given = dict(zip(("input", "weight", "bias", "stride", "padding", "dilation", "groups"), args, strict=False)) | dict(kwargs)
+    x, weight, bias = given["input"], given["weight"], given.get("bias")
+    padding, dilation, groups = given.get("padding", 0), given.get("dilation", 1), given.get("groups", 1)
+    found = reader.find(x) if isinstance(x, torch.Tensor) else None
+    if found is None or not isinstance(found[0], Pixels) or not isinstance(weight, Known):
+        raise Refusal("a convolution of features", expected="a convolution of the image", nearest=ONE_CONVOLUTION)
+    pixels, local = found[0], found[1]
+    kernel, stride = tuple(weight.value.shape[2:]), tuple(np.broadcast_to(given.get("stride", 1), 2).tolist())
+    if not torch.equal(local.flatten(), torch.arange(local.numel())) or local.shape != (1, *pixels.shape):
+        raise Refusal("a convolution of a part of the image", expected="the whole image", nearest=ONE_CONVOLUTION)
+    plain = np.all(np.equal(padding, 0)) if not isinstance(padding, str) else padding == "valid"
+    if kernel != stride or kernel[0] != kernel[1] or not plain or np.any(np.not_equal(dilation, 1)) or groups != 1:
+        raise Refusal(
+            f"a convolution with kernel {kernel}, stride {stride} and padding {padding}",
+            expected="square patches that do not overlap", nearest=ONE_CONVOLUTION,
+        )  # fmt: skip
+    matrix = weight.value.reshape(len(weight.value), -1)
+    linear = _patch_linear(node, pixels, kernel[0], matrix, _tensor(bias))
+    linear.weight_names, linear.bias_names = weight.names, _names(bias)
+    start = reader.add(linear)
+    down, across = pixels.shape[1] // kernel[0], pixels.shape[2] // kernel[0]
+    out = len(matrix)
+    return start + torch.arange(down * across * out).view(1, down, across, out).permute(0, 3, 1, 2)
+
+
+def _patch_linear(
+    node: fx.Node, pixels: Pixels, patch: int, weight: torch.Tensor, bias: torch.Tensor | None
+) -> Linear:
+    channels, height, width = pixels.shape
+    if channels != 3 or height % patch or width % patch:
+        raise Refusal(
+            f"patches of {patch} x {patch} on an image of {channels} x {height} x {width}",
+            expected="three channels, and sides that are multiples of the patch", nearest=ONE_CONVOLUTION,
+        )  # fmt: skip
+    grid = height // patch, width // patch
+    count = grid[0] * grid[1]
+    patches = Patches(node=node, shape=(count, 3 * patch * patch), pixels=pixels, patch=patch, grid=grid)
+    group = Group(np.arange(3 * patch * patch), weight, _bias(bias, weight))
+    return Linear(node=node, shape=(count, len(weight)), source=patches, groups=[group])
+
+
+def _bias(bias: torch.Tensor | None, weight: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(len(weight), dtype=weight.dtype) if bias is None else bias.expand(len(weight))
+
+
+def _of_pixels(
+    reader: Reader, node: fx.Node, pixels: Pixels, places: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> tuple[Linear, torch.Tensor]:
+    """A linear of unfolded patches [rows, values]; the patch of each row."""
+    channels, height, width = pixels.shape
+    side = round((places.shape[1] / channels) ** 0.5)
+    if channels * side * side != places.shape[1] or height % side or width % side:
+        raise Refusal(
+            f"a linear layer of {places.shape[1]} pixels", expected="patches of 3 x p x p pixels", nearest=ONE_CONVOLUTION
+        )
+    channel, y, x = places // (height * width), places // width % height, places % width
+    patch = y // side * (width // side) + x // side
+    order = channel * side * side + y % side * side + x % side
+    if not _constant_rows(patch) or not _same_rows(order) or len(order[0].unique()) != places.shape[1]:
+        raise Refusal("a linear layer of pixels that are no patch", expected="square patches", nearest=ONE_CONVOLUTION)
+    matrix = torch.empty_like(weight)
+    matrix[:, order[0]] = weight
+    return _patch_linear(node, pixels, side, matrix, bias), patch[:, 0]
+
+
+def _constant_rows(x: torch.Tensor) -> bool:
+    return bool((x == x[:, :1]).all())
+
+
+def _same_rows(x: torch.Tensor) -> bool:
+    return bool((x == x[:1]).all())
+
+
+def _source(reader: Reader, rows: torch.Tensor) -> tuple[Meaning, torch.Tensor, torch.Tensor, torch.Tensor | None] | None:
+    """Which meaning a matrix of elements [rows, in] reads.
+
+    Returns
+    -------
+    meaning, token of each row, column of each input (-1 for a constant), value of each constant input (or None)
+    """
+    found = reader.find(rows)
+    if found is not None and len(found[0].shape) == 2:
+        token, column = found[1] // found[0].shape[1], found[1] % found[0].shape[1]
+        return (found[0], token[:, 0], column[0], None) if _constant_rows(token) and _same_rows(column) else None
+    owner, place = reader.owners(rows)
+    if not _same_rows(owner):
+        return None
+    owners = owner[0]
+    fixed = torch.tensor([isinstance(reader.meanings[int(o)], Constant) for o in owners])
+    moving = owners[~fixed].unique()
+    if len(moving) != 1 or len(reader.meanings[int(moving[0])].shape) != 2:
+        return None
+    meaning = reader.meanings[int(moving[0])]
+    token, column = place[:, ~fixed] // meaning.shape[1], place[:, ~fixed] % meaning.shape[1]
+    constants = torch.zeros(rows.shape[1], dtype=torch.float64)
+    for i in fixed.nonzero().flatten():
+        held = reader.meanings[int(owners[i])]
+        assert isinstance(held, Constant)
+        values = held.values[place[:, i]].double()
+        if bool((values != values[0]).any()):
+            return None
+        constants[i] = values[0]
+    if not _constant_rows(token) or not _same_rows(column):
+        return None
+    columns = torch.full((rows.shape[1],), -1)
+    columns[~fixed] = column[0]
+    return meaning, token[:, 0], columns, constants
+
+
+def product(
+    reader: Reader, node: fx.Node, batches: Sequence[tuple[torch.Tensor, torch.Tensor]], bias: torch.Tensor | None,
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+) -> torch.Tensor:  # fmt: skip
+    """Elements [batch, rows, out] of linear layers: each batch has elements [rows, in] and a matrix [out, in]."""
+    groups, tokens, source = [], [], None
+    for rows, weight in batches:
+        pixels = reader.find(rows)
+        if pixels is not None and isinstance(pixels[0], Pixels):
+            linear, patch = _of_pixels(reader, node, pixels[0], pixels[1], weight, bias)
+            linear.weight_names, linear.bias_names = names
+            return (reader.add(linear) + patch[:, None] * len(weight) + torch.arange(len(weight)))[None]
+        read = _source(reader, rows)
+        if read is None:
+            raise Refusal(
+                "a matrix product that mixes tokens", expected="a linear layer on every token", nearest="nn.Linear(dim, ...)"
+            )
+        meaning, token, columns, constants = read
+        matrix, offset = weight, _bias(bias, weight)
+        if constants is not None:
+            offset = offset.double() + weight.double() @ constants
+            matrix, columns = weight[:, columns >= 0], columns[columns >= 0]
+        if source is not None and meaning is not source:
+            raise Refusal("a product of several layers", expected="one source", nearest="nn.Linear(dim, ...)")
+        source = meaning
+        tokens.append(token)
+        groups.append(Group(columns.numpy(), matrix, offset))
+    assert source is not None
+    out = len(groups[0].weight)
+    linear = Linear(
+        node=node, shape=(source.shape[0], out * len(groups)), source=source, groups=groups, weight_names=names[0],
+        bias_names=names[1],
+    )  # fmt: skip
+    start = reader.add(linear)
+    return torch.stack(
+        [start + t[:, None] * linear.shape[1] + g * out + torch.arange(out) for g, t in enumerate(tokens)]
+    )
+
+
+def _linear(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    given = dict(zip(("input", "weight", "bias"), args, strict=False)) | dict(kwargs)
+    x, weight, bias = given["input"], given["weight"], given.get("bias")
+    if not isinstance(x, torch.Tensor) or not isinstance(weight, Known) or isinstance(bias, torch.Tensor):
+        raise Refusal(
+            "a linear layer whose weight depends on the image", expected="a constant weight", nearest="nn.Linear(dim, ...)"
+        )
+    rows = x.reshape(-1, x.shape[-1])
+    ids = product(reader, node, [(rows, weight.value)], _tensor(bias), (weight.names, _names(bias)))
+    return ids.reshape(*x.shape[:-1], -1)
+
+
+def _layer_norm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    given = dict(zip(("input", "normalized_shape", "weight", "bias", "eps"), args, strict=False)) | dict(kwargs)
+    x, shape, weight, bias = given["input"], given["normalized_shape"], given.get("weight"), given.get("bias")
+    eps = given.get("eps", 1e-5)
+    stream, local = as_stream(
+        reader, x, node, found="LayerNorm of something that is not the residual stream",
+        nearest="LayerNorm of the residual stream, before attention and before the MLP (no norm of q, k or v, none after an MLP)",
+    )  # fmt: skip
+    dim = stream.shape[1]
+    columns = local % dim
+    if list(shape) != [dim] or not torch.equal(columns, columns.reshape(-1, dim)[:1].expand(x.numel() // dim, -1).view(x.shape)):
+        raise Refusal(f"LayerNorm over {list(shape)}", expected=f"a norm over the {dim} channels of a token", nearest=NORM)
+    order = columns.reshape(-1, dim)[0]
+    gain, offset = torch.ones(dim), torch.zeros(dim)
+    if weight is not None:
+        gain = torch.empty_like(weight.value)
+        gain[order] = weight.value
+    if bias is not None:
+        offset = torch.empty_like(bias.value)
+        offset[order] = bias.value
+    norm = Norm(
+        node=node, shape=stream.shape, stream=stream, weight=gain, bias=offset, eps=float(eps),
+        names=(_names(weight), _names(bias)),
+    )  # fmt: skip
+    return reader.add(norm) + local
+
+
+def _gelu(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    found = reader.find(args[0])
+    if found is None or not isinstance(found[0], Linear):
+        what = "several tensors" if found is None else found[0].what
+        raise Refusal(f"GELU of {what}", expected="GELU of a linear layer", nearest="nn.Linear, nn.GELU, nn.Linear")
+    kind = kwargs.get("approximate", args[1] if len(args) > 1 else "none")
+    return reader.add(
+        Gelu(node=node, shape=found[0].shape, linear=found[0], kind="exact" if kind == "none" else str(kind))
+    ) + found[1]
+
+
+HANDLERS = {
+    "conv2d": _convolution, "convolution": _convolution, "linear": _linear, "layer_norm": _layer_norm, "gelu": _gelu,
+}  # fmt: skip

@@ -1,0 +1,51 @@
+"""What only moves elements: views, transpositions, slices, concatenations."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import fx
+
+from moesaic.golden.frontend.nearest import MIXTURE_RECIPE
+from moesaic.golden.frontend.nodes import function_of
+from moesaic.golden.frontend.refusal import Refusal
+
+if TYPE_CHECKING:
+    from moesaic.golden.frontend.reader import Reader
+
+__all__ = ["COPIES", "MOVES", "SHAPES", "move"]
+
+COPIES = {  # leave every element what and where it is
+    "_to_copy", "alias", "clone", "contiguous", "detach", "detach_", "dropout", "lift_fresh_copy", "to", "type_as",
+}
+JOINS = {"cat", "concat", "stack", "hstack", "vstack"}
+MOVES = JOINS | {
+    "_unsafe_view", "chunk", "expand", "expand_as", "flatten", "flip", "im2col", "index", "index_select", "movedim", "narrow",
+    "permute", "pixel_unshuffle", "repeat", "reshape", "roll", "select", "slice", "split", "split_with_sizes", "squeeze",
+    "swapaxes", "t", "tile", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "view",
+}
+SHAPES = {"empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
+
+
+def move(reader: "Reader", node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Do to the elements' numbers what the node does to the elements."""
+    from moesaic.golden.frontend.reader import Known
+
+    def ids(arg: Any) -> Any:
+        if isinstance(arg, Known) and isinstance(arg.value, torch.Tensor):
+            # What is joined is data; what is indexed with is a number.
+            return reader.constant(arg) if name in JOINS else arg.value
+        return [ids(item) for item in arg] if isinstance(arg, (list, tuple)) else arg
+
+    plain = [ids(arg) for arg in args]
+    if name == "index" and any(i is not None and i.dtype == torch.bool for i in plain[1]):
+        raise Refusal(
+            "a choice of tokens by a mask", expected="every token, in every layer",
+            nearest=MIXTURE_RECIPE,
+        )  # fmt: skip
+    if name == "im2col":  # not made for integers; double holds these exactly
+        return function_of(node)(plain[0].double(), *plain[1:], **kwargs).long()
+    if name in ("view", "_unsafe_view"):  # the numbers need not lie in memory as the tensor does
+        return plain[0].reshape(plain[1])
+    result = function_of(node)(*plain, **kwargs)
+    return list(result) if isinstance(result, tuple) else result

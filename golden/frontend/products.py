@@ -1,0 +1,83 @@
+"""Matrix products of two tensors: linear layers written out, the two halves of attention, sums over experts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import fx
+
+from moesaic.golden.frontend.attention import ATTENTION, attend, scores
+from moesaic.golden.frontend.layers import product
+from moesaic.golden.frontend.mixture import combine_experts
+from moesaic.golden.frontend.reader import Known, Reader
+from moesaic.golden.frontend.refusal import Refusal
+
+__all__ = ["HANDLERS"]
+
+
+def _batched(reader: Reader, node: fx.Node, left: Any, right: Any, bias: Known | None = None) -> torch.Tensor:
+    """Elements [batch, rows, columns] of left @ right, either of which may be constant."""
+    if isinstance(left, Known):  # (A B)^T = B^T A^T
+        turned = Known(left.value.transpose(1, 2), left.names)
+        return _batched(reader, node, right.transpose(1, 2), turned).transpose(1, 2)
+    if isinstance(right, Known):
+        weight, names = right.value, ((), ()) if bias is None else ((), bias.names)
+        batches = [(rows, matrix.T) for rows, matrix in zip(left, weight, strict=True)]
+        if len(weight) > 1 and bool((weight == weight[:1]).all()):  # one matrix, repeated for every batch
+            rows = left.reshape(-1, left.shape[-1])
+            ids = product(reader, node, [(rows, weight[0].T)], None, (right.names, names[1]))
+            return ids.reshape(*left.shape[:2], -1)
+        return product(reader, node, batches, None if bias is None else bias.value, (right.names, names[1]))
+    ids: torch.Tensor | None = scores(reader, node, left, right.transpose(1, 2), 1.0)
+    if ids is None:
+        ids = attend(reader, node, left, right)
+    if ids is None:
+        turned = attend(reader, node, right.transpose(1, 2), left.transpose(1, 2))
+        ids = None if turned is None else turned.transpose(1, 2)
+    if ids is None:
+        ids = combine_experts(reader, node, left, right)
+    if ids is None:
+        one, other = ("several tensors" if f is None else f[0].what for f in (reader.find(left), reader.find(right)))
+        raise Refusal(f"a product of {one} and {other}", expected="q k^T, or probabilities times v", nearest=ATTENTION)
+    return ids
+
+
+def _bmm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    return _batched(reader, node, args[0], args[1])
+
+
+def _mm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    left, right = (Known(x.value[None], x.names) if isinstance(x, Known) else x[None] for x in args[:2])
+    return _batched(reader, node, left, right)[0]
+
+
+def _addmm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    bias, left, right = args[:3]
+    if kwargs or not isinstance(bias, Known) or not isinstance(right, Known) or isinstance(left, Known):
+        raise Refusal("a scaled sum of products", expected="a linear layer", nearest="nn.Linear(dim, ...)")
+    return _batched(reader, node, left[None], Known(right.value[None], right.names), bias)[0]
+
+
+def _baddbmm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    if not isinstance(args[0], Known) or bool(args[0].value.any()) or kwargs.get("alpha", 1) != 1:
+        raise Refusal("attention with a mask or a position bias", expected="no mask", nearest=ATTENTION)
+    return _batched(reader, node, args[1], args[2])
+
+
+def _matmul(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    left, right = args[:2]
+    shape = torch.matmul(*(torch.empty((x.value if isinstance(x, Known) else x).shape, device="meta") for x in (left, right))).shape
+    if isinstance(left, torch.Tensor) and isinstance(right, Known) and right.value.ndim == 2:
+        rows = left.reshape(1, -1, left.shape[-1])
+        return _batched(reader, node, rows, Known(right.value[None], right.names)).reshape(shape)
+    batch = shape[:-2]
+
+    def three(x: Any) -> Any:
+        tensor = x.value if isinstance(x, Known) else x
+        tensor = tensor.expand(*batch, *tensor.shape[-2:]).reshape(-1, *tensor.shape[-2:])
+        return Known(tensor, x.names) if isinstance(x, Known) else tensor
+
+    return _batched(reader, node, three(left), three(right)).reshape(shape)
+
+
+HANDLERS = {"addmm": _addmm, "baddbmm": _baddbmm, "bmm": _bmm, "matmul": _matmul, "mm": _mm}

@@ -1,0 +1,98 @@
+"""The residual stream: embedded tokens, and what the blocks add to them."""
+
+import torch
+from torch import fx
+
+from moesaic.golden.frontend.meaning import Constant, Embed, Linear, Patches, Stream
+from moesaic.golden.frontend.reader import Reader
+from moesaic.golden.frontend.refusal import Refusal
+
+__all__ = ["as_stream", "is_embedding", "stream_of"]
+
+EMBEDDING = "patch embedding, learnt tokens joined with torch.cat, learnt positions added"
+
+
+def is_embedding(reader: Reader, ids: torch.Tensor) -> bool:
+    """Whether the elements are embedded patches, perhaps with learnt tokens."""
+    owner = reader.owners(ids)[0].unique().tolist()
+    meanings = [reader.meanings[o] for o in owner]
+    return any(_patches(m) for m in meanings) and all(_patches(m) or isinstance(m, Constant) for m in meanings)
+
+
+def _patches(meaning: object) -> bool:
+    return isinstance(meaning, Embed) or (isinstance(meaning, Linear) and isinstance(meaning.source, Patches))
+
+
+def stream_of(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, torch.Tensor] | None:
+    """The residual stream that elements belong to, and their places in it; None if they are not of one."""
+    found = reader.find(ids)
+    if found is not None and isinstance(found[0], Stream):
+        return found[0], found[1]
+    if not is_embedding(reader, ids):
+        return None
+    if found is not None and isinstance(found[0], Linear):  # no learnt tokens, no positions yet
+        linear = found[0]
+        return _complete(
+            Embed(node=node, shape=linear.shape, linear=linear, table=torch.zeros(linear.shape, dtype=torch.float64)),
+            found[1], node,
+        )  # fmt: skip
+    return _joined(reader, ids, node)
+
+
+def as_stream(reader: Reader, ids: torch.Tensor, node: fx.Node, *, found: str, nearest: str) -> tuple[Stream, torch.Tensor]:
+    """`stream_of`; `Refusal` if there is none."""
+    stream = stream_of(reader, ids, node)
+    if stream is None:
+        raise Refusal(found, expected="the residual stream [tokens, dim]", nearest=nearest)
+    return stream
+
+
+def _complete(embed: Embed, local: torch.Tensor, node: fx.Node) -> tuple[Stream, torch.Tensor]:
+    if local.numel() != embed.shape[0] * embed.shape[1] or len(local.unique()) != local.numel():
+        raise Refusal("a part of the embedded tokens", expected="every token once", nearest=EMBEDDING, node=node)
+    return embed, local
+
+
+def _joined(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, torch.Tensor]:
+    """Learnt tokens and patches, as torch.cat joins them along any dimension before the channels."""
+    refusal = Refusal("tokens joined in an unknown way", expected="whole tokens side by side", nearest=EMBEDDING, node=node)
+    rows = ids.reshape(-1, ids.shape[-1])
+    owner, place = reader.owners(rows)
+    if not bool((owner == owner[:, :1]).all()):
+        raise refusal
+    linear, patches, order, names = None, None, None, dict[str, None]()
+    for o in owner[:, 0].unique().tolist():
+        meaning = reader.meanings[o]
+        if isinstance(meaning, Constant):
+            names.update(dict.fromkeys(meaning.names))
+            continue
+        if patches is not None:
+            raise refusal
+        patches = meaning
+        linear = meaning if isinstance(meaning, Linear) else meaning.linear if isinstance(meaning, Embed) else None
+    if linear is None or patches is None or patches.shape[1] != rows.shape[1]:
+        raise refusal
+    before = torch.zeros(patches.shape, dtype=torch.float64)
+    if isinstance(patches, Embed):
+        before = patches.table
+        names.update(dict.fromkeys(patches.names))
+    learnt = torch.tensor([isinstance(reader.meanings[int(o)], Constant) for o in owner[:, 0]])
+    count, dim = int(learnt.sum()), rows.shape[1]
+    columns, row = place[~learnt] % dim, place[~learnt] // dim
+    if not bool((columns == columns[:1]).all()) or not bool((row == row[:, :1]).all()):
+        raise refusal
+    order = columns[0]
+    if isinstance(patches, Embed) and patches.learnt and count:  # learnt tokens in two steps: those of the first stay first
+        raise Refusal(
+            "learnt tokens joined twice, with positions between", expected="all learnt tokens joined before positions",
+            nearest=EMBEDDING, node=node,
+        )  # fmt: skip
+    table = torch.cat((torch.zeros(count, dim, dtype=torch.float64), before))
+    token = torch.empty(len(rows), dtype=torch.int64)
+    token[learnt], token[~learnt] = torch.arange(count), count + row[:, 0]
+    for r in learnt.nonzero().flatten().tolist():
+        held = reader.meanings[int(owner[r, 0])]
+        assert isinstance(held, Constant)
+        table[token[r], order] = held.values[place[r]].double()
+    embed = Embed(node=node, shape=(len(table), dim), linear=linear, table=table, names=tuple(names))
+    return _complete(embed, (token[:, None] * dim + order).reshape(ids.shape), node)
