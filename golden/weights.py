@@ -8,13 +8,12 @@ from typing import Literal
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 
 from moesaic.golden.config import preset
 from moesaic.golden.heads import Heads, build_heads
 from moesaic.golden.m3vit import M3ViT, build
 
-__all__ = ["WeightError", "load", "load_tensors", "read_file"]
+__all__ = ["WeightError", "check_tensors", "load", "load_tensors", "read_file"]
 
 HEADS = "heads."  # what the heads' tensors are called in a file, before their own names
 
@@ -35,9 +34,12 @@ class WeightError(ValueError):
         super().__init__("\n  ".join([f"weights must fit the model, not {source!r}:", *problems]))
 
 
-def _check(module: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str) -> list[str]:
+def check_tensors(
+    wanted: Mapping[str, torch.Tensor], tensors: Mapping[str, torch.Tensor], prefix: str = ""
+) -> list[str]:
+    """What is wrong with `tensors` where `wanted` are needed, a line each; names are printed behind `prefix`."""
     problems = []
-    for name, parameter in module.state_dict().items():
+    for name, parameter in wanted.items():
         if name not in tensors:
             problems.append(f"{prefix}{name}: missing")
             continue
@@ -51,7 +53,6 @@ def _check(module: nn.Module, tensors: Mapping[str, torch.Tensor], prefix: str) 
             if not finite.all():
                 at = [int(i) for i in (~finite).nonzero()[0]]
                 problems.append(f"{prefix}{name}: {int((~finite).sum())} values are NaN or infinite, the first at {at}")
-    wanted = module.state_dict().keys()
     return problems + [f"{prefix}{name}: not in the model" for name in tensors if name not in wanted]
 
 
@@ -65,9 +66,9 @@ def load_tensors(model: M3ViT, heads: Heads | None, tensors: Mapping[str, torch.
     """
     backbone = {name: tensor for name, tensor in tensors.items() if not name.startswith(HEADS)}
     rest = {name.removeprefix(HEADS): tensor for name, tensor in tensors.items() if name.startswith(HEADS)}
-    problems = _check(model, backbone, "")
+    problems = check_tensors(model.state_dict(), backbone)
     if heads is not None:
-        problems += _check(heads, rest, HEADS)
+        problems += check_tensors(heads.state_dict(), rest, HEADS)
     if problems:
         raise WeightError(source, problems)
     model.load_state_dict(backbone)
