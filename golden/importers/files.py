@@ -26,6 +26,8 @@ _HARMLESS: list[Any] = [
 ]
 _HARMLESS += [np.dtype, *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?"))]
 
+_ASKS = re.compile(r"GLOBAL (\S+) was not an allowed|unrecognized function|unsupported class|Can only build|blocked by default")
+
 
 def _refused(path: Path, why: str) -> ImportProblem:
     return ImportProblem(f"weights must be a whole .pth or .safetensors file, not {str(path)!r} ({why})")
@@ -39,16 +41,16 @@ def _load_pickle(path: Path) -> Any:
                 zipped = file.read(2) == b"PK"
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         except pickle.UnpicklingError as error:
-            found = re.search(r"GLOBAL (\S+) was not an allowed|Unsupported (?:global|class|operand)\S* (\S+)", str(error))
-            if found is None and "eights only load failed" not in str(error):
+            asked = _ASKS.search(str(error))
+            if asked is None:
                 raise _refused(path, "damaged or cut short") from error
-            what = next((part for part in (found.groups() if found else ()) if part), "code")
+            what = asked.group(1) or "code"
             raise ImportProblem(
                 f"weights must be plain tensors, not {str(path)!r}: it asks to run {what}, which a file from elsewhere may "
                 "not. Where you trust it, save its tensors alone: "
                 "torch.save(torch.load(file, weights_only=False)['state_dict'], new_file)"
             ) from error
-        except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise _refused(path, f"damaged or cut short: {str(error).splitlines()[0][:120]}") from error
 
 

@@ -1,0 +1,188 @@
+"""Plain ViT and DeiT: timm's names against the published equations, transformers' against its own models."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from published import IMAGENET, Geometry, random_state, reference
+from safetensors.torch import save_file
+
+from moesaic.golden.importers.imported import Imported
+from moesaic.golden.importers.open import open_model
+from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.importers.problem import ImportProblem
+from moesaic.golden.m3vit import M3ViT
+
+transformers = pytest.importorskip("transformers")
+
+DENSE = Geometry(32, 32, 8, 64, 1, 3, 128)
+TWO = ImportOptions(heads=2)
+
+
+def dense_state(g: Geometry = DENSE, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A plain ViT's backbone: the published names of a dense block in every place."""
+    blocks = {}
+    for i in range(g.depth):  # block 0 of a network of one block, once for each block
+        one = random_state(dataclasses.replace(g, depth=1), seed=seed + i)
+        blocks |= {name.replace("blocks.0", f"blocks.{i}"): t for name, t in one.items() if name.startswith("blocks.")}
+    whole = random_state(dataclasses.replace(g, depth=1), seed=seed)
+    return {name: t for name, t in whole.items() if not name.startswith("blocks.")} | blocks
+
+
+def dense_reference(g: Geometry, state: dict[str, torch.Tensor], image: np.ndarray) -> torch.Tensor:
+    """Output of the last block; block i is moved to an even place, where the reference has dense blocks."""
+    spread = {name: t for name, t in state.items() if not name.startswith("blocks.")}
+    outputs = None
+    for i in range(g.depth):
+        here = {
+            name.replace(f"blocks.{i}.", "blocks.0."): t for name, t in state.items() if name.startswith(f"blocks.{i}.")
+        }
+        outputs = _one_block(g, spread | here, image, outputs)
+    assert outputs is not None
+    return outputs
+
+
+def _one_block(g: Geometry, state: dict[str, torch.Tensor], image, x: torch.Tensor | None) -> torch.Tensor:
+    if x is None:
+        return reference(g, state, image, 0, blocks=1)[-1]
+    # No pixels, and the residual in the place of the positions.
+    blank = state | {"pos_embed": x[None], "cls_token": torch.zeros(1, 1, g.dim, dtype=torch.float64)}
+    blank["patch_embed.proj.weight"] = torch.zeros_like(state["patch_embed.proj.weight"])
+    blank["patch_embed.proj.bias"] = torch.zeros_like(state["patch_embed.proj.bias"])
+    return reference(g, blank, image, 0, blocks=1)[-1]
+
+
+@torch.no_grad()
+def output(imported: Imported, image: np.ndarray | torch.Tensor) -> torch.Tensor:
+    model = M3ViT(imported.config)
+    model.load_state_dict(imported.state)
+    return model.double().eval()(torch.as_tensor(image), 0)[-1]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_timm_names(tmp_path, suffix):
+    state, path = dense_state(), tmp_path / f"vit{suffix}"
+    tail = {"norm.weight": torch.ones(64), "norm.bias": torch.zeros(64), "head.weight": torch.ones(5, 64)}
+    if suffix == ".pth":
+        torch.save({"model": state | tail}, path)
+    else:
+        save_file(state | tail, path)
+    imported = open_model(str(path), ImportOptions())
+    config = imported.config
+    assert (config.name, config.image_size, config.heads, config.experts, config.eps) == ("vit", (32, 32), 1, 0, 1e-6)
+    assert config.tasks == ("classification",) and (config.pixel_mean, config.pixel_std) == IMAGENET
+    assert set(imported.heads) == set(tail)
+    image = np.random.default_rng(1).random((3, 32, 32))
+    np.testing.assert_allclose(output(imported, image), dense_reference(DENSE, state, image), rtol=0, atol=1e-5)
+
+
+def test_no_biases_of_queries_no_class_token_positions_and_layer_scale(tmp_path):
+    state, image = dense_state(), np.random.default_rng(1).random((3, 32, 32))
+    scaled = dict(state)
+    for i in range(3):
+        state[f"blocks.{i}.attn.qkv.bias"] = torch.zeros(192)
+        del scaled[f"blocks.{i}.attn.qkv.bias"]
+        for n, layer in ((1, "attn.proj"), (2, "mlp.fc2")):
+            gamma = torch.linspace(0.1, 2, 64)
+            scaled[f"blocks.{i}.ls{n}.gamma"] = gamma
+            for part in ("weight", "bias"):
+                tensor = state[f"blocks.{i}.{layer}.{part}"]
+                state[f"blocks.{i}.{layer}.{part}"] = tensor * (gamma[:, None] if tensor.ndim == 2 else gamma)
+    state["pos_embed"][0, 0] = 0
+    scaled["pos_embed"] = state["pos_embed"][:, 1:]
+    torch.save(scaled, tmp_path / "a.pth")
+    imported = open_model(str(tmp_path / "a.pth"), ImportOptions())
+    assert any("6 LayerScale" in note for note in imported.report.notes)
+    np.testing.assert_allclose(output(imported, image), dense_reference(DENSE, state, image), rtol=0, atol=1e-5)
+
+
+def test_what_is_not_in_a_plain_vit_is_listed(tmp_path):
+    state = dense_state()
+    state["blocks.1.attn.q_norm.weight"] = torch.ones(64)
+    state["blocks.1.ls1.gamma"] = torch.ones(3)
+    del state["blocks.2.mlp.fc2.bias"]
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(ImportProblem) as caught:
+        open_model(str(tmp_path / "a.pth"), ImportOptions())
+    assert caught.value.groups == {
+        "missing": ["blocks.2.mlp.fc2.bias: [64]"],
+        "not in the model": ["blocks.1.attn.q_norm.weight: [64]", "blocks.1.ls1.gamma: [3]"],
+    }
+
+
+def theirs(kind: str, **changes) -> torch.nn.Module:
+    """A small ViT or DeiT as `transformers` builds it, weights large enough to matter."""
+    sizes = {
+        "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 80, "image_size": 48,
+        "patch_size": 16, "initializer_range": 0.2,
+    }
+    torch.manual_seed(4)
+    model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**sizes | changes))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter += 0.1 * torch.randn(parameter.shape) * ("weight" not in name or "norm" in name)
+    return model.eval()
+
+
+@pytest.mark.parametrize("form", ["folder", "file", "names of the module", "half"])
+@pytest.mark.parametrize("kind, changes", [("ViT", {}), ("DeiT", {}), ("ViT", {"qkv_bias": False, "hidden_act": "gelu_new"})])
+def test_transformers_names(tmp_path, kind, changes, form):
+    model = theirs(kind, **changes)
+    path, options = tmp_path / "theirs", ImportOptions()
+    if form == "names of the module":  # without config.json: what it says has to be said
+        if "hidden_act" in changes:
+            pytest.skip("its GELU is in config.json alone")
+        options = ImportOptions(heads=4)
+        path = tmp_path / "theirs.pth"
+        torch.save({f"{kind.lower()}.{name}": tensor for name, tensor in model.state_dict().items()}, path)
+    else:
+        if form == "half":
+            model = model.bfloat16()
+        model.save_pretrained(path)
+        model = model.float()
+        path = path / "model.safetensors" if form == "file" else path
+    imported = open_model(str(path), options)
+    config = imported.config
+    assert (config.heads, config.image_size, config.eps, config.mlp_hidden) == (4, (48, 48), 1e-12, 80)
+    assert config.extra_tokens == (kind == "DeiT") and config.gelu == ("tanh" if "hidden_act" in changes else "exact")
+    assert ("layernorm.weight" in imported.heads or "norm.weight" in imported.heads) and len(imported.heads) >= 2
+    image = torch.from_numpy(np.random.default_rng(1).random((3, 48, 48)))
+    with torch.no_grad():
+        pixels = (image - 0.5) / 0.5
+        expected = model.double()(pixels[None], output_hidden_states=True).hidden_states[-1][0]
+    np.testing.assert_allclose(output(imported, image), expected, rtol=0, atol=1e-5)
+
+
+def test_transformers_parts_that_are_missing_keep_their_names(tmp_path):
+    state = dict(theirs("ViT").state_dict())
+    del state["layers.1.attention.k_proj.weight"], state["layers.2.mlp.fc1.bias"]
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(ImportProblem) as caught:
+        open_model(str(tmp_path / "a.pth"), ImportOptions(heads=4))
+    missing = " ".join(caught.value.groups["missing"])
+    assert "layers.1.attention.query, key and value.weight" in missing and "blocks.2.mlp.fc1.bias" in missing
+    assert any("layers.1.attention.q_proj.weight" in entry for entry in caught.value.groups["not in the model"])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [('{"hidden_act": "relu"}', "hidden_act must be one of gelu,.*not 'relu'"), ("{", "config.json must be JSON")],
+)
+def test_bad_configuration_beside_the_weights(tmp_path: Path, text: str, message: str):
+    theirs("ViT").save_pretrained(tmp_path / "theirs")
+    (tmp_path / "theirs" / "config.json").write_text(text)
+    with pytest.raises(ImportProblem, match=message):
+        open_model(str(tmp_path / "theirs"), TWO)
+
+
+def test_normalisation_beside_the_weights(tmp_path: Path):
+    theirs("ViT").save_pretrained(tmp_path / "theirs")
+    said = {"do_normalize": True, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
+    (tmp_path / "theirs" / "preprocessor_config.json").write_text(json.dumps(said))
+    config = open_model(str(tmp_path / "theirs"), ImportOptions()).config
+    assert (config.pixel_mean, config.pixel_std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    config = open_model(str(tmp_path / "theirs"), ImportOptions(pixels="imagenet")).config
+    assert (config.pixel_mean, config.pixel_std) == IMAGENET
