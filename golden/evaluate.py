@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,60 @@ from moesaic.golden.agreement import agreement
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import PRESETS
 from moesaic.golden.heads import Heads
+from moesaic.golden.image_io import write_image
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT
+from moesaic.golden.pictures import depth_picture, label_picture, sheet
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import METHODS
 from moesaic.golden.scenes import CLASSES, render_batch
 
-__all__ = ["evaluate"]
+__all__ = ["Seen", "evaluate", "write_sheet"]
+
+COLUMNS = ("truth", "float", "integers")
+
+
+@dataclass
+class Seen:
+    """The first scenes' maps, for pictures.
+
+    Parameters
+    ----------
+    scenes : int
+        How many to keep.
+
+    Members
+    -------
+    images : uint8 [n, 3, H, W]
+    maps : dict of task to dict
+        By column (truth, float, integers): classes or metres, [n, H, W].
+    """
+
+    scenes: int
+    images: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.uint8))
+    maps: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
 @torch.no_grad()
 def evaluate(
-    model: M3ViT, heads: Heads, qmodel: QuantModel, *, scenes: int = 200, key_block: int = 64, quiet: bool = False
+    model: M3ViT,
+    heads: Heads,
+    qmodel: QuantModel,
+    *,
+    scenes: int = 200,
+    key_block: int = 64,
+    quiet: bool = False,
+    seen: Seen | None = None,
 ) -> dict[str, Any]:
     """Task metrics of the float and of the integer model on scenes 0..`scenes`, which no model is trained on.
+
+    Parameters
+    ----------
+    key_block : int
+        Keys that the accelerator takes at a time (its rows): part of the integer arithmetic.
+    seen : Seen, optional
+        Receives the first scenes' maps.
 
     Returns
     -------
@@ -50,6 +90,11 @@ def evaluate(
             by_float.append(head(model(image, task)[-1]).numpy())
             by_integer.append(head(torch.from_numpy(integer.run(image, task)[-1] * np.float32(step))).numpy())
         a, b = np.stack(by_float), np.stack(by_integer)
+        if seen is not None:
+            few = slice(0, seen.scenes)
+            seen.images = images[few]
+            chosen = (depths, a, b) if task == "depth" else (labels, a.argmax(axis=1), b.argmax(axis=1))
+            seen.maps[task] = {name: part[few] for name, part in zip(COLUMNS, chosen, strict=True)}
         if task == "depth":
             before, after = metrics.depth_rmse(a, depths), metrics.depth_rmse(b, depths)
             result[task] = {
@@ -69,6 +114,19 @@ def evaluate(
     return result
 
 
+def write_sheet(path: Path, seen: Seen) -> None:
+    """Write a PNG: a row for each scene; its image, then each task's map by the truth, by float, and by integers."""
+    titles = ["image", *(f"{task}: {name}" for task in seen.maps for name in COLUMNS)]
+    rows = []
+    for i, image in enumerate(seen.images):
+        row = [image]
+        for task, maps in seen.maps.items():
+            draw = depth_picture if task == "depth" else label_picture
+            row += [draw(maps[name][i]) for name in COLUMNS]
+        rows.append(row)
+    write_image(path, sheet(titles, rows))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Quantise, evaluate, and write JSON."""
     parser = argparse.ArgumentParser(prog="python -m moesaic.golden.evaluate", description=__doc__)
@@ -79,13 +137,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="of weights, where there are no trained ones (default: %(default)s)"
     )
+    parser.add_argument("--weights", type=Path, help="parameters (.safetensors) in place of the shipped ones")
     parser.add_argument("--out", type=Path, help="JSON file to write; else it is printed only")
+    parser.add_argument("--pictures", type=Path, help="PNG to write: maps of the first scenes, by float and by integers")
+    parser.add_argument("--rows", type=int, default=6, help="scenes in the picture (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.scenes < 1:
         parser.error(f"scenes must be positive, not {options.scenes!r}")
-    model, heads, kind = weights.load(options.model, options.seed)
+    if options.rows < 1:
+        parser.error(f"rows must be positive, not {options.rows!r}")
+    try:
+        model, heads, kind = weights.load(options.model, options.seed, options.weights)
+    except (OSError, weights.WeightError) as error:
+        parser.error(str(error))
     config = model.config
     qmodel = quantize(model, config, calibration_images(config), weights=kind, method=options.method)
+    seen = Seen(options.rows)
+    tasks = evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block, seen=seen)
     few = render_batch(range(min(options.scenes, 8)), config.image_size)[0]
     result = {
         "model": config.name,
@@ -93,9 +161,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "method": options.method,
         "scenes": options.scenes,
         "key_block": options.key_block,
-        "tasks": evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block),
+        "tasks": tasks,
         "blocks": {task: agreement(model, qmodel, few, task, key_block=options.key_block) for task in config.tasks},
     }
+    if options.pictures is not None:
+        write_sheet(options.pictures, seen)
     text = json.dumps(result, indent=1)
     if options.out is not None:
         partial = options.out.with_name(options.out.name + ".partial")

@@ -43,8 +43,8 @@ class Recipe:
     """
 
     scenes: int = 16_000
-    steps: int = 5000
-    batch: int = 8
+    steps: int = 8000
+    batch: int = 4
     rate: float = 1e-3
     decay: float = 0.05
     warmup: int = 150

@@ -2,32 +2,61 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from moesaic.golden import weights
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.evaluate import evaluate, main
+from moesaic.golden.pictures import GAP, TITLE, depth_picture, label_picture
+from moesaic.golden.pictures import sheet as draw_sheet
 from moesaic.golden.quantize import quantize
+from moesaic.golden.scenes import render
 
 torch.set_num_threads(1)  # tensors this small only lose by more
 
 
 def test_command_writes_json(tmp_path, capsys):
-    out = tmp_path / "quality.json"
-    main(["--scenes", "2", "--key-block", "8", "--out", str(out)])
+    out, sheet = tmp_path / "quality.json", tmp_path / "maps.png"
+    main(["--scenes", "2", "--key-block", "8", "--out", str(out), "--pictures", str(sheet)])
     result = json.loads(out.read_text())
     assert json.loads(capsys.readouterr().out) == result
     assert result["model"] == "m3vit-micro" and result["scenes"] == 2
     assert set(result["tasks"]) == {"semseg", "depth"} and len(result["blocks"]["depth"]) == 4
     assert 0.8 < result["tasks"]["semseg"]["same_pixels"] <= 1
-    assert [p.name for p in tmp_path.iterdir()] == ["quality.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["maps.png", "quality.json"]
+    # Two rows of seven pictures: the second scene's image, truth and float map, each in its place.
+    page = np.asarray(Image.open(sheet)).transpose(2, 0, 1)
+    assert page.shape == (3, TITLE + 2 * 64 + GAP, 7 * 64 + 6 * GAP)
+    scene = render(1, (64, 64))
+    model, heads, _ = weights.load("m3vit-micro")
+    with torch.no_grad():
+        depth = heads["depth"](model(scene.image, "depth")[-1]).numpy()
+    expected = {0: scene.image, 1: label_picture(scene.labels), 4: depth_picture(scene.depth), 5: depth_picture(depth)}
+    top = TITLE + 64 + GAP
+    for column, picture in expected.items():
+        left = column * (64 + GAP)
+        found = page[:, top : top + 64, left : left + 64].astype(int)
+        assert np.abs(found - picture).max() <= 2, column  # float may differ in the last place with the batch
 
 
-def test_scenes_must_be_positive(capsys):
+@pytest.mark.parametrize(("bad", "message"), [
+    (["--scenes", "0"], "scenes must be positive, not 0"), (["--rows", "0"], "rows must be positive, not 0"),
+    (["--weights", "none.safetensors"], "none.safetensors"),
+])
+def test_bad_input_is_refused(bad, message, capsys):
     with pytest.raises(SystemExit):
-        main(["--scenes", "0"])
-    assert "scenes must be positive, not 0" in capsys.readouterr().err
+        main(bad)
+    assert message in capsys.readouterr().err
+
+
+def test_sheet_refuses_odd_pictures():
+    a, b = np.zeros((3, 4, 5), dtype=np.uint8), np.zeros((3, 4, 6), dtype=np.uint8)
+    for titles, rows in ((["x", "y"], [[a, b]]), (["x"], [[a, a]])):
+        with pytest.raises(ValueError, match="rows must have a picture of one size for each of"):
+            draw_sheet(titles, rows)
 
 
 @pytest.mark.slow
