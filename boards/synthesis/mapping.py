@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,8 @@ from moesaic.boards.synthesis.modules import Module, stub
 __all__ = ["FAMILIES", "Mapped", "SynthesisFailed", "SynthesisMissing", "map_modules"]
 
 FAMILIES = {"zynqmp": "xcup", "zynq7000": "xc7"}  # Yosys's names
-BUNDLE_BYTES = 40_000  # small modules go together: starting Yosys and reading the cell library takes seconds
+BUNDLE_BYTES = 100_000  # small modules go together: starting Yosys and reading the cell library takes seconds
+_MEMORY = re.compile(r"^  reg (?:\[\d+:\d+\] )?(?:\\\S+ |\w+) ?\[\d+:\d+\];", re.MULTILINE)
 
 
 class SynthesisMissing(RuntimeError):
@@ -136,10 +138,12 @@ def map_modules(
     if family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}, not {family!r}")
     passes = _passes(family, uram=uram)
-    flow = _flow(passes)
     store = Cache(cache if cache is not None else default_cache())
-    keys = {name: store.key(flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values()))))
-            for name in names}
+    keys = {}
+    for name in names:
+        # Without a memory it is the same whether there is UltraRAM, and cached for both.
+        flow = _flow(passes if _MEMORY.search(modules[name].text) else _passes(family, uram=False))
+        keys[name] = store.key(flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values()))))
     mapped: dict[str, Mapped] = {}
     failures: dict[str, str] = {}
     waiting = []

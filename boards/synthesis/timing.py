@@ -1,5 +1,6 @@
 """Longest paths of a hierarchy of mapped modules: each module once, its ports joined to its parents'."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ __all__ = ["Path", "Step", "TimingLoop", "analyse"]
 Bit = tuple[str, int]
 Net = int
 LOCAL = ("LUT", "INV", "CARRY4", "MUXF")
-MAX_ENDPOINTS = 4000  # kept per module, the worst
 
 
 class TimingLoop(ValueError):
@@ -360,6 +360,15 @@ class _Timing:
             if capture.net in self.arrival:
                 yield self.arrival[capture.net] + capture.delay, capture
 
+    def end_kind(self, capture: _Capture) -> str:
+        """Where a path ends, without numbers."""
+        cell = self.netlist.cells[capture.pin.cell]
+        if cell.kind in self.children:
+            return f"{_kind(cell.name)}.{_kind(capture.pin.port)}"
+        outputs = (self.netlist.name(net) for _, net in self.netlist.output_pins(cell))
+        port = "" if capture.pin.port == "D" else _kind(capture.pin.port)
+        return f"{_kind(next(filter(None, outputs), cell.name))}.{port}"
+
     def path(self, capture: _Capture) -> Path:
         steps = self.arriving_steps(capture.net) + self.capture_steps(capture)
         return Path(self.name, tuple(steps), sum(step.net + step.cell for step in steps))
@@ -428,10 +437,14 @@ def _children_first(modules: Mapping[str, Module], top: str) -> list[str]:
     return list(order)
 
 
+def _kind(name: str) -> str:
+    """A name without its numbers: one for all bits, lanes, rows."""
+    return re.sub(r"\d+", "#", name)
+
+
 def _register(step: Step) -> str:
-    """A register without its bit: one entry per register in a list of paths."""
     name = step.name.rpartition("[")[0] if step.name.endswith("]") else step.name
-    return f"{step.where}/{name}"
+    return _kind(f"{step.where}/{name}")
 
 
 def analyse(
@@ -439,8 +452,8 @@ def analyse(
 ) -> tuple[list[Path], dict[str, int]]:
     """The longest register-to-register paths of a design.
 
-    A path is found in the module where its two ends meet; one path is given for each pair of source and end registers (all
-    their bits together). Paths from and to the ports of the top are not among them.
+    A path is found in the module where its two ends meet. Of paths whose ends differ only in numbers (bits, lanes, rows) the
+    longest is given. Paths from and to the ports of the top are not among them.
 
     Parameters
     ----------
@@ -473,18 +486,21 @@ def analyse(
     timings: dict[str, _Timing] = {}
     for name in order:
         timings[name] = _Timing(netlists[name], timings, delays, outer[name])
-    found: list[tuple[float, str, _Capture]] = []
-    inside: list[Path] = []
+    worst: dict[tuple[str, str], tuple[float, str, _Capture]] = {}
+    inside: dict[str, Path] = {}
     for name, timing in timings.items():
-        found += [(delay, name, capture) for delay, capture in timing.endpoints()]
-        for cell, start, end, delay in timing.inside:
-            steps = (Step("", timing.netlist.cells[cell].kind, f"{cell}.{start}", 0.0, 0.0, 0),
-                     Step("", timing.netlist.cells[cell].kind, f"{cell}.{end}", 0.0, delay, 0))
-            inside.append(Path(name, steps, delay))
-    found.sort(key=lambda entry: -entry[0])
+        for delay, capture in timing.endpoints():
+            end = name, timing.end_kind(capture)
+            if end not in worst or delay > worst[end][0]:
+                worst[end] = (delay, name, capture)
+        for cell, start, stop, delay in timing.inside:
+            kind = timing.netlist.cells[cell].kind
+            steps = (Step("", kind, f"{cell}.{start}", 0.0, 0.0, 0), Step("", kind, f"{cell}.{stop}", 0.0, delay, 0))
+            if name not in inside or delay > inside[name].delay:
+                inside[name] = Path(name, steps, delay)
     paths: list[Path] = []
     seen: set[tuple[str, str, str]] = set()
-    for _, name, capture in found[:MAX_ENDPOINTS]:
+    for _, name, capture in sorted(worst.values(), key=lambda entry: -entry[0]):
         path = timings[name].path(capture)
         pair = (name, _register(path.steps[0]), _register(path.steps[-1]))
         if pair not in seen:
@@ -492,5 +508,5 @@ def analyse(
             paths.append(path)
         if len(paths) == count:
             break
-    paths = sorted([*paths, *inside[:1]], key=lambda path: -path.delay)[:count]
+    paths = sorted([*paths, *inside.values()], key=lambda path: -path.delay)[:count]
     return paths, {name: netlist.absorbed for name, netlist in netlists.items()}

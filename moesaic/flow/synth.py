@@ -14,7 +14,7 @@ from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["MARKER", "fit_report", "synth", "timing_report"]
+__all__ = ["MARKER", "fit_report", "synth", "timing_markdown", "timing_report"]
 
 MARKER = "synthesis.json"
 NOTE = (
@@ -112,7 +112,7 @@ def synth(
     timing : int
         How many paths to report; none if 0.
     out : Path, optional
-        Folder for ``synthesis.json``.
+        Folder for ``synthesis.json`` and, with paths, ``timing.md``.
     family : str
         For a bare preset.
 
@@ -141,4 +141,23 @@ def synth(
     if out is not None:
         with new_folder(out) as new:
             (new / MARKER).write_text(json.dumps(result, indent=1) + "\n")
+            if "timing" in result:
+                (new / "timing.md").write_text(timing_markdown(result))
     return result
+
+
+def timing_markdown(report: dict[str, Any]) -> str:
+    """The longest paths as a page."""
+    timing = report["timing"]
+    lines = [f"# Longest paths of {report['accelerator']} at {timing['clock_mhz']:g} MHz ({timing['delays']})", "",
+             f"Period {1e3 / timing['clock_mhz']:.3f} ns less {timing['uncertainty_ns']} ns of clock uncertainty. {timing['note']}", "",
+             "| # | ns | slack | levels | from | to | what would shorten it |", "|---|---|---|---|---|---|---|"]
+    for number, path in enumerate(timing["paths"], start=1):
+        lines.append(f"| {number} | {path['delay_ns']:.2f} | {path['slack_ns']:+.2f} | {path['levels']} | `{path['from']}` | `{path['to']}` | "
+                     f"{path['advice']} |")
+    for number, path in enumerate(timing["paths"], start=1):
+        lines += ["", f"## {number}: {path['delay_ns']:.2f} ns, {path['logic_ns']:.2f} in logic, {path['net_ns']:.2f} in nets", "", "```",
+                  "   net  loads   cell  at"]
+        lines += [f"{step['net_ns']:6.3f} {step['loads']:6} {step['cell_ns']:6.3f}  {step['cell']:9} {step['at']}" for step in path["steps"]]
+        lines.append("```")
+    return "\n".join(lines) + "\n"
