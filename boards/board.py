@@ -15,7 +15,7 @@ from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
 __all__ = ["REGISTERS_BYTES", "Board", "BoardError", "Memory", "Ports", "board_names", "load_board", "parse_board"]
 
-REGISTERS_BYTES = 0x1_0000  # of addresses that the register port gets, the width of its address bus
+REGISTERS_BYTES = 0x1_0000  # of addresses that the register port gets, the width of its address bus; the interrupt controller as many
 
 
 class BoardError(ValueError):
@@ -40,13 +40,18 @@ class Ports:
     registers : str
         Port by which the processors reach the registers.
     registers_base : int
-        Their address, a multiple of 64 KiB.
+        Their address, a multiple of 64 KiB; the interrupt controller's registers follow.
     """
 
     weights: tuple[str, ...]
     control: str
     registers: str
     registers_base: int
+
+    @property
+    def interrupt_base(self) -> int:
+        """Address of the interrupt controller's registers."""
+        return self.registers_base + REGISTERS_BYTES
 
     @property
     def memory(self) -> dict[str, str]:
@@ -163,7 +168,7 @@ class Board:
                  config.max_burst)
         _require(ports.registers in system.managers, "ports.registers", f"one of {', '.join(system.managers)}", ports.registers)
         manager = system.managers[ports.registers]
-        last = manager.base + manager.bytes - REGISTERS_BYTES
+        last = manager.base + manager.bytes - 2 * REGISTERS_BYTES
         _require(manager.base <= ports.registers_base <= last and ports.registers_base % REGISTERS_BYTES == 0, "ports.registers_base",
                  f"a multiple of {REGISTERS_BYTES:#x} from {manager.base:#x} to {last:#x} ({ports.registers})", hex(ports.registers_base))
 

@@ -9,6 +9,7 @@ from moesaic.boards.project.interfaces import Interface
 __all__ = ["ACCELERATOR", "DESIGN", "BlockDesign", "Link", "block_design"]
 
 ACCELERATOR = "accelerator_0"  # its cell in the block design
+INTERRUPTS = "axi_intc_0"  # the interrupt controller's
 DESIGN = "system"  # the block design
 
 # Ports to the fabric that a board preset turns on; those in use are turned on again.
@@ -24,19 +25,21 @@ _AUTOMATION = {
 
 @dataclass(frozen=True)
 class Link:
-    """A SmartConnect between two interface pins.
+    """A SmartConnect between interface pins.
 
     Parameters
     ----------
     cell : str
         Its name.
-    master, slave : str
-        Interface pins.
+    master : str
+        Interface pin that drives it.
+    slaves : tuple of str
+        Interface pins that it drives.
     """
 
     cell: str
     master: str
-    slave: str
+    slaves: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,11 @@ class BlockDesign:
         """Reset pins of the SmartConnects."""
         return tuple(f"{link.cell}/aresetn" for link in self.links)
 
+    @property
+    def peripheral_resets(self) -> tuple[str, ...]:
+        """Reset pins of what they connect."""
+        return f"{ACCELERATOR}/aresetn", f"{INTERRUPTS}/s_axi_aresetn"
+
 
 def block_design(board: Board, interfaces: Sequence[Interface]) -> BlockDesign:
     """Connect every bus of the accelerator to the port that the board names for it.
@@ -83,16 +91,16 @@ def block_design(board: Board, interfaces: Sequence[Interface]) -> BlockDesign:
     if masters != set(ports.memory) or set(buses) - masters != {"s_axil"}:
         raise ValueError(f"buses must be {sorted(ports.memory)} and s_axil, not {sorted(buses)}")
     manager = system.managers[ports.registers]
-    links = [Link("axi_registers", f"ps/{manager.interface}", f"{ACCELERATOR}/s_axil")]
+    links = [Link("axi_registers", f"ps/{manager.interface}", (f"{ACCELERATOR}/s_axil", f"{INTERRUPTS}/s_axi"))]
     clocks = [f"ps/{manager.clock}"]
     properties = dict.fromkeys(_PRESET_PORTS[board.family], "0") | dict(system.properties)
     properties |= {manager.enable: "1", system.clock_property: f"{board.clock_mhz:g}"}
     for bus, name in ports.memory.items():
         port = system.memory[name]
-        links.append(Link(f"axi_{bus.removeprefix('m_axi_')}", f"{ACCELERATOR}/{bus}", f"ps/{port.interface}"))
+        links.append(Link(f"axi_{bus.removeprefix('m_axi_')}", f"{ACCELERATOR}/{bus}", (f"ps/{port.interface}",)))
         clocks.append(f"ps/{port.clock}")
         properties |= {port.enable: "1", port.width: str(board.accelerator.port_bits)}
-    clocks += [f"{ACCELERATOR}/aclk", "reset_0/slowest_sync_clk", *(f"{link.cell}/aclk" for link in links)]
+    clocks += [f"{ACCELERATOR}/aclk", f"{INTERRUPTS}/s_axi_aclk", "reset_0/slowest_sync_clk", *(f"{link.cell}/aclk" for link in links)]
     return BlockDesign(
         ps_properties=properties,
         automation=_AUTOMATION[board.family],

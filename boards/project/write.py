@@ -146,6 +146,7 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
         "links": design.links,
         "clock_pins": design.clock_pins,
         "interconnect_resets": design.interconnect_resets,
+        "peripheral_resets": design.peripheral_resets,
         "memory_maps": design.memory_maps,
     }
     _put(folder, {
