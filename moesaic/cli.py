@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import moesaic
+from moesaic.commands import boards as boards_module
 from moesaic.commands import compile as compile_module
 from moesaic.commands import generate, report, run, simulate, sweep_rows, synth, train
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command(epilog=run.EXAMPLES)(run.run)
 app.command(name="compile", epilog=compile_module.EXAMPLES)(compile_module.compile_)
 app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
+app.command(epilog=boards_module.EXAMPLES)(boards_module.boards)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=synth.EXAMPLES)(synth.synth)
 app.command(epilog=report.EXAMPLES)(report.report)
