@@ -1,8 +1,8 @@
-"""The register map as text: Markdown for the documentation, a C header for host programs."""
+"""The register map as text: Markdown for the documentation, a C header for host programs, SystemRDL for register tools."""
 
-from moesaic.hw.spec.registers import COUNTERS, MAP_BYTES, Access, ErrorCode, ErrorUnit, RegisterMap, register_map
+from moesaic.hw.spec.registers import COUNTERS, MAP_BYTES, Access, ErrorCode, ErrorUnit, Field, RegisterMap, register_map
 
-__all__ = ["to_c_header", "to_markdown"]
+__all__ = ["to_c_header", "to_markdown", "to_systemrdl"]
 
 _INTRO = """\
 # Registers
@@ -63,6 +63,38 @@ def to_c_header(table: RegisterMap) -> str:
     lines += [f"#define MOESAIC_ERROR_{code.name} {code.value}" for code in ErrorCode]
     lines += [f"#define MOESAIC_UNIT_{unit.name} {unit.value}" for unit in ErrorUnit]
     lines += ["", "#endif"]
+    return "\n".join(lines) + "\n"
+
+
+_RDL_ACCESS = {
+    Access.RO: "sw = r; hw = w;",
+    Access.RW: "sw = rw; hw = r;",
+    Access.W1S: "sw = w; hw = r; singlepulse;",
+    Access.W1C: "sw = rw; hw = rw; onwrite = woclr;",
+}
+
+
+def _rdl_text(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def to_systemrdl(table: RegisterMap) -> str:
+    """SystemRDL 2.0 of one map, for PeakRDL and other tools; a register of one number has a field ``value``.
+
+    What SystemRDL cannot say is in the descriptions: that a register is locked while the accelerator is busy.
+    """
+    lines = ["// Generated from hw/spec/registers.py.", "addrmap moesaic {", '    name = "Moesaic accelerator";',
+             "    default regwidth = 32;", "    default accesswidth = 32;", "    littleendian;", ""]
+    for register in table:
+        doc = register.doc + ("; locked while STATUS.busy" if register.locked else "")
+        lines += ["    reg {", f"        desc = {_rdl_text(doc)};"]
+        for field in register.fields or (Field("value", 0, register.width, register.doc),):
+            reset = (register.reset & field.mask) >> field.lsb
+            access = "sw = r; hw = na;" if register.constant else _RDL_ACCESS[register.access]
+            lines.append(f"        field {{ desc = {_rdl_text(field.doc)}; {access} reset = {field.width}'h{reset:x}; }} "
+                         f"{field.name}[{field.lsb + field.width - 1}:{field.lsb}];")
+        lines.append(f"    }} {register.name} @ 0x{register.offset:03X};")
+    lines += ["};"]
     return "\n".join(lines) + "\n"
 
 

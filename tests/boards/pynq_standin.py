@@ -90,13 +90,13 @@ class Buffer(np.ndarray):
 
 def make_module(board: Board) -> ModuleType:
     """A module `pynq` for that board; put it into `sys.modules`."""
-    current: list["Overlay"] = []
+    current: list[Any] = []  # the overlay that is loaded
 
     class Overlay:
         def __init__(self, bitfile_name: str, dtbo: str | None = None, download: bool = True, ignore_version: bool = False) -> None:
             path = Path(bitfile_name)
             if not path.is_file() or not path.with_suffix(".hwh").is_file():
-                raise IOError(f"Bitstream file {bitfile_name} does not exist.")
+                raise OSError(f"Bitstream file {bitfile_name} does not exist.")
             self.bitfile_name = bitfile_name
             interrupts = {"irq": {"controller": "axi_intc_0", "index": 0, "fullpath": "accelerator_0/irq"}}
             self.ip_dict = {
