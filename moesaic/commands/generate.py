@@ -40,7 +40,7 @@ def generate(
         bool, typer.Option("--rtl-only", help="Only Verilog and IP component, for a block design of your own.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a folder that holds other things, or results of Vivado.")
+        bool, typer.Option("--force", help="If OUT holds other things, or results of Vivado, rename it to OUT.old-1 first.")
     ] = False,
     seed: Seed = 0,
     speculate: Speculate = None,

@@ -7,41 +7,16 @@ import moesaic
 from moesaic.boards.board import Board
 from moesaic.boards.fit import check_fit
 from moesaic.boards.project.write import VERILOG, ProgramFacts, annotated_verilog, write_ip, write_project
-from moesaic.flow.folder import check_replaceable, new_folder
+from moesaic.flow.folder import new_folder
+from moesaic.flow.ours import check_place, set_aside, write_sums
 from moesaic.flow.program import make_program, save_program
 from moesaic.flow.request import InputError, Request
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["VERILOG", "check_folder", "generate_project", "generate_rtl"]
+__all__ = ["VERILOG", "generate_project", "generate_rtl"]
 
 _ANY_PART = "xczu9eg-ffvb1156-2-e"  # the packager wants a device; the component is for any
-_BUILT = ("vivado", "build")  # what build.tcl leaves in the folder
-
-
-def check_folder(folder: Path, *, force: bool) -> None:
-    """Refuse a folder that is not ours, or that holds results of Vivado; with `force`, only one that cannot be meant.
-
-    Raises
-    ------
-    InputError
-    """
-    if force:
-        place = folder.resolve()
-        if place == Path(place.anchor) or place == Path.home().resolve() or place in [Path.cwd(), *Path.cwd().parents]:
-            raise InputError(f"out must not be a folder that holds other things, even with --force: {str(folder)!r}")
-        if folder.is_dir():
-            return
-    try:
-        check_replaceable(folder, marker=VERILOG)
-    except InputError as error:
-        if folder.is_dir():
-            raise InputError(f"{error}; --force replaces it") from error
-        raise
-    built = [name for name in _BUILT if (folder / name).exists()]
-    if built:
-        raise InputError(
-            f"out must not hold results of Vivado that would be lost, not {str(folder / built[0])!r}; --force replaces the folder")
 
 
 def _write_rtl(config: AcceleratorConfig, new: Path, stages: Stages, *, part: str) -> None:
@@ -53,6 +28,15 @@ def _write_rtl(config: AcceleratorConfig, new: Path, stages: Stages, *, part: st
     (new / "config.json").write_text(json.dumps({**config.to_dict(), "hash": config.hash}, indent=1) + "\n")
 
 
+def _finish(new: Path, folder: Path, stages: Stages, *, force: bool) -> None:
+    """List what was written; make sure that nothing else is in its place by now."""
+    write_sums(new)
+    check_place(folder, force=force)
+    moved = set_aside(folder) if force else None
+    if moved is not None:
+        stages.say(f"moved aside: {folder} is now {moved}")
+
+
 def generate_rtl(config: AcceleratorConfig, folder: Path, stages: Stages, *, force: bool = False) -> None:
     """Write the accelerator for a block design of the user's own: Verilog, IP component, `config.json`.
 
@@ -60,9 +44,10 @@ def generate_rtl(config: AcceleratorConfig, folder: Path, stages: Stages, *, for
     ------
     InputError, ExportError, OSError
     """
-    check_folder(folder, force=force)
+    check_place(folder, force=force)
     with new_folder(folder) as new:
         _write_rtl(config, new, stages, part=_ANY_PART)
+        _finish(new, folder, stages, force=force)
     stages.say(f"Verilog: {folder / VERILOG}")
 
 
@@ -79,7 +64,7 @@ def generate_project(
     request : Request, optional
         A model to compile for it, into `program/`.
     force : bool
-        Replace a folder of other things.
+        Move a folder of other things aside.
 
     Raises
     ------
@@ -87,7 +72,7 @@ def generate_project(
         If the accelerator is too large for the board.
     InputError, CompileError, ExportError, OSError
     """
-    check_folder(folder, force=force)
+    check_place(folder, force=force)
     check_fit(board)
     with new_folder(folder) as new:
         facts = None
@@ -102,4 +87,5 @@ def generate_project(
             facts = ProgramFacts(request.model.name, ", ".join(request.tasks), program.image.address, size)
         _write_rtl(board.accelerator, new, stages, part=board.part)
         write_project(board, new, version=moesaic.__version__, program=facts)
+        _finish(new, folder, stages, force=force)
     stages.say(f"project: vivado -mode batch -source {folder / 'build.tcl'}")
