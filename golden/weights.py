@@ -88,7 +88,7 @@ def read_file(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def load(
-    config_name: str, seed: int = 0, path: str | Path | None = None
+    config_name: str, seed: int = 0, path: str | Path | None = None, *, trained: bool = True
 ) -> tuple[M3ViT, Heads, Literal["trained", "seeded"]]:
     """A preset's model and heads, in inference mode, and where their weights come from.
 
@@ -100,6 +100,8 @@ def load(
         For seeded weights; trained ones do not depend on it.
     path : path, optional
         A .safetensors file to use in place of the shipped one.
+    trained : bool
+        Whether to use the shipped ones at all: seeded weights spread tokens over all experts, trained ones need not.
     """
     config = preset(config_name)
     model, heads = build(config, seed), build_heads(config, seed)
@@ -107,7 +109,7 @@ def load(
         load_tensors(model, heads, read_file(path), str(path))
         return model, heads, "trained"
     resource = importlib.resources.files("moesaic.golden") / "weights" / f"{config.name}.safetensors"
-    if not resource.is_file():
+    if not trained or not resource.is_file():
         return model, heads, "seeded"
     with importlib.resources.as_file(resource) as file:
         load_tensors(model, heads, read_file(file), str(file))

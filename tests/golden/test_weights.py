@@ -30,6 +30,11 @@ def test_others_are_seeded():
     assert torch.equal(model.pos_embed, build(preset("deit-tiny"), 4).pos_embed)
 
 
+def test_seeded_in_place_of_shipped_ones():
+    model, _, kind = load("m3vit-micro", seed=4, trained=False)
+    assert kind == "seeded" and torch.equal(model.pos_embed, build(preset("m3vit-micro"), 4).pos_embed)
+
+
 def test_file_of_ones_own(tmp_path):
     path = tmp_path / "own.safetensors"
     save_file(tensors(), path)
