@@ -13,13 +13,11 @@ from moesaic.boards.synthesis.modules import Module, instance_paths, places, spl
 from moesaic.boards.synthesis.timing import Path as TimingPath
 from moesaic.boards.synthesis.timing import analyse
 from moesaic.boards.synthesis.units import UNITS, unit_of
+from moesaic.boards.verilog import TOP, synthesis_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.top import Accelerator
-from moesaic.hw.verilog import to_verilog
 
-__all__ = ["Synthesis", "export", "synthesise", "synthesise_verilog"]
+__all__ = ["Synthesis", "synthesise", "synthesise_verilog"]
 
-TOP = "accelerator"
 Progress = Callable[[int, int], None]
 
 
@@ -100,11 +98,6 @@ class Synthesis:
         return paths
 
 
-def export(config: AcceleratorConfig) -> str:
-    """The accelerator's Verilog for synthesis."""
-    return to_verilog(Accelerator(config), name=TOP, assertions=False)
-
-
 def synthesise_verilog(
     verilog: str, *, family: str, uram: bool, cache: Path | None = None, progress: Progress | None = None,
 ) -> Synthesis:
@@ -149,4 +142,4 @@ def synthesise(
     ------
     SynthesisMissing, ExportError
     """
-    return synthesise_verilog(export(config), family=family, uram=uram, cache=cache, progress=progress)
+    return synthesise_verilog(synthesis_verilog(config), family=family, uram=uram, cache=cache, progress=progress)

@@ -8,8 +8,9 @@ from moesaic.boards.board import Board
 from moesaic.boards.synthesis.advice import advice, describe, slack
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.fit import Fit, largest_fitting
-from moesaic.boards.synthesis.synthesise import Synthesis, export, synthesise_verilog
+from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
 from moesaic.boards.synthesis.timing import Path as TimingPath
+from moesaic.boards.verilog import synthesis_verilog
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -31,7 +32,7 @@ def _numbers(values: dict[str, int | float]) -> dict[str, int | float]:
 def synthesise_noted(config: AcceleratorConfig, *, family: str, uram: bool, stages: Stages) -> Synthesis:
     """Export and synthesise, with progress."""
     with stages.stage("verilog", f"Verilog of {config.name}"):
-        verilog = export(config)
+        verilog = synthesis_verilog(config)
     with stages.stage("synthesis", f"synthesis of {config.name} with Yosys"):
         return synthesise_verilog(
             verilog, family=family, uram=uram, progress=lambda done, count: stages.note(f"{done} of {count} modules"))
