@@ -1,0 +1,123 @@
+"""Generated Tcl runs to its end in the stand-in for Vivado, and does what the board's data say."""
+
+import re
+from pathlib import Path
+
+import pytest
+from vivadorun import RELEASES, project, run
+
+from moesaic.boards.board import REGISTERS_BYTES, board_names
+from moesaic.hw.spec.config import AcceleratorConfig
+
+REPORTS = {"timing.txt", "utilization.txt", "power.txt", "cdc.txt", "drc.txt", "methodology.txt"}
+
+
+def _buses(config: AcceleratorConfig) -> list[str]:
+    return [f"m_axi_w{number}" for number in range(config.ports)] + ["m_axi_c"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize("name", board_names())
+def test_project_is_built(name: str, release: str, tmp_path: Path):
+    board, folder = project(name, tmp_path)
+    done = run(folder / "build.tcl", release=release)
+    assert done.ok, done.error
+    summary = done.summary
+    assert summary["warnings"] == summary["suppressed"] == []
+    made = summary["project"]
+    assert (made["part"], made["board_part"], made["top"]) == (board.part, board.board_part, "system_wrapper")
+    assert {run["state"] for run in summary["runs"].values()} == {"done"}
+    results = {path.name for path in (folder / "build").iterdir()}
+    assert results >= REPORTS | {f"{name}.bit", f"{name}.xsa", f"{name}.hwh"}
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_addresses_are_those_of_the_board(name: str, tmp_path: Path):
+    board, folder = project(name, tmp_path)
+    summary = run(folder / "build.tcl", "--until", "project").summary
+    mapped = {(item["space"], item["slave"]): item for item in summary["addresses"] if not item["excluded"]}
+    registers = mapped["/ps/Data", "/accelerator_0/s_axil/reg0"]
+    assert (registers["offset"], registers["range"]) == (board.ports.registers_base, REGISTERS_BYTES)
+    assert mapped["/ps/Data", "/axi_intc_0/S_AXI/Reg"]["offset"] == board.ports.interrupt_base
+    header = (folder / "include/moesaic_board.h").read_text()
+    for constant, value in (("REGISTERS_BASE", registers["offset"]), ("REGISTERS_BYTES", registers["range"])):
+        assert int(re.search(rf"MOESAIC_{constant} (0x\w+)u", header)[1], 16) == value
+    # Every master sees the whole window of DDR that programs are put into.
+    low, high = board.memory.window_base, board.memory.window_base + board.memory.window_bytes
+    for bus in _buses(board.accelerator):
+        ranges = [item for (space, _), item in mapped.items() if space == f"/accelerator_0/{bus}"]
+        assert any(item["offset"] <= low and high <= item["offset"] + item["range"] for item in ranges), bus
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_clock_and_port_widths_are_those_of_the_board(name: str, tmp_path: Path):
+    board, folder = project(name, tmp_path)
+    summary = run(folder / "build.tcl", "--until", "project").summary
+    # The processing system divides a PLL by integers: it hits the wish to a tenth of a percent, never above.
+    assert all(0.999 * board.clock_mhz <= mhz <= board.clock_mhz for mhz in summary["clocks"].values())
+    assert {"/accelerator_0/aclk", "/axi_registers/aclk", "/axi_c/aclk"} <= set(summary["clocks"])
+    settings = summary["cells"]["/ps"]["config"]
+    widths = {key: int(value) for key, value in settings.items() if "S_AXI_HP" in key and "WIDTH" in key or "SAXIGP" in key}
+    assert len(widths) == len(board.ports.memory) and set(widths.values()) == {board.accelerator.port_bits}
+    nets = summary["nets"].values()
+    for bus, port in board.ports.memory.items():
+        cell = f"/axi_{bus.removeprefix('m_axi_')}"
+        assert [f"/accelerator_0/{bus}", f"{cell}/S00_AXI"] in nets
+        assert [f"{cell}/M00_AXI", f"/ps/S_AXI_{port}{'_FPD' if board.family == 'zynqmp' else ''}"] in nets
+
+
+@pytest.mark.parametrize(("until", "last"), [("project", "new"), ("synthesis", "new"), ("implementation", "done"), ("bitstream", "done")])
+def test_build_stops_where_it_is_told(until: str, last: str, tmp_path: Path):
+    _, folder = project("pynq-z2", tmp_path)
+    done = run(folder / "build.tcl", "--until", until, "--jobs", "4")
+    assert done.ok, done.error
+    runs = done.summary["runs"]
+    assert (runs["synth_1"]["state"], runs["impl_1"]["state"]) == ("new" if until == "project" else "done", last)
+    assert (folder / "build/pynq-z2.bit").exists() == (until == "bitstream")
+
+
+def test_build_refuses_its_own_bad_options(tmp_path: Path):
+    _, folder = project("pynq-z2", tmp_path)
+    for arguments, message in ((("--until", "end"), "--until must be"), (("--jobs", "0"), "--jobs must be"), (("-x", "1"), "option must be")):
+        done = run(folder / "build.tcl", *arguments)
+        assert not done.ok and message in done.error
+
+
+@pytest.mark.parametrize("release", ["2021.1", "2022.1"])
+def test_old_vivado_is_refused(release: str, tmp_path: Path):
+    _, folder = project("zcu102", tmp_path)
+    done = run(folder / "build.tcl", release=release)
+    assert not done.ok and "Vivado must be 2022.2 or newer" in done.error
+
+
+def test_missing_board_files_are_named(tmp_path: Path):
+    _, folder = project("zcu102", tmp_path)
+    done = run(folder / "build.tcl", boards="tul.com.tw:pynq-z2:part0:1.0")
+    assert not done.ok and "xilinx.com:zcu102:part0" in done.error
+
+
+def test_an_older_revision_of_the_board_files_serves(tmp_path: Path):
+    _, folder = project("zcu102", tmp_path)
+    done = run(folder / "build.tcl", "--until", "project", boards="xilinx.com:zcu102:part0:3.3")
+    assert done.ok and done.summary["project"]["board_part"] == "xilinx.com:zcu102:part0:3.3"
+
+
+def test_switching_activity_is_read_if_it_is_there(tmp_path: Path):
+    _, folder = project("pynq-z2", tmp_path)
+    assert "read_saif" not in run(folder / "build.tcl").summary["used"]
+    (folder / "activity.saif").write_text("(SAIFILE)\n")
+    assert run(folder / "build.tcl").summary["used"]["read_saif"] == 1
+
+
+@pytest.mark.parametrize("name", board_names())
+def test_core_is_packaged(name: str, tmp_path: Path):
+    board, folder = project(name, tmp_path)
+    (folder / "ip/component.xml").unlink()
+    done = run(folder / "ip/package.tcl")
+    assert done.ok, done.error
+    core = done.summary["core"]
+    buses = [*_buses(board.accelerator), "s_axil"]
+    assert core["vlnv"] == "moesaic:accelerator:accelerator:1.0"
+    assert core["interfaces"] == sorted([*buses, "aclk", "aresetn", "irq"])
+    assert set(core["parameters"]["aclk/ASSOCIATED_BUSIF"].split(":")) == set(buses)
+    assert (folder / "ip/component.xml").exists()

@@ -1,0 +1,85 @@
+"""Runs Tcl scripts in the stand-in for Vivado, and makes the folders that they belong to."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from moesaic.boards.board import Board, load_board
+from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
+from moesaic.boards.project.write import VERILOG, write_ip, write_project
+from moesaic.boards.verilog import TOP
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["RELEASES", "Outcome", "copy_of", "ports_only_verilog", "project", "run"]
+
+STANDIN = Path(__file__).parent / "vivado" / "vivado.tcl"
+RELEASES = ("2022.2", "2023.2", "2024.2")  # their catalogs differ in the version of zynq_ultra_ps_e
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one run: whether it reached its end, what it printed, and its summary."""
+
+    ok: bool
+    text: str
+    error: str
+    summary: dict[str, Any]
+
+
+def run(script: Path, *arguments: str, release: str = RELEASES[0], boards: str = "") -> Outcome:
+    """Run a script as `vivado -mode batch -source` would.
+
+    Parameters
+    ----------
+    script : Path
+    *arguments : str
+        After ``-tclargs``.
+    release : str
+        Of Vivado.
+    boards : str
+        Board parts that are installed, separated by blanks; empty: all that this release knows.
+    """
+    tclsh = shutil.which("tclsh")
+    assert tclsh is not None, "tclsh must be installed: sudo apt-get install tcl"
+    summary = script.parent / "summary.json"
+    summary.unlink(missing_ok=True)
+    options = ["-release", release, "-boards", boards, "-summary", str(summary), "-source", str(script), "-tclargs", *arguments]
+    done = subprocess.run([tclsh, str(STANDIN), *options], capture_output=True, text=True, timeout=60, cwd=script.parent)
+    return Outcome(done.returncode == 0, done.stdout, done.stderr, json.loads(summary.read_text()) if summary.exists() else {})
+
+
+def ports_only_verilog(config: AcceleratorConfig) -> str:
+    """The accelerator's ports as its real Verilog declares them, and nothing inside: a whole one takes half a minute to export."""
+    ports = ports_of(config)
+    lines = [f"\nmodule {TOP}({', '.join(port.name for port in ports)});"]
+    for port in ports:
+        width = f" [{port.bits - 1}:0]" if port.bits > 1 else ""
+        lines += [f"  {'output' if port.output else 'input'}{width} {port.name};", f"  wire{width} {port.name};"]
+    return annotate("\n".join([*lines, "endmodule", ""]), interfaces_of(config), top=TOP)
+
+
+@cache
+def _made(name: str) -> tuple[Board, Path]:
+    board = load_board(name)
+    folder = Path(mkdtemp(prefix=f"moesaic-{name}-"))
+    (folder / VERILOG).parent.mkdir()
+    (folder / VERILOG).write_text(ports_only_verilog(board.accelerator))
+    write_ip(board.accelerator, folder, part=board.part)
+    write_project(board, folder, version="test")
+    return board, folder
+
+
+def project(name: str, place: Path) -> tuple[Board, Path]:
+    """A board, and its generated project (with ports-only Verilog) in a new folder below `place`."""
+    board, folder = _made(name)
+    return board, copy_of(folder, place / name)
+
+
+def copy_of(folder: Path, to: Path) -> Path:
+    """A copy that a run may write into."""
+    return Path(shutil.copytree(folder, to))
