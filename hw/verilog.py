@@ -143,5 +143,6 @@ def to_verilog(
     passes = ["proc", "memory_collect", "opt_clean"]
     if not assertions:
         passes.insert(0, "delete t:$check t:$print")
+        passes.append(f"hierarchy -top {name}")  # what only asserted is no part of it any more
     passes.append("write_verilog -norename -sv" if assertions else "write_verilog -norename")
     return _run_yosys("\n".join([f"read_rtlil <<rtlil\n{text}\nrtlil", *passes, ""]))
