@@ -150,8 +150,9 @@ def save_heads(path: Path, heads: HostHeads, *, program_sha256: str) -> None:
             "eps": head.eps, "near": head.near, "far": head.far,
         }
     meta = {"format": FORMAT, "program_sha256": program_sha256, "step": heads.step, "palette": heads.palette, "tasks": tasks}
+    arrays[_META] = np.array(json.dumps(meta))
     with path.open("wb") as file:
-        np.savez(file, **arrays, **{_META: np.array(json.dumps(meta))})
+        np.savez(file, **arrays)
 
 
 def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
@@ -182,5 +183,5 @@ def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
         return HostHeads(float(meta["step"]), heads, palette)
     except HeadError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, IndexError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise HeadError(f"heads must be a readable {FILE}, not {str(path)!r}: {error}") from error

@@ -17,9 +17,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from run_image import open_accelerator
 
 from moesaic.boards.frames import frames
+from moesaic.boards.runtime import Accelerator
+
+
+def open_accelerator(arguments: argparse.Namespace) -> Accelerator:
+    """The board, or the functional simulator if there is no bitstream."""
+    if arguments.bitfile is None:
+        from moesaic.sim.device import open_simulated
+
+        return open_simulated(arguments.program, retries=arguments.retries)
+    return Accelerator.open(arguments.bitfile, arguments.program, retries=arguments.retries)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import typer
 import moesaic
 from moesaic.commands import boards as boards_module
 from moesaic.commands import compile as compile_module
-from moesaic.commands import generate, report, run, simulate, sweep_rows, synth, train
+from moesaic.commands import generate, registers, report, run, runtime, simulate, sweep_rows, synth, train
 
 __all__ = ["app", "main"]
 
@@ -28,6 +28,8 @@ app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
 app.command(epilog=boards_module.EXAMPLES)(boards_module.boards)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=synth.EXAMPLES)(synth.synth)
+app.command(epilog=runtime.EXAMPLES)(runtime.runtime)
+app.command(epilog=registers.EXAMPLES)(registers.registers)
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.command(name="sweep-rows", epilog=sweep_rows.EXAMPLES)(sweep_rows.sweep_rows)

@@ -19,6 +19,7 @@ _INPUT = (
     ("moesaic.golden.importers.problem", "ImportProblem"),
     ("moesaic.compiler.ir", "CompileError"),
     ("moesaic.compiler.image", "ImageError"),
+    ("moesaic.boards.heads", "HeadError"),
     ("moesaic.sim.tools", "ToolMissing"),
     ("moesaic.boards.synthesis.mapping", "SynthesisMissing"),
 )

@@ -16,6 +16,7 @@ ALLOWED = {  # layer -> what it may import besides itself; "hw.spec" is the leaf
     "compiler": {"golden", "hw.spec"},
     "sim": {"golden", "hw", "hw.spec", "compiler", "boards"},  # boards: its driver, the same that runs on the board
     "boards": {"hw", "hw.spec", "compiler"},
+    "examples": {"boards", "sim"},  # sim: only where there is no board
 }
 FOREIGN = {  # layer -> third-party modules that it may import; None: any that is declared
     "hw.spec": set(),
@@ -24,6 +25,7 @@ FOREIGN = {  # layer -> third-party modules that it may import; None: any that i
     "compiler": None,
     "sim": None,
     "boards": None,
+    "examples": {"numpy"},
 }
 DISTRIBUTION = {"PIL": "pillow"}  # module -> distribution, where the names differ
 

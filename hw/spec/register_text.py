@@ -1,8 +1,20 @@
 """The register map as text: Markdown for the documentation, a C header for host programs, SystemRDL for register tools."""
 
-from moesaic.hw.spec.registers import COUNTERS, MAP_BYTES, Access, ErrorCode, ErrorUnit, Field, RegisterMap, register_map
+import dataclasses
+from typing import Any
 
-__all__ = ["to_c_header", "to_markdown", "to_systemrdl"]
+from moesaic.hw.spec.registers import (
+    COUNTERS,
+    MAP_BYTES,
+    Access,
+    ErrorCode,
+    ErrorUnit,
+    Field,
+    RegisterMap,
+    register_map,
+)
+
+__all__ = ["to_c_header", "to_json", "to_markdown", "to_systemrdl"]
 
 _INTRO = """\
 # Registers
@@ -64,6 +76,12 @@ def to_c_header(table: RegisterMap) -> str:
     lines += [f"#define MOESAIC_UNIT_{unit.name} {unit.value}" for unit in ErrorUnit]
     lines += ["", "#endif"]
     return "\n".join(lines) + "\n"
+
+
+def to_json(table: RegisterMap) -> dict[str, Any]:
+    """One map as numbers and strings, for tools."""
+    registers = [{**dataclasses.asdict(register), "access": register.access.value} for register in table]
+    return {"ports": table.ports, "registers": registers}
 
 
 _RDL_ACCESS = {

@@ -4,6 +4,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 __all__ = [
     "COUNTERS", "ID_VALUE", "IRQS", "MAP_BYTES", "MAX_PORTS", "VERSION_VALUE",
@@ -34,7 +35,7 @@ class ErrorCode(enum.IntEnum):
 
     doc: str
 
-    def __new__(cls, value: int, doc: str = "") -> "ErrorCode":  # the default: `ErrorCode(1)` has no text to give
+    def __new__(cls, value: int, doc: str = "") -> Any:  # Self needs Python 3.11; the default: `ErrorCode(1)` has no text
         code = int.__new__(cls, value)
         code._value_ = value
         code.doc = doc
@@ -62,7 +63,7 @@ class ErrorUnit(enum.IntEnum):
 
     doc: str
 
-    def __new__(cls, value: int, doc: str = "") -> "ErrorUnit":  # the default: `ErrorUnit(1)` has no text to give
+    def __new__(cls, value: int, doc: str = "") -> Any:  # Self needs Python 3.11; the default: `ErrorUnit(1)` has no text
         unit = int.__new__(cls, value)
         unit._value_ = value
         unit.doc = doc

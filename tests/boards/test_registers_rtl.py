@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from driverrig import CONFIG, Case, nano, simulate
 
+from moesaic.hw.spec.register_text import to_json
 from moesaic.hw.spec.registers import Register, RegisterMap, register_map
 from moesaic.sim.verilated import SimulationFailed
 
@@ -22,9 +23,8 @@ def case() -> Case:
 def description(change: dict[str, Change]) -> str:
     """The map as JSON, some registers changed."""
     table: RegisterMap = register_map(CONFIG.ports, config_hash=int(CONFIG.hash[-8:], 16))
-    registers = [change.get(register.name, lambda r: r)(register) for register in table]
-    entries = [{**dataclasses.asdict(register), "access": register.access.value} for register in registers]
-    return json.dumps({"ports": table.ports, "registers": entries})
+    return json.dumps(to_json(dataclasses.replace(
+        table, registers=tuple(change.get(register.name, lambda r: r)(register) for register in table))))
 
 
 def check(case: Case, folder: Path, change: dict[str, Change], *, tests: str = "") -> None:

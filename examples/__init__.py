@@ -1,0 +1,1 @@
+"""Moesaic: examples for a board, copied beside the host runtime."""

@@ -1,0 +1,101 @@
+"""Task heads with numpy equal those with torch; files that are whole, belong to their program, or are refused."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from moesaic.boards.heads import FILE, HeadError, HostHeads, load_heads, save_heads
+from moesaic.flow.heads import host_heads
+from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.heads import build_heads
+from moesaic.golden.scenes import PALETTE
+
+STEP = 2.0**-9
+ODD = M3ViTConfig(name="odd", image_size=(6, 9), patch_size=3, dim=8, heads=2, depth=1, experts=0, class_token=False)
+SHA = "0" * 64
+
+
+def pair(config: M3ViTConfig, seed: int = 3) -> tuple[torch.nn.ModuleDict, HostHeads]:
+    heads = build_heads(config, seed)
+    for parameter in heads.parameters():  # seeded ones are small; trained ones need not be
+        parameter.data *= 3
+    qmodel = SimpleNamespace(blocks=[SimpleNamespace(residual_step=STEP)] * config.depth)
+    return heads, host_heads(heads, qmodel, blocks=config.depth)
+
+
+@pytest.mark.parametrize("config", [preset("m3vit-micro"), preset("m3vit-tiny"), ODD], ids=lambda config: config.name)
+def test_numpy_heads_equal_torch_heads(config: M3ViTConfig, tmp_path: Path) -> None:
+    torch_heads, heads = pair(config)
+    save_heads(tmp_path / FILE, heads, program_sha256=SHA)
+    heads = load_heads(tmp_path / FILE, program_sha256=SHA)
+    rng = np.random.default_rng(1)
+    for spread in (100, 4000):
+        residual = rng.normal(0, spread, (config.tokens, config.dim)).clip(-32768, 32767).astype(np.int16)
+        tokens = residual.astype(np.float32) * np.float32(STEP)
+        with torch.no_grad():
+            labels = torch_heads["semseg"](torch.from_numpy(tokens)).numpy()
+            depth = torch_heads["depth"](torch.from_numpy(tokens)).numpy()
+        scores = heads.heads["semseg"].scores(tokens)
+        assert np.abs(scores - labels).max() < 1e-4 * max(1, np.abs(labels).max())
+        assert np.abs(heads.map("depth", residual) / depth - 1).max() < 1e-4
+        margin = np.sort(labels, axis=0)
+        clear = margin[-1] - margin[-2] > 1e-3
+        assert clear.mean() > 0.9 and np.array_equal(heads.map("semseg", residual)[clear], labels.argmax(axis=0)[clear])
+        assert depth.std() > 0 and labels.std() > 0
+
+
+def test_a_head_without_a_numpy_form_is_left_out() -> None:
+    heads = build_heads(ODD, 1)
+    heads["semseg"] = torch.nn.Linear(8, 3)
+    found = host_heads(heads, SimpleNamespace(blocks=[SimpleNamespace(residual_step=STEP)]), blocks=1)
+    assert set(found.heads) == {"depth"}
+    assert found.map("semseg", np.zeros((6, 8), np.int16)) is None
+
+
+def test_pictures() -> None:
+    _, heads = pair(ODD)
+    labels = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert np.array_equal(heads.picture(labels), PALETTE[labels])
+    grey = heads.picture(np.array([[1.0, 80.0 ** 0.5, 80.0, 500.0]], np.float32))
+    assert grey.shape == (1, 4, 3) and grey[0, :, 0].tolist() in ([255, 127, 0, 0], [255, 128, 0, 0])
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    _, heads = pair(ODD)
+    path = tmp_path / FILE
+    save_heads(path, heads, program_sha256=SHA)
+    good = path.read_bytes()
+    with pytest.raises(HeadError, match="heads must be of the program beside them"):
+        load_heads(path, program_sha256="1" * 64)
+    changed = bytearray(good)
+    at = good.index(b"NUMPY") + 200  # inside the first array
+    changed[at] ^= 1
+    for name, data in {"cut": good[:-100], "empty": b"", "changed": bytes(changed), "other": b"PK not a file"}.items():
+        path.write_bytes(data)
+        with pytest.raises(HeadError, match="heads must be a readable heads.npz"):
+            load_heads(path, program_sha256=SHA)
+        assert name
+    path.unlink()
+    with pytest.raises(HeadError, match="No such file"):
+        load_heads(path, program_sha256=SHA)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"format": 2}, "format of heads must be 1, not 2"),
+    ({"tasks": {"flow": {}}}, "heads must be a readable heads.npz"),
+    ({"tasks": 3}, "heads must be a readable heads.npz"),
+])
+def test_wrong_descriptions_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    _, heads = pair(ODD)
+    path = tmp_path / FILE
+    save_heads(path, heads, program_sha256=SHA)
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["meta"] = np.array(json.dumps(json.loads(str(arrays["meta"])) | change))
+    np.savez(path, **arrays)
+    with pytest.raises(HeadError, match=message):
+        load_heads(path, program_sha256=SHA)
