@@ -57,7 +57,7 @@ MISTAKES = [
     Mistake("misspelt parameter of the PS7", BD, "PCW_S_AXI_HP0_DATA_WIDTH", "PCW_S_AXI_HP0_WIDTH", "Parameter does not exist", ZYNQ7000),
     Mistake("parameter out of range", BD, r"CONFIG.NUM_SI \{1\}", "CONFIG.NUM_SI {17}", "'17' is out of range"),
     Mistake("impossible port width", BD, r"SAXIGP2__DATA_WIDTH \{128\}", "SAXIGP2__DATA_WIDTH {256}", "'256' is out of range", ZYNQMP),
-    Mistake("clock beyond the fabric's", BD, r"FPGA0_PERIPHERAL_FREQMHZ \{[^}]+\}", "FPGA0_PERIPHERAL_FREQMHZ {300}", "'300' is out of range", ZYNQ7000),
+    Mistake("clock beyond the fabric's", BD, r"FPGA0_PERIPHERAL_FREQMHZ \S+", "FPGA0_PERIPHERAL_FREQMHZ {300}", "'300' is out of range", ZYNQ7000),
     # --- IP cells ---
     Mistake("unknown IP", BD, r"\[newest proc_sys_reset\]", "xilinx.com:ip:proc_sys_rst", "'xilinx.com:ip:proc_sys_rst' is not in the IP catalog"),
     Mistake("unknown version", BD, r"\[newest smartconnect\]", "xilinx.com:ip:smartconnect:2.0", "smartconnect:2.0' is not in the IP catalog of Vivado 2022.2, which has version 1.0"),
