@@ -9,6 +9,7 @@ command -v "$python" >/dev/null 2>&1 || missing="$missing python3"
 command -v g++ >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 || missing="$missing g++"
 command -v perl >/dev/null 2>&1 || missing="$missing perl"
 command -v make >/dev/null 2>&1 || missing="$missing make"
+command -v tclsh >/dev/null 2>&1 || missing="$missing tcl"  # runs the generated Vivado scripts in the tests
 if [ -x "$venv/bin/python" ] && "$venv/bin/python" -c "" 2>/dev/null; then
     :
 elif ! "$python" -c "import ensurepip, venv" >/dev/null 2>&1; then
