@@ -194,8 +194,7 @@ def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str])
     for task, (embed, residuals) in zip(tasks, chains, strict=True):
         if len(residuals) != len(reference):
             raise CaptureError(f"task '{task}' must use as many blocks as task '{tasks[0]}', not {len(residuals) // 2}")
-        same = embed.table.equal(reference_embed.table) and _same_matrix(embed, reference_embed)
-        if not same:
+        if not _same_embedding(embed, reference_embed):
             raise CaptureError(f"task '{task}' must embed the image as task '{tasks[0]}' does: only gates may differ")
         for i, (mine, other) in enumerate(zip(residuals, reference, strict=True)):
             _check_same(mine.block, other.block, f"blocks.{i // 2}", task, tasks[0])
@@ -208,8 +207,15 @@ def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str])
     return gates
 
 
-def _same_matrix(a: Embed, b: Embed) -> bool:
-    return a.linear.groups[0].weight.equal(b.linear.groups[0].weight) and a.linear.groups[0].bias.equal(b.linear.groups[0].bias)
+def _same_embedding(a: Embed, b: Embed) -> bool:
+    mine, other = a.linear.source, b.linear.source
+    assert isinstance(mine, Patches) and isinstance(other, Patches)
+    group, group_of_other = a.linear.groups[0], b.linear.groups[0]
+    pairs = (
+        (a.table, b.table), (group.weight, group_of_other.weight), (group.bias, group_of_other.bias),
+        (mine.pixels.scale, other.pixels.scale), (mine.pixels.offset, other.pixels.offset),
+    )  # fmt: skip
+    return all(x.equal(y) for x, y in pairs)
 
 
 def _check_same(mine: Block, other: Block, where: str, task: str, first: str) -> None:

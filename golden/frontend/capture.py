@@ -233,7 +233,8 @@ def _leads_to(node: fx.Node, target: fx.Node) -> bool:
 
 
 def _text(unknown: Unknown) -> str:
-    node, refusal = unknown.node, unknown.refusal
+    refusal = unknown.refusal
+    node = refusal.node or unknown.node
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path = stack[-1][0].replace("L['self'].", "") if stack and stack[-1][0] else ""
     inside = f" in '{path}'" if path else ""

@@ -1,5 +1,6 @@
 """Matrix products of two tensors: linear layers written out, the two halves of attention, sums over experts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,15 +26,15 @@ def _batched(reader: Reader, node: fx.Node, left: Any, right: Any, bias: Known |
         batches = [(rows, matrix.T) for rows, matrix in zip(left, weight, strict=True)]
         if len(weight) > 1 and bool((weight == weight[:1]).all()):  # one matrix, repeated for every batch
             rows = left.reshape(-1, left.shape[-1])
-            ids = product(reader, node, [(rows, weight[0].T)], None, (right.names, names[1]))
-            return ids.reshape(*left.shape[:2], -1)
+            joined = product(reader, node, [(rows, weight[0].T)], None, (right.names, names[1]))
+            return joined.reshape(*left.shape[:2], -1)
         return product(reader, node, batches, None if bias is None else bias.value, (right.names, names[1]))
     ids: torch.Tensor | None = scores(reader, node, left, right.transpose(1, 2), 1.0)
     if ids is None:
         ids = attend(reader, node, left, right)
     if ids is None:
-        turned = attend(reader, node, right.transpose(1, 2), left.transpose(1, 2))
-        ids = None if turned is None else turned.transpose(1, 2)
+        swapped = attend(reader, node, right.transpose(1, 2), left.transpose(1, 2))
+        ids = None if swapped is None else swapped.transpose(1, 2)
     if ids is None:
         ids = combine_experts(reader, node, left, right)
     if ids is None:
@@ -80,4 +81,30 @@ def _matmul(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[
     return _batched(reader, node, three(left), three(right)).reshape(shape)
 
 
-HANDLERS = {"addmm": _addmm, "baddbmm": _baddbmm, "bmm": _bmm, "matmul": _matmul, "mm": _mm}
+def _einsum(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """Two operands, as one batched product: shared letters that stay are the batch, those that go are summed over."""
+    equation, operands = str(args[0]).replace(" ", ""), args[1]
+    sides, _, out = equation.partition("->")
+    letters = sides.split(",")
+    if len(operands) != 2 or "." in equation or not out or any(len(set(word)) != len(word) for word in (*letters, out)):
+        raise Refusal(f"einsum '{equation}'", expected="einsum of two tensors, with '->'", nearest=ATTENTION)
+    a, b = letters
+    if any(letter not in out and not (letter in a and letter in b) for letter in a + b):
+        raise Refusal(f"einsum '{equation}', which sums a letter of one tensor", expected="a matrix product", nearest=ATTENTION)
+    batch, inner = [x for x in a if x in b and x in out], [x for x in a if x in b and x not in out]
+    left, right = [x for x in a if x not in b], [x for x in b if x not in a]
+    sizes: dict[str, int] = {}
+
+    def arranged(operand: Any, word: str, order: Sequence[Sequence[str]]) -> Any:
+        tensor = operand.value if isinstance(operand, Known) else operand
+        sizes.update(zip(word, tensor.shape, strict=True))
+        tensor = tensor.permute([word.index(x) for group in order for x in group])
+        tensor = tensor.reshape([math.prod(sizes[x] for x in group) for group in order])
+        return Known(tensor, operand.names) if isinstance(operand, Known) else tensor
+
+    one, other = arranged(operands[0], a, (batch, left, inner)), arranged(operands[1], b, (batch, inner, right))
+    have = [*batch, *left, *right]
+    return _batched(reader, node, one, other).reshape([sizes[x] for x in have]).permute([have.index(x) for x in out])
+
+
+HANDLERS = {"einsum": _einsum, "addmm": _addmm, "baddbmm": _baddbmm, "bmm": _bmm, "matmul": _matmul, "mm": _mm}

@@ -29,7 +29,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Unknown:
-    """What follows from a node that was refused."""
+    """What follows from a node that was refused; the refusal may point at an earlier one."""
 
     refusal: Refusal
     node: fx.Node
@@ -86,7 +86,7 @@ class Reader:
     def owners(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """For each element the position of its meaning in `meanings`, and its place in it."""
         starts = torch.tensor(self._starts)
-        at = torch.searchsorted(starts, ids, right=True) - 1
+        at = torch.searchsorted(starts, ids.contiguous(), right=True) - 1
         return at, ids - starts[at]
 
     def constant(self, known: Known) -> torch.Tensor:
@@ -132,6 +132,8 @@ class Reader:
         if node.target is operator.getitem:
             return _item(args[0], args[1])
         name = name_of(node)
+        if name.startswith("_assert"):  # shapes and types are fixed
+            return Known(None)
         if name in SHAPES or not any(isinstance(leaf, torch.Tensor) for leaf in leaves):
             return _evaluate(node, args, kwargs)
         try:
@@ -143,7 +145,7 @@ class Reader:
                 return self.handlers[name](self, node, args, kwargs)
             raise Refusal(f"'{name}'", expected="a layer of a pre-norm vision transformer", nearest=nearest(name))
         except Refusal as refusal:
-            return Unknown(refusal, refusal.node or node)
+            return Unknown(refusal, node)
 
 
 def _item(value: Value, index: Any) -> Value:

@@ -1,0 +1,291 @@
+"""What cannot be captured is refused, with the line of the user's code and the nearest supported thing."""
+
+import inspect
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+import zoo
+from torch import nn
+from zoo import DIM, HEADS
+
+from moesaic.golden.frontend import capture as module_of_capture
+from moesaic.golden.frontend.capture import CaptureError, capture
+from moesaic.golden.frontend.prove import random_image
+
+
+class Normalised(nn.Module):
+    """BatchNorm over channels, inside an MLP."""
+
+    def __init__(self):
+        super().__init__()
+        self.mlp, self.batch = zoo.Mlp(DIM), nn.BatchNorm1d(DIM)
+
+    def forward(self, x):
+        return self.mlp(self.batch(x.mT).mT)
+
+
+class SwiGlu(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(DIM, 48), nn.Linear(DIM, 48), nn.Linear(48, DIM)
+
+    def forward(self, x):
+        return self.c(F.silu(self.a(x)) * self.b(x))
+
+
+class GeGlu(SwiGlu):
+    def forward(self, x):
+        return self.c(F.gelu(self.a(x)) * self.b(x))
+
+
+class Dropped(zoo.Mlp):
+    def forward(self, x):
+        return F.dropout(super().forward(x), 0.1)
+
+
+class LowRank(zoo.Mlp):
+    def forward(self, x):
+        return self.down(self.up(x))
+
+
+class Biased(zoo.Fused):
+    """A position bias on the scores."""
+
+    def __init__(self, dim, heads, fused):
+        super().__init__(dim, heads)
+        self.fused, self.table = fused, nn.Parameter(torch.empty(heads, zoo.PATCHES + 1, zoo.PATCHES + 1))
+
+    def forward(self, x):
+        B, N, C = x.shape
+        q, k, v = self.qkv(x).reshape(B, N, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        if self.fused:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.table)
+        else:
+            y = (q @ k.mT * 0.25 + self.table).softmax(-1) @ v
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class NormedQueries(zoo.Fused):
+    def __init__(self, dim, heads):
+        super().__init__(dim, heads)
+        self.q_norm = nn.LayerNorm(dim // heads)
+
+    def forward(self, x):
+        B, N, C = x.shape
+        q, k, v = self.qkv(x).reshape(B, N, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(self.q_norm(q), k, v)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class Causal(zoo.Fused):
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class Quadratic(zoo.Fused):
+    """Attention without softmax."""
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj((q @ k.mT @ v).transpose(1, 2).flatten(2))
+
+
+class PostNorm(zoo.Block):
+    def forward(self, x):
+        x = self.norm1(x + self.attention(x))
+        return self.norm2(x + self.mlp(x))
+
+
+class Parallel(zoo.Block):
+    def forward(self, x):
+        y = self.norm1(x)
+        return x + self.attention(y) + self.mlp(y)
+
+
+class Stem(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, DIM, 8, 8)
+
+    def forward(self, x):
+        return self.b(self.a(x)).flatten(2).mT
+
+
+class Overlapping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, DIM, 8, stride=4)
+
+    def forward(self, x):
+        return self.a(x).flatten(2).mT
+
+
+class NormedEmbedding(zoo.Conv):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(DIM)
+
+    def forward(self, x):
+        return self.norm(super().forward(x))
+
+
+class Branching(zoo.Mlp):
+    """Control flow that depends on the image."""
+
+    def forward(self, x):
+        if x.mean() > 0:
+            return super().forward(x)
+        return super().forward(-x)
+
+
+def blocks(kind):
+    return zoo.seeded(zoo.Vit(zoo.Conv(), nn.Sequential(*(kind(zoo.Fused(DIM, HEADS), zoo.Mlp(DIM)) for _ in range(2)))))
+
+
+# name: (model, words that the text must have, source text of the line it must name; "" for torch's own modules)
+CASES = {
+    "BatchNorm": (lambda: zoo.vit(mlp=Normalised), ["batch_norm", "nn.LayerNorm"], "self.batch(x.mT)"),
+    "ReLU": (lambda: zoo.vit(mlp=lambda: zoo.Mlp(DIM, nn.ReLU())), ["relu", "nn.GELU()", "blocks.0.mlp"], "self.down(self.act("),
+    "SwiGLU": (lambda: zoo.vit(mlp=SwiGlu), ["silu", "nn.GELU()"], "F.silu(self.a(x)) * self.b(x)"),
+    "GeGLU": (lambda: zoo.vit(mlp=GeGlu), ["element by element", "no gated units"], "F.gelu(self.a(x)) * self.b(x)"),
+    "active dropout": (lambda: zoo.vit(mlp=lambda: Dropped(DIM)), ["dropout", "training=self.training"], "F.dropout(super()"),
+    "two linears": (lambda: zoo.vit(mlp=lambda: LowRank(DIM)), ["second layer of an MLP", "pre-norm"], "self.down(self.up(x))"),
+    "position bias": (lambda: zoo.vit(lambda: Biased(DIM, HEADS, False)), ["relative position bias"], "+ self.table).softmax"),
+    "fused position bias": (lambda: zoo.vit(lambda: Biased(DIM, HEADS, True)), ["position bias"], "attn_mask=self.table"),
+    "norm of queries": (lambda: zoo.vit(lambda: NormedQueries(DIM, HEADS)), ["no norm of q, k or v"], "self.q_norm(q)"),
+    "causal": (lambda: zoo.vit(lambda: Causal(DIM, HEADS)), ["causal"], "is_causal=True"),
+    "no softmax": (lambda: zoo.vit(lambda: Quadratic(DIM, HEADS)), ["without softmax"], "q @ k.mT @ v"),
+    "post-norm": (lambda: blocks(PostNorm), ["LayerNorm(x)", "norm_first=True"], "self.qkv(x)"),
+    "torch's post-norm": (lambda: zoo.encoder(norm_first=False), ["LayerNorm(x)", "norm_first=True"], "self.blocks(self.embed"),
+    "torch's ReLU": (lambda: zoo.encoder(activation="relu"), ["relu", "nn.GELU()"], "self.blocks(self.embed"),
+    "parallel": (lambda: blocks(Parallel), ["earlier residual stream", "pre-norm"], "y = self.norm1(x)"),
+    "convolution stem": (lambda: zoo.vit(embed=Stem()), ["nn.Conv2d(3, dim"], "self.b(self.a(x))"),
+    "overlapping patches": (lambda: zoo.vit(embed=Overlapping()), ["do not overlap"], "self.a(x).flatten"),
+    "normed embedding": (lambda: zoo.vit(embed=NormedEmbedding()), ["residual stream"], ""),
+    "control flow": (lambda: zoo.vit(mlp=lambda: Branching(DIM)), ["must not depend on the image"], "if x.mean() > 0"),
+    "no transformer": (lambda: zoo.seeded(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))), ["vision transformer"], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_refused_by_line(name):
+    make, words, code = CASES[name]
+    with pytest.raises(CaptureError) as caught:
+        capture(make(), zoo.image())
+    text = str(caught.value)
+    for word in (*words, "nearest supported: ", " must "):
+        assert word in text, text
+    if code:
+        file, number = re.search(r"at (\S+\.py):(\d+)", text).groups()
+        lines = open(file).read().splitlines()
+        assert code in lines[int(number) - 1], text
+
+
+def changed(**changes):
+    """`capture` with a function of its module replaced: a match that is wrong on purpose."""
+
+    def patch(monkeypatch):
+        for name, make in changes.items():
+            monkeypatch.setattr(module_of_capture, name, make(getattr(module_of_capture, name)))
+
+    return patch
+
+
+@pytest.mark.parametrize("parameter", ["blocks.1.mlp.fc2.bias", "blocks.0.attn.qkv.weight", "pos_embed", "blocks.0.norm1.weight"])
+def test_a_match_that_computes_something_else_is_refused(monkeypatch, parameter):
+    """One parameter that the match gets a little wrong is seen in the proof."""
+
+    def wrong(assemble):
+        def assembled(*args, **kwargs):
+            result = assemble(*args, **kwargs)
+            result.state[parameter].view(-1)[3] += 2e-3
+            return result
+
+        return assembled
+
+    changed(assemble=wrong)(monkeypatch)
+    with pytest.raises(CaptureError, match="must compute what the module computes, not something else: output 0 differs by"):
+        capture(zoo.vit(), zoo.image())
+
+
+def test_training_mode():
+    model = zoo.vit()
+    model.blocks[1].drop.train()
+    with pytest.raises(CaptureError, match=r"not in training mode \(blocks.1.drop\)\ncall model.eval\(\)"):
+        capture(model, zoo.image())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_parameters_that_are_no_numbers(value):
+    model = zoo.vit()
+    with torch.no_grad():
+        model.blocks[1].attention.qkv.weight[2, 3] = value
+        model.embed.cls[0, 0, 1] = value
+    with pytest.raises(CaptureError, match=r"finite.*embed.cls \(1 values\), blocks.1.attention.qkv.weight \(1 values\)"):
+        capture(model, zoo.image())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_converted_and_said(kind):
+    captured = capture(zoo.vit().to(kind), zoo.image().to(kind))
+    assert any(f"converted to float32: parameters of {kind}" in note for note in captured.notes)
+    assert all(tensor.dtype == torch.float32 for tensor in captured.state.values())
+
+
+def test_a_cast_to_half_inside():
+    class Cast(zoo.Mlp):
+        def forward(self, x):
+            return super().forward(x.half().float())
+
+    with pytest.raises(CaptureError, match="cast to torch.float16"):
+        capture(zoo.vit(mlp=lambda: Cast(DIM)), zoo.image())
+
+
+@pytest.mark.parametrize(
+    ("example", "words"),
+    [
+        (torch.zeros(2, 3, 16, 16), "batches are one"),
+        (torch.zeros(3, 16, 16), "must be a tensor"),
+        ("cat.png", "not str"),
+        (torch.zeros(1, 3, 16, 16, dtype=torch.int64), "uint8 or floating point"),
+        (torch.zeros(1, 3, 16, 20), "multiples of the patch"),
+        (torch.zeros(1, 4, 16, 16), "torch.export must be able to trace"),
+    ],
+    ids=["batch", "no batch", "text", "integers", "size", "channels"],
+)
+def test_examples(example, words):
+    with pytest.raises(CaptureError, match=words):
+        capture(zoo.vit(), example)
+
+
+def test_things_that_are_no_module():
+    with pytest.raises(CaptureError, match="must be an nn.Module, not dict"):
+        capture({}, zoo.image())
+    with torch.device("meta"):
+        model = zoo.Vit(zoo.Conv(), nn.Identity()).eval()
+    with pytest.raises(CaptureError, match="must be in memory, not on the meta device"):
+        capture(model, zoo.image())
+
+
+def test_bytes_in():
+    captured = capture(zoo.vit(embed=zoo.Bytes()), zoo.image().to(torch.uint8))
+    assert captured.config.pixel_mean == pytest.approx((0.5, 0.5, 0.5))
+    assert captured.config.pixel_std == pytest.approx((0.25, 0.25, 0.25))
+    assert random_image(zoo.image().to(torch.uint8), 1).dtype == torch.uint8
+
+
+def test_a_head_that_reads_an_earlier_block():
+    class Skip(zoo.Vit):
+        def forward(self, x):
+            first = self.blocks[0](self.embed(x))
+            return self.blocks[1](first).mean(1) * first.mean(1)
+
+    blocks = nn.Sequential(*(zoo.Block(zoo.Fused(DIM, HEADS), zoo.Mlp(DIM)) for _ in range(2)))
+    with pytest.raises(CaptureError) as caught:
+        capture(zoo.seeded(Skip(zoo.Conv(), blocks)), zoo.image())
+    number = inspect.getsourcelines(Skip.forward)[1] + 2
+    assert "must need nothing but its tokens" in str(caught.value) and f"test_refuse.py:{number}" in str(caught.value)
