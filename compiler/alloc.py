@@ -29,6 +29,9 @@ _FIELD = {
 _WORD_BYTES = {Space.ACTIVATION: 1, Space.KV: 1, Space.RESIDUAL: 2, Space.STATE: 0}  # bytes per lane
 
 
+_STRETCH = 128  # operations: about as long as a buffer of a stage lives
+
+
 def _lowest_gap(tensor: Tensor, taken: Iterable[tuple[int, int]]) -> int:
     """Lowest address for `tensor` beside the (address, end) pairs `taken`."""
     address = tensor.lowest_address
@@ -51,17 +54,17 @@ def place(
         If a buffer does not fit; the message names it, the memory and by how much the memory is short.
     """
     placed: dict[str, Tensor] = {}
+    neighbours: dict[tuple[Space, int], list[Tensor]] = {}  # placed buffers by memory and stretch of the program
     # Buffers with a lowest address have the least freedom.
     for tensor in sorted(tensors.values(), key=lambda t: (t.lowest_address == 0, -t.size, lifetimes[t.name], t.name)):
         first, last = lifetimes[tensor.name]
-        taken = [
+        stretches = [(tensor.space, part) for part in range(first // _STRETCH, last // _STRETCH + 1)]
+        taken = {
             (other.address, other.address + other.size)
-            for other in placed.values()
-            if other.address is not None
-            and other.space is tensor.space
-            and lifetimes[other.name][0] <= last
-            and first <= lifetimes[other.name][1]
-        ]
+            for stretch in stretches
+            for other in neighbours.get(stretch, ())
+            if other.address is not None and lifetimes[other.name][0] <= last and first <= lifetimes[other.name][1]
+        }
         address = _lowest_gap(tensor, taken)
         short = address + tensor.size - capacity(tensor.space, config)
         if short > 0:
@@ -71,6 +74,8 @@ def place(
                 f"{capacity(tensor.space, config)} words ({_FIELD[tensor.space]}) is {short} words{size} short"
             )
         placed[tensor.name] = replace(tensor, address=address)
+        for stretch in stretches:
+            neighbours.setdefault(stretch, []).append(placed[tensor.name])
     return placed
 
 

@@ -191,6 +191,7 @@ def estimate(
     *,
     timing: Timing,
     ddr_latency: int = DDR_LATENCY,
+    prefetch: bool = True,
 ) -> list[Cost]:
     """Time of each compute operation, from a model of DDR, prefetch buffer, loader, feeder and array.
 
@@ -209,6 +210,8 @@ def estimate(
     timing : Timing
         Of the accelerator's pipelines.
     ddr_latency : int, cycles
+    prefetch : bool
+        As in :class:`CompileOptions`.
     """
     stream, array = _WeightStream(config, ddr_latency), _Array(timing)
     start = 2.0 * ddr_latency + BUS_CYCLES  # the first instructions come first
@@ -233,9 +236,10 @@ def estimate(
             kind = (op.expert, op.speculative)
             if op.opcode is Opcode.MATMUL and vectors == 0 and not op.speculative:
                 words = 0
-            if kind != fetching:
+            if words and (kind != fetching or not prefetch):
                 waits = op.expert is not None and not op.speculative
-                ready = stream.fetch(routed if waits else 0.0)
+                before = retired[-1] if retired and not prefetch else 0.0
+                ready = stream.fetch(max(before, routed if waits else 0.0))
                 fetching = kind
         may_load = retired[index - op.load_wait] + 1 if op.load_wait else 0.0
         may_feed = retired[index - op.feed_wait] + 1 if op.feed_wait else 0.0

@@ -7,9 +7,9 @@ from typing import Annotated, NoReturn
 import typer
 
 import moesaic
+from moesaic.commands import ablate, generate, registers, report, run, runtime, simulate, sweep_rows, synth, train
 from moesaic.commands import boards as boards_module
 from moesaic.commands import compile as compile_module
-from moesaic.commands import generate, registers, report, run, runtime, simulate, sweep_rows, synth, train
 
 __all__ = ["app", "main"]
 
@@ -31,6 +31,7 @@ app.command(epilog=synth.EXAMPLES)(synth.synth)
 app.command(epilog=runtime.EXAMPLES)(runtime.runtime)
 app.command(epilog=registers.EXAMPLES)(registers.registers)
 app.command(epilog=report.EXAMPLES)(report.report)
+app.command(epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command(epilog=train.EXAMPLES)(train.train)
 app.command(name="sweep-rows", epilog=sweep_rows.EXAMPLES)(sweep_rows.sweep_rows)
 

@@ -41,4 +41,12 @@ def model_costs(
     def tokens(op: Op) -> int:
         return op.tokens if op.expert is None else experts[f"blocks.{op.block}"][op.expert]
 
-    return estimate(graph, pieces, config, tokens, timing=timing(config), ddr_latency=ddr_latency)
+    return estimate(
+        graph,
+        pieces,
+        config,
+        tokens,
+        timing=timing(config),
+        ddr_latency=ddr_latency,
+        prefetch=program.options.prefetch,
+    )

@@ -1,6 +1,5 @@
 """The main job: from a request and an image file to a result folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
 from moesaic.golden.scenes import Scene, render
 from moesaic.report.data import save_data
-from moesaic.report.html import DATA, INPUT, MARKER, NUMBERS, PAGE, render_html
+from moesaic.report.html import DATA, INPUT, MARKER, PAGE, render_html, write_report
 from moesaic.report.maps import write_maps
 from moesaic.report.numbers import report
 from moesaic.sim.tools import find_compiler, find_verilator
@@ -119,15 +118,11 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
             path.unlink()
         if (work / "program").is_dir():
             (work / "program").rmdir()
-        _write(result, folder)
+        write_report(result, folder)
         (folder / PAGE).write_text(render_html(folder), encoding="utf-8")
     result["wall_s"] = {**stages.wall_s, "total": round(stages.elapsed, 3)}  # with the page itself
-    _write(result, folder)
+    write_report(result, folder)
     return result
-
-
-def _write(result: dict[str, Any], folder: Path) -> None:
-    (folder / NUMBERS).write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
 
 
 def run(request: Request, options: Options, stages: Stages) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from moesaic.report import plots
 from moesaic.report.data import load_data
 from moesaic.report.numbers import FORMAT
 
-__all__ = ["DATA", "INPUT", "MARKER", "NUMBERS", "PAGE", "read_report", "render_html", "render_page"]
+__all__ = ["DATA", "INPUT", "MARKER", "NUMBERS", "PAGE", "read_report", "render_html", "render_page", "write_report"]
 
 NUMBERS, PAGE, DATA, INPUT = "report.json", "report.html", "data.npz", "input.png"
 MARKER = NUMBERS  # by which a result folder is known
@@ -40,6 +40,17 @@ def read_report(folder: Path) -> dict[str, Any]:
     if version != FORMAT:
         raise InputError(f"format of {str(path)!r} must be {FORMAT}, not {version!r}")
     return report
+
+
+def write_report(report: dict[str, Any], folder: Path) -> None:
+    """Write report.json of a result folder, whole or not at all."""
+    path = folder / NUMBERS
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _uri(path: Path) -> str:
@@ -99,6 +110,14 @@ def _task_plots(
     return drawn
 
 
+def _ablation(folder: Path, report: dict[str, Any]) -> str | None:
+    """SVG data URI of the ablation, if there was one; also written as PNG."""
+    found = report["ablation"]
+    if found is None:
+        return None
+    return _svg(plots.save(plots.ablation(found["variants"]), folder / "ablation.png"))
+
+
 def render_html(folder: Path) -> str:
     """The page for a result folder; also writes the plots there as PNG.
 
@@ -128,6 +147,7 @@ def render_html(folder: Path) -> str:
                 (name, "#{:02x}{:02x}{:02x}".format(*colour))
                 for name, colour in zip(CLASSES, PALETTE.tolist(), strict=True)
             ],
+            ablation=_ablation(folder, report),
             drawn={
                 task: _task_plots(folder, task, entry, data, report["ddr"]["bytes_per_cycle"])
                 for task, entry in report["tasks"].items()

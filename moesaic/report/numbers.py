@@ -312,6 +312,7 @@ def report(
         "mismatches": sum(entry["mismatches"] for entry in tasks.values()),
         "violations": violations,
         **{key: first[key] for key in same},
+        "ablation": None,  # `moesaic ablate` fills it in
         "tasks": tasks,
         "wall_s": {**wall_s, "total": round(total_s, 3)},
         "peak_memory_bytes": peak_memory(),

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from moesaic.report.numbers import ARRAY_STATES
 
-__all__ = ["COLOURS", "MEANINGS", "block_cycles", "block_quality", "expert_tokens", "save", "timeline"]
+__all__ = ["COLOURS", "MEANINGS", "ablation", "block_cycles", "block_quality", "expert_tokens", "save", "timeline"]
 
 WINDOWS = 320  # of a timeline: as many as can be told apart
 
@@ -182,6 +182,31 @@ def block_quality(blocks: Sequence[Mapping[str, Any]]) -> Figure:
         other.set_ylabel("same experts, % of tokens", color=COLOURS["starved"])
         other.grid(visible=False)
         other.spines["right"].set_visible(False)
+    return figure
+
+
+@_style
+def ablation(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Bars: cycles and bytes of each variant over those of the first, on a logarithmic axis."""
+    figure, axes = _figure(0.9 + 0.42 * len(rows))
+    first, largest = rows[0], 1.5
+    for shift, key, colour, label in (
+        (0.19, "cycles", COLOURS["busy"], "cycles"),
+        (-0.19, "bytes_read", "#5b8c5a", "bytes read"),
+    ):
+        values = [(row[key] or row["model_cycles"]) / (first[key] or first["model_cycles"]) for row in rows]
+        largest = max(largest, *values)
+        places = [len(rows) - 1 - k + shift for k in range(len(rows))]
+        axes.barh(places, values, height=0.36, color=colour, label=label)
+        for place, value in zip(places, values, strict=True):
+            axes.text(value * 1.02, place, f"{value:.2f} ×", va="center", fontsize=8, color="#3d434b")
+    axes.set_xscale("log")
+    axes.set_xlim(0.5, 2 * largest)
+    axes.set_yticks(range(len(rows)), ["nothing taken away", *(row["title"] for row in rows[1:])][::-1])
+    axes.set_xlabel("times that of the whole accelerator")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper left", ncols=2, fontsize=8)
     return figure
 
 

@@ -1,0 +1,49 @@
+"""Take the accelerator's ideas away, one at a time."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moesaic.commands.command import examples, guarded
+from moesaic.commands.options import Json, Quiet, Sim, is_rtl
+from moesaic.flow.stages import Stages
+from moesaic.problems import FAILED
+
+__all__ = ["EXAMPLES", "ablate"]
+
+EXAMPLES = examples("ablate out/m3vit-tiny-all-zcu102", "ablate out/m3vit-micro-semseg-micro8 --task semseg --json")
+
+
+@guarded
+def ablate(
+    folder: Annotated[Path, typer.Argument(help="Result folder of `moesaic run`; its report gets the table.")],
+    task: Annotated[str | None, typer.Option(help="Task to run.", show_default="the run's first")] = None,
+    sim: Sim = "rtl",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what each idea is worth: the same image with one of them taken away, cycles and bytes, bit exact."""
+    rtl = is_rtl(sim)
+    from moesaic.flow import ablate as flow
+    from moesaic.flow.program import load_program
+    from moesaic.golden.image_io import read_image
+    from moesaic.report.ablation import add_to_report, print_ablation
+    from moesaic.report.html import INPUT, read_report
+
+    read_report(folder)
+    stages = Stages(quiet=quiet)
+    program = load_program(folder / "program", stages)
+    image = read_image(folder / INPUT, program.request.model.image_size)
+    with tempfile.TemporaryDirectory(prefix="moesaic-") as work:
+        result = flow.ablate(program, image, task or program.request.tasks[0], stages, Path(work), rtl=rtl)
+    page = add_to_report(result, folder)
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        print_ablation(result)
+        print(f"report: {page}")
+    if not all(row["bit_exact"] for row in result["variants"]):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,126 @@
+"""What each idea of the accelerator is worth: the same network with one of them taken away, on the RTL."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from moesaic.compiler.cost import part_cycles
+from moesaic.compiler.options import CompileOptions
+from moesaic.compiler.pipeline import EVERYTHING, compile_all
+from moesaic.flow.execute import execute
+from moesaic.flow.model_cycles import model_costs
+from moesaic.flow.program import Program
+from moesaic.flow.request import InputError
+from moesaic.flow.stages import Stages
+from moesaic.golden.dense_twin import dense_twin
+from moesaic.golden.qmodel import IntArray
+
+__all__ = ["VARIANTS", "Variant", "ablate"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A program with something taken away.
+
+    Parameters
+    ----------
+    name, title : str
+    options : CompileOptions
+    speculate : int or None
+        As in the request, if None.
+    dense : bool
+        All experts for all tokens.
+    needs_experts : bool
+        There is nothing to take away from a network without experts.
+    """
+
+    name: str
+    title: str
+    options: CompileOptions = EVERYTHING
+    speculate: int | None = None
+    dense: bool = False
+    needs_experts: bool = False
+
+
+VARIANTS = (
+    Variant("all", "everything on"),
+    Variant("no_speculation", "experts wait for the router", speculate=0, needs_experts=True),
+    Variant("no_prefetch", "weights wait for the instruction before", CompileOptions(prefetch=False), speculate=0),
+    Variant("norm_pass", "LayerNorm in a pass of its own", CompileOptions(normalise_on_read=False)),
+    Variant("no_attention_reordering", "keys and values read again for every query", CompileOptions(query_group=1)),
+    Variant(
+        "no_token_reordering", "experts loaded as tokens come", CompileOptions(token_group=1), speculate=0, needs_experts=True
+    ),
+    Variant("dense", "dense layers of all experts' parameters", dense=True, needs_experts=True),
+)
+
+
+def _program(program: Program, variant: Variant, task: str) -> Program:
+    request = program.request
+    speculate = request.speculate if variant.speculate is None else variant.speculate
+    qmodel = dense_twin(program.qmodel) if variant.dense else program.qmodel
+    compilation = compile_all(
+        qmodel,
+        request.config,
+        tasks=[task],
+        blocks=request.blocks,
+        speculate=speculate,
+        seed=request.seed,
+        options=variant.options,
+    )
+    return replace(
+        program,
+        request=request.replace(tasks=(task,), speculate=speculate),
+        qmodel=qmodel,
+        image=compilation.image,
+        options=variant.options,
+    )
+
+
+def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: Path, *, rtl: bool = True) -> dict[str, Any]:
+    """Run every variant on one image.
+
+    Parameters
+    ----------
+    program : Program
+    image : [3, height, width] uint8
+    task : str
+    stages : Stages
+    work : Path
+        Folder for the simulations' files.
+    rtl : bool
+        Simulate the RTL; without it cycles are the analytic model's alone.
+
+    Returns
+    -------
+    dict
+        `task`, and `variants`: for each its `name`, `title`, `bit_exact`, measured `cycles` (None without RTL),
+        `model_cycles`, `bytes_read` and `array_busy` cycles.
+
+    Raises
+    ------
+    InputError
+        If the program has no such task.
+    """
+    if task not in program.request.tasks:
+        raise InputError(f"task must be one of {', '.join(program.request.tasks)}, not {task!r}")
+    rows = []
+    for variant in VARIANTS:
+        if variant.needs_experts and not program.request.model.experts:
+            continue
+        with stages.stage(f"ablate_{variant.name}", variant.title):
+            changed = _program(program, variant, task)
+        outcome = execute(changed, image, stages, rtl=rtl, work=work / variant.name, quality=False)[0]
+        counters = {} if outcome.rtl is None else outcome.rtl.counters
+        rows.append(
+            {
+                "name": variant.name,
+                "title": variant.title,
+                "bit_exact": not outcome.differences,
+                "cycles": counters.get("cycles"),
+                "model_cycles": round(sum(part_cycles(model_costs(changed, task, outcome.experts)).values())),
+                "bytes_read": outcome.counters["WEIGHT_BYTES"],
+                "array_busy": counters.get("array_busy"),
+            }
+        )
+    return {"task": task, "variants": rows}

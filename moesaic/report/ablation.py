@@ -1,0 +1,47 @@
+"""The ablation in the report: what each idea of the accelerator is worth."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from moesaic.report.html import read_report, render_page, write_report
+
+__all__ = ["add_to_report", "print_ablation"]
+
+
+def add_to_report(result: dict[str, Any], folder: Path) -> Path:
+    """Put the table into report.json of a result folder, draw the page again, and return the page's path.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no report.
+    """
+    report = read_report(folder)
+    report["ablation"] = result
+    write_report(report, folder)
+    return render_page(folder)
+
+
+def print_ablation(result: dict[str, Any]) -> None:
+    """The table on the terminal."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for column in ("taken away", "bit exact", "cycles", "times", "model", "bytes read"):
+        table.add_column(column, justify="left" if column == "taken away" else "right")
+    first = result["variants"][0]
+    for row in result["variants"]:
+        cycles, base = row["cycles"] or row["model_cycles"], first["cycles"] or first["model_cycles"]
+        table.add_row(
+            row["title"] if row is not first else "nothing",
+            "yes" if row["bit_exact"] else "NO",
+            "–" if row["cycles"] is None else f"{row['cycles']:,}",
+            f"{cycles / base:.2f}",
+            f"{row['model_cycles']:,}",
+            f"{row['bytes_read']:,}",
+        )
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, 100)
+    console.print(f"task {result['task']}")
+    console.print(table)
