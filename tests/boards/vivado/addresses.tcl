@@ -91,7 +91,7 @@ namespace eval standin {
         }
         if {$usage ne "memory" && $range > $size} { return "range [hex $range] is larger than the [hex $size] bytes of '$slave'" }
         set bits [dict get [interface_facts $master] address]
-        if {$bits > 0 && $offset + $range > (1 << $bits)} { return "[hex $offset] is beyond the $bits address bits of '$master'" }
+        if {$bits > 0 && $offset + $range > (1 << $bits)} { return "'$slave' at [hex $offset] is beyond the $bits address bits of '$master'" }
         lassign [split_path $master] cell name
         set apertures [expr {[dict exists [shape $cell] apertures $name] ? [dict get [shape $cell] apertures $name] : ""}]
         foreach aperture $apertures {

@@ -21,7 +21,8 @@ namespace eval standin {
     proc object {type name} {
         variable handle; variable identity
         if {![info exists handle($type,$name)]} {
-            set handle($type,$name) [format %s $name]
+            # A range of a longer text is a value of its own; anything simpler may be the script's literal again.
+            set handle($type,$name) [string range "_$name" 1 end]
             set identity([address_of $handle($type,$name)]) [list $type $name]
         }
         return $handle($type,$name)
