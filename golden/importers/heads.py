@@ -1,11 +1,14 @@
 """Heads that came with imported weights, as modules the host can run."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import nn
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.heads import DenseHead, DepthHead, SegmentationHead
 from moesaic.golden.importers.imported import Imported
+from moesaic.golden.up_head import is_up_head, up_head
 
 __all__ = ["imported_heads"]
 
@@ -25,14 +28,22 @@ def _own(config: M3ViTConfig, task: str, tensors: dict[str, torch.Tensor]) -> nn
 
 
 def imported_heads(imported: Imported) -> nn.ModuleDict:
-    """A head for each task that has a known one, in inference mode; other tensors of heads stay as they are."""
-    found = {}
+    """A head for each task that has a known one, in inference mode; other tensors of heads stay as they are.
+
+    Raises
+    ------
+    WeightError
+        If one of M3ViT's heads lacks tensors, or has others; all of them are listed.
+    """
+    found: dict[str, nn.Module] = {}
     for task in imported.config.tasks:
-        prefix = f"heads.{task}."
-        tensors = {
-            name.removeprefix(prefix): tensor for name, tensor in imported.heads.items() if name.startswith(prefix)
-        }
-        head = _own(imported.config, task, tensors)
-        if head is not None:
+        own, published = _of(imported.heads, f"heads.{task}."), _of(imported.heads, f"decoders.{task}.")
+        if (head := _own(imported.config, task, own)) is not None:
             found[task] = head
+        elif is_up_head(published):
+            found[task] = up_head(imported.config, task, published, imported.report.source)
     return nn.ModuleDict(found).eval()
+
+
+def _of(heads: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in heads.items() if name.startswith(prefix)}

@@ -9,29 +9,44 @@ import torch
 
 from moesaic.flow.execute import TaskOutcome
 from moesaic.flow.program import Program
+from moesaic.golden.heads import DenseHead
 from moesaic.golden.image_io import write_image
-from moesaic.golden.scenes import FAR, PALETTE, Scene
+from moesaic.golden.pictures import depth_picture, label_picture
+from moesaic.golden.scenes import CLASSES, Scene
 
-__all__ = ["depth_picture", "label_picture", "write_maps"]
+__all__ = ["picture", "write_maps"]
 
 Array = np.ndarray[Any, Any]
 
 
-def label_picture(labels: Array) -> Array:
-    """Classes [H, W] in their colours, uint8 [3, H, W]."""
-    return np.ascontiguousarray(PALETTE[labels].transpose(2, 0, 1))
+def _bytes(values: Array) -> Array:
+    return np.ascontiguousarray((255 * np.clip(values, 0, 1)).round().astype(np.uint8))
 
 
-def depth_picture(depth: Array) -> Array:
-    """Depth [H, W] in metres as colours, near is bright, in equal ratios from 1 m to `FAR`; uint8 [3, H, W]."""
-    near = 1 - np.log(np.clip(depth, 1, FAR)) / np.log(FAR)
-    colours = matplotlib.colormaps["viridis"](near)[..., :3]
-    return np.ascontiguousarray((255 * colours).round().astype(np.uint8).transpose(2, 0, 1))
+def picture(task: str, output: Any, size: tuple[int, int]) -> Array | None:
+    """A head's output as uint8 [3, H, W] or [H, W]; None if it is no map of the image's size.
 
-
-def _picture(task: str, head_output: torch.Tensor) -> Array:
-    array = head_output.numpy()
-    return depth_picture(array) if task == "depth" else label_picture(array.argmax(axis=0))
+    Parameters
+    ----------
+    task : str
+        Depth [H, W] in metres; normals [3, H, W]; of every other task [1, H, W] is a logit, [classes, H, W] are scores.
+    output : Tensor or anything else
+    size : (int, int)
+        Height and width of the image.
+    """
+    if not isinstance(output, torch.Tensor) or tuple(output.shape[-2:]) != size or output.ndim not in (2, 3):
+        return None
+    array = output.numpy()
+    if array.ndim == 2:
+        return depth_picture(array) if task == "depth" else _bytes(array)
+    if task == "normals" and len(array) == 3:
+        return _bytes(array / np.maximum(np.linalg.norm(array, axis=0), 1e-12) / 2 + 0.5)
+    if len(array) == 1:
+        return _bytes(0.5 + 0.5 * np.tanh(array[0] / 2))
+    labels = array.argmax(axis=0)
+    if len(array) == len(CLASSES):
+        return label_picture(labels)
+    return _bytes(matplotlib.colormaps["tab20"](labels % 20)[..., :3].transpose(2, 0, 1))
 
 
 @torch.no_grad()
@@ -52,15 +67,16 @@ def write_maps(
         task = outcome.task
         if task not in program.network.heads:  # a model from outside whose heads are not known here
             continue
-        head = program.network.heads[task]
+        head, size = program.network.heads[task], program.request.model.image_size
         pictures = {}
         if outcome.output is not None:
-            pictures["accelerator"] = _picture(task, head(torch.from_numpy(outcome.output * step)))
-        pictures["float"] = _picture(task, head(program.network.model(image, task)[-1]))
-        if scene is not None:
+            pictures["accelerator"] = picture(task, head(torch.from_numpy(outcome.output * step)), size)
+        pictures["float"] = picture(task, head(program.network.model(image, task)[-1]), size)
+        if scene is not None and isinstance(head, DenseHead):  # the scene's classes and metres are not another head's
             pictures["truth"] = depth_picture(scene.depth) if task == "depth" else label_picture(scene.labels)
-        files[task] = {}
-        for what, picture in pictures.items():
-            files[task][what] = f"{task}-{what}.png"
-            write_image(folder / files[task][what], picture)
+        drawn = {what: pixels for what, pixels in pictures.items() if pixels is not None}
+        if drawn:
+            files[task] = {what: f"{task}-{what}.png" for what in drawn}
+            for what, pixels in drawn.items():
+                write_image(folder / files[task][what], pixels)
     return files
