@@ -17,6 +17,7 @@ _INPUT = (
     ("moesaic.golden.image_io", "ImageError"),
     ("moesaic.golden.weights", "WeightError"),
     ("moesaic.golden.importers.problem", "ImportProblem"),
+    ("moesaic.golden.frontend.refusal", "CaptureError"),
     ("moesaic.compiler.ir", "CompileError"),
     ("moesaic.compiler.image", "ImageError"),
     ("moesaic.boards.heads", "HeadError"),

@@ -44,6 +44,8 @@ class Captured:
         What the host computes from the last block's tokens to return what the module returns.
     notes : tuple of str
         What the user should know.
+    normalised : bool
+        Whether the module takes pixels that are normalised already.
     difference : float
         Largest difference of any output on random images, as a fraction of that output's largest value.
     """
@@ -53,6 +55,7 @@ class Captured:
     names: dict[str, tuple[str, ...]]
     heads: dict[str, Head]
     notes: tuple[str, ...]
+    normalised: bool
     difference: float
 
     def model(self) -> M3ViT:
@@ -134,7 +137,8 @@ def capture(
     for reading in readings.values():
         notes += [*reading.notes, *reading.head.notes]
     return Captured(
-        config=result.config, state=result.state, names=result.names, notes=tuple(dict.fromkeys(notes)), difference=difference,
+        config=result.config, state=result.state, names=result.names, notes=tuple(dict.fromkeys(notes)),
+        normalised=result.normalised, difference=difference,
         heads={task: reading.head for task, reading in readings.items()},
     )  # fmt: skip
 

@@ -1,9 +1,11 @@
 """What an import gives: the model, and a record of what was assumed about it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
+from torch import nn
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.importers.problem import folded
@@ -46,6 +48,8 @@ class ImportReport:
         As in `Notes`.
     checked : str
         As in `Notes`.
+    names : mapping of str to str
+        The user's own names of the parameters that each of ours was made from.
     """
 
     source: str
@@ -54,6 +58,7 @@ class ImportReport:
     notes: tuple[str, ...] = ()
     filled: tuple[str, ...] = ()
     checked: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def of(source: str, kind: str, notes: Notes) -> "ImportReport":

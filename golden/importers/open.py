@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from moesaic.golden.frontend.source import is_function, open_function
 from moesaic.golden.importers.edge_moe import import_edge_moe, is_edge_moe
 from moesaic.golden.importers.files import Tensors, read_tensors
 from moesaic.golden.importers.imported import Imported, Notes
@@ -33,18 +34,21 @@ def open_model(text: str, options: ImportOptions) -> Imported:
     ----------
     text : str
         Path of an M3ViT checkpoint (one file, or a folder with {rank}.pth for each worker), of an Edge-MoE weight folder,
-        or of a plain ViT's or DeiT's state dict (a file, or a folder that `save_pretrained` wrote).
+        or of a plain ViT's or DeiT's state dict (a file, or a folder that `save_pretrained` wrote); or `module:function`, whose
+        module is captured.
     options : ImportOptions
         What the files do not say.
 
     Raises
     ------
-    ImportProblem
+    ImportProblem, CaptureError
         If it is none of these, or something is wrong with it: everything that is wrong is listed.
     OSError
         If it cannot be read.
     """
     path = Path(text)
+    if is_function(text):
+        return open_function(text, options)
     if not path.exists():
         raise ImportProblem(f"model must be a file or folder that exists, not {text!r}")
     if path.is_file():

@@ -43,7 +43,7 @@ class Renormalised(Recipe):
         return (F.one_hot(top.indices, self.experts).to(x.dtype) * scores[..., None]).sum(2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = F.gelu((x[:, :, None] @ self.w1.transpose(1, 2)[:, None] if x.ndim == 5 else torch.einsum("bnd,ehd->bneh", x, self.w1)) + self.b1)
+        hidden = F.gelu(torch.einsum("bnd,ehd->bneh", x, self.w1) + self.b1)
         out = torch.einsum("bneh,edh->bned", hidden, self.w2) + self.b2
         return torch.einsum("bned,bne->bnd", out, self.table(x))
 
@@ -76,7 +76,7 @@ class Sorted(Recipe):
         scores = logits.softmax(-1).gather(-1, index)
         table = torch.where(index[..., None] == torch.arange(self.experts), scores[..., None], 0.0).sum(1)
         hidden = F.gelu(torch.bmm(x.expand(self.experts, -1, -1), self.w1.mT) + self.b1[:, None])
-        out = torch.baddbmm(self.b2[:, None], hidden, self.w2.mT) if False else torch.bmm(hidden, self.w2.mT) + self.b2[:, None]
+        out = torch.bmm(hidden, self.w2.mT) + self.b2[:, None]
         return torch.bmm(table[:, None], out.transpose(0, 1)).transpose(0, 1)
 
 
@@ -165,7 +165,8 @@ class Masked(Recipe):
             token, choice = torch.where(index == e)
             if len(token) == 0:
                 continue
-            out[token] += F.linear(F.gelu(F.linear(flat[token], self.w1[e], self.b1[e])), self.w2[e], self.b2[e])
+            y = F.linear(F.gelu(F.linear(flat[token], self.w1[e], self.b1[e])), self.w2[e], self.b2[e])
+            out[token] += y * scores[token, choice, None]
         return out[None]
 
 

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,8 +59,7 @@ class Biased(zoo.Fused):
         self.fused, self.table = fused, nn.Parameter(torch.empty(heads, zoo.PATCHES + 1, zoo.PATCHES + 1))
 
     def forward(self, x):
-        B, N, C = x.shape
-        q, k, v = self.qkv(x).reshape(B, N, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if self.fused:
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=self.table)
         else:
@@ -73,8 +73,7 @@ class NormedQueries(zoo.Fused):
         self.q_norm = nn.LayerNorm(dim // heads)
 
     def forward(self, x):
-        B, N, C = x.shape
-        q, k, v = self.qkv(x).reshape(B, N, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         y = F.scaled_dot_product_attention(self.q_norm(q), k, v)
         return self.proj(y.transpose(1, 2).flatten(2))
 
@@ -181,7 +180,7 @@ def test_refused_by_line(name):
         assert word in text, text
     if code:
         file, number = re.search(r"at (\S+\.py):(\d+)", text).groups()
-        lines = open(file).read().splitlines()
+        lines = Path(file).read_text().splitlines()
         assert code in lines[int(number) - 1], text
 
 

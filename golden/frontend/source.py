@@ -1,0 +1,230 @@
+"""Models by name: `package.module:function` or `file.py:function`, called, captured, and handed on like an imported one."""
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from moesaic.golden.frontend.capture import Captured, capture
+from moesaic.golden.frontend.refusal import CaptureError, lines_of_text
+from moesaic.golden.importers.imported import Imported, ImportReport
+from moesaic.golden.importers.options import PIXELS, ImportOptions
+
+__all__ = ["Subject", "is_function", "open_function"]
+
+_FUNCTION = re.compile(r"(?P<where>[\w./\\-]+):(?P<function>[A-Za-z_]\w*)")
+_SIDE = 224
+_RANGE = range(8, 4097)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A module with what is known about it; what a user's function may return in place of the module alone.
+
+    Parameters
+    ----------
+    module : nn.Module
+    image : Tensor, [1, 3, H, W], optional
+        An example of what it takes.
+    tasks : mapping of task to arguments, optional
+        The module is called as `module(image, *arguments)` for each.
+    pixel_mean, pixel_std : three numbers, optional
+        How pixels in [0, 1] are normalised before they reach the module, if it does not do so itself.
+    """
+
+    module: nn.Module
+    image: torch.Tensor | None = None
+    tasks: Mapping[str, Sequence[Any]] | None = None
+    pixel_mean: Sequence[float] | None = None
+    pixel_std: Sequence[float] | None = None
+
+
+def is_function(text: str) -> bool:
+    """Whether a model's name is `module:function` or `file.py:function`."""
+    return _FUNCTION.fullmatch(text) is not None and not Path(text).exists()
+
+
+def open_function(text: str, options: ImportOptions) -> Imported:
+    """Call a user's function and capture what it returns.
+
+    Parameters
+    ----------
+    text : str
+        `package.module:function`, found from the current folder too, or `path/file.py:function`. The function takes no
+        arguments and returns an `nn.Module`, a pair of it and an example image, or a `Subject`. Random numbers are seeded
+        before it is called.
+    options : ImportOptions
+        `image_size`, `tasks` (the module is then called with the number of each) and `pixels`, where the function does not
+        say them.
+
+    Raises
+    ------
+    CaptureError
+        If there is no such function, it fails, or what it returns cannot be captured.
+    """
+    refused = [name for name in options.given if name not in ("--image-size", "--tasks", "--pixels")]
+    if refused:
+        raise CaptureError(f"{', '.join(refused)} must not be given for {text!r}: the module itself says it")
+    function = _function(text)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        subject = _subject(text, function)
+    assumed: list[str] = []
+    image, tasks = _image(subject, options, assumed), _tasks(subject, options)
+    mean, std = _pixels(subject, options)
+    captured = capture(subject.module, image, name=_name(text), tasks=tasks, pixel_mean=mean, pixel_std=std)
+    if subject.pixel_mean is None and options.pixels is None and captured.normalised:
+        assumed.append("pixels are normalised with mean 0.5 and deviation 0.5 before the module (--pixels)")
+    return _imported(text, captured, assumed)
+
+
+def _imported(text: str, captured: Captured, assumed: list[str]) -> Imported:
+    config = captured.config
+    report = ImportReport(
+        source=text,
+        format=f"nn.Module, captured with torch.export: {config.depth} blocks of {config.dim} channels and {config.heads} heads, "
+        f"{config.tokens} tokens" + (f", {config.experts} experts (top-{config.top_k})" if config.experts else ""),
+        assumed=tuple(assumed),
+        notes=captured.notes,
+        checked=f"equal to the module on random images: outputs within {captured.difference:.1e} of their largest value",
+        names={name: ", ".join(whose) for name, whose in captured.names.items() if whose},
+    )  # fmt: skip
+    return Imported(config=config, state=captured.state, heads={}, report=report, modules=dict(captured.heads))
+
+
+def _name(text: str) -> str:
+    found = _FUNCTION.fullmatch(text)
+    assert found is not None
+    return found["function"].replace("_", "-").strip("-")
+
+
+@contextlib.contextmanager
+def _from_here() -> Iterator[None]:
+    """Modules of the current folder can be imported, as with `python -m`."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(here)
+
+
+def _function(text: str) -> Callable[[], Any]:
+    found = _FUNCTION.fullmatch(text)
+    if found is None:
+        raise CaptureError(f"model must be module:function, not {text!r}")
+    module = _module(found["where"], text)
+    function = getattr(module, found["function"], None)
+    if not callable(function):
+        there = [name for name, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
+        raise CaptureError(
+            f"{text!r} must be a function of {found['where']}, which has {', '.join(sorted(there)) or 'none'}"
+        )
+    needed = [
+        p.name for p in inspect.signature(function).parameters.values()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]  # fmt: skip
+    if needed:
+        raise CaptureError(f"{text!r} must be a function without arguments, not one that needs {', '.join(needed)}")
+    return function
+
+
+def _module(where: str, text: str) -> ModuleType:
+    with _from_here():
+        try:
+            if not where.endswith(".py"):
+                return importlib.import_module(where)
+            path = Path(where)
+            if not path.is_file():
+                raise CaptureError(f"model must be in a file that exists, not {text!r}")
+            spec = importlib.util.spec_from_file_location(f"moesaic_model_{path.stem}", path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # dataclasses and pickles look their module up
+            spec.loader.exec_module(module)
+            return module
+        except CaptureError:
+            raise
+        except ModuleNotFoundError as error:
+            missing = error.name or ""
+            if where == missing or where.startswith(f"{missing}."):
+                raise CaptureError(
+                    f"model must be module:function of a module that is installed or in this folder, not {text!r} "
+                    f"(there is no module {missing!r})"
+                ) from error
+            raise CaptureError(f"module {where!r} must be importable: it needs {missing!r}, which is not installed") from error
+        except Exception as error:
+            raise CaptureError(_failed(f"module {where!r} must be importable", error)) from error
+
+
+def _failed(what: str, error: Exception) -> str:
+    lines = lines_of_text("".join(traceback.format_exception(error)))
+    where = f"\nat {lines[-1]}" if lines else ""
+    return f"{what}: it fails with {type(error).__name__}: {error}{where}"
+
+
+def _subject(text: str, function: Callable[[], Any]) -> Subject:
+    try:
+        with _from_here():
+            result = function()
+    except Exception as error:
+        raise CaptureError(_failed(f"{text!r} must return a module", error)) from error
+    if isinstance(result, Subject):
+        return result
+    if isinstance(result, tuple) and len(result) == 2:
+        return Subject(module=result[0], image=result[1])
+    if isinstance(result, nn.Module):
+        return Subject(module=result)
+    raise CaptureError(
+        f"{text!r} must return an nn.Module, (module, example image) or a Subject, not {type(result).__name__}"
+    )
+
+
+def _image(subject: Subject, options: ImportOptions, assumed: list[str]) -> torch.Tensor:
+    if subject.image is not None:
+        own = tuple(subject.image.shape[-2:]) if isinstance(subject.image, torch.Tensor) else None
+        if options.image_size is not None and own != tuple(options.image_size):
+            raise CaptureError(f"--image-size must be {own}, the example image's, not {options.image_size}")
+        return subject.image
+    if options.image_size is not None:
+        return torch.zeros(1, 3, *options.image_size)
+    # Only the example's shape is taken from here: what is recognised is the graph.
+    for holder in (subject.module, getattr(subject.module, "config", None)):
+        size = getattr(holder, "image_size", None)
+        pair = (size, size) if isinstance(size, int) else size
+        if isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(s, int) and s in _RANGE for s in pair):
+            return torch.zeros(1, 3, *pair)
+    assumed.append(f"images are {_SIDE} x {_SIDE} (--image-size)")
+    return torch.zeros(1, 3, _SIDE, _SIDE)
+
+
+def _tasks(subject: Subject, options: ImportOptions) -> Mapping[str, Sequence[Any]] | None:
+    if options.tasks is None:
+        return subject.tasks
+    if subject.tasks is not None and set(options.tasks) - set(subject.tasks):
+        raise CaptureError(f"--tasks must be of {', '.join(subject.tasks)}, not {', '.join(options.tasks)}")
+    if subject.tasks is not None:
+        return {task: subject.tasks[task] for task in options.tasks}
+    return {task: (number,) for number, task in enumerate(options.tasks)}
+
+
+def _pixels(subject: Subject, options: ImportOptions) -> tuple[Sequence[float], Sequence[float]]:
+    mean, std = (list(values) for values in PIXELS[options.pixels or "half"])
+    if options.pixels is None:
+        mean = mean if subject.pixel_mean is None else list(subject.pixel_mean)
+        std = std if subject.pixel_std is None else list(subject.pixel_std)
+    if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
+        raise CaptureError(f"pixel_mean and pixel_std must be three numbers each, deviations positive, not {mean} and {std}")
+    return mean, std
