@@ -35,7 +35,7 @@ def imported_heads(imported: Imported) -> nn.ModuleDict:
     WeightError
         If one of M3ViT's heads lacks tensors, or has others; all of them are listed.
     """
-    found: dict[str, nn.Module] = {}
+    found = dict(imported.modules)
     for task in imported.config.tasks:
         own, published = _of(imported.heads, f"heads.{task}."), _of(imported.heads, f"decoders.{task}.")
         if (head := _own(imported.config, task, own)) is not None:

@@ -101,9 +101,12 @@ class Imported:
     heads : dict of str to Tensor
         Parameters of the heads that came along, under the names they had.
     report : ImportReport
+    modules : mapping of task to Module
+        Heads that came as modules: from the last block's tokens [tokens, dim] to what the model returns.
     """
 
     config: M3ViTConfig
     state: dict[str, torch.Tensor]
     heads: dict[str, torch.Tensor]
     report: ImportReport
+    modules: Mapping[str, nn.Module] = field(default_factory=dict)
