@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from moesaic.boards.synthesis.delays import Delays
-from moesaic.boards.synthesis.netlist import FLIP_FLOPS, Cell, is_output
+from moesaic.boards.synthesis.netlist import FLIP_FLOPS, Cell, is_clock, is_output
 
 __all__ = ["Arcs", "UntimedCell", "arcs_of"]
 
@@ -31,14 +31,12 @@ class Arcs:
     captures: dict[Bit, float]
 
 
-_CLOCK_PINS = ("C", "CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK")
 _LUTS = ("LUT", "INV")
-_ONES = {"A": 30, "B": 18}
 
 
 def _bits(cell: Cell, *, output: bool) -> Iterator[Bit]:
     for port, nets in cell.pins.items():
-        if is_output(cell.kind, port) == output and not port.startswith(_CLOCK_PINS[1:]) and port != "C":
+        if is_output(cell.kind, port) == output and not is_clock(cell.kind, port):
             yield from ((port, index) for index, net in enumerate(nets) if net is not None)
 
 
@@ -100,30 +98,36 @@ def _lut_memory(cell: Cell, d: Delays) -> Arcs:
 
 def _dsp(cell: Cell, d: Delays) -> Arcs:
     stages = cell.stages
-    after_m = d.dsp_out + (0.0 if "P" in stages else d.dsp_add)
-    captures: dict[Bit, float] = {}
-    through: list[tuple[Bit, Bit, float]] = []
-    outputs = [bit for bit in _bits(cell, output=True) if bit[0] == "P"]
+    outputs = [bit for bit in _bits(cell, output=True) if bit[0] in ("P", "PCOUT")]
+    product = d.dsp_in + d.dsp_multiply
+    out = d.dsp_out if "P" in stages else d.dsp_add + d.dsp_out  # from the adder's operands on
+    into = d.dsp_add + d.dsp_setup  # to the P register
     if "P" in stages:
         launch = d.dsp_clock_p
-    elif "M" in stages:
-        launch = d.dsp_clock + after_m
+    elif {"M", "C"} & stages:
+        launch = d.dsp_clock + out
     elif {"A", "B"} & stages:
-        launch = d.dsp_clock + d.dsp_multiply + after_m
+        launch = d.dsp_clock + d.dsp_multiply + out
     else:
         launch = 0.0
+    if {"A", "B"} & stages and not {"M", "P"} & stages:
+        launch = max(launch, d.dsp_clock + d.dsp_multiply + out)
+    captures: dict[Bit, float] = {}
+    through: list[tuple[Bit, Bit, float]] = []
     for port, index in _bits(cell, output=False):
-        if port in ("A", "B"):
-            if port in stages:
-                captures[port, index] = d.dsp_setup
-            elif "M" in stages:
-                captures[port, index] = d.dsp_in + d.dsp_multiply + d.dsp_setup
-            elif "P" in stages:
-                captures[port, index] = d.dsp_in + d.dsp_multiply + d.dsp_add + d.dsp_setup
+        bit = (port, index)
+        if port in ("A", "B", "C") and port in stages:
+            captures[bit] = d.dsp_setup
+        elif port in ("A", "B", "D") and "M" in stages:
+            captures[bit] = product + d.dsp_setup
+        elif port in ("A", "B", "D", "C", "PCIN"):
+            before = product if port in ("A", "B", "D") else 0.0
+            if "P" in stages:
+                captures[bit] = before + into
             else:
-                through += [((port, index), out, d.dsp_in + d.dsp_multiply + after_m) for out in outputs]
+                through += [(bit, target, before + out) for target in outputs]
         else:
-            captures[port, index] = d.dsp_control
+            captures[bit] = d.dsp_control
     return Arcs(through, dict.fromkeys(outputs, launch) if launch else {}, captures)
 
 
@@ -131,12 +135,13 @@ def dsp_internal(cell: Cell, d: Delays) -> list[tuple[str, str, float]]:
     """Register to register inside a DSP slice: (from, to, ns with set-up)."""
     stages = cell.stages
     result = []
-    if {"A", "B"} & stages and "M" in stages:
-        result.append(("A", "M", d.dsp_clock + d.dsp_multiply + d.dsp_setup))
-    if {"A", "B"} & stages and "M" not in stages and "P" in stages:
-        result.append(("A", "P", d.dsp_clock + d.dsp_multiply + d.dsp_add + d.dsp_setup))
-    if {"M", "P"} <= stages:
-        result.append(("M", "P", d.dsp_clock + d.dsp_add + d.dsp_setup))
+    if {"A", "B"} & stages:
+        if "M" in stages:
+            result.append(("A", "M", d.dsp_clock + d.dsp_multiply + d.dsp_setup))
+        elif "P" in stages:
+            result.append(("A", "P", d.dsp_clock + d.dsp_multiply + d.dsp_add + d.dsp_setup))
+    if {"M", "C"} & stages and "P" in stages:
+        result.append(("M" if "M" in stages else "C", "P", d.dsp_clock + d.dsp_add + d.dsp_setup))
     return result
 
 

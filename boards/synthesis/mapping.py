@@ -52,10 +52,16 @@ class Mapped:
         return self._cache.netlist(self.key)
 
 
-def _passes(family: str, *, uram: bool) -> list[str]:
-    flags = f"-family {FAMILIES[family]} -noiopad -noclkbuf{' -uram' if uram else ''}"
+def _passes(family: str, *, uram: bool, multiplies: bool) -> list[str]:
+    """Yosys commands."""
     # Before synth_xilinx: ABC may abort on what it leaves behind otherwise.
-    return ["hierarchy -check -top {top}", "proc", "opt_clean -purge", f"synth_xilinx {flags} -top {{top}}"]
+    first = ["hierarchy -check -top {top}", "proc", "opt_clean -purge"]
+    flow = f"synth_xilinx -family {FAMILIES[family]} -noiopad -noclkbuf{' -uram' if uram else ''} -top {{top}}"
+    if family != "zynqmp" or not multiplies:
+        return [*first, flow]
+    # Yosys moves registers and adders into DSP slices for 7 series only; those of UltraScale+ have the same registers and adder.
+    packing = ["chtype -set DSP48E1 t:DSP48E2", "xilinx_dsp -family xc7", "chtype -set DSP48E2 t:DSP48E1", "opt_clean"]
+    return [*first, f"{flow} -run begin:coarse", *packing, f"{flow} -run coarse:"]
 
 
 def _flow(passes: Sequence[str]) -> str:
@@ -137,12 +143,13 @@ def map_modules(
     """
     if family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}, not {family!r}")
-    passes = _passes(family, uram=uram)
+    passes = _passes(family, uram=uram, multiplies=True)
     store = Cache(cache if cache is not None else default_cache())
     keys = {}
     for name in names:
-        # Without a memory it is the same whether there is UltraRAM, and cached for both.
-        flow = _flow(passes if _MEMORY.search(modules[name].text) else _passes(family, uram=False))
+        # What a module lacks does not change its result: it is found whatever the rest of the flow is.
+        text = modules[name].text
+        flow = _flow(_passes(family, uram=uram and bool(_MEMORY.search(text)), multiplies=" * " in text))
         keys[name] = store.key(flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values()))))
     mapped: dict[str, Mapped] = {}
     failures: dict[str, str] = {}

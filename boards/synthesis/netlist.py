@@ -11,7 +11,7 @@ __all__ = ["Cell", "Netlist", "Pin"]
 
 Net = int
 FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-_CLOCKS = {"C", "CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK", "CLKARDCLKU", "CLKARDCLKL", "CLKBWRCLKU", "CLKBWRCLKL", "CLKA", "CLKB"}
+_CLOCKS = {"CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK", "CLKARDCLKU", "CLKARDCLKL", "CLKBWRCLKU", "CLKBWRCLKL", "CLKA", "CLKB"}
 _OUTPUTS = {"O", "Q", "Q15", "Q31", "O5", "O6", "SPO", "DPO", "CO", "P", "PCOUT", "ACOUT", "BCOUT", "CARRYOUT", "CARRYCASCOUT", "G"}
 _OUTPUT_STARTS = ("DO", "CASDO", "CASO", "CAS_OUT", "DBITERR", "SBITERR", "PATTERN", "OVERFLOW", "UNDERFLOW", "MULTSIGN", "XOROUT", "RDACCESS",
                   "ECCPARITY", "CAS_DOUT", "RDADDRECC")
@@ -30,7 +30,7 @@ class Pin:
 class Cell:
     """A cell: its type, parameters (numbers where they are), and the nets on its ports (None: a constant).
 
-    ``stages`` says which registers inside it are used (``A``, ``B``, ``M``, ``P``, ``O``), by its parameters or moved in.
+    ``stages`` says which registers inside it are used (``A``, ``B``, ``C``, ``M``, ``P``, ``O``), by its parameters or moved in.
     """
 
     name: str
@@ -45,6 +45,11 @@ def is_output(kind: str, port: str) -> bool:
     if kind.startswith("CARRY"):
         return port in ("CO", "O")
     return port in _OUTPUTS or port.startswith(_OUTPUT_STARTS)
+
+
+def is_clock(kind: str, port: str) -> bool:
+    """Whether a port of a library cell is a clock."""
+    return port in _CLOCKS or (port == "C" and kind in FLIP_FLOPS)
 
 
 class Netlist:
@@ -108,7 +113,7 @@ class Netlist:
         if self.is_child(cell):
             inputs = {port.name for port in self.modules[cell.kind].ports if not port.output}
         else:
-            inputs = {port for port in cell.pins if not is_output(cell.kind, port)} - _CLOCKS
+            inputs = {port for port in cell.pins if not is_output(cell.kind, port) and not is_clock(cell.kind, port)}
         for port in cell.pins:
             if port in inputs:
                 for index, net in enumerate(cell.pins[port]):
@@ -203,7 +208,7 @@ class Netlist:
         drivers = {cell.pins["Q"][0]: cell for cell in self.cells.values() if cell.kind in FLIP_FLOPS and cell.pins["Q"][0] is not None}
         for cell in list(self.cells.values()):
             if cell.kind.startswith("DSP48"):
-                cell.stages |= {stage for stage in "ABMP" if _number(cell, f"{stage}REG")}
+                cell.stages |= {stage for stage in "ABCMP" if _number(cell, f"{stage}REG")}
                 for port in "AB":
                     if port not in cell.stages and self._absorb_before(cell, port, drivers):
                         cell.stages.add(port)

@@ -10,8 +10,7 @@ from moesaic.boards.synthesis.cells import UnknownCell, resources_of
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.mapping import Mapped, map_modules
 from moesaic.boards.synthesis.modules import Module, instance_paths, places, split_modules
-from moesaic.boards.synthesis.timing import Path as TimingPath
-from moesaic.boards.synthesis.timing import analyse
+from moesaic.boards.synthesis.timing import Analysis, analyse
 from moesaic.boards.synthesis.units import UNITS, unit_of
 from moesaic.boards.verilog import TOP, synthesis_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -83,8 +82,8 @@ class Synthesis:
         """Carry chains of eight bits."""
         return sum(self.mapped[module].counts.carry8 * count for module, count in self.places.items() if module in self.mapped)
 
-    def timing(self, count: int = 10) -> list[TimingPath]:
-        """The longest paths from register to register (`timing.analyse`).
+    def timing(self, count: int = 10) -> Analysis:
+        """The longest paths (`timing.analyse`).
 
         Raises
         ------
@@ -94,8 +93,7 @@ class Synthesis:
         if self.failures:
             raise ValueError(f"every module must be mapped for paths, but {next(iter(self.failures))!r} is not")
         raw: dict[str, dict[str, Any]] = {module: self.mapped[module].netlist for module, places in self.places.items() if places}
-        paths, _ = analyse(self.modules, raw, top=TOP, delays=DELAYS[self.family], count=count)
-        return paths
+        return analyse(self.modules, raw, top=TOP, delays=DELAYS[self.family], count=count)
 
 
 def synthesise_verilog(

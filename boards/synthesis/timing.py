@@ -11,10 +11,11 @@ from moesaic.boards.synthesis.delays import Delays
 from moesaic.boards.synthesis.modules import Module
 from moesaic.boards.synthesis.netlist import FLIP_FLOPS, Netlist, Pin
 
-__all__ = ["Path", "Step", "TimingLoop", "analyse"]
+__all__ = ["Analysis", "Path", "Step", "TimingLoop", "analyse"]
 
 Bit = tuple[str, int]
 Net = int
+CASCADES = ("PCIN", "ACIN", "BCIN")  # of DSP slices: wires of their own
 LOCAL = ("LUT", "INV", "CARRY4", "MUXF")
 
 
@@ -145,6 +146,8 @@ class _Timing:
         loads = self.fanout.get(net, 1)
         if driver.startswith("CARRY") and sink.startswith("CARRY") and pin.port == "CI":
             return 0.0
+        if pin.port in CASCADES:
+            return self.delays.net_local
         if sink.startswith("CARRY") and pin.port in ("S", "DI") and driver.startswith(("LUT", "INV")) and loads <= 2:
             return self.delays.net_local
         if driver.startswith(("LUT", "MUXF")) and sink.startswith("MUXF") and pin.port in ("I0", "I1"):
@@ -447,13 +450,37 @@ def _register(step: Step) -> str:
     return _kind(f"{step.where}/{name}")
 
 
+@dataclass(frozen=True)
+class Analysis:
+    """What is known of the timing of a design.
+
+    Parameters
+    ----------
+    paths : tuple of Path
+        From register to register, the longest first; of those whose ends differ only in numbers (bits, lanes, rows) the longest.
+    inputs, outputs : dict of str to float, ns
+        By port of the top: from the port to the worst register behind it, from the worst register to the port.
+    absorbed : dict of str to int
+        Flip-flops that were moved into DSP slices and block RAM, by module.
+    """
+
+    paths: tuple[Path, ...]
+    inputs: dict[str, float]
+    outputs: dict[str, float]
+    absorbed: dict[str, int]
+
+
+def _by_port(bits: Mapping[Bit, float]) -> dict[str, float]:
+    result: dict[str, float] = {}
+    for (port, _), delay in bits.items():
+        result[port] = max(delay, result.get(port, delay))
+    return result
+
+
 def analyse(
     modules: Mapping[str, Module], raw: Mapping[str, dict[str, Any]], *, top: str, delays: Delays, count: int = 10,
-) -> tuple[list[Path], dict[str, int]]:
-    """The longest register-to-register paths of a design.
-
-    A path is found in the module where its two ends meet. Of paths whose ends differ only in numbers (bits, lanes, rows) the
-    longest is given. Paths from and to the ports of the top are not among them.
+) -> Analysis:
+    """The timing of a design: a path is found in the module where its two ends meet.
 
     Parameters
     ----------
@@ -464,13 +491,6 @@ def analyse(
     delays : Delays
     count : int
         How many paths.
-
-    Returns
-    -------
-    paths : list of Path
-        The longest first.
-    absorbed : dict of str to int
-        Flip-flops that were moved into DSP slices and block RAM, by module.
 
     Raises
     ------
@@ -509,4 +529,6 @@ def analyse(
         if len(paths) == count:
             break
     paths = sorted([*paths, *inside.values()], key=lambda path: -path.delay)[:count]
-    return paths, {name: netlist.absorbed for name, netlist in netlists.items()}
+    model = timings[top].model
+    return Analysis(tuple(paths), _by_port(model.captures), _by_port(model.launches),
+                    {name: netlist.absorbed for name, netlist in netlists.items()})

@@ -82,10 +82,16 @@ def _path_report(path: TimingPath, clock_mhz: float, family: str) -> dict[str, A
     }
 
 
+def _worst(ports: dict[str, float]) -> dict[str, float]:
+    """The ten slowest ports, ns."""
+    return {port: round(delay, 3) for port, delay in sorted(ports.items(), key=lambda entry: -entry[1])[:10]}
+
+
 def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) -> dict[str, Any]:
     """The longest paths, the clock that the longest allows, and where the delays are from."""
     delays = DELAYS[synthesis.family]
-    paths = synthesis.timing(count)
+    analysis = synthesis.timing(count)
+    paths = analysis.paths
     worst = max((path.delay for path in paths), default=0.0)
     return {
         "clock_mhz": clock_mhz,
@@ -95,6 +101,7 @@ def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) ->
         "reachable_mhz": round(1e3 / (worst + delays.uncertainty), 1) if worst else None,
         "met": all(slack(path, clock_mhz, delays) >= 0 for path in paths),
         "paths": [_path_report(path, clock_mhz, synthesis.family) for path in paths],
+        "ports": {"to_register": _worst(analysis.inputs), "from_register": _worst(analysis.outputs)},
         "note": NETS,
     }
 

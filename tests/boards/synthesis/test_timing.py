@@ -52,7 +52,7 @@ def longest(netlist: Netlist, **kwargs):
 def test_register_to_register_is_one_net() -> None:
     n = Netlist()
     n.register(n.register("0", "a"), "b")
-    (path,), _ = longest(n)
+    (path,) = longest(n).paths
     assert path.delay == pytest.approx(D.ff_out + D.net + D.ff_setup)
     assert path.levels == 0
     assert [step.name for step in path.steps] == ["a", "b"]
@@ -64,7 +64,7 @@ def test_three_luts_in_a_row() -> None:
     for _ in range(3):
         net = n.lut(net)
     n.register(net, "b")
-    (path,), _ = longest(n)
+    (path,) = longest(n).paths
     # Three routed nets, three LUTs, and the local net of the last LUT to its flip-flop.
     assert path.delay == pytest.approx(D.ff_out + 3 * (D.net + D.lut) + D.net_local + D.ff_setup)
     assert path.levels == 3
@@ -75,7 +75,7 @@ def test_loads_make_a_net_slower() -> None:
     a = n.register("0", "a")
     for k in range(64):
         n.register(n.lut(a), f"b{k}")
-    paths, _ = longest(n)
+    paths = longest(n).paths
     assert paths[0].delay == pytest.approx(D.ff_out + D.net + 6 * D.net_doubling + D.lut + D.net_local + D.ff_setup)
     assert paths[0].steps[1].loads == 64
 
@@ -84,7 +84,7 @@ def test_enable_has_its_own_set_up() -> None:
     n = Netlist()
     a = n.register("0", "a")
     n.register("0", "b", CE=a)
-    (path,), _ = longest(n)
+    (path,) = longest(n).paths
     assert path.delay == pytest.approx(D.ff_out + D.net + D.ff_control)
     assert path.steps[-1].name == "b.CE"
 
@@ -101,7 +101,7 @@ def test_carry_chain_of_sixteen_bits() -> None:
         for k, net in enumerate(o):
             n.register(net, f"s[{4 * block + k}]")
         carry = co[3]
-    paths, _ = longest(n)
+    paths = longest(n).paths
     chain = D.lut + D.net_local + D.carry_data_carry + 2 * D.carry_in_carry + D.carry_in_sum
     assert paths[0].delay == pytest.approx(D.ff_out + D.net + chain + D.net_local + D.ff_setup)
     assert paths[0].steps[0].name in {f"a[{k}]" for k in range(4)}
@@ -117,8 +117,9 @@ def test_registers_behind_a_product_move_into_the_dsp(behind: int, stages: tuple
     for _ in range(behind):
         p = [n.register(net) for net in p]
     n.register(n.lut(*p), "end")
-    paths, absorbed = longest(n)
-    assert absorbed == {"top": 4 * behind}
+    found = longest(n)
+    paths = found.paths
+    assert found.absorbed == {"top": 4 * behind}
     into = D.ff_out + D.net + D.lut + D.net_delay(4)
     fabric = D.net + D.lut + D.net_local + D.ff_setup
     expected = {
@@ -139,8 +140,24 @@ def test_operand_registers_move_only_if_nothing_else_reads_them() -> None:
         n.register(n.register(m), "end")
         if shared:
             n.register(a, "other")
-        _, absorbed = longest(n)
-        assert absorbed["top"] == (3 if shared else 4)  # M, P, B and, if nothing else reads it, A
+        assert longest(n).absorbed["top"] == (3 if shared else 4)  # M, P, B and, if nothing else reads it, A
+
+
+def test_a_chain_of_dsp_slices_adds_between_registers() -> None:
+    n = Netlist()
+    cascade = None
+    for k in range(3):
+        pins = {"PCIN": [cascade]} if cascade else {"C": [n.register("0", "start")]}
+        cascade, p = n.net(), n.net(f"p{k}")
+        n.cell("DSP48E2", CLK=1, A=[n.register("0", f"a{k}")], B=[n.register("0", f"b{k}")], P=[p], PCOUT=[cascade], **pins)
+        n.cells[f"c{len(n.cells) - 1}"][1].update(MREG="1", PREG="1", AREG="1", BREG="1")
+    n.register(n.lut(p), "end")
+    paths = {(path.steps[0].name, path.steps[-1].name): path for path in longest(n).paths}
+    from_start = next(path for (start, _), path in paths.items() if start == "start")
+    assert from_start.delay == pytest.approx(D.ff_out + D.net + D.dsp_add + D.dsp_setup)
+    assert paths["p2", "end"].delay == pytest.approx(D.dsp_clock_p + D.net + D.lut + D.net_local + D.ff_setup)
+    along = [path.delay for (_, end), path in paths.items() if end.endswith("PCIN")]
+    assert along == [pytest.approx(D.dsp_clock_p + D.net_local + D.dsp_add + D.dsp_setup)]
 
 
 def test_a_memory_without_and_with_output_register() -> None:
@@ -151,10 +168,10 @@ def test_a_memory_without_and_with_output_register() -> None:
         n.cell("RAMB36E2", CLKARDCLK=1, ADDRARDADDR=[address], DOUTADOUT=[out])
         data = n.register(out) if registered else out
         n.register(n.lut(data), "end")
-        paths, absorbed = longest(n)
+        found = longest(n)
         clock = D.bram_out_registered if registered else D.bram_out
-        assert paths[0].delay == pytest.approx(clock + D.net + D.lut + D.net_local + D.ff_setup)
-        assert absorbed["top"] == registered
+        assert found.paths[0].delay == pytest.approx(clock + D.net + D.lut + D.net_local + D.ff_setup)
+        assert found.absorbed["top"] == registered
 
 
 def test_logic_that_feeds_itself_is_named() -> None:
@@ -188,7 +205,7 @@ def test_a_path_through_two_children() -> None:
                  "three": ["sink", {}, {"i": [y], "o": [z]}]}
     modules["top"] = Module("top", "", (), {"one": "source", "two": "logic", "three": "sink"})
     raw["top"] = top.raw()
-    (path, *_), _ = analyse(modules, raw, top="top", delays=D)
+    path, *_ = analyse(modules, raw, top="top", delays=D).paths
     # FF, three LUTs, FF: nets between the four, the last one local.
     assert path.delay == pytest.approx(D.ff_out + 3 * (D.net + D.lut) + D.net_local + D.ff_setup)
     assert path.delay == pytest.approx(sum(step.net + step.cell for step in path.steps))
@@ -259,11 +276,23 @@ def _random_design(rng: random.Random) -> tuple[dict, dict, dict]:
 def test_hierarchy_and_flat_agree(seed: int) -> None:
     modules, raw, flat = _random_design(random.Random(seed))
     plain = D.__class__(**{**D.__dict__, "net_doubling": 0.0, "net_local": D.net})  # loads of repeated modules are a maximum over places
-    paths, _ = analyse(modules, raw, top="top", delays=plain)
-    (expected, *_), _ = analyse({"top": Module("top", "", (), {})}, {"top": flat}, top="top", delays=plain)
+    paths = analyse(modules, raw, top="top", delays=plain).paths
+    expected, *_ = analyse({"top": Module("top", "", (), {})}, {"top": flat}, top="top", delays=plain).paths
     assert max(path.delay for path in paths) == pytest.approx(expected.delay)
     for path in paths:
         assert path.delay == pytest.approx(sum(step.net + step.cell for step in path.steps))
+
+
+def test_ports_of_the_top() -> None:
+    n = Netlist()
+    i, o = n.net("i"), None
+    n.register(n.lut(i), "first")
+    o = n.lut(n.register("0", "last"))
+    n.ports = {"i": ["input", [i]], "o": ["output", [o]]}
+    found = analyse({"top": Module("top", "", (), {})}, {"top": n.raw()}, top="top", delays=D)
+    assert found.inputs == {"i": pytest.approx(D.lut + D.net_local + D.ff_setup)}
+    assert found.outputs == {"o": pytest.approx(D.ff_out + D.net + D.lut)}
+    assert found.paths == ()
 
 
 # --- what it says ---
@@ -275,7 +304,7 @@ def test_advice_names_the_best_remedy() -> None:
     for _ in range(8):
         net = n.lut(net)
     n.register(net, "b")
-    (path,), _ = longest(n)
+    (path,) = longest(n).paths
     assert advice(path, D).startswith("a register behind top (LUT1) leaves 1.2")
     assert slack(path, 300.0, D) == pytest.approx(1000 / 300 - D.uncertainty - path.delay)
     n = Netlist()
@@ -283,5 +312,5 @@ def test_advice_names_the_best_remedy() -> None:
     n.cell("RAMB36E2", CLKARDCLK=1, ADDRARDADDR=["0"], DOUTADOUT=[out])
     n.register(out, "b")
     n.register(n.lut(out), "c")
-    paths, _ = longest(n)
+    paths = longest(n).paths
     assert "an output register on the memory leaves" in advice(paths[0], D)
