@@ -110,7 +110,8 @@ def depth_loss(predicted: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
 
 def make_optimizer(modules: Sequence[nn.Module], recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW; matrices decay, vectors and positions do not."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for module in modules:
         for name, parameter in module.named_parameters():
             vector = parameter.ndim < 2 or name in TOKENS or name.endswith("bias")

@@ -17,7 +17,8 @@ from moesaic.golden.heads import Heads
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.quality import quality
 from moesaic.golden.recipe import RECIPES, Recipe
-from moesaic.golden.trainer import SHARDS, Trainer, dense_twin
+from moesaic.golden.trainer import SHARDS, ResumeError, Trainer, dense_twin
+from moesaic.golden.weights import WeightError
 
 __all__ = ["checkpoint_path", "train", "write_weights"]
 
@@ -122,7 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(str(error))
 
     started = time.monotonic()
-    trainer = train(config, recipe, threads=options.threads, checkpoint=checkpoint, resume=options.resume)
+    try:
+        trainer = train(config, recipe, threads=options.threads, checkpoint=checkpoint, resume=options.resume)
+    except (ResumeError, WeightError) as error:
+        parser.error(str(error))
     # Shipped as float16, and judged as shipped.
     for parameter in trainer.parameters:
         parameter.data = parameter.data.half().float()

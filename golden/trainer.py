@@ -28,10 +28,14 @@ from moesaic.golden.recipe import (
 )
 from moesaic.golden.together import forward_together
 
-__all__ = ["SHARDS", "Trainer", "dense_twin"]
+__all__ = ["SHARDS", "ResumeError", "Trainer", "dense_twin"]
 
 SHARDS = 2  # parts of a batch that are computed side by side; the result does not depend on the number of threads
 FIRST_CHECK_SEED = 90_000  # scenes that a running training is judged on
+
+
+class ResumeError(ValueError):
+    """A checkpoint that the wanted run cannot continue from."""
 
 
 def dense_twin(config: M3ViTConfig) -> M3ViTConfig:
@@ -89,17 +93,18 @@ class Trainer:
         ------
         WeightError
             The file is no checkpoint of this model.
-        ValueError
+        ResumeError
             The recipes differ, or the checkpoint is past the point up to which runs of both lengths are the same.
         """
         facts = load_checkpoint(path, self._modules, self.optimizer)
-        before = Recipe(**facts["recipe"])
-        if dataclasses.replace(before, steps=self.recipe.steps) != self.recipe:
-            raise ValueError(f"recipe must be that of the checkpoint ({before!r}), not {self.recipe!r}")
+        recipe, ours = facts["recipe"], dataclasses.asdict(self.recipe)
+        if recipe | {"steps": 0} != ours | {"steps": 0}:
+            raise ResumeError(f"recipe must be that of the checkpoint, {recipe}, not {ours}")
+        before = Recipe(**recipe)
         shared = min(before.cooldown_start, self.recipe.cooldown_start)
         if before.steps != self.recipe.steps and facts["step"] > shared:
-            raise ValueError(f"steps must be those of the checkpoint ({before.steps}) or leave its first "
-                             f"{facts['step']} as they were, not {self.recipe.steps!r}")
+            raise ResumeError(f"steps must be those of the checkpoint ({before.steps}) or leave its first "
+                              f"{facts['step']} as they were, not {self.recipe.steps!r}")
         self.step, self.history = facts["step"], facts["history"]
 
     def _shard(self, shard: int) -> tuple[list[torch.Tensor | None], dict[str, float]]:
@@ -135,7 +140,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate * rate_factor(self.step, self.recipe)
         with torch.no_grad():
-            torch._foreach_copy_(self._fast, self.parameters)
+            for fast, parameter in zip(self._fast, self.parameters, strict=True):
+                fast.copy_(parameter)
         results = list(threads.map(self._shard, range(SHARDS)))
         for i, parameter in enumerate(self.parameters):
             parts = [part.float() for gradients, _ in results if (part := gradients[i]) is not None]
@@ -145,8 +151,8 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         losses: dict[str, float] = {}
-        for _, part in results:
-            for name, value in part.items():
+        for _, of_shard in results:
+            for name, value in of_shard.items():
                 losses[name] = losses.get(name, 0.0) + value
         return losses
 

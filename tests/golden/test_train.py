@@ -140,6 +140,9 @@ def test_command_writes_weights_and_metrics(tmp_path, monkeypatch, capsys):
     assert report["recipe"]["steps"] == 2 and 0 <= report["unseen"]["miou"] <= 1
     assert {t.dtype for t in read_file(tmp_path / "out" / "m3vit-micro.safetensors").values()} == {torch.float16}
     assert [p.name for p in (tmp_path / "work").iterdir()] == ["m3vit-micro.checkpoint.safetensors"]
+    with pytest.raises(SystemExit):
+        main(["--steps", "2", "--scenes", "9", "--resume", *folders])
+    assert "recipe must be that of the checkpoint" in capsys.readouterr().err
     main(["--steps", "2", "--scenes", "8", "--baseline", *folders])
     assert (tmp_path / "out" / "m3vit-micro-dense.safetensors").is_file()
 
