@@ -1,7 +1,7 @@
 """What would shorten a path: the remedies, and what each would leave of it."""
 
 from moesaic.boards.synthesis.delays import Delays
-from moesaic.boards.synthesis.timing import Path, Step
+from moesaic.boards.synthesis.paths import Path, Step
 
 __all__ = ["advice", "describe", "slack"]
 

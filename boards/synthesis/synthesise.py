@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.resources import Resources
+from moesaic.boards.synthesis.analysis import Analysis, analyse
 from moesaic.boards.synthesis.cells import UnknownCell, resources_of
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.mapping import Mapped, map_modules
 from moesaic.boards.synthesis.modules import Module, instance_paths, places, split_modules
-from moesaic.boards.synthesis.timing import Analysis, analyse
 from moesaic.boards.synthesis.units import UNITS, unit_of
 from moesaic.boards.verilog import TOP, synthesis_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -83,7 +83,7 @@ class Synthesis:
         return sum(self.mapped[module].counts.carry8 * count for module, count in self.places.items() if module in self.mapped)
 
     def timing(self, count: int = 10) -> Analysis:
-        """The longest paths (`timing.analyse`).
+        """The longest paths (`analysis.analyse`).
 
         Raises
         ------

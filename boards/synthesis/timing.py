@@ -1,17 +1,16 @@
-"""Longest paths of a hierarchy of mapped modules: each module once, its ports joined to its parents'."""
+"""Arrival and departure of signals in one mapped module, its children by the timing of their ports."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from moesaic.boards.synthesis.arcs import arcs_of, dsp_internal
 from moesaic.boards.synthesis.delays import Delays
-from moesaic.boards.synthesis.modules import Module
 from moesaic.boards.synthesis.netlist import FLIP_FLOPS, Netlist, Pin
+from moesaic.boards.synthesis.paths import Path, Step, below, entered, kind_of
 
-__all__ = ["Analysis", "Path", "Step", "TimingLoop", "analyse"]
+__all__ = ["Bit", "Capture", "ModuleTiming", "Net", "TimingLoop"]
 
 Bit = tuple[str, int]
 Net = int
@@ -21,56 +20,6 @@ LOCAL = ("LUT", "INV", "CARRY4", "MUXF")
 
 class TimingLoop(ValueError):
     """Combinational logic feeds itself."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One cell of a path and the net that leads to it.
-
-    Parameters
-    ----------
-    where : str
-        Instance path below the module that the path is reported in, dots between.
-    kind : str
-        Type of the cell.
-    name : str
-        Name of the net that the cell drives (or of the register that it is), or nothing.
-    net, cell : float, ns
-        Delay of the net, then of the cell.
-    loads : int
-        Of the net.
-    """
-
-    where: str
-    kind: str
-    name: str
-    net: float
-    cell: float
-    loads: int
-
-
-@dataclass(frozen=True)
-class Path:
-    """A path from register to register.
-
-    Parameters
-    ----------
-    module : str
-        The module in which both ends meet.
-    steps : tuple of Step
-        From the register that launches to the one that captures (its set-up is its delay).
-    delay : float, ns
-        All of it, set-up included.
-    """
-
-    module: str
-    steps: tuple[Step, ...]
-    delay: float
-
-    @property
-    def levels(self) -> int:
-        """Cells between the registers."""
-        return max(len(self.steps) - 2, 0)
 
 
 class _Edge(NamedTuple):
@@ -83,7 +32,7 @@ class _Edge(NamedTuple):
     exit: Bit
 
 
-class _Capture(NamedTuple):
+class Capture(NamedTuple):
     delay: float  # net and set-up
     net_delay: float
     net: Net
@@ -101,10 +50,10 @@ class _Model:
     wires: set[tuple[Bit, Bit]]
 
 
-class _Timing:
+class ModuleTiming:
     """The timing of one module, its children by their models."""
 
-    def __init__(self, netlist: Netlist, children: Mapping[str, "_Timing"], delays: Delays, outside: Mapping[Bit, int]) -> None:
+    def __init__(self, netlist: Netlist, children: Mapping[str, "ModuleTiming"], delays: Delays, outside: Mapping[Bit, int]) -> None:
         self.netlist, self.children, self.delays = netlist, children, delays
         self.name = netlist.module.name
         self._input_nets = set(netlist.inputs.values())
@@ -112,7 +61,7 @@ class _Timing:
         self.edges_to: dict[Net, list[_Edge]] = defaultdict(list)
         self.edges_from: dict[Net, list[_Edge]] = defaultdict(list)
         self.launches: dict[Net, tuple[float, Pin]] = {}
-        self.captures: list[_Capture] = []
+        self.captures: list[Capture] = []
         self.inside: list[tuple[str, str, str, float]] = []  # within a DSP slice: cell, from, to, delay
         self._build()
         self.order = self._sorted()
@@ -184,7 +133,7 @@ class _Timing:
                     self.launches[pins_out[bit]] = (delay, Pin(cell.name, *bit))
             for bit, setup in captures.items():
                 if bit in pins_in:
-                    self.captures.append(_Capture(net_delay[bit] + setup, net_delay[bit], pins_in[bit], Pin(cell.name, *bit)))
+                    self.captures.append(Capture(net_delay[bit] + setup, net_delay[bit], pins_in[bit], Pin(cell.name, *bit)))
 
     def _wire(self, net_delay: float, out: Net) -> float:
         """A feed-through of a child is one net on both sides: the longer delay, once."""
@@ -284,8 +233,8 @@ class _Timing:
         if kind not in self.children:
             return [self._step(edge.cell, self.netlist.name(edge.target), edge.source, edge.net, edge.delay - edge.net)]
         child = self.children[kind]
-        steps = _below(edge.cell, child.through_steps(edge.entry, edge.exit))
-        return _entered(steps, edge.net, self.fanout.get(edge.source, 1))
+        steps = below(edge.cell, child.through_steps(edge.entry, edge.exit))
+        return entered(steps, edge.net, self.fanout.get(edge.source, 1))
 
     def arriving_steps(self, net: Net) -> list[Step]:
         """The longest way from a register to a net."""
@@ -299,7 +248,7 @@ class _Timing:
         kind = self.netlist.cells[pin.cell].kind
         if kind in self.children:
             child = self.children[kind]
-            steps = _below(pin.cell, child.arriving_steps(child.netlist.outputs[pin.port, pin.index]))
+            steps = below(pin.cell, child.arriving_steps(child.netlist.outputs[pin.port, pin.index]))
         else:
             steps = [Step("", kind, self.netlist.name(net), 0.0, delay, 0)]
         for edge in reversed(edges):
@@ -321,20 +270,20 @@ class _Timing:
             steps += self._edge_steps(best)
             net = best.target
 
-    def _captures_of(self, net: Net) -> list[_Capture]:
+    def _captures_of(self, net: Net) -> list[Capture]:
         if not hasattr(self, "_by_net"):
-            self._by_net: dict[Net, list[_Capture]] = defaultdict(list)
+            self._by_net: dict[Net, list[Capture]] = defaultdict(list)
             for capture in self.captures:
                 self._by_net[capture.net].append(capture)
         return self._by_net[net]
 
-    def capture_steps(self, capture: _Capture) -> list[Step]:
+    def capture_steps(self, capture: Capture) -> list[Step]:
         """The last net, and the register or the way to it inside a child."""
         cell = self.netlist.cells[capture.pin.cell]
         if cell.kind in self.children:
             child = self.children[cell.kind]
-            steps = _below(cell.name, child.leaving_steps(child.netlist.inputs[capture.pin.port, capture.pin.index]))
-            return _entered(steps, capture.net_delay, self.fanout.get(capture.net, 1))
+            steps = below(cell.name, child.leaving_steps(child.netlist.inputs[capture.pin.port, capture.pin.index]))
+            return entered(steps, capture.net_delay, self.fanout.get(capture.net, 1))
         outputs = [self.netlist.name(net) for _, net in self.netlist.output_pins(cell)]
         name = next(filter(None, outputs), "") if cell.kind in FLIP_FLOPS else cell.name
         return [self._step(cell.name, f"{name}.{capture.pin.port}" if capture.pin.port != "D" else name, capture.net, capture.net_delay,
@@ -357,178 +306,21 @@ class _Timing:
             last = reached[last.source][1]
         return [step for part in reversed(steps) for step in part]
 
-    def endpoints(self) -> Iterator[tuple[float, _Capture]]:
+    def endpoints(self) -> Iterator[tuple[float, Capture]]:
         """Registers (and children's inputs) that a register of this module or of a child reaches."""
         for capture in self.captures:
             if capture.net in self.arrival:
                 yield self.arrival[capture.net] + capture.delay, capture
 
-    def end_kind(self, capture: _Capture) -> str:
+    def endkind_of(self, capture: Capture) -> str:
         """Where a path ends, without numbers."""
         cell = self.netlist.cells[capture.pin.cell]
         if cell.kind in self.children:
-            return f"{_kind(cell.name)}.{_kind(capture.pin.port)}"
+            return f"{kind_of(cell.name)}.{kind_of(capture.pin.port)}"
         outputs = (self.netlist.name(net) for _, net in self.netlist.output_pins(cell))
-        port = "" if capture.pin.port == "D" else _kind(capture.pin.port)
-        return f"{_kind(next(filter(None, outputs), cell.name))}.{port}"
+        port = "" if capture.pin.port == "D" else kind_of(capture.pin.port)
+        return f"{kind_of(next(filter(None, outputs), cell.name))}.{port}"
 
-    def path(self, capture: _Capture) -> Path:
+    def path(self, capture: Capture) -> Path:
         steps = self.arriving_steps(capture.net) + self.capture_steps(capture)
         return Path(self.name, tuple(steps), sum(step.net + step.cell for step in steps))
-
-
-def _below(instance: str, steps: list[Step]) -> list[Step]:
-    return [Step(f"{instance}.{step.where}" if step.where else instance, step.kind, step.name, step.net, step.cell, step.loads)
-            for step in steps]
-
-
-def _entered(steps: list[Step], net: float, loads: int) -> list[Step]:
-    """A way that starts at an input port, with the net outside."""
-    if not steps:
-        return []
-    first = steps[0]
-    return [Step(first.where, first.kind, first.name, first.net + net, first.cell, max(loads, first.loads)), *steps[1:]]
-
-
-def _inner_loads(netlists: Mapping[str, Netlist], order: list[str]) -> dict[str, dict[Bit, int]]:
-    """Loads of every port inside its module, children first."""
-    result: dict[str, dict[Bit, int]] = {}
-    for name in order:
-        netlist = netlists[name]
-        mine: dict[Bit, int] = {}
-        for bit, net in (*netlist.inputs.items(), *netlist.outputs.items()):
-            count = 0
-            for pin in netlist.loads.get(net, ()):
-                kind = netlist.cells[pin.cell].kind
-                count += result[kind].get((pin.port, pin.index), 0) if kind in result else 1
-            mine[bit] = count
-        result[name] = mine
-    return result
-
-
-def _outer_loads(netlists: Mapping[str, Netlist], order: list[str], inner: Mapping[str, dict[Bit, int]]) -> dict[str, dict[Bit, int]]:
-    """Loads of every output port outside its module, at most over its places; parents first."""
-    result: dict[str, dict[Bit, int]] = {name: {} for name in order}
-    for name in reversed(order):
-        netlist = netlists[name]
-        out_nets: dict[Net, int] = {}
-        for bit, net in netlist.outputs.items():
-            out_nets[net] = max(out_nets.get(net, 0), result[name].get(bit, 0))
-        for cell in netlist.cells.values():
-            if cell.kind not in netlists:
-                continue
-            for pin, net in netlist.output_pins(cell):
-                count = out_nets.get(net, 0)
-                for load in netlist.loads.get(net, ()):
-                    kind = netlist.cells[load.cell].kind
-                    count += inner[kind].get((load.port, load.index), 0) if kind in netlists else 1
-                bit = (pin.port, pin.index)
-                result[cell.kind][bit] = max(result[cell.kind].get(bit, 0), count)
-    return result
-
-
-def _children_first(modules: Mapping[str, Module], top: str) -> list[str]:
-    order: dict[str, None] = {}
-
-    def visit(name: str) -> None:
-        for child in dict.fromkeys(modules[name].children.values()):
-            if child not in order:
-                visit(child)
-        order[name] = None
-
-    visit(top)
-    return list(order)
-
-
-def _kind(name: str) -> str:
-    """A name without its numbers: one for all bits, lanes, rows."""
-    return re.sub(r"\d+", "#", name)
-
-
-def _register(step: Step) -> str:
-    name = step.name.rpartition("[")[0] if step.name.endswith("]") else step.name
-    return _kind(f"{step.where}/{name}")
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What is known of the timing of a design.
-
-    Parameters
-    ----------
-    paths : tuple of Path
-        From register to register, the longest first; of those whose ends differ only in numbers (bits, lanes, rows) the longest.
-    inputs, outputs : dict of str to float, ns
-        By port of the top: from the port to the worst register behind it, from the worst register to the port.
-    absorbed : dict of str to int
-        Flip-flops that were moved into DSP slices and block RAM, by module.
-    """
-
-    paths: tuple[Path, ...]
-    inputs: dict[str, float]
-    outputs: dict[str, float]
-    absorbed: dict[str, int]
-
-
-def _by_port(bits: Mapping[Bit, float]) -> dict[str, float]:
-    result: dict[str, float] = {}
-    for (port, _), delay in bits.items():
-        result[port] = max(delay, result.get(port, delay))
-    return result
-
-
-def analyse(
-    modules: Mapping[str, Module], raw: Mapping[str, dict[str, Any]], *, top: str, delays: Delays, count: int = 10,
-) -> Analysis:
-    """The timing of a design: a path is found in the module where its two ends meet.
-
-    Parameters
-    ----------
-    modules : mapping of str to Module
-    raw : mapping of str to dict
-        Mapped netlist of every module under the top.
-    top : str
-    delays : Delays
-    count : int
-        How many paths.
-
-    Raises
-    ------
-    TimingLoop
-        If logic feeds itself.
-    UntimedCell
-        If a cell's delays are not known.
-    """
-    order = _children_first(modules, top)
-    netlists = {name: Netlist(modules[name], raw[name], modules) for name in order}
-    inner = _inner_loads(netlists, order)
-    outer = _outer_loads(netlists, order, inner)
-    timings: dict[str, _Timing] = {}
-    for name in order:
-        timings[name] = _Timing(netlists[name], timings, delays, outer[name])
-    worst: dict[tuple[str, str], tuple[float, str, _Capture]] = {}
-    inside: dict[str, Path] = {}
-    for name, timing in timings.items():
-        for delay, capture in timing.endpoints():
-            end = name, timing.end_kind(capture)
-            if end not in worst or delay > worst[end][0]:
-                worst[end] = (delay, name, capture)
-        for cell, start, stop, delay in timing.inside:
-            kind = timing.netlist.cells[cell].kind
-            steps = (Step("", kind, f"{cell}.{start}", 0.0, 0.0, 0), Step("", kind, f"{cell}.{stop}", 0.0, delay, 0))
-            if name not in inside or delay > inside[name].delay:
-                inside[name] = Path(name, steps, delay)
-    paths: list[Path] = []
-    seen: set[tuple[str, str, str]] = set()
-    for _, name, capture in sorted(worst.values(), key=lambda entry: -entry[0]):
-        path = timings[name].path(capture)
-        pair = (name, _register(path.steps[0]), _register(path.steps[-1]))
-        if pair not in seen:
-            seen.add(pair)
-            paths.append(path)
-        if len(paths) == count:
-            break
-    paths = sorted([*paths, *inside.values()], key=lambda path: -path.delay)[:count]
-    model = timings[top].model
-    return Analysis(tuple(paths), _by_port(model.captures), _by_port(model.launches),
-                    {name: netlist.absorbed for name, netlist in netlists.items()})

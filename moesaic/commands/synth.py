@@ -72,6 +72,9 @@ def synth(
     board: Annotated[str, typer.Option(help=f"Board or accelerator: {', '.join(board_choices())}, or a board's .toml file.")] = "zcu102",
     timing: Annotated[bool, typer.Option("--timing", help="Also report the ten longest paths.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for synthesis.json.", show_default="none")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Markdown page whose tables of this board are written anew.", show_default="none")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print synthesis.json to standard output, and nothing else.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -81,6 +84,8 @@ def synth(
     from moesaic.flow import synth as flow
 
     report = flow.synth(config, found, Stages(quiet=quiet), timing=PATHS if timing else 0, out=out)
+    if page is not None:
+        flow.write_page(page, report)
     if as_json:
         print(json.dumps(report, indent=1))
     else:

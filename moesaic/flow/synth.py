@@ -8,14 +8,15 @@ from moesaic.boards.board import Board
 from moesaic.boards.synthesis.advice import advice, describe, slack
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.fit import Fit, largest_fitting
+from moesaic.boards.synthesis.paths import Path as TimingPath
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
-from moesaic.boards.synthesis.timing import Path as TimingPath
 from moesaic.boards.verilog import synthesis_verilog
 from moesaic.flow.folder import check_replaceable, new_folder
+from moesaic.flow.request import InputError
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["MARKER", "fit_report", "synth", "timing_markdown", "timing_report"]
+__all__ = ["MARKER", "fit_report", "synth", "timing_report", "write_page"]
 
 MARKER = "synthesis.json"
 NOTE = (
@@ -154,18 +155,62 @@ def synth(
     return result
 
 
+def resources_markdown(report: dict[str, Any]) -> str:
+    """Resources per unit, in all and against the board, as a table."""
+    titles = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
+
+    def row(name: str, amount: dict[str, Any], form: str = ",") -> str:
+        return "| " + " | ".join([name, *("–" if amount[kind] in (0, None) else format(amount[kind], form) for kind in titles)]) + " |"
+
+    lines = [f"| {report['accelerator']} | {' | '.join(titles.values())} |", "|---|" + "--:|" * len(titles)]
+    lines += [row(unit, amount) for unit, amount in report["units"].items()]
+    lines.append(row("**total**" if report["complete"] else "**total, incomplete**", report["resources"]))
+    if "budget" in report:
+        lines += [row(f"{report['board']} ({report['part']})", report["budget"]), row("%", report["percent"], ".1f")]
+    return "\n".join(lines) + "\n"
+
+
+def paths_markdown(timing: dict[str, Any]) -> str:
+    """The longest paths as a table."""
+    lines = ["| ns | slack | levels | from | to | what would shorten it |", "|--:|--:|--:|---|---|---|"]
+    lines += [f"| {path['delay_ns']:.2f} | {path['slack_ns']:+.2f} | {path['levels']} | `{path['from']}` | `{path['to']}` | {path['advice']} |"
+              for path in timing["paths"]]
+    return "\n".join(lines) + "\n"
+
+
 def timing_markdown(report: dict[str, Any]) -> str:
-    """The longest paths as a page."""
+    """The longest paths as a page, cell by cell."""
     timing = report["timing"]
     lines = [f"# Longest paths of {report['accelerator']} at {timing['clock_mhz']:g} MHz ({timing['delays']})", "",
              f"Period {1e3 / timing['clock_mhz']:.3f} ns less {timing['uncertainty_ns']} ns of clock uncertainty. {timing['note']}", "",
-             "| # | ns | slack | levels | from | to | what would shorten it |", "|---|---|---|---|---|---|---|"]
-    for number, path in enumerate(timing["paths"], start=1):
-        lines.append(f"| {number} | {path['delay_ns']:.2f} | {path['slack_ns']:+.2f} | {path['levels']} | `{path['from']}` | `{path['to']}` | "
-                     f"{path['advice']} |")
+             paths_markdown(timing).rstrip()]
     for number, path in enumerate(timing["paths"], start=1):
         lines += ["", f"## {number}: {path['delay_ns']:.2f} ns, {path['logic_ns']:.2f} in logic, {path['net_ns']:.2f} in nets", "", "```",
                   "   net  loads   cell  at"]
         lines += [f"{step['net_ns']:6.3f} {step['loads']:6} {step['cell_ns']:6.3f}  {step['cell']:9} {step['at']}" for step in path["steps"]]
         lines.append("```")
     return "\n".join(lines) + "\n"
+
+
+def write_page(page: Path, report: dict[str, Any]) -> None:
+    """Put a report's tables where a page has them: between ``<!-- synth NAME -->`` and ``<!-- end NAME -->``.
+
+    Raises
+    ------
+    InputError
+        If the page has no such place.
+    """
+    name = report.get("board", report["accelerator"])
+    start, end = f"<!-- synth {name} -->\n", f"<!-- end {name} -->\n"
+    text = page.read_text(encoding="utf-8")
+    before, found, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise InputError(f"page {page} must have the lines {start.strip()} and {end.strip()}")
+    tables = [resources_markdown(report)]
+    if "timing" in report:
+        timing = report["timing"]
+        tables.append(f"Longest paths at {timing['clock_mhz']:g} MHz ({1e3 / timing['clock_mhz']:.2f} ns); {timing['delays']}; "
+                      f"the longest allows {timing['reachable_mhz']:g} MHz:\n")
+        tables.append(paths_markdown(timing))
+    page.write_text("".join([before, start, "\n".join(tables), end, after]), encoding="utf-8")

@@ -5,9 +5,10 @@ import random
 import pytest
 
 from moesaic.boards.synthesis.advice import advice, slack
+from moesaic.boards.synthesis.analysis import analyse
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.modules import Module, Port
-from moesaic.boards.synthesis.timing import TimingLoop, analyse
+from moesaic.boards.synthesis.timing import TimingLoop
 
 D = DELAYS["zynqmp"]
 
