@@ -184,4 +184,4 @@ def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
     except HeadError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, zipfile.BadZipFile) as error:
-        raise HeadError(f"heads must be a readable {FILE}, not {str(path)!r}: {error}") from error
+        raise HeadError(f"heads must be a readable {FILE}, not {str(path)!r} ({type(error).__name__}: {error})") from error

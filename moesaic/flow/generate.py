@@ -11,6 +11,7 @@ from moesaic.flow.folder import new_folder
 from moesaic.flow.ours import check_place, set_aside, write_sums
 from moesaic.flow.program import make_program, save_program
 from moesaic.flow.request import InputError, Request
+from moesaic.flow.runtime import write_runtime
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig
 
@@ -62,7 +63,7 @@ def generate_project(
     folder : Path
     stages : Stages
     request : Request, optional
-        A model to compile for it, into `program/`.
+        A model to compile for it, into `program/`, with what runs it on the board in `runtime/`.
     force : bool
         Move a folder of other things aside.
 
@@ -84,6 +85,8 @@ def generate_project(
                     f"program of {request.model.name} must be at most {limit:,} bytes, the DDR window of {board.name}, not {size:,}")
             (new / "program").mkdir()
             save_program(program, new / "program")
+            (new / "runtime").mkdir()
+            write_runtime(new / "runtime")
             facts = ProgramFacts(request.model.name, ", ".join(request.tasks), program.image.address, size)
         _write_rtl(board.accelerator, new, stages, part=board.part)
         write_project(board, new, version=moesaic.__version__, program=facts)
