@@ -94,6 +94,29 @@ def test_a_design_of_another_hand_with_a_mistake(find: str, put: str, says: str,
     assert not done.ok and re.search(says, done.error), done.error
 
 
+DIRECT = re.sub(r"(?m)^connect_bd_intf_net (\[[^\n]*?m_axi\]).*\n.*(\[get_bd_intf_pins ps/.*)$", r"connect_bd_intf_net \1 \2", DESIGN)
+
+
+@pytest.mark.parametrize(("find", "put", "says"), [
+    ("a^", "", "CLK_DOMAIN of '/copier_0/m_axi' is '/wizard/clk_out1', of '/ps/S_AXI_HP0_FPD' '/wizard/clk_out2'"),
+    ("DATA_WIDTH {64}", "DATA_WIDTH {128}", "DATA_WIDTH of '/copier_0/m_axi' is 64, of '/ps/S_AXI_HP0_FPD' 128"),
+])
+def test_what_meets_directly_must_agree(find: str, put: str, says: str, tmp_path: Path):
+    done = _run(tmp_path, DIRECT.replace(find, put))
+    assert not done.ok and says in done.error, done.error
+
+
+@pytest.mark.parametrize(("port", "says"), [
+    ("input [3:0] mode;", "input pin '/copier_0/mode' is not connected"),
+    ("output [7:0] level;", "output pin '/copier_0/level' drives nothing"),
+    ("input second_clk;", "interface '/copier_0/m_axi' is associated with no clock"),
+])
+def test_pins_left_open(port: str, says: str, tmp_path: Path):
+    (tmp_path / "other.v").write_text(MODULE.replace("  output done;", f"  output done;\n  {port}"))
+    done = _run(tmp_path, DESIGN.replace("copier.v", "other.v"))
+    assert not done.ok and says in done.error, done.error
+
+
 def test_the_release_decides_which_versions_exist(tmp_path: Path):
     script = DESIGN.replace("zynq_ultra_ps_e:*", "zynq_ultra_ps_e:3.5")
     assert _run(tmp_path, script, release="2024.2").ok

@@ -1,12 +1,16 @@
 # Arguments of commands, read by the syntax lines of UG835 in facts/commands.tcl.
 
 namespace eval standin {
-    # syntax(command) = {options positionals}: options {-name {takes_value required}}, positionals {{name kind} ...}
-    variable syntax
+    variable syntax       ;# syntax(command) = its line in UG835
+    variable syntax_read  ;# the same, read: {options positionals}, options {-name {takes_value required}}, positionals {{name kind} ...}
 
     # Declares one command by its line in UG835: `[-x <arg>]` option, `[-x]` flag, `-x <arg>` required, `<name>`, `[<name>]`, `[<name>...]`.
-    proc command {name line} {
-        variable syntax
+    proc command {name line} { variable syntax; set syntax($name) $line }
+
+    proc syntax_of {name} {
+        variable syntax; variable syntax_read
+        if {[info exists syntax_read($name)]} { return $syntax_read($name) }
+        set line $syntax($name)
         set options [dict create -quiet {0 0} -verbose {0 0}]
         set positionals {}
         foreach {- optional required} [regexp -all -inline {\[([^\]]*)\]|(-\w+ <\w+>|<\w+>\.{0,3})} $line] {
@@ -22,13 +26,12 @@ namespace eval standin {
                 error "syntax of $name: cannot read '$text'"
             }
         }
-        set syntax($name) [list $options $positionals]
+        return [set syntax_read($name) [list $options $positionals]]
     }
 
     # The arguments of one call as a dict: options by name (flags 1), positionals by name, lists for `<name>...`.
     proc parse {name words} {
-        variable syntax
-        lassign $syntax($name) options positionals
+        lassign [syntax_of $name] options positionals
         set given [dict create]
         set rest {}
         for {set i 0} {$i < [llength $words]} {incr i} {
