@@ -19,7 +19,8 @@ __all__ = ["to_c_header", "to_json", "to_markdown", "to_systemrdl"]
 _INTRO = """\
 # Registers
 
-Generated from `hw/spec/registers.py`; print it with `python -m moesaic.hw.spec.register_text`.
+Generated from `hw/spec/registers.py`, as are the RTL's register file and the driver's names; `moesaic registers` prints it as Markdown, C header,
+SystemRDL or JSON.
 
 The host sees {size} bytes over AXI4-Lite, in 32-bit little-endian words. This table is for {ports} weight ports;
 the per-port registers repeat every 32 bytes.

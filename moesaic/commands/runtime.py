@@ -9,7 +9,7 @@ from moesaic.commands.command import examples, guarded
 
 __all__ = ["EXAMPLES", "runtime"]
 
-EXAMPLES = examples("runtime --out out/runtime", "compile --model m3vit-tiny --board zcu102 --out out/runtime-program")
+EXAMPLES = examples("runtime", "runtime --out out/board")
 
 
 @guarded

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 from driverrig import CONFIG, Case, nano, simulate
 
 from moesaic.compiler.pipeline import compile_model
@@ -27,7 +26,6 @@ def test_every_scenario_on_a_small_network(tmp_path: Path) -> None:
     assert len(kept) == 4 + 2 + 10
 
 
-@pytest.mark.slow
 def test_eight_images_of_micro_then_faults(tmp_path: Path) -> None:
     """m3vit-micro: 8 images, tasks alternating, by interrupt; then each fault by its name, and a correct run after it."""
     case = micro(8)
