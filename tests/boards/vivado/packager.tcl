@@ -29,6 +29,10 @@ namespace eval standin {
         if {$core_module eq ""} { refuse "IP_Flow 19-1973" "ipx::package_project: the project has no top module" }
         set core_root [file normalize [dict get $given -root_dir]]
         if {[file exists [file join $core_root component.xml]] && ![flag $given -force]} { refuse "IP_Flow 19-1974" "'[file join $core_root component.xml]' exists; use -force" }
+        if {[flag $given -import_files]} {
+            file mkdir [file join $core_root src]
+            foreach path [files_of sources_1 {Verilog SystemVerilog}] { file copy -force $path [file join $core_root src] }
+        }
         set shaping {pins {} interfaces {} segments {} apertures {}}
         module_shape $core_module
         set core_shape $shaping

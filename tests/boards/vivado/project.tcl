@@ -125,7 +125,13 @@ namespace eval standin {
 
     proc command::current_project {given} { return [one project [need_project]] }
     proc command::get_projects {given} { variable ::standin::project; return [give project [expr {$project eq "" ? {} : [list $project]}]] }
-    proc command::close_project {given} { variable ::standin::project; need_project; set project ""; return }
+    proc command::close_project {given} {
+        variable ::standin::project; variable ::standin::folder
+        need_project
+        if {[flag $given -delete]} { file delete -force $folder }
+        set project ""
+        return
+    }
     proc command::open_project {given} {
         set file [dict get $given file]
         if {![file isfile $file]} { refuse "Vivado 12-172" "project '$file' does not exist" }
