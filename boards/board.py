@@ -221,7 +221,7 @@ def _section(kind: type, field: str, table: object) -> Any:
     for name, entry in known.items():
         path = f"{field}.{name}" if field else name
         if name not in table:
-            if entry.default is dataclasses.MISSING:
+            if entry.default is dataclasses.MISSING or kind is Resources:  # a budget says what there is none of
                 raise BoardError(f"{path} must be given")
             continue
         value = table[name]

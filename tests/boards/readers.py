@@ -1,0 +1,148 @@
+"""Three independent readers of Verilog, and what each says."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyslang
+
+from moesaic.sim.tools import find_verilator
+
+__all__ = ["TopPort", "clocks_of", "slang_errors", "top_ports", "verilator_problems", "yosys_json"]
+
+# What no warning may be about; widths and unused bits are how generated Verilog is written.
+_SERIOUS = ("BLKANDNBLK", "CASEINCOMPLETE", "COMBDLY", "IMPLICIT", "LATCH", "MULTIDRIVEN", "MULTITOP", "PINMISSING", "PINNOTFOUND",
+            "UNOPTFLAT")
+
+
+def verilator_problems(path: Path, top: str) -> list[str]:
+    """Errors and serious warnings of Verilator's lint."""
+    verilator = find_verilator()
+    command = [str(verilator.executable), "--lint-only", "-Wno-fatal", "--top-module", top, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "VERILATOR_ROOT": str(verilator.root)})
+    serious = re.compile(rf"%Error|%Warning-({'|'.join(_SERIOUS)})\b")
+    problems = [line for line in done.stderr.splitlines() if serious.match(line)]
+    return problems if done.returncode == 0 or problems else [f"status {done.returncode}: {done.stderr[-500:]}"]
+
+
+_YOSYS = """
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+for command in sys.argv[1:]:
+    libyosys.run_pass(command, design)
+"""
+
+
+def yosys_json(path: Path, top: str, to: Path) -> dict[str, Any]:
+    """The design as a current Yosys reads it, not the one that wrote it.
+
+    Raises
+    ------
+    RuntimeError
+        With its message, if it refuses.
+    """
+    passes = [f"read_verilog {path}", f"hierarchy -check -top {top}", "proc", "opt_clean", f"write_json {to}"]
+    done = subprocess.run([sys.executable, "-c", _YOSYS, *passes], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError("\n".join(line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line) or done.stderr[-500:])
+    result: dict[str, Any] = json.loads(to.read_text())
+    return result
+
+
+def clocks_of(design: dict[str, Any], top: str) -> set[str]:
+    """Names of the top module's inputs that clock anything; a clock made inside is reported as ``module: cell``."""
+    modules = design["modules"]
+    known: dict[str, set[tuple[str, int]]] = {}
+    inside: set[str] = set()
+
+    def clocks(name: str) -> set[tuple[str, int]]:
+        if name not in known:
+            module = modules[name]
+            inputs = {bit: (port, index) for port, entry in module["ports"].items() if entry["direction"] == "input"
+                      for index, bit in enumerate(entry["bits"])}
+            known[name] = found = set()
+            for cell, entry in module["cells"].items():
+                for bit in _clock_bits(entry):
+                    if bit in inputs:
+                        found.add(inputs[bit])
+                    else:
+                        inside.add(f"{name}: {cell}")
+        return known[name]
+
+    def _clock_bits(cell: dict[str, Any]) -> Iterator[Any]:
+        kind, connections = cell["type"], cell["connections"]
+        if kind in modules:
+            yield from (connections[port][index] for port, index in clocks(kind))
+        elif "CLK" in connections:
+            if int(cell["parameters"].get("CLK_ENABLE", "1"), 2):  # asynchronous reads of a memory have none
+                yield from connections["CLK"]
+        elif kind.startswith(("$dlatch", "$sr", "$adlatch")):
+            inside.add(f"latch {kind}")
+
+    return {port for port, _ in clocks(top)} | inside
+
+
+def _tree(path: Path) -> Any:
+    return pyslang.syntax.SyntaxTree.fromText(path.read_text())  # not fromFile: that one remembers what a file held
+
+
+def slang_errors(path: Path) -> list[str]:
+    """Errors of slang."""
+    compilation = pyslang.ast.Compilation()
+    compilation.addSyntaxTree(_tree(path))
+    return [str(diagnostic.code) for diagnostic in compilation.getAllDiagnostics() if diagnostic.isError()]
+
+
+@dataclass(frozen=True)
+class TopPort:
+    """A port as slang sees it.
+
+    Parameters
+    ----------
+    name : str
+    output : bool
+    bits : int
+    attributes : dict of str to str
+    """
+
+    name: str
+    output: bool
+    bits: int
+    attributes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def interface(self) -> tuple[str, str, str] | None:
+        """Bus definition, interface and logical name that the port is annotated with."""
+        kind, name, logical = self.attributes.get("X_INTERFACE_INFO", "  ").split(" ")
+        return (kind, name, logical) if kind else None
+
+
+def top_ports(path: Path, top: str) -> dict[str, TopPort]:
+    """Ports of the only top module."""
+    tree = _tree(path)
+    compilation = pyslang.ast.Compilation()
+    compilation.addSyntaxTree(tree)
+    instances = compilation.getRoot().topInstances
+    assert [instance.name for instance in instances] == [top]
+    attributes: dict[str, dict[str, str]] = {}
+    parts = [tree.root] if tree.root.kind.name == "ModuleDeclaration" else tree.root.members
+    (module,) = [part for part in parts if part.header.name.valueText == top]
+    for member in module.members:
+        if member.kind.name == "PortDeclaration":
+            texts = {spec.name.valueText: spec.value.expr.literal.valueText
+                     for instance in member.attributes for spec in instance.specs if hasattr(spec, "name")}
+            for declarator in member.declarators:
+                if hasattr(declarator, "name"):
+                    attributes[declarator.name.valueText] = texts
+    return {
+        port.name: TopPort(port.name, port.direction == pyslang.ast.ArgumentDirection.Out, port.type.bitWidth,
+                           attributes.get(port.name, {}))
+        for port in instances[0].body.portList
+    }

@@ -1,0 +1,193 @@
+"""Bar: three readers accept the Verilog of every board, and its ports are exactly what the block design connects."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from readers import TopPort, clocks_of, slang_errors, top_ports, verilator_problems, yosys_json
+from vivadorun import ports_only_verilog
+
+from moesaic.boards.board import Board, board_names, load_board
+from moesaic.boards.project.write import annotated_verilog, write_project
+from moesaic.boards.verilog import TOP
+
+# Signals that AMBA requires of a channel, beside its handshake.
+CHANNELS = {
+    "AXI4": {"AR": "ADDR LEN SIZE BURST", "R": "DATA RESP LAST", "AW": "ADDR LEN SIZE BURST", "W": "DATA STRB LAST", "B": "RESP"},
+    "AXI4LITE": {"AR": "ADDR PROT", "R": "DATA RESP", "AW": "ADDR PROT", "W": "DATA STRB", "B": "RESP"},
+}
+DRIVEN = {"AR", "AW", "W"}  # channels that a master drives
+
+
+@pytest.fixture(scope="module", params=board_names())
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Board, Path]:
+    """A board, and a folder with its whole Verilog and its scripts."""
+    board = load_board(request.param)
+    folder = tmp_path_factory.mktemp(board.name)
+    (folder / "accelerator.v").write_text(annotated_verilog(board.accelerator))
+    write_project(board, folder, version="test")
+    return board, folder
+
+
+def test_verilator_accepts(project: tuple[Board, Path]) -> None:
+    assert verilator_problems(project[1] / "accelerator.v", TOP) == []
+
+
+def test_slang_accepts(project: tuple[Board, Path]) -> None:
+    assert slang_errors(project[1] / "accelerator.v") == []
+
+
+def test_yosys_accepts_and_finds_one_clock(project: tuple[Board, Path]) -> None:
+    design = yosys_json(project[1] / "accelerator.v", TOP, project[1] / "accelerator.json")
+    assert clocks_of(design, TOP) == {"aclk"}
+
+
+def test_ports_are_those_that_the_block_design_connects(project: tuple[Board, Path]) -> None:
+    ports = top_ports(project[1] / "accelerator.v", TOP)
+    assert connection_problems((project[1] / "bd.tcl").read_text(), ports) == []
+    config = project[0].accelerator
+    assert ports["m_axi_w0_rdata"].bits == config.port_bits and ports["m_axi_c_awaddr"].bits == config.addr_bits
+
+
+def test_memory_attributes(project: tuple[Board, Path]) -> None:
+    text = (project[1] / "accelerator.v").read_text()
+    assert ('ram_style = "ultra"' in text) == project[0].accelerator.ultra_ram
+
+
+def _axi_problems(name: str, ports: dict[str, TopPort], parameters: dict[str, str]) -> list[str]:
+    """What is missing, too much, or the wrong way round in an AXI interface, by its logical names."""
+    reads, writes = (mode in parameters["READ_WRITE_MODE"] for mode in ("READ", "WRITE"))
+    problems = []
+    expected = {}
+    for channel, signals in CHANNELS[parameters["PROTOCOL"]].items():
+        if (reads and channel in ("AR", "R")) or (writes and channel in ("AW", "W", "B")):
+            forward = (channel in DRIVEN) == name.startswith("m_")
+            expected |= {f"{channel}{signal}": forward for signal in [*signals.split(), "VALID"]}
+            expected[f"{channel}READY"] = not forward
+    optional = {"ARCACHE", "ARPROT", "AWCACHE", "AWPROT"}
+    problems += [f"{name} has no {logical}" for logical in expected if logical not in ports]
+    problems += [f"{name} has {logical}, which its protocol does not" for logical in ports if logical not in {*expected, *optional}]
+    problems += [f"{name} {logical} points the wrong way" for logical, out in expected.items() if logical in ports and ports[logical].output != out]
+    data, address = parameters["DATA_WIDTH"], parameters["ADDR_WIDTH"]
+    for logical, port in ports.items():
+        wanted = int(data) if logical.endswith("DATA") else int(address) if logical.endswith("ADDR") else port.bits
+        if port.bits != wanted:
+            problems.append(f"{port.name} must be {wanted} bits wide, not {port.bits}")
+    return problems
+
+
+def connection_problems(script: str, ports: dict[str, TopPort]) -> list[str]:
+    """Ports without an interface or a connection, connections without a port, interfaces that are incomplete."""
+    interfaces: dict[str, dict[str, TopPort]] = {}
+    kinds: dict[str, str] = {}
+    parameters: dict[str, dict[str, str]] = {}
+    problems = []
+    for port in ports.values():
+        if port.interface is None:
+            problems.append(f"port {port.name} belongs to no interface")
+            continue
+        kind, name, logical = port.interface
+        kinds[name] = kind
+        interfaces.setdefault(name, {})[logical] = port
+        if text := port.attributes.get("X_INTERFACE_PARAMETER"):
+            first, *rest = text.split(", ")
+            if first != f"XIL_INTERFACENAME {name}":
+                problems.append(f"parameters at {port.name} must be those of {name}, not {first!r}")
+            parameters[name] = dict(item.split(" ", 1) for item in rest)
+    calls = re.findall(r"^(connect_bd_net|connect_bd_intf_net) \[get_bd_(?:intf_)?pins ([\w/]+)\] \[get_bd_(?:intf_)?pins ([\w/]+)\]$", script,
+                       re.MULTILINE)
+    if len(calls) != len(re.findall(r"^connect_bd", script, re.MULTILINE)):
+        problems.append("a connection is not understood")
+    connected = [(call, pin.removeprefix("accelerator_0/")) for call, *pins in calls for pin in pins if pin.startswith("accelerator_0/")]
+    for name, kind in kinds.items():
+        wanted = "connect_bd_intf_net" if ":interface:" in kind else "connect_bd_net"
+        count = sum(call == wanted and pin == name for call, pin in connected)
+        if count != 1:
+            problems.append(f"{name} must be connected once by {wanted}, not {count} times")
+        if ":interface:" in kind:
+            problems += _axi_problems(name, interfaces[name], parameters.get(name, {}))
+    problems += [f"{pin} is connected and is no port" for _, pin in connected if pin not in kinds]
+    busif = parameters.get("aclk", {}).get("ASSOCIATED_BUSIF", "").split(":")
+    if sorted(busif) != sorted(name for name, kind in kinds.items() if ":interface:" in kind):
+        problems.append(f"aclk must be the clock of every bus, not of {busif}")
+    return problems
+
+
+def edit(pattern: str, to: str) -> Callable[[str], str]:
+    def change(text: str) -> str:
+        changed, count = re.subn(pattern, to, text, count=1, flags=re.MULTILINE)
+        assert count == 1, pattern
+        return changed
+
+    return change
+
+
+PLANTED_IN_SCRIPT = {
+    "connection removed": (edit(r"^connect_bd_intf_net \[get_bd_intf_pins accelerator_0/m_axi_w1\].*\n", ""), "m_axi_w1 must be connected once"),
+    "interrupt removed": (edit(r"^connect_bd_net \[get_bd_pins accelerator_0/irq\].*\n", ""), "irq must be connected once"),
+    "connected twice": (edit(r"^(connect_bd_net .*accelerator_0/aresetn\]\n)", r"\1\1"), "aresetn must be connected once .* not 2 times"),
+    "pin renamed": (edit(r"accelerator_0/m_axi_c\]", "accelerator_0/m_axi_d]"), "m_axi_d is connected and is no port"),
+}
+PLANTED_IN_VERILOG = {
+    "port renamed": (lambda text: text.replace("m_axi_w0_rlast", "m_axi_w0_rend").replace("m_axi_w0 RLAST", "m_axi_w0 REND"), "m_axi_w0 has no RLAST"),
+    "port not annotated": (edit(r"^  \(\* X_INTERFACE_INFO = .* irq INTERRUPT\" \*\)\n", ""), "port irq belongs to no interface"),
+    "port turned": (edit(r"^  output m_axi_c_wvalid;", "  input m_axi_c_wvalid;"), "m_axi_c WVALID points the wrong way"),
+    "port narrowed": (edit(r"^  input \[63:0\] m_axi_w1_rdata;\n  wire \[63:0\]", "  input [31:0] m_axi_w1_rdata;\n  wire [31:0]"), "m_axi_w1_rdata must be 64 bits"),
+    "bus without a clock": (edit(r"ASSOCIATED_BUSIF m_axi_c:", "ASSOCIATED_BUSIF "), "aclk must be the clock of every bus"),
+}
+
+
+@pytest.mark.parametrize("mistake", [*PLANTED_IN_SCRIPT, *PLANTED_IN_VERILOG])
+def test_planted_mistakes_are_found(tmp_path: Path, mistake: str) -> None:
+    board = load_board("pynq-z2")
+    write_project(board, tmp_path, version="test")
+    script, verilog = (tmp_path / "bd.tcl").read_text(), ports_only_verilog(board.accelerator)
+    path = tmp_path / "accelerator.v"
+    path.write_text(verilog)
+    assert connection_problems(script, top_ports(path, TOP)) == []
+    change, message = {**PLANTED_IN_SCRIPT, **PLANTED_IN_VERILOG}[mistake]
+    if mistake in PLANTED_IN_SCRIPT:
+        script = change(script)
+    else:
+        path.write_text(change(verilog))
+    problems = connection_problems(script, top_ports(path, TOP))
+    assert any(re.search(message, problem) for problem in problems), problems
+
+
+BROKEN = {
+    "syntax": "module accelerator(input aclk, output reg q);\n  always @(posedge aclk) q <= ;\nendmodule\n",
+    "unknown module": "module accelerator(input aclk, output q);\n  nothing there (.clk(aclk), .q(q));\nendmodule\n",
+    "unknown port": "module part(input clk);\nendmodule\nmodule accelerator(input aclk);\n  part one (.clock(aclk));\nendmodule\n",
+}
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+def test_readers_refuse(tmp_path: Path, mistake: str) -> None:
+    path = tmp_path / "broken.v"
+    path.write_text(BROKEN[mistake])
+    assert verilator_problems(path, TOP)
+    assert slang_errors(path)
+    with pytest.raises(RuntimeError):
+        yosys_json(path, TOP, tmp_path / "broken.json")
+
+
+SECOND_CLOCK = {
+    "divided": "reg half; always @(posedge aclk) half <= ~half; always @(posedge half) q <= ~q;",
+    "another input": "always @(posedge irq_clock) q <= ~q;",
+    "in a part": "always @(posedge aclk) q <= ~q; part one (.c(q));",
+}
+
+
+@pytest.mark.parametrize("mistake", SECOND_CLOCK)
+def test_a_second_clock_is_found(tmp_path: Path, mistake: str) -> None:
+    path = tmp_path / "clocks.v"
+    part = "module part(input c); reg r; always @(posedge c) r <= ~r; (* keep *) wire k = r; endmodule\n"
+    path.write_text(f"{part}module accelerator(input aclk, input irq_clock, output reg q);\n{SECOND_CLOCK[mistake]}\nendmodule\n")
+    assert clocks_of(yosys_json(path, TOP, tmp_path / "clocks.json"), TOP) != {"aclk"}
+
+
+def test_a_latch_is_serious(tmp_path: Path) -> None:
+    path = tmp_path / "latch.v"
+    path.write_text("module accelerator(input aclk, input d, output reg q);\n  always @* if (aclk) q = d;\nendmodule\n")
+    assert any("LATCH" in problem for problem in verilator_problems(path, TOP))
