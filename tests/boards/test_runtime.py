@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -205,6 +206,47 @@ def test_sources_of_frames(tmp_path: Path, pictures: Path, monkeypatch: pytest.M
     with pytest.raises(FrameError, match="pillow must be installed to read image files"):
         list(frames(pictures, SIZE))
     assert write_picture(tmp_path / "x", exact).read_bytes() == b"P6 64 64 255\n" + exact.tobytes()
+
+
+def opencv(pictures: list[np.ndarray]) -> ModuleType:
+    """What is used of OpenCV: frames in blue, green, red; scaling by repetition."""
+    module = ModuleType("cv2")
+
+    class VideoCapture:
+        def __init__(self, source: str | int) -> None:
+            self.left = [picture[..., ::-1] for picture in pictures] if source in (0, "a.mp4") else None
+
+        def isOpened(self) -> bool:
+            return self.left is not None
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            return (True, self.left.pop(0)) if self.left else (False, None)
+
+        def release(self) -> None:
+            self.left = None
+
+    module.VideoCapture, module.INTER_AREA, module.COLOR_BGR2RGB = VideoCapture, 3, 4
+    module.resize = lambda frame, size, interpolation: frame[:: frame.shape[0] // size[1], :: frame.shape[1] // size[0]]
+    module.cvtColor = lambda frame, code: frame[..., ::-1] if code == 4 else None
+    return module
+
+
+def test_videos_and_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "b.mp4").touch()
+    wanted = [render(seed, SIZE).image.transpose(1, 2, 0) for seed in range(2)]
+    monkeypatch.setitem(sys.modules, "cv2", opencv([np.repeat(np.repeat(w, 2, axis=0), 2, axis=1) for w in wanted]))
+    for source in ("a.mp4", "0"):
+        found = list(frames(source, SIZE))
+        assert [name for name, _ in found] == ["frame-00000", "frame-00001"]
+        assert all(np.array_equal(image, picture) for (_, image), picture in zip(found, wanted, strict=True))
+    for source, what in (("b.mp4", "'b.mp4'"), ("7", "camera 7")):
+        with pytest.raises(FrameError, match=f"source must be a video or a camera that OpenCV can open, not {what}"):
+            list(frames(source, SIZE))
+    monkeypatch.setitem(sys.modules, "cv2", opencv([]))
+    with pytest.raises(FrameError, match="source must give at least one frame, not camera 0"):
+        list(frames("0", SIZE))
 
 
 def test_write_runtime_into_a_folder_with_a_program(program: Path, tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""The driver on the functional simulator: places, arguments, and what ordinary code sees."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from driverrig import CONFIG, Case, nano
+
+from moesaic.boards import loop
+from moesaic.boards.driver import Driver
+from moesaic.boards.errors import AcceleratorBusy, AcceleratorError, BusError, RunLost, RunTimeout
+from moesaic.boards.place import bytes_needed, place
+from moesaic.boards.runtime import Accelerator, load_program_folder
+from moesaic.compiler.image import PAGE_BYTES, ImageError
+from moesaic.hw.spec.registers import ErrorCode, ErrorUnit, register_map
+from moesaic.sim.device import FunctionalDevice, FunctionalTransport, open_simulated
+
+
+@pytest.fixture(scope="module")
+def case() -> Case:
+    return nano()
+
+
+@pytest.fixture
+def accelerator(case: Case) -> Iterator[Accelerator]:
+    with Accelerator(FunctionalTransport(CONFIG), case.program, timeout=0.3) as opened:
+        yield opened
+
+
+def test_places_do_not_overlap(case: Case) -> None:
+    found = place(case.program, 0x2000_0000, slots=3)
+    program, end = found.program, 0x2000_0000 + found.bytes
+    assert found.bytes == bytes_needed(case.program, 3)
+    sizes = [*(program.region(f"image.{port}").bytes for port in range(CONFIG.ports)), program.region("result").bytes]
+    taken = [(r["address"], r["address"] + r["bytes"]) for r in program.manifest["regions"]]
+    for slot in found.slots[1:]:
+        taken += [(at, at + size) for at, size in zip((*slot.images, slot.result), sizes, strict=True)]
+    taken.sort()
+    assert all(low % PAGE_BYTES == 0 and high <= end for low, high in taken) and taken[0][0] >= 0x2000_0000
+    assert all(high <= low for (_, high), (low, _) in zip(taken, taken[1:], strict=False))
+    assert found.slots[0].result == program.region("result").address
+
+
+def test_a_moved_program_is_the_same_program(case: Case) -> None:
+    by = 0x2000_0000
+    moved = place(case.program, case.program.address + by, slots=1).program
+    assert moved.memory is case.program.memory and moved.manifest["memory_sha256"] == case.program.manifest["memory_sha256"]
+    before, after = case.program.registers("y"), moved.registers("y")
+    bases = {name for name in before if "base" in name}
+    assert {name: after[name] - before[name] for name in before} == {name: by if name in bases else 0 for name in before}
+    assert case.program.address == case.program.region(case.program.manifest["regions"][0]["name"]).address  # not changed
+
+
+@pytest.mark.parametrize(("address", "slots", "message"), [
+    (0x1000, 0, "slots must be 1 or more, not 0"),
+    (0x1010, 1, "address must be a multiple of 4096, not 0x1010"),
+    (-4096, 1, "address must be a multiple of 4096, not -0x1000"),
+    ((1 << 40) - 4096, 2, r"address must leave 0x[0-9a-f]+ bytes below 0x10000000000, what the accelerator can address"),
+])
+def test_bad_places(case: Case, address: int, slots: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        place(case.program, address, slots=slots)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"slots": 0}, "slots must be 1 or more, not 0"),
+    ({"watchdog": -1}, "watchdog must be 0 or more, not -1"),
+    ({"retries": -1}, "retries must be 0 or more, not -1"),
+    ({"timeout": 0}, "timeout must be positive, not 0"),
+])
+def test_bad_options(case: Case, options: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Driver(FunctionalTransport(CONFIG), case.program, **options)
+
+
+def test_wrong_use_is_said(case: Case, accelerator: Accelerator) -> None:
+    with pytest.raises(RuntimeError, match="driver must be opened first"):
+        _ = Driver(FunctionalTransport(CONFIG), case.program).program
+    with pytest.raises(ValueError, match="task must be one of x, y, not 'flow'"):
+        accelerator.run(case.images[0], "flow")
+    with pytest.raises(ValueError, match=r"image must be uint8 RGB, \[16, 16, 3\] or \[3, 16, 16\], not float64 \[16, 16, 3\]"):
+        accelerator.run(np.zeros((16, 16, 3)))
+    with pytest.raises(ValueError, match="slot must be from 0 to 1, not 2"):
+        loop.run(accelerator.driver.run("x", slot=2))
+    loop.run(accelerator.driver.submit("x", case.images[0]))
+    with pytest.raises(RuntimeError, match="run must wait for what was submitted"):
+        accelerator.run(case.images[0])
+    assert np.array_equal(case.program.unpack_result(loop.run(accelerator.driver.collect()).result), case.expected("x", 0))
+    assert np.array_equal(accelerator.run(case.images[1]).tokens, case.expected("x", 1))
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3])
+def test_any_number_of_slots(case: Case, slots: int) -> None:
+    with Accelerator(FunctionalTransport(CONFIG), case.program, slots=slots) as accelerator:
+        tasks = ["x", "y", "y", "x"]
+        for number, result in enumerate(accelerator.stream(zip(case.images, tasks, strict=True))):
+            assert np.array_equal(result.tokens, case.expected(tasks[number], number)), number
+
+
+def test_a_source_that_fails_in_the_middle(case: Case, accelerator: Accelerator) -> None:
+    def images() -> Iterator[tuple[np.ndarray, str]]:
+        yield case.images[0], "x"
+        raise OSError("the camera was unplugged")
+
+    with pytest.raises(OSError, match="unplugged"):
+        list(accelerator.stream(images()))
+    assert not accelerator.status().flag("busy")
+    assert np.array_equal(accelerator.run(case.images[1], "y").tokens, case.expected("y", 1))
+
+
+def test_a_hang_ends_in_time_and_retries_end_too(case: Case, accelerator: Accelerator) -> None:
+    accelerator.driver.transport.device.hang = True
+    begun = time.monotonic()
+    with pytest.raises(RunTimeout, match="within 0.05 s"):
+        accelerator.run(case.images[0], retries=2, timeout=0.05)
+    assert 0.1 < time.monotonic() - begun < 5
+    with pytest.raises(RunTimeout):
+        list(accelerator.stream((image, "x") for image in case.images))
+    accelerator.driver.transport.device.hang = False
+    assert np.array_equal(accelerator.run(case.images[0]).tokens, case.expected("x", 0))
+
+
+def test_another_process_has_left_a_run(case: Case) -> None:
+    """What is running when the driver opens is ended first."""
+    transport = FunctionalTransport(CONFIG)
+    transport.device.hang = True
+    transport.device.write(register_map(1)["CTRL"].offset, 1)
+    transport.device.hang = False
+    with Accelerator(transport, case.program) as accelerator:
+        assert str(accelerator.status()).startswith("STATUS idle")
+        assert np.array_equal(accelerator.run(case.images[2]).tokens, case.expected("x", 2))
+
+
+def test_exceptions_say_what_they_must() -> None:
+    error = AcceleratorError(ErrorCode.READ_SLVERR, ErrorUnit.LOAD, 7, 0x1000, draining=True)
+    assert str(error) == ("READ_SLVERR: a data read was answered with SLVERR (load unit, instruction 7, address 0x1000; "
+                          "the bus still owes responses)")
+    assert isinstance(RunTimeout(1, "", idle=True), TimeoutError) and "bus owes" in str(RunTimeout(1, "", idle=False))
+    assert str(BusError("write of 0x4", 2)) == "write of 0x4 was answered with SLVERR"
+    assert "reset input" in str(RunLost("HARDWARE_RESET", "")) and issubclass(AcceleratorBusy, RuntimeError)
+
+
+def test_the_device_refuses_as_the_hardware_does(case: Case) -> None:
+    device, table = FunctionalDevice(CONFIG), register_map(1)
+    for offset, response in ((0x00C, 2), (0x002, 2), (0x1000, 3)):
+        for access in (lambda o: device.read(o), lambda o: device.write(o, 0)):
+            with pytest.raises(BusError) as error:
+                access(offset)
+            assert error.value.response == response
+    with pytest.raises(BusError):
+        device.write(table["STATUS"].offset, 0)
+    device.write(table["CTRL"].offset, table["CTRL"]["start"].mask)
+    with pytest.raises(BusError):
+        device.write(table["WATCHDOG"].offset, 5)
+    device.write(table["CTRL"].offset, table["CTRL"]["start"].mask)
+    layout = table["STATUS"]
+    assert device.read(layout.offset) == layout["busy"].mask | layout["start_refused"].mask
+
+
+def test_ordinary_code_inside_a_running_loop(case: Case) -> None:
+    """As in a notebook, whose loop runs already."""
+
+    async def cell() -> np.ndarray:
+        with Accelerator(FunctionalTransport(CONFIG), case.program) as accelerator:
+            return accelerator.run(case.images[0]).tokens
+
+    assert np.array_equal(asyncio.run(cell()), case.expected("x", 0))
+
+
+def test_an_interrupted_wait_cancels_what_it_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    submit = asyncio.run_coroutine_threadsafe
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    class Interrupted:
+        """A future of which the waiting is interrupted."""
+
+        def __init__(self, *arguments: object) -> None:
+            self.future = submit(*arguments)
+            self.cancel = self.future.cancel
+
+        def result(self) -> None:
+            time.sleep(0.05)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(work())
+    assert ended.wait(5)
+    assert sum(thread.name == "moesaic" for thread in threading.enumerate()) == 1
+
+
+def test_a_program_folder(case: Case, tmp_path: Path) -> None:
+    case.program.save(tmp_path)
+    program, heads = load_program_folder(tmp_path)
+    assert program.memory == case.program.memory and heads is None
+    accelerator = open_simulated(tmp_path)
+    assert accelerator.run(case.images[0]).map is None and accelerator.image_size == (16, 16)
+    accelerator.close()
+    (tmp_path / "manifest.json").unlink()
+    with pytest.raises(ImageError, match=r"cannot be read: No such file"):
+        load_program_folder(tmp_path)
