@@ -1,12 +1,14 @@
 """Generated Tcl runs to its end in the stand-in for Vivado, and does what the board's data say."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from vivadorun import RELEASES, project, run
 
 from moesaic.boards.board import REGISTERS_BYTES, board_names
+from moesaic.boards.project.write import VERILOG, annotated_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 
 REPORTS = {"timing.txt", "utilization.txt", "power.txt", "cdc.txt", "drc.txt", "methodology.txt"}
@@ -64,6 +66,18 @@ def test_clock_and_port_widths_are_those_of_the_board(name: str, tmp_path: Path)
         cell = f"/axi_{bus.removeprefix('m_axi_')}"
         assert [f"/accelerator_0/{bus}", f"{cell}/S00_AXI"] in nets
         assert [f"{cell}/M00_AXI", f"/ps/S_AXI_{port}{'_FPD' if board.family == 'zynqmp' else ''}"] in nets
+
+
+def test_project_is_built_with_the_whole_verilog(tmp_path: Path):
+    board, folder = project("pynq-z2", tmp_path)
+    ports_only = (folder / VERILOG).read_text()
+    (folder / VERILOG).write_text(annotated_verilog(board.accelerator))
+    whole = run(folder / "build.tcl")
+    assert whole.ok, whole.error
+    (folder / VERILOG).write_text(ports_only)
+    shutil.rmtree(folder / "vivado")
+    # What the other tests use in its place makes the same design.
+    assert run(folder / "build.tcl").summary["nets"] == whole.summary["nets"]
 
 
 @pytest.mark.parametrize(("until", "last"), [("project", "new"), ("synthesis", "new"), ("implementation", "done"), ("bitstream", "done")])
