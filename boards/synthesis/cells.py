@@ -68,7 +68,7 @@ def resources_of(counts: CellCounts) -> Resources:
     """
     known = {*_LUT, *_LUTRAM, *_SHIFT, *_FF, *_DSP, *_BRAM36, *_URAM, *_FREE}
     if unknown := sorted(counts.cells.keys() - known):
-        raise UnknownCell(f"cells must be of a Xilinx family, not {unknown[0]!r}")
+        raise UnknownCell(f"cells must be mapped to a device that is known here, not {unknown[0]!r}")
     cells = counts.cells
     return Resources(
         lut=counts.lut_logic + counts.lut_memory,

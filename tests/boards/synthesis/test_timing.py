@@ -109,6 +109,17 @@ def test_carry_chain_of_sixteen_bits() -> None:
     assert paths[0].levels == 5
 
 
+def test_a_carry_chain_passes_its_own_bit() -> None:
+    n = Netlist()
+    o, co = n.net(), n.net()
+    n.cell("CARRY4", CI="0", CYINIT="0", DI=["0"] * 4, S=["0", "0", "0", n.register("0", "a")], CO=["x", "x", "x", co], O=["x", "x", "x", o])
+    n.register(o, "sum")
+    n.register(n.lut(co), "carry")
+    ends = {path.steps[-1].name: path.delay for path in longest(n).paths}
+    assert ends["sum"] == pytest.approx(D.ff_out + D.net + D.lut + D.net_local + D.ff_setup)
+    assert ends["carry"] == pytest.approx(D.ff_out + D.net + D.carry_data_carry + D.net + D.lut + D.net_local + D.ff_setup)
+
+
 @pytest.mark.parametrize(("behind", "stages"), [(0, ()), (1, ("P",)), (2, ("M", "P"))])
 def test_registers_behind_a_product_move_into_the_dsp(behind: int, stages: tuple[str, ...]) -> None:
     n = Netlist()
@@ -132,14 +143,14 @@ def test_registers_behind_a_product_move_into_the_dsp(behind: int, stages: tuple
 
 
 def test_operand_registers_move_only_if_nothing_else_reads_them() -> None:
-    for shared in (False, True):
+    for shared in ("", "logic", "enable"):
         n = Netlist()
         a, b = n.register("0", "a"), n.register("0", "b")
         p = n.net()
-        n.cell("DSP48E2", CLK=1, A=[a], B=[b], P=[p])
+        n.cell("DSP48E2", CLK=1, A=[a], B=[b], P=[p], **({"CED": a} if shared == "enable" else {}))
         m = n.register(p)
         n.register(n.register(m), "end")
-        if shared:
+        if shared == "logic":
             n.register(a, "other")
         assert longest(n).absorbed["top"] == (3 if shared else 4)  # M, P, B and, if nothing else reads it, A
 

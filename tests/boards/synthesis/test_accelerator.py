@@ -1,0 +1,156 @@
+"""A whole accelerator synthesised; what cannot be mapped, what does not fit, what is missing."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import pytest
+
+from moesaic.boards.board import load_board
+from moesaic.boards.resources import Resources
+from moesaic.boards.synthesis.fit import Fit, candidates, largest_fitting
+from moesaic.boards.synthesis.mapping import SynthesisMissing
+from moesaic.boards.synthesis.synthesise import Synthesis, synthesise, synthesise_verilog
+from moesaic.flow.request import InputError
+from moesaic.flow.stages import Stages
+from moesaic.flow.synth import fit_report, synth, write_page
+from moesaic.hw.spec.config import PRESETS
+
+MICRO = PRESETS["micro8"]
+GOOD = """module accelerator(clk, i, o);
+  input clk;
+  input [7:0] i;
+  output [7:0] o;
+  reg [7:0] o;
+  wire [7:0] t;
+  \\broken  part (
+    .clk(clk),
+    .i(i),
+    .o(t)
+  );
+  always @(posedge clk) o <= t + 8'h01;
+endmodule
+"""
+PART = """module broken(clk, i, o);
+  input clk;
+  input [7:0] i;
+  output [7:0] o;
+  reg [7:0] o;
+  {body}
+endmodule
+"""
+
+
+@pytest.fixture(scope="module")
+def micro() -> Synthesis:
+    return synthesise(MICRO, family="zynqmp", uram=False)
+
+
+def test_every_module_is_mapped_and_the_units_add_up(micro: Synthesis) -> None:
+    assert micro.complete
+    total = Resources()
+    for amount in micro.units.values():
+        total = total + amount
+    assert total == micro.total
+
+
+def test_products_and_memories_are_those_of_a_calculation(micro: Synthesis) -> None:
+    units = micro.units
+    assert units["array"].dsp == MICRO.rows * MICRO.lanes // 2  # two products each
+    assert units["requantisers"].dsp == MICRO.rows
+    # By bytes: activations 4096 x 8 and keys 2048 x 8 to a RAMB36, RAMB18; residual 1024 x 128, halves of 1024 x 16, two copies; maxima 4096 x 9.
+    memories = 8 * 1 + 8 * 0.5 + 2 * 8 * 0.5 + 1
+    small = units["memories and core"].bram36 - memories
+    assert 0 <= small <= 4  # LayerNorm sums, softmax state
+    assert units["weight stream"].bram36 == 2  # 256 words of 16 bytes: 512 x 72, twice
+
+
+def test_paths_are_found_and_named(micro: Synthesis) -> None:
+    found = micro.timing(10)
+    assert len(found.paths) == 10
+    delays = [path.delay for path in found.paths]
+    assert delays == sorted(delays, reverse=True)
+    for path in found.paths:
+        assert path.delay == pytest.approx(sum(step.net + step.cell for step in path.steps))
+        assert path.module.startswith("accelerator") or path.module in micro.modules
+    assert {"s_axil_wdata", "m_axi_w0_rdata"} <= found.inputs.keys()
+    assert "m_axi_w0_araddr" in found.outputs
+
+
+def test_a_module_that_yosys_refuses_is_named_and_the_rest_is_counted(tmp_path: Path) -> None:
+    wrong = synthesise_verilog(GOOD + PART.format(body="always @(posedge clk) o <= nothing(i);"), family="zynqmp", uram=False, cache=tmp_path)
+    assert not wrong.complete
+    assert list(wrong.failures) == ["broken"]
+    assert "nothing" in wrong.failures["broken"]
+    assert wrong.total.ff == 8
+    with pytest.raises(ValueError, match="every module must be mapped for paths, but 'broken' is not"):
+        wrong.timing()
+    latch = synthesise_verilog(GOOD + PART.format(body="always @* if (clk) o = i;"), family="zynqmp", uram=False, cache=tmp_path)
+    assert list(latch.failures) == ["broken"]
+    assert "cells must be mapped to a device that is known here, not 'LD" in latch.failures["broken"]
+
+
+def test_results_are_found_again(tmp_path: Path) -> None:
+    text = GOOD + PART.format(body="always @(posedge clk) o <= i ^ {i[0], i[7:1]};")
+    first = synthesise_verilog(text, family="zynqmp", uram=False, cache=tmp_path)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(files) == 4  # counts and netlist of two modules
+    second = synthesise_verilog(text, family="zynqmp", uram=False, cache=tmp_path)
+    assert second.total == first.total == Resources(lut=first.total.lut, ff=16)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == files
+    # A damaged entry is made again.
+    for path in files:
+        path.write_bytes(b"{")
+    assert synthesise_verilog(text, family="zynqmp", uram=False, cache=tmp_path).total == first.total
+
+
+def test_without_yosys_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(SynthesisMissing, match=r"synthesis needs Yosys as a library; type: pip install 'moesaic\[synth\]'"):
+        synthesise_verilog(GOOD + PART.format(body="always @(posedge clk) o <= i;"), family="zynqmp", uram=False, cache=tmp_path)
+
+
+# --- fit ---
+
+
+def test_each_resource_against_the_budget() -> None:
+    fit = Fit(Resources(lut=50, ff=120, dsp=3, bram36=1.5), Resources(lut=100, ff=100, dsp=4, bram36=10))
+    assert not fit.fits
+    assert [(line.title, line.percent, line.excess) for line in fit.lines] == [
+        ("LUT", 50.0, 0), ("FF", 120.0, 20), ("DSP", 75.0, 0), ("BRAM36", 15.0, 0), ("URAM", 0.0, 0)]
+    assert Fit(Resources(uram=1), Resources()).lines[-1].percent == float("inf")
+
+
+def test_too_large_says_what_by_how_much_and_what_would_fit(micro: Synthesis) -> None:
+    total = micro.total
+    board = load_board("zcu102")
+    small = board.replace(budget=Resources(lut=total.lut, ff=total.ff, dsp=total.dsp, bram36=total.bram36), accelerator=PRESETS["zcu102"])
+    names = [config.name for config in candidates(small, PRESETS["zcu102"])]
+    assert "micro8" in names and "zcu102" not in names  # larger ones are ruled out by what they need at least
+    best = largest_fitting(small.replace(budget=total), MICRO.replace(rows=8, lanes=16, name="x"))
+    assert best is not None and best[0].name == "micro8"
+    assert largest_fitting(board.replace(budget=Resources(lut=1)), MICRO) is None
+    report = fit_report(micro, MICRO, board.replace(budget=Resources(lut=total.lut - 5, ff=total.ff, dsp=total.dsp, bram36=total.bram36)))
+    assert report["fits"] is False
+    assert report["excess"] == {"lut": 5}
+
+
+def test_the_stage_writes_what_it_says(tmp_path: Path, micro: Synthesis) -> None:
+    report = synth(MICRO, None, Stages(quiet=True), timing=3, out=tmp_path / "out")
+    saved = json.loads((tmp_path / "out" / "synthesis.json").read_text())
+    assert saved == json.loads(json.dumps(report))
+    assert saved["resources"]["lut"] == micro.total.lut
+    assert len(saved["timing"]["paths"]) == 3
+    assert "## 1: " in (tmp_path / "out" / "timing.md").read_text()
+    page = tmp_path / "page.md"
+    page.write_text("# A\n<!-- synth micro8 -->\nold\n<!-- end micro8 -->\nafter\n")
+    write_page(page, report)
+    text = page.read_text()
+    assert "old" not in text and text.endswith("<!-- end micro8 -->\nafter\n")
+    assert f"| **total** | {micro.total.lut:,} |" in text
+    page.write_text("# A\n")
+    with pytest.raises(InputError, match=r"must have the lines <!-- synth micro8 --> and <!-- end micro8 -->"):
+        write_page(page, report)
