@@ -1,6 +1,6 @@
 """What a user of a board calls: images in, maps out, in ordinary code without `await`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,8 @@ class Accelerator(AbstractContextManager["Accelerator"]):
     transport : Transport
     program : ProgramImage
     heads : HostHeads or None
+    run : function
+        Waits for a coroutine; where there is no simulator with coroutines of its own, one event loop does.
     options
         Of `Driver`: slots, watchdog, timeout, retries.
 
@@ -94,13 +96,16 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         If the program was compiled for another configuration.
     """
 
-    def __init__(self, transport: Transport, program: ProgramImage, heads: HostHeads | None = None, **options: Any) -> None:
-        self.heads = heads
+    def __init__(
+        self, transport: Transport, program: ProgramImage, heads: HostHeads | None = None, *,
+        run: Callable[[Coroutine[Any, Any, Any]], Any] = loop.run, **options: Any,
+    ) -> None:
+        self.heads, self._wait = heads, run
         self.driver = Driver(transport, program, **options)
         try:
-            loop.run(self.driver.open())
+            self._wait(self.driver.open())
         except BaseException:
-            loop.run(transport.close())
+            self._wait(transport.close())
             raise
 
     @classmethod
@@ -157,9 +162,9 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         pixels = _planes(image, self.image_size)
         name = self._task(task)
         try:
-            result = loop.run(self.driver.run(name, pixels, retries=retries, timeout=timeout))
+            result = self._wait(self.driver.run(name, pixels, retries=retries, timeout=timeout))
         except KeyboardInterrupt:
-            loop.run(self.driver.settle())
+            self._wait(self.driver.settle())
             raise
         return self._predict(result)
 
@@ -168,14 +173,14 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         try:
             for image, task in items:
                 pixels, name = _planes(image, self.image_size), self._task(task)
-                result = loop.run(self.driver.submit(name, pixels))
+                result = self._wait(self.driver.submit(name, pixels))
                 if result is not None:
                     yield self._predict(result)
-            result = loop.run(self.driver.collect())
+            result = self._wait(self.driver.collect())
             if result is not None:
                 yield self._predict(result)
         except BaseException:  # also when the caller stops early: nothing may go on running
-            loop.run(self.driver.settle())
+            self._wait(self.driver.settle())
             raise
 
     def _predict(self, result: RunResult) -> Prediction:
@@ -187,15 +192,16 @@ class Accelerator(AbstractContextManager["Accelerator"]):
 
     def status(self) -> Status:
         """The state of the accelerator; print it."""
-        return loop.run(self.driver.status())
+        status: Status = self._wait(self.driver.status())
+        return status
 
     def reset(self) -> None:
         """End what is running, and be idle."""
-        loop.run(self.driver.soft_reset())
+        self._wait(self.driver.soft_reset())
 
     def close(self) -> None:
         """End what is running and give back the memory; the bitstream stays."""
-        loop.run(self.driver.close())
+        self._wait(self.driver.close())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()

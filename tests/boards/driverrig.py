@@ -59,6 +59,7 @@ def simulate(case: Case, folder: Path, *, module: str, limit: int, env: dict[str
     kept = sorted((folder / "work" / "results").glob("*.npz"))
     for path in kept:
         with np.load(path) as saved:
-            task, number, result = str(saved["task"]), int(saved["image"]), saved["result"].tobytes()
-        assert np.array_equal(case.program.unpack_result(result), case.expected(task, number)), path.name
+            task, number = str(saved["task"]), int(saved["image"])
+            tokens = saved["tokens"] if "tokens" in saved else case.program.unpack_result(saved["result"].tobytes())
+        assert np.array_equal(tokens, case.expected(task, number)), path.name
     return kept

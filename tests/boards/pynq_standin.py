@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.boards.board import REGISTERS_BYTES, load_board
+from moesaic.boards.project.design import ACCELERATOR, INTERRUPTS
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.sim.device import FunctionalDevice
 
 __all__ = ["DDR", "REGISTERS", "Board", "make_module"]
 
 PAGE = 4096
-REGISTERS = 0xA000_0000  # where the block design has put the accelerator
+PORTS = load_board("zcu102").ports
+REGISTERS = PORTS.registers_base  # where the block design has put the accelerator
 DDR = 0x3000_0000  # where contiguous memory begins: not where programs are compiled to lie
 
 
@@ -98,22 +101,22 @@ def make_module(board: Board) -> ModuleType:
             if not path.is_file() or not path.with_suffix(".hwh").is_file():
                 raise OSError(f"Bitstream file {bitfile_name} does not exist.")
             self.bitfile_name = bitfile_name
-            interrupts = {"irq": {"controller": "axi_intc_0", "index": 0, "fullpath": "accelerator_0/irq"}}
+            interrupts = {"irq": {"controller": INTERRUPTS, "index": 0, "fullpath": f"{ACCELERATOR}/irq"}}
             self.ip_dict = {
-                "accelerator_0": {
-                    "phys_addr": REGISTERS, "addr_range": 65536, "type": "xilinx.com:module_ref:accelerator:1.0", "state": None,
+                ACCELERATOR: {
+                    "phys_addr": REGISTERS, "addr_range": REGISTERS_BYTES, "type": "xilinx.com:module_ref:accelerator:1.0", "state": None,
                     "interrupts": interrupts if board.interrupts else {}, "parameters": {},
                 },
-                "axi_intc_0": {"phys_addr": REGISTERS + 0x10000, "addr_range": 65536, "type": "xilinx.com:ip:axi_intc:4.1"},
+                INTERRUPTS: {"phys_addr": PORTS.interrupt_base, "addr_range": REGISTERS_BYTES, "type": "xilinx.com:ip:axi_intc:4.1"},
             }
-            self.interrupt_pins = {"accelerator_0/irq": interrupts["irq"]} if board.interrupts else {}
+            self.interrupt_pins = {f"{ACCELERATOR}/irq": interrupts["irq"]} if board.interrupts else {}
             if download:
                 board.downloads.append(path)
             current[:] = [self]
 
     class MMIO:
         def __init__(self, base_addr: int, length: int = 4, device: object = None) -> None:
-            if base_addr != REGISTERS or length != 65536:
+            if base_addr != REGISTERS or length != REGISTERS_BYTES:
                 raise ValueError(f"nothing is mapped at {base_addr:#x} ({length:#x} bytes): the board would stop here")
             self.base_addr, self.length = base_addr, length
 

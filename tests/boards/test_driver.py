@@ -1,6 +1,7 @@
 """The driver on the functional simulator: places, arguments, and what ordinary code sees."""
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def test_places_do_not_overlap(case: Case) -> None:
         taken += [(at, at + size) for at, size in zip((*slot.images, slot.result), sizes, strict=True)]
     taken.sort()
     assert all(low % PAGE_BYTES == 0 and high <= end for low, high in taken) and taken[0][0] >= 0x2000_0000
-    assert all(high <= low for (_, high), (low, _) in zip(taken, taken[1:], strict=False))
+    assert all(high <= low for (_, high), (low, _) in itertools.pairwise(taken))
     assert found.slots[0].result == program.region("result").address
 
 

@@ -59,7 +59,7 @@ def test_clock_and_port_widths_are_those_of_the_board(name: str, tmp_path: Path)
     assert all(0.999 * board.clock_mhz <= mhz <= board.clock_mhz for mhz in summary["clocks"].values())
     assert {"/accelerator_0/aclk", "/axi_registers/aclk", "/axi_c/aclk"} <= set(summary["clocks"])
     settings = summary["cells"]["/ps"]["config"]
-    widths = {key: int(value) for key, value in settings.items() if "S_AXI_HP" in key and "WIDTH" in key or "SAXIGP" in key}
+    widths = {key: int(value) for key, value in settings.items() if re.search("(S_AXI_HP|SAXIGP)\\d_+DATA_WIDTH", key)}
     assert len(widths) == len(board.ports.memory) and set(widths.values()) == {board.accelerator.port_bits}
     nets = summary["nets"].values()
     for bus, port in board.ports.memory.items():
@@ -80,7 +80,8 @@ def test_project_is_built_with_the_whole_verilog(tmp_path: Path):
     assert run(folder / "build.tcl").summary["nets"] == whole.summary["nets"]
 
 
-@pytest.mark.parametrize(("until", "last"), [("project", "new"), ("synthesis", "new"), ("implementation", "done"), ("bitstream", "done")])
+@pytest.mark.parametrize(
+    ("until", "last"), [("project", "new"), ("synthesis", "new"), ("implementation", "done"), ("bitstream", "done")])
 def test_build_stops_where_it_is_told(until: str, last: str, tmp_path: Path):
     _, folder = project("pynq-z2", tmp_path)
     done = run(folder / "build.tcl", "--until", until, "--jobs", "4")
@@ -92,8 +93,8 @@ def test_build_stops_where_it_is_told(until: str, last: str, tmp_path: Path):
 
 def test_build_refuses_its_own_bad_options(tmp_path: Path):
     _, folder = project("pynq-z2", tmp_path)
-    for arguments, message in ((("--until", "end"), "--until must be"), (("--jobs", "0"), "--jobs must be"), (("-x", "1"), "option must be")):
-        done = run(folder / "build.tcl", *arguments)
+    for option, value, message in (("--until", "end", "--until must"), ("--jobs", "0", "--jobs must"), ("-x", "1", "option must")):
+        done = run(folder / "build.tcl", option, value)
         assert not done.ok and message in done.error
 
 

@@ -7,7 +7,8 @@ import pytest
 from vivadorun import run
 
 MODULE = """
-module copier(clk, rst_n, done, m_axi_araddr, m_axi_arlen, m_axi_arvalid, m_axi_arready, m_axi_rdata, m_axi_rresp, m_axi_rvalid, m_axi_rready);
+module copier(clk, rst_n, done, m_axi_araddr, m_axi_arlen, m_axi_arvalid, m_axi_arready, m_axi_rdata, m_axi_rresp,
+              m_axi_rvalid, m_axi_rready);
   input clk;  // one clock: it belongs to every interface
   input rst_n;
   (* X_INTERFACE_INFO = "xilinx.com:signal:interrupt:1.0 done INTERRUPT" *)
@@ -31,7 +32,8 @@ add_files -norecurse [file join [file dirname [info script]] copier.v]
 create_bd_design top
 set ps [create_bd_cell -type ip -vlnv xilinx.com:ip:zynq_ultra_ps_e:* ps]
 apply_bd_automation -rule xilinx.com:bd_rule:zynq_ultra_ps_e -config {apply_board_preset "1"} $ps
-set_property -dict [list CONFIG.PSU__USE__M_AXI_GP0 {0} CONFIG.PSU__USE__M_AXI_GP1 {0} CONFIG.PSU__USE__S_AXI_GP2 {1} CONFIG.PSU__SAXIGP2__DATA_WIDTH {64}] $ps
+set_property -dict [list CONFIG.PSU__USE__M_AXI_GP0 {0} CONFIG.PSU__USE__M_AXI_GP1 {0} CONFIG.PSU__USE__S_AXI_GP2 {1} \\
+    CONFIG.PSU__SAXIGP2__DATA_WIDTH {64}] $ps
 set wizard [create_bd_cell -type ip -vlnv xilinx.com:ip:clk_wiz:6.0 wizard]
 set_property -dict [list CONFIG.PRIM_IN_FREQ {99.990} CONFIG.CLKOUT1_REQUESTED_OUT_FREQ {150} CONFIG.CLKOUT2_USED {true} \\
     CONFIG.CLKOUT2_REQUESTED_OUT_FREQ {250} CONFIG.RESET_TYPE {ACTIVE_LOW}] $wizard
@@ -44,7 +46,8 @@ set_property CONFIG.NUM_PORTS 1 [get_bd_cells interrupts]
 connect_bd_net [get_bd_pins $ps/pl_clk0] [get_bd_pins wizard/clk_in1]
 connect_bd_net [get_bd_pins $ps/pl_resetn0] [get_bd_pins wizard/resetn] [get_bd_pins slow/ext_reset_in]
 connect_bd_net [get_bd_pins wizard/locked] [get_bd_pins slow/dcm_locked]
-connect_bd_net [get_bd_pins wizard/clk_out1] [get_bd_pins slow/slowest_sync_clk] [get_bd_pins copier_0/clk] [get_bd_pins bridge/aclk]
+connect_bd_net [get_bd_pins wizard/clk_out1] [get_bd_pins slow/slowest_sync_clk] [get_bd_pins copier_0/clk] \\
+    [get_bd_pins bridge/aclk]
 connect_bd_net [get_bd_pins wizard/clk_out2] [get_bd_pins bridge/aclk1] [get_bd_pins ps/saxihp0_fpd_aclk]
 connect_bd_net [get_bd_pins slow/peripheral_aresetn] [get_bd_pins copier_0/rst_n] [get_bd_pins bridge/aresetn]
 connect_bd_intf_net [get_bd_intf_pins copier_0/m_axi] [get_bd_intf_pins bridge/S00_AXI]

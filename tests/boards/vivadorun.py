@@ -48,13 +48,15 @@ def run(script: Path, *arguments: str, release: str = RELEASES[0], boards: str =
     assert tclsh is not None, "tclsh must be installed: sudo apt-get install tcl"
     summary = script.parent / "summary.json"
     summary.unlink(missing_ok=True)
-    options = ["-release", release, "-boards", boards, "-summary", str(summary), "-source", str(script), "-tclargs", *arguments]
-    done = subprocess.run([tclsh, str(STANDIN), *options], check=False, capture_output=True, text=True, timeout=60, cwd=script.parent)
-    return Outcome(done.returncode == 0, done.stdout, done.stderr, json.loads(summary.read_text()) if summary.exists() else {})
+    command = [tclsh, str(STANDIN), "-release", release, "-boards", boards, "-summary", str(summary), "-source", str(script)]
+    done = subprocess.run(
+        [*command, "-tclargs", *arguments], check=False, capture_output=True, text=True, timeout=60, cwd=script.parent)
+    written = json.loads(summary.read_text()) if summary.exists() else {}
+    return Outcome(done.returncode == 0, done.stdout, done.stderr, written)
 
 
 def ports_only_verilog(config: AcceleratorConfig) -> str:
-    """The accelerator's ports as its real Verilog declares them, and nothing inside: a whole one takes half a minute to export."""
+    """The accelerator's ports as its real Verilog declares them, and nothing inside: an export takes half a minute."""
     ports = ports_of(config)
     lines = [f"\nmodule {TOP}({', '.join(port.name for port in ports)});"]
     for port in ports:

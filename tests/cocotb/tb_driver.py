@@ -7,10 +7,12 @@ from pathlib import Path
 
 import cocotb
 import numpy as np
+from cocotb.task import bridge, resume
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from moesaic.boards.driver import Driver
 from moesaic.boards.errors import AcceleratorBusy, AcceleratorError, RunLost, RunTimeout
+from moesaic.boards.runtime import Accelerator
 from moesaic.compiler.image import ProgramImage
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
 from moesaic.sim.rtl_run import SimulatedBus
@@ -222,3 +224,23 @@ async def start_while_busy(dut) -> None:
     assert result.counters["marks"] == len(PROGRAM.task(PROGRAM.tasks[0])["marks"])
     assert not await s.driver._is("start_refused")
     await s.good("after_busy", 1)
+
+
+@cocotb.test()
+async def ordinary_code(dut) -> None:
+    """The class that users call on a board, without `await`, on the RTL: in a thread that the simulator waits for."""
+    s = await Scenario(dut).open()
+
+    async def awaited(coroutine):
+        return await coroutine
+
+    def script() -> list:
+        with Accelerator(s.bus, PROGRAM, run=resume(awaited), timeout=LIMIT * s.cycle, watchdog=WATCHDOG) as accelerator:
+            first = accelerator.run(IMAGES[0].transpose(1, 2, 0), PROGRAM.tasks[0])
+            return [first, *accelerator.stream((image, PROGRAM.tasks[0]) for image in IMAGES[:2])]
+
+    for number, prediction in zip((0, 0, 1), await bridge(script)(), strict=True):
+        folder = Path("results")
+        folder.mkdir(exist_ok=True)
+        np.savez(folder / f"ordinary-{len(list(folder.glob('ordinary*')))}.npz", task=prediction.task, image=number,
+                 tokens=prediction.tokens)

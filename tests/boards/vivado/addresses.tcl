@@ -10,7 +10,9 @@ namespace eval standin {
         set masters {}
         foreach path [all_pins interfaces] {
             set facts [interface_facts $path]
-            if {[dict get $facts space] ne "" && "[file dirname $path]/[dict get $facts space]" eq $space} { lappend masters $path }
+            if {[dict get $facts space] ne "" && "[file dirname $path]/[dict get $facts space]" eq $space} {
+                lappend masters $path
+            }
         }
         return $masters
     }
@@ -27,7 +29,9 @@ namespace eval standin {
     proc slave_segments {} {
         variable cells
         set paths {}
-        foreach cell [dict keys $cells] { foreach name [dict keys [dict get [shape $cell] segments]] { lappend paths $cell/$name } }
+        foreach cell [dict keys $cells] {
+            foreach name [dict keys [dict get [shape $cell] segments]] { lappend paths $cell/$name }
+        }
         return $paths
     }
 
@@ -52,7 +56,9 @@ namespace eval standin {
         set facts [interface_facts $other]
         if {![dict get $facts through]} {
             set segments {}
-            dict for {segment description} [dict get [shape $cell] segments] { if {[lindex $description 0] eq $name} { lappend segments $cell/$segment } }
+            dict for {segment description} [dict get [shape $cell] segments] {
+                if {[lindex $description 0] eq $name} { lappend segments $cell/$segment }
+            }
             return $segments
         }
         set segments {}
@@ -84,14 +90,22 @@ namespace eval standin {
         set master [master_for $space $slave]
         if {$master eq ""} { return "address space '$space' does not reach '$slave'" }
         lassign [segment_facts $slave] - base size usage
-        if {$range < 128 || ($range & ($range - 1)) != 0} { return "range [hex $range] of '$slave' is not a power of two of at least 128 bytes" }
-        if {$offset % $range != 0} { return "offset [hex $offset] of '$slave' is not a multiple of its range [hex $range]" }
+        if {$range < 128 || ($range & ($range - 1)) != 0} {
+            return "range [hex $range] of '$slave' is not a power of two of at least 128 bytes"
+        }
+        if {$offset % $range != 0} {
+            return "offset [hex $offset] of '$slave' is not a multiple of its range [hex $range]"
+        }
         if {$usage eq "memory" && ($offset < $base || $offset + $range > $base + $size)} {
             return "'$slave' decodes [hex $base]..[hex [expr {$base + $size - 1}]], not [hex $offset]..[hex [expr {$offset + $range - 1}]]"
         }
-        if {$usage ne "memory" && $range > $size} { return "range [hex $range] is larger than the [hex $size] bytes of '$slave'" }
+        if {$usage ne "memory" && $range > $size} {
+            return "range [hex $range] is larger than the [hex $size] bytes of '$slave'"
+        }
         set bits [dict get [interface_facts $master] address]
-        if {$bits > 0 && $offset + $range > (1 << $bits)} { return "'$slave' at [hex $offset] is beyond the $bits address bits of '$master'" }
+        if {$bits > 0 && $offset + $range > (1 << $bits)} {
+            return "'$slave' at [hex $offset] is beyond the $bits address bits of '$master'"
+        }
         lassign [split_path $master] cell name
         set apertures [expr {[dict exists [shape $cell] apertures $name] ? [dict get [shape $cell] apertures $name] : ""}]
         foreach aperture $apertures {
@@ -118,25 +132,32 @@ namespace eval standin {
         variable mapped; variable validated
         if {[set why [misplaced $space $slave $offset $range]] ne ""} { refuse "BD 41-1804" $why }
         if {[set other [overlapping $space $offset $range $space/$name]] ne ""} {
-            refuse "BD 41-1051" "segment '$space/$name' at [hex $offset]..[hex [expr {$offset + $range - 1}]] overlaps '$other'"
+            refuse "BD 41-1051" \
+                "segment '$space/$name' at [hex $offset]..[hex [expr {$offset + $range - 1}]] overlaps '$other'"
         }
         dict set mapped $space/$name [list $space $slave $offset $range 0]
         set validated 0
         return $space/$name
     }
 
-    proc segment_name {slave} { return SEG_[string map {/ _} [string trimleft [lindex [split $slave /] 1]_[file tail $slave] /]] }
+    proc segment_name {slave} {
+        return SEG_[string map {/ _} [string trimleft [lindex [split $slave /] 1]_[file tail $slave] /]]
+    }
 
     # The address that Vivado chooses: a memory's own, else the first free place of the first aperture.
     proc place_freely {space slave} {
         lassign [segment_facts $slave] - base size usage
         if {$usage eq "memory"} {
-            if {[set why [misplaced $space $slave $base $size]] ne ""} { warn "BD 41-1743" "not assigned: $why"; return "" }
+            if {[set why [misplaced $space $slave $base $size]] ne ""} {
+                warn "BD 41-1743" "not assigned: $why"; return ""
+            }
             return [place $space $slave $base $size [segment_name $slave]]
         }
         lassign [split_path [master_for $space $slave]] cell name
         set offset 0
-        if {[dict exists [shape $cell] apertures $name]} { set offset [lindex [dict get [shape $cell] apertures $name] 0 0] }
+        if {[dict exists [shape $cell] apertures $name]} {
+            set offset [lindex [dict get [shape $cell] apertures $name] 0 0]
+        }
         while {[overlapping $space $offset $size ""] ne ""} { incr offset $size }
         return [place $space $slave $offset $size [segment_name $slave]]
     }
@@ -149,7 +170,9 @@ namespace eval standin {
 
     # --- commands ---
 
-    proc command::get_bd_addr_spaces {given} { return [bd_search get_bd_addr_spaces bd_addr_space [address_spaces] $given] }
+    proc command::get_bd_addr_spaces {given} {
+        return [bd_search get_bd_addr_spaces bd_addr_space [address_spaces] $given]
+    }
     proc command::get_bd_addr_segs {given} {
         return [bd_search get_bd_addr_segs bd_addr_seg [concat [slave_segments] [dict keys $::standin::mapped]] $given]
     }
@@ -159,24 +182,35 @@ namespace eval standin {
         foreach name {-import_from_file -dict -boundary -external -base_high} {
             if {[flag $given $name]} { error "the stand-in does not know assign_bd_address $name" }
         }
-        if {[flag $given -export_to_file]} { write_output [dict get $given -export_to_file] assign_bd_address 1; return }
+        if {[flag $given -export_to_file]} {
+            write_output [dict get $given -export_to_file] assign_bd_address 1
+            return
+        }
         set slaves {}
         foreach value [option $given objects] { lappend slaves {*}[need assign_bd_address bd_addr_seg $value] }
         if {[llength [option $given objects]] && ![llength $slaves]} { standin::refuse_empty assign_bd_address }
         set exact [expr {[flag $given -offset] || [flag $given -range]}]
-        if {$exact && ![llength $slaves]} { refuse "BD 5-253" "assign_bd_address: -offset and -range need the segment that they are for" }
+        if {$exact && ![llength $slaves]} {
+            refuse "BD 5-253" "assign_bd_address: -offset and -range need the segment that they are for"
+        }
         set spaces [address_spaces]
-        if {[flag $given -target_address_space]} { set spaces [need assign_bd_address bd_addr_space [dict get $given -target_address_space]] }
+        if {[flag $given -target_address_space]} {
+            set spaces [need assign_bd_address bd_addr_space [dict get $given -target_address_space]]
+        }
         set placed {}
         foreach space $spaces {
             set candidates [expr {[llength $slaves] ? $slaves : [concat {*}[lmap master [masters_of $space] { reached $master }]]}]
             foreach slave [lsort -unique $candidates] {
                 if {[master_for $space $slave] eq ""} {
-                    if {[flag $given -target_address_space]} { refuse "BD 41-1804" "address space '$space' does not reach '$slave'" }
+                    if {[flag $given -target_address_space]} {
+                        refuse "BD 41-1804" "address space '$space' does not reach '$slave'"
+                    }
                     continue
                 }
                 if {[is_mapped $space $slave]} {
-                    if {$exact && ![flag $given -force]} { refuse "BD 41-1050" "'$slave' is mapped in '$space' already" }
+                    if {$exact && ![flag $given -force]} {
+                        refuse "BD 41-1050" "'$slave' is mapped in '$space' already"
+                    }
                     if {!$exact} continue
                 }
                 if {$exact} {
@@ -190,13 +224,17 @@ namespace eval standin {
                 }
             }
         }
-        if {[llength $slaves] && ![llength $placed] && $exact} { refuse "BD 41-1804" "no address space reaches '[join $slaves {, }]'" }
+        if {[llength $slaves] && ![llength $placed] && $exact} {
+            refuse "BD 41-1804" "no address space reaches '[join $slaves {, }]'"
+        }
         return [give bd_addr_seg $placed]
     }
 
     proc command::create_bd_addr_seg {given} {
         need_design
-        foreach word {parent_addr_space slave_segment} { if {![flag $given $word]} { refuse "BD 5-253" "create_bd_addr_seg: <$word> is required" } }
+        foreach word {parent_addr_space slave_segment} {
+            if {![flag $given $word]} { refuse "BD 5-253" "create_bd_addr_seg: <$word> is required" }
+        }
         set space [lindex [need create_bd_addr_seg bd_addr_space [dict get $given parent_addr_space]] 0]
         set slave [lindex [need create_bd_addr_seg bd_addr_seg [dict get $given slave_segment]] 0]
         return [one bd_addr_seg [place $space $slave [bytes [dict get $given -offset]] [bytes [dict get $given -range]] [dict get $given name]]]
@@ -205,13 +243,20 @@ namespace eval standin {
     proc command::exclude_bd_addr_seg {given} {
         variable ::standin::mapped
         need_design
-        if {![flag $given segment_to_exclude]} { refuse "BD 5-253" "exclude_bd_addr_seg: <segment_to_exclude> is required" }
+        if {![flag $given segment_to_exclude]} {
+            refuse "BD 5-253" "exclude_bd_addr_seg: <segment_to_exclude> is required"
+        }
         foreach path [need exclude_bd_addr_seg bd_addr_seg [dict get $given segment_to_exclude]] {
-            if {[dict exists $mapped $path]} { dict set mapped $path [lreplace [dict get $mapped $path] 4 4 1]; continue }
+            if {[dict exists $mapped $path]} {
+                dict set mapped $path [lreplace [dict get $mapped $path] 4 4 1]
+                continue
+            }
             lassign [segment_facts $path] - base size
             set spaces [expr {[flag $given -target_address_space] ? [need exclude_bd_addr_seg bd_addr_space [dict get $given -target_address_space]] : [address_spaces]}]
             foreach space $spaces {
-                if {[master_for $space $path] ne "" && ![is_mapped $space $path]} { dict set mapped $space/[segment_name $path] [list $space $path $base $size 1] }
+                if {[master_for $space $path] ne "" && ![is_mapped $space $path]} {
+                    dict set mapped $space/[segment_name $path] [list $space $path $base $size 1]
+                }
             }
         }
     }
@@ -243,7 +288,9 @@ namespace eval standin {
     # Moved segments are checked when the design is validated: offset and range are set one after the other.
     proc move_segment {path index value} {
         variable mapped; variable validated
-        if {![dict exists $mapped $path]} { refuse "BD 5-254" "'$path' is a slave's own segment: its place is not a property" }
+        if {![dict exists $mapped $path]} {
+            refuse "BD 5-254" "'$path' is a slave's own segment: its place is not a property"
+        }
         dict set mapped $path [lreplace [dict get $mapped $path] $index $index [bytes $value]]
         set validated 0
     }

@@ -51,7 +51,9 @@ namespace eval standin {
             }
         }
         dict for {option properties} $options {
-            if {[lindex $properties 1] && ![dict exists $given $option]} { refuse "Common 17-163" "'$name': option '$option' is required" }
+            if {[lindex $properties 1] && ![dict exists $given $option]} {
+                refuse "Common 17-163" "'$name': option '$option' is required"
+            }
         }
         foreach positional $positionals {
             lassign $positional word kind

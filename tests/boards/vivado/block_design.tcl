@@ -33,19 +33,31 @@ namespace eval standin {
     # A VLNV as given, complete: without version or with * the newest of this release.
     proc find_ip {vlnv} {
         variable ip; variable release
-        if {![regexp {^([^:]+):([^:]+):([^:]+)(?::([^:]+))?$} $vlnv -> vendor library name version]} { refuse "BD 41-164" "'$vlnv' is not vendor:library:name:version" }
-        if {"$vendor:$library" ne "xilinx.com:ip" || ![info exists ip($name)]} { refuse "BD 5-390" "IP '$vlnv' is not in the IP catalog" }
+        if {![regexp {^([^:]+):([^:]+):([^:]+)(?::([^:]+))?$} $vlnv -> vendor library name version]} {
+            refuse "BD 41-164" "'$vlnv' is not vendor:library:name:version"
+        }
+        if {"$vendor:$library" ne "xilinx.com:ip" || ![info exists ip($name)]} {
+            refuse "BD 5-390" "IP '$vlnv' is not in the IP catalog"
+        }
         if {$version ne "" && ![string match $version [ip_version $name]]} {
-            refuse "BD 5-390" "IP '$vlnv' is not in the IP catalog of Vivado $release, which has version [ip_version $name]"
+            refuse "BD 5-390" \
+                "IP '$vlnv' is not in the IP catalog of Vivado $release, which has version [ip_version $name]"
         }
         return $name
     }
 
     # --- shapes ---
 
-    proc pin {direction name type args} { variable shaping; dict set shaping pins $name [dict merge {width 1 tied 0 active any clock "" asynchronous 0} [list direction $direction type $type] $args] }
-    proc interface {mode name bus args} { variable shaping; dict set shaping interfaces $name [dict merge {protocol "" data 0 address 0 clocks {} space "" optional 0 external 0 adapts 0 through 0 module 0} [list mode $mode bus $bus] $args] }
-    proc segment {interface name base size usage} { variable shaping; dict set shaping segments $name [list $interface [bytes $base] [bytes $size] $usage] }
+    proc pin {direction name type args} {
+        variable shaping; dict set shaping pins $name [dict merge {width 1 tied 0 active any clock "" asynchronous 0} [list direction $direction type $type] $args]
+    }
+    proc interface {mode name bus args} {
+        variable shaping; dict set shaping interfaces $name [dict merge {protocol "" data 0 address 0 clocks {} space "" optional 0 external 0 adapts 0 through 0 module 0} [list mode $mode bus $bus] $args]
+    }
+    proc segment {interface name base size usage} {
+        variable shaping
+        dict set shaping segments $name [list $interface [bytes $base] [bytes $size] $usage]
+    }
     proc aperture {interface base size} {
         variable shaping
         set known [expr {[dict exists $shaping apertures $interface] ? [dict get $shaping apertures $interface] : {}}]
@@ -89,9 +101,14 @@ namespace eval standin {
         variable cells; variable ip
         if {$type eq "bd_cell"} {
             lassign [dict get $cells $path] kind name
-            if {$kind eq "module"} { refuse "BD 41-1276" "Cannot set the parameter '$parameter' on '$path': module '$name' has no parameters" }
+            if {$kind eq "module"} {
+                refuse "BD 41-1276" "Cannot set the parameter '$parameter' on '$path': module '$name' has no parameters"
+            }
             set known [dict get $ip($name) parameters]
-            if {![dict exists $known $parameter]} { refuse "BD 41-1276" "Cannot set the parameter '$parameter' on '$path' ($name). Parameter does not exist." }
+            if {![dict exists $known $parameter]} {
+                refuse "BD 41-1276" \
+                    "Cannot set the parameter '$parameter' on '$path' ($name). Parameter does not exist."
+            }
             return [dict get $known $parameter]
         }
         set known [dict get {
@@ -100,7 +117,9 @@ namespace eval standin {
             bd_intf_pin {PROTOCOL DATA_WIDTH ADDR_WIDTH FREQ_HZ CLK_DOMAIN ID_WIDTH READ_WRITE_MODE HAS_BURST MAX_BURST_LENGTH NUM_READ_OUTSTANDING NUM_WRITE_OUTSTANDING SUPPORTS_NARROW_BURST}
             bd_intf_port {PROTOCOL DATA_WIDTH ADDR_WIDTH FREQ_HZ CLK_DOMAIN}
         } $type]
-        if {$parameter ni $known} { refuse "BD 41-1276" "Cannot set the parameter '$parameter' on '$path': a $type has $known" }
+        if {$parameter ni $known} {
+            refuse "BD 41-1276" "Cannot set the parameter '$parameter' on '$path': a $type has $known"
+        }
         return {"" any}
     }
 
@@ -119,11 +138,17 @@ namespace eval standin {
     proc get_config {type path parameter} {
         variable pin_config
         if {$type eq "bd_cell"} {
-            if {$parameter eq "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ"} { return [dict get [shape $path] pins pl_clk0 freq] }
-            if {$parameter eq "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ"} { return [dict get [shape $path] pins FCLK_CLK0 freq] }
+            if {$parameter eq "PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ"} {
+                return [dict get [shape $path] pins pl_clk0 freq]
+            }
+            if {$parameter eq "PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ"} {
+                return [dict get [shape $path] pins FCLK_CLK0 freq]
+            }
             return [dict get [cell_config $path] $parameter]
         }
-        if {[info exists pin_config($path)] && [dict exists $pin_config($path) $parameter]} { return [dict get $pin_config($path) $parameter] }
+        if {[info exists pin_config($path)] && [dict exists $pin_config($path) $parameter]} {
+            return [dict get $pin_config($path) $parameter]
+        }
         if {$type eq "bd_intf_pin"} {
             set facts [interface_facts $path]
             switch -- $parameter {
@@ -168,7 +193,9 @@ namespace eval standin {
         need_project
         if {$design ne ""} { refuse "BD 41-1111" "design '$design' is open; the stand-in holds one block design" }
         set design [dict get $given name]
-        if {![regexp {^[A-Za-z]\w*$} $design]} { refuse "BD 41-1112" "design name '$design' must be a letter, then letters, digits and underscores" }
+        if {![regexp {^[A-Za-z]\w*$} $design]} {
+            refuse "BD 41-1112" "design name '$design' must be a letter, then letters, digits and underscores"
+        }
         set home [expr {[flag $given -dir] ? [file join [dict get $given -dir] $design] : [file join $folder $project.srcs sources_1 bd $design]}]
         file mkdir $home
         set path [file join $home $design.bd]
@@ -186,7 +213,9 @@ namespace eval standin {
     }
     proc command::current_bd_instance {given} {
         need_design
-        if {[lindex [option $given instance /] 0] ne "/"} { refuse "BD 5-232" "no hierarchical cell '[option $given instance]'" }
+        if {[lindex [option $given instance /] 0] ne "/"} {
+            refuse "BD 5-232" "no hierarchical cell '[option $given instance]'"
+        }
         return [object bd_cell /]
     }
     proc command::save_bd_design {given} { need_design; return }
@@ -203,7 +232,9 @@ namespace eval standin {
         need_design
         set path /[string trimleft [dict get $given name] /]
         if {[dict exists $cells $path]} { refuse "BD 5-230" "cell '$path' exists" }
-        if {![regexp {^/[A-Za-z]\w*$} $path]} { refuse "BD 41-1112" "cell name '$path' must be a letter, then letters, digits and underscores" }
+        if {![regexp {^/[A-Za-z]\w*$} $path]} {
+            refuse "BD 41-1112" "cell name '$path' must be a letter, then letters, digits and underscores"
+        }
         switch -- [string tolower [option $given -type ip]] {
             ip {
                 if {![flag $given -vlnv]} { refuse "BD 5-106" "create_bd_cell: an IP cell needs -vlnv" }
@@ -224,7 +255,9 @@ namespace eval standin {
         return [one bd_cell $path]
     }
 
-    proc command::delete_bd_objs {given} { refuse "BD 5-4" "the stand-in does not delete objects: a generated design should not make them" }
+    proc command::delete_bd_objs {given} {
+        refuse "BD 5-4" "the stand-in does not delete objects: a generated design should not make them"
+    }
     proc on_get::bd_cell.name {name} { return [string range $name 1 end] }
     proc on_get::bd_cell.path {name} { return $name }
     proc on_get::bd_cell.vlnv {name} { return [lindex [dict get $::standin::cells $name] 2] }
@@ -233,12 +266,16 @@ namespace eval standin {
         proc on_get::$type.name {name} { return [file tail $name] }
         proc on_get::$type.path {name} { return $name }
     }
-    proc on_get::bd_pin.dir {name} { return [expr {[dict get [::standin::pin_facts $name] direction] eq "in" ? "I" : "O"}] }
+    proc on_get::bd_pin.dir {name} {
+        return [expr {[dict get [::standin::pin_facts $name] direction] eq "in" ? "I" : "O"}]
+    }
     proc on_get::bd_pin.type {name} { return [dict get [::standin::pin_facts $name] type] }
     proc on_get::bd_pin.left {name} { return [expr {[dict get [::standin::pin_facts $name] width] - 1}] }
     proc on_get::bd_pin.right {name} { return 0 }
     proc on_get::bd_intf_pin.mode {name} { return [string totitle [dict get [::standin::interface_facts $name] mode]] }
-    proc on_get::bd_intf_pin.vlnv {name} { return xilinx.com:interface:[dict get [::standin::interface_facts $name] bus]_rtl:1.0 }
+    proc on_get::bd_intf_pin.vlnv {name} {
+        return xilinx.com:interface:[dict get [::standin::interface_facts $name] bus]_rtl:1.0
+    }
 
     # --- pins by path ---
 
@@ -355,11 +392,17 @@ namespace eval standin {
 
     proc command::get_bd_cells {given} { return [bd_search get_bd_cells bd_cell [dict keys $::standin::cells] $given] }
     proc command::get_bd_pins {given} { return [bd_search get_bd_pins bd_pin [all_pins pins] $given] }
-    proc command::get_bd_intf_pins {given} { return [bd_search get_bd_intf_pins bd_intf_pin [all_pins interfaces] $given] }
+    proc command::get_bd_intf_pins {given} {
+        return [bd_search get_bd_intf_pins bd_intf_pin [all_pins interfaces] $given]
+    }
     proc command::get_bd_ports {given} { return [bd_search get_bd_ports bd_port [dict keys $::standin::ports] $given] }
-    proc command::get_bd_intf_ports {given} { return [bd_search get_bd_intf_ports bd_intf_port [dict keys $::standin::intf_ports] $given] }
+    proc command::get_bd_intf_ports {given} {
+        return [bd_search get_bd_intf_ports bd_intf_port [dict keys $::standin::intf_ports] $given]
+    }
     proc command::get_bd_nets {given} { return [bd_search get_bd_nets bd_net [dict keys $::standin::net_pins] $given] }
-    proc command::get_bd_intf_nets {given} { return [bd_search get_bd_intf_nets bd_intf_net [dict keys $::standin::intf_nets] $given] }
+    proc command::get_bd_intf_nets {given} {
+        return [bd_search get_bd_intf_nets bd_intf_net [dict keys $::standin::intf_nets] $given]
+    }
 
     # --- nets ---
 
@@ -390,9 +433,12 @@ namespace eval standin {
             set name /[string map {/ _} [string trimleft $first /]]
         }
         if {[llength [lsearch -all -inline -not -exact $joined $name]] && [llength $joined] > 1} {
-            refuse "BD 5-238" "connect_bd_net: '[join $members {, }]' are in different nets already: [join $joined {, }]"
+            refuse "BD 5-238" \
+                "connect_bd_net: '[join $members {, }]' are in different nets already: [join $joined {, }]"
         }
-        foreach net $joined { if {$net ne $name} { set members [concat [dict get $net_pins $net] $members]; dict unset net_pins $net } }
+        foreach net $joined {
+            if {$net ne $name} { set members [concat [dict get $net_pins $net] $members]; dict unset net_pins $net }
+        }
         if {[dict exists $net_pins $name]} { set members [concat [dict get $net_pins $name] $members] }
         set members [lsort -unique $members]
         set drivers [lmap member $members {
@@ -405,7 +451,9 @@ namespace eval standin {
         return [one bd_net $name]
     }
 
-    proc command::disconnect_bd_net {given} { refuse "BD 5-4" "the stand-in does not disconnect nets: a generated design should not make them" }
+    proc command::disconnect_bd_net {given} {
+        refuse "BD 5-4" "the stand-in does not disconnect nets: a generated design should not make them"
+    }
 
     proc command::create_bd_intf_net {given} {
         variable ::standin::intf_nets
@@ -418,17 +466,27 @@ namespace eval standin {
         variable ::standin::intf_nets; variable ::standin::validated
         need_design
         set ends {}
-        foreach word {object1 object2} { lappend ends {*}[need connect_bd_intf_net {bd_intf_pin bd_intf_port} [dict get $given $word]] }
-        if {[llength $ends] != 2 || [lindex $ends 0] eq [lindex $ends 1]} { refuse "BD 5-243" "connect_bd_intf_net needs two interfaces, not: [join $ends {, }]" }
+        foreach word {object1 object2} {
+            lappend ends {*}[need connect_bd_intf_net {bd_intf_pin bd_intf_port} [dict get $given $word]]
+        }
+        if {[llength $ends] != 2 || [lindex $ends 0] eq [lindex $ends 1]} {
+            refuse "BD 5-243" "connect_bd_intf_net needs two interfaces, not: [join $ends {, }]"
+        }
         foreach end $ends {
-            if {[set other [partner $end]] ne ""} { refuse "BD 41-171" "interface '$end' is connected already, to '$other'" }
+            if {[set other [partner $end]] ne ""} {
+                refuse "BD 41-171" "interface '$end' is connected already, to '$other'"
+            }
         }
         # Inside, a master meets a slave; at the edge, the port of a cell's interface has its mode.
         set modes [lmap end $ends { dict get [interface_facts $end] mode }]
         set edge [expr {[llength [lsearch -all -glob $ends /*/*]] == 1}]
-        if {([lindex $modes 0] eq [lindex $modes 1]) != $edge} { refuse "BD 41-1296" "'[join $ends {' and '}]' are both [lindex $modes 0]: a master goes to a slave" }
+        if {([lindex $modes 0] eq [lindex $modes 1]) != $edge} {
+            refuse "BD 41-1296" "'[join $ends {' and '}]' are both [lindex $modes 0]: a master goes to a slave"
+        }
         set net [expr {[flag $given -intf_net] ? "/[string trimleft [lindex [dict get $given -intf_net] 0] /]" : "/[string map {/ _} [string trimleft [lindex $ends 0] /]]"}]
-        if {[dict exists $intf_nets $net] && [llength [dict get $intf_nets $net]]} { refuse "BD 5-235" "interface net '$net' exists" }
+        if {[dict exists $intf_nets $net] && [llength [dict get $intf_nets $net]]} {
+            refuse "BD 5-235" "interface net '$net' exists"
+        }
         dict set intf_nets $net $ends
         set validated 0
         return [one bd_intf_net $net]
@@ -441,9 +499,13 @@ namespace eval standin {
         need_design
         set path /[dict get $given name]
         if {[dict exists $ports $path]} { refuse "BD 5-330" "port '$path' exists" }
-        if {[dict get $given -dir] ni {I O IO}} { refuse "BD 5-331" "create_bd_port: -dir must be I, O or IO, not '[dict get $given -dir]'" }
+        if {[dict get $given -dir] ni {I O IO}} {
+            refuse "BD 5-331" "create_bd_port: -dir must be I, O or IO, not '[dict get $given -dir]'"
+        }
         set type [option $given -type data]
-        if {$type ni {clk rst intr ce data undef other}} { refuse "BD 5-331" "create_bd_port: -type must be clk, rst, intr, ce, data, undef or other, not '$type'" }
+        if {$type ni {clk rst intr ce data undef other}} {
+            refuse "BD 5-331" "create_bd_port: -type must be clk, rst, intr, ce, data, undef or other, not '$type'"
+        }
         set width [expr {[flag $given -from] ? abs([dict get $given -from] - [option $given -to 0]) + 1 : 1}]
         dict set ports $path [list direction [expr {[dict get $given -dir] eq "O" ? "out" : "in"}] type $type width $width tied 1 active any clock "" asynchronous 1]
         return [one bd_port $path]
@@ -453,8 +515,12 @@ namespace eval standin {
         variable ::standin::intf_ports
         need_design
         set path /[dict get $given name]
-        if {[dict get $given -mode] ni {Master Slave}} { refuse "BD 5-331" "create_bd_intf_port: -mode must be Master or Slave, not '[dict get $given -mode]'" }
-        if {![regexp {^xilinx\.com:(interface|display_processing_system7):(\w+)_rtl:1\.0$} [dict get $given -vlnv] -> - bus]} { refuse "BD 5-332" "unknown interface '[dict get $given -vlnv]'" }
+        if {[dict get $given -mode] ni {Master Slave}} {
+            refuse "BD 5-331" "create_bd_intf_port: -mode must be Master or Slave, not '[dict get $given -mode]'"
+        }
+        if {![regexp {^xilinx\.com:(interface|display_processing_system7):(\w+)_rtl:1\.0$} [dict get $given -vlnv] -> - bus]} {
+            refuse "BD 5-332" "unknown interface '[dict get $given -vlnv]'"
+        }
         add_intf_port $path [list bus $bus mode [string tolower [dict get $given -mode]]]
         return [one bd_intf_port $path]
     }
@@ -474,7 +540,9 @@ namespace eval standin {
 
     proc command::make_bd_intf_pins_external {given} {
         foreach value [dict get $given objects] {
-            foreach pin [need make_bd_intf_pins_external bd_intf_pin $value] { externalise $pin [option $given -name [file tail $pin]_0] }
+            foreach pin [need make_bd_intf_pins_external bd_intf_pin $value] {
+                externalise $pin [option $given -name [file tail $pin]_0]
+            }
         }
     }
 
@@ -496,7 +564,9 @@ namespace eval standin {
         set design [need_design]
         if {![flag $given -files]} { refuse "Common 17-163" "'make_wrapper': option '-files' is required" }
         foreach path [need make_wrapper file [dict get $given -files]] {
-            if {[file extension $path] ne ".bd"} { refuse "Vivado 12-1502" "make_wrapper: '$path' is not a block design" }
+            if {[file extension $path] ne ".bd"} {
+                refuse "Vivado 12-1502" "make_wrapper: '$path' is not a block design"
+            }
         }
         if {![flag $given -top]} { refuse "Common 17-163" "'make_wrapper': option '-top' is required here" }
         set home [file join $folder $project.gen sources_1 bd $design hdl]
@@ -514,17 +584,28 @@ namespace eval standin {
         variable ::standin::validated
         set name [dict get $given name]
         foreach target $name {
-            if {$target ni {all synthesis simulation implementation instantiation_template example hw_handoff}} { refuse "Vivado 12-3563" "generate_target: unknown target '$target'" }
+            if {$target ni {all synthesis simulation implementation instantiation_template example hw_handoff}} {
+                refuse "Vivado 12-3563" "generate_target: unknown target '$target'"
+            }
         }
         foreach value [dict get $given objects] {
-            foreach pair [resolve $value] { if {[lindex $pair 0] ni {file ip}} { refuse "Common 17-161" "generate_target: '[lindex $pair 1]' is a [lindex $pair 0], not a file or an IP" } }
+            foreach pair [resolve $value] {
+                if {[lindex $pair 0] ni {file ip}} {
+                    refuse "Common 17-161" \
+                        "generate_target: '[lindex $pair 1]' is a [lindex $pair 0], not a file or an IP"
+                }
+            }
             if {![llength [resolve $value]]} { standin::refuse_empty generate_target }
         }
         if {!$validated} { validate }
     }
 
     proc command::export_ip_user_files {given} { need_project; return }
-    proc command::write_bd_tcl {given} { need_design; write_output [dict get $given file_name] write_bd_tcl [flag $given -force]; return }
+    proc command::write_bd_tcl {given} {
+        need_design
+        write_output [dict get $given file_name] write_bd_tcl [flag $given -force]
+        return
+    }
     proc command::get_ips {given} {
         variable ::standin::cells; variable ::standin::design
         set names [lmap cell [dict keys $cells] { string cat ${design}_[string range $cell 1 end]_0 }]

@@ -43,7 +43,9 @@ namespace eval standin {
                 lappend constraints [list $path [string trim $statement]]
                 set statement ""
             }
-            if {[string trim $statement] ne ""} { interp delete $reader; set context ""; refuse "constraints" "$path ends inside a statement: $statement" }
+            if {[string trim $statement] ne ""} {
+                interp delete $reader; set context ""; refuse "constraints" "$path ends inside a statement: $statement"
+            }
             interp delete $reader
         }
         set context ""
@@ -66,7 +68,9 @@ namespace eval standin {
                 if {[dict get $facts type] ne "clk" || [dict get $facts direction] ne "out"} continue
                 if {[dict exists $ps_clock_names $name]} {
                     lassign [dict get $ps_clock_names $name] stem clock
-                    if {[net_of $cell/$pin] ne ""} { dict set clocks $clock[string range $pin [string length $stem] end] [dict get $facts freq] }
+                    if {[net_of $cell/$pin] ne ""} {
+                        dict set clocks $clock[string range $pin [string length $stem] end] [dict get $facts freq]
+                    }
                 } elseif {$name eq "clk_wiz"} {
                     dict set clocks ${pin}_${design}_[string range $cell 1 end]_0 [dict get $facts freq]
                 }
@@ -75,7 +79,10 @@ namespace eval standin {
         return $clocks
     }
 
-    proc clock_names {} { variable user_clocks; return [concat [dict keys [generated_clocks]] [dict keys $user_clocks]] }
+    proc clock_names {} {
+        variable user_clocks
+        return [concat [dict keys [generated_clocks]] [dict keys $user_clocks]]
+    }
     proc command::get_clocks {given} {
         need_netlist get_clocks
         set patterns [option $given patterns]
@@ -94,10 +101,14 @@ namespace eval standin {
         variable ::standin::user_clocks
         need_netlist create_clock
         set period [dict get $given -period]
-        if {![string is double -strict $period] || $period <= 0} { refuse "Vivado 12-4739" "create_clock: -period must be a positive number, not '$period'" }
+        if {![string is double -strict $period] || $period <= 0} {
+            refuse "Vivado 12-4739" "create_clock: -period must be a positive number, not '$period'"
+        }
         set targets {}
         foreach value [option $given objects] { lappend targets {*}[need create_clock {port pin net} $value] }
-        if {![llength $targets] && ![flag $given -name]} { refuse "Constraints 18-1000" "create_clock needs a port or pin, or -name for a virtual clock" }
+        if {![llength $targets] && ![flag $given -name]} {
+            refuse "Constraints 18-1000" "create_clock needs a port or pin, or -name for a virtual clock"
+        }
         dict set user_clocks [option $given -name [lindex $targets 0]] $period
     }
 
@@ -122,9 +133,13 @@ namespace eval standin {
             set some 1
             set values [expr {$option eq "objects" ? [dict get $given $option] : [list [dict get $given $option]]}]
             foreach value $values {
-                if {![llength [resolve $value]]} { refuse "Vivado 12-4739" "$name: no valid object(s) found for '$option' ($::standin::nothing_found)" }
+                if {![llength [resolve $value]]} {
+                    refuse "Vivado 12-4739" "$name: no valid object(s) found for '$option' ($::standin::nothing_found)"
+                }
                 foreach pair [resolve $value] {
-                    if {[lindex $pair 0] ni {cell pin port net clock}} { refuse "Common 17-161" "$name: '[lindex $pair 1]' is a [lindex $pair 0]" }
+                    if {[lindex $pair 0] ni {cell pin port net clock}} {
+                        refuse "Common 17-161" "$name: '[lindex $pair 1]' is a [lindex $pair 0]"
+                    }
                 }
             }
         }
@@ -150,7 +165,8 @@ namespace eval standin {
         if {![flag $given -group]} { refuse "Constraints 18-541" "set_clock_groups needs -group" }
         need set_clock_groups clock [dict get $given -group]
         if {![flag $given -asynchronous] && ![flag $given -logically_exclusive] && ![flag $given -physically_exclusive]} {
-            refuse "Constraints 18-541" "set_clock_groups needs -asynchronous, -logically_exclusive or -physically_exclusive"
+            refuse "Constraints 18-541" \
+                "set_clock_groups needs -asynchronous, -logically_exclusive or -physically_exclusive"
         }
     }
 
@@ -178,7 +194,9 @@ namespace eval standin {
         foreach port [dict keys $ports] { lappend netlist(ports) [string range $port 1 end] }
         dict for {port facts} $intf_ports {
             if {![dict exists $interface_ports [dict get $facts bus]]} continue
-            foreach signal [dict get $interface_ports [dict get $facts bus]] { lappend netlist(ports) [string range $port 1 end]_$signal }
+            foreach signal [dict get $interface_ports [dict get $facts bus]] {
+                lappend netlist(ports) [string range $port 1 end]_$signal
+            }
         }
         lappend netlist(cells) ${design}_i
         foreach net [dict keys $::standin::net_pins] { lappend netlist(nets) ${design}_i$net }
@@ -207,8 +225,12 @@ namespace eval standin {
             lappend netlist(cells) $prefix$instance
             walk_module $module $prefix$instance/
         }
-        foreach {- register} [regexp -all -inline -line {^\s+reg\s+(?:\[[^\]]*\]\s*)?(\\\S+|\w+)} $bodies($name)] { lappend netlist(cells) $prefix[string trimleft $register \\]_reg }
-        foreach {- wire} [regexp -all -inline -line {^\s+wire\s+(?:\[[^\]]*\]\s*)?(\\\S+|\w+)} $bodies($name)] { lappend netlist(nets) $prefix[string trimleft $wire \\] }
+        foreach {- register} [regexp -all -inline -line {^\s+reg\s+(?:\[[^\]]*\]\s*)?(\\\S+|\w+)} $bodies($name)] {
+            lappend netlist(cells) $prefix[string trimleft $register \\]_reg
+        }
+        foreach {- wire} [regexp -all -inline -line {^\s+wire\s+(?:\[[^\]]*\]\s*)?(\\\S+|\w+)} $bodies($name)] {
+            lappend netlist(nets) $prefix[string trimleft $wire \\]
+        }
     }
 
     proc netlist_search {command type kind given} {
@@ -217,8 +239,15 @@ namespace eval standin {
         set names [netlist $kind]
         if {[flag $given -of_objects]} { resolve [dict get $given -of_objects] }
         if {[flag $given -hierarchical]} {
-            foreach pattern $patterns { if {[string first / $pattern] >= 0} { refuse "Vivado 12-4739" "$command -hierarchical: the pattern '$pattern' must not hold '/': it is compared with the last name only" } }
-            if {[llength $patterns]} { set names [lmap name $names { if {![llength [lmap pattern $patterns { if {![matches $pattern [file tail $name]]} continue; set pattern }]]} continue; set name }] }
+            foreach pattern $patterns {
+                if {[string first / $pattern] >= 0} {
+                    refuse "Vivado 12-4739" \
+                        "$command -hierarchical: the pattern '$pattern' must not hold '/': it is compared with the last name only"
+                }
+            }
+            if {[llength $patterns]} {
+                set names [lmap name $names { if {![llength [lmap pattern $patterns { if {![matches $pattern [file tail $name]]} continue; set pattern }]]} continue; set name }]
+            }
             set patterns_used {}
         } else {
             set patterns_used $patterns
@@ -243,7 +272,9 @@ namespace eval standin {
         foreach path [all_pins pins] { lappend names ${design}_i$path }
         dict for {cell facts} $cells {
             if {[lindex $facts 0] ne "module"} continue
-            foreach port [module_ports [lindex $facts 1]] { lappend names ${design}_i$cell/inst/[lindex $port 0] ${design}_i$cell/[lindex $port 0] }
+            foreach port [module_ports [lindex $facts 1]] {
+                lappend names ${design}_i$cell/inst/[lindex $port 0] ${design}_i$cell/[lindex $port 0]
+            }
         }
         return [lsort -unique $names]
     }
@@ -253,14 +284,22 @@ namespace eval standin {
         set patterns [concat {*}[option $given patterns]]
         set names [known_pins]
         if {[flag $given -hierarchical]} {
-            foreach pattern $patterns { if {[string first / $pattern] >= 0} { refuse "Vivado 12-4739" "get_pins -hierarchical: the pattern '$pattern' must not hold '/'" } }
-            if {[llength $patterns]} { set names [lmap name $names { if {[file tail $name] ni $patterns} continue; set name }] }
+            foreach pattern $patterns {
+                if {[string first / $pattern] >= 0} {
+                    refuse "Vivado 12-4739" "get_pins -hierarchical: the pattern '$pattern' must not hold '/'"
+                }
+            }
+            if {[llength $patterns]} {
+                set names [lmap name $names { if {[file tail $name] ni $patterns} continue; set name }]
+            }
             set names [select pin $names {} $given]
         } elseif {[llength $patterns]} {
             set primitives {}
             foreach pattern $patterns {
                 if {[file tail $pattern] ni {C CE D Q R S CLR PRE CLK O I}} continue
-                foreach cell [netlist cells] { if {[matches [file dirname $pattern] $cell]} { lappend primitives $cell/[file tail $pattern] } }
+                foreach cell [netlist cells] {
+                    if {[matches [file dirname $pattern] $cell]} { lappend primitives $cell/[file tail $pattern] }
+                }
             }
             set names [select pin [concat $names $primitives] $patterns $given]
         }
@@ -269,5 +308,7 @@ namespace eval standin {
 
     foreach type {cell net port pin} { proc on_get::$type.name {name} { return $name } }
 
-    proc constraints_summary {} { variable constraints; return [json_texts [lmap item $constraints { lindex $item 1 }]] }
+    proc constraints_summary {} {
+        variable constraints; return [json_texts [lmap item $constraints { lindex $item 1 }]]
+    }
 }

@@ -25,8 +25,12 @@ namespace eval standin {
     proc write_output {path command force} {
         variable outputs
         set folder [file dirname [file normalize $path]]
-        if {![file isdirectory $folder]} { refuse "Common 17-37" "$command: folder '$folder' of '$path' does not exist" }
-        if {[file exists $path] && !$force} { refuse "Common 17-176" "$command: '$path' exists; use -force to overwrite it" }
+        if {![file isdirectory $folder]} {
+            refuse "Common 17-37" "$command: folder '$folder' of '$path' does not exist"
+        }
+        if {[file exists $path] && !$force} {
+            refuse "Common 17-176" "$command: '$path' exists; use -force to overwrite it"
+        }
         set file [open $path w]
         puts $file "in place of the output of $command"
         close $file

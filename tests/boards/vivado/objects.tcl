@@ -185,7 +185,9 @@ namespace eval standin {
         set hook ::standin::on_get::$type.[string tolower $known]
         if {[llength [info commands $hook]]} { return [$hook $name] }
         if {[string match CONFIG.* $known]} { return [get_config $type $name [string range $known 7 end]] }
-        if {[info exists values($type,$name)] && [dict exists $values($type,$name) $known]} { return [dict get $values($type,$name) $known] }
+        if {[info exists values($type,$name)] && [dict exists $values($type,$name) $known]} {
+            return [dict get $values($type,$name) $known]
+        }
         return $default
     }
 
@@ -200,11 +202,15 @@ namespace eval standin {
             boolean { if {![string is boolean -strict $value]} { set bad "a boolean" } }
             integer {
                 lassign $limits low high
-                if {![string is entier -strict $value] || $value < $low || $value > $high} { set bad "an integer in $low..$high" }
+                if {![string is entier -strict $value] || $value < $low || $value > $high} {
+                    set bad "an integer in $low..$high"
+                }
             }
             real {
                 lassign $limits low high
-                if {![string is double -strict $value] || $value < $low || $value > $high} { set bad "a number in $low..$high" }
+                if {![string is double -strict $value] || $value < $low || $value > $high} {
+                    set bad "a number in $low..$high"
+                }
             }
             enum { if {$value ni $limits} { set bad "one of [join $limits {, }]" } }
             default { error "unknown kind of property: $kind" }
@@ -217,13 +223,17 @@ namespace eval standin {
         set words [option $given arguments]
         if {[flag $given -name] || [flag $given -value] || [flag $given -objects]} {
             foreach name {-name -value -objects} {
-                if {![flag $given $name]} { refuse "Common 17-163" "'set_property': option '$name' is required beside the others" }
+                if {![flag $given $name]} {
+                    refuse "Common 17-163" "'set_property': option '$name' is required beside the others"
+                }
             }
             set pairs [list [dict get $given -name] [dict get $given -value]]
             set words [list [dict get $given -objects]]
         } elseif {[flag $given -dict]} {
             set pairs [dict get $given -dict]
-            if {[llength $pairs] % 2} { refuse "Common 17-165" "'set_property -dict': '[lindex $pairs end]' has no value" }
+            if {[llength $pairs] % 2} {
+                refuse "Common 17-165" "'set_property -dict': '[lindex $pairs end]' has no value"
+            }
         } else {
             if {[llength $words] < 2} { refuse "Common 17-163" "'set_property' needs <name> <value> <objects>" }
             set words [lassign $words name value]

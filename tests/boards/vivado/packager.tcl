@@ -23,15 +23,21 @@ namespace eval standin {
             if {![flag $given $name]} { refuse "IP_Flow 19-1972" "ipx::package_project: $name is required here" }
         }
         foreach name {-vendor -library -name -version -taxonomy} {
-            if {[flag $given $name] && [regexp {\s} [dict get $given $name]]} { refuse "IP_Flow 19-459" "ipx::package_project: $name must hold no spaces: '[dict get $given $name]'" }
+            if {[flag $given $name] && [regexp {\s} [dict get $given $name]]} {
+                refuse "IP_Flow 19-459" "ipx::package_project: $name must hold no spaces: '[dict get $given $name]'"
+            }
         }
         set core_module [option $given -module [read_property fileset sources_1 TOP]]
         if {$core_module eq ""} { refuse "IP_Flow 19-1973" "ipx::package_project: the project has no top module" }
         set core_root [file normalize [dict get $given -root_dir]]
-        if {[file exists [file join $core_root component.xml]] && ![flag $given -force]} { refuse "IP_Flow 19-1974" "'[file join $core_root component.xml]' exists; use -force" }
+        if {[file exists [file join $core_root component.xml]] && ![flag $given -force]} {
+            refuse "IP_Flow 19-1974" "'[file join $core_root component.xml]' exists; use -force"
+        }
         if {[flag $given -import_files]} {
             file mkdir [file join $core_root src]
-            foreach path [files_of sources_1 {Verilog SystemVerilog}] { file copy -force $path [file join $core_root src] }
+            foreach path [files_of sources_1 {Verilog SystemVerilog}] {
+                file copy -force $path [file join $core_root src]
+            }
         }
         set shaping {pins {} interfaces {} segments {} apertures {}}
         module_shape $core_module
@@ -59,7 +65,9 @@ namespace eval standin {
                 intr { describe_bus $name xilinx.com:signal:interrupt_rtl:1.0 master }
             }
         }
-        foreach group {xilinx_anylanguagesynthesis xilinx_anylanguagebehavioralsimulation} { add_child ipx_file_group $core $group }
+        foreach group {xilinx_anylanguagesynthesis xilinx_anylanguagebehavioralsimulation} {
+            add_child ipx_file_group $core $group
+        }
         set core_saved 0
         return [one ipx_core $core]
     }
@@ -69,7 +77,9 @@ namespace eval standin {
         set values(ipx_bus_interface,$name) [list ABSTRACTION_TYPE_VLNV $abstraction BUS_TYPE_VLNV [string map {_rtl ""} $abstraction] INTERFACE_MODE $mode]
     }
 
-    proc bus_names {} { variable values; return [lmap key [array names values ipx_bus_interface,*] { string range $key 18 end }] }
+    proc bus_names {} {
+        variable values; return [lmap key [array names values ipx_bus_interface,*] { string range $key 18 end }]
+    }
 
     # Children live under their parent's path; parents of one type have unique names.
     proc add_child {type parent name} {
@@ -93,8 +103,12 @@ namespace eval standin {
     proc child_search {command type given} {
         need_core ""
         set parents *
-        if {[flag $given -of_objects]} { set parents [lmap pair [resolve [dict get $given -of_objects]] { lindex $pair 1 }] }
-        if {$parents ne "*" && $type in {ipx_address_block}} { set parents [concat $parents [lmap parent $parents { lindex [split $parent /] end }]] }
+        if {[flag $given -of_objects]} {
+            set parents [lmap pair [resolve [dict get $given -of_objects]] { lindex $pair 1 }]
+        }
+        if {$parents ne "*" && $type in {ipx_address_block}} {
+            set parents [concat $parents [lmap parent $parents { lindex [split $parent /] end }]]
+        }
         set patterns [option $given patterns]
         set names [lmap name [children_of $type $parents] {
             if {[llength $patterns] && ![llength [lmap pattern $patterns { if {![matches $pattern [lindex [split $name /] end]]} continue; set pattern }]]} continue
@@ -104,9 +118,13 @@ namespace eval standin {
     }
 
     proc command::ipx::current_core {given} { return [one ipx_core [need_core [option $given core]]] }
-    proc command::ipx::create_core {given} { refuse "IP_Flow 19-1975" "ipx::create_core makes an empty core: package the project instead" }
+    proc command::ipx::create_core {given} {
+        refuse "IP_Flow 19-1975" "ipx::create_core makes an empty core: package the project instead"
+    }
     proc command::ipx::open_core {given} {
-        if {![file isfile [dict get $given file]]} { refuse "IP_Flow 19-1976" "ipx::open_core: no file '[dict get $given file]'" }
+        if {![file isfile [dict get $given file]]} {
+            refuse "IP_Flow 19-1976" "ipx::open_core: no file '[dict get $given file]'"
+        }
         return [one ipx_core [need_core ""]]
     }
     proc command::ipx::unload_core {given} { need_core [option $given component]; return }
@@ -128,9 +146,13 @@ namespace eval standin {
         need_core [option $given component]
         set mistakes {}
         dict for {name facts} [dict get $core_shape interfaces] {
-            if {![llength [dict get $facts clocks]] && $name ni [associated_busses]} { lappend mistakes "bus interface '$name' has no clock associated" }
+            if {![llength [dict get $facts clocks]] && $name ni [associated_busses]} {
+                lappend mistakes "bus interface '$name' has no clock associated"
+            }
         }
-        foreach key {VENDOR LIBRARY NAME VERSION} { if {[read_property ipx_core $core $key] eq ""} { lappend mistakes "$key is empty" } }
+        foreach key {VENDOR LIBRARY NAME VERSION} {
+            if {[read_property ipx_core $core $key] eq ""} { lappend mistakes "$key is empty" }
+        }
         refuse_all "IP_Flow 19-2181" "ipx::check_integrity failed:" $mistakes
         say "Integrity check passed"
         return 1
@@ -140,7 +162,9 @@ namespace eval standin {
         variable values
         set names {}
         foreach {key pairs} [array get values ipx_bus_parameter,*] {
-            if {[string match */ASSOCIATED_BUSIF $key] && [dict exists $pairs VALUE]} { lappend names {*}[split [dict get $pairs VALUE] :] }
+            if {[string match */ASSOCIATED_BUSIF $key] && [dict exists $pairs VALUE]} {
+                lappend names {*}[split [dict get $pairs VALUE] :]
+            }
         }
         return $names
     }
@@ -162,7 +186,9 @@ namespace eval standin {
     proc command::ipx::remove_bus_interface {given} {
         variable ::standin::values
         need_core [dict get $given component]
-        if {[dict get $given name] ni [bus_names]} { refuse "IP_Flow 19-570" "no bus interface '[dict get $given name]', only: [bus_names]" }
+        if {[dict get $given name] ni [bus_names]} {
+            refuse "IP_Flow 19-570" "no bus interface '[dict get $given name]', only: [bus_names]"
+        }
         unset values(ipx_bus_interface,[dict get $given name])
     }
 
@@ -171,10 +197,14 @@ namespace eval standin {
         need_core [dict get $given component]
         set known {xilinx.com:signal:clock_rtl:1.0 slave xilinx.com:signal:reset_rtl:1.0 slave xilinx.com:signal:interrupt_rtl:1.0 master xilinx.com:interface:aximm_rtl:1.0 ""}
         set abstraction [dict get $given bus_abstraction]
-        if {![dict exists $known $abstraction]} { refuse "IP_Flow 19-571" "ipx::infer_bus_interface: unknown abstraction '$abstraction'" }
+        if {![dict exists $known $abstraction]} {
+            refuse "IP_Flow 19-571" "ipx::infer_bus_interface: unknown abstraction '$abstraction'"
+        }
         foreach port [dict get $given ports] {
             if {[dict exists $known $abstraction] && $abstraction ne "xilinx.com:interface:aximm_rtl:1.0"} {
-                if {![dict exists [dict get $core_shape pins] $port]} { refuse "IP_Flow 19-572" "ipx::infer_bus_interface: the core has no port '$port'" }
+                if {![dict exists [dict get $core_shape pins] $port]} {
+                    refuse "IP_Flow 19-572" "ipx::infer_bus_interface: the core has no port '$port'"
+                }
                 if {$port ni [bus_names]} { describe_bus $port $abstraction [dict get $known $abstraction] }
             }
         }
@@ -186,7 +216,10 @@ namespace eval standin {
         variable ::standin::values
         need_core [dict get $given component]
         foreach option {-busif -clock -reset} {
-            if {[flag $given $option] && [dict get $given $option] ni [bus_names]} { refuse "IP_Flow 19-573" "ipx::associate_bus_interfaces: no bus interface '[dict get $given $option]' for $option, only: [lsort [bus_names]]" }
+            if {[flag $given $option] && [dict get $given $option] ni [bus_names]} {
+                refuse "IP_Flow 19-573" \
+                    "ipx::associate_bus_interfaces: no bus interface '[dict get $given $option]' for $option, only: [lsort [bus_names]]"
+            }
         }
         if {![flag $given -clock]} { refuse "IP_Flow 19-574" "ipx::associate_bus_interfaces: -clock is needed" }
         set clock [dict get $given -clock]
@@ -234,7 +267,9 @@ namespace eval standin {
     }
     proc on_get::ipx_port.name {name} { return $name }
     proc on_get::ipx_port.direction {name} {
-        foreach port [::standin::module_ports $::standin::core_module] { if {[lindex $port 0] eq $name} { return [expr {[lindex $port 1] eq "input" ? "in" : "out"}] } }
+        foreach port [::standin::module_ports $::standin::core_module] {
+            if {[lindex $port 0] eq $name} { return [expr {[lindex $port 1] eq "input" ? "in" : "out"}] }
+        }
     }
 
     proc core_summary {} {
@@ -242,7 +277,9 @@ namespace eval standin {
         if {$core eq ""} { return [list o vlnv {s ""}] }
         set clocks {}
         foreach {key pairs} [array get values ipx_bus_parameter,*] {
-            if {[dict exists $pairs VALUE]} { lappend clocks [string range $key 18 end] [list s [dict get $pairs VALUE]] }
+            if {[dict exists $pairs VALUE]} {
+                lappend clocks [string range $key 18 end] [list s [dict get $pairs VALUE]]
+            }
         }
         return [list o vlnv [list s $core] module [list s $core_module] interfaces [json_texts [lsort [bus_names]]] parameters [list o {*}$clocks]]
     }

@@ -9,14 +9,18 @@ namespace eval standin {
 
     proc need_project {} {
         variable project
-        if {$project eq ""} { refuse "Common 17-53" "No open project. Please create or open a project before executing this command." }
+        if {$project eq ""} {
+            refuse "Common 17-53" "No open project. Please create or open a project before executing this command."
+        }
         return $project
     }
 
     # --- parts and boards ---
 
     proc part_of_project {} { variable project; return [read_property project $project PART] }
-    proc board_of_project {} { variable project; return [expr {$project eq "" ? "" : [read_property project $project BOARD_PART]}] }
+    proc board_of_project {} {
+        variable project; return [expr {$project eq "" ? "" : [read_property project $project BOARD_PART]}]
+    }
 
     # Megabytes of memory on the board; the processing system's own default without one.
     proc board_ddr_mb {} {
@@ -38,7 +42,9 @@ namespace eval standin {
 
     proc check_part {part} {
         variable part_family
-        if {![dict exists $part_family $part]} { refuse "Project 1-54" "part '$part' not found: no such part, or its device family is not installed" }
+        if {![dict exists $part_family $part]} {
+            refuse "Project 1-54" "part '$part' not found: no such part, or its device family is not installed"
+        }
         return $part
     }
 
@@ -68,8 +74,12 @@ namespace eval standin {
         set som [join [lrange [split [::standin::board_of_project] :] 0 1] :]
         if {![dict exists $board_connections $som]} { ::standin::refuse "Board 49-91" "board '$som' has no connectors" }
         foreach {connector carrier} $value {
-            if {![dict exists $board_connections $som $connector]} { ::standin::refuse "Board 49-91" "board '$som' has no connector '$connector'" }
-            if {$carrier ni [dict get $board_connections $som $connector]} { ::standin::refuse "Board 49-91" "connector '$connector' does not take '$carrier'" }
+            if {![dict exists $board_connections $som $connector]} {
+                ::standin::refuse "Board 49-91" "board '$som' has no connector '$connector'"
+            }
+            if {$carrier ni [dict get $board_connections $som $connector]} {
+                ::standin::refuse "Board 49-91" "connector '$connector' does not take '$carrier'"
+            }
         }
         return $value
     }
@@ -109,7 +119,9 @@ namespace eval standin {
         set folder [file normalize [option $given dir .]]
         if {![flag $given -in_memory]} {
             set file [file join $folder $name.xpr]
-            if {[file exists $file] && ![flag $given -force]} { refuse "Common 17-144" "project '$file' exists; use -force to overwrite it" }
+            if {[file exists $file] && ![flag $given -force]} {
+                refuse "Common 17-144" "project '$file' exists; use -force to overwrite it"
+            }
             file mkdir $folder
             write_output $file create_project 1
         }
@@ -124,7 +136,9 @@ namespace eval standin {
     }
 
     proc command::current_project {given} { return [one project [need_project]] }
-    proc command::get_projects {given} { variable ::standin::project; return [give project [expr {$project eq "" ? {} : [list $project]}]] }
+    proc command::get_projects {given} {
+        variable ::standin::project; return [give project [expr {$project eq "" ? {} : [list $project]}]]
+    }
     proc command::close_project {given} {
         variable ::standin::project; variable ::standin::folder
         need_project
@@ -140,17 +154,23 @@ namespace eval standin {
 
     proc command::set_param {given} {
         variable ::standin::parameters
-        if {[dict get $given name] ni $parameters} { refuse "Common 17-69" "unknown parameter '[dict get $given name]'" }
+        if {[dict get $given name] ni $parameters} {
+            refuse "Common 17-69" "unknown parameter '[dict get $given name]'"
+        }
     }
     proc command::get_param {given} {
         variable ::standin::parameters
-        if {[dict get $given name] ni $parameters} { refuse "Common 17-69" "unknown parameter '[dict get $given name]'" }
+        if {[dict get $given name] ni $parameters} {
+            refuse "Common 17-69" "unknown parameter '[dict get $given name]'"
+        }
         return ""
     }
     proc command::set_msg_config {given} {
         set severities {INFO STATUS WARNING {CRITICAL WARNING} ERROR}
         foreach name {-severity -new_severity} {
-            if {[flag $given $name] && [dict get $given $name] ni $severities} { refuse "Common 17-163" "'$name' must be one of $severities" }
+            if {[flag $given $name] && [dict get $given $name] ni $severities} {
+                refuse "Common 17-163" "'$name' must be one of $severities"
+            }
         }
     }
     proc command::startgroup {given} {}
@@ -195,7 +215,9 @@ namespace eval standin {
         foreach name $names {
             foreach element [expr {[file exists $name] ? [list $name] : $name}] {
                 set path [file normalize $element]
-                if {![file exists $path]} { refuse "Vivado 12-172" "$command: file or directory '$element' does not exist" }
+                if {![file exists $path]} {
+                    refuse "Vivado 12-172" "$command: file or directory '$element' does not exist"
+                }
                 set paths [expr {[file isdirectory $path] ? [glob -nocomplain [file join $path *]] : [list $path]}]
                 if {![llength $paths]} { refuse "Vivado 12-172" "$command: directory '$element' has no files" }
                 foreach path $paths {
@@ -213,7 +235,9 @@ namespace eval standin {
         variable files
         set chosen {}
         dict for {path owner} $files {
-            if {$owner eq $fileset && [read_property file $path FILE_TYPE] in $kinds && [string is true [read_property file $path IS_ENABLED]]} { lappend chosen $path }
+            if {$owner eq $fileset && [read_property file $path FILE_TYPE] in $kinds && [string is true [read_property file $path IS_ENABLED]]} {
+                lappend chosen $path
+            }
         }
         return $chosen
     }
@@ -234,7 +258,9 @@ namespace eval standin {
             set home [file join $folder $project.srcs $fileset imports]
             file mkdir $home
             set copy [file join $home [file tail $path]]
-            if {[file exists $copy] && ![flag $given -force]} { refuse "Vivado 12-3645" "import_files: '$copy' exists; use -force" }
+            if {[file exists $copy] && ![flag $given -force]} {
+                refuse "Vivado 12-3645" "import_files: '$copy' exists; use -force"
+            }
             file copy -force $path $copy
             lappend copies $copy
         }
@@ -281,7 +307,9 @@ namespace eval standin {
         variable ::standin::active
         need_project
         set default [expr {[flag $given -constrset] ? "constrs_1" : [flag $given -simset] ? "sim_1" : "sources_1"}]
-        if {[flag $given fileset]} { dict set active $default [fileset_named [lindex [need current_fileset fileset [dict get $given fileset]] 0] $default] }
+        if {[flag $given fileset]} {
+            dict set active $default [fileset_named [lindex [need current_fileset fileset [dict get $given fileset]] 0] $default]
+        }
         return [one fileset [fileset_named "" $default]]
     }
 

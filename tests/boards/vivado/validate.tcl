@@ -30,9 +30,11 @@ namespace eval standin {
             if {$source eq ""} {
                 lappend mistakes "\[BD 41-758] clock pin '$pin' is not connected to a valid clock source"
             } elseif {[dict get [pin_facts $source] type] ne "clk"} {
-                lappend mistakes "\[BD 41-758] clock pin '$pin' is driven by '$source', which is not a clock but [dict get [pin_facts $source] type]"
+                lappend mistakes \
+                    "\[BD 41-758] clock pin '$pin' is driven by '$source', which is not a clock but [dict get [pin_facts $source] type]"
             } elseif {[info exists pin_config($pin)] && [dict exists $pin_config($pin) FREQ_HZ] && [dict get $pin_config($pin) FREQ_HZ] != [hertz [frequency_of $source]]} {
-                lappend mistakes "\[BD 41-237] FREQ_HZ of '$pin' ([dict get $pin_config($pin) FREQ_HZ]) is not that of '$source' ([hertz [frequency_of $source]])"
+                lappend mistakes \
+                    "\[BD 41-237] FREQ_HZ of '$pin' ([dict get $pin_config($pin) FREQ_HZ]) is not that of '$source' ([hertz [frequency_of $source]])"
             }
         }
         # A clocking cell must be told the frequency that it really gets.
@@ -41,7 +43,8 @@ namespace eval standin {
             if {![dict exists $facts derives]} continue
             set real [frequency_of [clock_source [file dirname $pin]/[dict get $facts derives]]]
             if {$real ne "" && abs($real - [dict get $facts expects]) > 0.01 * $real} {
-                lappend mistakes "\[BD 41-237] '[file dirname $pin]' expects [dict get $facts expects] MHz at [dict get $facts derives], but gets $real"
+                lappend mistakes \
+                    "\[BD 41-237] '[file dirname $pin]' expects [dict get $facts expects] MHz at [dict get $facts derives], but gets $real"
             }
         }
         return $mistakes
@@ -54,21 +57,26 @@ namespace eval standin {
             set net [net_of $pin]
             set source [expr {$net eq "" ? "" : [driver $net]}]
             if {$source eq ""} {
-                if {![dict get $facts tied]} { lappend mistakes "\[BD 41-759] reset pin '$pin' is not connected to a reset source" }
+                if {![dict get $facts tied]} {
+                    lappend mistakes "\[BD 41-759] reset pin '$pin' is not connected to a reset source"
+                }
                 continue
             }
             set source_facts [pin_facts $source]
             if {[dict get $source_facts type] ne "rst"} {
-                lappend mistakes "\[BD 41-1347] reset pin '$pin' is driven by '$source', which is not a reset but [dict get $source_facts type]"
+                lappend mistakes \
+                    "\[BD 41-1347] reset pin '$pin' is driven by '$source', which is not a reset but [dict get $source_facts type]"
                 continue
             }
             set levels [list [dict get $facts active] [dict get $source_facts active]]
             if {"any" ni $levels && [lindex $levels 0] ne [lindex $levels 1]} {
-                lappend mistakes "\[BD 41-1346] reset pin '$pin' is active [lindex $levels 0], its source '$source' active [lindex $levels 1]"
+                lappend mistakes \
+                    "\[BD 41-1346] reset pin '$pin' is active [lindex $levels 0], its source '$source' active [lindex $levels 1]"
             }
             if {[dict get $facts asynchronous]} continue
             if {[dict get $source_facts asynchronous]} {
-                lappend mistakes "\[BD 41-1348] reset pin '$pin' is connected to the asynchronous source '$source': a proc_sys_reset belongs between them"
+                lappend mistakes \
+                    "\[BD 41-1348] reset pin '$pin' is connected to the asynchronous source '$source': a proc_sys_reset belongs between them"
                 continue
             }
             set clock [dict get $facts clock]
@@ -76,7 +84,8 @@ namespace eval standin {
             set own [clock_source [file dirname $pin]/$clock]
             set given [clock_source [file dirname $source]/[dict get $source_facts clock]]
             if {$own ne $given} {
-                lappend mistakes "\[BD 41-1347] reset pin '$pin' belongs to clock '$own', its source '$source' is synchronous to '$given'"
+                lappend mistakes \
+                    "\[BD 41-1347] reset pin '$pin' belongs to clock '$own', its source '$source' is synchronous to '$given'"
             }
         }
         return $mistakes
@@ -105,10 +114,12 @@ namespace eval standin {
             foreach member $members {
                 set widths [list [dict get [pin_facts $source] width] [dict get [pin_facts $member] width]]
                 if {[lindex $widths 0] != [lindex $widths 1] && [dict get [pin_facts $member] type] ne "intr"} {
-                    lappend mistakes "\[BD 41-235] width of '$source' is [lindex $widths 0], of '$member' [lindex $widths 1]"
+                    lappend mistakes \
+                        "\[BD 41-235] width of '$source' is [lindex $widths 0], of '$member' [lindex $widths 1]"
                 }
                 if {$member ne $source && [dict get [pin_facts $source] type] in {clk rst} && [dict get [pin_facts $member] type] in {data undef intr} && ![dict get [pin_facts $member] tied]} {
-                    lappend mistakes "\[BD 41-1731] '$source' is a [dict get [pin_facts $source] type], '$member' is [dict get [pin_facts $member] type]"
+                    lappend mistakes \
+                        "\[BD 41-1731] '$source' is a [dict get [pin_facts $source] type], '$member' is [dict get [pin_facts $member] type]"
                 }
             }
         }
@@ -128,7 +139,9 @@ namespace eval standin {
             }
         }
         dict for {net ends} $intf_nets {
-            if {[llength $ends] != 2} { lappend mistakes "\[BD 41-1306] interface net '$net' has one end: [join $ends {, }]"; continue }
+            if {[llength $ends] != 2} {
+                lappend mistakes "\[BD 41-1306] interface net '$net' has one end: [join $ends {, }]"; continue
+            }
             lassign $ends one other
             set a [interface_facts $one]
             set b [interface_facts $other]
@@ -137,7 +150,8 @@ namespace eval standin {
                 continue
             }
             if {[dict exists $intf_ports $one] || [dict exists $intf_ports $other]} continue
-            lappend mistakes {*}[fit_mistakes $one $a $other $b] {*}[domain_mistakes $one $a] {*}[domain_mistakes $other $b]
+            lappend mistakes \
+                {*}[fit_mistakes $one $a $other $b] {*}[domain_mistakes $one $a] {*}[domain_mistakes $other $b]
         }
         return $mistakes
     }
@@ -152,7 +166,8 @@ namespace eval standin {
             }
         }
         if {[clock_of_interface $one] ne [clock_of_interface $other]} {
-            lappend mistakes "\[BD 41-237] CLK_DOMAIN of '$one' is '[clock_of_interface $one]', of '$other' '[clock_of_interface $other]'"
+            lappend mistakes \
+                "\[BD 41-237] CLK_DOMAIN of '$one' is '[clock_of_interface $one]', of '$other' '[clock_of_interface $other]'"
         }
         return $mistakes
     }
@@ -161,7 +176,9 @@ namespace eval standin {
     proc domain_mistakes {path facts} {
         set other [partner $path]
         if {![dict get $facts adapts]} {
-            if {![llength [dict get $facts clocks]]} { return [list "\[BD 41-967] interface '$path' is associated with no clock: its cell has several, and no ASSOCIATED_BUSIF names it"] }
+            if {![llength [dict get $facts clocks]]} {
+                return [list "\[BD 41-967] interface '$path' is associated with no clock: its cell has several, and no ASSOCIATED_BUSIF names it"]
+            }
             return {}
         }
         set mistakes {}
@@ -169,7 +186,8 @@ namespace eval standin {
         set own [lmap clock [dict get $facts clocks] { clock_source $cell/$clock }]
         set clock [clock_of_interface $path]
         if {$clock ne "" && $clock ni $own} {
-            lappend mistakes "\[BD 41-237] '$other' is clocked by '$clock', which is not connected to '$cell' (it has: [join $own {, }])"
+            lappend mistakes \
+                "\[BD 41-237] '$other' is clocked by '$clock', which is not connected to '$cell' (it has: [join $own {, }])"
         }
         if {[dict get $facts mode] eq "master"} {
             set width [dict get [interface_facts $other] data]
@@ -178,7 +196,8 @@ namespace eval standin {
                 if {[dict get $side_facts mode] ne "slave" || [set source [partner $cell/$side]] eq ""} continue
                 set source_facts [interface_facts $source]
                 if {[dict get $source_facts module] && !$module && [dict get $source_facts data] > $width && [dict get $source_facts protocol] ne "AXI4LITE"} {
-                    lappend mistakes "\[standin width] '$source' is [dict get $source_facts data] bits wide, but '$other' behind it is configured for $width: half of its bandwidth would be lost"
+                    lappend mistakes \
+                        "\[standin width] '$source' is [dict get $source_facts data] bits wide, but '$other' behind it is configured for $width: half of its bandwidth would be lost"
                 }
             }
         }
@@ -189,16 +208,24 @@ namespace eval standin {
     proc interrupt_mistakes {} {
         set mistakes {}
         foreach pin [pins_of_type intr out] {
-            if {![reaches_interrupt $pin]} { lappend mistakes "\[standin interrupt] interrupt '$pin' is not connected to an interrupt input of a processing system" }
+            if {![reaches_interrupt $pin]} {
+                lappend mistakes \
+                    "\[standin interrupt] interrupt '$pin' is not connected to an interrupt input of a processing system"
+            }
         }
         foreach pin [pins_of_type intr in] {
             set net [net_of $pin]
             if {$net eq "" || [driver $net] eq ""} {
-                if {![dict get [pin_facts $pin] tied]} { lappend mistakes "\[BD 41-759] interrupt input '$pin' is not connected" }
+                if {![dict get [pin_facts $pin] tied]} {
+                    lappend mistakes "\[BD 41-759] interrupt input '$pin' is not connected"
+                }
                 continue
             }
             set source [driver $net]
-            if {[dict get [pin_facts $source] type] in {clk rst}} { lappend mistakes "\[BD 41-1731] interrupt input '$pin' is driven by '$source', a [dict get [pin_facts $source] type]" }
+            if {[dict get [pin_facts $source] type] in {clk rst}} {
+                lappend mistakes \
+                    "\[BD 41-1731] interrupt input '$pin' is driven by '$source', a [dict get [pin_facts $source] type]"
+            }
         }
         return $mistakes
     }
@@ -223,13 +250,19 @@ namespace eval standin {
             foreach master [masters_of $space] {
                 set slaves [lsort -unique [reached $master]]
                 set by_interface {}
-                foreach slave $slaves { dict lappend by_interface "[lrange [split $slave /] 0 1] [lindex [segment_facts $slave] 0]" $slave }
+                foreach slave $slaves {
+                    dict lappend by_interface "[lrange [split $slave /] 0 1] [lindex [segment_facts $slave] 0]" $slave
+                }
                 dict for {- segments} $by_interface {
                     set open [lmap slave $segments { if {[is_mapped $space $slave]} continue; set slave }]
                     if {[llength $open] == [llength $segments]} {
-                        lappend mistakes "\[BD 41-1356] slave segment '[lindex $open 0]' is not assigned into address space '$space'"
+                        lappend mistakes \
+                            "\[BD 41-1356] slave segment '[lindex $open 0]' is not assigned into address space '$space'"
                     } else {
-                        foreach slave $open { warn "BD 41-1356" "slave segment '$slave' is neither assigned into address space '$space' nor excluded from it" }
+                        foreach slave $open {
+                            warn "BD 41-1356" \
+                                "slave segment '$slave' is neither assigned into address space '$space' nor excluded from it"
+                        }
                     }
                 }
             }

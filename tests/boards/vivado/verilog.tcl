@@ -10,7 +10,9 @@ namespace eval standin {
             set text [read $file]
             close $file
             set module_cache($path) {}
-            foreach {- name} [regexp -all -inline -line {^\s*module\s+(\\\S+|\w+)} $text] { lappend module_cache($path) $name }
+            foreach {- name} [regexp -all -inline -line {^\s*module\s+(\\\S+|\w+)} $text] {
+                lappend module_cache($path) $name
+            }
         }
         return $module_cache($path)
     }
@@ -35,7 +37,8 @@ namespace eval standin {
             regsub -all {/\*.*?\*/} $text "" text
             return $text
         }
-        refuse "filemgmt 56-195" "module '$name' is not in the sources of the project: [join [modules_of sources_1] {, }]"
+        refuse "filemgmt 56-195" \
+            "module '$name' is not in the sources of the project: [join [modules_of sources_1] {, }]"
     }
 
     # Ports of a module: {name direction width attributes} in order of declaration. Attributes: X_INTERFACE_* as a dict.
@@ -49,7 +52,9 @@ namespace eval standin {
             set width 1
             if {[regexp {(\d+)\s*:\s*(\d+)} $range -> left right]} { set width [expr {abs($left - $right) + 1}] }
             set marks {}
-            foreach {- key value} [regexp -all -inline {(X_INTERFACE_\w+)\s*=\s*"([^"]*)"} $attributes] { dict set marks $key $value }
+            foreach {- key value} [regexp -all -inline {(X_INTERFACE_\w+)\s*=\s*"([^"]*)"} $attributes] {
+                dict set marks $key $value
+            }
             lappend ports [list $port $direction $width $marks]
         }
         if {![llength $ports]} { refuse "filemgmt 56-328" "module '$name' has no ports that could be read" }
@@ -75,11 +80,17 @@ namespace eval standin {
         variable axi_from_master; variable axi_from_slave
         set all [concat $axi_from_master $axi_from_slave]
         if {[dict exists $marks X_INTERFACE_INFO]} {
-            if {![regexp {^xilinx\.com:interface:aximm:1\.0 (\w+) (\w+)$} [dict get $marks X_INTERFACE_INFO] -> interface signal]} { return "" }
-            if {[string tolower $signal] ni $all} { refuse "IP_Flow 19-5653" "port '$port_name': aximm has no signal '$signal' (X_INTERFACE_INFO)" }
+            if {![regexp {^xilinx\.com:interface:aximm:1\.0 (\w+) (\w+)$} [dict get $marks X_INTERFACE_INFO] -> interface signal]} {
+                return ""
+            }
+            if {[string tolower $signal] ni $all} {
+                refuse "IP_Flow 19-5653" "port '$port_name': aximm has no signal '$signal' (X_INTERFACE_INFO)"
+            }
             return [list $interface [string tolower $signal]]
         }
-        if {[regexp {^(.+)_(\w+)$} $port_name -> prefix signal] && [string tolower $signal] in $all} { return [list $prefix [string tolower $signal]] }
+        if {[regexp {^(.+)_(\w+)$} $port_name -> prefix signal] && [string tolower $signal] in $all} {
+            return [list $prefix [string tolower $signal]]
+        }
         return ""
     }
 
@@ -88,9 +99,14 @@ namespace eval standin {
         set parameters {}
         if {![dict exists $marks X_INTERFACE_PARAMETER]} { return {} }
         foreach item [split [dict get $marks X_INTERFACE_PARAMETER] ,] {
-            if {[llength $item] != 2} { refuse "IP_Flow 19-5657" "port '$port_name': X_INTERFACE_PARAMETER: '[string trim $item]' is not a name and a value" }
+            if {[llength $item] != 2} {
+                refuse "IP_Flow 19-5657" \
+                    "port '$port_name': X_INTERFACE_PARAMETER: '[string trim $item]' is not a name and a value"
+            }
             lassign $item name value
-            if {$name ni $known} { refuse "IP_Flow 19-5657" "port '$port_name': X_INTERFACE_PARAMETER: unknown parameter '$name'" }
+            if {$name ni $known} {
+                refuse "IP_Flow 19-5657" "port '$port_name': X_INTERFACE_PARAMETER: unknown parameter '$name'"
+            }
             dict set parameters $name $value
         }
         return $parameters
@@ -120,19 +136,28 @@ namespace eval standin {
         dict for {prefix signals} $groups {
             set reads [expr {![llength [lmap signal $axi_read { if {[dict exists $signals $signal]} continue; set signal }]]}]
             set writes [expr {![llength [lmap signal $axi_write { if {[dict exists $signals $signal]} continue; set signal }]]}]
-            if {!$reads && !$writes} { refuse "IP_Flow 19-5654" "module '$name': the ports of '$prefix' do not make an AXI interface: they have only [dict keys $signals]" }
+            if {!$reads && !$writes} {
+                refuse "IP_Flow 19-5654" \
+                    "module '$name': the ports of '$prefix' do not make an AXI interface: they have only [dict keys $signals]"
+            }
             set channel [expr {$reads ? "ar" : "aw"}]
             set mode [expr {[lindex [dict get $signals ${channel}addr] 0] eq "output" ? "master" : "slave"}]
             dict for {signal port} $signals {
                 set drives [expr {($mode eq "master") == ($signal in $axi_from_master)}]
-                if {([lindex $port 0] eq "output") != $drives} { refuse "IP_Flow 19-5655" "module '$name': port '$signal' of '$prefix' has the wrong direction for a $mode" }
+                if {([lindex $port 0] eq "output") != $drives} {
+                    refuse "IP_Flow 19-5655" \
+                        "module '$name': port '$signal' of '$prefix' has the wrong direction for a $mode"
+                }
             }
             set facts [dict create \
                 PROTOCOL [expr {[dict exists $signals ${channel}len] ? [lindex [dict get $signals ${channel}len] 1] == 4 ? "AXI3" : "AXI4" : "AXI4LITE"}] \
                 DATA_WIDTH [lindex [dict get $signals [expr {$reads ? "rdata" : "wdata"}]] 1] \
                 ADDR_WIDTH [lindex [dict get $signals ${channel}addr] 1] \
                 READ_WRITE_MODE [expr {$reads && $writes ? "READ_WRITE" : $reads ? "READ_ONLY" : "WRITE_ONLY"}]]
-            if {[dict get $facts PROTOCOL] eq "AXI4LITE" && [dict get $facts DATA_WIDTH] ni {32 64}} { refuse "IP_Flow 19-5656" "module '$name': AXI4-Lite '$prefix' is [dict get $facts DATA_WIDTH] bits wide, not 32 or 64" }
+            if {[dict get $facts PROTOCOL] eq "AXI4LITE" && [dict get $facts DATA_WIDTH] ni {32 64}} {
+                refuse "IP_Flow 19-5656" \
+                    "module '$name': AXI4-Lite '$prefix' is [dict get $facts DATA_WIDTH] bits wide, not 32 or 64"
+            }
             check_parameters $name $prefix $signals $facts [dict get $said $prefix]
             # One clock: it belongs to every interface. Several: the module must say which.
             set owners [clock_owners $plain $prefix]
@@ -140,7 +165,9 @@ namespace eval standin {
             set words [list protocol [dict get $facts PROTOCOL] data [dict get $facts DATA_WIDTH] address [dict get $facts ADDR_WIDTH] clocks $owners module 1]
             if {$mode eq "master"} { lappend words space $prefix }
             interface $mode $prefix aximm {*}$words
-            if {$mode eq "slave"} { segment $prefix $prefix/reg0 0x0 [expr {1 << max(12, [dict get $facts ADDR_WIDTH])}] register }
+            if {$mode eq "slave"} {
+                segment $prefix $prefix/reg0 0x0 [expr {1 << max(12, [dict get $facts ADDR_WIDTH])}] register
+            }
         }
         foreach port $plain {
             lassign $port port_name direction width marks
@@ -148,7 +175,9 @@ namespace eval standin {
             set type [port_type $port_name $marks]
             if {$type eq "rst"} {
                 set level [expr {[regexp -nocase {n$} $port_name] ? "low" : "high"}]
-                if {[regexp {POLARITY ACTIVE_(\w+)} [expr {[dict exists $marks X_INTERFACE_PARAMETER] ? [dict get $marks X_INTERFACE_PARAMETER] : ""}] -> stated]} { set level [string tolower $stated] }
+                if {[regexp {POLARITY ACTIVE_(\w+)} [expr {[dict exists $marks X_INTERFACE_PARAMETER] ? [dict get $marks X_INTERFACE_PARAMETER] : ""}] -> stated]} {
+                    set level [string tolower $stated]
+                }
                 lappend words active $level
                 if {[llength $clocks] == 1} { lappend words clock [lindex $clocks 0] }
             }
@@ -161,16 +190,21 @@ namespace eval standin {
         variable axi_has
         dict for {key value} $facts {
             if {[dict exists $said $key] && [dict get $said $key] ne $value} {
-                refuse "IP_Flow 19-5658" "module '$name': '$prefix' says $key [dict get $said $key], its ports are $value"
+                refuse "IP_Flow 19-5658" \
+                    "module '$name': '$prefix' says $key [dict get $said $key], its ports are $value"
             }
         }
         foreach {key suffix} $axi_has {
             if {![dict exists $said $key]} continue
             set there [expr {[llength [dict filter $signals key a\[rw\]$suffix]] || [dict exists $signals $suffix]}]
-            if {[dict get $said $key] != $there} { refuse "IP_Flow 19-5658" "module '$name': '$prefix' says $key [dict get $said $key], its ports [expr {$there ? "have" : "lack"}] '$suffix'" }
+            if {[dict get $said $key] != $there} {
+                refuse "IP_Flow 19-5658" \
+                    "module '$name': '$prefix' says $key [dict get $said $key], its ports [expr {$there ? "have" : "lack"}] '$suffix'"
+            }
         }
         if {[dict exists $said ID_WIDTH] && [dict get $said ID_WIDTH] != 0 && ![dict exists $signals arid] && ![dict exists $signals awid]} {
-            refuse "IP_Flow 19-5658" "module '$name': '$prefix' says ID_WIDTH [dict get $said ID_WIDTH], its ports have no identifiers"
+            refuse "IP_Flow 19-5658" \
+                "module '$name': '$prefix' says ID_WIDTH [dict get $said ID_WIDTH], its ports have no identifiers"
         }
     }
 
@@ -182,12 +216,20 @@ namespace eval standin {
             set said [interface_parameters $port_name $marks {XIL_INTERFACENAME ASSOCIATED_BUSIF ASSOCIATED_RESET ASSOCIATED_CLKEN FREQ_HZ FREQ_TOLERANCE_HZ PHASE CLK_DOMAIN POLARITY SENSITIVITY PortWidth INSERT_VIP}]
             if {[dict exists $said ASSOCIATED_BUSIF]} {
                 foreach interface [split [dict get $said ASSOCIATED_BUSIF] :] {
-                    if {$interface ni $interfaces} { refuse "IP_Flow 19-3157" "module '$name': ASSOCIATED_BUSIF of '$port_name' names '$interface', which is no interface: it has [join $interfaces {, }]" }
+                    if {$interface ni $interfaces} {
+                        refuse "IP_Flow 19-3157" \
+                            "module '$name': ASSOCIATED_BUSIF of '$port_name' names '$interface', which is no interface: it has [join $interfaces {, }]"
+                    }
                 }
             }
-            if {[dict exists $said ASSOCIATED_RESET] && [dict get $said ASSOCIATED_RESET] ni $names} { refuse "IP_Flow 19-3158" "module '$name': ASSOCIATED_RESET of '$port_name' names '[dict get $said ASSOCIATED_RESET]', which is no port" }
+            if {[dict exists $said ASSOCIATED_RESET] && [dict get $said ASSOCIATED_RESET] ni $names} {
+                refuse "IP_Flow 19-3158" \
+                    "module '$name': ASSOCIATED_RESET of '$port_name' names '[dict get $said ASSOCIATED_RESET]', which is no port"
+            }
             foreach {key choices} {POLARITY {ACTIVE_LOW ACTIVE_HIGH} SENSITIVITY {LEVEL_HIGH LEVEL_LOW EDGE_RISING EDGE_FALLING}} {
-                if {[dict exists $said $key] && [dict get $said $key] ni $choices} { refuse "IP_Flow 19-5657" "module '$name': $key of '$port_name' must be one of $choices" }
+                if {[dict exists $said $key] && [dict get $said $key] ni $choices} {
+                    refuse "IP_Flow 19-5657" "module '$name': $key of '$port_name' must be one of $choices"
+                }
             }
         }
     }

@@ -6,7 +6,9 @@
 # status is 0 if Vivado would have reached the end, else 1, with the message on standard error. The summary is JSON.
 
 namespace eval standin { variable home [file dirname [file normalize [info script]]] }
-foreach part {messages arguments objects json project runs block_design verilog automation addresses validate constraints packager} { source [file join $standin::home $part.tcl] }
+foreach part {messages arguments objects json project runs block_design verilog automation addresses validate constraints packager} {
+    source [file join $standin::home $part.tcl]
+}
 foreach part {commands parts properties ip_fabric ip_processors} { source [file join $standin::home facts $part.tcl] }
 
 namespace eval standin {
@@ -64,7 +66,9 @@ namespace eval standin {
         }
         if {$failed} {
             puts stderr $message
-            if {[dict exists $details -errorinfo]} { puts stderr "while executing:\n[trail [dict get $details -errorinfo]]" }
+            if {[dict exists $details -errorinfo]} {
+                puts stderr "while executing:\n[trail [dict get $details -errorinfo]]"
+            }
             exit 1
         }
     }

@@ -59,10 +59,14 @@ namespace eval standin {
         shape {
             pin in clk_in1 clk
             if {$C(USE_RESET)} {
-                if {$C(RESET_TYPE) eq "ACTIVE_LOW"} { pin in resetn rst active low asynchronous 1 } else { pin in reset rst active high asynchronous 1 }
+                if {$C(RESET_TYPE) eq "ACTIVE_LOW"} { pin in resetn rst active low asynchronous 1 } else {
+                    pin in reset rst active high asynchronous 1
+                }
             }
             foreach i {1 2 3} {
-                if {$C(CLKOUT${i}_USED)} { pin out clk_out$i clk freq $C(CLKOUT${i}_REQUESTED_OUT_FREQ) derives clk_in1 expects $C(PRIM_IN_FREQ) }
+                if {$C(CLKOUT${i}_USED)} {
+                    pin out clk_out$i clk freq $C(CLKOUT${i}_REQUESTED_OUT_FREQ) derives clk_in1 expects $C(PRIM_IN_FREQ)
+                }
             }
             if {$C(USE_LOCKED)} { pin out locked data }
         }

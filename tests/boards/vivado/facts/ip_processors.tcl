@@ -28,7 +28,9 @@ namespace eval standin {
         shape {
             # Clocks and resets to the fabric. The frequency is what integer dividers make of the PLL.
             foreach i {0 1 2 3} {
-                if {$C(PSU__FPGA_PL${i}_ENABLE)} { pin out pl_clk$i clk freq [pl_frequency $C(PSU__CRL_APB__PL${i}_REF_CTRL__FREQMHZ) $C(PSU__PSS_REF_CLK__FREQMHZ)] }
+                if {$C(PSU__FPGA_PL${i}_ENABLE)} {
+                    pin out pl_clk$i clk freq [pl_frequency $C(PSU__CRL_APB__PL${i}_REF_CTRL__FREQMHZ) $C(PSU__PSS_REF_CLK__FREQMHZ)]
+                }
             }
             if {$C(PSU__USE__FABRIC__RST)} {
                 for {set i 0} {$i < $C(PSU__NUM_FABRIC_RESETS)} {incr i} { pin out pl_resetn$i rst active low asynchronous 1 }
@@ -61,7 +63,9 @@ namespace eval standin {
                 pin in $clock clk
                 interface slave $name aximm protocol AXI4 data $C(PSU__SAXIGP${i}__DATA_WIDTH) address 49 clocks $clock
                 segment $name SAXIGP$i/${prefix}_DDR_LOW 0x0 2G memory
-                if {[board_ddr_mb] > 2048} { segment $name SAXIGP$i/${prefix}_DDR_HIGH 0x800000000 [expr {[board_ddr_mb] - 2048}]M memory }
+                if {[board_ddr_mb] > 2048} {
+                    segment $name SAXIGP$i/${prefix}_DDR_HIGH 0x800000000 [expr {[board_ddr_mb] - 2048}]M memory
+                }
                 segment $name SAXIGP$i/${prefix}_QSPI 0xC0000000 512M memory
                 segment $name SAXIGP$i/${prefix}_LPS_OCM 0xFF000000 16M memory
             }
