@@ -18,7 +18,6 @@ __all__ = ["EXAMPLES", "synth"]
 
 EXAMPLES = examples("synth --board zcu102", "synth --board pynq-z2 --timing", "synth --board micro8 --json")
 KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
-PATHS = 10
 
 
 def _cells(amount: dict[str, Any]) -> list[str]:
@@ -70,7 +69,8 @@ def _print_timing(console: Console, timing: dict[str, Any]) -> None:
 @guarded
 def synth(
     board: Annotated[str, typer.Option(help=f"Board or accelerator: {', '.join(board_choices())}, or a board's .toml file.")] = "zcu102",
-    timing: Annotated[bool, typer.Option("--timing", help="Also report the ten longest paths.")] = False,
+    timing: Annotated[bool, typer.Option("--timing", help="Also report the longest paths.")] = False,
+    paths: Annotated[int, typer.Option(min=1, help="How many paths.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder for synthesis.json.", show_default="none")] = None,
     page: Annotated[
         Path | None, typer.Option(help="Markdown page whose tables of this board are written anew.", show_default="none")
@@ -83,7 +83,7 @@ def synth(
     config = accelerator_of(board)[2]
     from moesaic.flow import synth as flow
 
-    report = flow.synth(config, found, Stages(quiet=quiet), timing=PATHS if timing else 0, out=out)
+    report = flow.synth(config, found, Stages(quiet=quiet), timing=paths if timing else 0, out=out)
     if page is not None:
         flow.write_page(page, report)
     if as_json:
