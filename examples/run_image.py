@@ -18,8 +18,10 @@ from moesaic.boards.runtime import Accelerator
 def open_accelerator(arguments: argparse.Namespace) -> Accelerator:
     """The board, or the functional simulator if there is no bitstream."""
     if arguments.bitfile is None:
-        from moesaic.sim.device import open_simulated
-
+        try:
+            from moesaic.sim.device import open_simulated
+        except ImportError as error:
+            raise RuntimeError("--bitfile must be given: the host runtime has no simulator") from error
         return open_simulated(arguments.program, retries=arguments.retries)
     return Accelerator.open(arguments.bitfile, arguments.program, retries=arguments.retries)
 
@@ -50,4 +52,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (MemoryError, OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error

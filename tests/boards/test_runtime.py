@@ -167,18 +167,28 @@ def test_the_notebook(
     assert "('semseg', 'depth') (64, 64)" in out and "frames per second" in out and "weight_bytes" in out
 
 
-def test_a_whole_board_process(program: Path, host: Path, pictures: Path, bitfile: Path) -> None:
-    """The example in a process of its own, where only numpy, Pillow and a minimal PYNQ exist, meets a clear end without PYNQ."""
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["PROGRAM", "PICTURES", "--bitfile", "BITFILE"], "error: PYNQ must be installed to use a board"),
+    (["PROGRAM", "PICTURES"], "error: --bitfile must be given: the host runtime has no simulator"),
+    (["nowhere", "PICTURES", "--bitfile", "BITFILE"], "error: program image 'nowhere' cannot be read: No such file"),
+])
+@pytest.mark.parametrize("script", ["run_image.py", "video_stream.py"])
+def test_a_board_process_ends_with_one_line(
+    script: str, arguments: list[str], message: str, program: Path, host: Path, pictures: Path, bitfile: Path
+) -> None:
+    """In a process of its own, where only numpy and Pillow exist."""
+    names = {"PROGRAM": program, "PICTURES": pictures, "BITFILE": bitfile}
     code = f"""
 import runpy
-sys.argv = ["run_image.py", {str(program)!r}, {str(pictures)!r}, "--bitfile", {str(bitfile)!r}]
+sys.argv = {[script, *(str(names.get(argument, argument)) for argument in arguments)]!r}
 sys.modules["pynq"] = None
 try:
-    runpy.run_path("run_image.py", run_name="__main__")
-except RuntimeError as error:
-    print(error)
+    runpy.run_path({script!r}, run_name="__main__")
+except SystemExit as end:
+    print(end)
 """
-    assert "PYNQ must be installed to use a board" in on_a_board(code, folder=host, path=[host])
+    out = on_a_board(code, folder=host, path=[host])
+    assert out.startswith(message) and out.count("\n") == 1
 
 
 def test_sources_of_frames(tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
