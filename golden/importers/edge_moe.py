@@ -1,6 +1,7 @@
 """Edge-MoE's weight folder: raw float32 files by name, sizes from the files, the expected output compared."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,13 +60,15 @@ def _whole(count: int, per: int, name: str, what: str, source: str) -> int:
 
 
 def _sizes(raw: dict[str, Array], source: str) -> _Sizes:
-    """Sizes from the number of values in each file: any one of its kind will do."""
+    """Sizes from the number of values in each file: what most of a kind have, as one may be cut short."""
 
-    def first(pattern: str) -> tuple[str, int]:
-        found = sorted(name for name in raw if re.fullmatch(pattern, name))
-        return (found[0], raw[found[0]].size) if found else ("", 0)
+    def usual(pattern: str) -> tuple[str, int]:
+        found = [name for name in sorted(raw) if re.fullmatch(pattern, name)]
+        counts = Counter(raw[name].size for name in found)
+        size = max(counts, key=lambda size: (counts[size], size), default=0)  # of two the larger: files are cut, not stretched
+        return next(((name, size) for name in found if raw[name].size == size), ("", 0))
 
-    name, dim = first(r"patch_embed_bias|l\d+_norm[12]_(weight|bias)")
+    name, dim = usual(r"patch_embed_bias|l\d+_norm[12]_(weight|bias)")
     if not dim:
         raise ImportProblem(f"weights must have patch_embed_bias{SUFFIX} or a norm's, which give the channels, not {source!r}")
     for needed in ("patch_embed_weight", "pos_embed"):
@@ -77,19 +80,19 @@ def _sizes(raw: dict[str, Array], source: str) -> _Sizes:
     tokens = _whole(raw["pos_embed"].size, dim, "pos_embed", "channels", source)
     names = [canonical for n in raw if (canonical := _canonical(n)) is not None]
     tasks = max((int(match.group(2)) for n in raw if (match := _GATE.fullmatch(n))), default=-1) + 1
-    name, gate = first(_GATE.pattern)
+    name, gate = usual(_GATE.pattern)
     if not tasks:
         raise ImportProblem(f"weights must have l1_w_gate_T_task0{SUFFIX} or another gate, not {source!r}")
     experts = _whole(gate, dim, name, "channels", source)
-    name, hidden = first(r"l\d+_fc1_bias")
+    name, hidden = usual(r"l\d+_fc1_bias")
     if not hidden:
-        name, hidden = first(r"l\d+_fc[12]_weight")
+        name, hidden = usual(r"l\d+_fc[12]_weight")
         hidden = _whole(hidden, dim, name, "channels", source) if hidden else 0
-    name, count = first(r"l\d+_htoh4_bias")
+    name, count = usual(r"l\d+_htoh4_bias")
     if count:
         expert_hidden = _whole(count, experts, name, "experts", source)
     else:
-        name, count = first(r"l\d+_(htoh4|h4toh)_weight")
+        name, count = usual(r"l\d+_(htoh4|h4toh)_weight")
         if not count:
             raise ImportProblem(f"weights must have l1_htoh4_bias{SUFFIX} or an expert's weights, not {source!r}")
         expert_hidden = _whole(count, experts * dim, name, "experts x channels", source)

@@ -86,6 +86,14 @@ def test_all_that_is_wrong_is_listed_at_once(folder):
     assert "l1_w_gate_T_task1.float32.bin: [32, 6]" in groups["missing"]
 
 
+def test_one_file_cut_between_values_does_not_change_the_sizes(folder):
+    names = ("patch_embed_bias", "l1_htoh4_bias", "l0_fc1_bias", "l0_norm1_weight")
+    for name in names:
+        values(folder, name)[:-1].tofile(folder / f"{name}.float32.bin")
+    with pytest.raises(ImportProblem, match="blocks and 32 channels.*4 of the wrong size"):
+        open_model(str(folder), HEADS)
+
+
 def test_cut_swapped_and_broken_files_are_listed_at_once(folder):
     path = folder / "l0_fc2_bias.float32.bin"
     path.write_bytes(path.read_bytes()[:-1])
