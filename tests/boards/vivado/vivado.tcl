@@ -6,7 +6,7 @@
 # status is 0 if Vivado would have reached the end, else 1, with the message on standard error. The summary is JSON.
 
 namespace eval standin { variable home [file dirname [file normalize [info script]]] }
-foreach part {messages arguments objects json project runs block_design verilog automation addresses validate constraints packager} {
+foreach part {messages arguments objects json project runs catalog block_design nets verilog automation addresses validate constraints packager} {
     source [file join $standin::home $part.tcl]
 }
 foreach part {commands parts properties ip_fabric ip_processors} { source [file join $standin::home facts $part.tcl] }

@@ -24,7 +24,8 @@ namespace eval standin {
     ip proc_sys_reset {
         versions {2013.1 5.0}
         parameters {
-            C_EXT_RST_WIDTH {4 integer 1 16}  C_AUX_RST_WIDTH {4 integer 1 16}  C_EXT_RESET_HIGH {0 enum 0 1}  C_AUX_RESET_HIGH {0 enum 0 1}
+            C_EXT_RST_WIDTH {4 integer 1 16}  C_AUX_RST_WIDTH {4 integer 1 16}  C_EXT_RESET_HIGH {0 enum 0 1}
+            C_AUX_RESET_HIGH {0 enum 0 1}
             C_NUM_BUS_RST {1 integer 1 8}  C_NUM_PERP_RST {1 integer 1 16}  C_NUM_INTERCONNECT_ARESETN {1 integer 1 8}
             C_NUM_PERP_ARESETN {1 integer 1 16}  USE_BOARD_FLOW {false boolean}  RESET_BOARD_INTERFACE {Custom any}
         }
@@ -46,15 +47,22 @@ namespace eval standin {
     ip clk_wiz {
         versions {2017.1 6.0}
         parameters {
-            PRIM_IN_FREQ {100.000 real 10 1066}  PRIM_SOURCE {Single_ended_clock_capable_pin enum Single_ended_clock_capable_pin Differential_clock_capable_pin Global_buffer No_buffer}
-            PRIMITIVE {MMCM enum MMCM PLL Auto}  OPTIMIZE_CLOCKING_STRUCTURE_EN {false boolean}  JITTER_SEL {No_Jitter enum No_Jitter Min_O_Jitter Max_I_Jitter}
-            USE_LOCKED {true boolean}  USE_RESET {true boolean}  RESET_TYPE {ACTIVE_HIGH enum ACTIVE_HIGH ACTIVE_LOW}  RESET_PORT {reset enum reset resetn}
-            USE_PHASE_ALIGNMENT {false boolean}  USE_DYN_RECONFIG {false boolean}  NUM_OUT_CLKS {1 integer 1 7}  USE_BOARD_FLOW {false boolean}
+            PRIM_IN_FREQ {100.000 real 10 1066}
+            PRIM_SOURCE {Single_ended_clock_capable_pin enum Single_ended_clock_capable_pin Differential_clock_capable_pin Global_buffer No_buffer}
+            PRIMITIVE {MMCM enum MMCM PLL Auto}  OPTIMIZE_CLOCKING_STRUCTURE_EN {false boolean}
+            JITTER_SEL {No_Jitter enum No_Jitter Min_O_Jitter Max_I_Jitter}
+            USE_LOCKED {true boolean}  USE_RESET {true boolean}  RESET_TYPE {ACTIVE_HIGH enum ACTIVE_HIGH ACTIVE_LOW}
+            RESET_PORT {reset enum reset resetn}
+            USE_PHASE_ALIGNMENT {false boolean}  USE_DYN_RECONFIG {false boolean}  NUM_OUT_CLKS {1 integer 1 7}
+            USE_BOARD_FLOW {false boolean}
             CLKIN1_JITTER_PS {100.0 any}  USE_SAFE_CLOCK_STARTUP {false boolean}
             CLKOUT1_USED {true boolean}  CLKOUT2_USED {false boolean}  CLKOUT3_USED {false boolean}
-            CLKOUT1_REQUESTED_OUT_FREQ {100.000 real 4.678 1066}  CLKOUT2_REQUESTED_OUT_FREQ {100.000 real 4.678 1066}  CLKOUT3_REQUESTED_OUT_FREQ {100.000 real 4.678 1066}
-            CLKOUT1_DRIVES {BUFG enum BUFG No_buffer BUFGCE Buffer Buffer_with_CE}  CLKOUT2_DRIVES {BUFG any}  CLKOUT3_DRIVES {BUFG any}
-            MMCM_CLKFBOUT_MULT_F {12.000 real 2 128}  MMCM_CLKOUT0_DIVIDE_F {12.000 real 1 128}  MMCM_DIVCLK_DIVIDE {1 integer 1 106}
+            CLKOUT1_REQUESTED_OUT_FREQ {100.000 real 4.678 1066}  CLKOUT2_REQUESTED_OUT_FREQ {100.000 real 4.678 1066}
+            CLKOUT3_REQUESTED_OUT_FREQ {100.000 real 4.678 1066}
+            CLKOUT1_DRIVES {BUFG enum BUFG No_buffer BUFGCE Buffer Buffer_with_CE}  CLKOUT2_DRIVES {BUFG any}
+            CLKOUT3_DRIVES {BUFG any}
+            MMCM_CLKFBOUT_MULT_F {12.000 real 2 128}  MMCM_CLKOUT0_DIVIDE_F {12.000 real 1 128}
+            MMCM_DIVCLK_DIVIDE {1 integer 1 106}
         }
         shape {
             pin in clk_in1 clk
@@ -91,7 +99,8 @@ namespace eval standin {
     ip axi_register_slice {
         versions {2013.1 2.1}
         parameters {
-            PROTOCOL {AXI4 enum AXI4 AXI3 AXI4LITE}  DATA_WIDTH {32 enum 32 64 128 256 512 1024}  ADDR_WIDTH {32 integer 1 64}
+            PROTOCOL {AXI4 enum AXI4 AXI3 AXI4LITE}  DATA_WIDTH {32 enum 32 64 128 256 512 1024}
+            ADDR_WIDTH {32 integer 1 64}
             REG_AW {7 any}  REG_AR {7 any}  REG_W {1 any}  REG_R {1 any}  REG_B {7 any}
         }
         shape {
@@ -107,11 +116,16 @@ namespace eval standin {
     ip axi_intc {
         versions {2013.1 4.1}
         parameters {
-            C_IRQ_CONNECTION {0 enum 0 1}  C_IRQ_IS_LEVEL {1 enum 0 1}  C_HAS_FAST {0 enum 0 1}  C_NUM_SW_INTR {0 integer 0 31}
-            C_ASYNC_INTR {0xFFFFFFFF any}  C_DISABLE_SYNCHRONIZERS {0 enum 0 1}  C_NUM_SYNC_FF {2 integer 0 7}  C_ENABLE_ASYNC {0 enum 0 1}
-            C_HAS_IPR {1 enum 0 1}  C_HAS_SIE {1 enum 0 1}  C_HAS_CIE {1 enum 0 1}  C_HAS_IVR {1 enum 0 1}  C_HAS_ILR {0 enum 0 1}
-            Sense_of_IRQ_Level_Type {Active_High enum Active_High Active_Low}  Sense_of_IRQ_Edge_Type {Rising enum Rising Falling}
-            C_KIND_OF_INTR {0xFFFFFFFF any}  C_KIND_OF_LVL {0xFFFFFFFF any}  C_KIND_OF_EDGE {0xFFFFFFFF any}  C_EN_CASCADE_MODE {0 enum 0 1}
+            C_IRQ_CONNECTION {0 enum 0 1}  C_IRQ_IS_LEVEL {1 enum 0 1}  C_HAS_FAST {0 enum 0 1}
+            C_NUM_SW_INTR {0 integer 0 31}
+            C_ASYNC_INTR {0xFFFFFFFF any}  C_DISABLE_SYNCHRONIZERS {0 enum 0 1}  C_NUM_SYNC_FF {2 integer 0 7}
+            C_ENABLE_ASYNC {0 enum 0 1}
+            C_HAS_IPR {1 enum 0 1}  C_HAS_SIE {1 enum 0 1}  C_HAS_CIE {1 enum 0 1}  C_HAS_IVR {1 enum 0 1}
+            C_HAS_ILR {0 enum 0 1}
+            Sense_of_IRQ_Level_Type {Active_High enum Active_High Active_Low}
+            Sense_of_IRQ_Edge_Type {Rising enum Rising Falling}
+            C_KIND_OF_INTR {0xFFFFFFFF any}  C_KIND_OF_LVL {0xFFFFFFFF any}  C_KIND_OF_EDGE {0xFFFFFFFF any}
+            C_EN_CASCADE_MODE {0 enum 0 1}
         }
         shape {
             pin in s_axi_aclk clk

@@ -6,22 +6,31 @@ namespace eval standin {
         versions {2018.3 3.3 2021.1 3.4 2023.1 3.5}
         parameters {
             PSU__USE__M_AXI_GP0 {0 enum 0 1}  PSU__USE__M_AXI_GP1 {0 enum 0 1}  PSU__USE__M_AXI_GP2 {1 enum 0 1}
-            PSU__MAXIGP0__DATA_WIDTH {128 enum 32 64 128}  PSU__MAXIGP1__DATA_WIDTH {128 enum 32 64 128}  PSU__MAXIGP2__DATA_WIDTH {32 enum 32 64 128}
-            PSU__USE__S_AXI_GP0 {0 enum 0 1}  PSU__USE__S_AXI_GP1 {0 enum 0 1}  PSU__USE__S_AXI_GP2 {0 enum 0 1}  PSU__USE__S_AXI_GP3 {0 enum 0 1}
-            PSU__USE__S_AXI_GP4 {0 enum 0 1}  PSU__USE__S_AXI_GP5 {0 enum 0 1}  PSU__USE__S_AXI_GP6 {0 enum 0 1}  PSU__USE__S_AXI_ACP {0 enum 0 1}  PSU__USE__S_AXI_ACE {0 enum 0 1}
-            PSU__SAXIGP0__DATA_WIDTH {128 enum 32 64 128}  PSU__SAXIGP1__DATA_WIDTH {128 enum 32 64 128}  PSU__SAXIGP2__DATA_WIDTH {128 enum 32 64 128}
-            PSU__SAXIGP3__DATA_WIDTH {128 enum 32 64 128}  PSU__SAXIGP4__DATA_WIDTH {128 enum 32 64 128}  PSU__SAXIGP5__DATA_WIDTH {128 enum 32 64 128}
+            PSU__MAXIGP0__DATA_WIDTH {128 enum 32 64 128}  PSU__MAXIGP1__DATA_WIDTH {128 enum 32 64 128}
+            PSU__MAXIGP2__DATA_WIDTH {32 enum 32 64 128}
+            PSU__USE__S_AXI_GP0 {0 enum 0 1}  PSU__USE__S_AXI_GP1 {0 enum 0 1}  PSU__USE__S_AXI_GP2 {0 enum 0 1}
+            PSU__USE__S_AXI_GP3 {0 enum 0 1}
+            PSU__USE__S_AXI_GP4 {0 enum 0 1}  PSU__USE__S_AXI_GP5 {0 enum 0 1}  PSU__USE__S_AXI_GP6 {0 enum 0 1}
+            PSU__USE__S_AXI_ACP {0 enum 0 1}  PSU__USE__S_AXI_ACE {0 enum 0 1}
+            PSU__SAXIGP0__DATA_WIDTH {128 enum 32 64 128}  PSU__SAXIGP1__DATA_WIDTH {128 enum 32 64 128}
+            PSU__SAXIGP2__DATA_WIDTH {128 enum 32 64 128}
+            PSU__SAXIGP3__DATA_WIDTH {128 enum 32 64 128}  PSU__SAXIGP4__DATA_WIDTH {128 enum 32 64 128}
+            PSU__SAXIGP5__DATA_WIDTH {128 enum 32 64 128}
             PSU__SAXIGP6__DATA_WIDTH {128 enum 32 64 128}
             PSU__USE__IRQ0 {1 enum 0 1}  PSU__USE__IRQ1 {0 enum 0 1}
             PSU__USE__FABRIC__RST {1 enum 0 1}  PSU__NUM_FABRIC_RESETS {1 integer 0 4}
-            PSU__FPGA_PL0_ENABLE {1 enum 0 1}  PSU__FPGA_PL1_ENABLE {0 enum 0 1}  PSU__FPGA_PL2_ENABLE {0 enum 0 1}  PSU__FPGA_PL3_ENABLE {0 enum 0 1}
+            PSU__FPGA_PL0_ENABLE {1 enum 0 1}  PSU__FPGA_PL1_ENABLE {0 enum 0 1}  PSU__FPGA_PL2_ENABLE {0 enum 0 1}
+            PSU__FPGA_PL3_ENABLE {0 enum 0 1}
             PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ {100 real 0 400}  PSU__CRL_APB__PL1_REF_CTRL__FREQMHZ {100 real 0 400}
             PSU__CRL_APB__PL2_REF_CTRL__FREQMHZ {100 real 0 400}  PSU__CRL_APB__PL3_REF_CTRL__FREQMHZ {100 real 0 400}
-            PSU__CRL_APB__PL0_REF_CTRL__SRCSEL {IOPLL enum IOPLL RPLL DPLL}  PSU__CRL_APB__PL1_REF_CTRL__SRCSEL {IOPLL enum IOPLL RPLL DPLL}
-            PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ {100 readonly}  PSU__CRL_APB__PL1_REF_CTRL__ACT_FREQMHZ {100 readonly}
+            PSU__CRL_APB__PL0_REF_CTRL__SRCSEL {IOPLL enum IOPLL RPLL DPLL}
+            PSU__CRL_APB__PL1_REF_CTRL__SRCSEL {IOPLL enum IOPLL RPLL DPLL}
+            PSU__CRL_APB__PL0_REF_CTRL__ACT_FREQMHZ {100 readonly}
+            PSU__CRL_APB__PL1_REF_CTRL__ACT_FREQMHZ {100 readonly}
             PSU__PSS_REF_CLK__FREQMHZ {33.333 real 27 60}  PSU__OVERRIDE__BASIC_CLOCK {0 enum 0 1}
             PSU__HIGH_ADDRESS__ENABLE {0 enum 0 1}  PSU__DDR_HIGH_ADDRESS_GUI_ENABLE {0 enum 0 1}
-            PSU__TTC0__WAVEOUT__ENABLE {0 enum 0 1}  PSU__TTC0__WAVEOUT__IO {{} any}  PSU__TTC0__PERIPHERAL__ENABLE {0 enum 0 1}
+            PSU__TTC0__WAVEOUT__ENABLE {0 enum 0 1}  PSU__TTC0__WAVEOUT__IO {{} any}
+            PSU__TTC0__PERIPHERAL__ENABLE {0 enum 0 1}
             PSU__PRESET_APPLIED {0 enum 0 1}  PSU__USE__AUDIO {0 enum 0 1}  PSU__USE__VIDEO {0 enum 0 1}
             PSU__AFI0_COHERENCY {0 enum 0 1}  PSU__AFI1_COHERENCY {0 enum 0 1}  PSU__TRISTATE__INVERTED {1 any}
         }
@@ -89,15 +98,21 @@ namespace eval standin {
         parameters {
             PCW_USE_M_AXI_GP0 {1 enum 0 1}  PCW_USE_M_AXI_GP1 {0 enum 0 1}
             PCW_USE_S_AXI_GP0 {0 enum 0 1}  PCW_USE_S_AXI_GP1 {0 enum 0 1}  PCW_USE_S_AXI_ACP {0 enum 0 1}
-            PCW_USE_S_AXI_HP0 {0 enum 0 1}  PCW_USE_S_AXI_HP1 {0 enum 0 1}  PCW_USE_S_AXI_HP2 {0 enum 0 1}  PCW_USE_S_AXI_HP3 {0 enum 0 1}
-            PCW_S_AXI_HP0_DATA_WIDTH {64 enum 32 64}  PCW_S_AXI_HP1_DATA_WIDTH {64 enum 32 64}  PCW_S_AXI_HP2_DATA_WIDTH {64 enum 32 64}  PCW_S_AXI_HP3_DATA_WIDTH {64 enum 32 64}
-            PCW_USE_FABRIC_INTERRUPT {0 enum 0 1}  PCW_IRQ_F2P_INTR {0 enum 0 1}  PCW_IRQ_F2P_MODE {DIRECT enum DIRECT REVERSE}
+            PCW_USE_S_AXI_HP0 {0 enum 0 1}  PCW_USE_S_AXI_HP1 {0 enum 0 1}  PCW_USE_S_AXI_HP2 {0 enum 0 1}
+            PCW_USE_S_AXI_HP3 {0 enum 0 1}
+            PCW_S_AXI_HP0_DATA_WIDTH {64 enum 32 64}  PCW_S_AXI_HP1_DATA_WIDTH {64 enum 32 64}
+            PCW_S_AXI_HP2_DATA_WIDTH {64 enum 32 64}  PCW_S_AXI_HP3_DATA_WIDTH {64 enum 32 64}
+            PCW_USE_FABRIC_INTERRUPT {0 enum 0 1}  PCW_IRQ_F2P_INTR {0 enum 0 1}
+            PCW_IRQ_F2P_MODE {DIRECT enum DIRECT REVERSE}
             PCW_FPGA0_PERIPHERAL_FREQMHZ {50 real 0.1 250}  PCW_FPGA1_PERIPHERAL_FREQMHZ {50 real 0.1 250}
-            PCW_EN_CLK0_PORT {1 enum 0 1}  PCW_EN_CLK1_PORT {0 enum 0 1}  PCW_EN_RST0_PORT {1 enum 0 1}  PCW_EN_RST1_PORT {0 enum 0 1}
+            PCW_EN_CLK0_PORT {1 enum 0 1}  PCW_EN_CLK1_PORT {0 enum 0 1}  PCW_EN_RST0_PORT {1 enum 0 1}
+            PCW_EN_RST1_PORT {0 enum 0 1}
             PCW_FPGA_FCLK0_ENABLE {1 enum 0 1}  PCW_FPGA_FCLK1_ENABLE {0 enum 0 1}
-            PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ {50 readonly}  PCW_FCLK0_PERIPHERAL_CLKSRC {{IO PLL} enum {IO PLL} {ARM PLL} {DDR PLL}}
+            PCW_ACT_FPGA0_PERIPHERAL_FREQMHZ {50 readonly}
+            PCW_FCLK0_PERIPHERAL_CLKSRC {{IO PLL} enum {IO PLL} {ARM PLL} {DDR PLL}}
             PCW_M_AXI_GP0_ENABLE_STATIC_REMAP {0 enum 0 1}  PCW_USE_DEFAULT_ACP_USER_VAL {0 enum 0 1}
-            PCW_UIPARAM_DDR_PARTNO {{MT41J256M8 HX-15E} any}  PCW_PRESET_BANK0_VOLTAGE {{LVCMOS 3.3V} any}  PCW_PRESET_BANK1_VOLTAGE {{LVCMOS 3.3V} any}
+            PCW_UIPARAM_DDR_PARTNO {{MT41J256M8 HX-15E} any}  PCW_PRESET_BANK0_VOLTAGE {{LVCMOS 3.3V} any}
+            PCW_PRESET_BANK1_VOLTAGE {{LVCMOS 3.3V} any}
             preset {None any}
         }
         shape {
