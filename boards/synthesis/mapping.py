@@ -153,19 +153,22 @@ def map_modules(
         keys[name] = store.key(flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values()))))
     mapped: dict[str, Mapped] = {}
     failures: dict[str, str] = {}
-    waiting = []
-    for name in names:
+
+    def look(name: str) -> bool:
         counts = store.counts(keys[name])
-        if counts is None:
-            waiting.append(name)
-        else:
-            mapped[name] = Mapped(CellCounts(_without_children(counts, modules)), key=keys[name], cache=store)
+        if counts is not None:
+            own = {cell: number for cell, number in counts.items() if cell not in modules}
+            mapped[name] = Mapped(CellCounts(own), key=keys[name], cache=store)
+        return counts is not None
 
     def tell() -> None:
         if progress is not None:
             progress(len(mapped) + len(failures), len(names))
 
     def job(bundle: Sequence[str]) -> None:
+        bundle = [name for name in bundle if not look(name)]  # another process may have been here
+        if not bundle:
+            return
         try:
             netlists = _run(bundle, modules, passes)
         except SynthesisFailed as error:
@@ -177,8 +180,9 @@ def map_modules(
             return
         for name, netlist in zip(bundle, netlists, strict=True):
             store.store(keys[name], netlist)
-            mapped[name] = Mapped(CellCounts(_without_children(store.counts(keys[name]) or {}, modules)), key=keys[name], cache=store)
+            look(name)
 
+    waiting = [name for name in names if not look(name)]
     tell()
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         futures = [pool.submit(job, bundle) for bundle in _bundles(waiting, modules)]
@@ -187,6 +191,3 @@ def map_modules(
             tell()
     return mapped, failures
 
-
-def _without_children(counts: Mapping[str, int], modules: Mapping[str, Module]) -> dict[str, int]:
-    return {cell: number for cell, number in counts.items() if cell not in modules}
