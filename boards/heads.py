@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FILE", "DenseHead", "HeadError", "HostHeads", "load_heads", "save_heads"]
+__all__ = ["FILE", "HeadError", "HostHead", "HostHeads", "load_heads", "save_heads"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE = "heads.npz"  # in a program folder
 FORMAT = 1
 _META = "meta"
-_TENSORS = ("norm.weight", "norm.bias", "conv.weight", "conv.bias", "predict.weight", "predict.bias")
+LAYERS = ("conv", "gelu", "relu", "shuffle", "resize")
+OUTPUTS = ("classes", "value", "ratio")
+Layer = tuple[Any, ...]
 
 
 class HeadError(ValueError):
@@ -35,13 +37,24 @@ def _gelu(x: Array) -> Array:
     return np.asarray(0.5 * x * (1 + _erf(x / np.float32(np.sqrt(2)))))
 
 
-def _conv3(x: Array, weight: Array, bias: Array) -> Array:
-    """3 x 3 convolution with a border of zeros: [C, H, W] to [O, H, W]."""
-    _, height, width = x.shape
-    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
-    patches = [padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)]  # each [C, H, W]
-    columns = np.stack(patches, axis=1).reshape(-1, height * width)  # [C * 9, H * W]
-    return np.asarray((weight.reshape(len(weight), -1) @ columns + bias[:, None]).reshape(-1, height, width))
+def _conv(x: Array, weight: Array, bias: Array) -> Array:
+    """1 x 1 or 3 x 3 convolution with a border of zeros: [C, H, W] to [O, H, W]."""
+    size, (_, height, width) = weight.shape[-1], x.shape
+    border = size // 2
+    padded = np.pad(x, ((0, 0), (border, border), (border, border)))
+    found = np.repeat(bias[:, None], height * width, axis=1)
+    for i in range(size):
+        for j in range(size):
+            part = padded[:, i : i + height, j : j + width].reshape(len(x), -1)
+            found += np.ascontiguousarray(weight[:, :, i, j]) @ part
+    return found.reshape(-1, height, width)
+
+
+def _shuffle(x: Array, cells: int) -> Array:
+    """[C * cells**2, H, W] to [C, H * cells, W * cells], as torch's pixel_shuffle."""
+    _, down, across = x.shape
+    spread = x.reshape(-1, cells, cells, down, across).transpose(0, 3, 1, 4, 2)
+    return spread.reshape(-1, down * cells, across * cells)
 
 
 def _bilinear(size: int, found: int) -> Array:
@@ -55,54 +68,78 @@ def _bilinear(size: int, found: int) -> Array:
     return matrix
 
 
+def _resize(x: Array, height: int, width: int) -> Array:
+    return np.asarray(_bilinear(height, x.shape[1]) @ x @ _bilinear(width, x.shape[2]).T, np.float32)
+
+
+def _layer(x: Array, layer: Layer, tensors: Mapping[str, Array]) -> Array:
+    kind, *sizes = layer
+    if kind == "conv":
+        return _conv(x, tensors[f"{sizes[0]}.weight"], tensors[f"{sizes[0]}.bias"])
+    if kind == "gelu":
+        return _gelu(x)
+    if kind == "relu":
+        return np.maximum(x, 0)
+    if kind == "shuffle":
+        return _shuffle(x, int(sizes[0]))
+    if kind == "resize":
+        return _resize(x, int(sizes[0]), int(sizes[1]))
+    raise HeadError(f"layer must be one of {', '.join(LAYERS)}, not {kind!r}")
+
+
 @dataclass(frozen=True)
-class DenseHead:
-    """LayerNorm, class token dropped, folded, 3 x 3, GELU, 1 x 1 to sub-patch cells, bilinear upsampling.
+class HostHead:
+    """LayerNorm, learnt tokens dropped, folded into a map, and layers one after the other.
 
     Parameters
     ----------
     tensors : mapping
-        float32, by the names of `golden.heads.DenseHead`.
-    grid, image_size : (int, int)
-        Patches down and across; pixels.
+        float32: `norm.weight`, `norm.bias`, and `N.weight` [O, C, k, k], `N.bias` of convolution N.
+    layers : tuple
+        `("conv", N)`, `("gelu",)`, `("relu",)`, `("shuffle", cells)`, `("resize", height, width)` (bilinear).
+    grid : (int, int)
+        Patches down and across.
     prefix : int
         Tokens before those of the patches.
-    cells : int
-        Predicted cells along a patch's side.
     eps : float
         Added to the variance.
-    near, far : float, metres, or None
-        Ends of the range of a depth head; None makes classes.
+    output : str
+        `classes`: the largest channel of each pixel. `value`: the only channel. `ratio`: between `near` and `far` by
+        the sigmoid of the only channel, in equal ratios.
+    near, far : float
+        Metres, of `ratio`.
     """
 
     tensors: Mapping[str, Array]
+    layers: tuple[Layer, ...]
     grid: tuple[int, int]
-    image_size: tuple[int, int]
     prefix: int
-    cells: int
     eps: float
-    near: float | None = None
-    far: float | None = None
+    output: str
+    near: float = 1.0
+    far: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.output not in OUTPUTS:
+            raise HeadError(f"output must be one of {', '.join(OUTPUTS)}, not {self.output!r}")
 
     def scores(self, tokens: Array) -> Array:
         """What the network says of every pixel, float32 [channels, H, W], from tokens [N, dim] float32."""
-        t, (down, across) = self.tensors, self.grid
         centred = tokens - tokens.mean(axis=1, keepdims=True)
-        x = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps) * t["norm.weight"] + t["norm.bias"]
-        x = x[self.prefix :].T.reshape(-1, down, across).astype(np.float32)
-        x = _gelu(_conv3(x, t["conv.weight"], t["conv.bias"]))
-        weight = t["predict.weight"]
-        x = weight.reshape(len(weight), -1) @ x.reshape(len(x), -1) + t["predict.bias"][:, None]
-        c = self.cells
-        x = x.reshape(-1, c, c, down, across).transpose(0, 3, 1, 4, 2).reshape(-1, down * c, across * c)
-        height, width = self.image_size
-        return np.asarray(_bilinear(height, down * c) @ x @ _bilinear(width, across * c).T, np.float32)
+        x = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps)
+        x = x * self.tensors["norm.weight"] + self.tensors["norm.bias"]
+        x = x[self.prefix :].T.reshape(-1, *self.grid).astype(np.float32)
+        for layer in self.layers:
+            x = _layer(x, layer, self.tensors)
+        return x
 
     def map(self, tokens: Array) -> Array:
-        """Class of every pixel, uint8 [H, W]; of a depth head metres, float32 [H, W]."""
+        """Class of every pixel, uint8 [H, W]; or its value, float32 [H, W]."""
         scores = self.scores(tokens)
-        if self.near is None or self.far is None:
+        if self.output == "classes":
             return scores.argmax(axis=0).astype(np.uint8)
+        if self.output == "value":
+            return scores[0]
         ratio = np.float32(self.far / self.near)
         return np.asarray(self.near * ratio ** (1 / (1 + np.exp(-scores[0]))), np.float32)
 
@@ -115,13 +152,13 @@ class HostHeads:
     ----------
     step : float
         Value of one unit of the final residual.
-    heads : mapping of task to DenseHead
+    heads : mapping of task to HostHead
     palette : tuple of (red, green, blue)
         Colour of each class.
     """
 
     step: float
-    heads: Mapping[str, DenseHead]
+    heads: Mapping[str, HostHead]
     palette: tuple[tuple[int, int, int], ...] = ()
 
     def picture(self, found: Array) -> Array:
@@ -129,7 +166,7 @@ class HostHeads:
         if found.dtype == np.uint8:
             colours = np.array(self.palette or [(i, i, i) for i in range(256)], np.uint8)
             return colours[found]
-        far = max((head.far or 0.0) for head in self.heads.values()) or float(found.max())
+        far = max([head.far for head in self.heads.values() if head.output == "ratio"], default=float(found.max()))
         grey = 255 * (1 - np.log(np.clip(found, 1, far)) / np.log(far))
         return np.repeat(grey.round().astype(np.uint8)[..., None], 3, axis=2)
 
@@ -144,10 +181,10 @@ def save_heads(path: Path, heads: HostHeads, *, program_sha256: str) -> None:
     arrays: dict[str, Any] = {}
     tasks: dict[str, Any] = {}
     for task, head in heads.heads.items():
-        arrays |= {f"{task}/{name}": np.asarray(head.tensors[name], np.float32) for name in _TENSORS}
+        arrays |= {f"{task}/{name}": np.asarray(tensor, np.float32) for name, tensor in head.tensors.items()}
         tasks[task] = {
-            "kind": "dense", "grid": head.grid, "image_size": head.image_size, "prefix": head.prefix, "cells": head.cells,
-            "eps": head.eps, "near": head.near, "far": head.far,
+            "tensors": list(head.tensors), "layers": head.layers, "grid": head.grid, "prefix": head.prefix, "eps": head.eps,
+            "output": head.output, "near": head.near, "far": head.far,
         }
     meta = {"format": FORMAT, "program_sha256": program_sha256, "step": heads.step, "palette": heads.palette, "tasks": tasks}
     arrays[_META] = np.array(json.dumps(meta))
@@ -172,10 +209,9 @@ def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
         if meta["program_sha256"] != program_sha256:
             raise HeadError(f"heads must be of the program beside them, not of another one ({str(path)!r})")
         heads = {
-            task: DenseHead(
-                {name: arrays[f"{task}/{name}"] for name in _TENSORS},
-                (entry["grid"][0], entry["grid"][1]), (entry["image_size"][0], entry["image_size"][1]),
-                entry["prefix"], entry["cells"], entry["eps"], entry["near"], entry["far"],
+            task: HostHead(
+                {name: arrays[f"{task}/{name}"] for name in entry["tensors"]}, tuple(map(tuple, entry["layers"])),
+                (entry["grid"][0], entry["grid"][1]), entry["prefix"], entry["eps"], entry["output"], entry["near"], entry["far"],
             )
             for task, entry in meta["tasks"].items()
         }

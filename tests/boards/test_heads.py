@@ -13,6 +13,7 @@ from moesaic.flow.heads import host_heads
 from moesaic.golden.config import M3ViTConfig, preset
 from moesaic.golden.heads import build_heads
 from moesaic.golden.scenes import PALETTE
+from moesaic.golden.up_head import UpHead
 
 STEP = 2.0**-9
 ODD = M3ViTConfig(name="odd", image_size=(6, 9), patch_size=3, dim=8, heads=2, depth=1, experts=0, class_token=False)
@@ -46,6 +47,29 @@ def test_numpy_heads_equal_torch_heads(config: M3ViTConfig, tmp_path: Path) -> N
         clear = margin[-1] - margin[-2] > 1e-3
         assert clear.mean() > 0.9 and np.array_equal(heads.map("semseg", residual)[clear], labels.argmax(axis=0)[clear])
         assert depth.std() > 0 and labels.std() > 0
+
+
+@pytest.mark.parametrize("convolutions", [2, 4])
+@pytest.mark.parametrize(("task", "channels"), [("semseg", 5), ("depth", 1)])
+def test_numpy_up_heads_equal_torch_up_heads(task: str, channels: int, convolutions: int, tmp_path: Path) -> None:
+    """M3ViT's own head: batch norms are folded into the convolutions."""
+    config = preset("m3vit-micro")
+    head = UpHead(config, task=task, channels=channels, convolutions=convolutions, hidden=16, kernel=3 if convolutions == 4 else 1)
+    rng = np.random.default_rng(2)
+    for name, tensor in head.state_dict().items():
+        if tensor.is_floating_point():
+            low = 0.5 if name.endswith("running_var") else -1.0
+            tensor.copy_(torch.from_numpy(rng.uniform(low, 1.0, tensor.shape)))
+    qmodel = SimpleNamespace(blocks=[SimpleNamespace(residual_step=STEP)] * config.depth)
+    save_heads(tmp_path / FILE, host_heads(torch.nn.ModuleDict({task: head}), qmodel, blocks=config.depth), program_sha256=SHA)
+    heads = load_heads(tmp_path / FILE, program_sha256=SHA)
+    residual = rng.normal(0, 800, (config.tokens, config.dim)).astype(np.int16)
+    with torch.no_grad():
+        wanted = head(torch.from_numpy(residual.astype(np.float32) * np.float32(STEP))).numpy()
+    scores = heads.heads[task].scores(residual.astype(np.float32) * np.float32(STEP))
+    assert np.abs(scores - wanted).max() < 1e-4 * np.abs(wanted).max() and wanted.std() > 0
+    found, expected = heads.map(task, residual), wanted if task == "depth" else wanted.argmax(axis=0)
+    assert found.shape == expected.shape and np.mean(np.abs(found - expected) < 1e-4 * np.abs(wanted).max()) > 0.999
 
 
 def test_a_head_without_a_numpy_form_is_left_out() -> None:
@@ -87,6 +111,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("change", "message"), [
     ({"format": 2}, "format of heads must be 1, not 2"),
     ({"tasks": {"flow": {}}}, "heads must be a readable heads.npz"),
+    ({"tasks": {"x": {"tensors": [], "layers": [], "grid": [1, 1], "prefix": 0, "eps": 0, "output": "sound", "near": 1, "far": 1}}},
+     "output must be one of classes, value, ratio, not 'sound'"),
     ({"tasks": 3}, "heads must be a readable heads.npz"),
 ])
 def test_wrong_descriptions_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
