@@ -107,13 +107,15 @@ namespace eval standin {
             return "'$slave' at [hex $offset] is beyond the $bits address bits of '$master'"
         }
         lassign [split_path $master] cell name
-        set apertures [expr {[dict exists [shape $cell] apertures $name] ? [dict get [shape $cell] apertures $name] : ""}]
+        set all [dict get [shape $cell] apertures]
+        set apertures [expr {[dict exists $all $name] ? [dict get $all $name] : ""}]
         foreach aperture $apertures {
             lassign $aperture low length
             if {$offset >= $low && $offset + $range <= $low + $length} { return "" }
         }
         if {$apertures ne ""} {
-            set windows [lmap aperture $apertures { string cat [hex [lindex $aperture 0]] .. [hex [expr {[lindex $aperture 0] + [lindex $aperture 1] - 1}]] }]
+            set windows [lmap aperture $apertures { string cat [hex [lindex $aperture 0]] .. \
+                [hex [expr {[lindex $aperture 0] + [lindex $aperture 1] - 1}]] }]
             return "[hex $offset]..[hex [expr {$offset + $range - 1}]] of '$slave' is outside the apertures of '$master': [join $windows {, }]"
         }
         return ""
@@ -199,7 +201,8 @@ namespace eval standin {
         }
         set placed {}
         foreach space $spaces {
-            set candidates [expr {[llength $slaves] ? $slaves : [concat {*}[lmap master [masters_of $space] { reached $master }]]}]
+            set candidates [expr {[llength $slaves] ? $slaves : \
+                [concat {*}[lmap master [masters_of $space] { reached $master }]]}]
             foreach slave [lsort -unique $candidates] {
                 if {[master_for $space $slave] eq ""} {
                     if {[flag $given -target_address_space]} {
@@ -237,7 +240,8 @@ namespace eval standin {
         }
         set space [lindex [need create_bd_addr_seg bd_addr_space [dict get $given parent_addr_space]] 0]
         set slave [lindex [need create_bd_addr_seg bd_addr_seg [dict get $given slave_segment]] 0]
-        return [one bd_addr_seg [place $space $slave [bytes [dict get $given -offset]] [bytes [dict get $given -range]] [dict get $given name]]]
+        return [one bd_addr_seg [place $space $slave [bytes [dict get $given -offset]] \
+            [bytes [dict get $given -range]] [dict get $given name]]]
     }
 
     proc command::exclude_bd_addr_seg {given} {
@@ -252,7 +256,8 @@ namespace eval standin {
                 continue
             }
             lassign [segment_facts $path] - base size
-            set spaces [expr {[flag $given -target_address_space] ? [need exclude_bd_addr_seg bd_addr_space [dict get $given -target_address_space]] : [address_spaces]}]
+            set spaces [expr {[flag $given -target_address_space] ? \
+                [need exclude_bd_addr_seg bd_addr_space [dict get $given -target_address_space]] : [address_spaces]}]
             foreach space $spaces {
                 if {[master_for $space $path] ne "" && ![is_mapped $space $path]} {
                     dict set mapped $space/[segment_name $path] [list $space $path $base $size 1]
@@ -300,7 +305,8 @@ namespace eval standin {
         set items {}
         dict for {path facts} $mapped {
             lassign $facts space slave offset range excluded
-            lappend items [list o path [list s $path] space [list s $space] slave [list s $slave] offset [list n $offset] range [list n $range] excluded [list n $excluded]]
+            lappend items [list o path [list s $path] space [list s $space] slave [list s $slave] offset \
+                [list n $offset] range [list n $range] excluded [list n $excluded]]
         }
         return [list a {*}$items]
     }

@@ -2,9 +2,11 @@
 
 namespace eval standin {
     variable syntax       ;# syntax(command) = its line in UG835
-    variable syntax_read  ;# the same, read: {options positionals}, options {-name {takes_value required}}, positionals {{name kind} ...}
+    # the same, read: {options positionals}, options {-name {takes_value required}}, positionals {{name kind} ...}
+    variable syntax_read
 
-    # Declares one command by its line in UG835: `[-x <arg>]` option, `[-x]` flag, `-x <arg>` required, `<name>`, `[<name>]`, `[<name>...]`.
+    # Declares one command by its line in UG835: `[-x <arg>]` option, `[-x]` flag, `-x <arg>` required, `<name>`,
+    # `[<name>]`, `[<name>...]`.
     proc command {name line} { variable syntax; set syntax($name) $line }
 
     proc syntax_of {name} {
@@ -21,7 +23,8 @@ namespace eval standin {
             } elseif {[regexp {^-\w+$} $text]} {
                 dict set options $text {0 0}
             } elseif {[regexp {^<(\w+)>(\.\.\.)?$} $text -> word rest]} {
-                lappend positionals [list $word [expr {$rest ne "" ? [expr {$needed ? "some" : "any"}] : [expr {$needed ? "one" : "maybe"}]}]]
+                lappend positionals [list $word [expr {$rest ne "" ? [expr {$needed ? "some" : "any"}] : \
+                    [expr {$needed ? "one" : "maybe"}]}]]
             } else {
                 error "syntax of $name: cannot read '$text'"
             }

@@ -37,7 +37,8 @@ namespace eval standin {
         }
     }
 
-    # The preset sets every parameter of the processing system, so it must come before the script's own settings: those would be lost.
+    # The preset sets every parameter of the processing system, so it must come before the script's own settings: those
+    # would be lost.
     proc apply_preset {cell} {
         variable boards; variable config; variable shapes
         set board [board_of_project]

@@ -24,7 +24,8 @@ namespace eval standin {
         if {![regexp {^[A-Za-z]\w*$} $design]} {
             refuse "BD 41-1112" "design name '$design' must be a letter, then letters, digits and underscores"
         }
-        set home [expr {[flag $given -dir] ? [file join [dict get $given -dir] $design] : [file join $folder $project.srcs sources_1 bd $design]}]
+        set home [expr {[flag $given -dir] ? [file join [dict get $given -dir] $design] : \
+            [file join $folder $project.srcs sources_1 bd $design]}]
         file mkdir $home
         set path [file join $home $design.bd]
         write_output $path create_bd_design 1
@@ -120,7 +121,8 @@ namespace eval standin {
             refuse "BD 5-331" "create_bd_port: -type must be clk, rst, intr, ce, data, undef or other, not '$type'"
         }
         set width [expr {[flag $given -from] ? abs([dict get $given -from] - [option $given -to 0]) + 1 : 1}]
-        dict set ports $path [list direction [expr {[dict get $given -dir] eq "O" ? "out" : "in"}] type $type width $width tied 1 active any clock "" asynchronous 1]
+        dict set ports $path [list direction [expr {[dict get $given -dir] eq "O" ? "out" : "in"}] \
+            type $type width $width tied 1 active any clock "" asynchronous 1]
         return [one bd_port $path]
     }
 
@@ -131,7 +133,8 @@ namespace eval standin {
         if {[dict get $given -mode] ni {Master Slave}} {
             refuse "BD 5-331" "create_bd_intf_port: -mode must be Master or Slave, not '[dict get $given -mode]'"
         }
-        if {![regexp {^xilinx\.com:(interface|display_processing_system7):(\w+)_rtl:1\.0$} [dict get $given -vlnv] -> - bus]} {
+        set known {^xilinx\.com:(?:interface|display_processing_system7):(\w+)_rtl:1\.0$}
+        if {![regexp $known [dict get $given -vlnv] -> bus]} {
             refuse "BD 5-332" "unknown interface '[dict get $given -vlnv]'"
         }
         add_intf_port $path [list bus $bus mode [string tolower [dict get $given -mode]]]
@@ -139,9 +142,9 @@ namespace eval standin {
     }
 
     proc add_intf_port {path facts} {
-        variable intf_ports
+        variable intf_ports; variable usual_interface
         if {[dict exists $intf_ports $path]} { refuse "BD 5-330" "interface port '$path' exists" }
-        dict set intf_ports $path [dict merge {protocol "" data 0 address 0 clocks {} space "" optional 0 external 0 adapts 0 through 0 module 0 port 1} $facts]
+        dict set intf_ports $path [dict merge $usual_interface {port 1} $facts]
     }
 
     # An interface pin brought out as a port of the same kind and mode.
@@ -233,7 +236,8 @@ namespace eval standin {
             lassign $facts kind name vlnv
             set changed {}
             dict for {key value} $config($path) { lappend changed $key [list s $value] }
-            lappend items $path [list o kind [list s $kind] name [list s $name] vlnv [list s $vlnv] config [list o {*}$changed]]
+            lappend items $path [list o kind [list s $kind] name [list s $name] vlnv [list s $vlnv] config \
+                [list o {*}$changed]]
         }
         return [list o {*}$items]
     }
@@ -251,7 +255,8 @@ namespace eval standin {
         set items {}
         foreach pin [all_pins pins] {
             set facts [pin_facts $pin]
-            if {[dict get $facts type] eq "clk" && [dict get $facts direction] eq "in" && [set mhz [frequency_of [clock_source $pin]]] ne ""} {
+            if {[dict get $facts type] eq "clk" && [dict get $facts direction] eq "in" \
+                && [set mhz [frequency_of [clock_source $pin]]] ne ""} {
                 lappend items $pin [list n $mhz]
             }
         }

@@ -6,6 +6,9 @@ namespace eval standin {
     variable shapes        ;# shapes(path) = cache of the cell's shape
     variable pin_config    ;# pin_config(path) = CONFIG.* of a pin or interface, set by the script
     variable shaping       ;# what is being collected by `pin` and `interface`
+    variable usual_interface {
+        protocol "" data 0 address 0 clocks {} space "" optional 0 external 0 adapts 0 through 0 module 0
+    }
 
     # --- IP definitions (facts/ip_*.tcl) ---
 
@@ -42,10 +45,13 @@ namespace eval standin {
     # --- shapes ---
 
     proc pin {direction name type args} {
-        variable shaping; dict set shaping pins $name [dict merge {width 1 tied 0 active any clock "" asynchronous 0} [list direction $direction type $type] $args]
+        variable shaping
+        set usual {width 1 tied 0 active any clock "" asynchronous 0}
+        dict set shaping pins $name [dict merge $usual [list direction $direction type $type] $args]
     }
     proc interface {mode name bus args} {
-        variable shaping; dict set shaping interfaces $name [dict merge {protocol "" data 0 address 0 clocks {} space "" optional 0 external 0 adapts 0 through 0 module 0} [list mode $mode bus $bus] $args]
+        variable shaping; variable usual_interface
+        dict set shaping interfaces $name [dict merge $usual_interface [list mode $mode bus $bus] $args]
     }
     proc segment {interface name base size usage} {
         variable shaping
@@ -107,7 +113,8 @@ namespace eval standin {
         set known [dict get {
             bd_pin {FREQ_HZ PHASE CLK_DOMAIN ASSOCIATED_BUSIF ASSOCIATED_RESET POLARITY SENSITIVITY PortWidth}
             bd_port {FREQ_HZ PHASE CLK_DOMAIN ASSOCIATED_BUSIF ASSOCIATED_RESET POLARITY SENSITIVITY}
-            bd_intf_pin {PROTOCOL DATA_WIDTH ADDR_WIDTH FREQ_HZ CLK_DOMAIN ID_WIDTH READ_WRITE_MODE HAS_BURST MAX_BURST_LENGTH NUM_READ_OUTSTANDING NUM_WRITE_OUTSTANDING SUPPORTS_NARROW_BURST}
+            bd_intf_pin {PROTOCOL DATA_WIDTH ADDR_WIDTH FREQ_HZ CLK_DOMAIN ID_WIDTH READ_WRITE_MODE HAS_BURST
+                MAX_BURST_LENGTH NUM_READ_OUTSTANDING NUM_WRITE_OUTSTANDING SUPPORTS_NARROW_BURST}
             bd_intf_port {PROTOCOL DATA_WIDTH ADDR_WIDTH FREQ_HZ CLK_DOMAIN}
         } $type]
         if {$parameter ni $known} {

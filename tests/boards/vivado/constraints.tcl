@@ -8,7 +8,8 @@ namespace eval standin {
 
     # Every constraint file of the project, as Vivado reads them in synthesis or in implementation.
     proc run_constraints {stage} {
-        variable context; variable user_clocks; variable constraints; variable constraint_commands; variable constraint_tcl
+        variable context; variable user_clocks; variable constraints; variable constraint_commands
+        variable constraint_tcl
         set user_clocks {}
         set context $stage
         foreach path [files_of constrs_1 {XDC TCL}] {
@@ -36,7 +37,8 @@ namespace eval standin {
                     interp delete $reader
                     set context ""
                     if {[string match "invalid command name*" $message] && $restricted} {
-                        set message "ERROR: \[Designutils 20-1307\] [lindex [regexp -inline {"[^"]*"} $message] 0] is not supported in a constraint file"
+                        set word [lindex [regexp -inline {"[^"]*"} $message] 0]
+                        set message "ERROR: \[Designutils 20-1307\] $word is not supported in a constraint file"
                     }
                     return -code error -errorcode {STANDIN constraints} "$message\n  at $path line $number"
                 }
@@ -128,7 +130,8 @@ namespace eval standin {
     proc path_exception {name given} {
         need_netlist $name
         set some 0
-        foreach option {-from -to -through -rise_from -rise_to -rise_through -fall_from -fall_to -fall_through objects} {
+        foreach option {-from -to -through -rise_from -rise_to -rise_through -fall_from -fall_to
+                -fall_through objects} {
             if {![flag $given $option] || ($option eq "objects" && ![llength [dict get $given $option]])} continue
             set some 1
             set values [expr {$option eq "objects" ? [dict get $given $option] : [list [dict get $given $option]]}]
@@ -145,7 +148,8 @@ namespace eval standin {
         }
         if {!$some} { refuse "Constraints 18-540" "$name: one of -from, -to, -through is needed" }
         foreach {word low} {delay -1e9 path_multiplier 0 uncertainty 0 value 0} {
-            if {[dict exists $given $word] && (![string is double -strict [dict get $given $word]] || [dict get $given $word] < $low)} {
+            if {[dict exists $given $word] && (![string is double -strict [dict get $given $word]] \
+                || [dict get $given $word] < $low)} {
                 refuse "Common 17-163" "$name: <$word> must be a number, not '[dict get $given $word]'"
             }
         }
@@ -164,7 +168,8 @@ namespace eval standin {
         need_netlist set_clock_groups
         if {![flag $given -group]} { refuse "Constraints 18-541" "set_clock_groups needs -group" }
         need set_clock_groups clock [dict get $given -group]
-        if {![flag $given -asynchronous] && ![flag $given -logically_exclusive] && ![flag $given -physically_exclusive]} {
+        if {![flag $given -asynchronous] && ![flag $given -logically_exclusive] \
+            && ![flag $given -physically_exclusive]} {
             refuse "Constraints 18-541" \
                 "set_clock_groups needs -asynchronous, -logically_exclusive or -physically_exclusive"
         }
@@ -219,7 +224,8 @@ namespace eval standin {
                 close $file
             }
         }
-        foreach {- module instance} [regexp -all -inline -line {^\s+(\\\S+|\w+)\s+(?:#\(.*\)\s*)?(\\\S+|\w+)\s*\($} $bodies($name)] {
+        set instances {^\s+(\\\S+|\w+)\s+(?:#\(.*\)\s*)?(\\\S+|\w+)\s*\($}
+        foreach {- module instance} [regexp -all -inline -line $instances $bodies($name)] {
             if {![info exists bodies($module)]} continue
             set instance [string trimleft $instance \\]
             lappend netlist(cells) $prefix$instance
@@ -246,7 +252,10 @@ namespace eval standin {
                 }
             }
             if {[llength $patterns]} {
-                set names [lmap name $names { if {![llength [lmap pattern $patterns { if {![matches $pattern [file tail $name]]} continue; set pattern }]]} continue; set name }]
+                set names [lmap name $names {
+                    if {![matches_any $patterns [file tail $name]]} continue
+                    set name
+                }]
             }
             set patterns_used {}
         } else {
@@ -256,7 +265,8 @@ namespace eval standin {
                 set names [lmap name $names { if {[llength [split $name /]] ni $depths} continue; set name }]
             }
         }
-        return [found $command $type [select $type $names $patterns_used $given] [concat $patterns [option $given -filter]] $given]
+        return [found $command $type [select $type $names $patterns_used $given] \
+            [concat $patterns [option $given -filter]] $given]
     }
 
     proc command::get_cells {given} { return [netlist_search get_cells cell cells $given] }
@@ -265,7 +275,8 @@ namespace eval standin {
     proc command::all_inputs {given} { need_netlist all_inputs; return [give port [netlist ports]] }
     proc command::all_outputs {given} { need_netlist all_outputs; return [give port [netlist ports]] }
 
-    # Pins of hierarchical cells are known: those of the block design's cells and of the user's modules. A primitive's are taken as given.
+    # Pins of hierarchical cells are known: those of the block design's cells and of the user's modules. A primitive's
+    # are taken as given.
     proc known_pins {} {
         variable design; variable cells
         set names {}

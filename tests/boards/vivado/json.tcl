@@ -23,9 +23,12 @@ namespace eval standin {
     proc summary_json {} {
         variable warnings; variable suppressed; variable outputs; variable release
         return [json [list o \
-            release [list s $release] project [project_summary] cells [cells_summary] nets [nets_summary] clocks [clocks_summary] \
-            addresses [addresses_summary] runs [runs_summary] constraints [constraints_summary] core [core_summary] used [used_summary] \
-            outputs [list a {*}[lmap output $outputs { list o path [list s [lindex $output 0]] command [list s [lindex $output 1]] }]] \
+            release [list s $release] project [project_summary] cells [cells_summary] nets [nets_summary] \
+            clocks [clocks_summary] addresses [addresses_summary] runs [runs_summary] \
+            constraints [constraints_summary] core [core_summary] used [used_summary] \
+            outputs [list a {*}[lmap output $outputs {
+                list o path [list s [lindex $output 0]] command [list s [lindex $output 1]]
+            }]] \
             warnings [json_texts $warnings] suppressed [json_texts $suppressed]]]
     }
 

@@ -70,7 +70,8 @@ namespace eval standin {
         return [expr {[dict exists $facts freq] ? [dict get $facts freq] : ""}]
     }
 
-    # The clock source of an interface of a cell with one clock; of an interconnect's side, of the cell at its other end.
+    # The clock source of an interface of a cell with one clock; of an interconnect's side, of the cell at its other
+    # end.
     proc clock_of_interface {path} {
         set facts [interface_facts $path]
         if {[dict get $facts adapts]} {
@@ -210,7 +211,8 @@ namespace eval standin {
         if {([lindex $modes 0] eq [lindex $modes 1]) != $edge} {
             refuse "BD 41-1296" "'[join $ends {' and '}]' are both [lindex $modes 0]: a master goes to a slave"
         }
-        set net [expr {[flag $given -intf_net] ? "/[string trimleft [lindex [dict get $given -intf_net] 0] /]" : "/[string map {/ _} [string trimleft [lindex $ends 0] /]]"}]
+        set net [expr {[flag $given -intf_net] ? "/[string trimleft [lindex [dict get $given -intf_net] 0] /]" : \
+            "/[string map {/ _} [string trimleft [lindex $ends 0] /]]"}]
         if {[dict exists $intf_nets $net] && [llength [dict get $intf_nets $net]]} {
             refuse "BD 5-235" "interface net '$net' exists"
         }

@@ -1,8 +1,8 @@
 # First-class objects: what get_* commands return, and their properties.
 #
-# A Vivado object reads as its name but is not that string: `set_property strategy X impl_1` fails, with [get_runs impl_1] it works.
-# The stand-in keeps the same rule. Every object is one Tcl value, kept here for the whole run, and known by its address; a string that
-# merely reads the same is another value at another address.
+# A Vivado object reads as its name but is not that string: `set_property strategy X impl_1` fails, with [get_runs impl_1]
+# it works. The stand-in keeps the same rule. Every object is one Tcl value, kept here for the whole run, and known by its
+# address; a string that merely reads the same is another value at another address.
 
 namespace eval standin {
     variable handle     ;# handle(type,name) = the value given to scripts
@@ -28,7 +28,7 @@ namespace eval standin {
         return $handle($type,$name)
     }
 
-    # A list that a get_* command returns. One object is a list of one, kept as well: scripts may look at it as text in between.
+    # A list that a get_* command returns. A list of one is kept as well: scripts may look at it as text in between.
     proc give {type names} {
         if {[llength $names] == 1} { return [one $type [lindex $names 0]] }
         return [lmap name $names { object $type $name }]
@@ -43,7 +43,7 @@ namespace eval standin {
         return $single($type,$name)
     }
 
-    # The objects in a value, as {type name} pairs. Block design paths keep their identity as text, because they are unique: "/ps".
+    # The objects in a value, as {type name} pairs. Paths of a block design, like "/ps", are unique: they serve as text.
     proc resolve {value} {
         variable identity; variable handle
         set address [address_of $value]
@@ -117,11 +117,17 @@ namespace eval standin {
         return [expr {$pattern eq $name || [string match [string map {\[ \\\[ \] \\\]} $pattern] $name]}]
     }
 
+    proc matches_any {patterns name} {
+        foreach pattern $patterns { if {[matches $pattern $name]} { return 1 } }
+        return 0
+    }
+
     # A -filter: comparisons joined by && or ||.
     proc passes {filter type name} {
         set result ""
         set joined ""
-        foreach {- joiner property operator wanted} [regexp -all -inline {(?:^|(&&|\|\|))\s*(\w[\w.]*)\s*(==|!=|=~|!~|eq|ne)\s*("[^"]*"|\{[^\}]*\}|[^\s&|]+)\s*} $filter] {
+        set term {(?:^|(&&|\|\|))\s*(\w[\w.]*)\s*(==|!=|=~|!~|eq|ne)\s*("[^"]*"|\{[^\}]*\}|[^\s&|]+)\s*}
+        foreach {- joiner property operator wanted} [regexp -all -inline $term $filter] {
             append joined $joiner$property$operator$wanted
             set value [read_property $type $name $property]
             set wanted [string trim $wanted "\"{}"]

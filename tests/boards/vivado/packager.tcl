@@ -6,7 +6,8 @@ namespace eval standin {
     variable core_module ""
     variable core_root ""
     variable core_shape {}
-    variable children {}      ;# path of an object -> {type parent name}: bus parameters, memory maps, blocks, registers, fields
+    # path of an object -> {type parent name}: bus parameters, memory maps, blocks, registers, fields
+    variable children {}
 
     proc need_core {value} {
         variable core
@@ -16,7 +17,8 @@ namespace eval standin {
     }
 
     proc command::ipx::package_project {given} {
-        variable ::standin::core; variable ::standin::core_module; variable ::standin::core_root; variable ::standin::core_shape
+        variable ::standin::core; variable ::standin::core_module; variable ::standin::core_root
+        variable ::standin::core_shape
         variable ::standin::shaping; variable ::standin::values; variable ::standin::core_saved
         need_project
         foreach name {-root_dir -vendor -library} {
@@ -42,8 +44,12 @@ namespace eval standin {
         set shaping {pins {} interfaces {} segments {} apertures {}}
         module_shape $core_module
         set core_shape $shaping
-        set core [join [list [dict get $given -vendor] [dict get $given -library] [option $given -name $core_module] [option $given -version 1.0]] :]
-        foreach {key value} [list VENDOR [dict get $given -vendor] LIBRARY [dict get $given -library] NAME [option $given -name $core_module] VERSION [option $given -version 1.0] TAXONOMY [option $given -taxonomy /UserIP]] {
+        set core [join [list [dict get $given -vendor] [dict get $given -library] [option $given -name $core_module] \
+            [option $given -version 1.0]] :]
+        foreach {key value} [list \
+                VENDOR [dict get $given -vendor] LIBRARY [dict get $given -library] \
+                NAME [option $given -name $core_module] VERSION [option $given -version 1.0] \
+                TAXONOMY [option $given -taxonomy /UserIP]] {
             dict set values(ipx_core,$core) $key $value
         }
         dict for {name facts} [dict get $core_shape interfaces] {
@@ -61,7 +67,10 @@ namespace eval standin {
         dict for {name facts} [dict get $core_shape pins] {
             switch -- [dict get $facts type] {
                 clk { describe_bus $name xilinx.com:signal:clock_rtl:1.0 slave }
-                rst { describe_bus $name xilinx.com:signal:reset_rtl:1.0 slave; add_child ipx_bus_parameter $name POLARITY }
+                rst {
+                    describe_bus $name xilinx.com:signal:reset_rtl:1.0 slave
+                    add_child ipx_bus_parameter $name POLARITY
+                }
                 intr { describe_bus $name xilinx.com:signal:interrupt_rtl:1.0 master }
             }
         }
@@ -74,7 +83,8 @@ namespace eval standin {
 
     proc describe_bus {name abstraction mode} {
         variable values
-        set values(ipx_bus_interface,$name) [list ABSTRACTION_TYPE_VLNV $abstraction BUS_TYPE_VLNV [string map {_rtl ""} $abstraction] INTERFACE_MODE $mode]
+        set values(ipx_bus_interface,$name) [list ABSTRACTION_TYPE_VLNV $abstraction BUS_TYPE_VLNV \
+            [string map {_rtl ""} $abstraction] INTERFACE_MODE $mode]
     }
 
     proc bus_names {} {
@@ -111,7 +121,7 @@ namespace eval standin {
         }
         set patterns [option $given patterns]
         set names [lmap name [children_of $type $parents] {
-            if {[llength $patterns] && ![llength [lmap pattern $patterns { if {![matches $pattern [lindex [split $name /] end]]} continue; set pattern }]]} continue
+            if {[llength $patterns] && ![matches_any $patterns [lindex [split $name /] end]]} continue
             set name
         }]
         return [found $command $type [select $type $names {} $given] $patterns $given]
@@ -172,7 +182,8 @@ namespace eval standin {
     proc command::ipx::get_bus_interfaces {given} {
         need_core ""
         set patterns [option $given patterns]
-        return [found ipx::get_bus_interfaces ipx_bus_interface [select ipx_bus_interface [bus_names] $patterns $given] $patterns $given]
+        return [found ipx::get_bus_interfaces ipx_bus_interface \
+            [select ipx_bus_interface [bus_names] $patterns $given] $patterns $given]
     }
 
     proc command::ipx::add_bus_interface {given} {
@@ -195,7 +206,8 @@ namespace eval standin {
     proc command::ipx::infer_bus_interface {given} {
         variable ::standin::core_shape
         need_core [dict get $given component]
-        set known {xilinx.com:signal:clock_rtl:1.0 slave xilinx.com:signal:reset_rtl:1.0 slave xilinx.com:signal:interrupt_rtl:1.0 master xilinx.com:interface:aximm_rtl:1.0 ""}
+        set known {xilinx.com:signal:clock_rtl:1.0 slave xilinx.com:signal:reset_rtl:1.0 slave \
+            xilinx.com:signal:interrupt_rtl:1.0 master xilinx.com:interface:aximm_rtl:1.0 ""}
         set abstraction [dict get $given bus_abstraction]
         if {![dict exists $known $abstraction]} {
             refuse "IP_Flow 19-571" "ipx::infer_bus_interface: unknown abstraction '$abstraction'"
@@ -208,7 +220,10 @@ namespace eval standin {
                 if {$port ni [bus_names]} { describe_bus $port $abstraction [dict get $known $abstraction] }
             }
         }
-        return [give ipx_bus_interface [lmap port [dict get $given ports] { if {$port ni [bus_names]} continue; set port }]]
+        return [give ipx_bus_interface [lmap port [dict get $given ports] {
+            if {$port ni [bus_names]} continue
+            set port
+        }]]
     }
     proc command::ipx::infer_bus_interfaces {given} { need_core [dict get $given component]; return }
 
@@ -233,7 +248,8 @@ namespace eval standin {
     }
 
     foreach {command type} {
-        get_bus_parameters ipx_bus_parameter get_memory_maps ipx_memory_map get_address_blocks ipx_address_block get_registers ipx_register
+        get_bus_parameters ipx_bus_parameter get_memory_maps ipx_memory_map get_address_blocks ipx_address_block \
+            get_registers ipx_register
         get_fields ipx_field get_file_groups ipx_file_group get_address_spaces ipx_address_space
     } {
         proc command::ipx::$command {given} "return \[child_search ipx::$command $type \$given\]"
@@ -250,10 +266,12 @@ namespace eval standin {
     } {
         proc command::ipx::$command {given} "
             need_core {}
-            return \[add_child $type \[lindex \[need ipx::$command $owner \[dict get \$given $argument\]\] 0\] \[dict get \$given name\]\]
+            return \[add_child $type \[lindex \[need ipx::$command $owner \[dict get \$given $argument\]\] 0\] \
+                \[dict get \$given name\]\]
         "
     }
-    foreach type {ipx_bus_parameter ipx_memory_map ipx_address_block ipx_register ipx_field ipx_file_group ipx_file ipx_address_space} {
+    foreach type {ipx_bus_parameter ipx_memory_map ipx_address_block ipx_register ipx_field ipx_file_group ipx_file \
+        ipx_address_space} {
         proc on_get::$type.name {name} { return [lindex [split $name /] end] }
     }
     proc on_get::ipx_bus_interface.name {name} { return $name }
@@ -281,6 +299,7 @@ namespace eval standin {
                 lappend clocks [string range $key 18 end] [list s [dict get $pairs VALUE]]
             }
         }
-        return [list o vlnv [list s $core] module [list s $core_module] interfaces [json_texts [lsort [bus_names]]] parameters [list o {*}$clocks]]
+        return [list o vlnv [list s $core] module [list s $core_module] interfaces [json_texts [lsort [bus_names]]] \
+            parameters [list o {*}$clocks]]
     }
 }

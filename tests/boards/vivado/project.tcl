@@ -235,7 +235,8 @@ namespace eval standin {
         variable files
         set chosen {}
         dict for {path owner} $files {
-            if {$owner eq $fileset && [read_property file $path FILE_TYPE] in $kinds && [string is true [read_property file $path IS_ENABLED]]} {
+            if {$owner eq $fileset && [read_property file $path FILE_TYPE] in $kinds \
+                && [string is true [read_property file $path IS_ENABLED]]} {
                 lappend chosen $path
             }
         }
@@ -308,7 +309,8 @@ namespace eval standin {
         need_project
         set default [expr {[flag $given -constrset] ? "constrs_1" : [flag $given -simset] ? "sim_1" : "sources_1"}]
         if {[flag $given fileset]} {
-            dict set active $default [fileset_named [lindex [need current_fileset fileset [dict get $given fileset]] 0] $default]
+            dict set active $default [fileset_named [lindex [need current_fileset fileset [dict get $given fileset]] \
+                0] $default]
         }
         return [one fileset [fileset_named "" $default]]
     }
@@ -318,11 +320,13 @@ namespace eval standin {
         need_project
         set name [dict get $given name]
         if {[dict exists $filesets $name]} { refuse "Project 1-164" "fileset '$name' exists" }
-        dict set filesets $name [expr {[flag $given -constrset] ? "Constrs" : [flag $given -simset] ? "SimulationSrcs" : "DesignSrcs"}]
+        dict set filesets $name [expr {[flag $given -constrset] ? "Constrs" : [flag $given -simset] ? \
+            "SimulationSrcs" : "DesignSrcs"}]
         return [one fileset $name]
     }
 
-    # Vivado chooses a top when none was set: the wrapper of the block design if there is one, else the last module read.
+    # Vivado chooses a top when none was set: the wrapper of the block design if there is one, else the last module
+    # read.
     proc command::update_compile_order {given} {
         variable ::standin::values
         set name [fileset_named [option $given -fileset] sources_1]
@@ -345,7 +349,8 @@ namespace eval standin {
     proc project_summary {} {
         variable project; variable files; variable folder
         if {$project eq ""} { return [list o name {s ""}] }
-        return [list o name [list s $project] folder [list s $folder] part [list s [part_of_project]] board_part [list s [board_of_project]] \
+        return [list o name [list s $project] folder [list s $folder] part [list s [part_of_project]] board_part \
+            [list s [board_of_project]] \
             top [list s [read_property fileset sources_1 TOP]] files [json_texts [dict keys $files]]]
     }
 }

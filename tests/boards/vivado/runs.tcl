@@ -1,13 +1,18 @@
 # Runs, the open design, reports and exports: what must have happened before each.
 
 namespace eval standin {
-    variable runs {synth_1 {kind synth_run parent "" state new step ""} impl_1 {kind impl_run parent synth_1 state new step ""}}
+    variable runs {
+        synth_1 {kind synth_run parent "" state new step ""}
+        impl_1 {kind impl_run parent synth_1 state new step ""}
+    }
     variable opened ""   ;# the run whose design is open
     variable saif ""
 
     # Commands of facts/commands.tcl that only look at the open design.
     variable reports
-    foreach name {timing_summary timing utilization power clock_interaction clocks clock_networks clock_utilization cdc drc methodology route_status control_sets high_fanout_nets design_analysis qor_assessment qor_suggestions ram_utilization io incremental_reuse} {
+    foreach name {timing_summary timing utilization power clock_interaction clocks clock_networks clock_utilization \
+        cdc drc methodology route_status control_sets high_fanout_nets design_analysis qor_assessment qor_suggestions \
+        ram_utilization io incremental_reuse} {
         set reports(report_$name) 1
     }
     set reports(check_timing) 1
@@ -81,7 +86,8 @@ namespace eval standin {
         }
         proc on_get::$kind.status {name} {
             set run [dict get $::standin::runs $name]
-            return [dict get [list new {Not started} running {Running} done "[dict get $run step] Complete!"] [dict get $run state]]
+            return [dict get [list new {Not started} running {Running} done "[dict get $run step] Complete!"] \
+                [dict get $run state]]
         }
         proc on_get::$kind.is_synthesis {name} { return [expr {[dict get $::standin::runs $name kind] eq "synth_run"}] }
         proc on_get::$kind.is_implementation {name} {
@@ -97,7 +103,8 @@ namespace eval standin {
         variable ::standin::runs; variable ::standin::implementation_steps
         need_project
         set names [run_names launch_runs [dict get $given runs]]
-        if {[flag $given -jobs] && !([string is integer -strict [dict get $given -jobs]] && [dict get $given -jobs] >= 1)} {
+        if {[flag $given -jobs] && !([string is integer -strict [dict get $given -jobs]] \
+            && [dict get $given -jobs] >= 1)} {
             refuse "Common 17-163" "launch_runs: -jobs must be a positive integer, not '[dict get $given -jobs]'"
         }
         foreach name $names {
@@ -108,7 +115,8 @@ namespace eval standin {
                 refuse "Vivado 12-1090" "launch_runs: run '$name' has no step '$step', only: [join $steps {, }]"
             }
             set state [dict get $runs $name state]
-            if {$state ne "new" && !($kind eq "impl_run" && $state eq "done" && [lsearch $steps [dict get $runs $name step]] < [lsearch $steps $step])} {
+            if {$state ne "new" && !($kind eq "impl_run" && $state eq "done" \
+                && [lsearch $steps [dict get $runs $name step]] < [lsearch $steps $step])} {
                 refuse "Vivado 12-1091" \
                     "run '$name' is [expr {$state eq {done} ? {complete} : {running}}]: reset_run must come before launching it again"
             }
@@ -214,7 +222,8 @@ namespace eval standin {
         foreach option {-file -rpx -xpe -csv} {
             if {[flag $given $option]} { write_output [dict get $given $option] $name 1 }
         }
-        set choices {-delay_type {max min min_max} -path_type {full full_clock full_clock_expanded short summary end} -format {text xml}}
+        set choices {-delay_type {max min min_max} -path_type {full full_clock full_clock_expanded short summary end} \
+            -format {text xml}}
         dict for {option allowed} $choices {
             if {[flag $given $option] && [dict get $given $option] ni $allowed} {
                 refuse "Common 17-163" \
@@ -251,9 +260,15 @@ namespace eval standin {
         if {![flag $given -fixed] && ![read_property project [need_project] PLATFORM.EXTENSIBLE]} {
             refuse "Vivado 12-4167" "write_hw_platform: without -fixed the project must be an extensible platform"
         }
-        set complete [lmap name [dict keys $runs] { if {[run_kind $name] ne "impl_run" || [dict get $runs $name state] ne "done"} continue; set name }]
+        set complete [lmap name [dict keys $runs] {
+            if {[run_kind $name] ne "impl_run" || [dict get $runs $name state] ne "done"} continue
+            set name
+        }]
         if {[flag $given -include_bit]} {
-            set complete [lmap name $complete { if {[dict get $runs $name step] ne "write_bitstream"} continue; set name }]
+            set complete [lmap name $complete {
+                if {[dict get $runs $name step] ne "write_bitstream"} continue
+                set name
+            }]
             if {![llength $complete]} {
                 refuse "Vivado 12-4166" \
                     "write_hw_platform -include_bit: no implementation run has written a bitstream yet"
@@ -299,7 +314,8 @@ namespace eval standin {
         variable runs; variable saif
         set items {}
         dict for {name run} $runs {
-            lappend items $name [list o state [list s [dict get $run state]] step [list s [dict get $run step]] strategy [list s [read_property [dict get $run kind] $name STRATEGY]]]
+            lappend items $name [list o state [list s [dict get $run state]] step [list s [dict get $run step]] \
+                strategy [list s [read_property [dict get $run kind] $name STRATEGY]]]
         }
         return [list o {*}$items]
     }

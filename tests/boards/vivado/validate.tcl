@@ -1,4 +1,5 @@
-# validate_bd_design: every mistake of the design that Vivado reports, and those that it lets pass but that would not work.
+# validate_bd_design: every mistake of the design that Vivado reports, and those that it lets pass but that would not
+# work.
 
 namespace eval standin {
     proc command::validate_bd_design {given} {
@@ -8,7 +9,8 @@ namespace eval standin {
 
     proc validate {} {
         variable validated
-        set mistakes [concat [clock_mistakes] [reset_mistakes] [signal_mistakes] [interface_mistakes] [interrupt_mistakes] [address_mistakes]]
+        set mistakes [concat [clock_mistakes] [reset_mistakes] [signal_mistakes] [interface_mistakes] \
+            [interrupt_mistakes] [address_mistakes]]
         refuse_all "BD 41-1031" "validate_bd_design failed:" $mistakes
         set validated 1
     }
@@ -32,7 +34,8 @@ namespace eval standin {
             } elseif {[dict get [pin_facts $source] type] ne "clk"} {
                 lappend mistakes \
                     "\[BD 41-758] clock pin '$pin' is driven by '$source', which is not a clock but [dict get [pin_facts $source] type]"
-            } elseif {[info exists pin_config($pin)] && [dict exists $pin_config($pin) FREQ_HZ] && [dict get $pin_config($pin) FREQ_HZ] != [hertz [frequency_of $source]]} {
+            } elseif {[info exists pin_config($pin)] && [dict exists $pin_config($pin) FREQ_HZ] \
+                && [dict get $pin_config($pin) FREQ_HZ] != [hertz [frequency_of $source]]} {
                 lappend mistakes \
                     "\[BD 41-237] FREQ_HZ of '$pin' ([dict get $pin_config($pin) FREQ_HZ]) is not that of '$source' ([hertz [frequency_of $source]])"
             }
@@ -98,10 +101,12 @@ namespace eval standin {
         foreach pin [all_pins pins] {
             set facts [pin_facts $pin]
             set net [net_of $pin]
-            if {[dict get $facts type] in {data undef} && [dict get $facts direction] eq "in" && ![dict get $facts tied] && ($net eq "" || [driver $net] eq "")} {
+            if {[dict get $facts type] in {data undef} && [dict get $facts direction] eq "in" \
+                && ![dict get $facts tied] && ($net eq "" || [driver $net] eq "")} {
                 lappend mistakes "\[BD 41-759] input pin '$pin' is not connected"
             }
-            if {[dict exists $facts module] && [dict get $facts direction] eq "out" && ($net eq "" || [llength [dict get $net_pins $net]] < 2) && [dict get $facts type] ne "intr"} {
+            if {[dict exists $facts module] && [dict get $facts direction] eq "out" && ($net eq "" \
+                || [llength [dict get $net_pins $net]] < 2) && [dict get $facts type] ne "intr"} {
                 lappend mistakes "\[BD 41-759] output pin '$pin' drives nothing"
             }
         }
@@ -117,7 +122,9 @@ namespace eval standin {
                     lappend mistakes \
                         "\[BD 41-235] width of '$source' is [lindex $widths 0], of '$member' [lindex $widths 1]"
                 }
-                if {$member ne $source && [dict get [pin_facts $source] type] in {clk rst} && [dict get [pin_facts $member] type] in {data undef intr} && ![dict get [pin_facts $member] tied]} {
+                if {$member ne $source && [dict get [pin_facts $source] type] in {clk rst} \
+                    && [dict get [pin_facts $member] type] in {data undef intr} \
+                    && ![dict get [pin_facts $member] tied]} {
                     lappend mistakes \
                         "\[BD 41-1731] '$source' is a [dict get [pin_facts $source] type], '$member' is [dict get [pin_facts $member] type]"
                 }
@@ -172,7 +179,8 @@ namespace eval standin {
         return $mistakes
     }
 
-    # Beside an interconnect: the other side's clock must be one of its own, and a port of the processing system as wide as its user.
+    # Beside an interconnect: the other side's clock must be one of its own, and a port of the processing system as wide
+    # as its user.
     proc domain_mistakes {path facts} {
         set other [partner $path]
         if {![dict get $facts adapts]} {
@@ -195,7 +203,8 @@ namespace eval standin {
             dict for {side side_facts} [dict get [shape $cell] interfaces] {
                 if {[dict get $side_facts mode] ne "slave" || [set source [partner $cell/$side]] eq ""} continue
                 set source_facts [interface_facts $source]
-                if {[dict get $source_facts module] && !$module && [dict get $source_facts data] > $width && [dict get $source_facts protocol] ne "AXI4LITE"} {
+                if {[dict get $source_facts module] && !$module && [dict get $source_facts data] > $width \
+                    && [dict get $source_facts protocol] ne "AXI4LITE"} {
                     lappend mistakes \
                         "\[standin width] '$source' is [dict get $source_facts data] bits wide, but '$other' behind it is configured for $width: half of its bandwidth would be lost"
                 }

@@ -30,7 +30,8 @@ namespace eval standin {
             set file [open $path]
             set text [read $file]
             close $file
-            set start [lindex [regexp -inline -indices "(?:^|\n)\\s*(?:\\(\\*\[^\n\]*\\*\\)\\s*)*module\\s+$name\\M" $text] 0 0]
+            set start [lindex [regexp -inline -indices "(?:^|\n)\\s*(?:\\(\\*\[^\n\]*\\*\\)\\s*)*module\\s+$name\\M" \
+                $text] 0 0]
             set end [string first endmodule $text $start]
             set text [string range $text $start $end]
             regsub -all {//[^\n]*} $text "" text
@@ -64,23 +65,31 @@ namespace eval standin {
     # Signals of aximm (AMBA AXI, IHI 0022), those whose presence makes a prefix an AXI interface first.
     variable axi_read {araddr arvalid arready rdata rvalid rready rresp}
     variable axi_write {awaddr awvalid awready wdata wvalid wready bvalid bready bresp}
-    variable axi_from_master {awid awaddr awlen awsize awburst awlock awcache awprot awqos awregion awuser awvalid wid wdata wstrb wlast wuser wvalid bready arid araddr arlen arsize arburst arlock arcache arprot arqos arregion aruser arvalid rready}
+    variable axi_from_master {awid awaddr awlen awsize awburst awlock awcache awprot awqos awregion awuser awvalid \
+        wid wdata wstrb wlast wuser wvalid bready arid araddr arlen arsize arburst arlock arcache arprot arqos \
+        arregion aruser arvalid rready}
     variable axi_from_slave {awready wready bid bresp buser bvalid arready rid rdata rresp rlast ruser rvalid}
 
-    # Parameters of aximm that X_INTERFACE_PARAMETER may set (UG1118; PG247 for their meaning), and the signals that HAS_* stand for.
+    # Parameters of aximm that X_INTERFACE_PARAMETER may set (UG1118; PG247 for their meaning), and the signals that
+    # HAS_* stand for.
     variable axi_parameters {
-        XIL_INTERFACENAME PROTOCOL DATA_WIDTH ADDR_WIDTH READ_WRITE_MODE ID_WIDTH AWUSER_WIDTH ARUSER_WIDTH WUSER_WIDTH RUSER_WIDTH BUSER_WIDTH
-        HAS_BURST HAS_LOCK HAS_PROT HAS_CACHE HAS_QOS HAS_REGION HAS_WSTRB HAS_BRESP HAS_RRESP SUPPORTS_NARROW_BURST NUM_READ_OUTSTANDING
-        NUM_WRITE_OUTSTANDING NUM_READ_THREADS NUM_WRITE_THREADS MAX_BURST_LENGTH FREQ_HZ PHASE CLK_DOMAIN RUSER_BITS_PER_BYTE WUSER_BITS_PER_BYTE INSERT_VIP
+        XIL_INTERFACENAME PROTOCOL DATA_WIDTH ADDR_WIDTH READ_WRITE_MODE ID_WIDTH AWUSER_WIDTH ARUSER_WIDTH \
+            WUSER_WIDTH RUSER_WIDTH BUSER_WIDTH
+        HAS_BURST HAS_LOCK HAS_PROT HAS_CACHE HAS_QOS HAS_REGION HAS_WSTRB HAS_BRESP HAS_RRESP SUPPORTS_NARROW_BURST \
+            NUM_READ_OUTSTANDING
+        NUM_WRITE_OUTSTANDING NUM_READ_THREADS NUM_WRITE_THREADS MAX_BURST_LENGTH FREQ_HZ PHASE CLK_DOMAIN \
+            RUSER_BITS_PER_BYTE WUSER_BITS_PER_BYTE INSERT_VIP
     }
-    variable axi_has {HAS_BURST burst HAS_LOCK lock HAS_PROT prot HAS_CACHE cache HAS_QOS qos HAS_REGION region HAS_WSTRB wstrb HAS_BRESP bresp HAS_RRESP rresp}
+    variable axi_has {HAS_BURST burst HAS_LOCK lock HAS_PROT prot HAS_CACHE cache HAS_QOS qos HAS_REGION region \
+        HAS_WSTRB wstrb HAS_BRESP bresp HAS_RRESP rresp}
 
     # Interface and signal that a port belongs to: by its X_INTERFACE_INFO, else by its name; "" for a plain port.
     proc axi_signal {port_name marks} {
         variable axi_from_master; variable axi_from_slave
         set all [concat $axi_from_master $axi_from_slave]
         if {[dict exists $marks X_INTERFACE_INFO]} {
-            if {![regexp {^xilinx\.com:interface:aximm:1\.0 (\w+) (\w+)$} [dict get $marks X_INTERFACE_INFO] -> interface signal]} {
+            if {![regexp {^xilinx\.com:interface:aximm:1\.0 (\w+) (\w+)$} [dict get $marks X_INTERFACE_INFO] -> \
+                interface signal]} {
                 return ""
             }
             if {[string tolower $signal] ni $all} {
@@ -122,7 +131,9 @@ namespace eval standin {
             lassign $port port_name direction width marks
             if {[set place [axi_signal $port_name $marks]] ne ""} {
                 dict set groups {*}$place [list $direction $width]
-                dict set said [lindex $place 0] [dict merge [expr {[dict exists $said [lindex $place 0]] ? [dict get $said [lindex $place 0]] : {}}] [interface_parameters $port_name $marks $axi_parameters]]
+                dict set said [lindex $place 0] [dict merge \
+                    [expr {[dict exists $said [lindex $place 0]] ? [dict get $said [lindex $place 0]] : {}}] \
+                    [interface_parameters $port_name $marks $axi_parameters]]
             } else {
                 lappend plain $port
             }
@@ -134,8 +145,10 @@ namespace eval standin {
         }
         check_associations $name $plain [dict keys $groups]
         dict for {prefix signals} $groups {
-            set reads [expr {![llength [lmap signal $axi_read { if {[dict exists $signals $signal]} continue; set signal }]]}]
-            set writes [expr {![llength [lmap signal $axi_write { if {[dict exists $signals $signal]} continue; set signal }]]}]
+            set reads [expr {![llength [lmap signal $axi_read \
+                { if {[dict exists $signals $signal]} continue; set signal }]]}]
+            set writes [expr {![llength [lmap signal $axi_write \
+                { if {[dict exists $signals $signal]} continue; set signal }]]}]
             if {!$reads && !$writes} {
                 refuse "IP_Flow 19-5654" \
                     "module '$name': the ports of '$prefix' do not make an AXI interface: they have only [dict keys $signals]"
@@ -150,7 +163,8 @@ namespace eval standin {
                 }
             }
             set facts [dict create \
-                PROTOCOL [expr {[dict exists $signals ${channel}len] ? [lindex [dict get $signals ${channel}len] 1] == 4 ? "AXI3" : "AXI4" : "AXI4LITE"}] \
+                PROTOCOL [expr {[dict exists $signals ${channel}len] ? [lindex [dict get $signals ${channel}len] 1] \
+                    == 4 ? "AXI3" : "AXI4" : "AXI4LITE"}] \
                 DATA_WIDTH [lindex [dict get $signals [expr {$reads ? "rdata" : "wdata"}]] 1] \
                 ADDR_WIDTH [lindex [dict get $signals ${channel}addr] 1] \
                 READ_WRITE_MODE [expr {$reads && $writes ? "READ_WRITE" : $reads ? "READ_ONLY" : "WRITE_ONLY"}]]
@@ -162,7 +176,8 @@ namespace eval standin {
             # One clock: it belongs to every interface. Several: the module must say which.
             set owners [clock_owners $plain $prefix]
             if {![llength $owners] && [llength $clocks] == 1} { set owners $clocks }
-            set words [list protocol [dict get $facts PROTOCOL] data [dict get $facts DATA_WIDTH] address [dict get $facts ADDR_WIDTH] clocks $owners module 1]
+            set words [list protocol [dict get $facts PROTOCOL] data [dict get $facts DATA_WIDTH] address \
+                [dict get $facts ADDR_WIDTH] clocks $owners module 1]
             if {$mode eq "master"} { lappend words space $prefix }
             interface $mode $prefix aximm {*}$words
             if {$mode eq "slave"} {
@@ -175,7 +190,9 @@ namespace eval standin {
             set type [port_type $port_name $marks]
             if {$type eq "rst"} {
                 set level [expr {[regexp -nocase {n$} $port_name] ? "low" : "high"}]
-                if {[regexp {POLARITY ACTIVE_(\w+)} [expr {[dict exists $marks X_INTERFACE_PARAMETER] ? [dict get $marks X_INTERFACE_PARAMETER] : ""}] -> stated]} {
+                if {[regexp {POLARITY ACTIVE_(\w+)} [expr \
+                    {[dict exists $marks X_INTERFACE_PARAMETER] ? [dict get $marks X_INTERFACE_PARAMETER] : ""}] -> \
+                    stated]} {
                     set level [string tolower $stated]
                 }
                 lappend words active $level
@@ -199,10 +216,12 @@ namespace eval standin {
             set there [expr {[llength [dict filter $signals key a\[rw\]$suffix]] || [dict exists $signals $suffix]}]
             if {[dict get $said $key] != $there} {
                 refuse "IP_Flow 19-5658" \
-                    "module '$name': '$prefix' says $key [dict get $said $key], its ports [expr {$there ? "have" : "lack"}] '$suffix'"
+                    "module '$name': '$prefix' says $key [dict get $said $key], its ports [expr {$there ? "have" : \
+                        "lack"}] '$suffix'"
             }
         }
-        if {[dict exists $said ID_WIDTH] && [dict get $said ID_WIDTH] != 0 && ![dict exists $signals arid] && ![dict exists $signals awid]} {
+        if {[dict exists $said ID_WIDTH] && [dict get $said ID_WIDTH] != 0 && ![dict exists $signals arid] \
+            && ![dict exists $signals awid]} {
             refuse "IP_Flow 19-5658" \
                 "module '$name': '$prefix' says ID_WIDTH [dict get $said ID_WIDTH], its ports have no identifiers"
         }
@@ -213,7 +232,9 @@ namespace eval standin {
         set names [lmap port $plain { lindex $port 0 }]
         foreach port $plain {
             lassign $port port_name - - marks
-            set said [interface_parameters $port_name $marks {XIL_INTERFACENAME ASSOCIATED_BUSIF ASSOCIATED_RESET ASSOCIATED_CLKEN FREQ_HZ FREQ_TOLERANCE_HZ PHASE CLK_DOMAIN POLARITY SENSITIVITY PortWidth INSERT_VIP}]
+            set said [interface_parameters $port_name $marks \
+                {XIL_INTERFACENAME ASSOCIATED_BUSIF ASSOCIATED_RESET ASSOCIATED_CLKEN FREQ_HZ FREQ_TOLERANCE_HZ PHASE \
+                CLK_DOMAIN POLARITY SENSITIVITY PortWidth INSERT_VIP}]
             if {[dict exists $said ASSOCIATED_BUSIF]} {
                 foreach interface [split [dict get $said ASSOCIATED_BUSIF] :] {
                     if {$interface ni $interfaces} {
@@ -226,7 +247,8 @@ namespace eval standin {
                 refuse "IP_Flow 19-3158" \
                     "module '$name': ASSOCIATED_RESET of '$port_name' names '[dict get $said ASSOCIATED_RESET]', which is no port"
             }
-            foreach {key choices} {POLARITY {ACTIVE_LOW ACTIVE_HIGH} SENSITIVITY {LEVEL_HIGH LEVEL_LOW EDGE_RISING EDGE_FALLING}} {
+            foreach {key choices} {POLARITY {ACTIVE_LOW ACTIVE_HIGH} SENSITIVITY \
+                {LEVEL_HIGH LEVEL_LOW EDGE_RISING EDGE_FALLING}} {
                 if {[dict exists $said $key] && [dict get $said $key] ni $choices} {
                     refuse "IP_Flow 19-5657" "module '$name': $key of '$port_name' must be one of $choices"
                 }
@@ -252,7 +274,9 @@ namespace eval standin {
         set owners {}
         foreach port $ports {
             lassign $port name - - marks
-            if {[dict exists $marks X_INTERFACE_PARAMETER] && [regexp {ASSOCIATED_BUSIF\s+([^,]*)} [dict get $marks X_INTERFACE_PARAMETER] -> list] && $prefix in [split [string trim $list] :]} {
+            if {[dict exists $marks X_INTERFACE_PARAMETER] \
+                && [regexp {ASSOCIATED_BUSIF\s+([^,]*)} [dict get $marks X_INTERFACE_PARAMETER] -> list] \
+                && $prefix in [split [string trim $list] :]} {
                 lappend owners $name
             }
         }

@@ -1,12 +1,16 @@
-# A stand-in for `vivado -mode batch -source SCRIPT`: knows the commands, properties and IP cells in facts/, refuses anything else.
+# A stand-in for `vivado -mode batch -source SCRIPT`: knows the commands, properties and IP cells in facts/, refuses
+# anything else.
 #
-#   tclsh vivado.tcl ?-release 2022.2? ?-boards "zcu102 ..."? ?-summary FILE? ?-probe ...? -source SCRIPT ?-tclargs ARG ...?
+# tclsh vivado.tcl ?-release 2022.2? ?-boards "zcu102 ..."? ?-summary FILE? ?-probe ...? -source SCRIPT ?-tclargs ARG
+# ...?
 #
-# The script runs in an interpreter of its own, so that it sees Tcl and Vivado's commands but none of the stand-in's. The exit
+# The script runs in an interpreter of its own, so that it sees Tcl and Vivado's commands but none of the stand-in's.
+# The exit
 # status is 0 if Vivado would have reached the end, else 1, with the message on standard error. The summary is JSON.
 
 namespace eval standin { variable home [file dirname [file normalize [info script]]] }
-foreach part {messages arguments objects json project runs catalog block_design nets verilog automation addresses validate constraints packager} {
+foreach part {messages arguments objects json project runs catalog block_design nets verilog automation addresses \
+    validate constraints packager} {
     source [file join $standin::home $part.tcl]
 }
 foreach part {commands parts properties ip_fabric ip_processors} { source [file join $standin::home facts $part.tcl] }

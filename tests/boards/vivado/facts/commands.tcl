@@ -1,4 +1,4 @@
-# Syntax of the commands that the stand-in knows, as UG835 (2022.2) prints it; -quiet and -verbose belong to all of them.
+# Commands that the stand-in knows, in the syntax that UG835 (2022.2) prints; -quiet and -verbose belong to all.
 
 namespace eval standin {
     # --- project ---
@@ -360,8 +360,9 @@ namespace eval standin {
 
     # Commands of UG903 that an XDC file may hold, with the Tcl that it may hold.
     variable constraint_commands {
-        create_clock create_generated_clock set_clock_groups set_clock_uncertainty set_false_path set_max_delay set_min_delay
-        set_multicycle_path set_input_delay set_output_delay set_bus_skew create_waiver create_pblock set_property get_property
+        create_clock create_generated_clock set_clock_groups set_clock_uncertainty set_false_path set_max_delay
+        set_min_delay set_multicycle_path set_input_delay set_output_delay set_bus_skew create_waiver create_pblock
+        set_property get_property
         get_cells get_pins get_ports get_nets get_clocks all_clocks all_inputs all_outputs current_design filter
     }
     variable constraint_tcl {set list expr lindex llength}

@@ -1,4 +1,4 @@
-# IP cells in the fabric: parameters {NAME {default kind ...}}, and the pins and interfaces that follow from them (array C).
+# IP cells in the fabric: parameters {NAME {default kind ...}}, and what follows from them (array C): pins, interfaces.
 
 namespace eval standin {
     # PG247 (SmartConnect 1.0). Resets the paths between its sides; adapts protocol, width and clock.
@@ -15,8 +15,11 @@ namespace eval standin {
                 lappend clocks aclk[expr {$i ? $i : ""}]
             }
             if {$C(HAS_ARESETN)} { pin in aresetn rst active low clock any }
-            for {set i 0} {$i < $C(NUM_SI)} {incr i} { interface slave [format S%02d_AXI $i] aximm adapts 1 clocks $clocks through 1 }
-            for {set i 0} {$i < $C(NUM_MI)} {incr i} { interface master [format M%02d_AXI $i] aximm adapts 1 clocks $clocks through 1 }
+            foreach {mode letter count} [list slave S $C(NUM_SI) master M $C(NUM_MI)] {
+                for {set i 0} {$i < $count} {incr i} {
+                    interface $mode [format %s%02d_AXI $letter $i] aximm adapts 1 clocks $clocks through 1
+                }
+            }
         }
     }
 
@@ -48,7 +51,8 @@ namespace eval standin {
         versions {2017.1 6.0}
         parameters {
             PRIM_IN_FREQ {100.000 real 10 1066}
-            PRIM_SOURCE {Single_ended_clock_capable_pin enum Single_ended_clock_capable_pin Differential_clock_capable_pin Global_buffer No_buffer}
+            PRIM_SOURCE {Single_ended_clock_capable_pin enum
+                Single_ended_clock_capable_pin Differential_clock_capable_pin Global_buffer No_buffer}
             PRIMITIVE {MMCM enum MMCM PLL Auto}  OPTIMIZE_CLOCKING_STRUCTURE_EN {false boolean}
             JITTER_SEL {No_Jitter enum No_Jitter Min_O_Jitter Max_I_Jitter}
             USE_LOCKED {true boolean}  USE_RESET {true boolean}  RESET_TYPE {ACTIVE_HIGH enum ACTIVE_HIGH ACTIVE_LOW}
@@ -73,7 +77,8 @@ namespace eval standin {
             }
             foreach i {1 2 3} {
                 if {$C(CLKOUT${i}_USED)} {
-                    pin out clk_out$i clk freq $C(CLKOUT${i}_REQUESTED_OUT_FREQ) derives clk_in1 expects $C(PRIM_IN_FREQ)
+                    set mhz $C(CLKOUT${i}_REQUESTED_OUT_FREQ)
+                    pin out clk_out$i clk freq $mhz derives clk_in1 expects $C(PRIM_IN_FREQ)
                 }
             }
             if {$C(USE_LOCKED)} { pin out locked data }
@@ -106,13 +111,15 @@ namespace eval standin {
         shape {
             pin in aclk clk
             pin in aresetn rst active low clock aclk
-            interface slave S_AXI aximm protocol $C(PROTOCOL) data $C(DATA_WIDTH) address $C(ADDR_WIDTH) clocks aclk through 1
-            interface master M_AXI aximm protocol $C(PROTOCOL) data $C(DATA_WIDTH) address $C(ADDR_WIDTH) clocks aclk through 1
+            foreach {mode name} {slave S_AXI master M_AXI} {
+                interface $mode $name aximm \
+                    protocol $C(PROTOCOL) data $C(DATA_WIDTH) address $C(ADDR_WIDTH) clocks aclk through 1
+            }
         }
     }
 
-    # PG099 (AXI Interrupt Controller 4.1). Its memory map is S_AXI, although the interface is s_axi. With C_IRQ_CONNECTION 0 the
-    # output is a bus for a MicroBlaze instead of one wire.
+    # PG099 (AXI Interrupt Controller 4.1). Its memory map is S_AXI, although the interface is s_axi. With
+    # C_IRQ_CONNECTION 0 the output is a bus for a MicroBlaze instead of one wire.
     ip axi_intc {
         versions {2013.1 4.1}
         parameters {

@@ -38,15 +38,18 @@ namespace eval standin {
             # Clocks and resets to the fabric. The frequency is what integer dividers make of the PLL.
             foreach i {0 1 2 3} {
                 if {$C(PSU__FPGA_PL${i}_ENABLE)} {
-                    pin out pl_clk$i clk freq [pl_frequency $C(PSU__CRL_APB__PL${i}_REF_CTRL__FREQMHZ) $C(PSU__PSS_REF_CLK__FREQMHZ)]
+                    set wanted $C(PSU__CRL_APB__PL${i}_REF_CTRL__FREQMHZ)
+                    pin out pl_clk$i clk freq [pl_frequency $wanted $C(PSU__PSS_REF_CLK__FREQMHZ)]
                 }
             }
             if {$C(PSU__USE__FABRIC__RST)} {
-                for {set i 0} {$i < $C(PSU__NUM_FABRIC_RESETS)} {incr i} { pin out pl_resetn$i rst active low asynchronous 1 }
+                for {set i 0} {$i < $C(PSU__NUM_FABRIC_RESETS)} {incr i} {
+                    pin out pl_resetn$i rst active low asynchronous 1
+                }
             }
             foreach i {0 1} { if {$C(PSU__USE__IRQ$i)} { pin in pl_ps_irq$i intr tied 1 } }
 
-            # Masters: {number name clock apertures}. UG1085: HPM0_FPD and HPM1_FPD have three windows each, HPM0_LPD one.
+            # Masters: {number name clock apertures}. UG1085: the FPD masters have three windows each, HPM0_LPD one.
             foreach {i name clock windows} {
                 0 M_AXI_HPM0_FPD maxihpm0_fpd_aclk {0x00A0000000 256M 0x0400000000 4G 0x1000000000 224G}
                 1 M_AXI_HPM1_FPD maxihpm1_fpd_aclk {0x00B0000000 256M 0x0500000000 4G 0x4800000000 224G}
@@ -54,11 +57,12 @@ namespace eval standin {
             } {
                 if {!$C(PSU__USE__M_AXI_GP$i)} continue
                 pin in $clock clk
-                interface master $name aximm protocol AXI4 data $C(PSU__MAXIGP${i}__DATA_WIDTH) address 40 clocks $clock space Data optional 1
+                interface master $name aximm \
+                    protocol AXI4 data $C(PSU__MAXIGP${i}__DATA_WIDTH) address 40 clocks $clock space Data optional 1
                 foreach {base size} $windows { aperture $name $base $size }
             }
 
-            # Slaves: {number name clock prefix}. All of them reach the DDR; the high half only when the board has more than 2 GB.
+            # Slaves: {number name clock prefix}. All reach the DDR; its high half is there with more than 2 GB.
             foreach {i name clock prefix} {
                 0 S_AXI_HPC0_FPD saxihpc0_fpd_aclk HPC0
                 1 S_AXI_HPC1_FPD saxihpc1_fpd_aclk HPC1
@@ -81,7 +85,7 @@ namespace eval standin {
         }
     }
 
-    # The nearest lower frequency of the IO PLL (45 times the reference) under two dividers of 1..63 (UG1085, PL clocks).
+    # The nearest lower frequency of the IO PLL (45 times the reference) under two dividers of 1..63 (UG1085).
     proc pl_frequency {wanted reference} {
         set pll [expr {45.0 * $reference}]
         set best 0
@@ -128,14 +132,16 @@ namespace eval standin {
             foreach {i base} {0 0x40000000 1 0x80000000} {
                 if {$C(PCW_USE_M_AXI_GP$i)} {
                     pin in M_AXI_GP${i}_ACLK clk
-                    interface master M_AXI_GP$i aximm protocol AXI3 data 32 address 32 clocks M_AXI_GP${i}_ACLK space Data optional 1
+                    interface master M_AXI_GP$i aximm \
+                        protocol AXI3 data 32 address 32 clocks M_AXI_GP${i}_ACLK space Data optional 1
                     aperture M_AXI_GP$i $base 1G
                 }
             }
             foreach i {0 1 2 3} {
                 if {$C(PCW_USE_S_AXI_HP$i)} {
                     pin in S_AXI_HP${i}_ACLK clk
-                    interface slave S_AXI_HP$i aximm protocol AXI3 data $C(PCW_S_AXI_HP${i}_DATA_WIDTH) address 32 clocks S_AXI_HP${i}_ACLK
+                    interface slave S_AXI_HP$i aximm \
+                        protocol AXI3 data $C(PCW_S_AXI_HP${i}_DATA_WIDTH) address 32 clocks S_AXI_HP${i}_ACLK
                     segment S_AXI_HP$i S_AXI_HP$i/HP${i}_DDR_LOWOCM 0x0 [board_ddr_mb]M memory
                 }
             }
@@ -158,6 +164,8 @@ namespace eval standin {
     variable ps_clock_names {zynq_ultra_ps_e {pl_clk clk_pl_} processing_system7 {FCLK_CLK clk_fpga_}}
     variable automation_rules {
         xilinx.com:bd_rule:zynq_ultra_ps_e {zynq_ultra_ps_e {apply_board_preset {0 1}}}
-        xilinx.com:bd_rule:processing_system7 {processing_system7 {make_external {any} apply_board_preset {0 1} Master {Enable Disable} Slave {Enable Disable}}}
+        xilinx.com:bd_rule:processing_system7 {processing_system7 {
+            make_external {any} apply_board_preset {0 1} Master {Enable Disable} Slave {Enable Disable}
+        }}
     }
 }

@@ -1,4 +1,4 @@
-# Parts and boards. A board is known by its board_part (UG895), which fixes the part and holds the preset of the processing system.
+# Parts and boards. A board is known by its board_part (UG895), which fixes the part and holds the PS's preset.
 
 namespace eval standin {
     variable part_family {}
@@ -6,7 +6,8 @@ namespace eval standin {
 
     proc part {name family} { variable part_family; dict set part_family $name $family }
 
-    # -from: first Vivado release that ships (or whose store holds) this file. -preset: what apply_board_preset changes, of the parameters known here.
+    # -from: first Vivado release that ships (or whose store holds) this file. -preset: what apply_board_preset
+    # changes, of the parameters known here.
     proc board {board_part args} { variable boards; dict set boards $board_part $args }
 
     # DS890, DS891, DS190: ordering codes.
@@ -19,7 +20,10 @@ namespace eval standin {
     part xc7z010clg400-1 zynq
 
     # UG1182: 4 GB of DDR4 in a SODIMM; both HPM ports on, PL0 at 100 MHz.
-    set zynqmp_preset {PSU__USE__M_AXI_GP0 1 PSU__USE__M_AXI_GP1 1 PSU__USE__M_AXI_GP2 0 PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ 100 PSU__PSS_REF_CLK__FREQMHZ 33.330}
+    set zynqmp_preset {
+        PSU__USE__M_AXI_GP0 1 PSU__USE__M_AXI_GP1 1 PSU__USE__M_AXI_GP2 0
+        PSU__CRL_APB__PL0_REF_CTRL__FREQMHZ 100 PSU__PSS_REF_CLK__FREQMHZ 33.330
+    }
     board xilinx.com:zcu102:part0:3.3 -part xczu9eg-ffvb1156-2-e -from 2018.3 -ddr_mb 4096 -preset $zynqmp_preset
     board xilinx.com:zcu102:part0:3.4 -part xczu9eg-ffvb1156-2-e -from 2020.2 -ddr_mb 4096 -preset $zynqmp_preset
     # UG1267: 2 GB.
@@ -33,6 +37,10 @@ namespace eval standin {
 
     # Values of the kv260's board_connections: the carrier on the SOM's connector.
     variable board_connections {
-        xilinx.com:kv260_som {som240_1_connector {xilinx.com:kv260_carrier:som240_1_connector:1.2 xilinx.com:kv260_carrier:som240_1_connector:1.3 xilinx.com:kv260_carrier:som240_1_connector:1.4}}
+        xilinx.com:kv260_som {som240_1_connector {
+            xilinx.com:kv260_carrier:som240_1_connector:1.2
+            xilinx.com:kv260_carrier:som240_1_connector:1.3
+            xilinx.com:kv260_carrier:som240_1_connector:1.4
+        }}
     }
 }

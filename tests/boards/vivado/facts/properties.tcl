@@ -1,4 +1,4 @@
-# Properties by type of object: {NAME {default kind ...}} (UG912, UG835 get_property; runs: UG901, UG904 appendix of strategies).
+# Properties by type of object: {NAME {default kind ...}} (UG912; runs: UG901, UG904, with their lists of strategies).
 
 namespace eval standin {
     variable properties
@@ -24,7 +24,8 @@ namespace eval standin {
         SOURCE_SET {sources_1 any}
     }
     set properties(file) {
-        FILE_TYPE {"" enum Verilog {Verilog Header} SystemVerilog VHDL {VHDL 2008} XDC TCL {Block Designs} IP {Memory Initialization Files}}
+        FILE_TYPE {"" enum Verilog {Verilog Header} SystemVerilog VHDL {VHDL 2008} XDC TCL IP {Block Designs}
+            {Memory Initialization Files}}
         USED_IN {"" any}  USED_IN_SYNTHESIS {true boolean}  USED_IN_IMPLEMENTATION {true boolean}
         USED_IN_SIMULATION {true boolean}
         PROCESSING_ORDER {NORMAL enum EARLY NORMAL LATE}  SCOPED_TO_REF {"" any}  SCOPED_TO_CELLS {"" any}
@@ -106,7 +107,8 @@ namespace eval standin {
         STEPS.SYNTH_DESIGN.TCL.PRE {"" any}  STEPS.SYNTH_DESIGN.TCL.POST {"" any}
     }]]
     set steps {}
-    foreach {step directives enabled} [list OPT $directives_opt 1 PLACE $directives_place 1 PHYS_OPT $directives_phys 1 ROUTE $directives_route 1 POST_ROUTE_PHYS_OPT $directives_phys 0] {
+    foreach {step directives enabled} [list OPT $directives_opt 1 PLACE $directives_place 1 \
+            PHYS_OPT $directives_phys 1 ROUTE $directives_route 1 POST_ROUTE_PHYS_OPT $directives_phys 0] {
         lappend steps STEPS.${step}_DESIGN.ARGS.DIRECTIVE [list Default enum {*}$directives]
         lappend steps "STEPS.${step}_DESIGN.ARGS.MORE OPTIONS" {"" any}
         lappend steps STEPS.${step}_DESIGN.TCL.PRE {"" any} STEPS.${step}_DESIGN.TCL.POST {"" any}
@@ -130,8 +132,15 @@ namespace eval standin {
         VLNV {"" readonly}  TYPE {"" readonly}  PATH {"" readonly}  SCREENSIZE {"" any}  SELECTED_SIM_MODEL {"" any}
         USER_COMMENTS {"" any}
     }
-    foreach type {bd_pin bd_port} { set properties($type) { DIR {"" readonly}  TYPE {"" readonly}  PATH {"" readonly}  LEFT {"" readonly}  RIGHT {"" readonly}  INTF {FALSE readonly} } }
-    foreach type {bd_intf_pin bd_intf_port} { set properties($type) { MODE {"" readonly}  VLNV {"" readonly}  PATH {"" readonly} } }
+    foreach type {bd_pin bd_port} {
+        set properties($type) {
+            DIR {"" readonly}  TYPE {"" readonly}  PATH {"" readonly}  LEFT {"" readonly}  RIGHT {"" readonly}
+            INTF {FALSE readonly}
+        }
+    }
+    foreach type {bd_intf_pin bd_intf_port} {
+        set properties($type) { MODE {"" readonly}  VLNV {"" readonly}  PATH {"" readonly} }
+    }
     foreach type {bd_net bd_intf_net} { set properties($type) { PATH {"" readonly} } }
     set properties(bd_addr_space) { PATH {"" readonly}  RANGE {"" readonly}  OFFSET {"" readonly} }
     set properties(bd_addr_seg) {
