@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from moesaic.golden.frontend import mixture
+from moesaic.golden.frontend import gates, mixture
 from moesaic.golden.frontend.attention import ATTENTION, attention_probs
 from moesaic.golden.frontend.blocks import add_branch
 from moesaic.golden.frontend.layers import by_column
@@ -159,7 +159,7 @@ def _div(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
         values, names = _numbers(right, ids.shape)
         return _scaled(reader, node, ids, 1 / values, names)
     if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        ids_or_none = mixture.normalise(reader, node, *torch.broadcast_tensors(left, right))
+        ids_or_none = gates.normalise(reader, node, *torch.broadcast_tensors(left, right))
         if ids_or_none is not None:
             return ids_or_none
     raise Refusal("a quotient", expected="a product with a constant", nearest="nn.LayerNorm for a norm written out")
@@ -232,7 +232,7 @@ def _softmax(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping
     if found is not None and isinstance(found[0], Scores):
         return attention_probs(reader, node, found[0], found[1], dim)
     if found is not None:
-        result = mixture.gate_softmax(reader, node, found[0], found[1], dim)
+        result = gates.gate_softmax(reader, node, found[0], found[1], dim)
         if result is not None:
             return result
     raise Refusal(

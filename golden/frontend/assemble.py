@@ -113,7 +113,7 @@ def assemble(
     for fact in ("experts", "top_k", "gate_kind"):
         _one([mlps[i].facts[fact] for i in mixtures], fact.replace("_", " ").replace("top k", "experts per token"))
     gates = _gates([chain(last) for last in lasts], tasks)
-    has_bias = any(bool(bias.any()) for bias, _ in ((g["bias"], 0) for by_block in gates.values() for g in by_block))
+    has_bias = any(bool(gate.bias.any()) for by_task in gates.values() for gate in by_task)
     pixel_mean, pixel_std, normalised = _normalisation(patches, uint8, mean, std)
     config = M3ViTConfig(
         name=name, image_size=(patches.pixels.shape[1], patches.pixels.shape[2]), patch_size=patches.patch, dim=dim,
@@ -140,10 +140,10 @@ def assemble(
                     state[f"blocks.{i}.{key}"], names[f"blocks.{i}.{key}"] = tensor, block.names[key]
     for i, by_task in gates.items():
         for task, gate in enumerate(by_task):
-            state[f"blocks.{i}.mlp.gate.{task}.w_gate"], names[f"blocks.{i}.mlp.gate.{task}.w_gate"] = gate["weight"], gate["names"]
+            key = f"blocks.{i}.mlp.gate.{task}"
+            state[f"{key}.w_gate"], names[f"{key}.w_gate"] = gate.weight, gate.weight_names
             if has_bias:
-                state[f"blocks.{i}.mlp.gate.{task}.b_gate"] = gate["bias"]
-                names[f"blocks.{i}.mlp.gate.{task}.b_gate"] = gate["bias_names"]
+                state[f"{key}.b_gate"], names[f"{key}.b_gate"] = gate.bias, gate.bias_names
     state = {key: tensor.detach().float().contiguous() for key, tensor in state.items()}
     return Assembled(config, state, names, normalised)
 
@@ -187,10 +187,18 @@ def _embedding(
     return state, names
 
 
-def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str]) -> dict[int, list[dict]]:
+@dataclass(frozen=True)
+class _Gate:
+    weight: torch.Tensor
+    bias: torch.Tensor
+    weight_names: tuple[str, ...]
+    bias_names: tuple[str, ...]
+
+
+def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str]) -> dict[int, list[_Gate]]:
     """Gates of every mixture block, task by task; everything else must be the same for all tasks."""
     reference_embed, reference = chains[0]
-    gates: dict[int, list[dict]] = {}
+    gates: dict[int, list[_Gate]] = {}
     for task, (embed, residuals) in zip(tasks, chains, strict=True):
         if len(residuals) != len(reference):
             raise CaptureError(f"task '{task}' must use as many blocks as task '{tasks[0]}', not {len(residuals) // 2}")
@@ -200,10 +208,8 @@ def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str])
             _check_same(mine.block, other.block, f"blocks.{i // 2}", task, tasks[0])
             if mine.block.kind == "mixture":
                 parameters, names = mine.block.parameters, mine.block.names
-                gates.setdefault(i // 2, []).append({
-                    "weight": parameters["gate.weight"], "bias": parameters["gate.bias"], "names": names["gate.weight"],
-                    "bias_names": names["gate.bias"],
-                })  # fmt: skip
+                gate = _Gate(parameters["gate.weight"], parameters["gate.bias"], names["gate.weight"], names["gate.bias"])
+                gates.setdefault(i // 2, []).append(gate)
     return gates
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import fx, nn
 
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.frontend import arithmetic, attention, layers, leaves, mixture, products
+from moesaic.golden.frontend import arithmetic, attention, gates, layers, leaves, mixture, products
 from moesaic.golden.frontend.assemble import assemble, chain
 from moesaic.golden.frontend.export import check_module, trace_module
 from moesaic.golden.frontend.head import Head, extract_head
@@ -25,7 +25,7 @@ __all__ = ["DEFAULT_TASK", "CaptureError", "Captured", "capture"]
 
 DEFAULT_TASK = "output"
 HANDLERS = {
-    **layers.HANDLERS, **attention.HANDLERS, **products.HANDLERS, **arithmetic.HANDLERS, **mixture.HANDLERS, **leaves.HANDLERS,
+    **layers.HANDLERS, **attention.HANDLERS, **products.HANDLERS, **arithmetic.HANDLERS, **gates.HANDLERS, **mixture.HANDLERS, **leaves.HANDLERS,
 }  # fmt: skip
 
 

@@ -199,9 +199,10 @@ def _layer_norm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapp
     given = dict(zip(("input", "normalized_shape", "weight", "bias", "eps"), args, strict=False)) | dict(kwargs)
     x, shape, weight, bias = given["input"], given["normalized_shape"], given.get("weight"), given.get("bias")
     eps = given.get("eps", 1e-5)
+    found = reader.find(x)
     stream, local = as_stream(
-        reader, x, node, found="LayerNorm of something that is not the residual stream",
-        nearest="LayerNorm of the residual stream, before attention and before the MLP (no norm of q, k or v, none after an MLP)",
+        reader, x, node, found=f"LayerNorm of {'several tensors' if found is None else found[0].what}",
+        nearest="LayerNorm before attention and before the MLP (none of q, k or v, none on the embedded tokens, none after an MLP)",
     )  # fmt: skip
     dim = stream.shape[1]
     columns = local % dim

@@ -43,6 +43,9 @@ def _print_dump(compilation: Any, request: Request) -> None:
     from moesaic.compiler.dump import dump
     from moesaic.hw.timing import timing
 
+    names = request.imported.report.names if request.imported is not None else {}
+    if names:
+        print("==== names\n" + "\n".join(f"  {ours:36s} {theirs}" for ours, theirs in names.items()) + "\n")
     for task in request.tasks:
         for stage, text in dump(compilation, task, timing(request.config)).items():
             print(f"==== {stage}, task {task}\n{text}\n")
