@@ -120,6 +120,16 @@ def test_pins_left_open(port: str, says: str, tmp_path: Path):
     assert not done.ok and says in done.error, done.error
 
 
+def test_paths_of_the_block_design_serve_as_objects(tmp_path: Path):
+    """As `$ps/Data` does, which is text: UG835 gives such examples for address spaces."""
+    by_path = DESIGN.replace(
+        "assign_bd_address\n",
+        "assign_bd_address -target_address_space /copier_0/m_axi [get_bd_addr_segs ps/SAXIGP2/HP0_DDR_LOW] -force\n")
+    assert _run(tmp_path, by_path).ok
+    done = _run(tmp_path, by_path.replace("/copier_0/m_axi ", "/copier_0/s_axi ").replace("hand]", "other]"))
+    assert not done.ok and "'/copier_0/s_axi' is not a valid first class Tcl object" in done.error
+
+
 def test_the_release_decides_which_versions_exist(tmp_path: Path):
     script = DESIGN.replace("zynq_ultra_ps_e:*", "zynq_ultra_ps_e:3.5")
     assert _run(tmp_path, script, release="2024.2").ok

@@ -85,6 +85,18 @@ namespace eval standin {
         return [clock_source $cell/[lindex $clocks 0]]
     }
 
+    # What lies at a path of the block design, one of `types` if there are any; "" for nothing.
+    proc type_at {path types} {
+        variable cells; variable ports; variable intf_ports; variable net_pins; variable intf_nets; variable mapped
+        foreach {type paths} [list bd_cell [dict keys $cells] bd_port [dict keys $ports] bd_pin [all_pins pins] \
+                bd_intf_port [dict keys $intf_ports] bd_intf_pin [all_pins interfaces] bd_addr_space [address_spaces] \
+                bd_addr_seg [concat [slave_segments] [dict keys $mapped]] bd_net [dict keys $net_pins] \
+                bd_intf_net [dict keys $intf_nets]] {
+            if {$path in $paths && ($types eq "" || $type in $types)} { return $type }
+        }
+        return ""
+    }
+
     # --- get_bd_* ---
 
     proc bd_search {command type names given} {

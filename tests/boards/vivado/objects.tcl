@@ -44,7 +44,8 @@ namespace eval standin {
     }
 
     # The objects in a value, as {type name} pairs. Paths of a block design, like "/ps", are unique: they serve as text.
-    proc resolve {value} {
+    # `types` chooses between those of one path (a master interface and its address space).
+    proc resolve {value {types ""}} {
         variable identity; variable handle
         set address [address_of $value]
         if {[info exists identity($address)]} { return [list $identity($address)] }
@@ -54,9 +55,9 @@ namespace eval standin {
             if {[info exists identity($address)]} {
                 lappend found $identity($address)
             } elseif {[llength $element] > 1 || [lindex $element 0] ne $element} {
-                lappend found {*}[resolve $element]
-            } elseif {[string index $element 0] eq "/" && [llength [set known [array names handle -glob "bd_*,$element"]]] == 1} {
-                lappend found [split [lindex $known 0] ,]
+                lappend found {*}[resolve $element $types]
+            } elseif {[string index $element 0] eq "/" && [set type [type_at $element $types]] ne ""} {
+                lappend found [list $type $element]
             } else {
                 refuse "Common 17-58" "'$element' is not a valid first class Tcl object"
             }
@@ -67,7 +68,7 @@ namespace eval standin {
     # Names of the objects in `value`, all of one of `types`; at least one.
     proc need {command types value} {
         set names {}
-        foreach pair [resolve $value] {
+        foreach pair [resolve $value $types] {
             lassign $pair type name
             if {$type ni $types} { refuse "Common 17-161" "'$command': '$name' is a $type, not a [join $types { or }]" }
             lappend names $name
