@@ -1,5 +1,7 @@
 """The array: `rows` dot products of `lanes` int8 weights, held still, with one streamed vector."""
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -77,10 +79,10 @@ class Array(wiring.Component):
         m = Module()
         size = min(self.rows, GROUP_ROWS)
         chain = chain_length(self.lanes)
-        x = Signal(self.x.shape(), reset_less=True)
+        x: Any = Signal(self.x.shape(), reset_less=True)
         with m.If(self.x_valid):
             m.d.sync += x.eq(self.x)
-        totals = Signal(data.ArrayLayout(signed(LANE_BITS + (chain - 1).bit_length()), self.lanes // chain), reset_less=True)
+        totals: Any = Signal(data.ArrayLayout(signed(LANE_BITS + (chain - 1).bit_length()), self.lanes // chain), reset_less=True)
         for c in range(self.lanes // chain):
             m.d.sync += totals[c].eq(balanced_sum([x[lane] for lane in range(c * chain, (c + 1) * chain)]))
         row, row_load = self._rows(m)
@@ -110,11 +112,18 @@ class Array(wiring.Component):
         """What fills rows, for each of `load_rows` neighbours, and the rows that take it: words, keys and zeros on one bus."""
         width = 8 * self.lanes
         word = Signal(self.word.shape(), reset_less=True)
-        key, from_key = Signal(width, reset_less=True), Signal()
+        key = Signal(width, reset_less=True)
+        chain = chain_length(self.lanes)
+        from_key = Signal(chain, attrs={"keep": "true"})  # one for each class of lanes: it would drive them all
         row_load = Signal(self.rows)
-        m.d.sync += [word.eq(self.word), key.eq(self.key), from_key.eq(self.key_load.any() | self.clear)]
+        m.d.sync += [word.eq(self.word), key.eq(self.key), from_key.eq((self.key_load.any() | self.clear).replicate(chain))]
         with m.If(self.clear):
             m.d.sync += key.eq(0)
         for r in range(self.rows):
             m.d.sync += row_load[r].eq(self.word_load[r // self.load_rows] | self.key_load[r] | self.clear)
-        return [Mux(from_key, key, word.word_select(k, width)) for k in range(self.load_rows)], row_load
+
+        def shared(neighbour: int) -> Value:
+            return Cat(*(Mux(from_key[lane % chain], key.word_select(lane, 8), word.word_select(neighbour * self.lanes + lane, 8))
+                         for lane in range(self.lanes)))
+
+        return [shared(k) for k in range(self.load_rows)], row_load
