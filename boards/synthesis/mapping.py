@@ -19,6 +19,10 @@ from moesaic.boards.synthesis.modules import Module, stub
 __all__ = ["FAMILIES", "Mapped", "SynthesisFailed", "SynthesisMissing", "map_modules"]
 
 FAMILIES = {"zynqmp": "xcup", "zynq7000": "xc7"}  # Yosys's names
+# A slice whose operand has an adder in front: the parameter that says so has another name on UltraScale+. Without effect on all others.
+PRE_ADDERS = [
+    "setparam -set AMULTSEL \"AD\" t:DSP48E2 r:USE_DPORT=TRUE %i", "setparam -unset USE_DPORT t:DSP48E2",
+]
 BUNDLE_BYTES = 100_000  # small modules go together: starting Yosys and reading the cell library takes seconds
 _MEMORY = re.compile(r"^  reg (?:\[\d+:\d+\] )?(?:\\\S+ |\w+) ?\[\d+:\d+\];", re.MULTILINE)
 
@@ -61,12 +65,12 @@ def _passes(family: str, *, uram: bool, multiplies: bool) -> list[str]:
         return [*first, flow]
     # Yosys moves registers and adders into DSP slices for 7 series only; those of UltraScale+ have the same registers and adder.
     packing = ["chtype -set DSP48E1 t:DSP48E2", "xilinx_dsp -family xc7", "chtype -set DSP48E2 t:DSP48E1", "opt_clean"]
-    return [*first, f"{flow} -run begin:coarse", *packing, f"{flow} -run coarse:"]
+    return [*first, f"{flow} -run begin:coarse", *packing, *PRE_ADDERS, f"{flow} -run coarse:"]
 
 
 def _flow(passes: Sequence[str]) -> str:
     try:
-        return "\n".join([f"pyosys {importlib.metadata.version('pyosys')}", *passes])
+        return "\n".join([f"pyosys {importlib.metadata.version('pyosys')}", *(line for line in passes if line not in PRE_ADDERS)])
     except importlib.metadata.PackageNotFoundError as error:
         raise SynthesisMissing("synthesis needs Yosys as a library; type: pip install 'moesaic[synth]'") from error
 
@@ -186,8 +190,11 @@ def map_modules(
     tell()
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         futures = [pool.submit(job, bundle) for bundle in _bundles(waiting, modules)]
-        for future in as_completed(futures):
-            future.result()
-            tell()
+        try:
+            for future in as_completed(futures):
+                future.result()
+                tell()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for what has not begun
+            raise
     return mapped, failures
-
