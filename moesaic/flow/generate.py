@@ -12,7 +12,6 @@ from moesaic.flow.ours import check_place, set_aside, write_sums
 from moesaic.flow.program import make_program, save_program
 from moesaic.flow.request import InputError, Request
 from moesaic.flow.runtime import write_runtime
-from moesaic.flow.runtime import write_runtime
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig
 
@@ -86,7 +85,6 @@ def generate_project(
                     f"program of {request.model.name} must be at most {limit:,} bytes, the DDR window of {board.name}, not {size:,}")
             (new / "program").mkdir()
             save_program(program, new / "program")
-            write_runtime(new / "runtime")
             (new / "runtime").mkdir()
             write_runtime(new / "runtime")
             facts = ProgramFacts(request.model.name, ", ".join(request.tasks), program.image.address, size)

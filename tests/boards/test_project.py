@@ -150,6 +150,7 @@ def test_with_a_program(quick, tmp_path: Path, monkeypatch, capsys) -> None:
     out = tmp_path / "out"
     status, said = moesaic(monkeypatch, capsys, "generate", "--board", "pynq-z2", "--model", "m3vit-micro", "--out", out)
     assert status == 0, said
+    assert {"runtime/run_image.py", "runtime/moesaic/boards/runtime.py", "program/heads.npz"} <= files(out)
     image = ProgramImage.load(out / "program")
     board = load_board("pynq-z2")
     assert image.config == board.accelerator and image.tasks == ("semseg", "depth")
