@@ -82,7 +82,8 @@ def split(tensors: Tensors, path: Path) -> Split:
             heads[beside] = tensor
         else:
             rest[key] = tensor
-    return Split(anchor, prefix, backbone, heads, rest)
+    # Copies: what a file maps into memory would go with the file.
+    return Split(anchor, prefix, backbone, {key: tensor.clone() for key, tensor in heads.items()}, rest)
 
 
 def head_tasks(heads: Tensors) -> tuple[str, ...]:

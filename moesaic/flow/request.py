@@ -104,6 +104,13 @@ def _from_outside(model: str) -> bool:
     return path.exists() or "/" in model or ":" in model or path.suffix in _WEIGHT_FILES
 
 
+def _usual_board(model: M3ViTConfig) -> str:
+    """The board of the built-in model that has as many tokens of as many channels."""
+    sizes = (model.tokens, model.dim)
+    alike = (name for name, preset in models.PRESETS.items() if (preset.tokens, preset.dim) == sizes)
+    return DEFAULT_BOARDS.get(next(alike, ""), _OTHERWISE)
+
+
 def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
     from moesaic.golden.importers.open import open_model
 
@@ -153,7 +160,9 @@ def make_request(
         raise InputError(
             f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not {model!r}"
         )
-    board, origin, config = accelerator_of(DEFAULT_BOARDS.get(model, _OTHERWISE) if board is None else board)
+    if not 0 <= seed < 1 << 31:
+        raise InputError(f"seed must be from 0 to 2147483647, not {seed!r}")
+    accelerator = None if board is None else accelerator_of(board)
     imported = None
     if model in models.PRESETS:
         network = models.PRESETS[model]
@@ -164,10 +173,9 @@ def make_request(
             raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
         imported = _open(model, options, stages if stages is not None else Stages(quiet=True))
         network = imported.config
+    board, origin, config = accelerator_of(_usual_board(network)) if accelerator is None else accelerator
     task = network.tasks[0] if task is None else task
     _one_of("task", task, [*network.tasks, ALL_TASKS])
-    if not 0 <= seed < 1 << 31:
-        raise InputError(f"seed must be from 0 to 2147483647, not {seed!r}")
     blocks = network.depth if blocks is None else blocks
     if not 1 <= blocks <= network.depth:
         raise InputError(f"blocks must be from 1 to {network.depth}, not {blocks!r}")
@@ -185,7 +193,7 @@ def make_request(
         speculate=speculate,
         tasks=network.tasks if task == ALL_TASKS else (task,),
         weights=weights,
-        model_origin=model if imported is None or ":" in model else str(Path(model).absolute()),
+        model_origin=str(Path(model).absolute()) if imported is not None and Path(model).exists() else model,
         imported=imported,
         import_options=options,
     )

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from published import MICRO, decoder_state, random_state, save_edge_moe
+from published import MICRO, Geometry, decoder_state, random_state, save_edge_moe
+
+from moesaic.flow.request import make_request
 
 FUNCTIONAL = ["--board", "micro8", "--heads", "2", "--sim", "functional"]
 EXPERTS = ("l1_htoh4_weight", "l3_h4toh_weight")
@@ -75,6 +77,13 @@ def test_compile_and_simulate_a_checkpoint(place: Path, tmp_path: Path, invoke: 
     assert done.exit_code == 2 and "must be a file or folder that exists" in done.stderr
 
 
+def test_usual_board_follows_the_sizes(tmp_path: Path) -> None:
+    sizes = Geometry(224, 224, 16, 384, 6, 1, 1536)  # DeiT-small's, of one block
+    torch.save(random_state(sizes), tmp_path / "a.pth")
+    assert make_request(model=str(tmp_path / "a.pth")).board == "zcu102-small"
+    assert make_request(model=str(tmp_path / "a.pth"), board="zcu104").board == "zcu104"
+
+
 BAD = [
     (["compile", "none/weights.pth"], "model must be a file or folder that exists, not 'none/weights.pth'"),
     (["compile", "resnet"], "model must be one of m3vit-micro, .*, a file or folder of weights, or module:function, not 'resnet'"),
@@ -84,6 +93,7 @@ BAD = [
     (["compile", "{}/edge"], "heads must be given with --heads for a model of 32 channels"),
     (["compile", "{}/edge", "--heads", "3"], "heads must divide the model's 32 channels, not 3"),
     (["compile", "{}/edge", "--image-size", "64"], "image-size must be HEIGHTxWIDTH, such as 128x256, not '64'"),
+    (["compile", "{}/partial", "--heads", "2", "--fill-missing", "--seed", "-1"], r"seed must be from 0 to \d+, not -1"),
     (["compile", "{}/edge", "--heads", "2", "--tasks", "a,a"], "tasks must be distinct names"),
     (["compile", "{}/edge", "--heads", "2", "--gate", "open"], "gate must be one of noisy_vmoe, noisy, not 'open'"),
     (["compile", "{}/edge", "--heads", "2", "--task", "edge"], "task must be one of semseg, depth, all, not 'edge'"),
