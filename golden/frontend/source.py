@@ -76,14 +76,14 @@ def open_function(text: str, options: ImportOptions) -> Imported:
     refused = [name for name in options.given if name not in ("--image-size", "--tasks", "--pixels")]
     if refused:
         raise CaptureError(f"{', '.join(refused)} must not be given for {text!r}: the module itself says it")
-    function = _function(text)
-    with torch.random.fork_rng(devices=[]):
+    assumed: list[str] = []
+    with torch.random.fork_rng(devices=[]):  # torch.export draws numbers too
+        function = _function(text)
         torch.manual_seed(options.seed)
         subject = _subject(text, function)
-    assumed: list[str] = []
-    image, tasks = _image(subject, options, assumed), _tasks(subject, options)
-    mean, std = _pixels(subject, options)
-    captured = capture(subject.module, image, name=_name(text), tasks=tasks, pixel_mean=mean, pixel_std=std)
+        image, tasks = _image(subject, options, assumed), _tasks(subject, options)
+        mean, std = _pixels(subject, options)
+        captured = capture(subject.module, image, name=_name(text), tasks=tasks, pixel_mean=mean, pixel_std=std)
     if subject.pixel_mean is None and options.pixels is None and captured.normalised:
         assumed.append("pixels are normalised with mean 0.5 and deviation 0.5 before the module (--pixels)")
     return _imported(text, captured, assumed)

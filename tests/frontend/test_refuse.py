@@ -155,7 +155,7 @@ CASES = {
     "two linears": (lambda: zoo.vit(mlp=lambda: LowRank(DIM)), ["second layer of an MLP", "pre-norm"], "self.down(self.up(x))"),
     "position bias": (lambda: zoo.vit(lambda: Biased(DIM, HEADS, False)), ["relative position bias"], "+ self.table).softmax"),
     "fused position bias": (lambda: zoo.vit(lambda: Biased(DIM, HEADS, True)), ["position bias"], "attn_mask=self.table"),
-    "norm of queries": (lambda: zoo.vit(lambda: NormedQueries(DIM, HEADS)), ["no norm of q, k or v"], "self.q_norm(q)"),
+    "norm of queries": (lambda: zoo.vit(lambda: NormedQueries(DIM, HEADS)), ["none of q, k or v"], "self.q_norm(q)"),
     "causal": (lambda: zoo.vit(lambda: Causal(DIM, HEADS)), ["causal"], "is_causal=True"),
     "no softmax": (lambda: zoo.vit(lambda: Quadratic(DIM, HEADS)), ["without softmax"], "q @ k.mT @ v"),
     "post-norm": (lambda: blocks(PostNorm), ["LayerNorm(x)", "norm_first=True"], "self.qkv(x)"),
@@ -208,11 +208,11 @@ def test_a_match_that_computes_something_else_is_refused(monkeypatch, parameter)
 
     changed(assemble=wrong)(monkeypatch)
     with pytest.raises(CaptureError, match="must compute what the module computes, not something else: output 0 differs by"):
-        capture(zoo.vit(), zoo.image())
+        capture(zoo.vit(depth=2), zoo.image())
 
 
 def test_training_mode():
-    model = zoo.vit()
+    model = zoo.vit(depth=2)
     model.blocks[1].drop.train()
     with pytest.raises(CaptureError, match=r"not in training mode \(blocks.1.drop\)\ncall model.eval\(\)"):
         capture(model, zoo.image())
@@ -220,7 +220,7 @@ def test_training_mode():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_parameters_that_are_no_numbers(value):
-    model = zoo.vit()
+    model = zoo.vit(depth=2)
     with torch.no_grad():
         model.blocks[1].attention.qkv.weight[2, 3] = value
         model.embed.cls[0, 0, 1] = value

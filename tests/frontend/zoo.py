@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-DIM, HEADS, SIDE, PATCH, DEPTH = 32, 2, 16, 8, 2
+DIM, HEADS, SIDE, PATCH = 32, 2, 16, 8
 PATCHES = (SIDE // PATCH) ** 2
 
 
@@ -240,9 +240,10 @@ def vit(
     mlp: Callable[[], nn.Module] = lambda: Mlp(DIM),
     embed: nn.Module | None = None,
     head: nn.Module | None = None,
+    depth: int = 1,
     **block: Any,
 ) -> nn.Module:
-    blocks = nn.Sequential(*(Block(attention(), mlp(), **block) for _ in range(DEPTH)))
+    blocks = nn.Sequential(*(Block(attention(), mlp(), **block) for _ in range(depth)))
     return seeded(Vit(embed if embed is not None else Conv(), blocks, head))
 
 
@@ -251,11 +252,11 @@ def encoder(**changes: Any) -> nn.Module:
     layer = nn.TransformerEncoderLayer(
         DIM, HEADS, 2 * DIM, **{"activation": "gelu", "norm_first": True, "batch_first": True} | changes
     )
-    return seeded(Vit(Conv(), nn.TransformerEncoder(layer, DEPTH, enable_nested_tensor=False), PooledHead()))
+    return seeded(Vit(Conv(), nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), PooledHead()))
 
 
 ACCEPTED: Mapping[str, Callable[[], nn.Module]] = {
-    "fused": vit,
+    "fused, three blocks": lambda: vit(depth=3),
     "fused without biases": lambda: vit(lambda: Fused(DIM, HEADS, bias=False)),
     "written out": lambda: vit(lambda: Written(DIM, HEADS)),
     "heads interleaved": lambda: vit(lambda: Interleaved(DIM, HEADS)),

@@ -1,0 +1,104 @@
+"""Vision transformers as other packages build them, with random weights, and on the functional simulator bit for bit."""
+
+import importlib
+from collections.abc import Callable
+
+import mixtures
+import numpy as np
+import pytest
+import torch
+import zoo
+
+from moesaic.compiler.ir import CompileError
+from moesaic.compiler.pipeline import compile_model
+from moesaic.golden.calibrate import calibration_images
+from moesaic.golden.frontend.capture import Captured, CaptureError, capture
+from moesaic.golden.m3vit_int import IntM3ViT
+from moesaic.golden.quantize import quantize
+from moesaic.hw.spec.config import PRESETS
+from moesaic.sim.functional import FunctionalSimulator
+
+MICRO = PRESETS["micro8"]
+
+
+def assert_runs_bit_exact(captured: Captured, accelerator=MICRO) -> None:
+    """Quantised, compiled, simulated: the integers of every task are the golden model's."""
+    images = calibration_images(captured.config, 2)
+    qmodel = quantize(captured.model(), captured.config, images, weights="imported", compensate=False)
+    program = compile_model(qmodel, accelerator)
+    simulator = FunctionalSimulator(accelerator)
+    simulator.load(program)
+    for task in captured.config.tasks:
+        expected = IntM3ViT(qmodel, accelerator.rows).run(images[0], task)
+        run = simulator.run(task, images[0])
+        np.testing.assert_array_equal(program.unpack_result(run.result), expected[-1])
+        assert np.ptp(expected[-1]) > 100
+
+
+def of(config: str, model: str, **changes) -> Callable[[], torch.nn.Module]:
+    def make():
+        transformers = pytest.importorskip("transformers")
+        sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3,
+                 "intermediate_size": 96, "initializer_range": 0.2}  # fmt: skip
+        return getattr(transformers, model)(getattr(transformers, config)(**sizes | changes)).eval()
+
+    return make
+
+
+TRANSFORMERS = {
+    "ViTModel": (of("ViTConfig", "ViTModel"), 1),
+    "ViT, attention written out, tanh": (
+        of("ViTConfig", "ViTForImageClassification", attn_implementation="eager", hidden_act="gelu_pytorch_tanh"), 1,
+    ),
+    "DeiTModel": (of("DeiTConfig", "DeiTModel"), 2),
+    "DeiT with two classifiers": (of("DeiTConfig", "DeiTForImageClassificationWithTeacher", qkv_bias=False), 2),
+    "DINOv2": (of("Dinov2Config", "Dinov2Model", mlp_ratio=2, num_hidden_layers=1), 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers(name):
+    make, learnt = TRANSFORMERS[name]
+    torch.manual_seed(0)
+    captured = capture(make(), torch.zeros(1, 3, 32, 32))
+    assert captured.config.prefix_tokens == learnt and captured.config.tokens == 16 + learnt
+    assert captured.difference < 1e-5
+    assert_runs_bit_exact(captured)
+
+
+def test_swiglu_of_dinov2_is_refused():
+    with pytest.raises(CaptureError, match=r"not 'silu'\nat .*transformers/activations.py:\d+"):
+        capture(of("Dinov2Config", "Dinov2Model", use_swiglu_ffn=True)(), torch.zeros(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"])
+def test_timm(name):
+    try:
+        timm = importlib.import_module("timm")  # needs torchvision, whose wheels are for torch with CUDA
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"timm cannot be imported here: {error}")
+    captured = capture(timm.create_model(name).eval(), torch.zeros(1, 3, 224, 224))
+    assert captured.difference < 1e-5
+
+
+def test_torchs_encoder():
+    assert_runs_bit_exact(capture(zoo.encoder(), zoo.image()))
+
+
+@pytest.mark.parametrize("name", ["recipe", "loop"])
+def test_mixtures(name):
+    assert_runs_bit_exact(capture(zoo.vit(mlp=mixtures.WRITTEN[name][0]), zoo.image()))
+
+
+def test_three_tasks_of_four_gates():
+    model = zoo.seeded(mixtures.TaskVit(lambda: mixtures.Published(4)))
+    assert_runs_bit_exact(capture(model, zoo.image(), tasks={"a": (0,), "b": (1,), "c": (2,)}))
+
+
+def test_sixty_four_experts():
+    """Refused where the accelerator has fewer; correct on one that has them."""
+    model = zoo.seeded(mixtures.TaskVit(lambda: mixtures.Published(1, experts=64, k=2)))
+    captured = capture(model, zoo.image(), tasks={"a": (0,)})
+    with pytest.raises(CompileError, match="experts must be at most 8"):
+        assert_runs_bit_exact(captured)
+    assert_runs_bit_exact(captured, MICRO.replace(experts=64))
