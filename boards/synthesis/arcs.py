@@ -9,6 +9,7 @@ from moesaic.boards.synthesis.netlist import FLIP_FLOPS, Cell, is_clock, is_outp
 __all__ = ["Arcs", "UntimedCell", "arcs_of"]
 
 Bit = tuple[str, int]
+OPERANDS = {"A", "B", "D", "AD"}  # registers in front of the multiplier
 
 
 class UntimedCell(ValueError):
@@ -96,32 +97,40 @@ def _lut_memory(cell: Cell, d: Delays) -> Arcs:
     return Arcs(through, dict.fromkeys(_bits(cell, output=True), d.lutram_clock), captures)
 
 
+def _adds_before(cell: Cell) -> bool:
+    """Whether the adder in front of the multiplier is used."""
+    return cell.parameters.get("AMULTSEL") == "AD" or str(cell.parameters.get("USE_DPORT", "")).strip() == "TRUE"
+
+
 def _dsp(cell: Cell, d: Delays) -> Arcs:
     stages = cell.stages
     outputs = [bit for bit in _bits(cell, output=True) if bit[0] in ("P", "PCOUT")]
-    product = d.dsp_in + d.dsp_multiply
+    adds = _adds_before(cell)
     out = d.dsp_out if "P" in stages else d.dsp_add + d.dsp_out  # from the adder's operands on
     into = d.dsp_add + d.dsp_setup  # to the P register
     if "P" in stages:
         launch = d.dsp_clock_p
     elif {"M", "C"} & stages:
         launch = d.dsp_clock + out
-    elif {"A", "B"} & stages:
+    elif OPERANDS & stages:
         launch = d.dsp_clock + d.dsp_multiply + out
     else:
         launch = 0.0
-    if {"A", "B"} & stages and not {"M", "P"} & stages:
+    if OPERANDS & stages and not {"M", "P"} & stages:
         launch = max(launch, d.dsp_clock + d.dsp_multiply + out)
     captures: dict[Bit, float] = {}
     through: list[tuple[Bit, Bit, float]] = []
     for port, index in _bits(cell, output=False):
         bit = (port, index)
-        if port in ("A", "B", "C") and port in stages:
+        before = d.dsp_in + (d.dsp_pre_add if adds and port in ("A", "D") else 0.0)
+        if port in ("A", "B", "C", "D") and port in stages:
             captures[bit] = d.dsp_setup
+        elif port in ("A", "D") and "AD" in stages:
+            captures[bit] = before + d.dsp_setup
         elif port in ("A", "B", "D") and "M" in stages:
-            captures[bit] = product + d.dsp_setup
+            captures[bit] = before + d.dsp_multiply + d.dsp_setup
         elif port in ("A", "B", "D", "C", "PCIN"):
-            before = product if port in ("A", "B", "D") else 0.0
+            before = before + d.dsp_multiply if port in ("A", "B", "D") else 0.0
             if "P" in stages:
                 captures[bit] = before + into
             else:
@@ -135,7 +144,9 @@ def dsp_internal(cell: Cell, d: Delays) -> list[tuple[str, str, float]]:
     """Register to register inside a DSP slice: (from, to, ns with set-up)."""
     stages = cell.stages
     result = []
-    if {"A", "B"} & stages:
+    if "AD" in stages and {"A", "D"} & stages:
+        result.append(("A", "AD", d.dsp_clock + d.dsp_pre_add + d.dsp_setup))
+    if OPERANDS & stages:
         if "M" in stages:
             result.append(("A", "M", d.dsp_clock + d.dsp_multiply + d.dsp_setup))
         elif "P" in stages:

@@ -21,8 +21,8 @@ class Delays:
         Clock to Q; set-up of D; set-up of CE and R.
     carry_in_carry, carry_in_sum, carry_data_carry, carry_data_sum : float
         Through one CARRY4: from CI or from S and DI, to CO or to O.
-    dsp_in, dsp_multiply, dsp_add, dsp_out : float
-        Stages of a DSP48: input multiplexers, multiplier to the M register, adder to the P register, output.
+    dsp_in, dsp_pre_add, dsp_multiply, dsp_add, dsp_out : float
+        Stages of a DSP48: input multiplexers, adder of an operand, multiplier to the M register, adder to the P register, output.
     dsp_clock, dsp_clock_p, dsp_setup, dsp_control : float
         Clock to the output of an internal register; of the P register to the pin; set-up; of CE and RST.
     bram_out, bram_out_registered, bram_setup : float
@@ -53,6 +53,7 @@ class Delays:
     carry_data_sum: float
     dsp_in: float
     dsp_multiply: float
+    dsp_pre_add: float
     dsp_add: float
     dsp_out: float
     dsp_clock: float
@@ -85,7 +86,7 @@ DELAYS: dict[str, Delays] = {
         lut=0.10, mux=0.06,
         ff_out=0.08, ff_setup=-0.025, ff_control=0.06,
         carry_in_carry=0.012, carry_in_sum=0.10, carry_data_carry=0.16, carry_data_sum=0.18,
-        dsp_in=0.268, dsp_multiply=0.552, dsp_add=0.585, dsp_out=0.109,
+        dsp_in=0.268, dsp_multiply=0.552, dsp_pre_add=0.45, dsp_add=0.585, dsp_out=0.109,
         dsp_clock=0.21, dsp_clock_p=0.24, dsp_setup=0.10, dsp_control=0.16,
         bram_out=0.83, bram_out_registered=0.28, bram_setup=0.30,
         uram_out=1.30, uram_out_registered=0.50, uram_setup=0.35,
@@ -100,7 +101,7 @@ DELAYS: dict[str, Delays] = {
             "dsp_control": "the same: set-up of CEA2 0.159",
             "dsp_clock": "routed reports of xczu3eg-1 (0.263) by the ratio of the grades",
             "bram_out": "a routed Vivado report of a RAMB36E2: 0.830",
-            "dsp_clock_p, dsp_setup, bram_out_registered, bram_setup, uram_*, lutram_*, mux": "assumed, from the family's reports in general",
+            "dsp_pre_add, dsp_clock_p, dsp_setup, bram_out_registered, bram_setup, uram_*, lutram_*, mux": "assumed, from the family's reports in general",
             "net, net_doubling": "a model. The reports named above have 0.05 to 0.52 a net, mean 0.20, at up to 24 loads in small designs; a full device "
                                  "is worse",
             "uncertainty": "assumed for a clock of the processing system",
@@ -111,7 +112,7 @@ DELAYS: dict[str, Delays] = {
         lut=0.124, mux=0.25,
         ff_out=0.456, ff_setup=0.05, ff_control=0.205,
         carry_in_carry=0.114, carry_in_sum=0.334, carry_data_carry=0.532, carry_data_sum=0.62,
-        dsp_in=0.362, dsp_multiply=2.24, dsp_add=1.26, dsp_out=0.18,
+        dsp_in=0.362, dsp_multiply=2.24, dsp_pre_add=1.30, dsp_add=1.26, dsp_out=0.18,
         dsp_clock=0.43, dsp_clock_p=0.434, dsp_setup=0.40, dsp_control=0.43,
         bram_out=2.454, bram_out_registered=0.882, bram_setup=0.74,
         uram_out=0.0, uram_out_registered=0.0, uram_setup=0.0,
@@ -121,7 +122,7 @@ DELAYS: dict[str, Delays] = {
             "lut, ff_*, carry_*": "Vivado reports of 7-series -1 parts: LUT 0.124, FDRE 0.456, CARRY4 CI to CO 0.114, CI to O 0.334, S to CO 0.532",
             "dsp_*": "Vivado reports: A to P of an unregistered DSP48E1 about 4.0 in all, P register to pin 0.434",
             "bram_*": "DS187, T_RCKO_DO -1: 2.454 without and 0.882 with output register",
-            "dsp_setup, dsp_control, bram_setup, lutram_*, mux": "assumed, from the family's reports in general",
+            "dsp_pre_add, dsp_setup, dsp_control, bram_setup, lutram_*, mux": "assumed, from the family's reports in general",
             "net, net_doubling": "a model",
             "uncertainty": "assumed for a clock of the processing system",
         },

@@ -30,7 +30,7 @@ class Pin:
 class Cell:
     """A cell: its type, parameters (numbers where they are), and the nets on its ports (None: a constant).
 
-    ``stages`` says which registers inside it are used (``A``, ``B``, ``C``, ``M``, ``P``, ``O``), by its parameters or moved in.
+    ``stages`` says which registers inside it are used (those of a DSP slice by their names, ``O`` for a memory's output), by its parameters or moved in.
     """
 
     name: str
@@ -208,7 +208,7 @@ class Netlist:
         drivers = {cell.pins["Q"][0]: cell for cell in self.cells.values() if cell.kind in FLIP_FLOPS and cell.pins["Q"][0] is not None}
         for cell in list(self.cells.values()):
             if cell.kind.startswith("DSP48"):
-                cell.stages |= {stage for stage in "ABCMP" if _number(cell, f"{stage}REG")}
+                cell.stages |= {stage for stage in ("A", "B", "C", "D", "AD", "M", "P") if _number(cell, f"{stage}REG")}
                 for port in "AB":
                     if port not in cell.stages and self._absorb_before(cell, port, drivers):
                         cell.stages.add(port)

@@ -172,6 +172,19 @@ def test_a_chain_of_dsp_slices_adds_between_registers() -> None:
     assert along == [pytest.approx(D.dsp_clock_p + D.net_local + D.dsp_add + D.dsp_setup)]
 
 
+@pytest.mark.parametrize("registered", [False, True])
+def test_an_adder_in_front_of_the_multiplier(registered: bool) -> None:
+    n = Netlist()
+    a = n.lut(n.register("0", "a"))
+    p = n.net()
+    n.cell("DSP48E2", CLK=1, D=[a], B=["0"], P=[p])
+    n.cells[f"c{len(n.cells) - 1}"][1].update(AMULTSEL="AD", ADREG="1" if registered else "0", MREG="1", PREG="1")
+    n.register(p, "end")
+    first = longest(n).paths[0]
+    into = D.ff_out + 2 * D.net + D.lut + D.dsp_in + D.dsp_pre_add + D.dsp_setup
+    assert first.delay == pytest.approx(into if registered else into + D.dsp_multiply)
+
+
 def test_a_memory_without_and_with_output_register() -> None:
     for registered in (False, True):
         n = Netlist()
