@@ -136,3 +136,45 @@ def test_core_is_packaged(name: str, tmp_path: Path):
     assert core["interfaces"] == sorted([*buses, "aclk", "aresetn", "irq"])
     assert set(core["parameters"]["aclk/ASSOCIATED_BUSIF"].split(":")) == set(buses)
     assert (folder / "ip/component.xml").exists()
+
+
+def _with_component(folder: Path, vlnv: str = "moesaic:accelerator:accelerator:1.0") -> None:
+    """Use the packaged component in the block design, in place of the Verilog."""
+    script = folder / "bd.tcl"
+    cell = "create_bd_cell -type module -reference accelerator accelerator_0"
+    text = script.read_text()
+    assert cell in text
+    script.write_text(text.replace(cell, "\n".join([
+        "set_property ip_repo_paths [file join [file dirname [info script]] ip] [current_project]",
+        "update_ip_catalog",
+        f"create_bd_cell -type ip -vlnv {vlnv} accelerator_0",
+    ])))
+
+
+@pytest.mark.parametrize("name", ["zcu102", "pynq-z2"])
+def test_component_serves_in_a_block_design(name: str, tmp_path: Path):
+    _, folder = project(name, tmp_path)
+    nets = run(folder / "build.tcl").summary["nets"]
+    shutil.rmtree(folder / "vivado")
+    _with_component(folder)
+    done = run(folder / "build.tcl")
+    assert done.ok, done.error
+    assert done.summary["cells"]["/accelerator_0"]["vlnv"] == "moesaic:accelerator:accelerator:1.0"
+    assert done.summary["nets"] == nets
+
+
+@pytest.mark.parametrize(("find", "put", "says"), [
+    ("<spirit:name>irq</spirit:name>", "<spirit:name>interrupt</spirit:name>", "its ports are not those of module|irq"),
+    ("rtl/accelerator.v", "rtl/accelerator_1.v", "refers to '../rtl/accelerator_1.v', which does not exist"),
+    ("<spirit:version>1.0<", "<spirit:version>1.1<", "'moesaic:accelerator:accelerator:1.0' is not in the IP catalog"),
+    ("<spirit:modelName>accelerator<", "<spirit:modelName>accelerators<", "module 'accelerators' is in none of its files"),
+])
+def test_component_that_is_not_true(find: str, put: str, says: str, tmp_path: Path):
+    _, folder = project("pynq-z2", tmp_path)
+    _with_component(folder)
+    component = folder / "ip/component.xml"
+    text = component.read_text()
+    assert find in text
+    component.write_text(text.replace(find, put))
+    done = run(folder / "build.tcl")
+    assert not done.ok and re.search(says, done.error), done.error

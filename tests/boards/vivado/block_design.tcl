@@ -67,8 +67,13 @@ namespace eval standin {
         switch -- [string tolower [option $given -type ip]] {
             ip {
                 if {![flag $given -vlnv]} { refuse "BD 5-106" "create_bd_cell: an IP cell needs -vlnv" }
-                set name [find_ip [dict get $given -vlnv]]
-                dict set cells $path [list ip $name [latest_vlnv $name]]
+                set vlnv [lindex [dict get $given -vlnv] 0]
+                if {[dict exists $::standin::user_ip $vlnv]} {
+                    dict set cells $path [list module [lindex [dict get $::standin::user_ip $vlnv] 0] $vlnv]
+                } else {
+                    set name [find_ip $vlnv]
+                    dict set cells $path [list ip $name [latest_vlnv $name]]
+                }
             }
             module {
                 if {![flag $given -reference]} { refuse "BD 5-106" "create_bd_cell: a module needs -reference" }

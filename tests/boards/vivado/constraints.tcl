@@ -216,7 +216,7 @@ namespace eval standin {
     proc walk_module {name prefix} {
         variable netlist; variable bodies
         if {![info exists bodies]} {
-            foreach path [files_of sources_1 {Verilog SystemVerilog}] {
+            foreach path [verilog_files] {
                 set file [open $path]
                 foreach part [split [string map [list endmodule \u0001] [read $file]] \u0001] {
                     if {[regexp -line {^\s*module\s+(\\\S+|\w+)} $part -> module]} { set bodies($module) $part }

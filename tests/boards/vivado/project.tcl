@@ -176,10 +176,9 @@ namespace eval standin {
     proc command::startgroup {given} {}
     proc command::endgroup {given} {}
     proc command::config_ip_cache {given} { need_project }
-    proc command::update_ip_catalog {given} { need_project }
     proc command::get_ipdefs {given} {
         variable ::standin::ip
-        set names [lmap name [array names ip] { latest_vlnv $name }]
+        set names [concat [lmap name [array names ip] { latest_vlnv $name }] [dict keys $::standin::user_ip]]
         set patterns [option $given patterns]
         return [found get_ipdefs ipdef [select ipdef $names $patterns $given] $patterns $given]
     }

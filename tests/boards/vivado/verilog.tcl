@@ -23,9 +23,15 @@ namespace eval standin {
         return $names
     }
 
+    # Verilog of the project and of the user's own IP.
+    proc verilog_files {} {
+        variable user_ip
+        return [concat [files_of sources_1 {Verilog SystemVerilog}] [lmap {- own} $user_ip { lindex $own 1 }]]
+    }
+
     # Text of one module, without comments.
     proc module_text {name} {
-        foreach path [files_of sources_1 {Verilog SystemVerilog}] {
+        foreach path [verilog_files] {
             if {$name ni [module_names $path]} continue
             set file [open $path]
             set text [read $file]

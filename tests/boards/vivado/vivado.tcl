@@ -4,12 +4,15 @@
 # tclsh vivado.tcl ?-release 2022.2? ?-boards "zcu102 ..."? ?-summary FILE? ?-probe ...? -source SCRIPT ?-tclargs ARG
 # ...?
 #
+# To teach it more: a command is a syntax line in facts/commands.tcl and a procedure standin::command::NAME that gets the
+# arguments as a dict; an IP cell is an entry in facts/ip_*.tcl; a property is a word in facts/properties.tcl.
+#
 # The script runs in an interpreter of its own, so that it sees Tcl and Vivado's commands but none of the stand-in's.
 # The exit
 # status is 0 if Vivado would have reached the end, else 1, with the message on standard error. The summary is JSON.
 
 namespace eval standin { variable home [file dirname [file normalize [info script]]] }
-foreach part {messages arguments objects json project runs catalog block_design nets verilog automation addresses \
+foreach part {messages arguments objects json project runs catalog repositories block_design nets verilog automation addresses \
     validate constraints packager} {
     source [file join $standin::home $part.tcl]
 }
