@@ -38,6 +38,7 @@ class RunResult:
     Parameters
     ----------
     task : str
+        Empty if the run was made in steps (`start`, `finish`).
     result : bytes
         Contents of the result region.
     counters : mapping
@@ -157,9 +158,6 @@ class Driver:
             await self.load()
         if await self._is("busy"):  # another host's, or ours before a crash
             await self.soft_reset()
-        irqs = self.table["IRQ_ENABLE"]
-        await self._set("irq_status", irqs.mask)
-        await self._set("irq_enable", irqs.mask)
 
     async def load(self) -> None:
         """Write the program into the memory (again)."""
@@ -214,17 +212,20 @@ class Driver:
             If a run or a drain is in progress. A locked register is never written: on a board that is a bus error,
             which ends the process.
         """
-        place_ = self._slot(slot)
+        places = self._slot(slot)
         values = {
             **self.program.registers(task),
             "window_bytes": self.placement.bytes,
-            "result_base": place_.result,
-            **{f"image_base{port}": address for port, address in enumerate(place_.images)},
+            "result_base": places.result,
+            **{f"image_base{port}": address for port, address in enumerate(places.images)},
             "watchdog": self.watchdog if watchdog is None else watchdog,
+            "irq_enable": self.table["IRQ_ENABLE"].mask,
             **(overrides or {}),
         }
         if not await self._drained():
             raise AcceleratorBusy(f"accelerator must be idle before a start: {await self.status()}")
+        if await self._get("program_hash") != values["program_hash"]:  # reset since, or never written
+            self._held.clear()
         for name, value in values.items():
             if self._held.get(name) != value:
                 await self._set(name, value)
@@ -260,6 +261,7 @@ class Driver:
         return RunResult("", await self.read_result(slot=slot), counters)
 
     async def _error(self, *, draining: bool) -> AcceleratorError:
+        self._held.clear()
         await self._set("irq_status", self.table["IRQ_STATUS"].mask)
         word, fields = await self._get("error_instruction"), self.table["ERROR_INSTRUCTION"]
         return AcceleratorError(
@@ -272,12 +274,9 @@ class Driver:
 
     async def _lost(self) -> RunLost:
         """Idle, with neither a result nor an error: somebody reset it. After a hardware reset the window is 0."""
+        self._held.clear()
         status = await self.status()
-        name = "SOFT_RESET" if status.values["window_bytes"] else "HARDWARE_RESET"
-        if name == "HARDWARE_RESET":
-            self._held.clear()
-            await self._set("irq_enable", self.table["IRQ_ENABLE"].mask)
-        return RunLost(name, str(status))
+        return RunLost("SOFT_RESET" if status.values["window_bytes"] else "HARDWARE_RESET", str(status))
 
     async def soft_reset(self) -> None:
         """Abort, drain, clear; returns when idle. `TimeoutError` if the bus does not give what it owes."""
@@ -357,7 +356,6 @@ class Driver:
     async def _recover(self) -> None:
         """Idle again, and nothing left in memory that could have been the cause."""
         await self.soft_reset()
-        await self._set("irq_enable", self.table["IRQ_ENABLE"].mask)
         await self.load()
 
     async def submit(self, task: str, image: Pixels) -> RunResult | None:
@@ -423,6 +421,7 @@ class Driver:
             if self._placement is not None:
                 await self._stop()
         finally:
+            self._held.clear()
             self._placement = None
             await self.transport.close()
 

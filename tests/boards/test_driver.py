@@ -125,6 +125,18 @@ def test_a_hang_ends_in_time_and_retries_end_too(case: Case, accelerator: Accele
     assert np.array_equal(accelerator.run(case.images[0]).tokens, case.expected("x", 0))
 
 
+def test_registers_that_lost_their_values(case: Case, accelerator: Accelerator) -> None:
+    """A reset between two runs is noticed; a single register that another program changed costs one run."""
+    device = accelerator.driver.transport.device
+    accelerator.run(case.images[0], "y")
+    device.words |= {register.name: register.reset for register in device.table}
+    assert np.array_equal(accelerator.run(case.images[0], "y").tokens, case.expected("y", 0))
+    device.words["LOAD_BASE_LO"] = 0
+    with pytest.raises(AcceleratorError, match="ADDRESS_RANGE"):
+        accelerator.run(case.images[0], "y")
+    assert np.array_equal(accelerator.run(case.images[0], "y").tokens, case.expected("y", 0))
+
+
 def test_another_process_has_left_a_run(case: Case) -> None:
     """What is running when the driver opens is ended first."""
     transport = FunctionalTransport(CONFIG)
@@ -134,6 +146,16 @@ def test_another_process_has_left_a_run(case: Case) -> None:
     with Accelerator(transport, case.program) as accelerator:
         assert str(accelerator.status()).startswith("STATUS idle")
         assert np.array_equal(accelerator.run(case.images[2]).tokens, case.expected("x", 2))
+
+
+def test_a_driver_that_is_opened_again(case: Case) -> None:
+    driver = Driver(FunctionalTransport(CONFIG), case.program)
+    for number in range(2):
+        loop.run(driver.open())
+        result = loop.run(driver.run("y", case.images[number]))
+        assert driver.transport.device.words["IRQ_ENABLE"] == driver.table["IRQ_ENABLE"].mask
+        assert np.array_equal(case.program.unpack_result(result.result), case.expected("y", number))
+        loop.run(driver.close())
 
 
 def test_exceptions_say_what_they_must() -> None:

@@ -23,7 +23,7 @@ def micro(images: int) -> Case:
 
 def test_every_scenario_on_a_small_network(tmp_path: Path) -> None:
     kept = simulate(nano(), tmp_path, module="tb_driver", limit=30_000)
-    assert len(kept) == 4 + 2 + 10 + 3
+    assert len(kept) == 4 + 2 + 11 + 3
 
 
 def test_eight_images_of_micro_then_faults(tmp_path: Path) -> None:

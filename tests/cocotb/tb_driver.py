@@ -162,6 +162,8 @@ async def hardware_reset_in_mid_run(dut) -> None:
     error = await s.fails(RunLost)
     assert error.name == "HARDWARE_RESET", error
     await s.good("after_hardware_reset", 1)
+    await s.bus.reset()  # between two runs: nothing is lost but the registers
+    await s.good("after_idle_reset", 1)
 
 
 @cocotb.test()
