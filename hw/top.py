@@ -1,7 +1,7 @@
 """The accelerator as a board sees it: clock, reset, interrupt, AXI4-Lite registers and AXI4 masters with AMBA names."""
 
 from functools import reduce
-from operator import and_, or_
+from operator import or_
 from typing import Any
 
 from amaranth.hdl import ClockDomain, DomainRenamer, Module, Mux, Signal
@@ -27,6 +27,7 @@ from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base
 from moesaic.hw.spec.registers import COUNTERS, ErrorCode, ErrorUnit, register_map
+from moesaic.hw.stream.buffer import SkidBuffer
 from moesaic.hw.stream.rules import StreamContract, connect_stream
 
 __all__ = ["REGISTER_ADDR_BITS", "Accelerator", "accelerator_ports"]
@@ -110,14 +111,22 @@ class Accelerator(wiring.Component):
         connect_stream(m, streams["load"], load.i)
         connect_stream(m, streams["compute"], core.i)
         connect_stream(m, streams["store"], store.i)
+        # Both ways cut: an abort, and the bus engines' readiness, have far to go.
+        transfer, result_transfer, result = SkidBuffer(load.cmd.p.shape()), SkidBuffer(store.cmd.p.shape()), SkidBuffer(store.o.p.shape())
+        buffers = {"transfer": transfer, "result_transfer": result_transfer, "result": result}
+        for name, buffer in buffers.items():
+            m.submodules[f"{name}_buffer"] = DomainRenamer("core")(buffer)
+        connect_stream(m, load.cmd, transfer.i)
         m.d.comb += [
-            weights.cmd.payload.as_value().eq(load.cmd.payload.as_value()), weights.cmd.valid.eq(load.cmd.valid),
-            load.cmd.ready.eq(weights.cmd.ready),
+            weights.cmd.payload.as_value().eq(transfer.o.payload.as_value()), weights.cmd.valid.eq(transfer.o.valid),
+            transfer.o.ready.eq(weights.cmd.ready),
         ]
         connect_stream(m, weights.o, core.weights)
         connect_stream(m, core.skip, weights.skip)
-        connect_stream(m, store.cmd, writer.cmd)
-        connect_stream(m, store.o, writer.i)
+        connect_stream(m, store.cmd, result_transfer.i)
+        connect_stream(m, result_transfer.o, writer.cmd)
+        connect_stream(m, store.o, result.i)
+        connect_stream(m, result.o, writer.i)
 
         watched = {"load instructions": load.i, "compute instructions": core.i, "store instructions": store.i, "skip": core.skip,
                    "transfers": load.cmd, "result transfers": store.cmd, "results": store.o}
@@ -148,11 +157,19 @@ class Accelerator(wiring.Component):
         m.d.comb += [load.abort.eq(supervisor.abort), store.abort.eq(supervisor.abort)]
 
         # --- supervisor ---
+        # What the units say is registered on its way: it comes from everywhere, and a cycle later is soon enough.
         finished = Signal()
         retired_all = (core.retired == rw.compute_count.value) & (load.done == rw.load_count.value) & (store.done == rw.store_count.value)
         # Words left over would be a program's mistake: it then ends by the watchdog.
-        m.d.comb += finished.eq(
-            retired_all & supervisor.run & fetch.exhausted.all() & weights.idle & (weights.level == 0))
+        in_buffers = reduce(or_, [buffer.o.valid for buffer in buffers.values()])
+        m.d.sync += finished.eq(
+            retired_all & supervisor.run & fetch.exhausted.all() & weights.idle & (weights.level == 0) & ~weights.o.valid
+            & ~in_buffers)
+        # In its first cycle of abort a bus engine may still begin something: what it said of the cycle before does not count.
+        quiet, aborting = Signal(), Signal()
+        m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(supervisor.abort)]
+        pulse = Signal(registers.pulse.shape())
+        m.d.sync += pulse.eq(registers.pulse)
         previous = Signal(len(core.retired))
         m.d.sync += previous.eq(core.retired)
         transfers = [axi.r.valid & axi.r.ready for axi in weights.axi]
@@ -160,27 +177,27 @@ class Accelerator(wiring.Component):
         progress = Signal()
         m.d.sync += progress.eq(reduce(or_, transfers) | core.busy | core.loader_busy | (previous != core.retired))
         m.d.comb += [
-            supervisor.start.eq(registers.pulse.ctrl.start),
-            supervisor.abort_request.eq(registers.pulse.ctrl.abort),
-            supervisor.soft_reset.eq(registers.pulse.ctrl.soft_reset),
+            supervisor.start.eq(pulse.ctrl.start),
+            supervisor.abort_request.eq(pulse.ctrl.abort),
+            supervisor.soft_reset.eq(pulse.ctrl.soft_reset),
             supervisor.watchdog.eq(rw.watchdog.value),
             supervisor.finished.eq(finished),
             supervisor.progress.eq(progress),
-            supervisor.bus_idle.eq(reduce(and_, (fetch.idle, weights.idle, writer.idle))),
+            supervisor.bus_idle.eq(quiet & (aborting | ~supervisor.abort)),
             supervisor.irq_enable.eq(rw.irq_enable.as_value()),
-            supervisor.irq_clear.eq(registers.pulse.irq_status.as_value()),
+            supervisor.irq_clear.eq(pulse.irq_status.as_value()),
             self.irq.eq(supervisor.irq),
             registers.lock.eq(supervisor.busy),
         ]
 
         def report(number: int, *, valid, code, unit: ErrorUnit, index, address=0) -> None:
             source = supervisor.errors[number]
-            m.d.comb += [
+            m.d.sync += [
                 source.valid.eq(valid), source.code.eq(code), source.unit.eq(int(unit)), source.index.eq(index), source.address.eq(address),
             ]
 
         slave = Response.SLVERR
-        m.d.comb += supervisor.errors[0].eq(fetch.report)
+        m.d.sync += supervisor.errors[0].eq(fetch.report)
         report(1, valid=weights.error, code=Mux(weights.error_resp == slave, ErrorCode.READ_SLVERR, ErrorCode.READ_DECERR),
                unit=ErrorUnit.LOAD, index=load.done, address=weights.error_addr)
         report(2, valid=writer.error, code=Mux(writer.error_resp == slave, ErrorCode.WRITE_SLVERR, ErrorCode.WRITE_DECERR),
@@ -227,15 +244,21 @@ class Accelerator(wiring.Component):
             "INSTRUCTIONS_RETIRED": core.retired + load.done + store.done,
             "STORE_BYTES": store.bytes,
         }
+        started, counting = Signal(), Signal()
+        m.d.sync += [started.eq(supervisor.started), counting.eq(supervisor.counting)]
         for counter in COUNTERS:
             name = counter.name.lower()
             if counter.name in steps:
                 count = Signal(counter.bits, name=f"count_{name}")
-                with m.If(supervisor.started):
+                step = Signal(2, name=f"step_{name}")
+                m.d.sync += step.eq(steps[counter.name])
+                with m.If(started):
                     m.d.sync += count.eq(0)
-                with m.Elif(supervisor.counting):
-                    m.d.sync += count.eq(count + steps[counter.name])
+                with m.Elif(counting):
+                    m.d.sync += count.eq(count + step)
                 m.d.comb += ro[name].value.eq(count)
             else:
-                m.d.comb += ro[name].value.eq(values[counter.name])
+                value = Signal(counter.bits, name=f"value_{name}")
+                m.d.sync += value.eq(values[counter.name])
+                m.d.comb += ro[name].value.eq(value)
         return m

@@ -18,6 +18,7 @@ __all__ = ["STREAMS", "InstructionFetch"]
 
 STREAMS = ("load", "compute", "store")
 COUNT_BITS = 32
+SETTLE_CYCLES = 4  # from a request, or the first cycle of `run`, to what is left to ask for, counted anew
 OUTSTANDING = 4  # bursts in flight, and requests whose instructions have not all arrived
 
 
@@ -27,7 +28,7 @@ class InstructionFetch(wiring.Component):
     The streams take turns; a stream asks for up to half a queue at a time, and only for what its queue has room for, so
     that a full queue holds up nobody else. The port delivers one beat per cycle as long as consumers take that much.
     A request that leaves the window is not issued. After the first error nothing more is requested until ``clear``.
-    Latency from ``run`` to the address on the bus is 10 cycles. After reset or ``clear`` no instruction is held and
+    Latency from ``run`` to the address on the bus is about a dozen cycles. After reset or ``clear`` no instruction is held and
     every stream starts at its base again.
 
     Parameters
@@ -131,20 +132,26 @@ class InstructionFetch(wiring.Component):
         failed = Signal()
         wants = Signal(len(STREAMS))
         amounts = []
+        # Three registers deep; after a request the state machine waits as long, and what consumers take meanwhile only makes room.
         for k, (count, issued, reserved) in enumerate(zip(self.count, self.issued, self.reserved, strict=True)):
             left = Signal(COUNT_BITS, name=f"left_{STREAMS[k]}")
+            some = Signal(name=f"some_{STREAMS[k]}")
             amount = Signal(range(self.chunk + 1), name=f"amount_{STREAMS[k]}")
-            m.d.comb += [
+            wanted = Signal(range(self.chunk + 1), name=f"wanted_{STREAMS[k]}")
+            m.d.sync += [
                 left.eq(count - issued),
+                some.eq(left != 0),
                 amount.eq(Mux(left > self.chunk, self.chunk, left)),
-                wants[k].eq((left != 0) & (reserved + amount <= self.depth)),
+                wants[k].eq(some & (reserved + amount <= self.depth)),
+                wanted.eq(amount),
             ]
-            amounts.append(amount)
+            amounts.append(wanted)
 
         turn = Signal(range(len(STREAMS)))  # picked last
         chosen: Any = Signal(self.request)
         in_guard = Signal(range(len(STREAMS)))
-        sent = Signal()
+        sent, booked = Signal(), Signal()  # booked: a cycle later
+        settle = Signal(range(SETTLE_CYCLES + 1), init=SETTLE_CYCLES)
         m.d.comb += [
             guard.i.p.beats.eq(chosen.count * self.beats),
             guard.window_base.eq(self.window_base), guard.window_bytes.eq(self.window_bytes),
@@ -173,7 +180,7 @@ class InstructionFetch(wiring.Component):
                                 k = (last + step) % len(STREAMS)
                                 with m.If(wants[k]):
                                     m.d.sync += [chosen.stream.eq(k), chosen.count.eq(amounts[k])]
-                with m.If(wants.any() & self.run & ~self.abort & ~failed):
+                with m.If(wants.any() & (settle == 0) & self.run & ~self.abort & ~failed):
                     m.next = "locate"
             with m.State("locate"):
                 m.d.sync += turn.eq(chosen.stream)
@@ -185,18 +192,23 @@ class InstructionFetch(wiring.Component):
                 ]
                 with m.If(sent | self.abort | failed):
                     m.next = "pick"
+        m.d.sync += booked.eq(sent)
+        with m.If(sent | ~self.run):
+            m.d.sync += settle.eq(SETTLE_CYCLES)
+        with m.Elif(settle != 0):
+            m.d.sync += settle.eq(settle - 1)
         with m.If(sent):
             m.d.sync += in_guard.eq(chosen.stream)
 
         for k, (issued, reserved, o) in enumerate(zip(self.issued, self.reserved, self.o, strict=True)):
-            mine = sent & (chosen.stream == k)
+            mine = booked & (chosen.stream == k)
             m.d.sync += [
                 issued.eq(issued + Mux(mine, chosen.count, 0)),
                 reserved.eq(reserved + Mux(mine, chosen.count, 0) - (o.valid & o.ready)),
                 self.exhausted[k].eq((issued == self.count[k]) & (reserved == 0) & self.run & ~self.clear),
             ]
             with m.If(self.clear):
-                m.d.sync += [issued.eq(0), reserved.eq(0)]
+                m.d.sync += [issued.eq(0), reserved.eq(0), wants.eq(0)]
 
         m.d.comb += [self.report.unit.eq(ErrorUnit.FETCH.value), self.report.valid.eq(guard.error | reader.error)]
         with m.If(reader.error):
@@ -239,11 +251,14 @@ class InstructionFetch(wiring.Component):
         ]
         with m.If(whole):
             m.d.sync += arrived.eq(Mux(last, 0, arrived + 1))
+        put, put_stream = Signal(), Signal(range(len(STREAMS)))
+        put_instruction = Signal(8 * self.instruction_bytes, reset_less=True)
+        m.d.sync += [put.eq(whole), put_stream.eq(order.o.p.stream), put_instruction.eq(instruction)]
         with m.If(self.clear):
-            m.d.sync += arrived.eq(0)
+            m.d.sync += [arrived.eq(0), put.eq(0)]
         for k, (queue, o) in enumerate(zip(self.queues, self.o, strict=True)):
             m.d.comb += [
-                queue.i.payload.eq(instruction), queue.i.valid.eq(whole & (order.o.p.stream == k)),
+                queue.i.payload.eq(put_instruction), queue.i.valid.eq(put & (put_stream == k)),
                 queue.clear.eq(self.clear),
             ]
             with m.If(queue.i.valid):

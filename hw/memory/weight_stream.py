@@ -3,13 +3,14 @@
 from functools import reduce
 from operator import and_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, ResetInserter, Signal, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.bus.axi import Axi4ReadBus, Axi4ReadSignature
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.memory.bursts import BEATS_BITS
+from moesaic.hw.stream.buffer import SkidBuffer
 from moesaic.hw.stream.rules import Check, StreamContract, connect_stream, require
 
 __all__ = ["WeightStream"]
@@ -26,7 +27,7 @@ class WeightStream(wiring.Component):
     Each port writes its beats straight into its own banks of the queue, so that the queue is also what evens out the
     ports: a slow port holds back the words, and never the other ports. A burst is requested only when the queue has room
     for it, so responses never wait. One beat per port and cycle in, one word per cycle out; latency from the last beat of
-    a word to ``o.valid`` is 2 cycles. Empty and idle after reset.
+    a word to ``o.valid`` is 4 cycles. Empty and idle after reset.
 
     ``skip`` throws away the next words as they arrive, as many per cycle as are there; meanwhile ``o`` offers nothing.
     ``abort`` stops all ports (see :class:`AxiReader`); what is queued then is not a whole number of words in every
@@ -62,7 +63,7 @@ class WeightStream(wiring.Component):
     skip : In(stream of unsigned(24))
         Number of words to throw away; ready when they are gone.
     level : Out(range(depth_words + 1))
-        Words queued.
+        Words queued, without those on offer at ``o`` or right behind.
     abort : In(1)
         Stop, as above.
     clear : In(1)
@@ -89,7 +90,7 @@ class WeightStream(wiring.Component):
         If a parameter is not as above.
     """
 
-    LATENCY = 2  # cycles, last beat of a word to o.valid
+    LATENCY = 4  # cycles, last beat of a word to o.valid
 
     cmd: stream.Interface
     o: stream.Interface
@@ -178,11 +179,11 @@ class WeightStream(wiring.Component):
         m.d.comb += self.idle.eq((Cat(reader.idle for reader in self.readers)).all() & (taken == 0))
 
     def _store(self, m: Module) -> None:
-        """Banks of the queue: one per port and stripe, all read at the same address."""
+        """Banks of the queue: one per port and stripe, all read at the same address; then a buffer of two words."""
         depth, stripes = self.depth_words, self.stripes
         stripe_log2 = stripes.bit_length() - 1
-        read_index = Signal(range(depth))
-        read_next = Signal(range(depth))
+        head = SkidBuffer(8 * self.word_bytes)
+        m.submodules.head = ResetInserter(self.clear)(head)
         level_next = Signal(range(depth + 1))
         full = Signal()  # the banks' outputs are the oldest word
         taken = Signal()
@@ -190,18 +191,26 @@ class WeightStream(wiring.Component):
         left = Signal(24)  # words to skip
         dropped = Signal(range(depth + 1))
         freed = Signal(range(depth + 1))
+        released = Signal(range(depth + 1))
+        m.d.sync += released.eq(freed)
         whole = []
 
         for p, reader in enumerate(self.readers):
+            # Beats in registers: what decides whether there is one has come a long way. An index of its own for each
+            # port's banks, for they are many.
+            valid, beat = Signal(name=f"valid_{p}"), Signal(self.port_bits, name=f"beat_{p}", reset_less=True)
             fill = Signal(range(depth * stripes), name=f"fill_{p}")  # beats received
             ahead = Signal(range(depth + 1), name=f"ahead_{p}")  # words received, not yet complete in all ports
             done = Signal(name=f"done_{p}")  # the last beat of a word
+            index, following = Signal(range(depth), name=f"read_{p}"), Signal(range(depth), name=f"following_{p}")
+            m.d.sync += [valid.eq(reader.o.valid), beat.eq(reader.o.payload), index.eq(following)]
             m.d.comb += [
                 reader.o.ready.eq(1),
-                done.eq(reader.o.valid & (fill[:stripe_log2] == stripes - 1)),
-                reader.release.eq(freed << stripe_log2),
+                done.eq(valid & (fill[:stripe_log2] == stripes - 1)),
+                reader.release.eq(released << stripe_log2),
+                following.eq(index + freed),
             ]
-            with m.If(reader.o.valid):
+            with m.If(valid):
                 m.d.sync += fill.eq(fill + 1)
             for s in range(stripes):
                 bank: memory.Memory = memory.Memory(
@@ -212,49 +221,64 @@ class WeightStream(wiring.Component):
                 place = s * self.ports + p
                 m.d.comb += [
                     write.addr.eq(fill >> stripe_log2),
-                    write.data.eq(reader.o.payload),
-                    write.en.eq(reader.o.valid & (fill[:stripe_log2] == s)),
-                    read.addr.eq(read_next),
+                    write.data.eq(beat),
+                    write.en.eq(valid & (fill[:stripe_log2] == s)),
+                    read.addr.eq(following),
                     read.en.eq(1),
-                    self.o.payload.word_select(place, self.port_bits).eq(read.data),
+                    head.i.payload.word_select(place, self.port_bits).eq(read.data),
                 ]
-            whole.append((ahead, done, fill))
+            whole.append((ahead, done, fill, index))
 
         # A word that all ports have delivered joins the queue in the cycle after its last beat was written.
         joined = Signal()
-        m.d.comb += joined.eq(reduce(and_, [ahead != 0 for ahead, _, _ in whole]))
-        for ahead, done, _ in whole:
+        m.d.comb += joined.eq(reduce(and_, [ahead != 0 for ahead, *_ in whole]))
+        for ahead, done, *_ in whole:
             m.d.sync += ahead.eq(ahead + done - joined)
 
         m.d.comb += [
-            self.o.valid.eq(full & ~self.skip.valid & ~skipping),
-            taken.eq(self.o.valid & self.o.ready),
-            freed.eq(dropped + taken),
-            read_next.eq(read_index + freed),
+            head.i.valid.eq(full & ~skipping),
+            taken.eq(head.i.valid & head.i.ready),
+            self.o.valid.eq(head.o.valid & ~self.skip.valid & ~skipping),
+            self.o.payload.eq(head.o.payload),
+            head.o.ready.eq(self.o.ready & ~self.skip.valid & ~skipping),
+            freed.eq(Mux(skipping, dropped, taken)),
             level_next.eq(self.level + joined - freed),
         ]
-        m.d.sync += [read_index.eq(read_next), self.level.eq(level_next), full.eq(level_next != 0)]
+        m.d.sync += [self.level.eq(level_next), full.eq(level_next != 0)]
 
+        # First the words in the buffer, one by one; then, every other cycle, as many as the queue holds.
+        amount, counted = Signal(range(depth + 1)), Signal()
+        passed = Signal()  # a word of the buffer
         with m.If(skipping):
-            m.d.comb += [
-                dropped.eq(Mux(self.level < left, self.level, left)),
-                self.skip.ready.eq(left == 0),
-            ]
-            m.d.sync += [left.eq(left - dropped), skipping.eq(left != 0)]
+            with m.If(head.o.valid & (left != 0)):
+                m.d.comb += [head.o.ready.eq(1), passed.eq(1)]
+                m.d.sync += left.eq(left - 1)
+            with m.Elif(counted):
+                m.d.comb += dropped.eq(amount)
+                m.d.sync += [left.eq(left - amount), counted.eq(0)]
+            with m.Elif(left != 0):
+                m.d.sync += [amount.eq(Mux(self.level < left, self.level, left)), counted.eq(1)]
+            with m.Else():
+                m.d.comb += self.skip.ready.eq(1)
+                m.d.sync += skipping.eq(0)
         with m.Elif(self.skip.valid):
             m.d.sync += [left.eq(self.skip.payload), skipping.eq(1)]
 
-        m.d.sync += self.bytes_skipped.eq(self.bytes_skipped + (dropped << (self.word_bytes.bit_length() - 1)))
+        skipped = Signal(range(depth + 1))
+        m.d.sync += [
+            skipped.eq(dropped + passed),
+            self.bytes_skipped.eq(self.bytes_skipped + (skipped << (self.word_bytes.bit_length() - 1))),
+        ]
         require(m, Check.ASSERT, self.level + joined <= depth, "weights: the queue must not overflow")
         with m.If(self.clear):
-            m.d.sync += [read_index.eq(0), self.level.eq(0), full.eq(0), skipping.eq(0), self.bytes_skipped.eq(0)]
-            for ahead, _, fill in whole:
-                m.d.sync += [ahead.eq(0), fill.eq(0)]
+            m.d.sync += [self.level.eq(0), full.eq(0), skipping.eq(0), counted.eq(0), self.bytes_skipped.eq(0)]
+            for ahead, _, fill, index in whole:
+                m.d.sync += [ahead.eq(0), fill.eq(0), index.eq(0)]
 
     def _report(self, m: Module) -> None:
         """Counters, and the error of the lowest port that has one."""
         beats = Signal(range(self.ports + 1))
-        m.d.comb += beats.eq(_count([reader.o.valid for reader in self.readers]))
+        m.d.sync += beats.eq(_count([reader.o.valid for reader in self.readers]))
         m.d.sync += self.bytes_read.eq(self.bytes_read + beats * (self.port_bits // 8))
         with m.If(self.clear):
             m.d.sync += self.bytes_read.eq(0)
