@@ -17,6 +17,7 @@ from moesaic.report.data import save_data
 from moesaic.report.html import DATA, INPUT, MARKER, PAGE, render_html, write_report
 from moesaic.report.maps import write_maps
 from moesaic.report.numbers import report
+from moesaic.report.outputs import module_outputs
 from moesaic.sim.tools import find_compiler, find_verilator
 from moesaic.sim.verilated import default_cache
 
@@ -111,6 +112,7 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
             total_s=stages.elapsed,
         )
         result["pictures"] = pictures
+        result["outputs"] = module_outputs(program, outcomes, given.pixels)
         for path in sorted(work.glob("*")) if work.is_dir() else ():  # the log stays; dumps are in data.npz
             if path.is_file() and path.name != "simulation.log":
                 path.unlink()

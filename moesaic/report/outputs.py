@@ -1,0 +1,52 @@
+"""What a captured module returns: made on the host from the accelerator's tokens, against the float network's."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from moesaic.flow.execute import TaskOutcome
+from moesaic.flow.program import Program
+from moesaic.golden.frontend.head import Head
+from moesaic.golden.metrics import sqnr_db
+
+__all__ = ["module_outputs"]
+
+
+@torch.no_grad()
+def module_outputs(program: Program, outcomes: list[TaskOutcome], image: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+    """For each task of a captured module, a line for each output that its head computes.
+
+    Returns
+    -------
+    dict of task to list of dict
+        `output` (its number in what the module returns), `shape`, `sqnr_db` (None if there is no difference), and for a vector
+        `largest` [accelerator, float]: where its largest value is, which is a classifier's answer. Empty if not all blocks
+        were run, or if the model was not captured.
+    """
+    if not program.request.whole:
+        return {}
+    step = np.float32(program.qmodel.blocks[-1].residual_step)
+    heads, found = dict(program.network.heads.items()), dict[str, list[dict[str, Any]]]()
+    for outcome in outcomes:
+        head = heads.get(outcome.task)
+        if not isinstance(head, Head) or outcome.output is None:
+            continue
+        mine = head(torch.from_numpy(outcome.output * step))
+        reference = head(program.network.model(image, outcome.task)[-1])
+        found[outcome.task] = [
+            _line(number, a.numpy(), b.numpy()) for number, a, b in zip(head.outputs, mine, reference, strict=True)
+        ]
+    return found
+
+
+def _line(number: int, got: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
+    ratio = sqnr_db(reference, got)
+    vector = max(got.shape) == got.size > 1
+    return {
+        "output": number,
+        "shape": list(got.shape),
+        "sqnr_db": ratio if math.isfinite(ratio) else None,
+        "largest": [int(got.argmax()), int(reference.argmax())] if vector else None,
+    }
