@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moesaic.boards.board import REGISTERS_BYTES, Board, board_names
+from moesaic.boards.board import REGISTERS_BYTES, Board, board_names, load_board
 from moesaic.boards.fit import lower_bound
 from moesaic.boards.project.design import DESIGN, block_design
 from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
@@ -123,7 +123,7 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
         "title": f"Moesaic accelerator {config.name} on {board.title}",
         "version": version,
         "board": board,
-        "known": board.name in board_names(),
+        "known": board.name in board_names() and board == load_board(board.name),
         "system": board.system,
         "config": config,
         "config_hash": int(config.hash[-8:], 16),
