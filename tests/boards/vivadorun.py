@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from moesaic.boards.board import Board, load_board
@@ -15,7 +15,7 @@ from moesaic.boards.project.write import VERILOG, write_ip, write_project
 from moesaic.boards.verilog import TOP
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["RELEASES", "Outcome", "copy_of", "ports_only_verilog", "project", "run"]
+__all__ = ["RELEASES", "Outcome", "ports_only_verilog", "project", "run"]
 
 STANDIN = Path(__file__).parent / "vivado" / "vivado.tcl"
 RELEASES = ("2022.2", "2023.2", "2024.2")  # their catalogs differ in the version of zynq_ultra_ps_e
@@ -66,22 +66,18 @@ def ports_only_verilog(config: AcceleratorConfig) -> str:
 
 
 @cache
-def _made(name: str) -> tuple[Board, Path]:
+def _made(name: str) -> tuple[Board, TemporaryDirectory[str]]:
     board = load_board(name)
-    folder = Path(mkdtemp(prefix=f"moesaic-{name}-"))
+    kept = TemporaryDirectory(prefix=f"moesaic-{name}-")
+    folder = Path(kept.name)
     (folder / VERILOG).parent.mkdir()
     (folder / VERILOG).write_text(ports_only_verilog(board.accelerator))
     write_ip(board.accelerator, folder, part=board.part)
     write_project(board, folder, version="test")
-    return board, folder
+    return board, kept
 
 
 def project(name: str, place: Path) -> tuple[Board, Path]:
     """A board, and its generated project (with ports-only Verilog) in a new folder below `place`."""
-    board, folder = _made(name)
-    return board, copy_of(folder, place / name)
-
-
-def copy_of(folder: Path, to: Path) -> Path:
-    """A copy that a run may write into."""
-    return Path(shutil.copytree(folder, to))
+    board, kept = _made(name)
+    return board, Path(shutil.copytree(kept.name, place / name))
