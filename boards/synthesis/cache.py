@@ -1,10 +1,13 @@
 """Results of synthesis on disk, found by what went into them."""
 
+import fcntl
 import gzip
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +73,16 @@ class Cache:
         """
         found: dict[str, Any] = json.loads(gzip.decompress(self._path(key, "netlist.json.gz").read_bytes()))
         return found
+
+    @contextmanager
+    def locked(self, keys: Iterable[str]) -> Iterator[None]:
+        """Let one process at a time work on these; the locks go with the process that holds them."""
+        with ExitStack() as stack:
+            for key in sorted(keys):  # all in one order: nobody waits in a circle
+                path = self._path(key, "lock")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                fcntl.flock(stack.enter_context(open(path, "w")), fcntl.LOCK_EX)
+            yield
 
     def store(self, key: str, netlist: dict[str, Any]) -> None:
         """Keep a netlist and its counts."""

@@ -170,9 +170,12 @@ def map_modules(
             progress(len(mapped) + len(failures), len(names))
 
     def job(bundle: Sequence[str]) -> None:
-        bundle = [name for name in bundle if not look(name)]  # another process may have been here
-        if not bundle:
-            return
+        with store.locked(keys[name] for name in bundle):
+            bundle = [name for name in bundle if not look(name)]  # another process may have been here
+            if bundle:
+                work(bundle)
+
+    def work(bundle: Sequence[str]) -> None:
         try:
             netlists = _run(bundle, modules, passes)
         except SynthesisFailed as error:
@@ -180,7 +183,7 @@ def map_modules(
                 failures[bundle[0]] = str(error)
             else:
                 for name in bundle:  # which one?
-                    job([name])
+                    work([name])
             return
         for name, netlist in zip(bundle, netlists, strict=True):
             store.store(keys[name], netlist)

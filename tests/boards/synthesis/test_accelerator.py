@@ -94,7 +94,7 @@ def test_results_are_found_again(tmp_path: Path) -> None:
     text = GOOD + PART.format(body="always @(posedge clk) o <= i ^ {i[0], i[7:1]};")
     first = synthesise_verilog(text, family="zynqmp", uram=False, cache=tmp_path)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(files) == 4  # counts and netlist of two modules
+    assert len(files) == 6  # counts, netlist and lock of two modules
     second = synthesise_verilog(text, family="zynqmp", uram=False, cache=tmp_path)
     assert second.total == first.total == Resources(lut=first.total.lut, ff=16)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == files
