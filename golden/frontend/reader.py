@@ -10,7 +10,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from moesaic.golden.frontend.meaning import Constant, Meaning, Residual
+from moesaic.golden.frontend.meaning import Chosen, Constant, Meaning, RankedIndex, Residual
 from moesaic.golden.frontend.moves import COPIES, MOVES, SHAPES, move
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.nodes import function_of, name_of
@@ -115,6 +115,18 @@ class Reader:
                 if last[used] is node and not self._kept(used):
                     del self.values[used]
 
+    def _copied(self, node: fx.Node, name: str, args: Sequence[Any]) -> Value:
+        types = [arg for arg in (*args[1:], *node.kwargs.values()) if isinstance(arg, torch.dtype)]
+        found = self.find(args[0])
+        numbers = found is not None and isinstance(found[0], (Chosen, RankedIndex))  # whole ones, which any type holds
+        if any(kind not in (torch.float32, torch.float64) and not (numbers and kind != torch.bool) for kind in types):
+            raise Refusal(f"a cast to {types[0]}", expected="float32", nearest="float32 throughout: remove the cast or autocast")
+        if name == "dropout" and bool(args[2]):
+            raise Refusal(
+                "dropout that is active in inference mode", expected="no dropout", nearest="nn.Dropout, after .eval()"
+            )
+        return args[0]
+
     def _kept(self, node: fx.Node) -> bool:
         """Whether a value is needed after the last node that reads it: residuals and refusals are."""
         value = self.values[node]
@@ -138,7 +150,7 @@ class Reader:
             return _evaluate(node, args, kwargs)
         try:
             if name in COPIES:
-                return _copied(node, name, args)
+                return self._copied(node, name, args)
             if name in MOVES:
                 return move(self, node, name, args, kwargs)
             if name in self.handlers:
@@ -152,17 +164,6 @@ def _item(value: Value, index: Any) -> Value:
     if isinstance(value, Known):
         return Known(value.value[index], value.names)
     return value[index]
-
-
-def _copied(node: fx.Node, name: str, args: Sequence[Any]) -> Value:
-    types = [arg for arg in (*args[1:], *node.kwargs.values()) if isinstance(arg, torch.dtype)]
-    if any(not kind.is_floating_point and kind.itemsize < 4 for kind in types) or any(
-        kind in (torch.float16, torch.bfloat16) for kind in types
-    ):
-        raise Refusal(f"a cast to {types[0]}", expected="float32", nearest="float32 throughout: remove the cast or autocast")
-    if name == "dropout" and bool(args[2]):
-        raise Refusal("dropout that is active in inference mode", expected="no dropout", nearest="nn.Dropout, after .eval()")
-    return args[0]
 
 
 def _evaluate(node: fx.Node, args: Any, kwargs: Any) -> Value:

@@ -106,9 +106,12 @@ class Published(nn.Module):
         self.experts.htoh4, self.experts.h4toh = Batched(experts, DIM, HIDDEN), Batched(experts, HIDDEN, DIM)
         self.gate = nn.ModuleList(Gate(DIM, experts) for _ in range(gates))
 
+    def logits(self, x: torch.Tensor, task: int) -> torch.Tensor:
+        return self.gate[task](x)
+
     def forward(self, x: torch.Tensor, task: int) -> tuple[torch.Tensor, torch.Tensor]:
         flat = x.reshape(-1, DIM)
-        logits = self.gate[task](flat)
+        logits = self.logits(flat, task)
         scores, index = logits.softmax(-1).topk(self.k, dim=-1)
         out = torch.zeros_like(flat)
         for e in range(logits.shape[1]):
@@ -118,6 +121,13 @@ class Published(nn.Module):
                 result = F.linear(hidden, self.experts.h4toh.weight[e], self.experts.h4toh.bias[e])
                 out[token] += result * scores[token, choice, None] * self.factor
         return out.view_as(x), logits.var()
+
+
+class Direct(Published):
+    """Uses the gates' parameters without calling them."""
+
+    def logits(self, x: torch.Tensor, task: int) -> torch.Tensor:
+        return x @ self.gate[task].w_gate
 
 
 class TaskBlock(nn.Module):

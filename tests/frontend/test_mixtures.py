@@ -40,6 +40,14 @@ def test_gates_of_tasks_and_one_that_no_task_uses():
     assert not torch.allclose(outputs[0], outputs[1], atol=1e-3)
 
 
+def test_gates_that_are_not_called():
+    """Their order is then that of the tasks."""
+    model = zoo.seeded(mixtures.TaskVit(lambda: mixtures.Direct(2), (True,)))
+    captured = capture(model, zoo.image(), tasks={"a": (0,), "b": (1,)})
+    assert captured.names["blocks.0.mlp.gate.1.w_gate"] == ("blocks.0.mlp.gate.1.w_gate",)
+    assert captured.difference < 1e-5
+
+
 def test_sixty_four_experts():
     captured = capture(zoo.seeded(mixtures.TaskVit(lambda: mixtures.Published(1, experts=64, k=5))), zoo.image(), tasks={"a": (0,)})
     assert (captured.config.experts, captured.config.top_k) == (64, 5)

@@ -235,12 +235,13 @@ def test_half_precision_is_converted_and_said(kind):
     assert all(tensor.dtype == torch.float32 for tensor in captured.state.values())
 
 
-def test_a_cast_to_half_inside():
+@pytest.mark.parametrize("kind", [torch.float16, torch.int64])
+def test_a_cast_inside(kind):
     class Cast(zoo.Mlp):
         def forward(self, x):
-            return super().forward(x.half().float())
+            return super().forward(x.to(kind).to(x.dtype))
 
-    with pytest.raises(CaptureError, match="cast to torch.float16"):
+    with pytest.raises(CaptureError, match=f"cast to {kind}"):
         capture(zoo.vit(mlp=lambda: Cast(DIM)), zoo.image())
 
 
