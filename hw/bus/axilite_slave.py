@@ -25,9 +25,9 @@ class AxiLiteSlave(wiring.Component):
     """Registers of one ``RegisterMap`` over AXI4-Lite.
 
     Takes address and data of a write in either order, holds one write and one read, and accepts any stall. A write
-    takes effect (``rw``, ``pulse``) in the cycle after the later of address and data, if no response is waiting; its
-    response is valid one cycle later. A read's data is valid two cycles after its address and is the register as it was
-    one cycle before. Sustained, one write per two cycles and one read per two cycles. Bad addresses and writes that are
+    takes effect (``rw``, ``pulse``) two cycles after its address or one after its data, whichever is later, if no response
+    is waiting; its response is valid one cycle later. A read's data is valid three cycles after its address and is the register as it was
+    two cycles before. Sustained, one write per three cycles and one read per three cycles. Bad addresses and writes that are
     not allowed answer SLVERR (beyond the map: DECERR) and change nothing. Reset state: nothing held, ``rw`` as in the
     table.
 
@@ -83,6 +83,10 @@ class AxiLiteSlave(wiring.Component):
                         for name, words in table.values.items() if words[0].access is Access.RW}
         self.write_full, self.data_full, self.read_full = Signal(), Signal(), Signal()
         self.write_address, self.read_address = Signal(addr_bits), Signal(addr_bits)
+        self.decoded, self.looked = Signal(), Signal()  # the held write, the held read, a cycle later
+        self.chosen = {register.name: Signal(name=f"chosen_{register.name.lower()}")
+                       for register in table if register.access is not Access.RO}
+        self.answer_response = Signal(2)
         self.commit = Signal()
         self.accepted = Signal()  # the write of this commit changes something
 
@@ -103,7 +107,9 @@ class AxiLiteSlave(wiring.Component):
         response = Signal(2)
         with m.If(bus.b.ready):
             m.d.sync += bus.b.valid.eq(0)
-        m.d.comb += self.commit.eq(self.write_full & self.data_full & (~bus.b.valid | bus.b.ready))
+        # Addresses are compared in a cycle of their own, before what they choose.
+        m.d.sync += self.decoded.eq(self.write_full & ~self.commit)
+        m.d.comb += self.commit.eq(self.decoded & self.data_full & (~bus.b.valid | bus.b.ready))
         with m.If(self.commit):
             m.d.sync += [self.write_full.eq(0), self.data_full.eq(0), bus.b.valid.eq(1), bus.b.p.resp.eq(response)]
 
@@ -113,9 +119,12 @@ class AxiLiteSlave(wiring.Component):
             m.d.sync += [self.read_full.eq(1), self.read_address.eq(bus.ar.p.addr)]
         with m.If(bus.r.ready):
             m.d.sync += bus.r.valid.eq(0)
-        with m.If(self.read_full & (~bus.r.valid | bus.r.ready)):
+        answer, answered = Signal(32), Signal()
+        m.d.comb += answered.eq(self.looked & (~bus.r.valid | bus.r.ready))
+        m.d.sync += [self.looked.eq(self.read_full & ~answered), answer.eq(read_data), self.answer_response.eq(read_response)]
+        with m.If(answered):
             m.d.sync += [self.read_full.eq(0), bus.r.valid.eq(1)]
-            m.d.sync += [bus.r.p.data.eq(read_data), bus.r.p.resp.eq(read_response)]
+            m.d.sync += [bus.r.p.data.eq(answer), bus.r.p.resp.eq(self.answer_response)]
 
         self.decode_write(m, response, write_data, mask)
         self.decode_read(m, read_response, read_data)
@@ -128,22 +137,21 @@ class AxiLiteSlave(wiring.Component):
             m.d.comb += response.eq(Response.DECERR)
         for name, storage in self.storage.items():
             m.d.comb += Value.cast(self.rw[name]).eq(storage)
-        with m.Switch(self.write_address):
-            for register in self.table:
-                if register.access is Access.RO:
-                    continue
-                with m.Case(register.offset):
-                    refused = self.lock if register.locked else Const(0)
-                    with m.If(~refused):
-                        m.d.comb += [response.eq(Response.OKAY), self.accepted.eq(self.commit)]
-                    low = self.bit_of(register)
-                    bits = Const(register.mask, register.width)
-                    with m.If(self.accepted):
-                        if register.access is Access.RW:
-                            held = self.storage[register.value_name][low:low + register.width]
-                            m.d.sync += held.eq((write_data & mask & bits) | (held & ~mask))
-                        else:
-                            m.d.comb += Value.cast(self.pulse[register.value_name]).eq(write_data & mask & bits)
+        for name, chosen in self.chosen.items():
+            register = self.table[name]
+            m.d.sync += chosen.eq(self.write_address == register.offset)
+            with m.If(chosen):
+                refused = self.lock if register.locked else Const(0)
+                with m.If(~refused):
+                    m.d.comb += [response.eq(Response.OKAY), self.accepted.eq(self.commit)]
+                low = self.bit_of(register)
+                bits = Const(register.mask, register.width)
+                with m.If(self.accepted):
+                    if register.access is Access.RW:
+                        held = self.storage[register.value_name][low:low + register.width]
+                        m.d.sync += held.eq((write_data & mask & bits) | (held & ~mask))
+                    else:
+                        m.d.comb += Value.cast(self.pulse[register.value_name]).eq(write_data & mask & bits)
 
     def decode_read(self, m: Module, response: Signal, read_data: Signal) -> None:
         """What the held read answers."""

@@ -43,7 +43,7 @@ class SlaveProof(Elaboratable):
             if register.access is not Access.RO:
                 writable = writable | ((address == register.offset) & ~(dut.lock & register.locked))
             read_known = read_known | (dut.read_address == register.offset)
-        lawful = Signal()
+        lawful, asked = Signal(), Signal()
         refusal = Signal(2)
         m.d.comb += lawful.eq(writable)
         m.d.comb += refusal.eq(Mux(address >= MAP_BYTES, Response.DECERR, Response.SLVERR))
@@ -54,28 +54,38 @@ class SlaveProof(Elaboratable):
         before = Signal(len(stored))
         was_lawful, was_commit, was_refusal = Signal(), Signal(), Signal(2)
         m.d.sync += [before.eq(stored), was_commit.eq(dut.commit), was_lawful.eq(lawful), was_refusal.eq(refusal)]
-        complete = dut.write_full & dut.data_full
+        complete = dut.decoded & dut.data_full
+        was_held, was_asked = Signal(), Signal()
         free = ~bus.b.valid | bus.b.ready
         m.d.comb += Assert(dut.commit == (complete & free), "a complete write waits for nothing else")
         m.d.comb += Assert(~Value.cast(dut.pulse).any() | (dut.commit & lawful), "a pulse is a lawful write")
+        m.d.sync += [was_held.eq(dut.write_full & ~dut.commit), was_asked.eq(dut.read_full & ~asked)]
         with m.If(known):
+            m.d.comb += Assert(dut.decoded == was_held, "an address is compared within a cycle")
+            m.d.comb += Assert(dut.looked == was_asked, "a read is looked up within a cycle")
             m.d.comb += Assert((stored == before) | (was_commit & was_lawful), "only lawful writes change a register")
             with m.If(was_commit):
                 m.d.comb += Assert(bus.b.valid)
                 m.d.comb += Assert(bus.b.p.resp == Mux(was_lawful, Response.OKAY, was_refusal))
 
-        asked, was_known, was_beyond = Signal(), Signal(), Signal()
+        was_known, was_beyond, answered = Signal(), Signal(), Signal()
+        m.d.comb += asked.eq(dut.looked & (~bus.r.valid | bus.r.ready))
         m.d.sync += [
-            asked.eq(dut.read_full & (~bus.r.valid | bus.r.ready)),
+            answered.eq(asked),
             was_known.eq(read_known), was_beyond.eq(dut.read_address >= MAP_BYTES),
         ]
-        with m.If(known & asked):
+        with m.If(known & answered):
             m.d.comb += Assert(bus.r.valid)
             refused = Mux(was_beyond, Response.DECERR, Response.SLVERR)
             m.d.comb += Assert(bus.r.p.resp == Mux(was_known, Response.OKAY, refused))
 
         if self.invariants:
+            refused_now = Mux(dut.read_address >= MAP_BYTES, Response.DECERR, Response.SLVERR)
             m.d.comb += [
+                Assert(~dut.decoded | dut.write_full),
+                Assert(~dut.looked | dut.read_full),
+                Assert(~dut.looked | (dut.answer_response == Mux(read_known, Response.OKAY, refused_now))),
+                *(Assert(~dut.decoded | (chosen == (address == TABLE[name].offset))) for name, chosen in dut.chosen.items()),
                 Assert(rules.addressed == dut.write_full + bus.b.valid),
                 Assert(rules.written == dut.data_full + bus.b.valid),
                 Assert(rules.reads == dut.read_full + bus.r.valid),
@@ -101,7 +111,7 @@ class AnswersWithoutData(AxiLiteSlave):
 
     def elaborate(self, platform: object) -> Module:
         m = super().elaborate(platform)
-        m.d.comb += self.commit.eq(self.write_full & (~self.bus.b.valid | self.bus.b.ready))
+        m.d.comb += self.commit.eq(self.decoded & (~self.bus.b.valid | self.bus.b.ready))
         return m
 
 
