@@ -25,7 +25,7 @@ def run(
 ) -> tuple[ProgramImage, np.ndarray, list[RtlResult]]:
     """All tasks of a seeded model on one scene, every block compared."""
     config = preset(name)
-    model, _, kind = weights.load(name, 0)
+    model, _, kind = weights.load(name, 0, trained=False)  # seeded ones use every expert
     images, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
     qmodel = quantize(model, config, images, weights=kind, compensate=False)
     program = compile_model(qmodel, CONFIG, blocks=blocks)
