@@ -26,7 +26,7 @@ def _dense(moe: QuantMoE, name: str) -> QuantMLP:
     fc2 = QuantLinear(
         name=f"{name}.mlp.fc2",
         weight=np.concatenate([linear.weight for linear in second], axis=1),
-        bias=np.sum([linear.bias for linear in second], axis=0, dtype=np.int64).astype(np.int32),
+        bias=np.stack([linear.bias for linear in second]).sum(axis=0, dtype=np.int64).astype(np.int32),
         mult=np.maximum(1, np.rint(mult)).astype(np.uint16),
         shift=second[0].shift,
         in_step=second[0].in_step,

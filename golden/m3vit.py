@@ -204,7 +204,7 @@ class M3ViT(nn.Module):
 
     def prefix(self) -> torch.Tensor:
         """The learnt tokens before the patches, [1, prefix_tokens, dim]; none for a model without."""
-        parts = [tokens for tokens in (self.cls_token, self.extra_tokens) if tokens is not None]
+        parts: list[torch.Tensor] = [tokens for tokens in (self.cls_token, self.extra_tokens) if tokens is not None]
         return torch.cat(parts, dim=1) if parts else self.pos_embed[:, :0]
 
     def folded_gate(self, block: int, task: str | int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from moesaic.golden.config import M3ViTConfig
 
-__all__ = ["IntArray", "QuantAttention", "QuantBlock", "QuantExpert", "QuantLinear", "QuantMLP", "QuantMoE", "QuantModel", "QuantNorm", "WEIGHTS"]
+__all__ = ["WEIGHTS", "IntArray", "QuantAttention", "QuantBlock", "QuantExpert", "QuantLinear", "QuantMLP", "QuantMoE", "QuantModel", "QuantNorm"]
 
 WEIGHTS = ("trained", "seeded", "imported", "partly seeded")  # where parameters come from, for reports
 

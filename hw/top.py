@@ -168,7 +168,7 @@ class Accelerator(wiring.Component):
         # In its first cycle of abort a bus engine may still begin something: what it said of the cycle before does not count.
         quiet, aborting = Signal(), Signal()
         m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(supervisor.abort)]
-        pulse = Signal(registers.pulse.shape())
+        pulse: Any = Signal(registers.pulse.shape())
         m.d.sync += pulse.eq(registers.pulse)
         previous = Signal(len(core.retired))
         m.d.sync += previous.eq(core.retired)
