@@ -13,7 +13,6 @@ from moesaic.hw.engine.writeback import WriteBack
 from moesaic.hw.moe.router import Router
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.timing import Timing
-from moesaic.hw.stream.queue import Queue
 
 __all__ = ["timing"]
 
@@ -25,7 +24,7 @@ def _read(config: AcceleratorConfig) -> Timing:
     )
     finished = array_latency(config.lanes) + Accumulator.LATENCY
     return Timing(
-        feed=Feeder(config).final + Queue.LATENCY,
+        feed=Feeder(config).latency,
         queue=QUEUE_DEPTH,
         drain=finished + writeback.latency + 2,  # counted as finished, then as retired
         route=finished + writeback.hold + writeback.at_value + router.latency + 2,

@@ -15,17 +15,17 @@ __all__ = ["LANE_BITS", "Array", "array_latency", "sum_bits"]
 
 
 def array_latency(lanes: int) -> int:
-    """Cycles from a vector at the input to its sums: input register, the group's registers, the pair of rows."""
-    return 1 + RowGroup.LATENCY + pair_latency(lanes, chain_length(lanes))
+    """Cycles from a vector at the input to its sums: two input registers, the group's registers, the pair of rows."""
+    return 2 + RowGroup.LATENCY + pair_latency(lanes, chain_length(lanes))
 
 
 class Array(wiring.Component):
     """`rows` dot products that share one streamed vector; two int8 products per DSP slice.
 
-    One vector per cycle whatever `rows` is; latency ``array_latency(lanes)``. No back pressure. Everything that enters is delayed alike, so
-    what is loaded before an exchange is part of the block it brings, in any cycle.
+    One vector per cycle whatever `rows` is; latency ``array_latency(lanes)``. No back pressure. An exchange and what is loaded are
+    delayed alike from class to class: what is loaded up to the cycle of an exchange is part of the block it brings, in any cycle.
 
-    Inputs go through a register here, wait for their class of lanes (see RowPair), and go through a register in each group of rows: no
+    Inputs go through a register here (vectors and exchanges through two, so that the last word of a block may come with the exchange), wait for their class of lanes (see RowPair), and go through a register in each group of rows: no
     flip-flop drives more than a group's rows.
 
     Members
@@ -80,15 +80,18 @@ class Array(wiring.Component):
         size = min(self.rows, GROUP_ROWS)
         chain = chain_length(self.lanes)
         x: Any = Signal(self.x.shape(), reset_less=True)
-        with m.If(self.x_valid):
-            m.d.sync += x.eq(self.x)
+        early_x: Any = Signal(self.x.shape(), reset_less=True)
+        early_valid, early_swap = Signal(), Signal()
+        m.d.sync += [early_x.eq(self.x), early_valid.eq(self.x_valid), early_swap.eq(self.swap)]
+        with m.If(early_valid):
+            m.d.sync += x.eq(early_x)
         totals: Any = Signal(data.ArrayLayout(signed(LANE_BITS + (chain - 1).bit_length()), self.lanes // chain), reset_less=True)
         for c in range(self.lanes // chain):
             m.d.sync += totals[c].eq(balanced_sum([x[lane] for lane in range(c * chain, (c + 1) * chain)]))
         row, row_load = self._rows(m)
         swap, lane_load = Signal(), Signal(self.lanes)
         column = Signal(self.column.shape(), reset_less=True)
-        m.d.sync += [swap.eq(self.swap), lane_load.eq(self.lane_load << self.lane), column.eq(self.column)]
+        m.d.sync += [swap.eq(early_swap), lane_load.eq(self.lane_load << self.lane), column.eq(self.column)]
 
         def late(values: Value, bits: int, *, name: str, reset_less: bool = True) -> Value:
             """Every lane's part as many cycles later as its place in the chain."""

@@ -170,28 +170,33 @@ class Core(wiring.Component):
 
         # --- the array takes a vector ---
         head = feeder.o.p.op
-        pass_length = Signal(range(writeback.reuse + 1))  # cycles until the next pass may start
+        pass_length = Signal(range(writeback.reuse))  # cycles until `spaced`
+        spaced = Signal(init=1)                       # the next pass may start
         need_block, may_start = Signal(), Signal()
+        swapped = Signal()
         pop = Signal()
         m.d.comb += [
             need_block.eq(head.vector & head.pass_first),
-            may_start.eq(loader.full & (pass_length == 0)),
+            may_start.eq(loader.full & spaced),
             feeder.o.ready.eq(~need_block | may_start),
             pop.eq(feeder.o.valid & feeder.o.ready),
             array.x.eq(feeder.o.p.x),
             array.x_valid.eq(pop & head.vector),
             array.swap.eq(pop & need_block),
-            loader.swap.eq(array.swap),
+            loader.swap.eq(swapped),
             array.clear.eq(loader.clear),
             array.word_load.eq(loader.word_load), array.word.eq(loader.word),
             array.key_load.eq(loader.key_load), array.key.eq(loader.key),
             array.lane_load.eq(loader.lane_load), array.lane.eq(loader.lane), array.column.eq(loader.column),
         ]
+        m.d.sync += swapped.eq(array.swap)
         with m.If(pass_length != 0):
             m.d.sync += pass_length.eq(pass_length - 1)
+        with m.Else():
+            m.d.sync += spaced.eq(1)
         with m.If(array.swap):
             # Read-modify-writes of one entry must not overlap: of an accumulator in every pass, of sums and softmax state where results leave.
-            m.d.sync += pass_length.eq(Mux(head.acc_last, writeback.reuse, accumulator.REUSE))
+            m.d.sync += [pass_length.eq(Mux(head.acc_last, writeback.reuse, accumulator.REUSE) - 1), spaced.eq(0)]
 
         latency = array_latency(lanes)
         operation = operation_layout(config)

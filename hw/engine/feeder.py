@@ -19,7 +19,9 @@ from moesaic.hw.engine.payloads import (
 )
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.stream.buffer import StreamRegister
 from moesaic.hw.stream.queue import Queue
+from moesaic.hw.stream.rules import connect_stream
 from moesaic.hw.vector.layernorm import Normalise, NormScalars
 from moesaic.hw.vector.pipeline import stages
 
@@ -124,10 +126,12 @@ class Feeder(wiring.Component):
         self.normalise = Normalise(lanes=config.lanes)
         self.shifter = ProbabilityShift(lanes=config.lanes, groups=config.groups)
         self.queue = Queue(vector_layout(config), depth=QUEUE_DEPTH)
+        self.head = StreamRegister(vector_layout(config))  # what the array decides on comes from registers, not from LUT RAM
         # Stages at which the residual word is there, the vector is complete, and words of the other sources are there.
         self.meet = ADDRESS_AT + self.scalars.LATENCY
         self.final = self.meet + self.normalise.LATENCY
         self.arrive = self.final - self.shifter.LATENCY
+        self.latency = self.final + Queue.LATENCY + StreamRegister.LATENCY  # cycles from issue to the output
         super().__init__({
             "i": In(stream.Signature(issued_layout())),
             "o": Out(stream.Signature(vector_layout(config))),
@@ -169,6 +173,7 @@ class Feeder(wiring.Component):
         m.submodules.normalise = self.normalise
         m.submodules.shifter = self.shifter
         m.submodules.queue = self.queue
+        m.submodules.head = self.head
         final = self.final
         live = [Signal(name=f"live_{k}") for k in range(final + 1)]
         ops: list[Any] = [Signal(operation_layout(self.config), name=f"op_{k}", reset_less=True) for k in range(final + 1)]
@@ -372,13 +377,10 @@ class Feeder(wiring.Component):
             m.d.comb += queue.i.p.x[lane].eq(Mux(
                 kind == Stream.NORMALISED, normalise.o[lane],
                 Mux(kind == Stream.PROBABILITY, shifter.o[lane], shifter.o[lane].as_signed())))
-        m.d.comb += [
-            self.o.valid.eq(queue.o.valid),
-            self.o.payload.eq(queue.o.payload),
-            queue.o.ready.eq(self.o.ready),
-        ]
+        connect_stream(m, queue.o, self.head.i)
+        connect_stream(m, self.head.o, self.o)
         pop = Signal()
-        m.d.comb += pop.eq(self.o.valid & self.o.ready)
+        m.d.sync += pop.eq(self.o.valid & self.o.ready)
         m.d.sync += [walk.credits.eq(walk.credits - walk.issue + pop), walk.in_pipe.eq(walk.in_pipe + walk.issue - live)]
 
     def _tap(self, m: Module, walk: _Walk, valid: Value, ops: list[Any], kind: Value) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -19,8 +19,11 @@ class Loader(wiring.Component):
     """Runs the loading half of every compute instruction, in order, one block ahead of the stream.
 
     One weight-stream word per cycle (``load_rows`` rows), or one key per cycle. A word for the next block is taken from the weight
-    stream while the shadow block still waits for its exchange, so blocks follow each other every ``rows / load_rows`` cycles.
+    stream while the shadow block still waits for its exchange, so blocks follow each other every ``rows / load_rows`` cycles (at least two).
     Never overwrites a shadow block before ``swap``, nor parameters before ``release``. Empty after reset.
+
+    So that neither side waits for the other within a cycle, ``full`` says that the block is complete after this cycle, and the array's
+    answer comes one cycle after it has taken the block.
 
     Members
     -------
@@ -37,7 +40,8 @@ class Loader(wiring.Component):
     word_load ... column : Out
         To the array (see Array).
     full : Out(1), swap : In(1)
-        The shadow block is complete; it is taken over in this cycle.
+        The last of the shadow block leaves in this cycle, or has left: it may be taken from now on. It was taken in the last cycle (in
+        which ``full`` still belongs to it).
     parameters : Out(2 x rows x 48), release : In(1)
         Two banks of biases and multipliers, used alternately; a bank is free again.
     copy_valid, copy_memory, copy_address, copy_data, copy_part : Out; copy_ready : In(1)
@@ -120,6 +124,7 @@ class Loader(wiring.Component):
         rows, lanes, load_rows = config.rows, config.lanes, config.load_rows
         word_bits = 8 * config.word_bytes
         group_bits = (config.groups - 1).bit_length()
+        block_words, param_words = config.block_words, config.param_words
 
         index = Signal(INDEX_BITS)
         body: Any = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "copy": instruction_layout(Opcode.COPY)}))
@@ -130,35 +135,36 @@ class Loader(wiring.Component):
         stage_valid, stage_parameters = Signal(), Signal()
         stage_last = Signal()       # last word of its block, or of its parameters
         stage_first = Signal()      # first word of the parameters
-        stage_index = Signal(range(max(config.block_words, config.param_words)))
+        stage_index = Signal(range(max(block_words, param_words)))
         stage_word = Signal(word_bits, reset_less=True)
 
-        full = Signal()
+        filled = Signal()           # the shadow block is complete, and not taken
         available = Signal()        # the shadow block may be written
-        banks_used, bank = Signal(range(3)), Signal()
+        banks_used, bank, released = Signal(range(3)), Signal(), Signal()
         stage_go, stage_ready = Signal(), Signal()
         kv_pending, kv_last, kv_values = Signal(), Signal(), Signal()
         m.d.comb += [
-            available.eq(~full | self.swap),
-            stage_go.eq(stage_valid & Mux(stage_parameters, ~stage_first | (banks_used != 2) | self.release, available & ~kv_pending)),
+            available.eq(~filled | self.swap),
+            stage_go.eq(stage_valid & Mux(stage_parameters, ~stage_first | (banks_used != 2) | released, available)),
             stage_ready.eq(~stage_valid | stage_go),
-            self.full.eq(full),
         ]
         with m.If(self.swap):
-            m.d.sync += full.eq(0)
+            m.d.sync += [filled.eq(0), self.full.eq(0)]
         with m.If(stage_go):
             m.d.sync += stage_valid.eq(0)
         claim = Signal()
         m.d.comb += claim.eq(stage_go & stage_parameters & stage_first)
-        m.d.sync += banks_used.eq(banks_used + claim - self.release)
+        m.d.sync += [released.eq(self.release), banks_used.eq(banks_used + claim - released)]
 
         # Array side of the stage.
         m.d.comb += self.word.eq(stage_word)
         with m.If(stage_go & ~stage_parameters):
             m.d.comb += self.word_load.eq(1 << stage_index)
             with m.If(stage_last):
-                m.d.sync += full.eq(1)
-        banks = [Signal(config.param_words * word_bits, name=f"bank_{b}", reset_less=True) for b in range(2)]
+                m.d.sync += filled.eq(1)
+                if block_words == 1:
+                    m.d.sync += self.full.eq(1)
+        banks = [Signal(param_words * word_bits, name=f"bank_{b}", reset_less=True) for b in range(2)]
         for b in range(2):
             with m.If(stage_go & stage_parameters & (bank == b)):
                 m.d.sync += banks[b].word_select(stage_index, word_bits).eq(stage_word)
@@ -169,9 +175,10 @@ class Loader(wiring.Component):
         # Key/value side: the read of last cycle is written into the shadow block now.
         kv_index = Signal(range(max(rows, lanes)))
         masked = [Signal(8, name=f"key_{lane}") for lane in range(lanes)]
+        inside = Signal(lanes)
         for lane in range(lanes):
-            inside = (op.lane_low <= lane) & (lane < op.lane_low + op.lane_count)
-            m.d.comb += masked[lane].eq(Mux(inside, self.kv_data.word_select(lane, 8), 0))
+            m.d.sync += inside[lane].eq((op.lane_low <= lane) & (lane < op.lane_low + op.lane_count))
+            m.d.comb += masked[lane].eq(Mux(inside[lane], self.kv_data.word_select(lane, 8), 0))
         m.d.comb += self.key.eq(Cat(*masked))
         group = Signal(max(group_bits, 1))
         pending_group = Signal(max(group_bits, 1))
@@ -184,51 +191,76 @@ class Loader(wiring.Component):
             with m.Else():
                 m.d.comb += self.key_load.eq(1 << kv_index)
             with m.If(kv_last):
-                m.d.sync += full.eq(1)
+                m.d.sync += filled.eq(1)
         m.d.sync += kv_pending.eq(0)
 
+        # Where the instruction stands. What a step decides on is counted down, and judged a step ahead.
         in_block = Signal(8)
-        first_output = Signal(14)                  # first output of the block
-        count = Signal(18)                         # position within the current block, parameters or copy
-        limit = Signal(13)                         # keys to load into this block
+        blocks_left = Signal(8)                    # of inputs, with this one
+        outputs_left = Signal(13)                  # from this block's first on
+        keys_left = Signal(12)                     # VALUES: from this block's first on
+        last_in, last_out = Signal(), Signal()
+        only_in, only_out = Signal(), Signal()     # one block is all
+        word_index = Signal(range(max(block_words, param_words)))
+        kv_next = Signal(range(max(rows, lanes)))  # place of the next key in its block
+        kv_left = Signal(range(max(rows, lanes) + 1))
         key_address = Signal(16)                   # word of the next key
         block_address = Signal(16)                 # word of this block's first key
-        last_in, last_out = Signal(), Signal()
-        m.d.comb += [
-            last_in.eq(in_block + 1 == op.in_blocks),
-            last_out.eq(first_output + rows >= op.out_count),
+        due = Signal(INDEX_BITS)                   # retired instructions that must be exceeded
+        waited, queue_empty = Signal(), Signal()
+        m.d.comb += waited.eq((op.load_wait == 0) | ((self.retired - due)[:INDEX_BITS].as_signed() > 0))
+        m.d.sync += [
+            only_in.eq(op.in_blocks == 1), only_out.eq(op.out_count <= rows),
+            # Lengths are complete before the router's instruction counts as retired.
+            queue_empty.eq(op.expert_valid & (self.counts[op.expert] == 0)),
         ]
-        waited = Signal()
-        m.d.comb += waited.eq((op.load_wait == 0) | ((self.retired + op.load_wait - index)[:INDEX_BITS].as_signed() > 0))
-        queue_empty = Signal()
-        m.d.comb += queue_empty.eq(op.expert_valid & (self.counts[op.expert] == 0))
         skip_words = Signal(24)
+        copy_address, copy_left = Signal(17), Signal(17)
         m.d.comb += self.skip.payload.eq(skip_words)
+
+        def next_outputs() -> None:
+            """Step to the next block of outputs."""
+            m.d.sync += [outputs_left.eq(outputs_left - rows), last_out.eq(outputs_left <= 2 * rows)]
 
         def next_block() -> None:
             """Step to the next block of inputs or outputs, or finish the instruction."""
-            m.d.sync += [count.eq(0), in_block.eq(in_block + 1)]
+            m.d.sync += [
+                word_index.eq(0), in_block.eq(in_block + 1), blocks_left.eq(blocks_left - 1), last_in.eq(blocks_left == 2),
+                keys_left.eq(keys_left - lanes),
+            ]
             with m.If(last_in):
-                m.d.sync += [in_block.eq(0), first_output.eq(first_output + rows)]
+                m.d.sync += [in_block.eq(0), blocks_left.eq(op.in_blocks), last_in.eq(only_in), keys_left.eq(op.key_count)]
+                next_outputs()
 
-        def take(*, parameters: int, words: int) -> None:
-            """Move a word from the weight stream into the stage."""
-            m.d.comb += self.weights.ready.eq(stage_ready)
+        def take(*, parameters: bool, words: int) -> Value:
+            """Move a word from the weight stream into the stage; 1 with the last of them."""
+            last = Signal(name="last_parameter" if parameters else "last_word")
+            m.d.comb += [self.weights.ready.eq(stage_ready), last.eq(stage_ready & self.weights.valid & (word_index == words - 1))]
             m.d.comb += [self.starved.eq(stage_ready & ~self.weights.valid), self.blocked.eq(~stage_ready)]
+            with m.If(stage_ready):
+                m.d.sync += stage_word.eq(self.weights.payload)
             with m.If(stage_ready & self.weights.valid):
                 m.d.comb += self.busy.eq(1)
                 m.d.sync += [
-                    stage_valid.eq(1), stage_parameters.eq(parameters), stage_index.eq(count), stage_first.eq(count == 0),
-                    stage_last.eq(count == words - 1), stage_word.eq(self.weights.payload), count.eq(count + 1),
+                    stage_valid.eq(1), stage_parameters.eq(parameters), stage_index.eq(word_index), stage_first.eq(word_index == 0),
+                    stage_last.eq(word_index == words - 1), word_index.eq(word_index + 1),
                 ]
+            return last
 
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [in_block.eq(0), first_output.eq(0), count.eq(0), skip_words.eq(0)]
+                m.d.sync += [in_block.eq(0), word_index.eq(0), skip_words.eq(0)]
                 with m.If(self.i.valid):
                     m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
-                    m.next = "wait"
+                    m.next = "decode"
+            with m.State("decode"):
+                m.d.sync += [
+                    due.eq(index - op.load_wait), blocks_left.eq(op.in_blocks), outputs_left.eq(op.out_count), keys_left.eq(op.key_count),
+                    last_in.eq(op.in_blocks == 1), last_out.eq(op.out_count <= rows),
+                    copy_address.eq(copy.addr), copy_left.eq(copy.words),
+                ]
+                m.next = "wait"
             with m.State("wait"):
                 m.d.sync += [
                     key_address.eq(op.kv_addr), block_address.eq(op.kv_addr),
@@ -253,9 +285,9 @@ class Loader(wiring.Component):
             with m.State("measure"):
                 # Words of a speculated expert: (param_words + in_blocks * block_words) per block of outputs.
                 m.d.sync += [
-                    skip_words.eq(skip_words + config.param_words + op.in_blocks * config.block_words),
-                    first_output.eq(first_output + rows),
+                    skip_words.eq(skip_words + param_words + op.in_blocks * block_words),
                 ]
+                next_outputs()
                 with m.If(last_out):
                     m.next = "drop"
             with m.State("drop"):
@@ -263,13 +295,14 @@ class Loader(wiring.Component):
                 with m.If(self.skip.ready):
                     m.next = "idle"
             with m.State("parameters"):
-                take(parameters=1, words=config.param_words)
-                with m.If(stage_ready & self.weights.valid & (count == config.param_words - 1)):
-                    m.d.sync += count.eq(0)
+                with m.If(take(parameters=True, words=param_words)):
+                    m.d.sync += word_index.eq(0)
                     m.next = "weights"
             with m.State("weights"):
-                take(parameters=0, words=config.block_words)
-                with m.If(stage_ready & self.weights.valid & (count == config.block_words - 1)):
+                with m.If(take(parameters=False, words=block_words)):
+                    if block_words > 1:
+                        # The shadow block is being filled, so nothing stops this word: the block is complete with the next cycle.
+                        m.d.sync += self.full.eq(1)
                     next_block()
                     with m.If(last_in):
                         m.next = "parameters"
@@ -279,13 +312,8 @@ class Loader(wiring.Component):
                 # One cycle to prepare a block: clear it (VALUES leave lanes beyond the last key at zero), and bound the keys.
                 values = op.stationary == Stationary.VALUES
                 m.d.comb += self.blocked.eq(~available | stage_valid)
-                m.d.sync += count.eq(0)
-                key_first = Signal(16)
-                m.d.comb += key_first.eq(Mux(values, in_block * lanes, first_output))
-                total, width = Mux(values, op.key_count, op.out_count), Mux(values, lanes, rows)
-                left = Signal(14)
-                m.d.comb += left.eq(total - key_first)
-                m.d.sync += limit.eq(Mux(left < width, left, width))
+                left, width = Mux(values, keys_left, outputs_left), Mux(values, lanes, rows)
+                m.d.sync += [kv_next.eq(0), kv_left.eq(Mux(left < width, left, width))]
                 with m.If(available & ~stage_valid & ~kv_pending):
                     m.d.comb += self.clear.eq(1)
                     m.next = "read"
@@ -293,10 +321,11 @@ class Loader(wiring.Component):
                 values = op.stationary == Stationary.VALUES
                 m.d.comb += [self.kv_enable.eq(1), self.kv_address.eq(key_address), self.busy.eq(1)]
                 m.d.sync += [
-                    kv_pending.eq(1), kv_index.eq(count), kv_values.eq(values), kv_last.eq(count + 1 == limit),
-                    pending_group.eq(group), count.eq(count + 1), key_address.eq(key_address + op.kv_stride),
+                    kv_pending.eq(1), kv_index.eq(kv_next), kv_values.eq(values), kv_last.eq(kv_left == 1),
+                    pending_group.eq(group), kv_next.eq(kv_next + 1), kv_left.eq(kv_left - 1), key_address.eq(key_address + op.kv_stride),
                 ]
-                with m.If(count + 1 == limit):
+                with m.If(kv_left == 1):
+                    m.d.sync += self.full.eq(1)
                     next_block()
                     m.next = "keys"
                     with m.If(values):
@@ -328,21 +357,19 @@ class Loader(wiring.Component):
                 m.d.comb += [
                     self.copy_valid.eq(self.weights.valid),
                     self.copy_memory.eq(copy.memory),
-                    self.copy_address.eq(copy.addr + count),
+                    self.copy_address.eq(copy_address),
                     self.copy_data.eq(Mux(
                         residual, self.weights.payload.word_select(part[:max(1, (load_rows // 2 - 1).bit_length())] if load_rows > 2 else 0, 16 * lanes),
                         self.weights.payload.word_select(part, 8 * lanes))),
                     self.starved.eq(~self.weights.valid),
                 ]
-                words_left = Signal(17)
-                started = Signal()
                 with m.If(self.weights.valid & self.copy_ready):
                     m.d.comb += self.busy.eq(1)
-                    m.d.sync += [count.eq(count + 1), part.eq(part + 1)]
+                    m.d.sync += [copy_address.eq(copy_address + 1), part.eq(part + 1)]
                     with m.If(part + 1 == parts):
                         m.d.comb += self.weights.ready.eq(1)
-                        m.d.sync += [part.eq(0), words_left.eq(Mux(started, words_left, copy.words) - 1), started.eq(1)]
-                        with m.If(Mux(started, words_left, copy.words) == 1):
-                            m.d.sync += [started.eq(0), self.copies.eq(self.copies + 1)]
+                        m.d.sync += [part.eq(0), copy_left.eq(copy_left - 1)]
+                        with m.If(copy_left == 1):
+                            m.d.sync += self.copies.eq(self.copies + 1)
                             m.next = "idle"
         return m

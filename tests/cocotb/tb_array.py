@@ -68,9 +68,9 @@ class Model:
             else:
                 bench.set("clear", 1)
                 following[:] = 0
-        if swap:
-            self.active = self.shadow
         self.shadow = following
+        if swap:  # what is filled in the same cycle is part of the block
+            self.active = self.shadow
         self.flight.append(None if x is None else self.active @ x)
         due = self.flight.pop(0)
         if due is not None:
@@ -129,7 +129,7 @@ async def blocks_follow_each_other(dut: SimHandleBase) -> None:
     for step in range(20 * words):
         values = model.rng.integers(-128, 128, (LOAD_ROWS, LANES))
         await model.cycle(
-            x=model.rng.integers(-128, 128, LANES), swap=step % words == 0, fill=("word", step % words, values)
+            x=model.rng.integers(-128, 128, LANES), swap=step % words == words - 1, fill=("word", step % words, values)
         )
     for _ in range(array_latency(LANES)):
         await model.cycle()

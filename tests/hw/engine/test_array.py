@@ -19,7 +19,7 @@ def test_array(tmp_path: Path, sizes: dict[str, int]) -> None:
     cocotb_test(Array(**sizes), name="array", module="tb_array", tmp_path=tmp_path, env={"SIZES": json.dumps(sizes)})
 
 
-@pytest.mark.parametrize(("lanes", "cycles"), [(8, 7), (16, 8), (32, 13), (64, 14), (128, 14)])
+@pytest.mark.parametrize(("lanes", "cycles"), [(8, 8), (16, 9), (32, 14), (64, 15), (128, 15)])
 def test_array_latency(lanes: int, cycles: int) -> None:
     assert array_latency(lanes) == cycles
 
