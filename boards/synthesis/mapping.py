@@ -1,9 +1,11 @@
 """Modules to mapped netlists: each distinct module once, through Yosys, two processes at a time, cached."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from moesaic.boards.synthesis.cache import Cache, default_cache
 from moesaic.boards.synthesis.cells import CellCounts
 from moesaic.boards.synthesis.modules import Module, stub
 
-__all__ = ["FAMILIES", "Mapped", "SynthesisFailed", "SynthesisMissing", "map_modules"]
+__all__ = ["FAMILIES", "Mapped", "Runs", "SynthesisFailed", "SynthesisMissing", "map_modules"]
 
 FAMILIES = {"zynqmp": "xcup", "zynq7000": "xc7"}  # Yosys's names
 # A slice whose operand has an adder in front: the parameter that says so has another name on UltraScale+. Without effect on all others.
@@ -82,18 +84,44 @@ def _source(names: Sequence[str], modules: Mapping[str, Module]) -> str:
     return "".join([*(modules[name].text for name in names), *(stub(modules[child]) for child in sorted(children)), "\n".join(lines)])
 
 
-def _run(names: Sequence[str], modules: Mapping[str, Module], passes: Sequence[str]) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="moesaic-synthesis-") as folder:
-        source = Path(folder) / "source.v"
-        source.write_text(_source(names, modules))
-        job = {"source": str(source), "out": folder, "modules": list(names), "passes": list(passes)}
-        done = subprocess.run(
-            [sys.executable, "-m", "moesaic.boards.synthesis.worker"], input=json.dumps(job), text=True, errors="replace",
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, cwd=folder)
-        if done.returncode:
-            tail = "\n".join(done.stdout.strip().splitlines()[-12:])
-            raise SynthesisFailed(f"Yosys ended with status {done.returncode} on {', '.join(names)}:\n{tail}")
-        return [json.loads((Path(folder) / f"{index}.json").read_text()) for index in range(len(names))]
+class Runs:
+    """Runs of Yosys, which end when nobody waits for them any more."""
+
+    def __init__(self) -> None:
+        self.running: set[subprocess.Popen[str]] = set()
+        self.stopped = False
+
+    def stop(self) -> None:
+        """End what runs; nothing begins any more."""
+        self.stopped = True
+        for process in list(self.running):
+            self._end(process)
+
+    @staticmethod
+    def _end(process: subprocess.Popen[str]) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # and the ABC that it runs
+
+    def run(self, names: Sequence[str], modules: Mapping[str, Module], passes: Sequence[str]) -> list[dict[str, Any]]:
+        """Netlists of modules."""
+        with tempfile.TemporaryDirectory(prefix="moesaic-synthesis-") as folder:
+            source = Path(folder) / "source.v"
+            source.write_text(_source(names, modules))
+            job = {"source": str(source), "out": folder, "modules": list(names), "passes": list(passes)}
+            process = subprocess.Popen(
+                [sys.executable, "-m", "moesaic.boards.synthesis.worker"], text=True, errors="replace", cwd=folder,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+            self.running.add(process)
+            try:
+                if self.stopped:
+                    self._end(process)
+                printed, _ = process.communicate(json.dumps(job))
+            finally:
+                self.running.discard(process)
+            if process.returncode:
+                tail = "\n".join(printed.strip().splitlines()[-12:])
+                raise SynthesisFailed(f"Yosys ended with status {process.returncode} on {', '.join(names)}:\n{tail}")
+            return [json.loads((Path(folder) / f"{index}.json").read_text()) for index in range(len(names))]
 
 
 def _bundles(names: Sequence[str], modules: Mapping[str, Module]) -> list[list[str]]:
@@ -157,6 +185,7 @@ def map_modules(
         keys[name] = store.key(flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values()))))
     mapped: dict[str, Mapped] = {}
     failures: dict[str, str] = {}
+    runs = Runs()
 
     def look(name: str) -> bool:
         counts = store.counts(keys[name])
@@ -177,8 +206,10 @@ def map_modules(
 
     def work(bundle: Sequence[str]) -> None:
         try:
-            netlists = _run(bundle, modules, passes)
+            netlists = runs.run(bundle, modules, passes)
         except SynthesisFailed as error:
+            if runs.stopped:
+                return
             if len(bundle) == 1:
                 failures[bundle[0]] = str(error)
             else:
@@ -198,6 +229,7 @@ def map_modules(
                 future.result()
                 tell()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt does not wait for what has not begun
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
+            runs.stop()
             raise
     return mapped, failures

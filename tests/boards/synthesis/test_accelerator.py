@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from moesaic.boards.board import load_board
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.fit import Fit, candidates, largest_fitting
-from moesaic.boards.synthesis.mapping import SynthesisMissing
+from moesaic.boards.synthesis.mapping import Runs, SynthesisFailed, SynthesisMissing
+from moesaic.boards.synthesis.modules import split_modules
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise, synthesise_verilog
 from moesaic.flow.request import InputError
 from moesaic.flow.stages import Stages
@@ -46,6 +49,7 @@ def micro() -> Synthesis:
     return synthesise(MICRO, family="zynqmp", uram=False)
 
 
+@pytest.mark.slow  # until its modules are cached
 def test_every_module_is_mapped_and_the_units_add_up(micro: Synthesis) -> None:
     assert micro.complete
     total = Resources()
@@ -54,6 +58,7 @@ def test_every_module_is_mapped_and_the_units_add_up(micro: Synthesis) -> None:
     assert total == micro.total
 
 
+@pytest.mark.slow  # until its modules are cached
 def test_products_and_memories_are_those_of_a_calculation(micro: Synthesis) -> None:
     units = micro.units
     assert units["array"].dsp == MICRO.rows * MICRO.lanes // 2  # two products each
@@ -65,6 +70,7 @@ def test_products_and_memories_are_those_of_a_calculation(micro: Synthesis) -> N
     assert units["weight stream"].bram36 == 2  # 256 words of 16 bytes: 512 x 72, twice
 
 
+@pytest.mark.slow  # until its modules are cached
 def test_paths_are_found_and_named(micro: Synthesis) -> None:
     found = micro.timing(10)
     assert len(found.paths) == 10
@@ -104,6 +110,22 @@ def test_results_are_found_again(tmp_path: Path) -> None:
     assert synthesise_verilog(text, family="zynqmp", uram=False, cache=tmp_path).total == first.total
 
 
+def test_what_runs_can_be_stopped() -> None:
+    modules = split_modules(PART.format(body="always @(posedge clk) o <= i;"))
+    runs = Runs()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        started = time.monotonic()
+        running = pool.submit(runs.run, ["broken"], modules, ["exec -- sleep 300"])
+        while not runs.running and not running.done():
+            time.sleep(0.05)
+        runs.stop()
+        with pytest.raises(SynthesisFailed, match="Yosys ended with status -15 on broken"):
+            running.result()
+        assert time.monotonic() - started < 100
+        with pytest.raises(SynthesisFailed):
+            runs.run(["broken"], modules, ["exec -- sleep 300"])  # nothing begins any more
+
+
 def test_without_yosys_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
@@ -124,6 +146,7 @@ def test_each_resource_against_the_budget() -> None:
     assert Fit(Resources(uram=1), Resources()).lines[-1].percent == float("inf")
 
 
+@pytest.mark.slow  # until its modules are cached
 def test_too_large_says_what_by_how_much_and_what_would_fit(micro: Synthesis) -> None:
     total = micro.total
     board = load_board("zcu102")
@@ -138,6 +161,7 @@ def test_too_large_says_what_by_how_much_and_what_would_fit(micro: Synthesis) ->
     assert report["excess"] == {"lut": 5}
 
 
+@pytest.mark.slow  # until its modules are cached
 def test_the_stage_writes_what_it_says(tmp_path: Path, micro: Synthesis) -> None:
     report = synth(MICRO, None, Stages(quiet=True), timing=3, out=tmp_path / "out")
     saved = json.loads((tmp_path / "out" / "synthesis.json").read_text())
