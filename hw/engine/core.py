@@ -235,8 +235,6 @@ class Core(wiring.Component):
             state_write.data.maximum.eq(writeback.state_write_maximum), state_write.data.sum.eq(writeback.state_write_sum),
             maxima_read.addr.eq(feeder.activation_address), maxima_read.en.eq(feeder.activation_enable),
             feeder.maxima_data.eq(maxima_read.data),
-            maxima_write.addr.eq(writeback.vector_address),
-            maxima_write.en.eq(Mux(writeback.maxima_write, writeback.maxima_mask, 0)),
             sums_feed.addr.eq(feeder.sums_address),
             feeder.sums_total.eq(sums_feed.data.total), feeder.sums_squares.eq(sums_feed.data.squares),
             sums_update.addr.eq(writeback.sums_address),
@@ -244,8 +242,6 @@ class Core(wiring.Component):
             sums_write.addr.eq(writeback.sums_write_address), sums_write.en.eq(writeback.sums_write),
             sums_write.data.total.eq(writeback.sums_write_total), sums_write.data.squares.eq(writeback.sums_write_squares),
         ]
-        for g in range(config.groups):
-            m.d.comb += maxima_write.data[g].eq(writeback.maxima_data)
 
         # --- activation, key/value and residual memories; COPY writes when nobody else does ---
         to_activation = writeback.vector_write & (writeback.vector_memory == Memory.ACTIVATION)
@@ -257,8 +253,6 @@ class Core(wiring.Component):
             activation_read.addr.eq(feeder.activation_address), activation_read.en.eq(feeder.activation_enable),
             feeder.activation_data.eq(activation_read.data),
             kv_read.addr.eq(loader.kv_address), kv_read.en.eq(loader.kv_enable), loader.kv_data.eq(kv_read.data),
-            kv_write.addr.eq(writeback.vector_address), kv_write.data.eq(writeback.vector_data),
-            kv_write.en.eq(Mux(to_kv, writeback.vector_mask, 0)),
             residual_feed.addr.eq(feeder.residual_address), residual_feed.en.eq(feeder.residual_enable),
             feeder.residual_data.eq(residual_feed.data),
             residual_add.addr.eq(Mux(writeback.residual_enable, writeback.residual_address, self.result_address)),
@@ -266,27 +260,38 @@ class Core(wiring.Component):
             writeback.residual_data.eq(residual_add.data),
             self.result_data.eq(residual_add.data), self.result_ready.eq(~writeback.residual_enable),
         ]
+        # Registers right in front of the memories. Nobody reads a word before the instruction that wrote it has retired, much later.
+        m.d.sync += [
+            kv_write.addr.eq(writeback.vector_address), kv_write.data.eq(writeback.vector_data),
+            kv_write.en.eq(Mux(to_kv, writeback.vector_mask, 0)),
+            maxima_write.addr.eq(writeback.vector_address),
+            maxima_write.en.eq(Mux(writeback.maxima_write, writeback.maxima_mask, 0)),
+        ]
+        for g in range(config.groups):
+            m.d.sync += maxima_write.data[g].eq(writeback.maxima_data)
         with m.If(to_activation):
-            m.d.comb += [
+            m.d.sync += [
                 activation_write.addr.eq(writeback.vector_address), activation_write.data.eq(writeback.vector_data),
                 activation_write.en.eq(writeback.vector_mask),
             ]
         with m.Elif(feeder.tap_valid):
-            m.d.comb += [
+            m.d.sync += [
                 activation_write.addr.eq(feeder.tap_address), activation_write.data.eq(feeder.tap_data), activation_write.en.eq(everything),
             ]
-        with m.Elif(loader.copy_valid & (loader.copy_memory == Memory.ACTIVATION)):
-            m.d.comb += [
-                activation_write.addr.eq(loader.copy_address), activation_write.data.eq(loader.copy_data), activation_write.en.eq(everything),
+        with m.Else():
+            m.d.sync += [
+                activation_write.addr.eq(loader.copy_address), activation_write.data.eq(loader.copy_data),
+                activation_write.en.eq((loader.copy_valid & (loader.copy_memory == Memory.ACTIVATION)).replicate(lanes)),
             ]
         with m.If(writeback.residual_write):
-            m.d.comb += [
+            m.d.sync += [
                 residual_write.addr.eq(writeback.residual_write_address), residual_write.data.eq(writeback.residual_write_data),
                 residual_write.en.eq(writeback.residual_write_mask),
             ]
-        with m.Elif(loader.copy_valid & copy_residual):
-            m.d.comb += [
-                residual_write.addr.eq(loader.copy_address), residual_write.data.eq(loader.copy_data), residual_write.en.eq(everything),
+        with m.Else():
+            m.d.sync += [
+                residual_write.addr.eq(loader.copy_address), residual_write.data.eq(loader.copy_data),
+                residual_write.en.eq((loader.copy_valid & copy_residual).replicate(lanes)),
             ]
 
         # --- router ---
@@ -328,24 +333,22 @@ class Core(wiring.Component):
                 m.d.sync += routed.eq(0)
 
         # --- errors: the sequencer's, then addresses and buffers ---
-        outside = Signal()
-        hazard = Signal()
-        vector_out = Mux(writeback.vector_memory == Memory.KV, writeback.vector_address >= config.kv_words,
-                         writeback.vector_address >= config.activation_words)
-        copy_out = Mux(copy_residual, loader.copy_address >= config.residual_words, loader.copy_address >= config.activation_words)
-        m.d.comb += [
-            outside.eq(
-                (feeder.activation_enable & (feeder.activation_address >= config.activation_words))
-                | (feeder.residual_enable & (feeder.residual_address >= config.residual_words))
-                | (feeder.tap_valid & (feeder.tap_address >= config.activation_words))
-                | (loader.kv_enable & (loader.kv_address >= config.kv_words))
-                | (loader.copy_valid & copy_out)
-                | (writeback.vector_write & vector_out)
-                | (writeback.residual_enable & (writeback.residual_address >= config.residual_words))),
-            hazard.eq(feeder.tap_valid & to_activation),
-        ]
+        checks = (
+            (feeder.activation_enable, feeder.activation_address, config.activation_words),
+            (feeder.residual_enable, feeder.residual_address, config.residual_words),
+            (feeder.tap_valid, feeder.tap_address, config.activation_words),
+            (loader.kv_enable, loader.kv_address, config.kv_words),
+            (loader.copy_valid & copy_residual, loader.copy_address, config.residual_words),
+            (loader.copy_valid & ~copy_residual, loader.copy_address, config.activation_words),
+            (to_kv, writeback.vector_address, config.kv_words),
+            (writeback.vector_write & (writeback.vector_memory != Memory.KV), writeback.vector_address, config.activation_words),
+            (writeback.residual_enable, writeback.residual_address, config.residual_words),
+        )
+        outside = Signal(len(checks))  # registered, and collected in the next cycle
+        for k, (active, address, words) in enumerate(checks):
+            m.d.sync += outside[k].eq(active & (address >= words))
         bad_address, bad_hazard = Signal(), Signal()
-        m.d.sync += [bad_address.eq(outside), bad_hazard.eq(hazard)]
+        m.d.sync += [bad_address.eq(outside.any()), bad_hazard.eq(feeder.tap_valid & to_activation)]
         m.d.comb += [self.error.eq(sequencer.error | bad_address | bad_hazard), self.error_code.eq(ErrorCode.HAZARD), self.error_index.eq(retired)]
         with m.If(sequencer.error):
             m.d.comb += [self.error_code.eq(sequencer.error_code), self.error_index.eq(sequencer.error_index)]

@@ -14,6 +14,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Stationary
 from moesaic.hw.vector.gelu import Gelu
 from moesaic.hw.vector.layernorm import SumUpdate
+from moesaic.hw.vector.multiply import LutMultiply
 from moesaic.hw.vector.pipeline import delay, delay_valid, stages
 from moesaic.hw.vector.reciprocal import Reciprocal
 from moesaic.hw.vector.requant import Requantise
@@ -22,7 +23,8 @@ from moesaic.hw.vector.scale import Scale
 __all__ = ["STATE_SUM_BITS", "WriteBack"]
 
 STATE_SUM_BITS = 24
-MASK_AT, ADDRESS_AT = 2, 3  # cycles from the requantiser's input until the channels that count, and the address, are known
+GROUP_ROWS = 16  # rows that share a copy of a control bit
+MASK_AT, ADDRESS_AT = 3, 4  # cycles from the requantiser's input until the channels that count, and the address, are known
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,22 @@ class _Flow:
     vectors: list[Value]
     valids: list[Value]
     contexts: list[data.View]
+    functions: dict[Function, list[Value]]
+    adds: list[Value]  # a vector whose function is ADD
 
     def runs(self, cycle: int, function: Function) -> Value:
         """The instruction's function is `function`."""
-        return self.contexts[cycle].function == function
+        return self.functions[function][cycle]
+
+
+def _copies(m: Module, early: Value, rows: int, *, name: str) -> list[Value]:
+    """`early`, a cycle later, for every row: one register for every few rows, so that none drives them all."""
+    groups = []
+    for g in range(-(-rows // GROUP_ROWS)):
+        register = Signal(early.shape(), name=f"{name}_group_{g}", reset_less=True, attrs={"keep": "true"})
+        m.d.sync += register.eq(early)
+        groups.append(register)
+    return [groups[r // GROUP_ROWS] for r in range(rows)]
 
 
 @dataclass(frozen=True)
@@ -268,11 +282,20 @@ class WriteBack(wiring.Component):
                 requantise.i_mult[r].eq(Mux(op0.weights, parameter[32:], Mux(attend, factor, context.scalar))),
             ]
         total = self.latency - self.hold
+        functions = {}
+        for function in Function:
+            runs = Signal(name=f"runs_{function.name.lower()}")
+            m.d.comb += runs.eq(context.function == function)
+            functions[function] = stages(m, runs, self.at_commit, name=f"runs_{function.name.lower()}")
+        adds0 = Signal()
+        m.d.comb += adds0.eq(vector0 & functions[Function.ADD][0])
         return _Flow(
             ops=stages(m, op0, total, name="op"),
             vectors=stages(m, vector0, total, name="vector", reset_less=False),
             valids=stages(m, valid0, total, name="valid", reset_less=False),
             contexts=stages(m, context, self.at_commit, name="context"),
+            functions=functions,
+            adds=stages(m, adds0, self.at_commit, name="adds", reset_less=False),
         )
 
     def _place(self, m: Module, flow: _Flow) -> _Places:
@@ -293,18 +316,24 @@ class WriteBack(wiring.Component):
             stride.eq(context.dst_stride),
         ]
         base = delay(m, context.dst_addr, 1, name="dst")
-        distance = Signal(20, reset_less=True)
+        m.submodules.distance = multiply = LutMultiply(a_bits=13, b_shape=unsigned(8))
         word_base = Signal(16, reset_less=True)
-        m.d.sync += [distance.eq(position * stride), word_base.eq(base + (groups_later[1] >> group_bits))]
+        m.d.comb += [multiply.a.eq(position), multiply.b.eq(stride)]
+        m.d.sync += word_base.eq(base + (groups_later[1] >> group_bits))
         address = Signal(16, reset_less=True)
-        m.d.sync += address.eq(word_base + distance)
+        m.d.sync += address.eq(delay(m, word_base, multiply.latency - 1, name="word_base") + multiply.o)
+        # Channels of the first row, counted from the first that is wanted, and from the one after the last.
+        low, high = Signal(signed(10), reset_less=True), Signal(signed(10), reset_less=True)
+        end = Signal(9, reset_less=True)
         valid_rows = Signal(rows, reset_less=True)
-        context1 = flow.contexts[1]
+        later = delay(m, remaining, 1, name="remaining")
+        m.d.sync += [
+            end.eq(context.lane_low + context.lane_count),
+            low.eq(flow.contexts[1].lane_low - first_channel), high.eq(end - first_channel),
+        ]
+        values = flow.contexts[2].stationary == Stationary.VALUES
         for r in range(rows):
-            channel = Signal(9, name=f"channel_{r}")
-            m.d.comb += channel.eq(first_channel + r)
-            inside = (channel >= context1.lane_low) & (channel < context1.lane_low + context1.lane_count)
-            m.d.sync += valid_rows[r].eq(Mux(context1.stationary == Stationary.VALUES, inside, remaining > r))
+            m.d.sync += valid_rows[r].eq(Mux(values, (low <= r) & (high > r), later > r))
         return _Places(
             groups=[later[:group_bits] if group_bits else Const(0, 1) for later in groups_later],
             masks=stages(m, valid_rows, self.at_commit - MASK_AT, name="mask"),
@@ -318,7 +347,8 @@ class WriteBack(wiring.Component):
         m.d.comb += [gelu.i_valid.eq(flow.vectors[at_v] & flow.runs(at_v, Function.GELU)), gelu.i.eq(value)]
         plain = delay(m, value, gelu.LATENCY, name="plain")
         activated: Any = Signal(self.row_layout)
-        m.d.comb += activated.eq(Mux(flow.runs(at_g, Function.GELU), gelu.o.as_value(), plain.as_value()))
+        for r, runs in enumerate(_copies(m, flow.runs(at_g - 1, Function.GELU), self.config.rows, name="gelu")):
+            m.d.comb += activated[r].eq(Mux(runs, gelu.o[r], plain[r]))
         is_gelu = flow.runs(at_g, Function.GELU)
         scores = flow.runs(at_g, Function.ADD) & flow.contexts[at_g].expert_valid
         m.d.comb += [
@@ -327,25 +357,26 @@ class WriteBack(wiring.Component):
             scale.i_mult.eq(Mux(scores, flow.ops[at_g].score, flow.contexts[at_g].scalar)),
             scale.i_shift.eq(flow.contexts[at_g].post_shift),
         ]
-        scaled_later = delay(m, is_gelu | scores, scale.LATENCY, name="scaled")
+        scaled = delay(m, is_gelu | scores, scale.LATENCY - 1, name="scaled")
         unscaled = delay(m, activated, scale.LATENCY, name="unscaled")
         result: Any = Signal(self.row_layout)
-        m.d.comb += result.eq(Mux(scaled_later, scale.o.as_value(), unscaled.as_value()))
+        for r, runs in enumerate(_copies(m, scaled, self.config.rows, name="scaled")):
+            m.d.comb += result[r].eq(Mux(runs, scale.o[r], unscaled[r]))
         return result
 
     def _score_and_route(self, m: Module, flow: _Flow, places: _Places) -> tuple[data.View, Value, Value]:
         """Softmax and routing, from the requantised value; probabilities, maximum and sum at commit."""
         at_v, softmax = self.at_value, self.softmax
-        value, function_v = self.requantise.o, flow.contexts[self.at_value].function
+        value = self.requantise.o
         m.d.comb += [
             self.old_state_address.eq(flow.ops[at_v - 1].token),
-            softmax.i_valid.eq(flow.vectors[at_v] & (function_v == Function.SOFTMAX)),
+            softmax.i_valid.eq(flow.vectors[at_v] & flow.runs(at_v, Function.SOFTMAX)),
             softmax.i_t.eq(value),
             softmax.i_mask.eq(places.mask(at_v)),
             softmax.i_first.eq(flow.ops[at_v].block == 0),
             softmax.i_max.eq(self.old_state_maximum),
             softmax.i_sum.eq(self.old_state_sum),
-            self.route_valid.eq(flow.vectors[at_v] & (function_v == Function.ROUTE)),
+            self.route_valid.eq(flow.vectors[at_v] & flow.runs(at_v, Function.ROUTE)),
             self.route_logits.eq(value),
             self.route_op.eq(flow.ops[at_v]),
             self.route_context.eq(flow.contexts[at_v]),
@@ -358,39 +389,32 @@ class WriteBack(wiring.Component):
         )
 
     def _add(self, m: Module, flow: _Flow, places: _Places, result: data.View) -> tuple[data.View, data.View, Value]:
-        """Residual plus result, residual before, and the result as int8, all at commit; the residual is read one cycle before."""
+        """Residual plus result, residual before, and the result as int8, all at commit.
+
+        The residual is read three cycles before the result is there: picked from its word, rounded, then added.
+        """
         rows, groups, at_p = self.config.rows, self.config.groups, self.at_result
-        add_p = flow.vectors[at_p] & flow.runs(at_p, Function.ADD)
-        m.d.comb += [
-            self.residual_enable.eq(flow.vectors[at_p - 1] & flow.runs(at_p - 1, Function.ADD)),
-            self.residual_address.eq(places.address(at_p - 1)),
-        ]
-        old: Any = Signal(self.row_layout)
-        group_p = places.groups[at_p]
-        for r in range(rows):
-            words = [self.residual_data[g * rows + r] for g in range(groups)]
-            picked = words[0]
-            for g in range(1, groups):
-                picked = Mux(group_p == g, words[g], picked)
-            m.d.comb += old[r].eq(picked)
+        m.d.comb += [self.residual_enable.eq(flow.adds[at_p - 3]), self.residual_address.eq(places.address(at_p - 3))]
+        old: Any = Signal(self.row_layout, reset_less=True)
+        group = _copies(m, places.groups[at_p - 3], rows, name="group")
+        shift = _copies(m, flow.contexts[at_p - 2].residual_shift, rows, name="residual_shift")
+        halves: Any = Signal(data.ArrayLayout(signed(17), rows), reset_less=True)
         added: Any = Signal(self.row_layout, reset_less=True)
-        before: Any = Signal(self.row_layout, reset_less=True)
         narrow = Signal(8 * rows, reset_less=True)
-        with m.If(add_p):
-            for r in range(rows):
-                halves = Signal(signed(17), name=f"rounded_{r}")
-                shift = flow.contexts[at_p].residual_shift
-                m.d.comb += halves.eq((old[r] + ((1 << shift) >> 1)[:8]) >> shift)
-                sum_r = Signal(signed(18), name=f"residual_sum_{r}")
-                m.d.comb += sum_r.eq(halves + result[r])
-                m.d.sync += added[r].eq(Mux(sum_r > 32767, 32767, Mux(sum_r < -32768, -32768, sum_r)))
-            m.d.sync += before.eq(old)
-        with m.Elif(flow.vectors[at_p]):
-            for r in range(rows):
-                m.d.sync += narrow.word_select(r, 8).eq(
-                    Mux(result[r] > 127, 127, Mux(result[r] < -128, -128, result[r]))[:8])
+        for r in range(rows):
+            picked = self.residual_data[r]
+            for g in range(1, groups):
+                picked = Mux(group[r] == g, self.residual_data[g * rows + r], picked)
+            sum_r = Signal(signed(18), name=f"residual_sum_{r}")
+            m.d.sync += [
+                old[r].eq(picked),
+                halves[r].eq((old[r] + ((1 << shift[r]) >> 1)[:8]) >> shift[r]),
+                added[r].eq(Mux(sum_r > 32767, 32767, Mux(sum_r < -32768, -32768, sum_r))),
+                narrow.word_select(r, 8).eq(Mux(result[r] > 127, 127, Mux(result[r] < -128, -128, result[r]))[:8]),
+            ]
+            m.d.comb += sum_r.eq(halves[r] + result[r])
         wait = self.at_commit - at_p - 1
-        return delay(m, added, wait, name="added"), delay(m, before, wait, name="before"), delay(m, narrow, wait, name="narrow")
+        return delay(m, added, wait, name="added"), delay(m, old, wait + 2, name="before"), delay(m, narrow, wait, name="narrow")
 
     def _commit(
         self, m: Module, flow: _Flow, places: _Places, probabilities: data.View, maximum: Value, state_sum: Value,
@@ -398,12 +422,15 @@ class WriteBack(wiring.Component):
     ) -> None:
         """Write the result, whichever it is."""
         rows, groups, at_c = self.config.rows, self.config.groups, self.at_commit
-        function_c = flow.contexts[at_c].function
-        valid_c = flow.vectors[at_c]
-        is_softmax = function_c == Function.SOFTMAX
-        is_add = function_c == Function.ADD
+        is_softmax, softmax_write = flow.runs(at_c, Function.SOFTMAX), Signal()
+        vector_write = Signal()
+        m.d.sync += [
+            softmax_write.eq(flow.vectors[at_c - 1] & flow.runs(at_c - 1, Function.SOFTMAX)),
+            vector_write.eq(flow.vectors[at_c - 1] & ~flow.runs(at_c - 1, Function.ADD) & ~flow.runs(at_c - 1, Function.ROUTE)),
+        ]
         output = Signal(8 * rows)
-        m.d.comb += output.eq(Mux(is_softmax, probabilities.as_value(), narrow))
+        for r, softmax in enumerate(_copies(m, flow.runs(at_c - 1, Function.SOFTMAX), rows, name="softmax")):
+            m.d.comb += output.word_select(r, 8).eq(Mux(softmax, probabilities[r], narrow.word_select(r, 8)))
         rows_c = Signal(rows)
         m.d.comb += rows_c.eq(places.mask(at_c))
         group_mask = Signal(groups)
@@ -411,19 +438,19 @@ class WriteBack(wiring.Component):
         spread = Cat(*(rows_c & group_mask[g].replicate(rows) for g in range(groups)))
         whole = Cat(*(group_mask[g].replicate(rows) for g in range(groups)))
         m.d.comb += [
-            self.vector_write.eq(valid_c & ~is_add & (function_c != Function.ROUTE)),
+            self.vector_write.eq(vector_write),
             self.vector_memory.eq(Mux(is_softmax, Memory.ACTIVATION, flow.contexts[at_c].dst_memory)),
             self.vector_address.eq(places.address(at_c)),
             self.vector_data.eq(output.replicate(groups)),
             self.vector_mask.eq(Mux(is_softmax, whole, spread)),
-            self.maxima_write.eq(valid_c & is_softmax),
+            self.maxima_write.eq(softmax_write),
             self.maxima_mask.eq(group_mask),
             self.maxima_data.eq(maximum),
-            self.state_write.eq(valid_c & is_softmax),
+            self.state_write.eq(softmax_write),
             self.state_write_address.eq(flow.ops[at_c].token),
             self.state_write_maximum.eq(maximum),
             self.state_write_sum.eq(state_sum),
-            self.residual_write.eq(valid_c & is_add),
+            self.residual_write.eq(flow.adds[at_c]),
             self.residual_write_address.eq(places.address(at_c)),
             self.residual_write_data.eq(added.as_value().replicate(groups)),
             self.residual_write_mask.eq(spread),
@@ -432,7 +459,7 @@ class WriteBack(wiring.Component):
     def _update_sums(self, m: Module, flow: _Flow, places: _Places, added: data.View, before: data.View) -> None:
         """Change the token's LayerNorm sums by what the residual changed, and end the instruction."""
         at_c, update = self.at_commit, self.update
-        adds = flow.vectors[at_c] & flow.runs(at_c, Function.ADD)
+        adds = flow.adds[at_c]
         m.d.comb += [
             update.i_valid.eq(adds),
             update.i_new.eq(added),
