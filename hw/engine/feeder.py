@@ -205,7 +205,13 @@ class Feeder(wiring.Component):
         slot = Signal(12)
         in_block = Signal(8)
         out_block = Signal(11)
-        first_output = Signal(14)
+        # What a step decides on is counted down, and judged a step ahead.
+        slots_left = Signal(13)
+        blocks_left = Signal(8)
+        outputs_left = Signal(13)
+        last_slot, last_in, last_out = Signal(), Signal(), Signal()
+        only_slot, only_in = Signal(), Signal()
+        due = Signal(INDEX_BITS)  # retired instructions that must be exceeded
         bank = Signal()
         copies_seen = Signal(8)
         credits = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH)
@@ -218,22 +224,18 @@ class Feeder(wiring.Component):
 
         waited, room = Signal(), Signal()
         m.d.comb += [
-            waited.eq((op.feed_wait == 0) | ((self.retired + op.feed_wait - index)[:INDEX_BITS].as_signed() > 0)),
+            waited.eq((op.feed_wait == 0) | ((self.retired - due)[:INDEX_BITS].as_signed() > 0)),
             # One context per instruction between here and retirement.
             room.eq((index - self.retired)[:INDEX_BITS] < CONTEXTS),
         ]
-        last_slot, last_in, last_out = Signal(), Signal(), Signal()
-        m.d.comb += [
-            last_slot.eq(slot + 1 == vectors),
-            last_in.eq(in_block + 1 == op.in_blocks),
-            last_out.eq(first_output + config.rows >= op.out_count),
-        ]
+        m.d.sync += [only_slot.eq(vectors == 1), only_in.eq(op.in_blocks == 1)]
+        arriving = data.View(instruction_layout(Opcode.MATMUL), self.i.p.body)
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [slot.eq(0), in_block.eq(0), out_block.eq(0), first_output.eq(0)]
+                m.d.sync += [slot.eq(0), in_block.eq(0), out_block.eq(0)]
                 with m.If(self.i.valid):
-                    m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
+                    m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body), due.eq(self.i.p.index - arriving.feed_wait)]
                     m.next = "wait"
             with m.State("wait"):
                 m.d.comb += self.blocked.eq(~(waited & room))
@@ -242,6 +244,10 @@ class Feeder(wiring.Component):
                     m.next = "start"
             with m.State("start"):
                 m.d.comb += self.context_write.eq(1)
+                m.d.sync += [
+                    slots_left.eq(vectors), blocks_left.eq(op.in_blocks), outputs_left.eq(op.out_count),
+                    last_slot.eq(vectors == 1), last_in.eq(op.in_blocks == 1), last_out.eq(op.out_count <= config.rows),
+                ]
                 with m.If(op.opcode == Opcode.NORM):
                     # Vectors on their way still use the old constants.
                     m.d.comb += self.context_write.eq(0)
@@ -267,11 +273,17 @@ class Feeder(wiring.Component):
                 m.d.comb += issue.eq(credits != 0)
                 with m.If(issue):
                     m.d.comb += self.busy.eq(1)
-                    m.d.sync += slot.eq(slot + 1)
+                    m.d.sync += [slot.eq(slot + 1), slots_left.eq(slots_left - 1), last_slot.eq(slots_left == 2)]
                     with m.If(last_slot):
-                        m.d.sync += [slot.eq(0), in_block.eq(in_block + 1)]
+                        m.d.sync += [
+                            slot.eq(0), slots_left.eq(vectors), last_slot.eq(only_slot),
+                            in_block.eq(in_block + 1), blocks_left.eq(blocks_left - 1), last_in.eq(blocks_left == 2),
+                        ]
                         with m.If(last_in):
-                            m.d.sync += [in_block.eq(0), out_block.eq(out_block + 1), first_output.eq(first_output + config.rows)]
+                            m.d.sync += [
+                                in_block.eq(0), blocks_left.eq(op.in_blocks), last_in.eq(only_in), out_block.eq(out_block + 1),
+                                outputs_left.eq(outputs_left - config.rows), last_out.eq(outputs_left <= 2 * config.rows),
+                            ]
                             with m.If(op.stationary == Stationary.WEIGHTS):
                                 m.d.sync += bank.eq(~bank)
                             with m.If(last_out):
