@@ -212,7 +212,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
                           residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
                           max_dim=1024, ultra_ram=True),
         # Zynq-7000: 64-bit AXI3 ports (bursts of 16), 32-bit addresses; m3vit-micro.
-        AcceleratorConfig(name="pynq-z2", rows=16, lanes=16, load_rows=2, ports=2, port_bits=64, addr_bits=32,
+        AcceleratorConfig(name="pynq-z2", rows=8, lanes=16, load_rows=2, ports=2, port_bits=64, addr_bits=32,
                           prefetch_words=4096, max_tokens=72, residual_words=512, activation_words=2048, kv_words=1024,
                           experts=8, max_top_k=2, max_dim=128, max_burst=16, clock_mhz=100.0),
     )
