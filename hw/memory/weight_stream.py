@@ -271,7 +271,8 @@ class WeightStream(wiring.Component):
         ]
         require(m, Check.ASSERT, self.level + joined <= depth, "weights: the queue must not overflow")
         with m.If(self.clear):
-            m.d.sync += [self.level.eq(0), full.eq(0), skipping.eq(0), counted.eq(0), self.bytes_skipped.eq(0)]
+            # What was released by words of before belongs to credits that no longer are.
+            m.d.sync += [self.level.eq(0), full.eq(0), skipping.eq(0), counted.eq(0), released.eq(0), self.bytes_skipped.eq(0)]
             for ahead, _, fill, index in whole:
                 m.d.sync += [ahead.eq(0), fill.eq(0), index.eq(0)]
 
