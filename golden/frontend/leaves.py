@@ -185,7 +185,8 @@ def solve(mix: Mixture, task: int) -> tuple[dict[str, torch.Tensor], dict[str, A
     names = list(dict.fromkeys(name for name, _ in mix.called)) or list(mix.gates)
     if len(names) > 1:
         names = names[task : task + 1] if task < len(names) else names[:1]
-    weight = mix.gates[names[0]].w_gate.detach()  # type: ignore[union-attr, operator]
+    gate: Any = mix.gates[names[0]]  # has a w_gate: that is how it was found
+    weight = gate.w_gate.detach()
     if weight.shape[-1] != count or weight.shape[0] < dim:
         raise CaptureError(
             f"gate '{mix.name}.{names[0]}' must have w_gate [{dim}, {count}], not {list(weight.shape)}\nat {mix.where}"
