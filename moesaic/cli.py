@@ -7,7 +7,19 @@ from typing import Annotated, NoReturn
 import typer
 
 import moesaic
-from moesaic.commands import ablate, generate, registers, report, run, runtime, simulate, sweep_rows, synth, train
+from moesaic.commands import (
+    ablate,
+    generate,
+    registers,
+    report,
+    run,
+    runtime,
+    scenes,
+    simulate,
+    sweep_rows,
+    synth,
+    train,
+)
 from moesaic.commands import boards as boards_module
 from moesaic.commands import compile as compile_module
 
@@ -30,6 +42,7 @@ app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=synth.EXAMPLES)(synth.synth)
 app.command(epilog=runtime.EXAMPLES)(runtime.runtime)
 app.command(epilog=registers.EXAMPLES)(registers.registers)
+app.command(epilog=scenes.EXAMPLES)(scenes.scenes)
 app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command(epilog=train.EXAMPLES)(train.train)

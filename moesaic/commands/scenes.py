@@ -1,0 +1,82 @@
+"""Run many unseen scenes, compare every bit, and score the maps."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from moesaic.commands.command import examples, guarded
+from moesaic.commands.options import (
+    DEFAULT_LATENCY,
+    DEFAULT_MODEL,
+    Board,
+    Json,
+    Latency,
+    Model,
+    Quiet,
+    Sim,
+    Task,
+    Weights,
+    is_rtl,
+)
+from moesaic.flow.request import ALL_TASKS, make_request
+from moesaic.flow.stages import Stages
+from moesaic.problems import FAILED
+
+__all__ = ["EXAMPLES", "scenes"]
+
+EXAMPLES = examples("scenes", "scenes --model m3vit-micro --count 50 --sim functional", "scenes --count 20 --json > scenes.json")
+
+
+@guarded
+def scenes(
+    model: Model = DEFAULT_MODEL,
+    count: Annotated[int, typer.Option(min=1, help="Scenes.")] = 20,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first scene.")] = 0,
+    task: Task = ALL_TASKS,
+    board: Board = None,
+    sim: Sim = "rtl",
+    latency: Latency = DEFAULT_LATENCY,
+    weights: Weights = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run many unseen scenes whole, compare every block bit by bit, and score segmentation and depth."""
+    rtl = is_rtl(sim)
+    stages = Stages(quiet=quiet)
+    request = make_request(model=model, task=task, board=board, weights=weights, stages=stages)
+    from moesaic.flow.program import make_program
+    from moesaic.flow.scenes import check_numbers, score_scenes
+
+    check_numbers(range(first, first + count))
+    program, _ = make_program(request, stages)
+    with tempfile.TemporaryDirectory(prefix="moesaic-") as work:
+        result = score_scenes(program, range(first, first + count), stages, Path(work), rtl=rtl, latency=latency)
+    if as_json:
+        print(json.dumps(result, indent=1))
+    else:
+        _show(result)
+    if not result["bit_exact"]:
+        raise typer.Exit(FAILED)
+
+
+def _show(result: dict) -> None:
+    console = Console(highlight=False)
+    table = Table("task", "measure", "float", "accelerator", "cycles", "experts used in a mixture")
+    for task, row in result["tasks"].items():
+        cycles, used = result["cycles"].get(task), result["experts_used"].get(task)
+        table.add_row(
+            task, row["measure"], f"{row['float']:.4f}", f"{row['accelerator']:.4f}",
+            "–" if cycles is None else f"{cycles['min']:,} to {cycles['max']:,}",
+            "–" if used is None else f"{used['min']} to {used['max']}, mean {used['mean']:.1f}",
+        )
+    console.print(table)
+    models = " = ".join(result["compared"])
+    if result["bit_exact"]:
+        console.print(f"[bold green]bit exact[/]: {models}, every block of {len(result['scenes'])} scenes")
+    for found in result["differences"][:10]:
+        console.print(f"[bold red]differs[/]: scene {found['scene']}, {found['task']}: {found['text']}")
