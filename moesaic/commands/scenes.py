@@ -29,7 +29,7 @@ from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "scenes"]
 
-EXAMPLES = examples("scenes", "scenes --model m3vit-micro --count 50 --sim functional", "scenes --count 20 --json > scenes.json")
+EXAMPLES = examples("scenes", "scenes --model m3vit-micro --count 50 --sim functional", "scenes --count 20 --json")
 
 
 @guarded
