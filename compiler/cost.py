@@ -75,6 +75,7 @@ class _WeightStream:
 
     def __init__(self, config: AcceleratorConfig, latency: int) -> None:
         self.config, self.latency = config, latency
+        self._room, self._beats = config.prefetch_words, config.beats_per_word  # asked for often
         self.ask = 0.0  # when the load queue is free again
         self.time = 0.0  # when the last word arrived
         self.words = 0
@@ -90,12 +91,12 @@ class _WeightStream:
         """When the next `words` words are in the buffer."""
         self.words += words
         start = max(self.time, earliest)
-        over = self.words - self.config.prefetch_words
+        over = self.words - self._room
         if over > 0:
             position = bisect.bisect_left(self._freed_words, over)
             if position < len(self._freed_words):
                 start = max(start, self._freed_time[position] + self.latency + BUS_CYCLES)
-        self.time = start + words * self.config.beats_per_word
+        self.time = start + words * self._beats
         return self.time
 
     def consumed(self, time: float) -> None:
@@ -157,16 +158,24 @@ class _Array:
 
 def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]]:
     """(weight-stream words, cycles to load once the array has let go, results leave) of each pass of a MATMUL."""
-    blocks, in_blocks = words_for(op.fields["out_count"], config.rows), op.fields["in_blocks"]
+    blocks, in_blocks, stationary = words_for(op.fields["out_count"], config.rows), op.fields["in_blocks"], op.stationary
+    block_words, param_words = config.block_words, config.param_words
     for block in range(blocks):
         for k in range(in_blocks):
             last = k == in_blocks - 1
-            if op.stationary is Stationary.WEIGHTS:
-                yield config.block_words + (config.param_words if k == 0 else 0), config.block_words, last
-            elif op.stationary is Stationary.KEYS:
+            if stationary is Stationary.WEIGHTS:
+                yield block_words + (param_words if k == 0 else 0), block_words, last
+            elif stationary is Stationary.KEYS:
                 yield 0, min(config.rows, op.fields["out_count"] - block * config.rows) + 2, last
             else:
                 yield 0, min(config.lanes, op.fields["key_count"] - k * config.lanes) + 2, last
+
+
+def stream_words(op: Op, config: AcceleratorConfig) -> int:
+    """Weight-stream words that an operation takes: the size of its piece of the stream, or of its part of it."""
+    if op.weights is None or op.weight_words is not None:
+        return op.weight_words or 0
+    return sum(words for words, _, _ in _blocks(op, config))
 
 
 def _copy_cycles(op: Op, config: AcceleratorConfig) -> int:

@@ -9,7 +9,7 @@ from moesaic.hw.spec.tables import exp2_table
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import AdderTree, MaxTree, tree_latency
 
-__all__ = ["MAXIMUM_BITS", "SUM_BITS", "ProbabilityShift", "SoftmaxBlock"]
+__all__ = ["MAXIMUM_BITS", "SUM_BITS", "ProbabilityShift", "SoftmaxBlock", "softmax_latency"]
 
 MAXIMUM_BITS = 9  # signed integer maximum of int16 with 8 fraction bits: -128..128
 SUM_BITS = 24
@@ -42,6 +42,16 @@ class _Exponential(wiring.Component):
         m.d.comb += half.eq((fraction >> power)[1:])
         m.d.sync += self.o.eq(Mux(delay(m, self.valid, 2, name="valid"), (half + 1)[1:], 0))
         return m
+
+
+def _maximum_at(rows: int) -> int:
+    """Cycles until the new maximum over `rows` keys is known."""
+    return 2 + tree_latency(rows)
+
+
+def softmax_latency(rows: int) -> int:
+    """Cycles from a block of `rows` logits to its probabilities and its sum."""
+    return _maximum_at(rows) + _Exponential.LATENCY + tree_latency(rows) + 1
 
 
 class SoftmaxBlock(wiring.Component):
@@ -90,9 +100,9 @@ class SoftmaxBlock(wiring.Component):
         if rows < 1:
             raise ValueError(f"rows must be positive, not {rows!r}")
         self.rows = rows
-        self.max_at = 2 + tree_latency(rows)  # cycles until the new maximum is known
+        self.max_at = _maximum_at(rows)
         self.p_at = self.max_at + _Exponential.LATENCY
-        self.latency = self.p_at + tree_latency(rows) + 1
+        self.latency = softmax_latency(rows)
         super().__init__({
             "i_valid": In(1), "i_t": In(data.ArrayLayout(signed(16), rows)), "i_mask": In(rows), "i_first": In(1),
             "i_max": In(signed(MAXIMUM_BITS)), "i_sum": In(SUM_BITS),

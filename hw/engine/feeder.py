@@ -29,6 +29,8 @@ __all__ = ["Feeder", "vector_layout"]
 
 QUEUE_DEPTH = 64  # vectors waiting for the array; more than the feeder's latency, so that it never starves a running pass
 ADDRESS_AT = 3    # stage (cycles from issue) at which a vector's address is known
+_MEET = ADDRESS_AT + NormScalars.LATENCY
+_FINAL = _MEET + Normalise.LATENCY
 
 
 def vector_layout(config: AcceleratorConfig) -> data.StructLayout:
@@ -87,6 +89,8 @@ class Feeder(wiring.Component):
         Issuing; waiting for an earlier instruction.
     """
 
+    LATENCY = _FINAL + Queue.LATENCY + StreamRegister.LATENCY  # cycles from issue to the output
+
     i: stream.Interface
     o: stream.Interface
     retired: Signal
@@ -128,10 +132,8 @@ class Feeder(wiring.Component):
         self.queue = Queue(vector_layout(config), depth=QUEUE_DEPTH)
         self.head = StreamRegister(vector_layout(config))  # what the array decides on comes from registers, not from LUT RAM
         # Stages at which the residual word is there, the vector is complete, and words of the other sources are there.
-        self.meet = ADDRESS_AT + self.scalars.LATENCY
-        self.final = self.meet + self.normalise.LATENCY
+        self.meet, self.final = _MEET, _FINAL
         self.arrive = self.final - self.shifter.LATENCY
-        self.latency = self.final + Queue.LATENCY + StreamRegister.LATENCY  # cycles from issue to the output
         super().__init__({
             "i": In(stream.Signature(issued_layout())),
             "o": Out(stream.Signature(vector_layout(config))),

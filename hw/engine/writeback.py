@@ -8,7 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.attention.softmax import SoftmaxBlock
-from moesaic.hw.engine.array import array_latency
+from moesaic.hw.engine.latency import write_back_stages
 from moesaic.hw.engine.payloads import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Stationary
@@ -150,15 +150,9 @@ class WriteBack(wiring.Component):
         self.softmax = SoftmaxBlock(rows=rows)
         self.reciprocal = Reciprocal(in_bits=STATE_SUM_BITS)
         self.update = SumUpdate(lanes=rows)
-        early = array_latency(lanes) + 1          # from the array's input to the accumulator's output
-        ready = 1 + self.reciprocal.LATENCY + 1   # state read, reciprocal, times the scalar
-        self.hold = max(0, ready - early)         # cycles the accumulators wait for 1/sum
-        self.ready_delay = max(0, early - ready)  # cycles 1/sum waits for the accumulators
-        self.linear = self.requantise.LATENCY + self.gelu.LATENCY + self.scale.LATENCY
-        # Residual: read, add, write. Softmax: written as it comes.
-        self.commit = self.hold + max(self.linear + 1, self.requantise.LATENCY + self.softmax.latency)
-        self.latency = self.commit + self.update.latency + 2
-        self.reuse = max(self.latency - self.hold - self.requantise.LATENCY, self.softmax.latency + 4) + 2
+        times = write_back_stages(config)
+        self.hold, self.ready_delay, self.linear = times.hold, times.ready_delay, times.linear
+        self.commit, self.latency, self.reuse = times.commit, times.latency, times.reuse
         # Cycles from the requantiser's input.
         self.at_value = self.requantise.LATENCY
         self.at_activated = self.at_value + self.gelu.LATENCY

@@ -13,7 +13,7 @@ from moesaic.hw.vector.reciprocal import Reciprocal
 from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "gate_latency"]
 
 _KEY_BITS = 17  # int16, and one value below all of them for experts that cannot win
 
@@ -42,6 +42,21 @@ class _WideExponential(wiring.Component):
         m.d.comb += half.eq(fraction.shift_left(1) >> power)
         m.d.sync += self.o.eq(Mux(delay(m, self.valid, 2, name="valid"), (half + 1)[1:], 0))
         return m
+
+
+def _stages(experts: int, max_top_k: int) -> tuple[int, int, int]:
+    """Cycles until the largest logit is known, the last of the chosen, and the sum of exponentials."""
+    tree = tree_latency(experts)
+    maximum_at = 1 + tree
+    chosen_at = maximum_at + (max_top_k - 1) * (tree + 1)
+    all_at = maximum_at + _WideExponential.LATENCY + tree
+    some_at = chosen_at + _WideExponential.LATENCY + tree_latency(max_top_k)
+    return maximum_at, chosen_at, max(all_at, some_at) + 1
+
+
+def gate_latency(experts: int, max_top_k: int) -> int:
+    """Cycles from a token's logits to its experts and their scores."""
+    return _stages(experts, max_top_k)[2] + Reciprocal.LATENCY + DSP_LATENCY + RoundShift.LATENCY
 
 
 class Gate(wiring.Component):
@@ -98,13 +113,8 @@ class Gate(wiring.Component):
         if tag_bits < 1:
             raise ValueError(f"tag_bits must be positive, not {tag_bits!r}")
         self.experts, self.max_top_k, self.tag_bits = experts, max_top_k, tag_bits
-        tree = tree_latency(experts)
-        self.maximum_at = 1 + tree                               # cycles until the largest logit is known
-        self.chosen_at = self.maximum_at + (max_top_k - 1) * (tree + 1)  # ... and the last of the chosen
-        all_at = self.maximum_at + _WideExponential.LATENCY + tree
-        some_at = self.chosen_at + _WideExponential.LATENCY + tree_latency(max_top_k)
-        self.sum_at = max(all_at, some_at) + 1
-        self.latency = self.sum_at + Reciprocal.LATENCY + DSP_LATENCY + RoundShift.LATENCY
+        self.maximum_at, self.chosen_at, self.sum_at = _stages(experts, max_top_k)
+        self.latency = gate_latency(experts, max_top_k)
         super().__init__({
             "i_valid": In(1), "i_logits": In(data.ArrayLayout(signed(16), experts)), "i_mask": In(experts),
             "i_top_k": In(range(max_top_k + 1)), "i_kind": In(1), "i_tag": In(tag_bits),

@@ -4,10 +4,15 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.moe.gate import Gate
+from moesaic.hw.moe.gate import Gate, gate_latency
 from moesaic.hw.moe.queues import ExpertQueues
 
-__all__ = ["Router"]
+__all__ = ["Router", "router_latency"]
+
+
+def router_latency(experts: int, max_top_k: int) -> int:
+    """Cycles from the first token's last vector to complete queues, beyond `top_k` cycles for each token."""
+    return 1 + gate_latency(experts, max_top_k) + ExpertQueues.LATENCY
 
 
 class Router(wiring.Component):
@@ -80,8 +85,7 @@ class Router(wiring.Component):
         self.gate = Gate(experts=experts, max_top_k=max_top_k, tag_bits=self.token_shape.width + 1)
         self.queues = ExpertQueues(experts=experts, max_tokens=max_tokens, max_top_k=max_top_k)
         self.groups = -(-experts // rows)
-        # Cycles from the first token's last vector to `o_done`, beyond top_k cycles for each token.
-        self.latency = 1 + self.gate.latency + self.queues.LATENCY
+        self.latency = router_latency(experts, max_top_k)
         super().__init__({
             "i_valid": In(1), "i_logits": In(data.ArrayLayout(signed(16), rows)),
             "i_group": In(range(max(self.groups, 2))),

@@ -11,7 +11,7 @@ from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
 from moesaic.hw.vector.rsqrt import ReciprocalSqrt
 
-__all__ = ["MEAN_BITS", "NormScalars", "Normalise", "SumUpdate"]
+__all__ = ["MEAN_BITS", "NormScalars", "Normalise", "SumUpdate", "sum_latency"]
 
 MEAN_BITS = 21  # signed, 4 fraction bits: int16, and room for the rounding of 1/dim
 
@@ -240,6 +240,11 @@ class _SumLane(wiring.Component):
         return m
 
 
+def sum_latency(lanes: int) -> int:
+    """Cycles from a vector of `lanes` values to what it changes in both sums."""
+    return _SumLane.LATENCY + 1 + tree_latency(lanes)
+
+
 class SumUpdate(wiring.Component):
     """What a written vector changes in its token's sum and sum of squares.
 
@@ -280,7 +285,7 @@ class SumUpdate(wiring.Component):
         if lanes < 1:
             raise ValueError(f"lanes must be positive, not {lanes!r}")
         self.lanes = lanes
-        self.latency = _SumLane.LATENCY + 1 + tree_latency(lanes)
+        self.latency = sum_latency(lanes)
         vector, growth = data.ArrayLayout(signed(16), lanes), (lanes - 1).bit_length()
         super().__init__({
             "i_valid": In(1), "i_new": In(vector), "i_old": In(vector), "i_mask": In(lanes), "i_fresh": In(1),

@@ -1,0 +1,67 @@
+"""Latencies that are calculated from a configuration are those of the components that it makes."""
+
+import gc
+import itertools
+import warnings
+
+import pytest
+from amaranth.hdl import UnusedElaboratable
+
+from moesaic.hw.engine.accumulator import Accumulator
+from moesaic.hw.engine.array import array_latency
+from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder
+from moesaic.hw.engine.writeback import WriteBack
+from moesaic.hw.moe.router import Router
+from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.timing import Timing
+from moesaic.hw.timing import timing
+from moesaic.hw.vector.requant import Requantise
+
+SIZES = [
+    AcceleratorConfig(name="test", rows=rows, lanes=lanes, experts=experts, max_top_k=top_k, prefetch_words=1024,
+                      max_dim=256)
+    for (rows, lanes), (experts, top_k) in itertools.product(
+        ((4, 8), (8, 8), (4, 32), (16, 64), (64, 64), (128, 128)), ((2, 1), (8, 2), (64, 4)))
+]
+
+
+@pytest.fixture(autouse=True)
+def unused():
+    """Components are built to be asked, and then to go."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        yield
+        gc.collect()
+
+
+def of_components(config: AcceleratorConfig) -> Timing:
+    """Added up from the parts of real components, stage by stage."""
+    feeder, back = Feeder(config), WriteBack(config)
+    router = Router(rows=config.rows, experts=config.experts, max_top_k=config.max_top_k, max_tokens=config.max_tokens)
+    finished = array_latency(config.lanes) + Accumulator.LATENCY
+    hold = max(0, 2 + back.reciprocal.LATENCY - (array_latency(config.lanes) + 1))
+    linear = back.requantise.LATENCY + back.gelu.LATENCY + back.scale.LATENCY
+    commit = hold + max(linear + 1, back.requantise.LATENCY + back.softmax.latency)
+    latency = commit + back.update.latency + 2
+    reuse = max(latency - hold - back.requantise.LATENCY, back.softmax.latency + 4) + 2
+    assert (back.hold, back.linear, back.commit, back.latency, back.reuse) == (hold, linear, commit, latency, reuse)
+    return Timing(
+        feed=feeder.final + feeder.queue.LATENCY + feeder.head.LATENCY,
+        queue=QUEUE_DEPTH,
+        drain=finished + latency + 2,
+        route=finished + hold + Requantise.LATENCY + 1 + router.gate.latency + router.queues.LATENCY + 2,
+        reuse=reuse + 1,
+        accumulate=Accumulator.REUSE + 1,
+    )
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), *SIZES], ids=lambda c: f"{c.name}-{c.rows}x{c.lanes}-{c.experts}/{c.max_top_k}")
+def test_arithmetic_equals_components(config: AcceleratorConfig) -> None:
+    assert timing(config) == of_components(config)
+
+
+def test_sizes_matter() -> None:
+    """Wider arrays and more experts take longer; the table is not one constant."""
+    small, wide = (AcceleratorConfig(name="test", rows=rows, lanes=rows, prefetch_words=1024) for rows in (8, 64))
+    assert timing(small).drain < timing(wide).drain
+    assert timing(small.replace(experts=2, max_top_k=1)).route < timing(small.replace(experts=64)).route
