@@ -16,7 +16,7 @@ from moesaic.hw.moe.router import Router
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Memory
 from moesaic.hw.spec.registers import ErrorCode
-from moesaic.hw.stream.rules import StreamContract
+from moesaic.hw.stream.rules import Check, StreamContract, require
 
 __all__ = ["Core"]
 
@@ -248,8 +248,11 @@ class Core(wiring.Component):
         to_kv = writeback.vector_write & (writeback.vector_memory == Memory.KV)
         copy_residual = loader.copy_memory == Memory.RESIDUAL
         everything = (1 << lanes) - 1
+        # Known a cycle ahead: the answer goes on to the weight stream.
+        residual_free, activation_free = Signal(), Signal()
+        m.d.sync += [residual_free.eq(~writeback.residual_due), activation_free.eq(~writeback.activation_due & ~feeder.tap_due)]
         m.d.comb += [
-            loader.copy_ready.eq(Mux(copy_residual, ~writeback.residual_write, ~to_activation & ~feeder.tap_valid)),
+            loader.copy_ready.eq(Mux(copy_residual, residual_free, activation_free)),
             activation_read.addr.eq(feeder.activation_address), activation_read.en.eq(feeder.activation_enable),
             feeder.activation_data.eq(activation_read.data),
             kv_read.addr.eq(loader.kv_address), kv_read.en.eq(loader.kv_enable), loader.kv_data.eq(kv_read.data),
@@ -260,6 +263,9 @@ class Core(wiring.Component):
             writeback.residual_data.eq(residual_add.data),
             self.result_data.eq(residual_add.data), self.result_ready.eq(~writeback.residual_enable),
         ]
+        with m.If(loader.copy_valid & loader.copy_ready):
+            others = Mux(copy_residual, writeback.residual_write, to_activation | feeder.tap_valid)
+            require(m, Check.ASSERT, ~others, "core: a copied word needs its memory for itself")
         # Registers right in front of the memories. Nobody reads a word before the instruction that wrote it has retired, much later.
         m.d.sync += [
             kv_write.addr.eq(writeback.vector_address), kv_write.data.eq(writeback.vector_data),

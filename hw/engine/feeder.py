@@ -80,7 +80,7 @@ class Feeder(wiring.Component):
     counts : In(experts x 13), queue_* : expert queues, one cycle of latency
     activation_*, residual_*, sums_*, state_*, maxima_* : read ports of the memories, one cycle of latency
     tap_* : Out
-        Normalised vectors, for the activation memory.
+        Normalised vectors, for the activation memory; ``tap_due``: one comes in the next cycle.
     context_* : Out
         Write port of the context table.
     attention_read : Out(1)
@@ -113,6 +113,7 @@ class Feeder(wiring.Component):
     sums_address: Signal
     sums_total: Signal
     sums_squares: Signal
+    tap_due: Signal
     tap_valid: Signal
     tap_address: Signal
     tap_data: Signal
@@ -157,6 +158,7 @@ class Feeder(wiring.Component):
             "sums_address": Out(12),
             "sums_total": In(signed(28)),
             "sums_squares": In(unsigned(42)),
+            "tap_due": Out(1),
             "tap_valid": Out(1),
             "tap_address": Out(16),
             "tap_data": Out(8 * config.lanes),
@@ -189,7 +191,7 @@ class Feeder(wiring.Component):
         self._read_residual(m, live, ops, kinds, addresses)
         self._read_activations(m, live, ops, kinds, addresses)
         self._send(m, walk, live[final], ops[final], kinds[final])
-        self._tap(m, walk, live[final] & ops[final].vector, ops, kinds[final])
+        self._tap(m, walk, live, ops, kinds)
         return m
 
     def _walk(self, m: Module, live: Signal, first: data.View) -> _Walk:
@@ -397,7 +399,7 @@ class Feeder(wiring.Component):
         m.d.sync += pop.eq(self.o.valid & self.o.ready)
         m.d.sync += [walk.credits.eq(walk.credits - walk.issue + pop), walk.in_pipe.eq(walk.in_pipe + walk.issue - live)]
 
-    def _tap(self, m: Module, walk: _Walk, valid: Value, ops: list[Any], kind: Value) -> None:
+    def _tap(self, m: Module, walk: _Walk, live: list[Signal], ops: list[Any], kinds: list[Value]) -> None:
         """The copy of normalised vectors for the activation memory."""
         op, final = walk.op, self.final
         tap_base = _carry(m, op.tap_addr + walk.in_block, last=2, name="tap_base", bits=16)[2]
@@ -405,10 +407,9 @@ class Feeder(wiring.Component):
         tap_distance = Signal(20, reset_less=True)
         m.d.sync += tap_distance.eq(ops[1].slot * tap_stride)
         tap_address = _carry(m, tap_base + tap_distance, first=2, last=final, name="tap_address", bits=16)[-1]
-        tapped = _carry(m, op.tap & (walk.out_block == 0), last=final, name="tapped", bits=1)[-1]
-        m.d.comb += [
-            self.tap_valid.eq(valid & tapped & (kind == Stream.NORMALISED)),
-            self.tap_address.eq(tap_address),
-        ]
+        tapped = _carry(m, op.tap & (walk.out_block == 0), last=final, name="tapped", bits=1)
+        m.d.comb += self.tap_address.eq(tap_address)
+        for valid, k in ((self.tap_valid, final), (self.tap_due, final - 1)):
+            m.d.comb += valid.eq(live[k] & ops[k].vector & tapped[k] & (kinds[k] == Stream.NORMALISED))
         for lane in range(self.config.lanes):
             m.d.comb += self.tap_data.word_select(lane, 8).eq(self.normalise.o[lane])

@@ -44,12 +44,13 @@ class Loader(wiring.Component):
         which ``full`` still belongs to it).
     parameters : Out(2 x rows x 48), release : In(1)
         Two banks of biases and multipliers, used alternately; a bank is free again.
-    copy_valid, copy_memory, copy_address, copy_data, copy_part : Out; copy_ready : In(1)
-        A word for an on-chip memory.
+    copy_valid, copy_memory, copy_address, copy_data : Out; copy_ready : In(1)
+        A word for an on-chip memory. ``copy_memory`` does not change while one is on offer, or being judged in the cycle before.
     copies : Out(8)
         COPY instructions completed, modulo 256.
     busy, starved, blocked : Out(1)
-        For the counters: moving data; waiting for the weight stream; waiting for the array or for an earlier instruction.
+        For the counters, of the cycle before: moving data; waiting for the weight stream; waiting for the array or for an earlier
+        instruction.
     """
 
     i: stream.Interface
@@ -216,7 +217,19 @@ class Loader(wiring.Component):
         ]
         skip_words = Signal(24)
         copy_address, copy_left = Signal(17), Signal(17)
-        m.d.comb += self.skip.payload.eq(skip_words)
+        busy, starved, blocked = Signal(), Signal(), Signal()
+        part = Signal(range(load_rows))
+        residual = copy.memory == Memory.RESIDUAL
+        parts = Mux(residual, load_rows // 2, load_rows)
+        m.d.comb += [
+            self.skip.payload.eq(skip_words),
+            # In every state: what writes is `copy_valid`.
+            self.copy_memory.eq(copy.memory), self.copy_address.eq(copy_address),
+            self.copy_data.eq(Mux(
+                residual, self.weights.payload.word_select(part[:max(1, (load_rows // 2 - 1).bit_length())] if load_rows > 2 else 0, 16 * lanes),
+                self.weights.payload.word_select(part, 8 * lanes))),
+        ]
+        m.d.sync += [self.busy.eq(busy), self.starved.eq(starved), self.blocked.eq(blocked)]
 
         def next_outputs() -> None:
             """Step to the next block of outputs."""
@@ -236,11 +249,11 @@ class Loader(wiring.Component):
             """Move a word from the weight stream into the stage; 1 with the last of them."""
             last = Signal(name="last_parameter" if parameters else "last_word")
             m.d.comb += [self.weights.ready.eq(stage_ready), last.eq(stage_ready & self.weights.valid & (word_index == words - 1))]
-            m.d.comb += [self.starved.eq(stage_ready & ~self.weights.valid), self.blocked.eq(~stage_ready)]
+            m.d.comb += [starved.eq(stage_ready & ~self.weights.valid), blocked.eq(~stage_ready)]
             with m.If(stage_ready):
                 m.d.sync += stage_word.eq(self.weights.payload)
             with m.If(stage_ready & self.weights.valid):
-                m.d.comb += self.busy.eq(1)
+                m.d.comb += busy.eq(1)
                 m.d.sync += [
                     stage_valid.eq(1), stage_parameters.eq(parameters), stage_index.eq(word_index), stage_first.eq(word_index == 0),
                     stage_last.eq(word_index == words - 1), word_index.eq(word_index + 1),
@@ -269,7 +282,7 @@ class Loader(wiring.Component):
                 with m.If(op.stationary == Stationary.VALUES):
                     base = op.kv_addr + (op.group >> group_bits)
                     m.d.sync += [key_address.eq(base), block_address.eq(base)]
-                m.d.comb += self.blocked.eq(~waited)
+                m.d.comb += blocked.eq(~waited)
                 with m.If(waited):
                     with m.If(op.opcode == Opcode.COPY):
                         m.next = "copy"
@@ -289,10 +302,12 @@ class Loader(wiring.Component):
                 ]
                 next_outputs()
                 with m.If(last_out):
+                    m.d.sync += self.skip.valid.eq(1)
                     m.next = "drop"
             with m.State("drop"):
-                m.d.comb += [self.skip.valid.eq(1), self.starved.eq(~self.skip.ready)]
+                m.d.comb += starved.eq(~self.skip.ready)
                 with m.If(self.skip.ready):
+                    m.d.sync += self.skip.valid.eq(0)
                     m.next = "idle"
             with m.State("parameters"):
                 with m.If(take(parameters=True, words=param_words)):
@@ -311,7 +326,7 @@ class Loader(wiring.Component):
             with m.State("keys"):
                 # One cycle to prepare a block: clear it (VALUES leave lanes beyond the last key at zero), and bound the keys.
                 values = op.stationary == Stationary.VALUES
-                m.d.comb += self.blocked.eq(~available | stage_valid)
+                m.d.comb += blocked.eq(~available | stage_valid)
                 left, width = Mux(values, keys_left, outputs_left), Mux(values, lanes, rows)
                 m.d.sync += [kv_next.eq(0), kv_left.eq(Mux(left < width, left, width))]
                 with m.If(available & ~stage_valid & ~kv_pending):
@@ -319,7 +334,7 @@ class Loader(wiring.Component):
                     m.next = "read"
             with m.State("read"):
                 values = op.stationary == Stationary.VALUES
-                m.d.comb += [self.kv_enable.eq(1), self.kv_address.eq(key_address), self.busy.eq(1)]
+                m.d.comb += [self.kv_enable.eq(1), self.kv_address.eq(key_address), busy.eq(1)]
                 m.d.sync += [
                     kv_pending.eq(1), kv_index.eq(kv_next), kv_values.eq(values), kv_last.eq(kv_left == 1),
                     pending_group.eq(group), kv_next.eq(kv_next + 1), kv_left.eq(kv_left - 1), key_address.eq(key_address + op.kv_stride),
@@ -351,20 +366,12 @@ class Loader(wiring.Component):
                         m.next = "idle"
             with m.State("copy"):
                 # The stage is not used: words go to the memories, `parts` of them per weight-stream word.
-                part = Signal(range(load_rows))
-                residual = copy.memory == Memory.RESIDUAL
-                parts = Mux(residual, load_rows // 2, load_rows)
                 m.d.comb += [
                     self.copy_valid.eq(self.weights.valid),
-                    self.copy_memory.eq(copy.memory),
-                    self.copy_address.eq(copy_address),
-                    self.copy_data.eq(Mux(
-                        residual, self.weights.payload.word_select(part[:max(1, (load_rows // 2 - 1).bit_length())] if load_rows > 2 else 0, 16 * lanes),
-                        self.weights.payload.word_select(part, 8 * lanes))),
-                    self.starved.eq(~self.weights.valid),
+                    starved.eq(~self.weights.valid),
                 ]
                 with m.If(self.weights.valid & self.copy_ready):
-                    m.d.comb += self.busy.eq(1)
+                    m.d.comb += busy.eq(1)
                     m.d.sync += [copy_address.eq(copy_address + 1), part.eq(part + 1)]
                     with m.If(part + 1 == parts):
                         m.d.comb += self.weights.ready.eq(1)

@@ -86,6 +86,8 @@ class WriteBack(wiring.Component):
         ``context_index`` and, in the same cycle, ``context``, for the operation at the input; ``pop_context_index`` likewise.
     parameters : In(2 x rows x 48), release : Out(1)
         Banks of biases and multipliers; the last vector that needs ``i_op.bank`` has passed.
+    activation_due, residual_due : Out(1)
+        That memory is written in the next cycle.
     state_* : softmax state; maxima_*, vector_* : activation and key/value writes; residual_*, sums_* : residual and its sums.
     route_* : Out
         Logits for the router.
@@ -113,6 +115,8 @@ class WriteBack(wiring.Component):
     state_write_address: Signal
     state_write_maximum: Signal
     state_write_sum: Signal
+    activation_due: Signal
+    residual_due: Signal
     vector_memory: Signal
     vector_write: Signal
     vector_address: Signal
@@ -185,6 +189,8 @@ class WriteBack(wiring.Component):
             "state_write_address": Out(12),
             "state_write_maximum": Out(signed(9)),
             "state_write_sum": Out(STATE_SUM_BITS),
+            "activation_due": Out(1),
+            "residual_due": Out(1),
             "vector_memory": Out(2),
             "vector_write": Out(1),
             "vector_address": Out(16),
@@ -417,11 +423,14 @@ class WriteBack(wiring.Component):
         """Write the result, whichever it is."""
         rows, groups, at_c = self.config.rows, self.config.groups, self.at_commit
         is_softmax, softmax_write = flow.runs(at_c, Function.SOFTMAX), Signal()
-        vector_write = Signal()
-        m.d.sync += [
-            softmax_write.eq(flow.vectors[at_c - 1] & flow.runs(at_c - 1, Function.SOFTMAX)),
-            vector_write.eq(flow.vectors[at_c - 1] & ~flow.runs(at_c - 1, Function.ADD) & ~flow.runs(at_c - 1, Function.ROUTE)),
+        vector_due, vector_write = Signal(), Signal()
+        will_softmax = flow.runs(at_c - 1, Function.SOFTMAX)
+        m.d.comb += [
+            vector_due.eq(flow.vectors[at_c - 1] & ~flow.runs(at_c - 1, Function.ADD) & ~flow.runs(at_c - 1, Function.ROUTE)),
+            self.activation_due.eq(vector_due & (will_softmax | (flow.contexts[at_c - 1].dst_memory == Memory.ACTIVATION))),
+            self.residual_due.eq(flow.adds[at_c - 1]),
         ]
+        m.d.sync += [softmax_write.eq(flow.vectors[at_c - 1] & will_softmax), vector_write.eq(vector_due)]
         output = Signal(8 * rows)
         for r, softmax in enumerate(_copies(m, flow.runs(at_c - 1, Function.SOFTMAX), rows, name="softmax")):
             m.d.comb += output.word_select(r, 8).eq(Mux(softmax, probabilities[r], narrow.word_select(r, 8)))

@@ -126,7 +126,7 @@ class Rig:
         for index, (opcode, fields) in enumerate(program):
             self.source.items.append(int.from_bytes(isa.encode(opcode, fields), "little") << 24 | index)
         self.copies = sum(opcode is Opcode.COPY for opcode, _ in program)
-        self.copied = self.retired = self.ended = self.checked = self.contexts = self.taps = 0
+        self.copied = self.retired = self.ended = self.checked = self.contexts = self.taps = self.tap_due = 0
         self.next: dict[str, int] = {}
         self.bench.add(self)
 
@@ -185,6 +185,8 @@ class Rig:
             assert bits < 0 or get("context_data") == bits, index
             assert (get("context_route"), get("context_mark")) == (route, mark), index
             self.contexts += 1
+        assert get("tap_valid") == self.tap_due
+        self.tap_due = get("tap_due")
         if get("tap_valid"):
             assert (get("tap_address"), get("tap_data")) == r.taps[self.taps], self.taps
             self.taps += 1

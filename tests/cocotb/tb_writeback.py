@@ -208,6 +208,7 @@ class Rig:
         self.releases: set[int] = set()
         self.ends: set[int] = set()
         self.next: dict[str, int] = {}
+        self.due = (False, False)
         self.free = 0  # first cycle in which a vector may enter the array
         self.banks = [0, 0]
         self.issued = 0
@@ -316,6 +317,9 @@ class Rig:
             "sums_squares": int(sums[1]) & (1 << 42) - 1,
         }
         group_mask = get("maxima_mask")
+        to_activation = get("vector_write") and get("vector_memory") == Memory.ACTIVATION
+        assert (bool(to_activation), bool(get("residual_write"))) == self.due, cycle
+        self.due = bool(get("activation_due")), bool(get("residual_due"))
         if get("vector_write"):
             mask = unpack(get("vector_mask"), 1, LANES) != 0
             now.vectors[get("vector_memory")][get("vector_address")][mask] = unpack(get("vector_data"), 8, LANES)[mask]
