@@ -15,7 +15,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import Accelerator
 from moesaic.hw.verilog import to_verilog
 
-__all__ = ["TOP", "synthesis_verilog"]
+__all__ = ["TOP", "known_verilog", "synthesis_verilog"]
 
 TOP = "accelerator"  # the module
 _KEPT_S = 30 * 24 * 3600  # what was not used for a month goes
@@ -47,6 +47,14 @@ def _key(config: AcceleratorConfig) -> str:
     for part in data:
         total.update(len(part).to_bytes(8, "little") + part)
     return total.hexdigest()[:40]
+
+
+def known_verilog(config: AcceleratorConfig, *, cache: Path | None = None) -> str | None:
+    """What `synthesis_verilog` would return, if it has been exported before; None if that is still to be done."""
+    try:
+        return ((cache if cache is not None else _default_cache()) / f"{_key(config)}.v").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 def synthesis_verilog(config: AcceleratorConfig, *, cache: Path | None = None) -> str:

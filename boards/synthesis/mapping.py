@@ -18,13 +18,14 @@ from moesaic.boards.synthesis.cache import Cache, default_cache
 from moesaic.boards.synthesis.cells import CellCounts
 from moesaic.boards.synthesis.modules import Module, stub
 
-__all__ = ["FAMILIES", "Mapped", "Runs", "SynthesisFailed", "SynthesisMissing", "map_modules"]
+__all__ = ["FAMILIES", "NOT_YET", "Mapped", "Runs", "SynthesisFailed", "SynthesisMissing", "find_yosys", "map_modules"]
 
 FAMILIES = {"zynqmp": "xcup", "zynq7000": "xc7"}  # Yosys's names
 # A slice whose operand has an adder in front: the parameter that says so has another name on UltraScale+. Without effect on all others.
 PRE_ADDERS = [
     "setparam -set AMULTSEL \"AD\" t:DSP48E2 r:USE_DPORT=TRUE %i", "setparam -unset USE_DPORT t:DSP48E2",
 ]
+NOT_YET = "not counted yet"  # in place of what Yosys said, when only earlier results were asked for
 BUNDLE_BYTES = 100_000  # small modules go together: starting Yosys and reading the cell library takes seconds
 _MEMORY = re.compile(r"^  reg (?:\[\d+:\d+\] )?(?:\\\S+ |\w+) ?\[\d+:\d+\];", re.MULTILINE)
 
@@ -70,11 +71,22 @@ def _passes(family: str, *, uram: bool, multiplies: bool) -> list[str]:
     return [*first, f"{flow} -run begin:coarse", *packing, *PRE_ADDERS, f"{flow} -run coarse:"]
 
 
-def _flow(passes: Sequence[str]) -> str:
+def find_yosys() -> str:
+    """Version of Yosys as a library.
+
+    Raises
+    ------
+    SynthesisMissing
+        If it is not installed.
+    """
     try:
-        return "\n".join([f"pyosys {importlib.metadata.version('pyosys')}", *(line for line in passes if line not in PRE_ADDERS)])
+        return importlib.metadata.version("pyosys")
     except importlib.metadata.PackageNotFoundError as error:
         raise SynthesisMissing("synthesis needs Yosys as a library; type: pip install 'moesaic[synth]'") from error
+
+
+def _flow(passes: Sequence[str]) -> str:
+    return "\n".join([f"pyosys {find_yosys()}", *(line for line in passes if line not in PRE_ADDERS)])
 
 
 def _source(names: Sequence[str], modules: Mapping[str, Module]) -> str:
@@ -141,7 +153,7 @@ def _bundles(names: Sequence[str], modules: Mapping[str, Module]) -> list[list[s
 
 def map_modules(
     names: Sequence[str], modules: Mapping[str, Module], *, family: str, uram: bool, cache: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, only_known: bool = False,
 ) -> tuple[dict[str, Mapped], dict[str, str]]:
     """Synthesise modules, each on its own with what it places as black boxes.
 
@@ -159,6 +171,8 @@ def map_modules(
         Folder of earlier results.
     progress : callable, optional
         Called with the number of modules that are done, and of all.
+    only_known : bool
+        Run nothing: modules without an earlier result are failures, `NOT_YET`.
 
     Returns
     -------
@@ -222,6 +236,8 @@ def map_modules(
 
     waiting = [name for name in names if not look(name)]
     tell()
+    if only_known:
+        return mapped, dict.fromkeys(waiting, NOT_YET)
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
         futures = [pool.submit(job, bundle) for bundle in _bundles(waiting, modules)]
         try:

@@ -97,7 +97,7 @@ class Synthesis:
 
 
 def synthesise_verilog(
-    verilog: str, *, family: str, uram: bool, cache: Path | None = None, progress: Progress | None = None,
+    verilog: str, *, family: str, uram: bool, cache: Path | None = None, progress: Progress | None = None, only_known: bool = False,
 ) -> Synthesis:
     """Synthesise exported Verilog whose top is ``accelerator``.
 
@@ -112,6 +112,8 @@ def synthesise_verilog(
         Folder of earlier results; ``~/.cache/moesaic/synthesis`` if not given.
     progress : callable, optional
         Called with modules done and modules in all.
+    only_known : bool
+        Run nothing: modules without an earlier result are failures (`mapping.NOT_YET`).
 
     Raises
     ------
@@ -121,7 +123,7 @@ def synthesise_verilog(
     modules = split_modules(verilog)
     counts = places(modules, TOP)
     mapped, failures = map_modules([name for name, count in counts.items() if count], modules, family=family, uram=uram,
-                                   cache=cache, progress=progress)
+                                   cache=cache, progress=progress, only_known=only_known)
     for name in list(mapped):
         try:
             resources_of(mapped[name].counts)

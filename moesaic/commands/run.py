@@ -22,6 +22,7 @@ from moesaic.commands.options import (
     Pixels,
     Quiet,
     Resize,
+    Resources,
     Seed,
     Sim,
     Speculate,
@@ -59,6 +60,7 @@ def run(
     sim: Sim = "rtl",
     speculate: Speculate = None,
     latency: Latency = DEFAULT_LATENCY,
+    resources: Resources = False,
     weights: Weights = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -84,5 +86,5 @@ def run(
     from moesaic.flow import run as flow
 
     folder = out if out is not None else Path("out") / request.name
-    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command())
+    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources)
     verdict(flow.run(request, options, stages), folder, as_json=as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded, this_command, verdict
-from moesaic.commands.options import DEFAULT_LATENCY, Image, Json, Latency, Quiet, Resize, Sim, is_rtl
+from moesaic.commands.options import DEFAULT_LATENCY, Image, Json, Latency, Quiet, Resize, Resources, Sim, is_rtl
 from moesaic.flow.stages import Stages
 
 __all__ = ["EXAMPLES", "simulate"]
@@ -22,6 +22,7 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
     sim: Sim = "rtl",
     latency: Latency = DEFAULT_LATENCY,
+    resources: Resources = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -33,5 +34,5 @@ def simulate(
     stages = Stages(quiet=quiet)
     loaded = programs.load_program(program, stages)
     folder = out if out is not None else Path("out") / loaded.request.name
-    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command())
+    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources)
     verdict(flow.simulate(loaded, options, stages), folder, as_json=as_json)

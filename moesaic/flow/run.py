@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.boards.synthesis.mapping import find_yosys
 from moesaic.flow.execute import execute
 from moesaic.flow.folder import check_replaceable, check_space, new_folder
 from moesaic.flow.program import Program, make_program, save_program
 from moesaic.flow.request import InputError, Request
+from moesaic.flow.resources import report_resources
 from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
 from moesaic.golden.scenes import Scene, render
@@ -47,6 +49,8 @@ class Options:
         Of the DDR model.
     command : str
         For the report: what repeats this.
+    resources : bool
+        Let Yosys count what the accelerator takes, where that has not been done before.
     """
 
     image: Path | None = None
@@ -55,6 +59,7 @@ class Options:
     rtl: bool = True
     latency: int = DDR_LATENCY
     command: str = "moesaic run"
+    resources: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ def _check(request: Request, options: Options) -> None:
         raise InputError(f"latency must be at least 2 cycles, not {options.latency!r}")
     check_replaceable(options.out, marker=MARKER)
     check_space(options.out, 64 * _MIB + 4 * request.model.weight_bytes)
+    if options.resources:
+        find_yosys()
     if options.rtl:
         find_compiler()
         find_verilator()
@@ -98,6 +105,9 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
     """Simulate, compare, and fill the result folder."""
     work = folder / "simulation"
     outcomes = execute(program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency)
+    resources = report_resources(
+        program.request.config, program.request.board_origin, stages, count=options.resources
+    )
     with stages.stage("report", "report"):
         write_image(folder / INPUT, given.pixels)
         pictures = write_maps(program, outcomes, given.pixels, given.scene, folder)
@@ -110,6 +120,7 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
             latency=options.latency,
             command=options.command,
             total_s=stages.elapsed,
+            resources=resources,
         )
         result["pictures"] = pictures
         result["outputs"] = module_outputs(program, outcomes, given.pixels)

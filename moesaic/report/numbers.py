@@ -16,7 +16,7 @@ from moesaic.golden.config import M3ViTConfig
 
 __all__ = ["ARRAY_STATES", "FORMAT", "compared_models", "needed_weight_bytes", "peak_memory", "report", "roofline"]
 
-FORMAT = 2  # of report.json
+FORMAT = 3  # of report.json
 ARRAY_STATES = ("busy", "starved", "loading", "blocked", "idle")
 _RULES = (
     "burst crosses 4 KiB",
@@ -244,6 +244,7 @@ def report(
     image: str,
     latency: int,
     command: str,
+    resources: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The whole of report.json.
 
@@ -261,6 +262,8 @@ def report(
         Of the DDR model.
     command : str
         What repeats this.
+    resources : mapping
+        Of `flow.resources`.
     """
     request, names = program.request, [entry["name"] for entry in program.image.manifest["tensors"]]
     tasks, read_before = {}, 0
@@ -295,6 +298,7 @@ def report(
         "model": request.model.name,
         "task": ",".join(tasks),
         "board": request.board,
+        "board_origin": request.board_origin,
         "weights": program.network.kind,
         "import": None if request.imported is None else request.imported.report.to_dict(),
         "seed": request.seed,
@@ -312,6 +316,7 @@ def report(
         "mismatches": sum(entry["mismatches"] for entry in tasks.values()),
         "violations": violations,
         **{key: first[key] for key in same},
+        "resources": dict(resources),
         "ablation": None,  # `moesaic ablate` fills it in
         "tasks": tasks,
         "wall_s": {**wall_s, "total": round(total_s, 3)},
