@@ -40,7 +40,7 @@ def _normalise(ops: list[Op], tensors: dict[str, Tensor], config: AcceleratorCon
         role="normalise",
         target=Ref(dropped),
         tap=Ref(buffer),
-        weight_words=config.param_words + words * config.block_words,
+        weight_words=config.param_words + words * config.stationary_words(4 if first.fields["narrow"] else 8),
         macs=0,
         fields={
             "stationary": Stationary.WEIGHTS,
@@ -49,6 +49,7 @@ def _normalise(ops: list[Op], tensors: dict[str, Tensor], config: AcceleratorCon
             "out_count": min(config.rows, first.fields["out_count"]),
             "in_blocks": words,
             "shift": first.fields["shift"],
+            "narrow": first.fields["narrow"],
             "dst_memory": Memory.KV,
         },
     )

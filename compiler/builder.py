@@ -89,6 +89,7 @@ class Builder:
                 "out_count": outputs,
                 "in_blocks": words_for(inputs, self.lanes),
                 "shift": linear.shift,
+                "narrow": int(linear.bits == 4),
                 **fields,
             },
         )

@@ -22,7 +22,20 @@ def _check_linear(linear: QuantLinear, config: AcceleratorConfig, shape: tuple[i
     require(linear.weight.shape == shape, "weight", f"of shape {shape}", linear.weight.shape)
     require(linear.bias.shape == shape[:1], "bias", f"of shape {shape[:1]}", linear.bias.shape)
     require(linear.mult.shape == shape[:1], "mult", f"of shape {shape[:1]}", linear.mult.shape)
-    require(within(linear.weight, -128, 127), "weight", "int8", int(np.abs(linear.weight.astype(np.int64)).max()))
+    require(linear.bits in (8, 4), "bits", "8 or 4", linear.bits)
+    require(
+        linear.bits == 8 or config.narrow_weights,
+        "weights",
+        f"of 8 bits on configuration '{config.name}', which has no narrow_weights",
+        linear.bits,
+    )
+    top = 1 << (linear.bits - 1)
+    require(
+        within(linear.weight, -top, top - 1),
+        "weight",
+        f"int{linear.bits}",
+        int(linear.weight.flat[np.argmax(np.abs(linear.weight.astype(np.int64)))]),
+    )
     require(within(linear.bias, -(2**31), 2**31 - 1), "bias", "int32", int(np.abs(linear.bias.astype(np.int64)).max()))
     require(within(linear.mult, 0, 65535), "mult", "uint16", int(linear.mult.max()))
     largest = int(np.abs(linear.weight.astype(np.int64)).sum(axis=1).max()) * 128

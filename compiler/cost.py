@@ -159,7 +159,7 @@ class _Array:
 def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]]:
     """(weight-stream words, cycles to load once the array has let go, results leave) of each pass of a MATMUL."""
     blocks, in_blocks, stationary = words_for(op.fields["out_count"], config.rows), op.fields["in_blocks"], op.stationary
-    block_words, param_words = config.block_words, config.param_words
+    block_words, param_words = config.stationary_words(4 if op.fields.get("narrow") else 8), config.param_words
     for block in range(blocks):
         for k in range(in_blocks):
             last = k == in_blocks - 1

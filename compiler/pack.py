@@ -26,7 +26,9 @@ __all__ = [
 ]
 
 
-def pack_linear(weight: IntArray, bias: IntArray, mult: IntArray, config: AcceleratorConfig) -> bytes:
+def pack_linear(
+    weight: IntArray, bias: IntArray, mult: IntArray, config: AcceleratorConfig, *, bits: int = 8
+) -> bytes:
     """The weight stream of one MATMUL.
 
     For each block of `rows` outputs: the parameters (row r: bias as int32 and multiplier as uint16 at byte 6r, zero
@@ -35,11 +37,16 @@ def pack_linear(weight: IntArray, bias: IntArray, mult: IntArray, config: Accele
     With rows = lanes = 4 and load_rows = 2 (words of 8 bytes), one output row ``[1, 2, 3]``, bias 5 and multiplier 7
     give 3 parameter words ``05 00 00 00 07 00`` and zeros, then the block ``01 02 03 00`` and 12 zeros: 40 bytes.
 
+    With 4 bits, the low nibbles of a word hold `load_rows` rows and the high nibbles the `load_rows` after them: the
+    same block is ``01 02 03 00`` and 4 zeros, and a third row ``[4, 5, -1]`` makes it ``41 52 f3 00`` and 4 zeros.
+
     Parameters
     ----------
     weight : [out, in] int8
     bias : [out] int32
     mult : [out] uint16
+    bits : int
+        Of a weight: 8, or 4 if all are -8..7.
     """
     out, inputs = weight.shape
     rows, lanes = config.rows, config.lanes
@@ -49,21 +56,30 @@ def pack_linear(weight: IntArray, bias: IntArray, mult: IntArray, config: Accele
     parameters = np.zeros((blocks * rows, 6), np.uint8)
     parameters[:out, :4] = np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(out, 4)
     parameters[:out, 4:] = np.ascontiguousarray(mult, "<u2").view(np.uint8).reshape(out, 2)
-    stream = np.zeros((blocks, config.param_words * config.word_bytes + in_blocks * rows * lanes), np.uint8)
+    matrix: IntArray = padded.reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).view(np.uint8)
+    if bits == 4:
+        pairs = matrix.reshape(blocks, -1, 2, config.load_rows * lanes) & 15
+        matrix = pairs[:, :, 0] | pairs[:, :, 1] << 4
+    head = config.param_words * config.word_bytes
+    stream = np.zeros((blocks, head + in_blocks * rows * lanes * bits // 8), np.uint8)
     stream[:, : 6 * rows] = parameters.reshape(blocks, 6 * rows)
-    stream[:, config.param_words * config.word_bytes :] = (
-        padded.reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).reshape(blocks, -1).view(np.uint8)
-    )
+    stream[:, head:] = matrix.reshape(blocks, -1)
     return stream.tobytes()
 
 
-def unpack_linear(data: bytes, out: int, inputs: int, config: AcceleratorConfig) -> tuple[IntArray, IntArray, IntArray]:
+def unpack_linear(
+    data: bytes, out: int, inputs: int, config: AcceleratorConfig, *, bits: int = 8
+) -> tuple[IntArray, IntArray, IntArray]:
     """Weight, bias and multiplier from the bytes of :func:`pack_linear`."""
     rows, lanes = config.rows, config.lanes
     blocks, in_blocks = words_for(out, rows), words_for(inputs, lanes)
     head = config.param_words * config.word_bytes
-    stream = np.frombuffer(data, np.uint8).reshape(blocks, head + in_blocks * rows * lanes)
-    weight = stream[:, head:].view(np.int8).reshape(blocks, in_blocks, rows, lanes).transpose(0, 2, 1, 3)
+    stream = np.frombuffer(data, np.uint8).reshape(blocks, head + in_blocks * rows * lanes * bits // 8)
+    matrix: IntArray = stream[:, head:]
+    if bits == 4:
+        words = matrix.reshape(blocks, -1, 1, config.load_rows * lanes)
+        matrix = (np.concatenate([words & 15, words >> 4], axis=2) ^ 8) - 8
+    weight = matrix.view(np.int8).reshape(blocks, in_blocks, rows, lanes).transpose(0, 2, 1, 3)
     parameters = stream[:, : 6 * rows].reshape(blocks * rows, 6)
     bias = np.ascontiguousarray(parameters[:, :4]).view("<i4").ravel()
     mult = np.ascontiguousarray(parameters[:, 4:]).view("<u2").ravel()
@@ -179,7 +195,7 @@ def _linear(
         weight, bias, mult = heads_out.spread(weight, 0), heads_out.spread(bias, 0), heads_out.spread(mult, 0)
     if heads_in is not None:
         weight = heads_in.spread(weight, 1)
-    return pack_linear(weight, bias, mult, config)
+    return pack_linear(weight, bias, mult, config, bits=linear.bits)
 
 
 def _model_pieces(

@@ -38,6 +38,8 @@ def _check_op(graph: Graph, op: Op, written: set[str]) -> None:
             fail("exactly the MATMULs with stationary KEYS or VALUES must name a key/value buffer")
         if (op.function is Function.ROUTE) != (op.target is None):
             fail("exactly the MATMULs with function ROUTE must have no target")
+        if op.fields.get("narrow") and op.stationary is not Stationary.WEIGHTS:
+            fail(f"only stationary WEIGHTS can be narrow, not {op.stationary.name}")
         if op.fields.get("out_count", 0) < 1 or op.fields.get("in_blocks", 0) < 1:
             fail("out_count and in_blocks must be positive")
         if op.source is not None and op.target is not None and op.source.tensor == op.target.tensor:

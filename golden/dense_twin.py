@@ -20,6 +20,7 @@ def _dense(moe: QuantMoE, name: str) -> QuantMLP:
         shift=first[0].shift,
         in_step=first[0].in_step,
         out_step=first[0].out_step,
+        bits=max(linear.bits for linear in first),
     )
     # The mean of the experts: one multiplier for all of them, in place of a score for each.
     mult = np.mean([linear.mult for linear in second], axis=0) / count
@@ -31,6 +32,7 @@ def _dense(moe: QuantMoE, name: str) -> QuantMLP:
         shift=second[0].shift,
         in_step=second[0].in_step,
         out_step=second[0].out_step,
+        bits=max(linear.bits for linear in second),
     )
     return QuantMLP(
         norm=moe.norm,

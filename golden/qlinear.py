@@ -8,12 +8,14 @@ import numpy as np
 from moesaic.golden.qmodel import QuantLinear
 from moesaic.golden.scales import FloatArray, row_steps
 
-__all__ = ["ACC_BITS", "check_accumulator", "quantise_inputs", "quantise_linear"]
+__all__ = ["ACC_BITS", "RANGES", "check_accumulator", "quantise_inputs", "quantise_linear"]
 
 ACC_BITS = 27
 DAMPING = 0.01  # of the mean of the second moments' diagonal
 MOST_INPUTS = 8192
 PANEL = 64  # columns rounded before the rest is updated
+RANGES = {8: (-127, 127), 4: (-8, 7)}  # of a weight, by its bits
+STEP_FACTORS = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the steps that fit 4-bit weights best, tried on the inputs
 
 
 def quantise_inputs(x: np.ndarray[Any, Any], step: float) -> FloatArray:
@@ -21,31 +23,54 @@ def quantise_inputs(x: np.ndarray[Any, Any], step: float) -> FloatArray:
     return np.clip(np.rint(np.asarray(x, np.float64) / step), -128, 127) * step
 
 
-def _compensated_rounding(weight: FloatArray, moments: FloatArray) -> FloatArray:
-    """Integers near `weight` [out, in], in units of its row steps, column by column: what rounding a column costs is
-    made up for by the columns not yet rounded, as far as their inputs are correlated (GPTQ, Frantar et al. 2022).
+class _Rounding:
+    """Rounding that looks at the inputs: what rounding a column costs is made up for by the columns not yet rounded,
+    as far as their inputs are correlated (GPTQ, Frantar et al. 2022). Columns with the largest inputs go first.
 
-    `moments` [in, in] is the second moment of the inputs. Columns with the largest inputs go first.
+    Parameters
+    ----------
+    moments : [in, in]
+        Second moment of the inputs.
+    low, high : int
+        Range of an integer weight.
     """
-    n = len(moments)
-    moments = moments + np.eye(n) * (DAMPING * float(np.mean(np.diag(moments))) + 1e-12)
-    order = np.argsort(-np.diag(moments), kind="stable")
-    inverse = np.linalg.inv(moments[np.ix_(order, order)])
-    upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
-    rest = weight[:, order].copy()
-    rounded = np.empty_like(rest)
-    for low in range(0, n, PANEL):
-        high = min(low + PANEL, n)
-        errors = np.empty((len(weight), high - low))
-        for j in range(low, high):
-            rounded[:, j] = np.clip(np.rint(rest[:, j]), -127, 127)
-            error = (rest[:, j] - rounded[:, j]) / upper[j, j]
-            rest[:, j + 1 : high] -= error[:, None] * upper[j, j + 1 : high]
-            errors[:, j - low] = error
-        rest[:, high:] -= errors @ upper[low:high, high:]
-    result = np.empty_like(rounded)
-    result[:, order] = rounded
-    return result
+
+    def __init__(self, moments: FloatArray, low: int, high: int) -> None:
+        n = len(moments)
+        self.moments, self.low, self.high = moments, low, high
+        damped = moments + np.eye(n) * (DAMPING * float(np.mean(np.diag(moments))) + 1e-12)
+        self.order = np.argsort(-np.diag(damped), kind="stable")
+        inverse = np.linalg.inv(damped[np.ix_(self.order, self.order)])
+        self.upper = np.linalg.cholesky((inverse + inverse.T) / 2).T
+
+    def __call__(self, weight: FloatArray) -> FloatArray:
+        """Integers near `weight` [out, in], which is in units of its row steps."""
+        upper, n = self.upper, len(self.order)
+        rest = weight[:, self.order].copy()
+        rounded = np.empty_like(rest)
+        for first in range(0, n, PANEL):
+            last = min(first + PANEL, n)
+            errors = np.empty((len(weight), last - first))
+            for j in range(first, last):
+                rounded[:, j] = np.clip(np.rint(rest[:, j]), self.low, self.high)
+                error = (rest[:, j] - rounded[:, j]) / upper[j, j]
+                rest[:, j + 1 : last] -= error[:, None] * upper[j, j + 1 : last]
+                errors[:, j - first] = error
+            rest[:, last:] -= errors @ upper[first:last, last:]
+        result = np.empty_like(rounded)
+        result[:, self.order] = rounded
+        return result
+
+    def better_steps(self, weight: FloatArray, steps: FloatArray) -> FloatArray:
+        """For each row the multiple of its step with which the rounded row errs least on these inputs."""
+        trials = [np.maximum(steps * factor, 1e-30) for factor in STEP_FACTORS]
+        rounded = self(np.concatenate([weight / trial[:, None] for trial in trials]))
+        errors = []
+        for number, trial in enumerate(trials):
+            wrong = weight - rounded[number * len(weight) : (number + 1) * len(weight)] * trial[:, None]
+            errors.append(np.einsum("ri,ri->r", wrong @ self.moments, wrong))
+        best = np.array(STEP_FACTORS)[np.argmin(errors, axis=0)]
+        return np.asarray(steps * best, np.float64)
 
 
 def quantise_linear(
@@ -59,6 +84,7 @@ def quantise_linear(
     inputs: np.ndarray[Any, Any] | None = None,
     acc_bits: int = ACC_BITS,
     max_shift: int = 62,
+    bits: int = 8,
 ) -> QuantLinear:
     """Quantise one matrix.
 
@@ -78,19 +104,32 @@ def quantise_linear(
         Width of the accumulator that must never overflow.
     max_shift : int
         Largest shift, 62 at most.
+    bits : int
+        Of a weight: 8 or 4.
 
     Raises
     ------
     ValueError
-        If the accumulator could overflow or a multiplier does not fit; the message names the layer.
+        If `bits` is neither, the accumulator could overflow or a multiplier does not fit; the message names the layer.
     """
+    if bits not in RANGES:
+        raise ValueError(f"{name}: bits must be 8 or 4, not {bits!r}")
     weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
     columns = weight.shape[1]
+    low, high = RANGES[bits]
     room = (1 << (acc_bits - 1)) - 1 - 128 * 127 * columns
     if room <= 0:
         raise ValueError(f"{name}: inputs must be fewer for accumulators of {acc_bits} bits, not {columns!r}")
+    rounding, seen = None, np.zeros((0, columns))
+    if inputs is not None and len(inputs):
+        inputs = np.asarray(inputs[:: -(-len(inputs) // MOST_INPUTS)], np.float64)
+        seen = quantise_inputs(inputs, in_step)
+        rounding = _Rounding(seen.T @ seen / len(seen), low, high)
+    steps = row_steps(weight, method, bits=bits)
+    if rounding is not None and bits < 8 and method == "mse":
+        steps = rounding.better_steps(weight, steps)
     # A bias far larger than its weights coarsens the row's step, so that the accumulator holds it.
-    steps = np.maximum(row_steps(weight, method), 2.0 * np.abs(bias) / (in_step * room))
+    steps = np.maximum(steps, 2.0 * np.abs(bias) / (in_step * room))
     largest = float(steps.max()) * in_step / out_step
     shift = max_shift if largest == 0 else min(max_shift, 16 - math.frexp(largest)[1])
     if math.ceil(math.ldexp(largest, shift)) > 65535:
@@ -102,13 +141,11 @@ def quantise_linear(
     steps = np.ldexp(mult, -shift) * out_step / in_step
 
     scaled = weight / steps[:, None]
-    if inputs is None or len(inputs) == 0:
-        rounded = np.clip(np.rint(scaled), -127, 127)
+    if rounding is None or inputs is None:
+        rounded = np.clip(np.rint(scaled), low, high)
         offset = bias
     else:
-        inputs = np.asarray(inputs[:: -(-len(inputs) // MOST_INPUTS)], np.float64)
-        seen = quantise_inputs(inputs, in_step)
-        rounded = _compensated_rounding(scaled, seen.T @ seen / len(seen))
+        rounded = rounding(scaled)
         offset = bias + weight @ inputs.mean(axis=0) - (rounded @ seen.mean(axis=0)) * steps
     whole_bias = np.rint(offset / (steps * in_step))
     result = QuantLinear(
@@ -119,6 +156,7 @@ def quantise_linear(
         shift=shift,
         in_step=in_step,
         out_step=out_step,
+        bits=bits,
     )
     check_accumulator(result, acc_bits=acc_bits)
     return result

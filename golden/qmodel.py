@@ -7,9 +7,24 @@ import numpy as np
 
 from moesaic.golden.config import M3ViTConfig
 
-__all__ = ["WEIGHTS", "IntArray", "QuantAttention", "QuantBlock", "QuantExpert", "QuantLinear", "QuantMLP", "QuantMoE", "QuantModel", "QuantNorm"]
+__all__ = [
+    "DEFAULT_WIDTHS",
+    "WEIGHTS",
+    "WIDTHS",
+    "IntArray",
+    "QuantAttention",
+    "QuantBlock",
+    "QuantExpert",
+    "QuantLinear",
+    "QuantMLP",
+    "QuantMoE",
+    "QuantModel",
+    "QuantNorm",
+]
 
 WEIGHTS = ("trained", "seeded", "imported", "partly seeded")  # where parameters come from, for reports
+WIDTHS = {"w8a8": 8, "w4a8": 4}  # bits of the experts' weights; all other weights, and activations, have 8
+DEFAULT_WIDTHS = "w8a8"
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -44,6 +59,8 @@ class QuantLinear:
         0..62, one for the whole matrix.
     in_step, out_step : float
         Value of one unit of the input, and of the requantised output.
+    bits : int
+        Of a weight in the weight stream: 8, or 4 if all are -8..7.
     """
 
     name: str
@@ -53,6 +70,7 @@ class QuantLinear:
     shift: int
     in_step: float
     out_step: float
+    bits: int = 8
 
 
 @dataclass(frozen=True)
@@ -142,3 +160,15 @@ class QuantModel:
     blocks: tuple[QuantBlock, ...]
     embed_step: float
     weights: str  # one of `WEIGHTS`
+
+    @property
+    def widths(self) -> str:
+        """Name in `WIDTHS`."""
+        bits = {
+            part.bits
+            for block in self.blocks
+            if isinstance(block.mlp, QuantMoE)
+            for expert in block.mlp.experts
+            for part in (expert.fc1, expert.fc2)
+        }
+        return "w4a8" if 4 in bits else DEFAULT_WIDTHS

@@ -72,10 +72,11 @@ class BlockQuantiser:
         method: str,
         compensate: bool,
         acc_bits: int,
+        expert_bits: int,
     ) -> None:
         self.block, self.activity, self.config = block, activity, config
         self.old_step, self.step = old_step, step
-        self.method, self.compensate, self.acc_bits = method, compensate, acc_bits
+        self.method, self.compensate, self.acc_bits, self.expert_bits = method, compensate, acc_bits, expert_bits
         self.name = f"blocks.{activity.index}"
 
     def linear(
@@ -182,10 +183,16 @@ class BlockQuantiser:
             )
             mine = chosen == e
             fc1 = self.linear(
-                f"mlp.experts.{e}.fc1", weight, bias, norm.step, 2.0**-GELU_FRACTION_BITS, x[tokens[mine]]
+                f"mlp.experts.{e}.fc1",
+                weight,
+                bias,
+                norm.step,
+                2.0**-GELU_FRACTION_BITS,
+                x[tokens[mine]],
+                bits=self.expert_bits,
             )
             weight, bias = floats(mlp.experts.h4toh.weight[e]), floats(mlp.experts.h4toh.bias[e])
-            fc2 = self.linear(f"mlp.experts.{e}.fc2", weight, bias, step, out_step, values[mine])
+            fc2 = self.linear(f"mlp.experts.{e}.fc2", weight, bias, step, out_step, values[mine], bits=self.expert_bits)
             experts.append(QuantExpert(fc1=fc1, fc2=fc2))
 
         routers, order, usage = {}, {}, {}

@@ -10,7 +10,7 @@ from moesaic.golden.calibrate import calibrate_blocks, check_images, check_param
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
-from moesaic.golden.qlinear import ACC_BITS, quantise_linear
+from moesaic.golden.qlinear import ACC_BITS, RANGES, quantise_linear
 from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantLinear, QuantMLP, QuantModel, QuantMoE
 from moesaic.golden.quantblock import HEADROOM, BlockQuantiser, floats
 from moesaic.golden.quantfile import load, save
@@ -70,8 +70,9 @@ def quantize(
     method: str = "mse",
     compensate: bool = True,
     acc_bits: int = ACC_BITS,
+    expert_bits: int = 8,
 ) -> QuantModel:
-    """Quantise a float model, W8A8.
+    """Quantise a float model: activations and weights of 8 bits, the experts' weights of 4 if wanted.
 
     Parameters
     ----------
@@ -88,16 +89,22 @@ def quantize(
         Round weights with regard to their inputs in calibration, and correct the bias (better, and slower).
     acc_bits : int
         Width of the accumulators that no layer may overflow.
+    expert_bits : int
+        Of the weights of experts: 8 or 4.
 
     Raises
     ------
     ValueError
-        If a parameter is not finite, the images do not fit the model, or a layer does not fit the arithmetic (named).
+        If experts shall have 4 bits and there are none, a parameter is not finite, the images do not fit the model, or a layer does not fit the arithmetic (named).
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     if weights not in WEIGHTS:
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
+    if expert_bits not in RANGES:
+        raise ValueError(f"expert_bits must be 8 or 4, not {expert_bits!r}")
+    if expert_bits != 8 and not config.experts:
+        raise ValueError(f"expert_bits must be 8 for {config.name}, which has no experts, not {expert_bits!r}")
     if model.config != config:
         raise ValueError(f"config must be the model's own ({model.config.name}), not {config.name!r}")
     images = np.asarray(images)
@@ -123,6 +130,7 @@ def quantize(
             method=method,
             compensate=compensate,
             acc_bits=acc_bits,
+            expert_bits=expert_bits,
         )
         attention = quantiser.attention()
         mlp: QuantMLP | QuantMoE

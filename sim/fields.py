@@ -41,6 +41,9 @@ def check_matmul(f: Mapping[str, int], config: AcceleratorConfig, fail: Callable
         limit = config.max_tokens if stationary is Stationary.WEIGHTS else 2 * config.max_tokens
         end = f["token_base"] + f["token_count"]
         require(end <= limit, f"token_base + token_count must be at most {limit}", end)
+    if f["narrow"]:
+        require(stationary is Stationary.WEIGHTS, "stationary must be WEIGHTS if narrow", stationary.name)
+        require(config.narrow_weights, f"narrow must be 0 on configuration '{config.name}'", f["narrow"])
     if stationary is not Stationary.WEIGHTS:
         end = f["lane_low"] + f["lane_count"]
         require(f["lane_count"] > 0, "lane_count must be positive", f["lane_count"])

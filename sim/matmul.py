@@ -65,7 +65,12 @@ class Matmul:
     @property
     def weight_words(self) -> int:
         """Weight-stream words that the instruction owns."""
-        return self.blocks * (self.config.param_words + self.f["in_blocks"] * self.config.block_words)
+        return self.blocks * (self.config.param_words + self.f["in_blocks"] * self.config.stationary_words(self.bits))
+
+    @property
+    def bits(self) -> int:
+        """Of a stationary weight."""
+        return 4 if self.f["narrow"] else 8
 
     def weights(self, stream: Array) -> tuple[Array, Array, Array]:
         """Stationary matrix [outputs, inputs], biases and multipliers from the instruction's part of the weight
@@ -73,8 +78,12 @@ class Matmul:
         """
         config, rows, in_blocks = self.config, self.config.rows, self.f["in_blocks"]
         head = config.param_words * config.word_bytes
-        data = stream.reshape(self.blocks, head + in_blocks * rows * config.lanes)
-        matrix = data[:, head:].view(np.int8).reshape(self.blocks, in_blocks, rows, config.lanes).transpose(0, 2, 1, 3)
+        data = stream.reshape(self.blocks, -1)
+        stored = data[:, head:].view(np.int8)
+        if self.bits == 4:  # the low nibbles of a word are load_rows rows, the high nibbles those after them
+            words = stored.reshape(self.blocks, -1, config.word_bytes)
+            stored = np.stack([words << 4 >> 4, words >> 4], axis=2)
+        matrix = stored.reshape(self.blocks, in_blocks, rows, config.lanes).transpose(0, 2, 1, 3)
         parameters = data[:, : 6 * rows].reshape(self.blocks * rows, 6)
         bias = np.ascontiguousarray(parameters[:, :4]).view("<i4").ravel().astype(np.int64)
         mult = np.ascontiguousarray(parameters[:, 4:]).view("<u2").ravel().astype(np.int64)

@@ -94,12 +94,23 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
     return QuantBlock(name, attention, moe, 1.0)
 
 
-def random_qmodel(config: M3ViTConfig, seed: int) -> QuantModel:
+def _narrow(rng: np.random.Generator, linear: QuantLinear) -> QuantLinear:
+    """The same with 4-bit weights of every value, about as large in effect."""
+    weight = rng.integers(-8, 8, linear.weight.shape).astype(np.int8)
+    return replace(linear, weight=weight, bias=linear.bias // 16, shift=linear.shift - 4, bits=4)
+
+
+def random_qmodel(config: M3ViTConfig, seed: int, expert_bits: int = 8) -> QuantModel:
     """A model of random integers; its numbers mean nothing, but exercise everything."""
     rng = np.random.default_rng(seed)
     embed = _linear(rng, "embed", config.dim, config.patch_values, x_rms=73, out_rms=3000)
     position = rng.integers(-2000, 2001, (config.tokens, config.dim)).astype(np.int16)
     blocks = tuple(_block(rng, config, number) for number in range(config.depth))
+    for block in blocks if expert_bits == 4 else ():
+        if isinstance(block.mlp, QuantMoE):
+            experts = tuple(QuantExpert(_narrow(rng, e.fc1), _narrow(rng, e.fc2)) for e in block.mlp.experts)
+            mlp = replace(block.mlp, experts=experts)
+            blocks = tuple(replace(b, mlp=mlp) if b is block else b for b in blocks)
     return QuantModel(config, embed, position, blocks, 1.0, "seeded")
 
 

@@ -149,6 +149,7 @@ class Sequencer(wiring.Component):
                 | (op.function > max(Function))
                 | (op.dst_memory > max(Memory)),
                 op.stationary != wanted,
+                op.narrow & (attention if config.narrow_weights else 1),
                 (op.stream == Stream.PROBABILITY) != values,
                 (op.out_count == 0) | (op.in_blocks == 0) | (op.group >= config.groups),
                 ~op.expert_valid

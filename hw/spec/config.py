@@ -57,6 +57,9 @@ class AcceleratorConfig:
         Most bursts in flight per port.
     clock_mhz : float
         Clock the board runs at; used by reports only.
+    narrow_weights : bool
+        Whether stationary weights may also have 4 bits: the weight stream then fills ``2 * load_rows`` rows per cycle. Not where
+        `load_rows` is all rows.
     ultra_ram : bool
         Whether prefetch buffer and activation memory are UltraRAM in place of block RAM. It changes neither behaviour nor programs,
         and is not part of the configuration hash.
@@ -85,6 +88,7 @@ class AcceleratorConfig:
     acc_bits: int = 27
     max_burst: int = 64
     max_outstanding: int = 8
+    narrow_weights: bool = True
     clock_mhz: float = 300.0
     ultra_ram: bool = False
 
@@ -103,6 +107,8 @@ class AcceleratorConfig:
             raise ValueError(f"load_rows must be 2 or 4, not {self.load_rows!r}")
         if self.load_rows > self.rows:
             raise ValueError(f"load_rows must be at most rows ({self.rows}), not {self.load_rows!r}")
+        if self.narrow_weights and self.load_rows == self.rows:
+            raise ValueError(f"narrow_weights must be False where load_rows is all rows ({self.rows}), not {self.narrow_weights!r}")
         if self.ports not in (1, 2, 4):
             raise ValueError(f"ports must be 1, 2 or 4, not {self.ports!r}")
         if self.port_bits not in (32, 64, 128):
@@ -145,6 +151,10 @@ class AcceleratorConfig:
     def block_words(self) -> int:
         """Weight-stream words in one stationary block (rows x lanes int8)."""
         return self.rows // self.load_rows
+
+    def stationary_words(self, bits: int) -> int:
+        """Weight-stream words in one stationary block of weights of 8 or 4 bits."""
+        return self.block_words * bits // 8
 
     @property
     def param_words(self) -> int:

@@ -162,6 +162,7 @@ FORMATS: dict[Opcode, Format] = {
                    Field("fresh", 1, "ADD: restart the LayerNorm sums with this instruction's first output block"),
                    Field("top_k", 3, "ROUTE: experts per token"),
                    Field("gate_kind", 1, "ROUTE: normalisation of scores", GateKind),
+                   Field("narrow", 1, "WEIGHTS: 4 bits each, two rows in a byte"),
                )),
         Format(Opcode.NORM, "compute", "Set the LayerNorm constants used by the MATMULs that follow.", (
             *_COMPUTE_HEAD,

@@ -22,11 +22,13 @@ from moesaic.commands.options import (
     Tasks,
     TopK,
     Weights,
+    Widths,
     import_options,
 )
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.request import ALL_TASKS, InputError, Request, make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.qmodel import DEFAULT_WIDTHS
 
 __all__ = ["EXAMPLES", "compile_"]
 
@@ -63,6 +65,7 @@ def compile_(
     seed: Seed = 0,
     blocks: Blocks = None,
     speculate: Speculate = None,
+    widths: Widths = DEFAULT_WIDTHS,
     weights: Weights = None,
     dump: Annotated[
         bool, typer.Option("--dump", help="Print IR, schedule, buffers, disassembly and memory map.")
@@ -86,7 +89,7 @@ def compile_(
     stages = Stages(quiet=quiet)
     request = make_request(
         model=model or named or DEFAULT_MODEL, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate,
-        weights=weights, options=options, stages=stages,
+        widths=widths, weights=weights, options=options, stages=stages,
     )
     from moesaic.flow import program as programs
 

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded
-from moesaic.commands.options import Quiet, Seed, Speculate, Weights
+from moesaic.commands.options import Quiet, Seed, Speculate, Weights, Widths
 from moesaic.flow.boards import board_choices, find_board
 from moesaic.flow.request import ALL_TASKS, InputError, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
+from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.hw.spec.config import PRESETS
 
 __all__ = ["EXAMPLES", "generate"]
@@ -44,6 +45,7 @@ def generate(
     ] = False,
     seed: Seed = 0,
     speculate: Speculate = None,
+    widths: Widths = DEFAULT_WIDTHS,
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
@@ -74,5 +76,6 @@ def generate(
     request = None
     if model is not None:
         request = make_request(
-            model=model, task=task, board=accelerator or board, seed=seed, speculate=speculate, weights=weights)
+            model=model, task=task, board=accelerator or board, seed=seed, speculate=speculate,
+            widths=widths, weights=weights)
     generator.generate_project(found, folder, stages, request=request, force=force)

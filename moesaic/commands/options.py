@@ -14,7 +14,7 @@ from moesaic.golden.importers.options import ImportOptions
 __all__ = [
     "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "FillMissing", "GateKind", "Heads", "Image", "ImageSize", "Json",
     "Latency", "Model", "ModelArgument", "Pixels", "Quiet", "Resize", "Resources", "Seed", "Sim", "Speculate", "Task", "Tasks", "TopK",
-    "Weights", "import_options", "is_rtl",
+    "Weights", "Widths", "import_options", "is_rtl",
 ]
 
 DEFAULT_MODEL, DEFAULT_LATENCY = "m3vit-tiny", 100
@@ -80,6 +80,9 @@ Speculate = Annotated[
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="Parameters (.safetensors) in place of the shipped ones.")]
+Widths = Annotated[
+    str, typer.Option(help="Bits of weights and activations: 'w8a8', or 'w4a8' for experts with 4-bit weights.")
+]
 Image = Annotated[Path | None, typer.Option(help="Input image file.", show_default="a rendered street scene")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale an image of another size.")]
 Sim = Annotated[

@@ -30,11 +30,13 @@ from moesaic.commands.options import (
     Tasks,
     TopK,
     Weights,
+    Widths,
     import_options,
     is_rtl,
 )
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.qmodel import DEFAULT_WIDTHS
 
 __all__ = ["EXAMPLES", "run"]
 
@@ -44,6 +46,7 @@ EXAMPLES = examples(
     "run --model m3vit-micro --sim functional --blocks 2",
     "run --image street.jpg --resize --out out/street",
     "run --model checkpoint.pth.tar --task all --sim functional",
+    "run --widths w4a8",
 )
 
 
@@ -59,6 +62,7 @@ def run(
     blocks: Blocks = None,
     sim: Sim = "rtl",
     speculate: Speculate = None,
+    widths: Widths = DEFAULT_WIDTHS,
     latency: Latency = DEFAULT_LATENCY,
     resources: Resources = False,
     weights: Weights = None,
@@ -80,8 +84,8 @@ def run(
     )
     stages = Stages(quiet=quiet)
     request = make_request(
-        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, weights=weights, options=given,
-        stages=stages,
+        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, widths=widths,
+        weights=weights, options=given, stages=stages,
     )
     from moesaic.flow import run as flow
 

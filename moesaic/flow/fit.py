@@ -20,18 +20,17 @@ from moesaic.golden.qmodel import (
 __all__ = ["check_fit", "hollow_model"]
 
 
-def _linear(name: str, out: int, inputs: int) -> QuantLinear:
+def _linear(name: str, out: int, inputs: int, bits: int = 8) -> QuantLinear:
     zero = np.zeros((), np.int8)  # one byte, seen as a whole matrix
-    return QuantLinear(
-        name, np.broadcast_to(zero, (out, inputs)), np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0
-    )
+    weight = np.broadcast_to(zero, (out, inputs))
+    return QuantLinear(name, weight, np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0, bits)
 
 
 def _norm(name: str, dim: int) -> QuantNorm:
     return QuantNorm(name=name, dim=dim, inv_dim=1, inv_dim_shift=1, scale=1, shift=1, epsilon=1, step=1.0)
 
 
-def _block(model: M3ViTConfig, number: int) -> QuantBlock:
+def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
     name, dim = f"blocks.{number}", model.dim
     q, k, v, proj = (_linear(f"{name}.attn.{part}", dim, dim) for part in ("q", "k", "v", "proj"))
     attention = QuantAttention(
@@ -61,8 +60,8 @@ def _block(model: M3ViTConfig, number: int) -> QuantBlock:
     else:
         experts = tuple(
             QuantExpert(
-                _linear(f"{name}.mlp.experts.{e}.fc1", model.expert_hidden, dim),
-                _linear(f"{name}.mlp.experts.{e}.fc2", dim, model.expert_hidden),
+                _linear(f"{name}.mlp.experts.{e}.fc1", model.expert_hidden, dim, expert_bits),
+                _linear(f"{name}.mlp.experts.{e}.fc2", dim, model.expert_hidden, expert_bits),
             )
             for e in range(model.experts)
         )
@@ -81,13 +80,13 @@ def _block(model: M3ViTConfig, number: int) -> QuantBlock:
     return QuantBlock(name=name, attention=attention, mlp=mlp, residual_step=1.0)
 
 
-def hollow_model(model: M3ViTConfig) -> QuantModel:
-    """A quantised network of the right shapes, all zeros, that takes next to no memory."""
+def hollow_model(model: M3ViTConfig, expert_bits: int = 8) -> QuantModel:
+    """A quantised network of the right shapes and widths, all zeros, that takes next to no memory."""
     return QuantModel(
         config=model,
         embed=_linear("embed", model.dim, model.patch_values),
         position=np.zeros((model.tokens, model.dim), np.int16),
-        blocks=tuple(_block(model, number) for number in range(model.depth)),
+        blocks=tuple(_block(model, number, expert_bits) for number in range(model.depth)),
         embed_step=1.0,
         weights="seeded",
     )
@@ -101,6 +100,6 @@ def check_fit(request: Request) -> None:
     CompileError
         Names the layer or buffer, and by how much it is short.
     """
-    hollow = hollow_model(request.model)
+    hollow = hollow_model(request.model, request.expert_bits)
     check(hollow, request.config, tasks=request.tasks, blocks=request.blocks)
     compile_graphs(hollow, request.config, task=request.tasks[0], blocks=request.blocks, speculate=request.speculate)

@@ -21,7 +21,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import ImportProblem
-from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.qmodel import DEFAULT_WIDTHS, QuantModel
 from moesaic.hw.timing import timing
 
 __all__ = ["MARKER", "Program", "load_program", "make_program", "save_program"]
@@ -110,6 +110,7 @@ def save_program(program: Program, folder: Path) -> None:
         "seed": request.seed,
         "blocks": request.blocks,
         "speculate": request.speculate,
+        "widths": request.widths,
         "weights": None if request.weights is None else str(request.weights.absolute()),
         "parameters_sha256": program.network.digest,
         "estimated_cycles": program.estimate,
@@ -139,6 +140,7 @@ def load_program(folder: Path, stages: Stages) -> Program:
                 seed=origin["seed"],
                 blocks=origin["blocks"],
                 speculate=origin["speculate"],
+                widths=origin.get("widths", DEFAULT_WIDTHS),
                 weights=None if origin["weights"] is None else Path(origin["weights"]),
                 options=ImportOptions.from_dict(origin["import_options"]),
                 stages=stages,

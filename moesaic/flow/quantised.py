@@ -115,6 +115,7 @@ def quantised(network: FloatModel, request: Request, *, cache: Path | None = Non
                 network.kind,
                 hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest(),
                 str(request.config.acc_bits),
+                request.widths,
                 source_hash("moesaic.golden.quantize"),
                 torch.__version__,
                 np.__version__,
@@ -126,7 +127,14 @@ def quantised(network: FloatModel, request: Request, *, cache: Path | None = Non
     if kept.is_file():
         os.utime(kept)
         return quantfile.load(kept), True
-    result = quantize(network.model, request.model, images, weights=network.kind, acc_bits=request.config.acc_bits)
+    result = quantize(
+        network.model,
+        request.model,
+        images,
+        weights=network.kind,
+        acc_bits=request.config.acc_bits,
+        expert_bits=request.expert_bits,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     mine = kept.with_name(f"{kept.name}.{os.getpid()}")
     try:

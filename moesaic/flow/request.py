@@ -12,6 +12,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.config import AcceleratorConfig
 
 if TYPE_CHECKING:  # brings torch, which a built-in model's request can wait for
@@ -59,6 +60,8 @@ class Request:
         Blocks of the network that are run.
     speculate : int or None
         Experts fetched before the router has decided; None lets the compiler choose.
+    widths : str
+        Name in `golden.qmodel.WIDTHS`: bits of the experts' weights, and of everything else.
     weights : Path or None
         Parameters to use in place of the shipped ones.
     model_origin : str
@@ -77,6 +80,7 @@ class Request:
     seed: int = 0
     blocks: int
     speculate: int | None = None
+    widths: str = DEFAULT_WIDTHS
     weights: Path | None = None
     model_origin: str
     imported: "Imported | None" = field(default=None, compare=False, repr=False)
@@ -89,9 +93,15 @@ class Request:
 
     @property
     def name(self) -> str:
-        """Model, tasks and board: what a result's folder is called."""
+        """Model, tasks, board and unusual widths: what a result's folder is called."""
         tasks = ALL_TASKS if len(self.tasks) > 1 else self.tasks[0]
-        return f"{self.model.name}-{tasks}-{self.board}"
+        widths = "" if self.widths == DEFAULT_WIDTHS else f"-{self.widths}"
+        return f"{self.model.name}-{tasks}-{self.board}{widths}"
+
+    @property
+    def expert_bits(self) -> int:
+        """Bits of a weight of an expert."""
+        return WIDTHS[self.widths]
 
     def replace(self, **changes: Any) -> "Request":
         """A variant with some fields changed."""
@@ -129,6 +139,7 @@ def make_request(
     seed: int = 0,
     blocks: int | None = None,
     speculate: int | None = None,
+    widths: str = DEFAULT_WIDTHS,
     weights: Path | None = None,
     options: ImportOptions | None = None,
     stages: Stages | None = None,
@@ -143,7 +154,7 @@ def make_request(
         A task of the model, or `all`; None is the first.
     board : str or None
         Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual one.
-    seed, blocks, speculate, weights
+    seed, blocks, speculate, widths, weights
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
@@ -162,6 +173,7 @@ def make_request(
         )
     if not 0 <= seed < 1 << 31:
         raise InputError(f"seed must be from 0 to 2147483647, not {seed!r}")
+    _one_of("widths", widths, list(WIDTHS))
     accelerator = None if board is None else accelerator_of(board)
     imported = None
     if model in models.PRESETS:
@@ -181,6 +193,10 @@ def make_request(
         raise InputError(f"blocks must be from 1 to {network.depth}, not {blocks!r}")
     if speculate is not None and not 0 <= speculate <= network.experts:
         raise InputError(f"speculate must be from 0 to {network.experts} experts, not {speculate!r}")
+    if widths != DEFAULT_WIDTHS and not network.experts:
+        raise InputError(
+            f"widths must be {DEFAULT_WIDTHS} for {network.name}, which has no experts: {widths!r} is about theirs alone"
+        )
     if weights is not None and not weights.is_file():
         raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
     return Request(
@@ -191,6 +207,7 @@ def make_request(
         seed=seed,
         blocks=blocks,
         speculate=speculate,
+        widths=widths,
         tasks=network.tasks if task == ALL_TASKS else (task,),
         weights=weights,
         model_origin=str(Path(model).absolute()) if imported is not None and Path(model).exists() else model,

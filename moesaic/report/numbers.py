@@ -28,8 +28,10 @@ _RULES = (
 )
 
 
-def needed_weight_bytes(model: M3ViTConfig, blocks: int, experts_used: Mapping[str, int]) -> int:
-    """Matrices at int8 that one image must stream, bytes: the experts that have tokens, no biases, no padding.
+def needed_weight_bytes(
+    model: M3ViTConfig, blocks: int, experts_used: Mapping[str, int], *, expert_bits: int = 8
+) -> int:
+    """Matrices that one image must stream, bytes: the experts that have tokens, no biases, no padding.
 
     Parameters
     ----------
@@ -38,12 +40,15 @@ def needed_weight_bytes(model: M3ViTConfig, blocks: int, experts_used: Mapping[s
         Blocks that are run.
     experts_used : mapping of block name to int
         Experts with tokens; a block that is not named uses all.
+    expert_bits : int
+        Of an expert's weight; all others have 8.
     """
     total = model.embed_weight_bytes
     for number in range(blocks):
         total += model.block_weight_bytes(number)
         if model.is_moe(number):
-            total -= (model.experts - experts_used.get(f"blocks.{number}", model.experts)) * model.expert_weight_bytes
+            used = experts_used.get(f"blocks.{number}", model.experts)
+            total += used * model.expert_weight_bytes * expert_bits // 8 - model.experts * model.expert_weight_bytes
     return total
 
 
@@ -183,7 +188,7 @@ def _task_entry(
     blocks = _block_rows(outcome, names, model, parts)
     macs = model.embed_macs + sum(block["macs"] for block in blocks)
     used = {name: sum(count > 0 for count in tokens) for name, tokens in outcome.experts.items()}
-    needed = needed_weight_bytes(model, request.blocks, used)
+    needed = needed_weight_bytes(model, request.blocks, used, expert_bits=request.expert_bits)
     milliseconds = None if cycles is None else cycles / (1000 * config.clock_mhz)
     wrong = {difference.mismatch.name for difference in outcome.differences}
     return {
@@ -300,6 +305,7 @@ def report(
         "board": request.board,
         "board_origin": request.board_origin,
         "weights": program.network.kind,
+        "widths": program.qmodel.widths,
         "import": None if request.imported is None else request.imported.report.to_dict(),
         "seed": request.seed,
         "blocks_run": request.blocks,

@@ -16,6 +16,8 @@ def test_unused_experts_cost_nothing() -> None:
     model = preset("m3vit-tiny")
     used = {f"blocks.{number}": 12 for number in model.moe_blocks}
     assert needed_weight_bytes(model, 12, {}) - needed_weight_bytes(model, 12, used) == 6 * 4 * 147_456
+    narrow = needed_weight_bytes(model, 12, used, expert_bits=4)
+    assert needed_weight_bytes(model, 12, used) - narrow == 6 * 12 * 147_456 // 2
     assert needed_weight_bytes(model, 1, used) == 768 * 192 + 147_456 + 294_912
 
 

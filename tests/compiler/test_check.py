@@ -78,6 +78,27 @@ def test_layers_are_checked():
             compile_model(with_mlp(dataclasses.replace(dense, fc1=dataclasses.replace(dense.fc1, **change))), CONFIG)
 
 
+def test_narrow_weights_are_checked():
+    qmodel = random_qmodel(MODEL, 0, expert_bits=4)
+    compile_model(qmodel, CONFIG)
+    with pytest.raises(
+        CompileError,
+        match=r"layer 'blocks.1.mlp.experts.0.fc1': weights must be of 8 bits on configuration 'c', which has no narrow_weights, not 4",
+    ):
+        compile_model(qmodel, CONFIG.replace(narrow_weights=False))
+    expert = qmodel.blocks[1].mlp.experts[0]
+    for change, message in (
+        ({"weight": np.where(expert.fc1.weight == -8, 8, expert.fc1.weight).astype(np.int8)}, "weight must be int4, not 8"),
+        ({"bits": 5}, "bits must be 8 or 4, not 5"),
+    ):
+        fc1 = dataclasses.replace(expert.fc1, **change)
+        experts = (dataclasses.replace(expert, fc1=fc1), *qmodel.blocks[1].mlp.experts[1:])
+        mlp = dataclasses.replace(qmodel.blocks[1].mlp, experts=experts)
+        wrong = dataclasses.replace(qmodel, blocks=(qmodel.blocks[0], dataclasses.replace(qmodel.blocks[1], mlp=mlp)))
+        with pytest.raises(CompileError, match=f"layer 'blocks.1.mlp.experts.0.fc1': {message}"):
+            compile_model(wrong, CONFIG)
+
+
 def test_a_field_that_does_not_fit_names_the_operation():
     qmodel = random_qmodel(MODEL, 0)
     mlp = dataclasses.replace(qmodel.blocks[0].mlp, hidden_shift=32)

@@ -35,18 +35,22 @@ def configs(draw):
         port_bits=bits,
         prefetch_words=1024,
         max_dim=128,
+        narrow_weights=load_rows < rows,
     )
 
 
-@given(configs(), st.integers(1, 90), st.integers(1, 140), st.integers(0, 2**32 - 1))
-def test_unpack_inverts_pack(config, out, inputs, seed):
-    rng = np.random.default_rng(seed)
-    weight = rng.integers(-128, 128, (out, inputs)).astype(np.int8)
+@given(configs(), st.integers(1, 90), st.integers(1, 140), st.sampled_from([8, 4]), st.integers(0, 2**32 - 1))
+def test_unpack_inverts_pack(config, out, inputs, bits, seed):
+    bits = bits if config.narrow_weights else 8
+    rng, half = np.random.default_rng(seed), 1 << bits - 1
+    weight = rng.integers(-half, half, (out, inputs)).astype(np.int8)
     bias, mult = rng.integers(-(2**31), 2**31, out).astype(np.int32), rng.integers(0, 65536, out).astype(np.uint16)
-    data = pack.pack_linear(weight, bias, mult, config)
+    data = pack.pack_linear(weight, bias, mult, config, bits=bits)
     blocks, in_blocks = -(-out // config.rows), -(-inputs // config.lanes)
-    assert len(data) == config.word_bytes * blocks * (config.param_words + in_blocks * config.block_words)
-    got = pack.unpack_linear(data, out, inputs, config)
+    words = config.stationary_words(bits)
+    assert len(data) == config.word_bytes * blocks * (config.param_words + in_blocks * words)
+    assert words * config.word_bytes * 8 == bits * config.rows * config.lanes
+    got = pack.unpack_linear(data, out, inputs, config, bits=bits)
     for a, b in zip(got, (weight, bias, mult), strict=True):
         assert np.array_equal(a, b)
     parts = pack.split_ports(data, config)
@@ -57,6 +61,16 @@ def test_unpack_inverts_pack(config, out, inputs, seed):
 def test_linear_by_hand():
     data = pack.pack_linear(np.array([[1, 2, 3]], np.int8), np.array([5], np.int32), np.array([7], np.uint16), TINY)
     assert data == bytes([5, 0, 0, 0, 7, 0]) + bytes(18) + bytes([1, 2, 3, 0]) + bytes(12)
+
+
+def test_narrow_by_hand():
+    """Two loads of load_rows = 2 rows in a word: low nibbles, then high nibbles; parameters stay as they are."""
+    weight = np.array([[1, 2, 3], [-8, 7, 0], [4, 5, -1], [-2, -3, 6], [7, 0, -7]], np.int8)
+    data = pack.pack_linear(weight, np.full(5, 5, np.int32), np.full(5, 7, np.uint16), TINY, bits=4)
+    head = bytes([5, 0, 0, 0, 7, 0])
+    first = bytes([0x41, 0x52, 0xF3, 0x00, 0xE8, 0xD7, 0x60, 0x00])
+    second = bytes([0x07, 0x00, 0x09, 0x00, 0, 0, 0, 0])
+    assert data == head * 4 + first + head + bytes(18) + second
 
 
 def test_second_block_of_outputs_and_inputs():

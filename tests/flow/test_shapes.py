@@ -25,7 +25,7 @@ HEADS = M3ViTConfig(
 
 # Four groups to a word; two ports, four beats to a word; so few activation words that tokens go in chunks.
 NARROW = AcceleratorConfig(
-    name="narrow", rows=4, lanes=16, load_rows=4, ports=2, port_bits=64, prefetch_words=64, max_tokens=64, max_dim=128,
+    name="narrow", rows=4, lanes=16, load_rows=4, narrow_weights=False, ports=2, port_bits=64, prefetch_words=64, max_tokens=64, max_dim=128,
     activation_words=700, max_burst=16)  # fmt: skip
 # Four groups, four narrow ports, blocks much wider than the network.
 WIDE = AcceleratorConfig(

@@ -61,6 +61,22 @@ def linears(q: QuantModel) -> list[QuantLinear]:
     return found
 
 
+def test_experts_of_four_bits(quantised, tmp_path):
+    q = quantize(build(CONFIG, 1), CONFIG, images(), weights="seeded", expert_bits=4)
+    assert (q.widths, quantised.widths) == ("w4a8", "w8a8")
+    for linear in linears(q):
+        narrow = ".experts." in linear.name
+        assert linear.bits == (4 if narrow else 8)
+        assert not narrow or (linear.weight.min() >= -8 and linear.weight.max() <= 7)
+    save(q, tmp_path / "q")
+    assert load(tmp_path / "q").widths == "w4a8"
+    with pytest.raises(ValueError, match="expert_bits must be 8 or 4, not 3"):
+        quantize(build(CONFIG, 1), CONFIG, images(), weights="seeded", expert_bits=3)
+    plain = dataclasses.replace(CONFIG, experts=0)
+    with pytest.raises(ValueError, match="expert_bits must be 8 for tiny, which has no experts, not 4"):
+        quantize(build(plain, 1), plain, images(), weights="seeded", expert_bits=4)
+
+
 def test_steps_of_known_tensors():
     assert tensor_step(np.array([-2.54, 1.0]), "minmax") == pytest.approx(0.02)
     assert tensor_step(np.zeros(5), "mse") == 1 / 127
@@ -105,6 +121,32 @@ def test_linear_by_hand():
     assert linear_int16(q, np.array([[100, 20]])).tolist() == [
         [47, 17]
     ]  # (100 - 10 + 3) / 2 and (25 + 10) / 2, less the half
+
+
+def test_four_bits():
+    """Whole range, half a step at most where nothing is clipped, and better than rounding where inputs are correlated."""
+    rng = np.random.default_rng(8)
+    weight, bias = rng.standard_normal((24, 64)), rng.standard_normal(24)
+    x = rng.standard_normal((2000, 64)) @ rng.standard_normal((64, 64)) * 0.2
+    step = tensor_step(x, "minmax")
+    wanted = np.clip(np.rint(x / step), -128, 127) * step @ weight.T + bias
+
+    def error(**options: object) -> float:
+        q = quantise_linear("x", weight, bias, in_step=step, out_step=np.abs(wanted).max() / 30000, **options)
+        assert q.bits == options.get("bits", 8)
+        if q.bits == 4:
+            assert q.weight.min() == -8 and q.weight.max() == 7
+        out = linear_int16(q, np.clip(np.rint(x / step), -128, 127).astype(np.int64)) * q.out_step
+        return float(np.sqrt(np.square(out - wanted).mean() / np.square(wanted).mean()))
+
+    plain, compensated = error(bits=4), error(bits=4, inputs=x)
+    assert error(inputs=x) < 0.01 < compensated < 0.75 * plain < 0.12
+    assert error(bits=4, method="minmax", inputs=x) > 1.03 * compensated
+    q = quantise_linear("x", weight, bias, in_step=step, out_step=1.0, method="minmax", bits=4)
+    row = np.ldexp(q.mult.astype(float), -q.shift) / step
+    assert np.abs(q.weight * row[:, None] - weight).max() <= 0.5 * row.max()
+    with pytest.raises(ValueError, match="x: bits must be 8 or 4, not 5"):
+        quantise_linear("x", weight, bias, in_step=1.0, out_step=1.0, bits=5)
 
 
 def test_linear_is_as_near_as_its_bits_allow():

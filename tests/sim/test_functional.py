@@ -114,8 +114,27 @@ def test_shapes(model, rows, lanes, load_rows, ports, bits, room):
         max_dim=128,
         prefetch_words=1024,
         activation_words=words,
+        narrow_weights=load_rows < rows,
     )
-    check(random_qmodel(ODD[model], 1), config, speculate=3)
+    bits = 4 if config.narrow_weights and room == "whole" else 8
+    check(random_qmodel(ODD[model], 1, bits), config, speculate=3)
+
+
+@pytest.mark.parametrize("speculate", [0, 8])
+def test_narrow_experts_take_half_the_bytes(speculate):
+    """All else equal: matrices of experts at 4 bits, their parameters as before; what is dropped shrinks alike."""
+    model, config = dataclasses.replace(preset("m3vit-micro"), depth=2), PRESETS["micro8"]
+    run, wide = (
+        check(force_experts(random_qmodel(model, 0, bits), [1, 2]), config, tasks=["depth"], speculate=speculate)["depth"]
+        for bits in (4, 8)
+    )
+    assert run.routings[0].lengths[1] and not run.routings[0].lengths[0]
+    used = sum(n > 0 for n in run.routings[0].lengths)
+    matrices, parameters = 2 * 64 * 128, (64 + 128) // config.rows * config.param_words * config.word_bytes
+    dropped = 0 if not speculate else (8 - used) * (matrices // 2 + parameters)
+    assert run.counters["SPECULATED_BYTES_DROPPED"] == dropped
+    fetched = 8 if speculate else used
+    assert wide.counters["WEIGHT_BYTES"] - run.counters["WEIGHT_BYTES"] == fetched * matrices // 2
 
 
 def test_chunks_are_exercised():
@@ -283,6 +302,8 @@ def find(stream: str, **wanted: int) -> int:
         ("compute", {"function": Function.ROUTE}, {"out_count": 9}, "out_count must be between 1 and 8, not 9"),
         ("compute", {"function": Function.ADD}, {"group": 3}, "group must be between 0 and 0, not 3"),
         ("compute", {"function": Function.ADD}, {"feed_wait": 40}, "feed_wait must be at most 2, not 40"),
+        ("compute", {"function": Function.GELU}, {"narrow": 1}, "words are left over"),
+        ("compute", {"function": Function.SOFTMAX}, {"narrow": 1}, "stationary must be WEIGHTS if narrow, not 'KEYS'"),
         ("compute", {"opcode": 2}, {"dim": 0}, "dim must be positive, not 0"),
         ("compute", {"opcode": 2}, {"dim": 200}, "dim must be at most 128, not 200"),
         ("compute", {"opcode": 3}, {"memory": 1}, "COPY must move words to ACTIVATION or RESIDUAL"),

@@ -18,6 +18,7 @@ SMALL = PRESETS["micro8"]
     ({"lanes": 256, "port_bits": 128}, "lanes must be at most 128, not 256"),
     ({"lanes": 4, "rows": 4}, "lanes must be at least port_bits / 16 (8), not 4"),
     ({"load_rows": 3}, "load_rows must be 2 or 4, not 3"),
+    ({"rows": 4, "load_rows": 4}, "narrow_weights must be False where load_rows is all rows (4), not True"),
     ({"ports": 3}, "ports must be 1, 2 or 4, not 3"),
     ({"port_bits": 256, "lanes": 16}, "port_bits must be 32, 64 or 128, not 256"),
     ({"addr_bits": 64}, "addr_bits must be between 32 and 49, not 64"),
@@ -45,6 +46,7 @@ def test_derived_sizes() -> None:
     assert (zcu102.word_bytes, zcu102.stripe_bytes, zcu102.beats_per_word) == (128, 64, 2)
     assert (zcu102.block_words, zcu102.param_words, zcu102.groups) == (32, 3, 1)
     assert (zcu102.macs_per_cycle, zcu102.prefetch_bytes) == (4096, 1 << 20)
+    assert (zcu102.stationary_words(8), zcu102.stationary_words(4)) == (32, 16)
     narrow = zcu102.replace(rows=8)
     assert (narrow.block_words, narrow.param_words, narrow.groups) == (4, 1, 8)
 
@@ -54,5 +56,6 @@ def test_hash_is_of_what_changes_the_hardware() -> None:
     for field, value in SMALL.to_dict().items():
         if field in ("max_tokens", "experts", "kv_words", "acc_bits") and isinstance(value, int):
             assert SMALL.replace(**{field: value + 1}).hash != SMALL.hash, field
+    assert SMALL.replace(narrow_weights=False).hash != SMALL.hash
     assert len({config.hash for config in PRESETS.values()}) == len(PRESETS)
     assert AcceleratorConfig(**SMALL.to_dict()) == SMALL
