@@ -89,9 +89,9 @@ class Array(wiring.Component):
         for c in range(self.lanes // chain):
             m.d.sync += totals[c].eq(balanced_sum([x[lane] for lane in range(c * chain, (c + 1) * chain)]))
         row, row_load = self._rows(m)
-        swap, lane_load = Signal(), Signal(self.lanes)
+        enable, swap, lane_load = Signal(), Signal(), Signal(self.lanes)
         column = Signal(self.column.shape(), reset_less=True)
-        m.d.sync += [swap.eq(early_swap), lane_load.eq(self.lane_load << self.lane), column.eq(self.column)]
+        m.d.sync += [enable.eq(early_valid), swap.eq(early_swap), lane_load.eq(self.lane_load << self.lane), column.eq(self.column)]
 
         def late(values: Value, bits: int, *, name: str, reset_less: bool = True) -> Value:
             """Every lane's part as many cycles later as its place in the chain."""
@@ -104,7 +104,7 @@ class Array(wiring.Component):
         for g in range(self.rows // size):
             m.submodules[f"group_{g}"] = group = Shared(RowGroup, rows=size, lanes=self.lanes, load_rows=self.load_rows)
             m.d.comb += [
-                group.x.eq(late_x), group.total.eq(totals), group.swap.eq(swap), group.lane_load.eq(late_lanes), group.row.eq(late_rows),
+                group.x.eq(late_x), group.total.eq(totals), group.enable.eq(enable), group.swap.eq(swap), group.lane_load.eq(late_lanes), group.row.eq(late_rows),
                 group.row_load.eq(row_load[g * size:(g + 1) * size]),
             ]
             for r in range(size):

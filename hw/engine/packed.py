@@ -1,6 +1,6 @@
 """Two rows in one column of DSP slices: two int8 products per multiplication, added up along the cascade."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -82,12 +82,14 @@ class RowPair(wiring.Component):
         Registered values, -255..255.
     offset : In([lanes / chain] unsigned(F))
         ``offset_of`` the values of each chain, together with that of class 0.
+    enable : In(pair_latency(lanes, chain) bits)
+        Bit k: the values of class k count, and after the last class, the stages that follow. Without it registers keep what they have.
     swap : In(chain bits)
         By class. Active <- shadow.
-    row_load : In(2 x chain bits), row : In(2 x lanes x 8)
+    row_load : In([2] chain bits), row : In([2] [chain] (lanes / chain) x 8 bits)
         By row and class: fill the shadow weights of all lanes of the class from `row`.
-    lane_load : In(lanes bits), value : In([2] [chain] 8 bits)
-        Fill a lane of both rows, with the row's `value` of the lane's class. Not together with `row_load`.
+    lane_load : In([chain] (lanes / chain) bits), value : In([2] [chain] 8 bits)
+        By class and chain: fill a lane of both rows, with the row's `value` of its class. Not together with `row_load`.
     sums : Out([2] signed)
 
     Raises
@@ -98,10 +100,11 @@ class RowPair(wiring.Component):
 
     x: data.View
     offset: data.View
+    enable: Signal
     swap: Signal
     row_load: data.View
     row: data.View
-    lane_load: Signal
+    lane_load: data.View
     value: data.View
     sums: data.View
 
@@ -115,51 +118,60 @@ class RowPair(wiring.Component):
         super().__init__({
             "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
             "offset": In(data.ArrayLayout(unsigned(self.field), lanes // self.chain)),
+            "enable": In(pair_latency(lanes, chain)),
             "swap": In(self.chain),
             "row_load": In(data.ArrayLayout(unsigned(self.chain), 2)),
-            "row": In(data.ArrayLayout(data.ArrayLayout(unsigned(8), lanes), 2)),
-            "lane_load": In(lanes),
+            "row": In(data.ArrayLayout(data.ArrayLayout(unsigned(8 * lanes // chain), chain), 2)),
+            "lane_load": In(data.ArrayLayout(unsigned(lanes // chain), chain)),
             "value": In(data.ArrayLayout(data.ArrayLayout(unsigned(8), self.chain), 2)),
             "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), 2)),
         })
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # Upper and lower weights of a class lie side by side, all chains in one register: simulators then copy words, not bytes.
+        actives = [[self._weights(m, r, k) for k in range(self.chain)] for r in range(2)]
         uppers: list[Value] = []
         lowers: list[Value] = []
-        for first in range(0, self.lanes, self.chain):
-            total = self._chain(m, first)
+        for number in range(self.lanes // self.chain):
+            weights = [Cat(actives[0][k].word_select(number, 8), Const(0, self.field - 8), actives[1][k].word_select(number, 8)).as_signed()
+                       for k in range(self.chain)]
+            total = self._chain(m, number, weights)
             # The top bit of the lower field, inverted, takes half a field away again.
             lowers.append(Cat(total[:self.field - 1], ~total[self.field - 1]).as_signed())
             uppers.append(total[self.field:].as_signed())
         m.d.comb += [self.sums[0].eq(self._tree(m, lowers, name="lower")), self.sums[1].eq(self._tree(m, uppers, name="upper"))]
         return m
 
-    def _weights(self, m: Module, lane: int) -> Value:
-        """The packed weight of a lane: the A register of its slice."""
-        k = lane % self.chain
-        active: list[Value] = []
-        for r in range(2):
-            loaded = Signal(8, name=f"loaded_{r}_{lane}")
-            m.d.comb += loaded.eq(Mux(self.lane_load[lane], self.value[r][k], self.row[r][lane]) ^ (0 if r else 0x80))
-            shadow = Signal(8, name=f"shadow_{r}_{lane}", reset_less=True)
-            with m.If(self.row_load[r][k] | self.lane_load[lane]):
-                m.d.sync += shadow.eq(loaded)
-            weight = Signal(8, name=f"active_{r}_{lane}", reset_less=True)
-            with m.If(self.swap[k]):
-                m.d.sync += weight.eq(shadow)
-            active.append(weight)
-        return Cat(active[0], Const(0, self.field - 8), active[1]).as_signed()
+    def _weights(self, m: Module, r: int, k: int) -> Value:
+        """One row's weights of a class: in the A registers of its slices."""
+        chains = self.lanes // self.chain
+        inverted = 0 if r else 0x80  # the lower weights' sign bits
+        shadow = Signal(8 * chains, name=f"shadow_{r}_{k}", reset_less=True)
+        with m.If(self.row_load[r][k]):
+            m.d.sync += shadow.eq(self.row[r][k] ^ Const(inverted, 8).replicate(chains))
+        with m.Elif(self.lane_load[k].any()):
+            for number in range(chains):
+                with m.If(self.lane_load[k][number]):
+                    m.d.sync += shadow.word_select(number, 8).eq(self.value[r][k] ^ inverted)
+        active = Signal(8 * chains, name=f"active_{r}_{k}", reset_less=True)
+        with m.If(self.swap[k]):
+            m.d.sync += active.eq(shadow)
+        return active
 
-    def _chain(self, m: Module, first: int) -> Signal:
+    def _chain(self, m: Module, number: int, weights: list[Value]) -> Signal:
         """One column of slices: the sum that leaves the last of them."""
-        before: Value = Signal(self.field, name=f"offset_{first}", reset_less=True)  # the C register
-        m.d.sync += before.eq(self.offset[first // self.chain])
-        for lane in range(first, first + self.chain):
-            packed = self._weights(m, lane)
+        before: Value = Signal(self.field, name=f"offset_{number}", reset_less=True)  # the C register
+        with m.If(self.enable[0]):
+            m.d.sync += before.eq(self.offset[number])
+        for k, packed in enumerate(weights):
+            lane = number * self.chain + k
             product = Signal((packed * self.x[lane]).shape(), name=f"product_{lane}", reset_less=True, attrs={"use_dsp": "yes"})
             total = Signal(signed(2 * self.field), name=f"total_{lane}", reset_less=True, attrs={"use_dsp": "yes"})
-            m.d.sync += [product.eq(packed * self.x[lane]), total.eq(product + before)]
+            with m.If(self.enable[k]):
+                m.d.sync += product.eq(packed * self.x[lane])
+            with m.If(self.enable[k + 1]):
+                m.d.sync += total.eq(product + before)
             before = total
         return total
 
@@ -170,7 +182,8 @@ class RowPair(wiring.Component):
             for first in range(0, len(terms), TREE_FANIN):
                 total = balanced_sum(terms[first:first + TREE_FANIN])
                 result = Signal(total.shape(), name=f"{name}_{stage}_{first // TREE_FANIN}", reset_less=True)
-                m.d.sync += result.eq(total)
+                with m.If(self.enable[self.chain + 1 + stage]):
+                    m.d.sync += result.eq(total)
                 sums.append(result)
             terms, stage = sums, stage + 1
         return terms[0]

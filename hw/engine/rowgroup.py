@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.engine.packed import LANE_BITS, RowPair, chain_length, field_bits, offset_of, sum_bits
+from moesaic.hw.engine.packed import LANE_BITS, RowPair, chain_length, field_bits, offset_of, pair_latency, sum_bits
 from moesaic.hw.shared import Shared
 from moesaic.hw.vector.pipeline import stages
 
@@ -27,8 +27,8 @@ class RowGroup(wiring.Component):
     -------
     x : In([lanes] signed(9)), total : In([lanes / chain] signed)
         Values; the sum of those of each chain, one cycle after those of class 0.
-    swap : In(1), row_load : In(rows bits), column : In([rows] 8 bits)
-        Exchange, together with the values of class 0; rows to fill; one lane of every row.
+    enable : In(1), swap : In(1), row_load : In(rows bits), column : In([rows] 8 bits)
+        The values of class 0 count; exchange, together with them; rows to fill; one lane of every row.
     row : In([load_rows] [lanes] 8 bits), lane_load : In(lanes bits)
         Contents for every `load_rows`-th row; lanes to fill from `column`.
     sums : Out([rows] signed)
@@ -38,6 +38,7 @@ class RowGroup(wiring.Component):
 
     x: data.View
     total: data.View
+    enable: Signal
     swap: Signal
     row_load: Signal
     column: data.View
@@ -55,6 +56,7 @@ class RowGroup(wiring.Component):
         super().__init__({
             "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
             "total": In(data.ArrayLayout(signed(LANE_BITS + (self.chain - 1).bit_length()), lanes // self.chain)),
+            "enable": In(1),
             "swap": In(1),
             "row_load": In(rows),
             "column": In(data.ArrayLayout(unsigned(8), rows)),
@@ -72,25 +74,27 @@ class RowGroup(wiring.Component):
             m.d.sync += register.eq(value)
             return register
 
-        def by_class(value: Value, *, name: str, reset_less: bool = True) -> list[Value]:
-            return stages(m, copy(value, name=name, reset_less=reset_less), self.chain - 1, name=name, reset_less=reset_less)
+        def by_class(value: Value, *, name: str, more: int = 0, reset_less: bool = True) -> list[Value]:
+            return stages(m, copy(value, name=name, reset_less=reset_less), self.chain - 1 + more, name=name, reset_less=reset_less)
 
         x = Signal(self.x.shape(), reset_less=True)  # the B registers
         m.d.sync += x.eq(copy(self.x.as_value(), name="x_copy"))
         offset = Signal(data.ArrayLayout(unsigned(field_bits(self.chain)), self.lanes // self.chain), reset_less=True)
         for c in range(self.lanes // self.chain):
             m.d.sync += offset[c].eq(offset_of(self.total[c], chain=self.chain))
+        later = pair_latency(self.lanes, self.chain)
+        enable = Cat(*by_class(self.enable, name="enable_copy", more=later + 1 - self.chain, reset_less=False)[1:])
         swap = Cat(*by_class(self.swap, name="swap_copy", reset_less=False))
         row_loads = by_class(self.row_load, name="row_load_copy", reset_less=False)
         columns = by_class(self.column.as_value(), name="column_copy")
-        row = copy(self.row.as_value(), name="row_copy")
-        lane_load = copy(self.lane_load, name="lane_load_copy", reset_less=False)
-        width = 8 * self.lanes
+        by_place = [lane for k in range(self.chain) for lane in range(k, self.lanes, self.chain)]
+        rows = [copy(Cat(*(self.row[k][lane] for lane in by_place)), name=f"row_copy_{k}") for k in range(self.load_rows)]
+        lane_load = copy(Cat(*(self.lane_load[lane] for lane in by_place)), name="lane_load_copy", reset_less=False)
         for r in range(0, self.rows, 2):
             m.submodules[f"pair_{r // 2}"] = pair = Shared(RowPair, lanes=self.lanes, chain=self.chain)
             m.d.comb += [
-                pair.x.eq(x), pair.offset.eq(offset), pair.swap.eq(swap), pair.lane_load.eq(lane_load),
-                pair.row.eq(row[r % self.load_rows * width:(r % self.load_rows + 2) * width]),
+                pair.x.eq(x), pair.offset.eq(offset), pair.enable.eq(enable), pair.swap.eq(swap), pair.lane_load.eq(lane_load),
+                pair.row.eq(Cat(rows[r % self.load_rows], rows[r % self.load_rows + 1])),
                 self.sums[r].eq(pair.sums[0]), self.sums[r + 1].eq(pair.sums[1]),
             ]
             for side in range(2):

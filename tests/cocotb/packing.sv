@@ -53,7 +53,7 @@ module packing_case #(
     end
 
     pair dut (
-        .clk, .rst(1'b0), .x(values), .offset, .swap({CHAIN{swap}}), .row_load({2*CHAIN{load}}), .row,
+        .clk, .rst(1'b0), .x(values), .offset, .enable({LATENCY{1'b1}}), .swap({CHAIN{swap}}), .row_load({2*CHAIN{load}}), .row,
         .lane_load({CHAIN{1'b0}}), .value({2*CHAIN*8{1'b0}}), .sums
     );
     assign wrong = due[LATENCY] && (
