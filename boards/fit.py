@@ -1,28 +1,15 @@
 """Whether an accelerator can fit a board, from its sizes alone: a lower bound, quick enough to be asked before anything is made."""
 
 from moesaic.boards.board import Board
+from moesaic.boards.memory_rules import primitives
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
 __all__ = ["FitError", "check_fit", "largest_preset", "lower_bound"]
 
-# Shapes of the primitives, words x bits. Block RAM: UG473 / UG573, simple dual port; a half is one of 18 Kbit. UltraRAM: UG573.
-_BLOCK = ((0.5, 512, 36), (0.5, 1024, 18), (0.5, 2048, 9), (0.5, 4096, 4), (0.5, 8192, 2), (0.5, 16384, 1),
-          (1.0, 512, 72), (1.0, 1024, 36), (1.0, 2048, 18), (1.0, 4096, 9), (1.0, 8192, 4), (1.0, 16384, 2), (1.0, 32768, 1))
-_ULTRA = ((1.0, 4096, 72),)
-
 
 class FitError(ValueError):
     """An accelerator is too large for a board; the message says of what it needs too much, and what would fit."""
-
-
-def _primitives(words: int, bits: int, *, ultra: bool, byte_writes: bool) -> float:
-    """The fewest primitives that hold a memory; with byte writes the ninth bit of each byte is lost."""
-    counts = []
-    for amount, depth, width in _ULTRA if ultra else _BLOCK:
-        usable = width * 8 // 9 if byte_writes and width % 9 == 0 else width
-        counts.append(amount * -(-words // depth) * -(-bits // usable))
-    return min(counts)
 
 
 def lower_bound(config: AcceleratorConfig, budget: Resources) -> Resources:
@@ -42,10 +29,10 @@ def lower_bound(config: AcceleratorConfig, budget: Resources) -> Resources:
     ultra = config.ultra_ram and budget.uram > 0
     banks = config.ports * config.beats_per_word
     word = 8 * config.lanes
-    prefetch = banks * _primitives(config.prefetch_words, config.port_bits, ultra=ultra, byte_writes=False)
-    activation = _primitives(config.activation_words, word, ultra=ultra, byte_writes=True)
-    block = _primitives(config.kv_words, word, ultra=False, byte_writes=True)
-    block += 2 * _primitives(config.residual_words, 2 * word, ultra=False, byte_writes=True)  # two read ports: two copies
+    prefetch = banks * primitives(config.prefetch_words, config.port_bits, ultra=ultra, byte_writes=False)
+    activation = primitives(config.activation_words, word, ultra=ultra, byte_writes=True)
+    block = primitives(config.kv_words, word, ultra=False, byte_writes=True)
+    block += 2 * primitives(config.residual_words, 2 * word, ultra=False, byte_writes=True)  # two read ports: two copies
     block += 0 if ultra else prefetch + activation
     return Resources(
         dsp=config.macs_per_cycle // 2, bram36=block, uram=int(prefetch + activation) if ultra else 0)

@@ -1,0 +1,175 @@
+"""Resources of any configuration, without synthesis: logic fitted to accelerators that were synthesised, memories by rule."""
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+
+from moesaic.boards.memory_rules import memories
+from moesaic.boards.resources import Resources
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["COUNTS", "Counted", "Model", "counted", "estimate_resources", "fit", "model"]
+
+COUNTS = "counts.json"  # what `python -m moesaic.flow.counts` wrote
+_FITTED = ("lut", "ff", "dsp")
+
+# What a unit's logic grows with. Each is written out in `_features`.
+_GROWTH: Mapping[str, tuple[str, ...]] = {
+    "array": ("products", "products of short chains", "lanes"),
+    "accumulators": ("one", "rows"),
+    "write-back": ("one", "rows", "lanes"),
+    "requantisers": ("rows", "rows of 7 series"),
+    "GELU": ("rows",),
+    "expert scores": ("rows",),
+    "LayerNorm sums": ("rows",),
+    "softmax": ("one", "rows"),
+    "router": ("one", "ranks"),
+    "feeder": ("one", "lanes"),
+    "normalisation": ("one", "lanes"),
+    "loader": ("one", "rows", "word"),
+    "memories and core": ("one", "lanes"),
+    "weight stream": ("one", "word", "stripe"),
+    "load unit": ("one", "ports"),
+    "results to DDR": ("one", "lanes"),
+    "registers": ("one", "ports"),
+    "top": ("one", "ports"),
+}
+
+
+def _features(config: AcceleratorConfig, family: str) -> dict[str, float]:
+    short = config.lanes <= 16  # two slices to a chain (hw.engine.packed)
+    return {
+        "one": 1,
+        "rows": config.rows,
+        "rows of 7 series": config.rows if family == "zynq7000" else 0,  # 25 x 18 bits to a DSP slice, not 27
+        "lanes": config.lanes,
+        "products": 0 if short else config.macs_per_cycle,
+        "products of short chains": config.macs_per_cycle if short else 0,
+        "ranks": config.experts * config.max_top_k,
+        "word": config.word_bytes,
+        "stripe": config.stripe_bytes,
+        "ports": config.ports,
+    }
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What synthesis counted of one accelerator.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    family : str
+    uram : bool
+        The device had UltraRAM.
+    units : dict of str to Resources
+    """
+
+    config: AcceleratorConfig
+    family: str
+    uram: bool
+    units: dict[str, Resources]
+
+    @property
+    def total(self) -> Resources:
+        """All units."""
+        return sum(self.units.values(), Resources())
+
+
+@dataclass(frozen=True)
+class Model:
+    """Amount of each kind per unit of growth.
+
+    Parameters
+    ----------
+    coefficients : dict of (unit, kind) to dict of str to float
+        By what the unit grows with.
+    """
+
+    coefficients: dict[tuple[str, str], dict[str, float]]
+
+    def units(self, config: AcceleratorConfig, *, family: str, uram: bool) -> dict[str, Resources]:
+        """Resources by unit.
+
+        Parameters
+        ----------
+        config : AcceleratorConfig
+        family : str
+            ``zynqmp`` or ``zynq7000``.
+        uram : bool
+            The device has UltraRAM.
+        """
+        features, result = _features(config, family), dict[str, Resources]()
+        for (unit, kind), growth in self.coefficients.items():
+            amount = max(0, round(sum(value * features[name] for name, value in growth.items())))
+            result[unit] = result.get(unit, Resources()) + Resources(**{kind: amount})
+        for unit, amount in memories(config, uram=uram).items():
+            result[unit] = result.get(unit, Resources()) + amount
+        return result
+
+    def total(self, config: AcceleratorConfig, *, family: str, uram: bool) -> Resources:
+        """All units; parameters as of `units`."""
+        return sum(self.units(config, family=family, uram=uram).values(), Resources())
+
+
+def fit(samples: Sequence[Counted]) -> Model:
+    """The model that comes closest to what was counted, in per cent of each count; no growth is negative.
+
+    Raises
+    ------
+    ValueError
+        If there is no sample.
+    """
+    if not samples:
+        raise ValueError("samples must be at least one accelerator, not none")
+    coefficients = {}
+    for unit in dict.fromkeys(unit for sample in samples for unit in sample.units):
+        names = _GROWTH.get(unit, ("one",))
+        for kind in _FITTED:
+            counts = np.array([sample.units.get(unit, Resources()).to_dict()[kind] for sample in samples], float)
+            if not counts.any():
+                continue
+            table = np.array([[_features(sample.config, sample.family)[name] for name in names] for sample in samples])
+            coefficients[unit, kind] = dict(zip(names, _closest(table, counts), strict=True))
+    return Model(coefficients)
+
+
+def _closest(table: np.ndarray, counts: np.ndarray) -> list[float]:
+    """Non-negative weights of the columns; those that would be negative are left out one by one."""
+    scale = np.maximum(counts, 1.0)
+    left = list(range(table.shape[1]))
+    while True:
+        found = np.linalg.lstsq(table[:, left] / scale[:, None], counts / scale, rcond=None)[0]
+        if (found >= 0).all() or len(left) == 1:
+            break
+        left.pop(int(found.argmin()))
+    result = [0.0] * table.shape[1]
+    for position, value in zip(left, found, strict=True):
+        result[position] = round(max(0.0, float(value)), 4)
+    return result
+
+
+@functools.cache
+def counted() -> tuple[Counted, ...]:
+    """The accelerators that were synthesised."""
+    entries = json.loads((resources.files("moesaic.boards") / COUNTS).read_text(encoding="utf-8"))
+    return tuple(
+        Counted(AcceleratorConfig(**entry["config"]), entry["family"], entry["uram"],
+                {unit: Resources(**amount) for unit, amount in entry["units"].items()})
+        for entry in entries
+    )
+
+
+@functools.cache
+def model() -> Model:
+    """Fitted to all of them."""
+    return fit(counted())
+
+
+def estimate_resources(config: AcceleratorConfig, *, family: str, uram: bool) -> Resources:
+    """What an accelerator takes, estimated; parameters as of `Model.units`."""
+    return model().total(config, family=family, uram=uram)

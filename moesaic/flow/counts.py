@@ -1,0 +1,48 @@
+"""Counts that the estimate of resources is fitted to: `python -m moesaic.flow.counts zcu102 kv260 --out boards/counts.json`."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from moesaic.boards.estimate import COUNTS
+from moesaic.flow.boards import accelerator_of, find_board
+from moesaic.flow.request import InputError
+from moesaic.flow.stages import Stages
+from moesaic.flow.synth import synthesise_noted
+
+__all__ = ["count", "main"]
+
+
+def count(name: str, stages: Stages) -> dict[str, Any]:
+    """One accelerator by unit, as `boards.estimate` reads it; kept results of synthesis are used.
+
+    Raises
+    ------
+    InputError
+        If a module could not be mapped.
+    BoardError, SynthesisMissing, ExportError
+    """
+    board, config = find_board(name), accelerator_of(name)[2]
+    family = board.family if board is not None else "zynqmp"
+    uram = board.budget.uram > 0 if board is not None else config.ultra_ram
+    synthesis = synthesise_noted(config, family=family, uram=uram, stages=stages)
+    if not synthesis.complete:
+        raise InputError(f"accelerator {name!r} must be mapped whole, but {', '.join(synthesis.failures)} could not be")
+    return {"config": config.to_dict(), "family": family, "uram": uram,
+            "units": {unit: amount.to_dict() for unit, amount in synthesis.units.items()}}
+
+
+def main() -> None:
+    """Synthesise the boards that are named and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m moesaic.flow.counts", description=__doc__)
+    parser.add_argument("boards", nargs="+", help="boards, files that describe one, or bare accelerators")
+    parser.add_argument("--out", type=Path, default=Path(COUNTS), help="file to write")
+    given = parser.parse_args()
+    stages = Stages()
+    entries = [count(name, stages) for name in given.boards]
+    given.out.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
