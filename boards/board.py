@@ -13,7 +13,7 @@ from moesaic.boards.family import FAMILIES, Family
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
-__all__ = ["REGISTERS_BYTES", "Board", "BoardError", "Memory", "Ports", "board_names", "load_board", "parse_board"]
+__all__ = ["REGISTERS_BYTES", "Board", "BoardError", "Memory", "Ports", "board_names", "load_board", "parse_board", "section"]
 
 REGISTERS_BYTES = 0x1_0000  # of addresses that the register port gets, the width of its address bus; the interrupt controller as many
 
@@ -210,8 +210,20 @@ def _with_clock(board: Board) -> Board:
     return dataclasses.replace(board, accelerator=board.accelerator.replace(clock_mhz=board.clock_mhz))
 
 
-def _section(kind: type, field: str, table: object) -> Any:
-    """An instance of a dataclass from a TOML table: every field there, of its type, and no other."""
+def section(kind: type, field: str, table: object) -> Any:
+    """An instance of a dataclass from a TOML table: every field there, of its type, and no other.
+
+    Parameters
+    ----------
+    kind : type
+    field : str
+        The table's name, for messages; empty for a whole file.
+    table : object
+
+    Raises
+    ------
+    BoardError
+    """
     if not isinstance(table, dict):
         raise BoardError(f"{field} must be a table, not {table!r}")
     known = {f.name: f for f in dataclasses.fields(kind)}
@@ -231,6 +243,7 @@ def _section(kind: type, field: str, table: object) -> Any:
             value = tuple(value)
         elif "float" in wanted:
             _require(isinstance(value, int | float) and not isinstance(value, bool), path, "a number", value)
+            value = float(value)
         elif "bool" in wanted:
             _require(isinstance(value, bool), path, "true or false", value)
         elif "int" in wanted:
@@ -243,7 +256,7 @@ def _section(kind: type, field: str, table: object) -> Any:
     except BoardError:
         raise
     except ValueError as error:  # of Resources and AcceleratorConfig: they name the field already
-        raise BoardError(f"{field}: {error}") from error
+        raise BoardError(f"{field}: {error}" if field else str(error)) from error
 
 
 def _accelerator(value: object, name: str) -> AcceleratorConfig:
@@ -251,7 +264,7 @@ def _accelerator(value: object, name: str) -> AcceleratorConfig:
         _require(value in PRESETS, "accelerator", f"a table or one of {', '.join(PRESETS)}", value)
         return PRESETS[value]
     if isinstance(value, dict):
-        config: AcceleratorConfig = _section(AcceleratorConfig, "accelerator", {"name": name, **value})
+        config: AcceleratorConfig = section(AcceleratorConfig, "accelerator", {"name": name, **value})
         return config
     raise BoardError(f"accelerator must be the name of a preset or a table of sizes, not {value!r}")
 
@@ -268,9 +281,9 @@ def parse_board(text: str, *, name: str) -> Board:
         table = tomllib.loads(text)
         sections: dict[str, Any] = {
             "accelerator": _accelerator(table.pop("accelerator", None), name),
-            "ports": _section(Ports, "ports", table.pop("ports", None)),
-            "memory": _section(Memory, "memory", table.pop("memory", None)),
-            "budget": _section(Resources, "budget", table.pop("budget", None)),
+            "ports": section(Ports, "ports", table.pop("ports", None)),
+            "memory": section(Memory, "memory", table.pop("memory", None)),
+            "budget": section(Resources, "budget", table.pop("budget", None)),
             "sources": table.pop("sources", {}),
         }
         _require(isinstance(sections["sources"], dict), "sources", "a table", sections["sources"])

@@ -12,7 +12,7 @@ from moesaic.boards.memory_rules import memories
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["COUNTS", "Counted", "Model", "counted", "estimate_resources", "fit", "model"]
+__all__ = ["COUNTS", "Counted", "Model", "added", "counted", "estimate_resources", "fit", "model"]
 
 COUNTS = "counts.json"  # what `python -m moesaic.flow.counts` wrote
 _FITTED = ("lut", "ff", "dsp")
@@ -56,6 +56,11 @@ def _features(config: AcceleratorConfig, family: str) -> dict[str, float]:
     }
 
 
+def added(units: Mapping[str, Resources]) -> Resources:
+    """All units together."""
+    return functools.reduce(Resources.__add__, units.values(), Resources())
+
+
 @dataclass(frozen=True)
 class Counted:
     """What synthesis counted of one accelerator.
@@ -77,7 +82,7 @@ class Counted:
     @property
     def total(self) -> Resources:
         """All units."""
-        return sum(self.units.values(), Resources())
+        return added(self.units)
 
 
 @dataclass(frozen=True)
@@ -107,13 +112,13 @@ class Model:
         for (unit, kind), growth in self.coefficients.items():
             amount = max(0, round(sum(value * features[name] for name, value in growth.items())))
             result[unit] = result.get(unit, Resources()) + Resources(**{kind: amount})
-        for unit, amount in memories(config, uram=uram).items():
-            result[unit] = result.get(unit, Resources()) + amount
+        for unit, memory in memories(config, uram=uram).items():
+            result[unit] = result.get(unit, Resources()) + memory
         return result
 
     def total(self, config: AcceleratorConfig, *, family: str, uram: bool) -> Resources:
         """All units; parameters as of `units`."""
-        return sum(self.units(config, family=family, uram=uram).values(), Resources())
+        return added(self.units(config, family=family, uram=uram))
 
 
 def fit(samples: Sequence[Counted]) -> Model:

@@ -171,10 +171,13 @@ def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]
                 yield 0, min(config.lanes, op.fields["key_count"] - k * config.lanes) + 2, last
 
 
-def stream_words(op: Op, config: AcceleratorConfig) -> int:
+def stream_words(graph: Graph, op: Op, config: AcceleratorConfig) -> int:
     """Weight-stream words that an operation takes: the size of its piece of the stream, or of its part of it."""
     if op.weights is None or op.weight_words is not None:
         return op.weight_words or 0
+    if op.opcode is Opcode.COPY and op.target is not None:
+        width = 2 if op.fields["memory"] == Memory.RESIDUAL else 1
+        return words_for(op.tokens * graph.tensors[op.target.tensor].words * width, config.load_rows)
     return sum(words for words, _, _ in _blocks(op, config))
 
 

@@ -14,6 +14,7 @@ _INPUT = (
     ("moesaic.flow.request", "InputError"),
     ("moesaic.boards.board", "BoardError"),
     ("moesaic.boards.fit", "FitError"),
+    ("moesaic.boards.configuration", "ConfigurationError"),
     ("moesaic.golden.image_io", "ImageError"),
     ("moesaic.golden.weights", "WeightError"),
     ("moesaic.golden.importers.problem", "ImportProblem"),

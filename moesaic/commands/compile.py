@@ -10,6 +10,7 @@ from moesaic.commands.options import (
     DEFAULT_MODEL,
     Blocks,
     Board,
+    Config,
     FillMissing,
     GateKind,
     Heads,
@@ -59,6 +60,7 @@ def compile_(
     named: Annotated[str | None, typer.Option("--model", help="The same as MODEL.", show_default=False)] = None,
     task: Annotated[str, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.")] = ALL_TASKS,
     board: Board = None,
+    config: Config = None,
     out: Annotated[
         Path | None, typer.Option(help="Program folder.", show_default="out/MODEL-TASK-BOARD-program")
     ] = None,
@@ -88,7 +90,7 @@ def compile_(
     )
     stages = Stages(quiet=quiet)
     request = make_request(
-        model=model or named or DEFAULT_MODEL, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate,
+        model=model or named or DEFAULT_MODEL, task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate,
         widths=widths, weights=weights, options=options, stages=stages,
     )
     from moesaic.flow import program as programs

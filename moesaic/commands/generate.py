@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded
-from moesaic.commands.options import Quiet, Seed, Speculate, Weights, Widths
-from moesaic.flow.boards import board_choices, find_board
+from moesaic.commands.options import Config, Quiet, Seed, Speculate, Weights, Widths
+from moesaic.flow.boards import AUTO, board_choices, configured, find_board
 from moesaic.flow.request import ALL_TASKS, InputError, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
@@ -20,8 +20,19 @@ EXAMPLES = examples(
     "generate --board zcu102 --out out/zcu102",
     "generate --board pynq-z2 --model m3vit-micro --out out/pynq",
     "generate --board my-board.toml --accelerator kv260 --out out/mine",
+    "generate --board zcu102 --config out/explore/1.toml --model m3vit-tiny",
     "generate --board micro8 --rtl-only --out out/rtl",
 )
+
+
+def _board_of(model: str | None, *, seed: int, rtl_only: bool) -> str:
+    """The board that suits the model best."""
+    if model is None or rtl_only:
+        raise InputError("board must be named if there is no model to choose it for, not 'auto'")
+    from moesaic.flow.auto import choose
+
+    network = make_request(model=model, seed=seed).model
+    return choose(network, Stages(), boards_only=True)
 
 
 @guarded
@@ -29,6 +40,7 @@ def generate(
     board: Annotated[
         str, typer.Option(help=f"Board: {', '.join(board_choices())} (bare accelerators with --rtl-only), or a .toml file.")
     ] = "zcu102",
+    config: Config = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="out/BOARD")] = None,
     model: Annotated[
         str | None, typer.Option(help=f"Also compile this model: {', '.join(MODELS)}.", show_default="none")
@@ -50,7 +62,11 @@ def generate(
     quiet: Quiet = False,
 ) -> None:
     """Write a Vivado project for a board: Verilog, block design, constraints, registers; with --model its program too."""
-    found = find_board(board)
+    if board == AUTO:
+        board = _board_of(model, seed=seed, rtl_only=rtl_only)
+    if config is not None and accelerator is not None:
+        raise InputError(f"accelerator must not be given beside a configuration, not {accelerator!r}")
+    found, sizes = (find_board(board), None) if config is None else configured(board, config)
     if accelerator is not None and accelerator not in PRESETS:
         raise InputError(f"accelerator must be one of {', '.join(PRESETS)}, not {accelerator!r}")
     if found is None and not rtl_only:
@@ -62,20 +78,21 @@ def generate(
 
     name = board if found is None else found.name
     folder = out if out is not None else Path("out") / (f"{name}-rtl" if rtl_only else name)
-    config = PRESETS[board] if found is None else found.accelerator
+    if sizes is None:
+        sizes = PRESETS[board] if found is None else found.accelerator
     if found is not None and accelerator is not None:
         check_fit(found, PRESETS[accelerator])
         found = found.replace(accelerator=PRESETS[accelerator])
-        config = found.accelerator
+        sizes = found.accelerator
     elif accelerator is not None:
-        config = PRESETS[accelerator]
+        sizes = PRESETS[accelerator]
     stages = Stages(quiet=quiet)
     if rtl_only or found is None:
-        generator.generate_rtl(config, folder, stages, force=force)
+        generator.generate_rtl(sizes, folder, stages, force=force)
         return
     request = None
     if model is not None:
         request = make_request(
-            model=model, task=task, board=accelerator or board, seed=seed, speculate=speculate,
+            model=model, task=task, board=accelerator or board, config=config, seed=seed, speculate=speculate,
             widths=widths, weights=weights)
     generator.generate_project(found, folder, stages, request=request, force=force)

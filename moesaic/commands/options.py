@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from moesaic.flow.boards import board_choices
+from moesaic.flow.boards import AUTO, board_choices
 from moesaic.flow.request import ALL_TASKS, InputError
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.importers.options import ImportOptions
 
 __all__ = [
-    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "FillMissing", "GateKind", "Heads", "Image", "ImageSize", "Json",
+    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Config", "FillMissing", "GateKind", "Heads", "Image", "ImageSize", "Json",
     "Latency", "Model", "ModelArgument", "Pixels", "Quiet", "Resize", "Resources", "Seed", "Sim", "Speculate", "Task", "Tasks", "TopK",
     "Weights", "Widths", "import_options", "is_rtl",
 ]
@@ -67,8 +67,15 @@ Task = Annotated[
 Board = Annotated[
     str | None,
     typer.Option(
-        help=f"Board or accelerator: {', '.join(board_choices())}; or a .toml file that describes a board.",
+        help=f"Board or accelerator: {', '.join(board_choices())}; a .toml file that describes a board; or '{AUTO}': the fastest of "
+        "those that hold the model.",
         show_default="micro8 for m3vit-micro, zcu102-small for what zcu102 cannot hold, else zcu102",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Accelerator from a .toml file, such as `moesaic explore` writes.", show_default="the board's own"
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Of seeded weights, the sample scene and the DDR model's stalls.")]

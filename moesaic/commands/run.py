@@ -11,6 +11,7 @@ from moesaic.commands.options import (
     DEFAULT_MODEL,
     Blocks,
     Board,
+    Config,
     FillMissing,
     GateKind,
     Heads,
@@ -55,6 +56,7 @@ def run(
     model: Model = DEFAULT_MODEL,
     task: Task = None,
     board: Board = None,
+    config: Config = None,
     image: Image = None,
     resize: Resize = False,
     out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
@@ -84,7 +86,7 @@ def run(
     )
     stages = Stages(quiet=quiet)
     request = make_request(
-        model=model, task=task, board=board, seed=seed, blocks=blocks, speculate=speculate, widths=widths,
+        model=model, task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate, widths=widths,
         weights=weights, options=given, stages=stages,
     )
     from moesaic.flow import run as flow

@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from moesaic.commands.command import examples, guarded
-from moesaic.commands.options import Quiet
-from moesaic.flow.boards import accelerator_of, board_choices, find_board
+from moesaic.commands.options import Config, Quiet
+from moesaic.flow.boards import accelerator_of, board_choices, configured, find_board
 from moesaic.flow.stages import Stages
 from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "synth"]
 
-EXAMPLES = examples("synth --board zcu102", "synth --board pynq-z2 --timing", "synth --board micro8 --json")
+EXAMPLES = examples("synth --board zcu102", "synth --board pynq-z2 --timing", "synth --board micro8 --json", "synth --board zcu102 --config out/explore/1.toml")
 KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
 
 
@@ -69,6 +69,7 @@ def _print_timing(console: Console, timing: dict[str, Any]) -> None:
 @guarded
 def synth(
     board: Annotated[str, typer.Option(help=f"Board or accelerator: {', '.join(board_choices())}, or a board's .toml file.")] = "zcu102",
+    config: Config = None,
     timing: Annotated[bool, typer.Option("--timing", help="Also report the longest paths.")] = False,
     paths: Annotated[int, typer.Option(min=1, help="How many paths.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder for synthesis.json.", show_default="none")] = None,
@@ -79,11 +80,10 @@ def synth(
     quiet: Quiet = False,
 ) -> None:
     """Synthesise the whole accelerator with Yosys: resources per unit, fit to the board, longest paths."""
-    found = find_board(board)
-    config = accelerator_of(board)[2]
+    found, sizes = (find_board(board), accelerator_of(board)[2]) if config is None else configured(board, config)
     from moesaic.flow import synth as flow
 
-    report = flow.synth(config, found, Stages(quiet=quiet), timing=paths if timing else 0, out=out)
+    report = flow.synth(sizes, found, Stages(quiet=quiet), timing=paths if timing else 0, out=out)
     if page is not None:
         flow.write_page(page, report)
     if as_json:

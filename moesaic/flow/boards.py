@@ -3,9 +3,13 @@
 from pathlib import Path
 
 from moesaic.boards.board import Board, BoardError, board_names, load_board
+from moesaic.boards.configuration import on_board, read_configuration
+from moesaic.boards.fit import check_fit
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
-__all__ = ["accelerator_of", "board_choices", "find_board"]
+__all__ = ["AUTO", "accelerator_of", "board_choices", "configured", "find_board"]
+
+AUTO = "auto"  # in place of a board's name: the preset that suits the model
 
 
 def board_choices() -> list[str]:
@@ -40,3 +44,28 @@ def accelerator_of(name: str) -> tuple[str, str, AcceleratorConfig]:
     if board is None:
         return name, name, PRESETS[name]
     return board.name, str(Path(name).absolute()) if name.endswith(".toml") else name, board.accelerator
+
+
+def configured(name: str | None, file: Path) -> tuple[Board | None, AcceleratorConfig]:
+    """The accelerator that a file describes, and the board with it.
+
+    Parameters
+    ----------
+    name : str or None
+        Board or preset whose accelerator the file changes; None: the file stands for itself.
+    file : Path
+
+    Raises
+    ------
+    BoardError, ConfigurationError, FitError
+        If one of them is wrong, or the accelerator is too large for the board.
+    """
+    if name is None:
+        return None, read_configuration(file)
+    board = find_board(name)
+    if board is None:
+        return None, read_configuration(file, PRESETS[name])
+    config = read_configuration(file, board.accelerator)
+    board = on_board(board, config)
+    check_fit(board)
+    return board, config

@@ -22,6 +22,7 @@ from moesaic.golden import quantfile
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import ImportProblem
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, QuantModel
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.timing import timing
 
 __all__ = ["MARKER", "Program", "load_program", "make_program", "save_program"]
@@ -106,6 +107,7 @@ def save_program(program: Program, folder: Path) -> None:
         "import_options": request.import_options.to_dict(),
         "import": None if request.imported is None else request.imported.report.to_dict(),
         "board": request.board_origin,
+        "accelerator": request.config.to_dict() if request.configured else None,
         "tasks": list(request.tasks),
         "seed": request.seed,
         "blocks": request.blocks,
@@ -136,7 +138,8 @@ def load_program(folder: Path, stages: Stages) -> Program:
             request = make_request(
                 model=origin["model"],
                 task=ALL_TASKS,
-                board=origin["board"],
+                board=origin["board"] or None,
+                config=None if origin["accelerator"] is None else AcceleratorConfig(**origin["accelerator"]),
                 seed=origin["seed"],
                 blocks=origin["blocks"],
                 speculate=origin["speculate"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from moesaic.flow.boards import accelerator_of
+from moesaic.flow.boards import AUTO, accelerator_of, configured
 from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
 from moesaic.golden.config import M3ViTConfig
@@ -52,6 +52,8 @@ class Request:
     board_origin : str
         What names it in a later request: its name, or the absolute path of its file.
     config : AcceleratorConfig
+    configured : bool
+        The accelerator is from a file of its own, not the board's.
     tasks : tuple of str
         Tasks to run, in this order.
     seed : int
@@ -76,6 +78,7 @@ class Request:
     board: str
     board_origin: str
     config: AcceleratorConfig
+    configured: bool = False
     tasks: tuple[str, ...]
     seed: int = 0
     blocks: int
@@ -114,11 +117,22 @@ def _from_outside(model: str) -> bool:
     return path.exists() or "/" in model or ":" in model or path.suffix in _WEIGHT_FILES
 
 
-def _usual_board(model: M3ViTConfig) -> str:
-    """The board of the built-in model that has as many tokens of as many channels."""
+def _usual_board(model: M3ViTConfig, stages: Stages, *, outside: bool) -> str:
+    """The board of the built-in model that has as many tokens of as many channels; for others, one that holds them."""
     sizes = (model.tokens, model.dim)
     alike = (name for name, preset in models.PRESETS.items() if (preset.tokens, preset.dim) == sizes)
-    return DEFAULT_BOARDS.get(next(alike, ""), _OTHERWISE)
+    usual = next(alike, "")
+    if usual or not outside:
+        return DEFAULT_BOARDS.get(usual, _OTHERWISE)
+    from moesaic.flow.auto import holds
+
+    return _OTHERWISE if holds(model, _OTHERWISE) else _auto(model, stages)
+
+
+def _auto(model: M3ViTConfig, stages: Stages) -> str:
+    from moesaic.flow.auto import choose
+
+    return choose(model, stages)
 
 
 def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
@@ -131,11 +145,22 @@ def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
     return imported
 
 
+def _accelerator(board: str | None, config: Path | AcceleratorConfig | None) -> tuple[str, str, AcceleratorConfig]:
+    """Name, origin and accelerator of what was asked for; the configuration's, if there is one."""
+    if config is None:
+        assert board is not None
+        return accelerator_of(board)
+    origin = "" if board is None else accelerator_of(board)[1]
+    sizes = config if isinstance(config, AcceleratorConfig) else configured(board, config)[1]
+    return sizes.name, origin, sizes
+
+
 def make_request(
     *,
     model: str,
     task: str | None = None,
     board: str | None = None,
+    config: Path | AcceleratorConfig | None = None,
     seed: int = 0,
     blocks: int | None = None,
     speculate: int | None = None,
@@ -153,7 +178,10 @@ def make_request(
     task : str or None
         A task of the model, or `all`; None is the first.
     board : str or None
-        Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual one.
+        Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual one,
+        `auto` the preset that is expected to be fastest.
+    config : Path, AcceleratorConfig or None
+        Another accelerator for the board, as such or as a file (`boards.configuration`).
     seed, blocks, speculate, widths, weights
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
@@ -163,7 +191,7 @@ def make_request(
 
     Raises
     ------
-    InputError, BoardError, ImportProblem
+    InputError, BoardError, ConfigurationError, FitError, ImportProblem
         If a name is unknown (the message lists the known ones), a number is out of range, or a board's file is wrong.
     """
     options = ImportOptions(seed=seed) if options is None else options
@@ -174,7 +202,10 @@ def make_request(
     if not 0 <= seed < 1 << 31:
         raise InputError(f"seed must be from 0 to 2147483647, not {seed!r}")
     _one_of("widths", widths, list(WIDTHS))
-    accelerator = None if board is None else accelerator_of(board)
+    stages = Stages(quiet=True) if stages is None else stages
+    if board == AUTO and config is not None:
+        raise InputError("board must be one that the configuration is for, not 'auto'")
+    accelerator = None if board in (None, AUTO) and config is None else _accelerator(board, config)
     imported = None
     if model in models.PRESETS:
         network = models.PRESETS[model]
@@ -183,9 +214,12 @@ def make_request(
     else:
         if weights is not None:
             raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
-        imported = _open(model, options, stages if stages is not None else Stages(quiet=True))
+        imported = _open(model, options, stages)
         network = imported.config
-    board, origin, config = accelerator_of(_usual_board(network)) if accelerator is None else accelerator
+    if accelerator is None:
+        accelerator = accelerator_of(
+            _auto(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None))
+    name, origin, sizes = accelerator
     task = network.tasks[0] if task is None else task
     _one_of("task", task, [*network.tasks, ALL_TASKS])
     blocks = network.depth if blocks is None else blocks
@@ -201,9 +235,10 @@ def make_request(
         raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
     return Request(
         model=network,
-        board=board,
+        board=name,
         board_origin=origin,
-        config=config,
+        config=sizes,
+        configured=config is not None,
         seed=seed,
         blocks=blocks,
         speculate=speculate,

@@ -38,7 +38,7 @@ def report_resources(
     ----------
     config : AcceleratorConfig
     board : str
-        Name or file of the board, or name of a bare preset.
+        Name or file of the board, or name of a bare preset; empty for none.
     stages : Stages
     count : bool
         Run Yosys for what has not been counted (minutes); otherwise only earlier counts are used.
@@ -56,8 +56,8 @@ def report_resources(
     SynthesisMissing, ExportError
         Only if `count`.
     """
-    found = find_board(board)
-    name = found.name if found is not None else board
+    found = find_board(board) if board else None  # an accelerator may stand for itself
+    name = found.name if found is not None else board or config.name
     family = found.family if found is not None else family
     uram = found.budget.uram > 0 if found is not None else config.ultra_ram
     synthesis: Synthesis | None

@@ -1,0 +1,72 @@
+"""An accelerator's sizes as a file of one's own: TOML, one field to a line."""
+
+import dataclasses
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from moesaic.boards.board import Board, BoardError, section
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["ConfigurationError", "configuration_text", "on_board", "read_configuration"]
+
+
+class ConfigurationError(ValueError):
+    """A configuration's file is wrong, or does not suit the board; the message names file, field and value."""
+
+
+def configuration_text(config: AcceleratorConfig, comments: Sequence[str] = ()) -> str:
+    """The file's text: every field, after lines of comment."""
+    def literal(value: object) -> str:
+        return f'"{value}"' if isinstance(value, str) else str(value).lower()
+
+    lines = [*(f"# {line}".rstrip() for line in comments), *(f"{name} = {literal(value)}" for name, value in config.to_dict().items())]
+    return "\n".join(lines) + "\n"
+
+
+def read_configuration(path: Path, base: AcceleratorConfig | None = None) -> AcceleratorConfig:
+    """The accelerator that a file describes.
+
+    Parameters
+    ----------
+    path : Path
+    base : AcceleratorConfig, optional
+        Where fields come from that the file leaves out (a board's accelerator); without it rows and lanes must be there.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, is not TOML, or a field is unknown, of a wrong type or out of range.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigurationError(f"configuration must be a readable TOML file, not {str(path)!r} ({reason})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"configuration {str(path)!r} must be TOML: {error}") from error
+    before = {} if base is None else {name: value for name, value in base.to_dict().items() if name != "name"}
+    try:
+        config: AcceleratorConfig = section(AcceleratorConfig, "", {"name": path.stem, **before, **table})
+    except BoardError as error:
+        raise ConfigurationError(f"configuration {str(path)!r}: {error}") from error
+    return config
+
+
+def on_board(board: Board, config: AcceleratorConfig) -> Board:
+    """The board with another accelerator, at that one's clock; its first ports, if the accelerator has fewer.
+
+    Raises
+    ------
+    ConfigurationError
+        If the accelerator has more ports, other widths or longer bursts than the board, or UltraRAM where there is none.
+    """
+    ports = board.ports.weights
+    if config.ports > len(ports):
+        raise ConfigurationError(f"ports must be at most {len(ports)} on {board.name}, not {config.ports!r}")
+    try:
+        return dataclasses.replace(
+            board, accelerator=config, clock_mhz=config.clock_mhz,
+            ports=dataclasses.replace(board.ports, weights=ports[: config.ports]))
+    except BoardError as error:
+        raise ConfigurationError(f"configuration {config.name!r} on {board.name}: {error}") from error

@@ -1,0 +1,67 @@
+"""What an accelerator would need for a model, from sizes alone: no weights, no calibration, no simulation."""
+
+from dataclasses import dataclass
+
+from moesaic.compiler.check import check
+from moesaic.compiler.cost import DDR_LATENCY, estimate, mean_tokens, stream_words
+from moesaic.compiler.ir import Graph
+from moesaic.compiler.pack import Piece
+from moesaic.compiler.pipeline import compile_graphs
+from moesaic.compiler.speculate import default_speculation
+from moesaic.golden.qmodel import QuantModel, QuantMoE
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.timing import timing
+
+__all__ = ["Forecast", "forecast", "speculation", "whole_graph"]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One image of one task.
+
+    Parameters
+    ----------
+    cycles : int
+        From the start register to the interrupt, if every expert gets as many tokens.
+    read_bytes : int
+        From DDR through the weight ports.
+    array_cycles : int
+        In which the array computes.
+    """
+
+    cycles: int
+    read_bytes: int
+    array_cycles: int
+
+
+def speculation(model: QuantModel, config: AcceleratorConfig, task: str) -> int:
+    """How many experts the compiler would fetch before the router has decided, if all are used alike."""
+    mixture = next((block.mlp for block in model.blocks if isinstance(block.mlp, QuantMoE)), None)
+    return 0 if mixture is None else default_speculation(mixture, task, config)
+
+
+def whole_graph(
+    model: QuantModel, config: AcceleratorConfig, task: str, *, blocks: int | None = None, speculate: int | None = None
+) -> Graph:
+    """The scheduled graph of a (hollow) network.
+
+    Raises
+    ------
+    CompileError
+        If the accelerator cannot hold it.
+    """
+    check(model, config, tasks=(task,), blocks=len(model.blocks) if blocks is None else blocks)
+    return compile_graphs(model, config, task=task, blocks=blocks, speculate=speculate)[1]
+
+
+def forecast(graph: Graph, model: QuantModel, config: AcceleratorConfig, *, ddr_latency: int = DDR_LATENCY) -> Forecast:
+    """The analytic model on a graph, with as many tokens for every expert."""
+    pieces = {op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None}
+    sizes = model.config
+    costs = estimate(
+        graph, pieces, config, mean_tokens(max(1, sizes.top_k), max(1, sizes.experts)), timing=timing(config), ddr_latency=ddr_latency)
+    return Forecast(
+        cycles=round(max(cost.end for cost in costs)),
+        read_bytes=sum(cost.bytes for cost in costs),
+        array_cycles=sum(cost.array_cycles for cost in costs),
+    )
