@@ -243,7 +243,6 @@ def section(kind: type, field: str, table: object) -> Any:
             value = tuple(value)
         elif "float" in wanted:
             _require(isinstance(value, int | float) and not isinstance(value, bool), path, "a number", value)
-            value = float(value)
         elif "bool" in wanted:
             _require(isinstance(value, bool), path, "true or false", value)
         elif "int" in wanted:

@@ -50,7 +50,7 @@ def read_configuration(path: Path, base: AcceleratorConfig | None = None) -> Acc
         config: AcceleratorConfig = section(AcceleratorConfig, "", {"name": path.stem, **before, **table})
     except BoardError as error:
         raise ConfigurationError(f"configuration {str(path)!r}: {error}") from error
-    return config
+    return config.replace(clock_mhz=float(config.clock_mhz))  # TOML may say 300
 
 
 def on_board(board: Board, config: AcceleratorConfig) -> Board:
