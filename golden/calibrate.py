@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moesaic.golden.balance import AttentionSizes
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.scenes import render_batch
@@ -71,10 +72,17 @@ class BlockActivity:
 
 @dataclass(frozen=True)
 class Residuals:
-    """Largest magnitudes in the residual stream, at the embedding and in each block; what is added to it counts too."""
+    """Largest magnitudes in the residual stream, at the embedding and in each block; what is added to it counts too.
+
+    Members
+    -------
+    attention : tuple of AttentionSizes
+        How large the channels of each block's attention become.
+    """
 
     embed: float
     blocks: tuple[float, ...]
+    attention: tuple[AttentionSizes, ...]
 
 
 def calibration_images(config: M3ViTConfig, count: int | None = None) -> Array:
@@ -153,7 +161,7 @@ def calibrate_blocks(model: M3ViT, images: Array) -> Iterator[BlockActivity]:
 def residual_peaks(model: M3ViT, images: Array) -> Residuals:
     """Largest magnitudes of the residual stream over all images and tasks."""
     position = model.pos_embed[0]
-    embed, blocks = float(position.abs().max()), [0.0] * model.config.depth
+    embed, blocks, attention = float(position.abs().max()), [0.0] * model.config.depth, []
     for activity in calibrate_blocks(model, images):
         if activity.index == 0:
             first = np.stack(activity.before)
@@ -162,4 +170,11 @@ def residual_peaks(model: M3ViT, images: Array) -> Residuals:
             embed = max(embed, float(np.abs(first).max()), float(np.abs(patches).max()))
         parts = [*activity.mid, *activity.after, activity.all("attn.proj"), activity.all("mlp.out")]
         blocks[activity.index] = max(float(np.abs(part).max()) for part in parts)
-    return Residuals(embed, tuple(blocks))
+        attention.append(
+            AttentionSizes(
+                q=np.abs(activity.all("attn.q")).max(axis=0),
+                k=np.abs(activity.all("attn.k")).max(axis=0),
+                context=np.sqrt(np.square(activity.all("attn.context").astype(np.float64)).mean(axis=0)),
+            )
+        )
+    return Residuals(embed, tuple(blocks), tuple(attention))

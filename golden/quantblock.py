@@ -12,6 +12,7 @@ from moesaic.golden.m3vit import Block, Mlp, MoE
 from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.qmodel import QuantAttention, QuantExpert, QuantLinear, QuantMLP, QuantMoE, QuantNorm
 from moesaic.golden.scales import FloatArray, mult_shift, tensor_step
+from moesaic.golden.steps import context_error, importance, refined, step_for
 from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS, LOGIT_FRACTION_BITS
 
 __all__ = ["BlockQuantiser", "floats", "quantise_norm"]
@@ -29,8 +30,8 @@ def floats(tensor: torch.Tensor | None) -> FloatArray:
     return np.asarray(tensor.detach().cpu().numpy(), np.float64)
 
 
-def quantise_norm(name: str, x: FloatArray, config: M3ViTConfig, *, residual_step: float, method: str) -> QuantNorm:
-    """Constants of a LayerNorm whose normalised output was `x` [n, dim] in calibration, on a residual of that step.
+def quantise_norm(name: str, config: M3ViTConfig, *, residual_step: float, step: float) -> QuantNorm:
+    """Constants of a LayerNorm on a residual of that step, whose int8 output is to have about `step`.
 
     Raises
     ------
@@ -38,7 +39,7 @@ def quantise_norm(name: str, x: FloatArray, config: M3ViTConfig, *, residual_ste
         If a constant does not fit its instruction field.
     """
     inv_dim, inv_dim_shift = mult_shift(16 / config.dim, name=f"{name}: 16 / dim")
-    scale, shift = mult_shift(config.dim / tensor_step(x, method), name=f"{name}: dim / step")
+    scale, shift = mult_shift(config.dim / step, name=f"{name}: dim / step")
     shift += 4
     if shift > 36:
         raise ValueError(f"{name}: shift must be at most 36, not {shift!r}")
@@ -101,9 +102,10 @@ class BlockQuantiser:
             **limits,
         )
 
-    def norm(self, name: str, rows: list[Any], residual_step: float) -> tuple[QuantNorm, FloatArray]:
+    def norm(self, name: str, rows: list[Any], residual_step: float, weight: FloatArray) -> tuple[QuantNorm, FloatArray]:
         x = normalised(np.concatenate(rows), self.config.eps)
-        return quantise_norm(f"{self.name}.{name}", x, self.config, residual_step=residual_step, method=self.method), x
+        step = step_for(x, importance(weight), self.method)
+        return quantise_norm(f"{self.name}.{name}", self.config, residual_step=residual_step, step=step), x
 
     @staticmethod
     def folded(layer: torch.nn.LayerNorm, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -112,22 +114,28 @@ class BlockQuantiser:
 
     def attention(self) -> QuantAttention:
         config, activity, attn = self.config, self.activity, self.block.attn
-        norm, x = self.norm("norm1", activity.before, self.old_step)
         weight, bias = self.folded(self.block.norm1, floats(attn.qkv.weight), floats(attn.qkv.bias))
+        norm, x = self.norm("norm1", activity.before, self.old_step, weight)
+        tensors = {part: activity.tensors[f"attn.{part}"] for part in "qkv"}
+        steps = {part: tensor_step(np.concatenate(tensors[part]), self.method) for part in "qkv"}
+        if self.method == "mse":
+            error = context_error(tensors["q"], tensors["k"], tensors["v"], config.heads)
+            peaks = {part: max(float(np.abs(t).max()) for t in tensors[part]) for part in "qk"}
+            steps["q"] = refined(steps["q"], peaks["q"], lambda step: error(step, None))
+            steps["k"] = refined(steps["k"], peaks["k"], lambda step: error(None, step))
         parts = {}
         for i, part in enumerate("qkv"):
             rows = slice(i * config.dim, (i + 1) * config.dim)
-            step = tensor_step(activity.all(f"attn.{part}"), self.method)
-            parts[part] = self.linear(f"attn.{part}", weight[rows], bias[rows], norm.step, step, x)
+            parts[part] = self.linear(f"attn.{part}", weight[rows], bias[rows], norm.step, steps[part], x)
         q, k, v = (parts[part] for part in "qkv")
         score = q.out_step * k.out_step * config.head_dim**-0.5 * LOG2E * 2**EXP_FRACTION_BITS
         score_mult, score_shift = mult_shift(score, name=f"{self.name}.attn: scale of scores")
-        context = activity.all("attn.context")
-        ratio = v.out_step / tensor_step(context, self.method)
+        context, proj_weight = activity.all("attn.context"), floats(attn.proj.weight)
+        ratio = v.out_step / step_for(context, importance(proj_weight), self.method)
         context_mult, context_shift = mult_shift(ratio, name=f"{self.name}.attn: scale of the context")
         context_step = v.out_step / math.ldexp(context_mult, -context_shift)
         proj = self.linear(
-            "attn.proj", floats(attn.proj.weight), floats(attn.proj.bias), context_step, self.step, context
+            "attn.proj", proj_weight, floats(attn.proj.bias), context_step, self.step, context
         )
         return QuantAttention(
             norm=norm,
@@ -143,20 +151,20 @@ class BlockQuantiser:
             residual_shift=round(math.log2(self.step / self.old_step)),
         )
 
-    def hidden(self, values: Any) -> tuple[int, int, float]:
+    def hidden(self, values: Any, weight: FloatArray) -> tuple[int, int, float]:
         """Multiplier, shift and step of a hidden layer after GELU."""
         unit = 2.0**-GELU_FRACTION_BITS
         mult, shift = mult_shift(
-            unit / tensor_step(values, self.method), max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden"
+            unit / step_for(values, importance(weight), self.method), max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden"
         )
         return mult, shift, unit / math.ldexp(mult, -shift)
 
     def dense(self) -> QuantMLP:
         mlp, values = self.block.mlp, self.activity.all("mlp.hidden")
         assert isinstance(mlp, Mlp)
-        norm, x = self.norm("norm2", self.activity.mid, self.step)
-        mult, shift, step = self.hidden(values)
         weight, bias = self.folded(self.block.norm2, floats(mlp.fc1.weight), floats(mlp.fc1.bias))
+        norm, x = self.norm("norm2", self.activity.mid, self.step, weight)
+        mult, shift, step = self.hidden(values, floats(mlp.fc2.weight))
         fc1 = self.linear("mlp.fc1", weight, bias, norm.step, 2.0**-GELU_FRACTION_BITS, x)
         fc2 = self.linear("mlp.fc2", floats(mlp.fc2.weight), floats(mlp.fc2.bias), step, self.step, values)
         return QuantMLP(norm=norm, fc1=fc1, hidden_mult=mult, hidden_shift=shift, hidden_step=step, fc2=fc2)
@@ -164,9 +172,10 @@ class BlockQuantiser:
     def moe(self, gates: dict[str, tuple[FloatArray, FloatArray]]) -> QuantMoE:
         config, activity, mlp = self.config, self.activity, self.block.mlp
         assert isinstance(mlp, MoE)
-        norm, x = self.norm("norm2", activity.mid, self.step)
+        routes = {task: self.folded(self.block.norm2, *gate) for task, gate in gates.items()}
+        norm, x = self.norm("norm2", activity.mid, self.step, np.concatenate([weight for weight, _ in routes.values()]))
         values, chosen = activity.all("mlp.expert_hidden"), activity.all("mlp.expert_index")
-        mult, shift, step = self.hidden(values)
+        mult, shift, step = self.hidden(values, floats(mlp.experts.h4toh.weight))
         # Scores have 16 fraction bits; what is left of int16 goes to the experts' outputs.
         peak = HEADROOM * float(np.abs(activity.all("mlp.expert_out")).max())
         spare = math.floor(math.log2(32767 * self.step / max(peak, 1e-9)))
@@ -198,7 +207,7 @@ class BlockQuantiser:
         routers, order, usage = {}, {}, {}
         runs = np.array(activity.tasks)
         for number, task in enumerate(config.tasks):
-            weight, bias = self.folded(self.block.norm2, *gates[task])
+            weight, bias = routes[task]
             seen = np.concatenate(
                 [x[run * config.tokens : (run + 1) * config.tokens] for run in np.flatnonzero(runs == number)]
             )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_blocks, check_images, check_parameters, residual_peaks
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT
@@ -116,6 +117,7 @@ def quantize(
     embed, position = _quantise_embedding(
         model, images, steps[0], method=method, compensate=compensate, acc_bits=acc_bits
     )
+    model = balanced(model, peaks.attention)
     blocks = []
     for activity in calibrate_blocks(model, images):
         index = activity.index

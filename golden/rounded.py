@@ -1,0 +1,180 @@
+"""The float network with any choice of its roundings switched on: what each of them costs is seen apart, on whole batches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from moesaic.golden.gate import choose
+from moesaic.golden.m3vit import GELU, Block, M3ViT, Mlp, MoE
+from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
+from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS
+
+__all__ = ["EMBED", "PARTS", "Choice", "RoundedM3ViT", "everything"]
+
+LOG2E = float(np.log2(np.e))
+EMBED = -1  # "block" of the patch embedding
+PARTS = (
+    "norm1", "q", "k", "v", "scores", "probs", "context", "qkv.weight", "proj.weight",
+    "norm2", "norm2.gate", "gate.weight", "gate.logits", "fc1.weight", "hidden_pre", "hidden", "fc2.weight", "expert_out", "scores16", "residual",
+)  # fmt: skip
+"""What is rounded in a block, in the order of the data."""
+
+Choice = Callable[[int, str], float]
+"""Of a block and a part: 0 exact, 1 as quantised, 2^n with n more bits below (weights: exact or as quantised)."""
+
+
+def everything(block: int, part: str) -> float:
+    """All roundings: the integer model, but for the errors of its tables."""
+    return 1
+
+
+@dataclass
+class Outcome:
+    """What a forward pass gives: residual [B, tokens, dim] after each block, experts [B * tokens, k] of each mixture."""
+
+    outputs: list[torch.Tensor] = field(default_factory=list)
+    experts: dict[int, torch.Tensor] = field(default_factory=dict)
+
+
+class RoundedM3ViT:
+    """Float arithmetic with the rounding of a quantised network where `on(block, part)` says so.
+
+    Parameters
+    ----------
+    model, qmodel
+        The same network, float and quantised.
+    on : callable of (block, part)
+        `part` is one of `PARTS`; block -1 is the patch embedding (only "residual").
+    held : dict of int to Tensor, optional
+        Experts [B * tokens, k] that tokens of a mixture go to whatever the gate says; `Outcome.experts` has the gate's choice all
+        the same. It is the same for all tasks.
+
+    The model must be the one that was quantised: `calibrate.prepared` gives it.
+    """
+
+    def __init__(
+        self, model: M3ViT, qmodel: QuantModel, on: Choice, *, held: dict[int, torch.Tensor] | None = None
+    ) -> None:
+        self.model, self.qmodel, self.on = model, qmodel, on
+        self.held = {} if held is None else held
+        self._kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def round(self, x: torch.Tensor, i: int, part: str, step: float, low: int, high: int) -> torch.Tensor:
+        """`x` in whole steps, as fine as was chosen."""
+        fine = self.on(i, part)
+        if not fine:
+            return x
+        return (x * (fine / step)).round_().clamp_(low * fine, high * fine).mul_(step / fine)
+
+    def linear(self, x: torch.Tensor, quant: QuantLinear, weight: torch.Tensor, bias: torch.Tensor, rounded: float) -> torch.Tensor:
+        """`x` times the float matrix, or times what the integers stand for."""
+        if rounded:
+            if quant.name not in self._kept:
+                steps = np.ldexp(quant.mult.astype(np.float64), -quant.shift) * quant.out_step / quant.in_step
+                self._kept[quant.name] = (
+                    torch.from_numpy((quant.weight * steps[:, None]).astype(np.float32)),
+                    torch.from_numpy((quant.bias * steps * quant.in_step).astype(np.float32)),
+                )
+            weight, bias = self._kept[quant.name]
+        return F.linear(x, weight, bias)
+
+    def norm(self, x: torch.Tensor, quant: QuantNorm, i: int, part: str) -> torch.Tensor:
+        """Plain LayerNorm."""
+        return self.round(F.layer_norm(x, x.shape[-1:], eps=self.model.config.eps), i, part, quant.step, -128, 127)
+
+    @staticmethod
+    def folded(layer: torch.nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return weight * layer.weight, bias + weight @ layer.bias
+
+    def attention(self, x: torch.Tensor, block: Block, quant: QuantAttention, i: int) -> torch.Tensor:
+        config, on = self.model.config, self.on
+        B, N, C = x.shape
+        y = self.norm(x, quant.norm, i, "norm1")
+        weight, bias = self.folded(block.norm1, block.attn.qkv.weight, block.attn.qkv.bias)
+        heads = []
+        for part, linear, w, b in zip("qkv", (quant.q, quant.k, quant.v), weight.chunk(3), bias.chunk(3), strict=True):
+            t = self.linear(y, linear, w, b, on(i, "qkv.weight"))
+            t = self.round(t, i, part, linear.out_step, -128, 127)
+            heads.append(t.reshape(B, N, config.heads, config.head_dim).transpose(1, 2))
+        q, k, v = heads
+        t = (q @ k.transpose(-2, -1)) * (config.head_dim**-0.5 * LOG2E)
+        t = self.round(t, i, "scores", 2.0**-EXP_FRACTION_BITS, -32768, 32767)
+        p = self.round(torch.exp2(t - t.amax(-1, keepdim=True).ceil()), i, "probs", 1 / 255, 0, 255)
+        context = (p / p.sum(-1, keepdim=True)) @ v
+        context = context.transpose(1, 2).reshape(B, N, C)
+        context = self.round(context, i, "context", quant.context_step, -128, 127)
+        return self.linear(context, quant.proj, block.attn.proj.weight, block.attn.proj.bias, on(i, "proj.weight"))
+
+    def hidden(self, x: torch.Tensor, i: int, kind: str, step: float) -> torch.Tensor:
+        x = self.round(x, i, "hidden_pre", 2.0**-GELU_FRACTION_BITS, -32768, 32767)
+        return self.round(F.gelu(x, approximate=kind), i, "hidden", step, -128, 127)
+
+    def mixture(self, x: torch.Tensor, block: Block, quant: QuantMoE, i: int, task: int, found: Outcome) -> torch.Tensor:
+        config, on, mlp = self.model.config, self.on, block.mlp
+        assert isinstance(mlp, MoE)
+        y, z = (self.norm(x, quant.norm, i, part).reshape(-1, config.dim) for part in ("norm2", "norm2.gate"))
+        weight, bias = self.model.folded_gate(i, task)
+        gate = quant.gates[config.tasks[task]]
+        logits = self.linear(z, gate, *self.folded(block.norm2, weight.T, bias), on(i, "gate.weight"))
+        logits = self.round(logits, i, "gate.logits", gate.out_step, -32768, 32767)
+        scores, index = choose(logits, config.top_k, config.gate_kind)
+        found.experts[i] = index
+        if i in self.held:
+            index = self.held[i]
+            chosen = logits if config.gate_kind == "noisy_vmoe" else logits.gather(-1, index)
+            scores = torch.softmax(chosen, dim=-1)
+            scores = scores.gather(-1, index) if config.gate_kind == "noisy_vmoe" else scores
+        scores = self.round(scores, i, "scores16", 2.0**-16, 0, 65535)
+        out = torch.zeros_like(y)
+        for e, expert in enumerate(quant.experts):
+            token, choice = (index == e).nonzero(as_tuple=True)
+            if not len(token):
+                continue
+            w, b = self.folded(block.norm2, mlp.experts.htoh4.weight[e], mlp.experts.htoh4.bias[e])
+            pre = self.linear(y[token], expert.fc1, w, b, on(i, "fc1.weight"))
+            hidden = self.hidden(pre, i, mlp.gelu, quant.hidden_step)
+            part = self.linear(hidden, expert.fc2, mlp.experts.h4toh.weight[e], mlp.experts.h4toh.bias[e], on(i, "fc2.weight"))
+            part = self.round(part, i, "expert_out", expert.fc2.out_step, -32768, 32767)
+            out.index_add_(0, token, part * scores[token, choice, None])
+        return out.reshape(x.shape)
+
+    def dense(self, x: torch.Tensor, block: Block, quant: QuantMLP, i: int) -> torch.Tensor:
+        mlp, on = block.mlp, self.on
+        assert isinstance(mlp, Mlp)
+        y = self.norm(x, quant.norm, i, "norm2")
+        pre = self.linear(y, quant.fc1, *self.folded(block.norm2, mlp.fc1.weight, mlp.fc1.bias), on(i, "fc1.weight"))
+        hidden = self.hidden(pre, i, GELU[self.model.config.gelu], quant.hidden_step)
+        return self.linear(hidden, quant.fc2, mlp.fc2.weight, mlp.fc2.bias, on(i, "fc2.weight"))
+
+    def embed(self, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
+        """Residual [B, tokens, dim] before block 0, of uint8 [B, 3, H, W]."""
+        model = self.model
+        x = model.patch_embed(model.normalise(torch.as_tensor(images)))
+        x = torch.cat((model.prefix().expand(len(x), -1, -1), x), dim=1) + model.pos_embed
+        return self.round(x, EMBED, "residual", self.qmodel.embed_step, -32768, 32767)
+
+    def block(self, x: torch.Tensor, i: int, task: int, found: Outcome) -> torch.Tensor:
+        """Residual after block `i`, which is also added to `found`."""
+        block, quant = self.model.blocks[i], self.qmodel.blocks[i]
+        assert isinstance(block, Block)
+        x = x + self.attention(x, block, quant.attention, i)
+        x = self.round(x, i, "residual", quant.residual_step, -32768, 32767)
+        if isinstance(quant.mlp, QuantMoE):
+            x = x + self.mixture(x, block, quant.mlp, i, task, found)
+        else:
+            x = x + self.dense(x, block, quant.mlp, i)
+        x = self.round(x, i, "residual", quant.residual_step, -32768, 32767)
+        found.outputs.append(x)
+        return x
+
+    @torch.no_grad()
+    def run(self, images: np.ndarray[Any, Any] | torch.Tensor, task: str | int) -> Outcome:
+        """Forward pass of uint8 [B, 3, H, W]."""
+        number, found, x = self.model.config.task_index(task), Outcome(), self.embed(images)
+        for i in range(self.model.config.depth):
+            x = self.block(x, i, number, found)
+        return found

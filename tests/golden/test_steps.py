@@ -1,0 +1,85 @@
+"""Steps chosen by the products to come, and balanced attention."""
+
+import numpy as np
+import pytest
+import torch
+
+from moesaic.golden.balance import AttentionSizes, balanced
+from moesaic.golden.config import preset
+from moesaic.golden.m3vit import build
+from moesaic.golden.scales import tensor_step
+from moesaic.golden.scenes import render
+from moesaic.golden.steps import context_error, importance, refined, rounded, step_for
+
+
+def test_refined_finds_the_least_error():
+    found = refined(0.1, 127.0, lambda step: (step - 0.17) ** 2)
+    assert found == pytest.approx(0.17, rel=0.1)
+    assert refined(0.1, 0.12 * 127, lambda step: -step) == pytest.approx(0.12)  # not beyond the peak
+    assert refined(0.1, 127.0, lambda step: 0.0) == 0.1
+
+
+def test_step_follows_what_matters():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4000, 64))
+    x[::500, 3] *= 4  # a few values that the step of least error clips, one channel being like another
+    weight = np.full((5, 64), 0.01)
+    weight[:, 3] = 10.0
+
+    def products(step: float) -> float:
+        lost = (rounded(x, step) - x) @ weight.T
+        return float(lost.var(axis=0).sum())
+
+    plain, chosen = tensor_step(x, "mse"), step_for(x, importance(weight), "mse")
+    assert chosen > 1.05 * plain
+    assert products(chosen) < 0.9 * products(plain)
+    assert products(chosen) < 1.05 * min(products(s) for s in np.linspace(0.8, 3, 20) * plain)
+    for method in ("minmax", "percentile"):
+        assert step_for(x, importance(weight), method) == tensor_step(x, method)
+    assert step_for(np.empty((0, 8)), importance(weight), "mse") == tensor_step(np.empty((0, 8)), "mse")
+
+
+def test_importance_of_a_stack_of_matrices():
+    weight = np.arange(12.0).reshape(2, 2, 3)
+    assert importance(weight).tolist() == [0 + 9 + 36 + 81, 1 + 16 + 49 + 100, 4 + 25 + 64 + 121]
+
+
+def test_context_error_sees_a_clipped_key():
+    rng = np.random.default_rng(1)
+    q, k, v = (rng.standard_normal((40, 8)) for _ in range(3))
+    k[0] *= 12  # one key that everybody attends to
+    q[:, :] += k[0] / 4
+    error = context_error([q], [k], [v], 2)
+    assert error(None, None) == pytest.approx(0, abs=1e-20)
+    fine, clipping = float(np.abs(k).max()) / 127, float(np.abs(k).max()) / 500
+    assert error(None, fine) < 0.2 * error(None, clipping)
+
+
+def test_balanced_computes_the_same():
+    config = preset("m3vit-micro")
+    model = build(config, 3).double()
+    rng = np.random.default_rng(2)
+    sizes = [AttentionSizes(*np.exp(rng.standard_normal((3, config.dim)))) for _ in range(config.depth)]
+    sizes[1].k[5] = sizes[1].context[7] = 0.0  # a channel that nobody uses
+    other = balanced(model, sizes)
+    image = render(0, config.image_size).image
+    with torch.no_grad():
+        for task in config.tasks:
+            for a, b in zip(model(image, task), other(image, task), strict=True):
+                assert torch.allclose(a, b, rtol=1e-9, atol=1e-9)
+    old, new = model.blocks[0].attn.qkv.weight, other.blocks[0].attn.qkv.weight
+    assert not torch.allclose(old, new)
+    keys = np.sqrt(sizes[0].q / sizes[0].k)
+    assert np.allclose((new / old)[: config.dim].detach().numpy(), (1 / keys)[:, None])
+    assert np.allclose((new / old)[config.dim : 2 * config.dim].detach().numpy(), keys[:, None])
+
+
+def test_steps_see_every_channel():
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((4096, 64))
+    x[:, 1] *= 30  # a channel that is no multiple of 8
+
+    def error(step: float) -> float:
+        return float(np.square(rounded(x, step) - x).sum())
+
+    assert error(tensor_step(x, "mse")) < 1.15 * min(error(step) for step in np.linspace(0.01, 1, 100))
