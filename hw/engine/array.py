@@ -36,8 +36,9 @@ class Array(wiring.Component):
         With a vector: it and those after it meet the block in the shadow registers.
     clear : In(1)
         Shadow registers <- 0.
-    word_load : In(rows / load_rows bits), word : In(load_rows x lanes x 8)
-        Fill `load_rows` consecutive rows: one bit per such group of rows.
+    word_load : In(rows / load_rows bits), word : In(load_rows x lanes x 8), narrow : In(1)
+        Fill `load_rows` consecutive rows: one bit per such group of rows. With `narrow` the word has 4 bits for each weight of two
+        groups: low nibbles for an even one, high nibbles for an odd one.
     key_load : In(rows bits), key : In(lanes x 8)
         Fill one row.
     lane_load : In(1), lane : In(range(lanes)), column : In(rows x 8)
@@ -51,6 +52,7 @@ class Array(wiring.Component):
     clear: Signal
     word_load: Signal
     word: Signal
+    narrow: Signal
     key_load: Signal
     key: Signal
     lane_load: Signal
@@ -58,8 +60,9 @@ class Array(wiring.Component):
     column: data.View
     sums: data.View
 
-    def __init__(self, *, rows: int, lanes: int, load_rows: int) -> None:
+    def __init__(self, *, rows: int, lanes: int, load_rows: int, narrow: bool = True) -> None:
         self.rows, self.lanes, self.load_rows = rows, lanes, load_rows
+        self.unpacks = narrow  # whether `narrow` is looked at
         super().__init__({
             "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
             "x_valid": In(1),
@@ -67,6 +70,7 @@ class Array(wiring.Component):
             "clear": In(1),
             "word_load": In(rows // load_rows),
             "word": In(8 * lanes * load_rows),
+            "narrow": In(1),
             "key_load": In(rows),
             "key": In(8 * lanes),
             "lane_load": In(1),
@@ -102,7 +106,7 @@ class Array(wiring.Component):
         late_lanes = late(lane_load, 1, name="lane_load", reset_less=False)
         late_rows = Cat(*(late(part, 8, name=f"row_{k}") for k, part in enumerate(row)))
         for g in range(self.rows // size):
-            m.submodules[f"group_{g}"] = group = Shared(RowGroup, rows=size, lanes=self.lanes, load_rows=self.load_rows)
+            m.submodules[f"group_{g}"] = group = Shared(RowGroup, rows=size, lanes=self.lanes, load_rows=len(row))
             m.d.comb += [
                 group.x.eq(late_x), group.total.eq(totals), group.enable.eq(enable), group.swap.eq(swap), group.lane_load.eq(late_lanes), group.row.eq(late_rows),
                 group.row_load.eq(row_load[g * size:(g + 1) * size]),
@@ -112,21 +116,29 @@ class Array(wiring.Component):
         return m
 
     def _rows(self, m: Module) -> tuple[list[Value], Value]:
-        """What fills rows, for each of `load_rows` neighbours, and the rows that take it: words, keys and zeros on one bus."""
+        """What fills rows, for each of `load_rows` neighbours (twice as many of narrow weights), and the rows that take it: words, keys
+        and zeros on one bus."""
         width = 8 * self.lanes
         word = Signal(self.word.shape(), reset_less=True)
         key = Signal(width, reset_less=True)
         chain = chain_length(self.lanes)
         from_key = Signal(chain, attrs={"keep": "true"})  # one for each class of lanes: it would drive them all
+        nibbles = Signal(chain, attrs={"keep": "true"})
         row_load = Signal(self.rows)
         m.d.sync += [word.eq(self.word), key.eq(self.key), from_key.eq((self.key_load.any() | self.clear).replicate(chain))]
+        m.d.sync += nibbles.eq(self.narrow.replicate(chain))
         with m.If(self.clear):
             m.d.sync += key.eq(0)
         for r in range(self.rows):
             m.d.sync += row_load[r].eq(self.word_load[r // self.load_rows] | self.key_load[r] | self.clear)
 
-        def shared(neighbour: int) -> Value:
-            return Cat(*(Mux(from_key[lane % chain], key.word_select(lane, 8), word.word_select(neighbour * self.lanes + lane, 8))
-                         for lane in range(self.lanes)))
+        def weight(neighbour: int, lane: int) -> Value:
+            """What the word says, as 8 bits."""
+            odd, place = divmod(neighbour, self.load_rows)
+            byte = word.word_select(place * self.lanes + lane, 8)
+            return Mux(nibbles[lane % chain], byte[4 * odd:4 * odd + 4].as_signed(), byte.as_signed())[:8] if self.unpacks else byte
 
-        return [shared(k) for k in range(self.load_rows)], row_load
+        def shared(neighbour: int) -> Value:
+            return Cat(*(Mux(from_key[lane % chain], key.word_select(lane, 8), weight(neighbour, lane)) for lane in range(self.lanes)))
+
+        return [shared(k) for k in range(2 * self.load_rows if self.unpacks else self.load_rows)], row_load

@@ -114,7 +114,7 @@ class Core(wiring.Component):
         m.submodules.sequencer = sequencer = Sequencer(config)
         m.submodules.loader = loader = Loader(config)
         m.submodules.feeder = feeder = Feeder(config)
-        m.submodules.array = array = Array(rows=rows, lanes=lanes, load_rows=config.load_rows)
+        m.submodules.array = array = Array(rows=rows, lanes=lanes, load_rows=config.load_rows, narrow=config.narrow_weights)
         m.submodules.accumulator = accumulator = Accumulator(config)
         m.submodules.writeback = writeback = WriteBack(config)
         m.submodules.router = router = Router(rows=rows, experts=config.experts, max_top_k=config.max_top_k, max_tokens=config.max_tokens)
@@ -185,7 +185,7 @@ class Core(wiring.Component):
             array.swap.eq(pop & need_block),
             loader.swap.eq(swapped),
             array.clear.eq(loader.clear),
-            array.word_load.eq(loader.word_load), array.word.eq(loader.word),
+            array.word_load.eq(loader.word_load), array.word.eq(loader.word), array.narrow.eq(loader.narrow),
             array.key_load.eq(loader.key_load), array.key.eq(loader.key),
             array.lane_load.eq(loader.lane_load), array.lane.eq(loader.lane), array.column.eq(loader.column),
         ]

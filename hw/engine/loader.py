@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,8 +18,9 @@ PARAMETER_BITS = 48  # per row: bias (32), multiplier (16)
 class Loader(wiring.Component):
     """Runs the loading half of every compute instruction, in order, one block ahead of the stream.
 
-    One weight-stream word per cycle (``load_rows`` rows), or one key per cycle. A word for the next block is taken from the weight
-    stream while the shadow block still waits for its exchange, so blocks follow each other every ``rows / load_rows`` cycles (at least two).
+    One weight-stream word per cycle (``load_rows`` rows, or twice as many of ``narrow`` weights), or one key per cycle. A word for the next block is taken from the weight
+    stream while the shadow block still waits for its exchange, so blocks follow each other every ``rows / load_rows`` cycles (narrow ones
+    twice as fast; at least two).
     Never overwrites a shadow block before ``swap``, nor parameters before ``release``. Empty after reset.
 
     So that neither side waits for the other within a cycle, ``full`` says that the block is complete after this cycle, and the array's
@@ -63,6 +64,7 @@ class Loader(wiring.Component):
     kv_data: Signal
     word_load: Signal
     word: Signal
+    narrow: Signal
     key_load: Signal
     key: Signal
     lane_load: Signal
@@ -98,6 +100,7 @@ class Loader(wiring.Component):
             "kv_data": In(8 * lanes),
             "word_load": Out(rows // config.load_rows),
             "word": Out(word_bits),
+            "narrow": Out(1),
             "key_load": Out(rows),
             "key": Out(8 * lanes),
             "lane_load": Out(1),
@@ -126,6 +129,11 @@ class Loader(wiring.Component):
         word_bits = 8 * config.word_bytes
         group_bits = (config.groups - 1).bit_length()
         block_words, param_words = config.block_words, config.param_words
+        narrow_words = config.stationary_words(4) if config.narrow_weights else block_words
+
+        def alone(narrow: Value) -> Value:
+            """Whether a block is a single word."""
+            return Mux(narrow, narrow_words == 1, block_words == 1)
 
         index = Signal(INDEX_BITS)
         body: Any = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "copy": instruction_layout(Opcode.COPY)}))
@@ -136,6 +144,7 @@ class Loader(wiring.Component):
         stage_valid, stage_parameters = Signal(), Signal()
         stage_last = Signal()       # last word of its block, or of its parameters
         stage_first = Signal()      # first word of the parameters
+        stage_narrow = Signal()
         stage_index = Signal(range(max(block_words, param_words)))
         stage_word = Signal(word_bits, reset_less=True)
 
@@ -158,12 +167,13 @@ class Loader(wiring.Component):
         m.d.sync += [released.eq(self.release), banks_used.eq(banks_used + claim - released)]
 
         # Array side of the stage.
-        m.d.comb += self.word.eq(stage_word)
+        m.d.comb += [self.word.eq(stage_word), self.narrow.eq(stage_narrow)]
         with m.If(stage_go & ~stage_parameters):
-            m.d.comb += self.word_load.eq(1 << stage_index)
+            for g in range(block_words):
+                m.d.comb += self.word_load[g].eq(stage_index == Mux(stage_narrow, g >> 1, g))
             with m.If(stage_last):
                 m.d.sync += filled.eq(1)
-                if block_words == 1:
+                with m.If(alone(stage_narrow)):
                     m.d.sync += self.full.eq(1)
         banks = [Signal(param_words * word_bits, name=f"bank_{b}", reset_less=True) for b in range(2)]
         for b in range(2):
@@ -215,6 +225,9 @@ class Loader(wiring.Component):
             # Lengths are complete before the router's instruction counts as retired.
             queue_empty.eq(op.expert_valid & (self.counts[op.expert] == 0)),
         ]
+        last_word = Signal(range(block_words))     # number of a block's last word
+        output_words = Signal(range(param_words + 255 * block_words + 1))  # of a block of outputs
+        narrow: Value = op.narrow if config.narrow_weights else Const(0, 1)
         skip_words = Signal(24)
         copy_address, copy_left = Signal(17), Signal(17)
         busy, starved, blocked = Signal(), Signal(), Signal()
@@ -245,10 +258,10 @@ class Loader(wiring.Component):
                 m.d.sync += [in_block.eq(0), blocks_left.eq(op.in_blocks), last_in.eq(only_in), keys_left.eq(op.key_count)]
                 next_outputs()
 
-        def take(*, parameters: bool, words: int) -> Value:
-            """Move a word from the weight stream into the stage; 1 with the last of them."""
-            last = Signal(name="last_parameter" if parameters else "last_word")
-            m.d.comb += [self.weights.ready.eq(stage_ready), last.eq(stage_ready & self.weights.valid & (word_index == words - 1))]
+        def take(*, parameters: bool, final: Value) -> Value:
+            """Move a word from the weight stream into the stage; 1 with the last of them, number `final`."""
+            last = Signal(name="took_parameters" if parameters else "took_block")
+            m.d.comb += [self.weights.ready.eq(stage_ready), last.eq(stage_ready & self.weights.valid & (word_index == final))]
             m.d.comb += [starved.eq(stage_ready & ~self.weights.valid), blocked.eq(~stage_ready)]
             with m.If(stage_ready):
                 m.d.sync += stage_word.eq(self.weights.payload)
@@ -256,7 +269,7 @@ class Loader(wiring.Component):
                 m.d.comb += busy.eq(1)
                 m.d.sync += [
                     stage_valid.eq(1), stage_parameters.eq(parameters), stage_index.eq(word_index), stage_first.eq(word_index == 0),
-                    stage_last.eq(word_index == words - 1), word_index.eq(word_index + 1),
+                    stage_last.eq(word_index == final), word_index.eq(word_index + 1), stage_narrow.eq(narrow),
                 ]
             return last
 
@@ -272,6 +285,8 @@ class Loader(wiring.Component):
                     due.eq(index - op.load_wait), blocks_left.eq(op.in_blocks), outputs_left.eq(op.out_count), keys_left.eq(op.key_count),
                     last_in.eq(op.in_blocks == 1), last_out.eq(op.out_count <= rows),
                     copy_address.eq(copy.addr), copy_left.eq(copy.words),
+                    last_word.eq(Mux(narrow, narrow_words - 1, block_words - 1)),
+                    output_words.eq(param_words + Mux(narrow, op.in_blocks * narrow_words, op.in_blocks * block_words)),
                 ]
                 m.next = "wait"
             with m.State("wait"):
@@ -296,10 +311,8 @@ class Loader(wiring.Component):
                     with m.Else():
                         m.next = "keys"
             with m.State("measure"):
-                # Words of a speculated expert: (param_words + in_blocks * block_words) per block of outputs.
-                m.d.sync += [
-                    skip_words.eq(skip_words + param_words + op.in_blocks * block_words),
-                ]
+                # Words of a speculated expert.
+                m.d.sync += skip_words.eq(skip_words + output_words)
                 next_outputs()
                 with m.If(last_out):
                     m.d.sync += self.skip.valid.eq(1)
@@ -310,12 +323,12 @@ class Loader(wiring.Component):
                     m.d.sync += self.skip.valid.eq(0)
                     m.next = "idle"
             with m.State("parameters"):
-                with m.If(take(parameters=True, words=param_words)):
+                with m.If(take(parameters=True, final=Const(param_words - 1))):
                     m.d.sync += word_index.eq(0)
                     m.next = "weights"
             with m.State("weights"):
-                with m.If(take(parameters=False, words=block_words)):
-                    if block_words > 1:
+                with m.If(take(parameters=False, final=last_word)):
+                    with m.If(~alone(narrow)):
                         # The shadow block is being filled, so nothing stops this word: the block is complete with the next cycle.
                         m.d.sync += self.full.eq(1)
                     next_block()

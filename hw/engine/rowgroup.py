@@ -22,6 +22,7 @@ class RowGroup(wiring.Component):
     Parameters
     ----------
     rows, lanes, load_rows : int
+        Rows; lanes; neighbouring rows whose contents `row` has.
 
     Members
     -------

@@ -13,7 +13,7 @@ from rigid import pack
 from moesaic.hw.engine.array import LANE_BITS, array_latency, sum_bits
 
 SIZES = json.loads(os.environ["SIZES"])
-ROWS, LANES, LOAD_ROWS = SIZES["rows"], SIZES["lanes"], SIZES["load_rows"]
+ROWS, LANES, LOAD_ROWS, NARROW = SIZES["rows"], SIZES["lanes"], SIZES["load_rows"], SIZES.get("narrow", True)
 IDLE = {"word_load": 0, "key_load": 0, "lane_load": 0, "clear": 0}
 
 
@@ -28,7 +28,7 @@ class Model:
         self.vectors = 0
 
     async def start(self) -> None:
-        await self.bench.start(x=0, x_valid=0, swap=0, word=0, key=0, lane=0, column=0, **IDLE)
+        await self.bench.start(x=0, x_valid=0, swap=0, word=0, narrow=0, key=0, lane=0, column=0, **IDLE)
         for row in range(ROWS):  # reset leaves the blocks as they are
             await self.cycle(fill=("key", row, self.rng.integers(-128, 128, LANES)))
         await self.cycle(x=np.zeros(LANES, np.int64), swap=True)
@@ -49,13 +49,20 @@ class Model:
         for name in IDLE:
             bench.set(name, 0)
         bench.set("word", random.getrandbits(8 * LANES * LOAD_ROWS))
+        bench.set("narrow", random.getrandbits(1))
         following = self.shadow.copy()
         if fill is not None:
             kind, place, values = fill
             if kind == "word":
                 bench.set("word_load", 1 << place)
                 bench.set("word", pack(values.ravel(), 8))
+                bench.set("narrow", 0)
                 following[place * LOAD_ROWS : (place + 1) * LOAD_ROWS] = values
+            elif kind == "narrow":
+                bench.set("word_load", 3 << 2 * place)
+                bench.set("word", pack((values[:LOAD_ROWS] % 16 + 16 * (values[LOAD_ROWS:] % 16)).ravel(), 8))
+                bench.set("narrow", 1)
+                following[2 * place * LOAD_ROWS : 2 * (place + 1) * LOAD_ROWS] = values
             elif kind == "key":
                 bench.set("key_load", 1 << place)
                 bench.set("key", pack(values, 8))
@@ -80,7 +87,11 @@ class Model:
 
     def anything(self) -> tuple | None:
         """Something to fill, or nothing."""
-        kind = self.rng.choice(["word", "key", "lane", "lane", "clear", "none", "none"])
+        kind = self.rng.choice(["word", "narrow", "key", "lane", "lane", "clear", "none", "none"])
+        if kind == "narrow" and NARROW:
+            values = self.numbers(LANES * 2 * LOAD_ROWS, -8, 8).reshape(2 * LOAD_ROWS, LANES)
+            return kind, int(self.rng.integers(ROWS // LOAD_ROWS // 2)), values
+        kind = "word" if kind == "narrow" else kind
         if kind == "word":
             values = self.numbers(LANES * LOAD_ROWS, -128, 128).reshape(LOAD_ROWS, LANES)
             return kind, int(self.rng.integers(ROWS // LOAD_ROWS)), values

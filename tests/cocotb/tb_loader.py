@@ -65,9 +65,15 @@ class Reference:
         for _ in range(-(-f["out_count"] // ROWS)):
             data = b"".join(self._take(index) for _ in range(CONFIG.param_words))
             self.parameters.append(int.from_bytes(data[: 6 * ROWS], "little"))
+            narrow = f.get("narrow", 0)
             for block in range(f["in_blocks"]):
-                rows = b"".join(self._take(index) for _ in range(CONFIG.block_words))
-                self._block(index, np.frombuffer(rows, np.uint8).reshape(ROWS, LANES), block == f["in_blocks"] - 1)
+                rows = b"".join(self._take(index) for _ in range(CONFIG.block_words >> narrow))
+                block_rows = np.frombuffer(rows, np.uint8).reshape(-1, LANES)
+                if narrow:  # load_rows rows of low nibbles, load_rows rows of high nibbles, and so on
+                    words = block_rows.reshape(-1, 1, LOAD_ROWS, LANES)
+                    pairs = np.concatenate([words % 16, words // 16], axis=1).astype(np.int16)
+                    block_rows = np.where(pairs > 7, pairs - 16, pairs).astype(np.int8).view(np.uint8)
+                self._block(index, block_rows.reshape(ROWS, LANES), block == f["in_blocks"] - 1)
 
     def _read(self, index: int, address: int) -> np.ndarray:
         self.reads.append(address)
@@ -100,7 +106,9 @@ class Reference:
         self.left[index] += len(data) // size
 
     def _drop(self, index: int, f: Fields) -> None:
-        count = -(-f["out_count"] // ROWS) * (CONFIG.param_words + f["in_blocks"] * CONFIG.block_words)
+        count = -(-f["out_count"] // ROWS) * (
+            CONFIG.param_words + f["in_blocks"] * (CONFIG.block_words >> f.get("narrow", 0))
+        )
         for _ in range(count):
             self.dropped.add(len(self.words))
             self._take(index)
@@ -247,10 +255,13 @@ class Rig:
         assert self.swapping or not self.complete, "a complete block was overwritten"
         self.shadow = self.shadow.copy()
         if word_load:
-            assert word_load & (word_load - 1) == 0
-            place = word_load.bit_length() - 1
-            rows = np.frombuffer(get("word").to_bytes(CONFIG.word_bytes, "little"), np.uint8)
-            self.shadow[place * LOAD_ROWS : (place + 1) * LOAD_ROWS] = rows.reshape(LOAD_ROWS, LANES)
+            rows = np.frombuffer(get("word").to_bytes(CONFIG.word_bytes, "little"), np.uint8).reshape(LOAD_ROWS, LANES)
+            places = [place for place in range(ROWS // LOAD_ROWS) if word_load >> place & 1]
+            assert len(places) == 1 + get("narrow") and places[-1] - places[0] == get("narrow")
+            for place in places:
+                if get("narrow"):  # even places take low nibbles, odd ones high nibbles
+                    nibbles = (rows.view(np.int8) >> 4 if place % 2 else rows.view(np.int8) << 4 >> 4).view(np.uint8)
+                self.shadow[place * LOAD_ROWS : (place + 1) * LOAD_ROWS] = nibbles if get("narrow") else rows
         elif key_load:
             assert key_load & (key_load - 1) == 0
             self.shadow[key_load.bit_length() - 1] = np.frombuffer(get("key").to_bytes(LANES, "little"), np.uint8)
@@ -297,6 +308,8 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
             "out_count": rng.randrange(1, 3 * ROWS + 1),
             "in_blocks": rng.randrange(1, 4),
         }
+        if CONFIG.narrow_weights and kind in ("weights", "expert"):
+            fields["narrow"] = rng.randrange(2)
         if kind == "expert":
             fields |= {"expert_valid": 1, "expert": rng.randrange(CONFIG.experts), "speculative": rng.randrange(2)}
         elif kind in ("keys", "values"):
@@ -333,19 +346,22 @@ async def random_programs(dut: SimHandleBase, pace: str) -> None:
     }[pace]
     rng = random.Random(pace)
     program = random_program(rng, 60)
+    dropped = {"stationary": Stationary.WEIGHTS, "out_count": 2 * ROWS, "in_blocks": 3, "expert_valid": 1, "expert": 3, "speculative": 1}
+    program += [(Opcode.MATMUL, {**dropped, "narrow": narrow}) for narrow in range(1 + CONFIG.narrow_weights)]
     rig = Rig(dut, 7, program, empty=(1, 3, 4), **chances)
     await rig.run()
     assert rig.skips and rig.copied and rig.reads
 
 
 @cocotb.test()
-async def blocks_without_a_gap(dut: SimHandleBase) -> None:
+@cocotb.parametrize(narrow=[0, 1] if CONFIG.narrow_weights else [0])
+async def blocks_without_a_gap(dut: SimHandleBase, narrow: int) -> None:
     """Words at hand and an array that takes each block at once: a word per cycle, over all boundaries."""
-    fields = {"stationary": Stationary.WEIGHTS, "out_count": 3 * ROWS, "in_blocks": 6}
+    fields = {"stationary": Stationary.WEIGHTS, "out_count": 3 * ROWS, "in_blocks": 6, "narrow": narrow}
     rig = Rig(dut, 8, [(Opcode.MATMUL, fields)])
     await rig.run()
     steps = [after - before for before, after in zip(rig.swaps, rig.swaps[1:], strict=False)]
-    block, parameters = CONFIG.block_words, CONFIG.param_words
+    block, parameters = CONFIG.block_words >> narrow, CONFIG.param_words
     # The answer of the array takes a cycle, which a block of one word has to wait for.
     assert steps == [max(2, block + (parameters if k % 6 == 5 else 0)) for k in range(17)], steps
 

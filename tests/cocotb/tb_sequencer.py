@@ -52,6 +52,7 @@ GOOD = (
     (Opcode.MATMUL, {**VALUES, "key_count": CONFIG.lanes + 1}),
     (Opcode.MATMUL, {**MATMUL, "function": 2, "dst_memory": 2}),
     (Opcode.MATMUL, {**MATMUL, "dst_memory": 1}),
+    (Opcode.MATMUL, {**EXPERT, "narrow": int(CONFIG.narrow_weights)}),
     (Opcode.MATMUL, {**MATMUL, "group": CONFIG.groups - 1, "token_base": CONFIG.max_tokens - 3}),
 )
 
@@ -84,6 +85,7 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
             {"tap": 1, "dst_memory": 1},
             {"feed_wait": 1},
             {"load_wait": 1},
+            *([] if CONFIG.narrow_weights else [{"narrow": 1}]),
         )
     ]
     matmul += [
@@ -91,6 +93,7 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
         for change in (
             {"lane_count": 0},
             {"lane_low": lanes - 7},
+            {"narrow": 1},
             {"lane_low": 127, "lane_count": 255},
             {"stream": 2},
             {"token_base": 2 * tokens - 2},

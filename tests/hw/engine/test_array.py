@@ -13,7 +13,13 @@ from moesaic.sim.verilated import cocotb_test
 
 
 @pytest.mark.parametrize(
-    "sizes", [{"rows": 4, "lanes": 8, "load_rows": 2}, {"rows": 8, "lanes": 32, "load_rows": 4}], ids=str
+    "sizes",
+    [
+        {"rows": 4, "lanes": 8, "load_rows": 2},
+        {"rows": 8, "lanes": 32, "load_rows": 4},
+        {"rows": 4, "lanes": 8, "load_rows": 4, "narrow": False},
+    ],
+    ids=str,
 )
 def test_array(tmp_path: Path, sizes: dict[str, int]) -> None:
     cocotb_test(Array(**sizes), name="array", module="tb_array", tmp_path=tmp_path, env={"SIZES": json.dumps(sizes)})
