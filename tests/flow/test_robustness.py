@@ -168,6 +168,8 @@ def test_corrupt_instructions(rig, nano: Nano) -> None:
             nano.changed("compute", matmul, **{name: value}),
             Expected("BAD_FIELD", "COMPUTE", matmul, 0),
         )
+    keys = nano.find("compute", function=Function.SOFTMAX)
+    table["KEYS narrow"] = nano.changed("compute", keys, narrow=1), Expected("BAD_FIELD", "COMPUTE", keys, 0)
     norm = nano.find("compute", opcode=Opcode.NORM)
     table["NORM dim"] = nano.changed("compute", norm, dim=0), Expected("BAD_FIELD", "COMPUTE", norm, 0)
     table["COPY words"] = nano.changed("compute", 0, words=0), Expected("BAD_FIELD", "COMPUTE", 0, 0)
