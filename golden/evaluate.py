@@ -21,7 +21,7 @@ from moesaic.golden.image_io import write_image
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.pictures import depth_picture, label_picture, sheet
-from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS, QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import METHODS
 from moesaic.golden.scenes import CLASSES, render_batch
@@ -132,6 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m moesaic.golden.evaluate", description=__doc__)
     parser.add_argument("--model", default="m3vit-micro", choices=sorted(PRESETS), help="default: %(default)s")
     parser.add_argument("--method", default="mse", choices=METHODS, help="how scales are chosen (default: %(default)s)")
+    parser.add_argument(
+        "--widths", default=DEFAULT_WIDTHS, choices=WIDTHS, help="w4a8: 4-bit weights of experts (default: %(default)s)"
+    )
     parser.add_argument("--scenes", type=int, default=200, help="unseen scenes (default: %(default)s)")
     parser.add_argument("--key-block", type=int, default=64, help="rows of the accelerator (default: %(default)s)")
     parser.add_argument(
@@ -151,7 +154,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (OSError, weights.WeightError) as error:
         parser.error(str(error))
     config = model.config
-    qmodel = quantize(model, config, calibration_images(config), weights=kind, method=options.method)
+    if options.widths != DEFAULT_WIDTHS and not config.experts:
+        parser.error(f"widths must be {DEFAULT_WIDTHS} for {config.name}, which has no experts, not {options.widths!r}")
+    qmodel = quantize(
+        model,
+        config,
+        calibration_images(config),
+        weights=kind,
+        method=options.method,
+        expert_bits=WIDTHS[options.widths],
+    )
     seen = Seen(options.rows)
     tasks = evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block, seen=seen)
     few = render_batch(range(min(options.scenes, 8)), config.image_size)[0]
@@ -159,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model": config.name,
         "weights": kind,
         "method": options.method,
+        "widths": options.widths,
         "scenes": options.scenes,
         "key_block": options.key_block,
         "tasks": tasks,

@@ -21,10 +21,12 @@ from moesaic.commands.options import (
     Sim,
     Task,
     Weights,
+    Widths,
     is_rtl,
 )
 from moesaic.flow.request import ALL_TASKS, make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "scenes"]
@@ -42,13 +44,14 @@ def scenes(
     sim: Sim = "rtl",
     latency: Latency = DEFAULT_LATENCY,
     weights: Weights = None,
+    widths: Widths = DEFAULT_WIDTHS,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run many unseen scenes whole, compare every block bit by bit, and score segmentation and depth."""
     rtl = is_rtl(sim)
     stages = Stages(quiet=quiet)
-    request = make_request(model=model, task=task, board=board, weights=weights, stages=stages)
+    request = make_request(model=model, task=task, board=board, weights=weights, widths=widths, stages=stages)
     from moesaic.flow.program import make_program
     from moesaic.flow.scenes import check_numbers, score_scenes
 

@@ -163,6 +163,7 @@ def score_scenes(
     return {
         "model": request.model.name,
         "weights": qmodel.weights,
+        "widths": qmodel.widths,
         "board": request.board,
         "scenes": [int(scene) for scene in scenes],
         "compared": ["integer golden", "functional simulator", *(["RTL"] if rtl else [])],

@@ -16,9 +16,9 @@ from moesaic.hw.timing import timing
 CONFIG = PRESETS["zcu102"]
 
 
-def tiny(speculate: int, unused: frozenset[int] = frozenset(), blocks: int = 4) -> list[Cost]:
+def tiny(speculate: int, unused: frozenset[int] = frozenset(), blocks: int = 4, bits: int = 8) -> list[Cost]:
     model = dataclasses.replace(preset("m3vit-tiny"), depth=blocks)
-    compilation = compile_all(random_qmodel(model, 0), CONFIG, tasks=["semseg"], speculate=speculate)
+    compilation = compile_all(random_qmodel(model, 0, bits), CONFIG, tasks=["semseg"], speculate=speculate)
     mean = mean_tokens(2, 16)
 
     def tokens(op: Op) -> int:
@@ -42,6 +42,16 @@ def test_speculation_closes_the_gap_to_ddr():
     assert waiting[-1].end > 1.2 * bound
     assert ahead[-1].end < 1.05 * bound
     assert sum(c.starved_cycles for c in ahead) < sum(c.starved_cycles for c in waiting)
+
+
+def test_narrow_experts_are_bound_by_the_array():
+    """Half the bytes, and blocks that load in half the cycles: DDR and loader are no longer what one waits for."""
+    wide, narrow = tiny(16), tiny(16, bits=4)
+    matrices = 2 * 16 * 2 * 192 * 384
+    assert sum(c.bytes for c in wide) - sum(c.bytes for c in narrow) == matrices // 2
+    assert sum(c.array_cycles for c in wide) == sum(c.array_cycles for c in narrow)
+    assert narrow[-1].end < 0.8 * wide[-1].end
+    assert sum(c.starved_cycles for c in narrow) < 0.1 * sum(c.starved_cycles for c in wide)
 
 
 def test_unused_experts_cost_their_bytes_only_if_speculated():
