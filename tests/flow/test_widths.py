@@ -35,7 +35,7 @@ def narrow() -> QuantModel:
 
 @pytest.mark.parametrize("plusargs", [[], STALLS], ids=["still", "stalls"])
 def test_bit_exact(
-    rig, narrow: QuantModel, micro_program: ProgramImage, scene: np.ndarray, plusargs: list[str]
+    rig, narrow: QuantModel, micro: QuantModel, micro_program: ProgramImage, scene: np.ndarray, plusargs: list[str]
 ) -> None:
     program = compile_model(narrow, rig.config)
     results = rig.run(program, [RtlRun(task, image=scene) for task in program.tasks], plusargs=plusargs)
@@ -50,6 +50,7 @@ def test_bit_exact(
             expected = sum(part_cycles(image_costs(program, narrow, task, experts)).values())
             assert abs(expected / result.counters["cycles"] - 1) < 0.03
         wide = rig.run(micro_program, [RtlRun(program.tasks[0], image=scene)])[0]
+        rig.check(micro, wide, scene, program.tasks[0])
         saved = wide.counters["weight_bytes"] - results[0].counters["weight_bytes"]
         assert saved == 2 * 8 * 64 * 128  # half of two matrices of 8 experts in 2 mixtures
         assert results[0].counters["cycles"] < 1.001 * wide.counters["cycles"]  # this network waits for the array alone
