@@ -68,6 +68,8 @@ class Builder:
     ) -> Op:
         """One MATMUL with stationary weights."""
         outputs = linear.weight.shape[0] if out_count is None else out_count
+        in_blocks = words_for(inputs, self.lanes)
+        planes = {"shift_block": in_blocks} if linear.reads == "planes" else {}
         return Op(
             name=piece,
             opcode=Opcode.MATMUL,
@@ -87,9 +89,10 @@ class Builder:
                 "stream": stream,
                 "function": function,
                 "out_count": outputs,
-                "in_blocks": words_for(inputs, self.lanes),
+                "in_blocks": 2 * in_blocks if planes else in_blocks,
                 "shift": linear.shift,
                 "narrow": int(linear.bits == 4),
+                **planes,
                 **fields,
             },
         )

@@ -5,13 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from moesaic.compiler.ir import CompileError
-from moesaic.golden.qmodel import IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
+from moesaic.golden.qmodel import READS, IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["check"]
 
 
-def _check_linear(linear: QuantLinear, config: AcceleratorConfig, shape: tuple[int, int]) -> None:
+_NORMALISED = ("streamed", "planes")  # what a matrix behind a LayerNorm reads, and what one that reads stored values does
+_STORED = ("int8",)
+
+
+def _check_linear(
+    linear: QuantLinear, config: AcceleratorConfig, shape: tuple[int, int], reads: tuple[str, ...] = _STORED
+) -> None:
     def require(ok: bool, what: str, requirement: str, value: object) -> None:
         if not ok:
             raise CompileError(f"layer '{linear.name}': {what} must be {requirement}, not {value!r}")
@@ -22,6 +28,7 @@ def _check_linear(linear: QuantLinear, config: AcceleratorConfig, shape: tuple[i
     require(linear.weight.shape == shape, "weight", f"of shape {shape}", linear.weight.shape)
     require(linear.bias.shape == shape[:1], "bias", f"of shape {shape[:1]}", linear.bias.shape)
     require(linear.mult.shape == shape[:1], "mult", f"of shape {shape[:1]}", linear.mult.shape)
+    require(linear.reads in reads, "input", " or ".join(reads), linear.reads)
     require(linear.bits in (8, 4), "bits", "8 or 4", linear.bits)
     require(
         linear.bits == 8 or config.narrow_weights,
@@ -38,7 +45,7 @@ def _check_linear(linear: QuantLinear, config: AcceleratorConfig, shape: tuple[i
     )
     require(within(linear.bias, -(2**31), 2**31 - 1), "bias", "int32", int(np.abs(linear.bias.astype(np.int64)).max()))
     require(within(linear.mult, 0, 65535), "mult", "uint16", int(linear.mult.max()))
-    largest = int(np.abs(linear.weight.astype(np.int64)).sum(axis=1).max()) * 128
+    largest = int(np.abs(linear.weight.astype(np.int64)).sum(axis=1).max()) * READS[linear.reads]
     require(
         largest < 1 << (config.acc_bits - 1),
         "accumulator",
@@ -47,23 +54,28 @@ def _check_linear(linear: QuantLinear, config: AcceleratorConfig, shape: tuple[i
     )
 
 
-def _check_block_weights(qmodel: QuantModel, config: AcceleratorConfig, tasks: Sequence[str], blocks: int) -> None:
+def _check_block_weights(
+    qmodel: QuantModel, config: AcceleratorConfig, tasks: Sequence[str], blocks: int, reads: tuple[str, ...]
+) -> None:
     model = qmodel.config
     for block in qmodel.blocks[:blocks]:
         attention, mlp = block.attention, block.mlp
-        for linear in (attention.q, attention.k, attention.v, attention.proj):
-            _check_linear(linear, config, (model.dim, model.dim))
+        for linear in (attention.q, attention.k, attention.v):
+            _check_linear(linear, config, (model.dim, model.dim), reads)
+        _check_linear(attention.proj, config, (model.dim, model.dim))
         if isinstance(mlp, QuantMLP):
             hidden = mlp.fc1.weight.shape[0]
-            _check_linear(mlp.fc1, config, (hidden, model.dim))
+            _check_linear(mlp.fc1, config, (hidden, model.dim), reads)
             _check_linear(mlp.fc2, config, (model.dim, hidden))
         elif isinstance(mlp, QuantMoE):
-            _check_mixture(mlp, config, tasks, model.dim, block.name)
+            _check_mixture(mlp, config, tasks, model.dim, block.name, reads)
         else:
             raise CompileError(f"layer '{block.name}.mlp': the compiler has no {type(mlp).__name__}")
 
 
-def _check_mixture(moe: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str], dim: int, name: str) -> None:
+def _check_mixture(
+    moe: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str], dim: int, name: str, reads: tuple[str, ...]
+) -> None:
     count = len(moe.experts)
     if count > config.experts:
         raise CompileError(
@@ -84,15 +96,22 @@ def _check_mixture(moe: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str
                 f"layer '{name}.mlp': order of task '{task}' must name each of {count} experts once, "
                 f"not {moe.order[task]!r}"
             )
-        _check_linear(moe.gates[task], config, (count, dim))
+        _check_linear(moe.gates[task], config, (count, dim), reads)
     for expert in moe.experts:
         hidden = expert.fc1.weight.shape[0]
         _check_linear(expert.fc1, config, (hidden, dim))
         _check_linear(expert.fc2, config, (dim, hidden))
 
 
-def check(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str], blocks: int) -> None:
+def check(
+    qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str], blocks: int, normalise_on_read: bool = True
+) -> None:
     """Refuse what the accelerator cannot run.
+
+    Parameters
+    ----------
+    normalise_on_read : bool
+        As in :class:`CompileOptions`: without it, what follows a LayerNorm must read int8 (`golden.stored_norm`).
 
     Raises
     ------
@@ -133,4 +152,4 @@ def check(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str]
                 f"{where}, not {value!r}"
             )
     _check_linear(qmodel.embed, config, (model.dim, model.patch_values))
-    _check_block_weights(qmodel, config, tasks, blocks)
+    _check_block_weights(qmodel, config, tasks, blocks, _NORMALISED if normalise_on_read else _STORED)

@@ -27,7 +27,7 @@ __all__ = [
 
 
 def pack_linear(
-    weight: IntArray, bias: IntArray, mult: IntArray, config: AcceleratorConfig, *, bits: int = 8
+    weight: IntArray, bias: IntArray, mult: IntArray, config: AcceleratorConfig, *, bits: int = 8, planes: int = 1
 ) -> bytes:
     """The weight stream of one MATMUL.
 
@@ -47,6 +47,8 @@ def pack_linear(
     mult : [out] uint16
     bits : int
         Of a weight: 8, or 4 if all are -8..7.
+    planes : int
+        2 if inputs come in two planes: after its blocks of inputs, each block of outputs has them once more.
     """
     out, inputs = weight.shape
     rows, lanes = config.rows, config.lanes
@@ -56,7 +58,8 @@ def pack_linear(
     parameters = np.zeros((blocks * rows, 6), np.uint8)
     parameters[:out, :4] = np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(out, 4)
     parameters[:out, 4:] = np.ascontiguousarray(mult, "<u2").view(np.uint8).reshape(out, 2)
-    matrix: IntArray = padded.reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).view(np.uint8)
+    in_blocks *= planes
+    matrix: IntArray = np.tile(padded, planes).reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).view(np.uint8)
     if bits == 4:
         pairs = matrix.reshape(blocks, -1, 2, config.load_rows * lanes) & 15
         matrix = pairs[:, :, 0] | pairs[:, :, 1] << 4
@@ -195,7 +198,7 @@ def _linear(
         weight, bias, mult = heads_out.spread(weight, 0), heads_out.spread(bias, 0), heads_out.spread(mult, 0)
     if heads_in is not None:
         weight = heads_in.spread(weight, 1)
-    return pack_linear(weight, bias, mult, config, bits=linear.bits)
+    return pack_linear(weight, bias, mult, config, bits=linear.bits, planes=2 if linear.reads == "planes" else 1)
 
 
 def _model_pieces(

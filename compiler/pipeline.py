@@ -141,7 +141,7 @@ def compile_all(
     blocks = len(qmodel.blocks) if blocks is None else blocks
     if speculate is not None and speculate < 0:
         raise CompileError(f"speculate must be 0 or more experts, not {speculate!r}")
-    check(qmodel, config, tasks=tasks, blocks=blocks)
+    check(qmodel, config, tasks=tasks, blocks=blocks, normalise_on_read=options.normalise_on_read)
     graphs = {
         task: compile_graphs(qmodel, config, task=task, blocks=blocks, speculate=speculate, options=options)
         for task in tasks

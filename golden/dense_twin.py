@@ -15,12 +15,13 @@ def _dense(moe: QuantMoE, name: str) -> QuantMLP:
     fc1 = QuantLinear(
         name=f"{name}.mlp.fc1",
         weight=np.concatenate([linear.weight for linear in first]),
-        bias=np.concatenate([linear.bias for linear in first]),
+        bias=2 * np.concatenate([linear.bias for linear in first]),  # read as they are streamed, units are half as large
         mult=np.concatenate([linear.mult for linear in first]),
-        shift=first[0].shift,
-        in_step=first[0].in_step,
+        shift=first[0].shift + 1,
+        in_step=first[0].in_step / 2,
         out_step=first[0].out_step,
         bits=max(linear.bits for linear in first),
+        reads="streamed",
     )
     # The mean of the experts: one multiplier for all of them, in place of a score for each.
     mult = np.mean([linear.mult for linear in second], axis=0) / count

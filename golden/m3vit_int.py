@@ -102,10 +102,10 @@ class IntM3ViT:
     def _attention(self, attention: QuantAttention, x: Array, name: str, trace: Trace) -> Array:
         heads = self.qmodel.config.heads
         normed = ops_int.norm(attention.norm, x)
-        trace.record(f"{name}.norm1", normed.astype(np.int8))
+        trace.record(f"{name}.norm1", normed.astype(np.int16))
         parts = []
         for part, linear in (("q", attention.q), ("k", attention.k), ("v", attention.v)):
-            tensor = numerics.int8(ops_int.linear_int16(linear, normed))
+            tensor = numerics.int8(ops_int.linear_int16(linear, ops_int.read_normalised(linear, normed)))
             trace.record(f"{name}.attn.{part}", tensor.astype(np.int8))
             parts.append(np.split(tensor, heads, axis=1))
         done = [ops_int.attend(attention, q, k, v, self.key_block) for q, k, v in zip(*parts, strict=True)]
@@ -122,8 +122,8 @@ class IntM3ViT:
 
 def _dense(mlp: QuantMLP, x: Array, name: str, trace: Trace) -> Array:
     normed = ops_int.norm(mlp.norm, x)
-    trace.record(f"{name}.norm2", normed.astype(np.int8))
-    pre = ops_int.linear_int16(mlp.fc1, normed)
+    trace.record(f"{name}.norm2", normed.astype(np.int16))
+    pre = ops_int.linear_int16(mlp.fc1, ops_int.read_normalised(mlp.fc1, normed))
     trace.record(f"{name}.mlp.hidden_pre", pre.astype(np.int16))
     hidden = ops_int.hidden(pre, mlp.hidden_mult, mlp.hidden_shift)
     trace.record(f"{name}.mlp.hidden", hidden.astype(np.int8))
@@ -137,8 +137,8 @@ def _mixture(moe: QuantMoE, x: Array, task: str, order: Sequence[int], name: str
         raise ValueError(f"{name}: order must name each of the {len(moe.experts)} experts once, not {list(order)!r}")
     before = x
     normed = ops_int.norm(moe.norm, x)
-    trace.record(f"{name}.norm2", normed.astype(np.int8))
-    logits = ops_int.linear_int16(moe.gates[task], normed)
+    trace.record(f"{name}.norm2", normed.astype(np.int16))
+    logits = ops_int.linear_int16(moe.gates[task], ops_int.read_normalised(moe.gates[task], normed))
     index, score = numerics.route(logits, moe.top_k, renormalise=moe.renormalise)
     trace.record(f"{name}.mlp.gate.logits", logits.astype(np.int16))
     trace.record(f"{name}.mlp.gate.scores", score.astype(np.uint16))
@@ -150,7 +150,7 @@ def _mixture(moe: QuantMoE, x: Array, task: str, order: Sequence[int], name: str
         if not len(token):
             continue
         expert = moe.experts[e]
-        pre = ops_int.linear_int16(expert.fc1, normed[token])
+        pre = ops_int.linear_int16(expert.fc1, ops_int.read_normalised(expert.fc1, normed[token]))
         hidden = ops_int.hidden(pre, moe.hidden_mult, moe.hidden_shift)
         out = ops_int.linear_int16(expert.fc2, hidden)
         # A token is in one expert's queue at most once, so that rows of one expert never collide.

@@ -7,6 +7,9 @@ import numpy as np
 from moesaic.hw.spec import tables
 
 __all__ = [
+    "NORM_BITS",
+    "STORED_SHIFT",
+    "STREAMED_SHIFT",
     "Array",
     "exp2_block",
     "gelu",
@@ -15,6 +18,9 @@ __all__ = [
     "int16",
     "layernorm",
     "log2_floor",
+    "norm_planes",
+    "norm_stored",
+    "norm_streamed",
     "probability",
     "reciprocal",
     "requantise",
@@ -27,6 +33,9 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
+
+NORM_BITS = 13  # of a normalised value
+STREAMED_SHIFT, STORED_SHIFT = 4, 5  # what one pass, and the activation memory, drop of it
 
 
 def saturate(x: Array, bits: int) -> Array:
@@ -94,7 +103,7 @@ def rsqrt(x: Array) -> tuple[Array, Array]:
 
 
 def layernorm(x: Array, total: Array, squares: Array, *, dim: int, inv_dim: int, inv_dim_shift: int, scale: int, shift: int, epsilon: int) -> Array:
-    """Normalise residual rows to int8; gain and offset are folded into the weights that follow.
+    """Normalise residual rows to `NORM_BITS` bits; gain and offset are folded into the weights that follow.
 
     Parameters
     ----------
@@ -111,7 +120,23 @@ def layernorm(x: Array, total: Array, squares: Array, *, dim: int, inv_dim: int,
     r, e = rsqrt(variance)
     multiplier = (r * scale + (1 << 15)) >> 16
     centred = (np.asarray(x, np.int64) << 4) - mean[:, None]
-    return int8(round_shift(centred * multiplier[:, None], (e + shift)[:, None]))
+    return saturate(round_shift(centred * multiplier[:, None], (e + shift)[:, None]), NORM_BITS)
+
+
+def norm_streamed(n: Array) -> Array:
+    """A normalised value as the array takes it in one pass: -255..255 (9 bits), rounded down."""
+    return np.maximum(np.asarray(n, np.int64) >> STREAMED_SHIFT, -255)
+
+
+def norm_stored(n: Array) -> Array:
+    """A normalised value as the activation memory keeps it: int8, rounded down."""
+    return np.asarray(n, np.int64) >> STORED_SHIFT
+
+
+def norm_planes(n: Array) -> tuple[Array, Array]:
+    """A normalised value in two planes, ``n = 256 * high + low``: -16..15 and 0..255, both of which the array takes."""
+    n = np.asarray(n, np.int64)
+    return n >> 8, n & 255
 
 
 def gelu_exact(x: Array) -> Array:

@@ -9,7 +9,7 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.numerics import Array
 from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantNorm
 
-__all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_vectors"]
+__all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised"]
 
 
 def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
@@ -29,12 +29,12 @@ def matmul(x: Array, weight: np.ndarray[Any, Any]) -> Array:
 
 
 def linear_int16(linear: QuantLinear, x: Array) -> Array:
-    """First requantisation of a matrix: int8 [n, in] to int16 [n, out]."""
+    """First requantisation of a matrix: integers [n, in] to int16 [n, out]."""
     return numerics.requantise(matmul(x, linear.weight) + linear.bias, linear.mult.astype(np.int64), linear.shift)
 
 
 def norm(constants: QuantNorm, x: Array) -> Array:
-    """LayerNorm of residual rows [tokens, dim] to int8."""
+    """LayerNorm of residual rows [tokens, dim] to `numerics.NORM_BITS` bits."""
     return numerics.layernorm(
         x,
         x.sum(axis=1),
@@ -46,6 +46,13 @@ def norm(constants: QuantNorm, x: Array) -> Array:
         shift=constants.shift,
         epsilon=constants.epsilon,
     )
+
+
+def read_normalised(linear: QuantLinear, n: Array) -> Array:
+    """Normalised values as `linear` reads them: stored in 8 bits, streamed in 9, or all of them in two planes."""
+    if linear.reads == "planes":
+        return n
+    return numerics.norm_streamed(n) if linear.reads == "streamed" else numerics.norm_stored(n)
 
 
 def add(old: Array, delta: Array, residual_shift: int = 0) -> Array:

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from moesaic.golden.qmodel import QuantLinear
+from moesaic.golden import numerics
+from moesaic.golden.qmodel import READS, QuantLinear
 from moesaic.golden.scales import FloatArray, row_steps
 
 __all__ = ["ACC_BITS", "RANGES", "check_accumulator", "quantise_inputs", "quantise_linear"]
@@ -18,9 +19,20 @@ RANGES = {8: (-127, 127), 4: (-8, 7)}  # of a weight, by its bits
 STEP_FACTORS = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the steps that fit 4-bit weights best, tried on the inputs
 
 
-def quantise_inputs(x: np.ndarray[Any, Any], step: float) -> FloatArray:
-    """Float values as the hardware will see them: whole int8 units of `step`."""
-    return np.clip(np.rint(np.asarray(x, np.float64) / step), -128, 127) * step
+def quantise_inputs(x: np.ndarray[Any, Any], step: float, *, reads: str = "int8", dropped: int = 0) -> FloatArray:
+    """Float values as the hardware will see them: whole units of `step`.
+
+    Parameters
+    ----------
+    reads : str
+        One of `golden.qmodel.READS`.
+    dropped : int
+        Bits that are floored away of an integer with so much finer a step.
+    """
+    bits = numerics.NORM_BITS if dropped or reads != "int8" else 8
+    whole = np.rint(np.asarray(x, np.float64) * ((1 << dropped) / step))
+    finer = np.clip(whole, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    return np.asarray(np.maximum(np.floor(finer / (1 << dropped)), -READS[reads]) * step, np.float64)
 
 
 class _Rounding:
@@ -85,6 +97,8 @@ def quantise_linear(
     acc_bits: int = ACC_BITS,
     max_shift: int = 62,
     bits: int = 8,
+    reads: str = "int8",
+    dropped: int = 0,
 ) -> QuantLinear:
     """Quantise one matrix.
 
@@ -106,6 +120,10 @@ def quantise_linear(
         Largest shift, 62 at most.
     bits : int
         Of a weight: 8 or 4.
+    reads : str
+        One of `golden.qmodel.READS`.
+    dropped : int
+        Bits of a finer integer that are floored away before the matrix reads it; the bias takes up their mean.
 
     Raises
     ------
@@ -117,19 +135,22 @@ def quantise_linear(
     weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
     columns = weight.shape[1]
     low, high = RANGES[bits]
-    room = (1 << (acc_bits - 1)) - 1 - 128 * 127 * columns
-    if room <= 0:
+    peak = READS[reads]
+    most = (1 << (acc_bits - 1)) - 1
+    # Full-size weights fit beside each other, except where an input has more bits than a row should need.
+    if most <= (peak * columns if reads == "planes" else peak * 127 * columns):
         raise ValueError(f"{name}: inputs must be fewer for accumulators of {acc_bits} bits, not {columns!r}")
     rounding, seen = None, np.zeros((0, columns))
     if inputs is not None and len(inputs):
         inputs = np.asarray(inputs[:: -(-len(inputs) // MOST_INPUTS)], np.float64)
-        seen = quantise_inputs(inputs, in_step)
+        seen = quantise_inputs(inputs, in_step, reads=reads, dropped=dropped)
         rounding = _Rounding(seen.T @ seen / len(seen), low, high)
     steps = row_steps(weight, method, bits=bits)
     if rounding is not None and bits < 8 and method == "mse":
         steps = rounding.better_steps(weight, steps)
-    # A bias far larger than its weights coarsens the row's step, so that the accumulator holds it.
-    steps = np.maximum(steps, 2.0 * np.abs(bias) / (in_step * room))
+    # Sums too large for the accumulator (a bias far larger than its weights, inputs of many bits) coarsen the row's step.
+    largest_sum = peak * np.abs(weight).sum(axis=1) + 2.0 * np.abs(bias) / in_step
+    steps = np.maximum(steps, largest_sum / (most - peak * columns))
     largest = float(steps.max()) * in_step / out_step
     shift = max_shift if largest == 0 else min(max_shift, 16 - math.frexp(largest)[1])
     if math.ceil(math.ldexp(largest, shift)) > 65535:
@@ -143,7 +164,7 @@ def quantise_linear(
     scaled = weight / steps[:, None]
     if rounding is None or inputs is None:
         rounded = np.clip(np.rint(scaled), low, high)
-        offset = bias
+        offset = bias + rounded.sum(axis=1) * steps * in_step * ((1 << dropped) - 1) / (2 << dropped)
     else:
         rounded = rounding(scaled)
         offset = bias + weight @ inputs.mean(axis=0) - (rounded @ seen.mean(axis=0)) * steps
@@ -157,14 +178,15 @@ def quantise_linear(
         in_step=in_step,
         out_step=out_step,
         bits=bits,
+        reads=reads,
     )
     check_accumulator(result, acc_bits=acc_bits)
     return result
 
 
 def check_accumulator(linear: QuantLinear, *, acc_bits: int = ACC_BITS) -> None:
-    """`ValueError` naming the layer if any int8 input could overflow its accumulator of `acc_bits` bits."""
-    bound = 128 * np.abs(linear.weight.astype(np.int64)).sum(axis=1) + np.abs(linear.bias.astype(np.int64))
+    """`ValueError` naming the layer if any input could overflow its accumulator of `acc_bits` bits."""
+    bound = READS[linear.reads] * np.abs(linear.weight.astype(np.int64)).sum(axis=1) + np.abs(linear.bias.astype(np.int64))
     if int(bound.max()) >= 1 << (acc_bits - 1):
         raise ValueError(
             f"{linear.name}: sums must be below 2^{acc_bits - 1} for accumulators of {acc_bits} bits, "

@@ -26,6 +26,10 @@ WEIGHTS = ("trained", "seeded", "imported", "partly seeded")  # where parameters
 WIDTHS = {"w8a8": 8, "w4a8": 4}  # bits of the experts' weights; all other weights, and activations, have 8
 DEFAULT_WIDTHS = "w8a8"
 
+# What a matrix reads, and the largest magnitude there: int8 of the activation memory; normalised values as the array takes
+# them in one pass (`numerics.norm_streamed`); or all their bits, in two planes (`numerics.norm_planes`).
+READS = {"int8": 128, "streamed": 255, "planes": 4096}
+
 IntArray = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -33,7 +37,7 @@ IntArray = np.ndarray[Any, np.dtype[Any]]
 class QuantNorm:
     """Constants of a LayerNorm (the NORM instruction); gain and offset live in the weights that follow.
 
-    `step` is the float value of one unit of the int8 output.
+    `step` is the float value of one unit of the output, which has `numerics.NORM_BITS` bits.
     """
 
     name: str
@@ -61,6 +65,8 @@ class QuantLinear:
         Value of one unit of the input, and of the requantised output.
     bits : int
         Of a weight in the weight stream: 8, or 4 if all are -8..7.
+    reads : str
+        One of `READS`: what its input is.
     """
 
     name: str
@@ -71,6 +77,7 @@ class QuantLinear:
     in_step: float
     out_step: float
     bits: int = 8
+    reads: str = "int8"
 
 
 @dataclass(frozen=True)

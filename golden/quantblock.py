@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moesaic.golden import numerics
 from moesaic.golden.calibrate import BlockActivity, normalised
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, Mlp, MoE
@@ -19,6 +20,7 @@ __all__ = ["BlockQuantiser", "floats", "quantise_norm"]
 
 HEADROOM = 2.0  # of int16 over the largest value seen in calibration
 MAX_POST_SHIFT = 31
+STREAMED_TOP = 255  # of a normalised value in one pass
 MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (m3vit_int.force_experts)
 SCORE_BITS = 16
 LOG2E = math.log2(math.e)
@@ -31,7 +33,7 @@ def floats(tensor: torch.Tensor | None) -> FloatArray:
 
 
 def quantise_norm(name: str, config: M3ViTConfig, *, residual_step: float, step: float) -> QuantNorm:
-    """Constants of a LayerNorm on a residual of that step, whose int8 output is to have about `step`.
+    """Constants of a LayerNorm on a residual of that step, of whose output one pass is to take units of about `step`.
 
     Raises
     ------
@@ -39,10 +41,11 @@ def quantise_norm(name: str, config: M3ViTConfig, *, residual_step: float, step:
         If a constant does not fit its instruction field.
     """
     inv_dim, inv_dim_shift = mult_shift(16 / config.dim, name=f"{name}: 16 / dim")
-    scale, shift = mult_shift(config.dim / step, name=f"{name}: dim / step")
-    shift += 4
-    if shift > 36:
-        raise ValueError(f"{name}: shift must be at most 36, not {shift!r}")
+    step = max(step, config.dim / 65534)  # of a wide model, what the multiplier can do
+    scale, shift = mult_shift(config.dim / (2 * step), name=f"{name}: dim / step")
+    shift += 3 - numerics.STREAMED_SHIFT
+    if not 0 <= shift <= 36:
+        raise ValueError(f"{name}: shift must be from 0 to 36, not {shift!r}")
     epsilon = max(1, round(config.dim**2 * config.eps / residual_step**2))
     if epsilon >= 1 << 40:
         raise ValueError(f"{name}: epsilon must be below 2^40 in squared residual steps, not {epsilon!r}")
@@ -88,7 +91,7 @@ class BlockQuantiser:
         in_step: float,
         out_step: float,
         inputs: Any,
-        **limits: int,
+        **options: Any,
     ) -> QuantLinear:
         return quantise_linear(
             f"{self.name}.{name}",
@@ -99,12 +102,21 @@ class BlockQuantiser:
             method=self.method,
             inputs=inputs if self.compensate else None,
             acc_bits=self.acc_bits,
-            **limits,
+            **options,
         )
+
+    def after_norm(
+        self, name: str, weight: FloatArray, bias: FloatArray, norm: QuantNorm, reads: str, out_step: float, inputs: Any,
+        **options: int,
+    ) -> QuantLinear:
+        """A matrix that reads what `norm` makes: streamed, in planes, or (int8) from the activation memory."""
+        dropped = {"int8": numerics.STORED_SHIFT, "streamed": numerics.STREAMED_SHIFT, "planes": 0}[reads]
+        in_step = math.ldexp(norm.step, dropped)
+        return self.linear(name, weight, bias, in_step, out_step, inputs, reads=reads, dropped=dropped, **options)
 
     def norm(self, name: str, rows: list[Any], residual_step: float, weight: FloatArray) -> tuple[QuantNorm, FloatArray]:
         x = normalised(np.concatenate(rows), self.config.eps)
-        step = step_for(x, importance(weight), self.method)
+        step = step_for(x, importance(weight), self.method, top=STREAMED_TOP)
         return quantise_norm(f"{self.name}.{name}", self.config, residual_step=residual_step, step=step), x
 
     @staticmethod
@@ -126,7 +138,7 @@ class BlockQuantiser:
         parts = {}
         for i, part in enumerate("qkv"):
             rows = slice(i * config.dim, (i + 1) * config.dim)
-            parts[part] = self.linear(f"attn.{part}", weight[rows], bias[rows], norm.step, steps[part], x)
+            parts[part] = self.after_norm(f"attn.{part}", weight[rows], bias[rows], norm, "streamed", steps[part], x)
         q, k, v = (parts[part] for part in "qkv")
         score = q.out_step * k.out_step * config.head_dim**-0.5 * LOG2E * 2**EXP_FRACTION_BITS
         score_mult, score_shift = mult_shift(score, name=f"{self.name}.attn: scale of scores")
@@ -165,7 +177,7 @@ class BlockQuantiser:
         weight, bias = self.folded(self.block.norm2, floats(mlp.fc1.weight), floats(mlp.fc1.bias))
         norm, x = self.norm("norm2", self.activity.mid, self.step, weight)
         mult, shift, step = self.hidden(values, floats(mlp.fc2.weight))
-        fc1 = self.linear("mlp.fc1", weight, bias, norm.step, 2.0**-GELU_FRACTION_BITS, x)
+        fc1 = self.after_norm("mlp.fc1", weight, bias, norm, "streamed", 2.0**-GELU_FRACTION_BITS, x)
         fc2 = self.linear("mlp.fc2", floats(mlp.fc2.weight), floats(mlp.fc2.bias), step, self.step, values)
         return QuantMLP(norm=norm, fc1=fc1, hidden_mult=mult, hidden_shift=shift, hidden_step=step, fc2=fc2)
 
@@ -191,11 +203,12 @@ class BlockQuantiser:
                 self.block.norm2, floats(mlp.experts.htoh4.weight[e]), floats(mlp.experts.htoh4.bias[e])
             )
             mine = chosen == e
-            fc1 = self.linear(
+            fc1 = self.after_norm(
                 f"mlp.experts.{e}.fc1",
                 weight,
                 bias,
-                norm.step,
+                norm,
+                "int8",
                 2.0**-GELU_FRACTION_BITS,
                 x[tokens[mine]],
                 bits=self.expert_bits,
@@ -211,11 +224,12 @@ class BlockQuantiser:
             seen = np.concatenate(
                 [x[run * config.tokens : (run + 1) * config.tokens] for run in np.flatnonzero(runs == number)]
             )
-            routers[task] = self.linear(
+            routers[task] = self.after_norm(
                 f"mlp.gate.{task}",
                 weight,
                 bias,
-                norm.step,
+                norm,
+                "planes",  # which experts a token goes to hangs on small differences
                 2.0**-LOGIT_FRACTION_BITS / LOG2E,
                 seen,
                 max_shift=MAX_GATE_SHIFT,

@@ -43,7 +43,7 @@ class Recipe:
     """
 
     scenes: int = 16_000
-    steps: int = 8000
+    steps: int = 7000
     batch: int = 4
     rate: float = 1e-3
     decay: float = 0.05

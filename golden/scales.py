@@ -27,8 +27,8 @@ def _search(values: FloatArray, peak: FloatArray, factors: FloatArray, top: int 
     return step
 
 
-def tensor_step(values: np.ndarray[Any, Any], method: str) -> float:
-    """Step of an int8 tensor, symmetric, from its float values in calibration; 1/127 if they are all zero.
+def tensor_step(values: np.ndarray[Any, Any], method: str, *, top: int = TOP) -> float:
+    """Step of an integer tensor, symmetric, from its float values in calibration; 1/top if they are all zero.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ def tensor_step(values: np.ndarray[Any, Any], method: str) -> float:
         Any shape.
     method : "minmax", "percentile" or "mse"
         Largest magnitude, the 99.99th percentile of the magnitudes, or the least squared error.
+    top : int
+        Largest integer: 127 for int8.
 
     Raises
     ------
@@ -49,22 +51,22 @@ def tensor_step(values: np.ndarray[Any, Any], method: str) -> float:
     if not math.isfinite(peak):
         raise ValueError(f"calibration values must be finite, not {peak!r}")
     if peak == 0.0:
-        return 1.0 / TOP
+        return 1.0 / top
     if method == "minmax":
-        return peak / TOP
+        return peak / top
     if method == "percentile":
-        return float(np.percentile(np.abs(flat), PERCENTILE)) / TOP or peak / TOP
+        return float(np.percentile(np.abs(flat), PERCENTILE)) / top or peak / top
     # On a histogram, which no value escapes: the best step is decided by the few largest and by all the small ones.
     counts, edges = np.histogram(np.abs(flat), BINS, (0.0, peak))
     middles = (edges[:-1] + edges[1:]) / 2
 
     def best(steps: FloatArray) -> float:
         trials = steps[:, None]
-        errors = np.square(np.minimum(np.rint(middles / trials), TOP) * trials - middles) @ counts
+        errors = np.square(np.minimum(np.rint(middles / trials), top) * trials - middles) @ counts
         return float(steps[np.argmin(errors)])
 
-    coarse = best(np.geomspace(0.05, 1.0, 48) * peak / TOP)
-    return best(np.minimum(coarse * np.geomspace(0.94, 1.06, 9), peak / TOP))
+    coarse = best(np.geomspace(0.05, 1.0, 48) * peak / top)
+    return best(np.minimum(coarse * np.geomspace(0.94, 1.06, 9), peak / top))
 
 
 def row_steps(weight: FloatArray, method: str, *, bits: int = 8) -> FloatArray:

@@ -17,19 +17,19 @@ QUERIES = 96  # of a head and image
 RUNS = 6  # images
 
 
-def refined(first: float, peak: float, error: Callable[[float], float]) -> float:
+def refined(first: float, peak: float, error: Callable[[float], float], *, top: int = TOP) -> float:
     """The step with the least `error`, near `first` and not beyond what holds `peak`; `first` among equals."""
     best, least = first, error(first)
-    for step in np.unique(np.minimum(first * FACTORS, peak / TOP)):
+    for step in np.unique(np.minimum(first * FACTORS, peak / top)):
         value = error(float(step))
         if value < least:
             best, least = float(step), value
     return best
 
 
-def rounded(x: FloatArray, step: float) -> FloatArray:
-    """What int8 of that step holds."""
-    return np.asarray(np.clip(np.rint(x / step), -TOP - 1, TOP) * step)
+def rounded(x: FloatArray, step: float, *, top: int = TOP) -> FloatArray:
+    """What integers up to `top` of that step hold."""
+    return np.asarray(np.clip(np.rint(x / step), -top - 1, top) * step)
 
 
 def importance(weight: FloatArray) -> FloatArray:
@@ -37,21 +37,21 @@ def importance(weight: FloatArray) -> FloatArray:
     return np.asarray(np.square(weight).reshape(-1, weight.shape[-1]).sum(axis=0))
 
 
-def step_for(x: Array, matters: FloatArray, method: str) -> float:
+def step_for(x: Array, matters: FloatArray, method: str, *, top: int = TOP) -> float:
     """Step of a tensor [n, in] whose channels matter as much as `matters` [in] says (`importance`).
 
     `mse`: the least squared error of the products to come, its mean aside (the bias takes it up), as if errors of different
     channels had nothing to do with each other. Other methods look at the tensor only.
     """
-    first = tensor_step(x, method)
+    first = tensor_step(x, method, top=top)
     if method != "mse" or not len(x):
         return first
     few = np.asarray(x[:: -(-len(x) // ROWS)], np.float64)
 
     def error(step: float) -> float:
-        return float((rounded(few, step) - few).var(axis=0) @ matters)
+        return float((rounded(few, step, top=top) - few).var(axis=0) @ matters)
 
-    return refined(first, float(np.abs(x).max()), error)
+    return refined(first, float(np.abs(x).max()), error, top=top)
 
 
 def _softmax(scores: FloatArray) -> FloatArray:

@@ -53,6 +53,8 @@ def check_matmul(f: Mapping[str, int], config: AcceleratorConfig, fail: Callable
     if function is Function.ROUTE:
         within("out_count", 1, config.experts)
         within("top_k", 1, min(config.max_top_k, f["out_count"]))
+    if stream is Stream.NORMALISED and f["shift_block"]:
+        require(f["in_blocks"] == 2 * f["shift_block"], "NORMALISED in two planes must have in_blocks = 2 * shift_block", f["in_blocks"])
     if f["tap"]:
         require(
             stream is Stream.NORMALISED

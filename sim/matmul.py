@@ -117,7 +117,10 @@ class Matmul:
         """Streamed matrix [vectors, in_blocks * lanes]."""
         f, machine = self.f, self.machine
         row = self.tokens if f["expert_valid"] and f["gather"] else np.arange(self.count)
-        addresses = f["src_addr"] + row[:, None] * f["src_stride"] + np.arange(f["in_blocks"])
+        blocks = f["in_blocks"]
+        if self.stream is Stream.NORMALISED and f["shift_block"]:
+            blocks = f["shift_block"]  # the same words twice, a plane each
+        addresses = f["src_addr"] + row[:, None] * f["src_stride"] + np.arange(blocks)
         if self.stream is Stream.NORMALISED:
             return self._normalised(addresses)
         words = machine.activation.read(addresses, self.index, self.fed, self.fail)
@@ -141,10 +144,12 @@ class Matmul:
             self.fail("LayerNorm sums must be those of the residual: a variance is negative")
         normal = numerics.layernorm(words, total, squares, **norm)
         if self.f["tap"]:
-            tap = self.f["tap_addr"] + np.arange(self.count * self.f["in_blocks"])
-            values = normal.astype(np.int8).view(np.uint8).reshape(-1, self.config.lanes)
+            tap = self.f["tap_addr"] + np.arange(addresses.size)
+            values = numerics.norm_stored(normal).astype(np.int8).view(np.uint8).reshape(-1, self.config.lanes)
             machine.activation.write_early(tap, values, self.index, self.fed, self.fail, after_reads=True)
-        return normal
+        if self.f["shift_block"]:
+            return np.concatenate(numerics.norm_planes(normal), axis=1)
+        return numerics.norm_streamed(normal)
 
     def _states(self) -> Array:
         return self.f["token_base"] + np.arange(self.count)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.numerics import STORED_SHIFT, STREAMED_SHIFT
 from moesaic.golden.qmodel import (
     QuantAttention,
     QuantBlock,
@@ -37,8 +38,17 @@ def _linear(rng: np.random.Generator, name: str, out: int, inputs: int, *, x_rms
 
 def _norm(name: str, dim: int) -> QuantNorm:
     inv_shift = 16 - 5 + math.floor(math.log2(dim)) if dim & (dim - 1) else 15 + int(math.log2(dim)) - 4
-    scale, shift = _scale(dim * 40.0 / 16)  # 40 units of the int8 per standard deviation
-    return QuantNorm(name, dim, round(16 / dim * 2**inv_shift), inv_shift, scale, shift, 1, 1 / 40)
+    scale, shift = _scale(dim * 40.0 / 16)  # 40 units of the stored int8 per standard deviation
+    return QuantNorm(name, dim, round(16 / dim * 2**inv_shift), inv_shift, scale, shift - STORED_SHIFT, 1, 1 / 40 / 32)
+
+
+def _after_norm(linear: QuantLinear, reads: str) -> QuantLinear:
+    """The same for inputs of a finer unit: sums are larger by as much."""
+    finer = {"streamed": STORED_SHIFT - STREAMED_SHIFT, "planes": STORED_SHIFT}[reads]
+    weight = linear.weight
+    if reads == "planes":  # sums must fit
+        weight, finer = weight >> 3, finer - 3
+    return replace(linear, weight=weight, bias=linear.bias << finer, shift=linear.shift + finer, reads=reads)
 
 
 def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantBlock:
@@ -47,7 +57,7 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
     context_mult, context_shift = _scale(1.5)
     attention = QuantAttention(
         _norm(f"{name}.norm1", dim),
-        *(_linear(rng, f"{name}.attn.{part}", dim, dim, x_rms=40, out_rms=40) for part in ("q", "k", "v")),
+        *(_after_norm(_linear(rng, f"{name}.attn.{part}", dim, dim, x_rms=40, out_rms=40), "streamed") for part in "qkv"),
         score_mult,
         score_shift,
         context_mult,
@@ -60,7 +70,7 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
     if not config.is_moe(number):
         mlp = QuantMLP(
             _norm(f"{name}.norm2", dim),
-            _linear(rng, f"{name}.mlp.fc1", config.mlp_hidden, dim, x_rms=40, out_rms=1200),
+            _after_norm(_linear(rng, f"{name}.mlp.fc1", config.mlp_hidden, dim, x_rms=40, out_rms=1200), "streamed"),
             hidden_mult,
             hidden_shift,
             1.0,
@@ -77,7 +87,7 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
     gates = {}
     for task in config.tasks:
         gate = _linear(rng, f"{name}.mlp.gate.{task}", config.experts, dim, x_rms=40, out_rms=1500)
-        gates[task] = replace(gate, bias=gate.bias // 8)  # spread tokens over the experts
+        gates[task] = _after_norm(replace(gate, bias=gate.bias // 8), "planes")  # spread tokens over the experts
     order = {task: tuple(int(e) for e in rng.permutation(config.experts)) for task in config.tasks}
     moe = QuantMoE(
         _norm(f"{name}.norm2", dim),

@@ -168,6 +168,8 @@ class Sequencer(wiring.Component):
                     | (op.top_k > op.out_count)
                     | (op.out_count > config.experts)
                 ),
+                # Two planes are the same words twice.
+                (op.stream == Stream.NORMALISED) & (op.shift_block != 0) & (op.in_blocks != op.shift_block.shift_left(1)),
                 # The copy goes to the activation memory, so the result must not.
                 op.tap & ((op.stream != Stream.NORMALISED) | ~(route | to_kv)),
                 written & (op.dst_memory == Memory.RESIDUAL),

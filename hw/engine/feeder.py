@@ -22,7 +22,7 @@ from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
 from moesaic.hw.stream.buffer import StreamRegister
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import connect_stream
-from moesaic.hw.vector.layernorm import Normalise, NormScalars
+from moesaic.hw.vector.layernorm import PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT, Normalise, NormScalars
 from moesaic.hw.vector.pipeline import stages
 
 __all__ = ["Feeder", "vector_layout"]
@@ -48,7 +48,9 @@ class _Walk:
     op: data.View
     norm: data.View
     slot: Signal
-    in_block: Signal
+    word: Signal  # of the token: the block of inputs, counted within its plane
+    planes: Signal  # normalised values are streamed in two planes,
+    low: Signal  # of which this is the second
     out_block: Signal
     issue: Signal
     credits: Signal
@@ -215,6 +217,10 @@ class Feeder(wiring.Component):
         outputs_left = Signal(13)
         last_slot, last_in, last_out = Signal(), Signal(), Signal()
         only_slot, only_in = Signal(), Signal()
+        # Normalised values in two planes: the same words twice.
+        word, planes, low = Signal(8), Signal(), Signal()
+        plane_left = Signal(8)
+        last_plane, only_plane = Signal(), Signal()  # last block of inputs of a plane
         due = Signal(INDEX_BITS)  # retired instructions that must be exceeded
         bank = Signal()
         copies_seen = Signal(8)
@@ -232,12 +238,15 @@ class Feeder(wiring.Component):
             # One context per instruction between here and retirement.
             room.eq((index - self.retired)[:INDEX_BITS] < CONTEXTS),
         ]
-        m.d.sync += [only_slot.eq(vectors == 1), only_in.eq(op.in_blocks == 1)]
+        m.d.sync += [
+            only_slot.eq(vectors == 1), only_in.eq(op.in_blocks == 1), only_plane.eq(op.shift_block == 1),
+            planes.eq((op.stream == Stream.NORMALISED) & (op.shift_block != 0)),
+        ]
         arriving = data.View(instruction_layout(Opcode.MATMUL), self.i.p.body)
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [slot.eq(0), in_block.eq(0), out_block.eq(0)]
+                m.d.sync += [slot.eq(0), in_block.eq(0), out_block.eq(0), word.eq(0), low.eq(0)]
                 with m.If(self.i.valid):
                     m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body), due.eq(self.i.p.index - arriving.feed_wait)]
                     m.next = "wait"
@@ -251,6 +260,7 @@ class Feeder(wiring.Component):
                 m.d.sync += [
                     slots_left.eq(vectors), blocks_left.eq(op.in_blocks), outputs_left.eq(op.out_count),
                     last_slot.eq(vectors == 1), last_in.eq(op.in_blocks == 1), last_out.eq(op.out_count <= config.rows),
+                    plane_left.eq(op.shift_block), last_plane.eq(only_plane),
                 ]
                 with m.If(op.opcode == Opcode.NORM):
                     # Vectors on their way still use the old constants.
@@ -282,11 +292,15 @@ class Feeder(wiring.Component):
                         m.d.sync += [
                             slot.eq(0), slots_left.eq(vectors), last_slot.eq(only_slot),
                             in_block.eq(in_block + 1), blocks_left.eq(blocks_left - 1), last_in.eq(blocks_left == 2),
+                            word.eq(word + 1), plane_left.eq(plane_left - 1), last_plane.eq(plane_left == 2),
                         ]
+                        with m.If(planes & last_plane & ~low):
+                            m.d.sync += [word.eq(0), low.eq(1)]
                         with m.If(last_in):
                             m.d.sync += [
                                 in_block.eq(0), blocks_left.eq(op.in_blocks), last_in.eq(only_in), out_block.eq(out_block + 1),
                                 outputs_left.eq(outputs_left - config.rows), last_out.eq(outputs_left <= 2 * config.rows),
+                                word.eq(0), low.eq(0), plane_left.eq(op.shift_block), last_plane.eq(only_plane),
                             ]
                             with m.If(op.stationary == Stationary.WEIGHTS):
                                 m.d.sync += bank.eq(~bank)
@@ -314,7 +328,7 @@ class Feeder(wiring.Component):
             self.queue_expert.eq(op.expert),
             self.queue_slot.eq(slot),
         ]
-        return _Walk(op, norm, slot, in_block, out_block, issue, credits, in_pipe)
+        return _Walk(op, norm, slot, word, planes, low, out_block, issue, credits, in_pipe)
 
     def _locate(self, m: Module, walk: _Walk, ops: list[Any]) -> Value:
         """Stage 1: the token's number is known; stage 2: its distance; stage 3: its address, which is returned."""
@@ -322,7 +336,7 @@ class Feeder(wiring.Component):
         from_expert = _carry(m, op.expert_valid, last=1, name="from_expert", bits=1)[1]
         gather = _carry(m, op.gather, last=1, name="gather", bits=1)[1]
         stride = _carry(m, op.src_stride, last=1, name="stride", bits=8)[1]
-        base = _carry(m, op.src_addr + walk.in_block, last=2, name="base", bits=16)[2]
+        base = _carry(m, op.src_addr + walk.word, last=2, name="base", bits=16)[2]
         token = Signal(12)
         m.d.comb += token.eq(Mux(from_expert, self.queue_token, ops[1].token))
         m.d.sync += [ops[2].token.eq(token), ops[2].score.eq(self.queue_score)]
@@ -389,9 +403,15 @@ class Feeder(wiring.Component):
             queue.i.valid.eq(live),
             queue.i.p.op.eq(op),
         ]
+        planes = _carry(m, walk.planes, last=self.final, name="planes", bits=1)[-1]
+        low = _carry(m, walk.low, last=self.final, name="low", bits=1)[-1]
         for lane in range(self.config.lanes):
+            n = normalise.o[lane]
+            streamed = n[STREAMED_SHIFT:]
+            lowest = streamed[-1] & ~streamed[:-1].any()  # -256, which the array does not take: -255
+            plane = Mux(low, n[:PLANE_BITS], n[PLANE_BITS:].as_signed())
             m.d.comb += queue.i.p.x[lane].eq(Mux(
-                kind == Stream.NORMALISED, normalise.o[lane],
+                kind == Stream.NORMALISED, Mux(planes, plane, (streamed | lowest).as_signed()),
                 Mux(kind == Stream.PROBABILITY, shifter.o[lane], shifter.o[lane].as_signed())))
         connect_stream(m, queue.o, self.head.i)
         connect_stream(m, self.head.o, self.o)
@@ -402,14 +422,14 @@ class Feeder(wiring.Component):
     def _tap(self, m: Module, walk: _Walk, live: list[Signal], ops: list[Any], kinds: list[Value]) -> None:
         """The copy of normalised vectors for the activation memory."""
         op, final = walk.op, self.final
-        tap_base = _carry(m, op.tap_addr + walk.in_block, last=2, name="tap_base", bits=16)[2]
-        tap_stride = _carry(m, op.in_blocks, last=1, name="tap_stride", bits=8)[1]
+        tap_base = _carry(m, op.tap_addr + walk.word, last=2, name="tap_base", bits=16)[2]
+        tap_stride = _carry(m, Mux(walk.planes, op.shift_block, op.in_blocks), last=1, name="tap_stride", bits=8)[1]
         tap_distance = Signal(20, reset_less=True)
         m.d.sync += tap_distance.eq(ops[1].slot * tap_stride)
         tap_address = _carry(m, tap_base + tap_distance, first=2, last=final, name="tap_address", bits=16)[-1]
-        tapped = _carry(m, op.tap & (walk.out_block == 0), last=final, name="tapped", bits=1)
+        tapped = _carry(m, op.tap & (walk.out_block == 0) & ~walk.low, last=final, name="tapped", bits=1)
         m.d.comb += self.tap_address.eq(tap_address)
         for valid, k in ((self.tap_valid, final), (self.tap_due, final - 1)):
             m.d.comb += valid.eq(live[k] & ops[k].vector & tapped[k] & (kinds[k] == Stream.NORMALISED))
         for lane in range(self.config.lanes):
-            m.d.comb += self.tap_data.word_select(lane, 8).eq(self.normalise.o[lane])
+            m.d.comb += self.tap_data.word_select(lane, 8).eq(self.normalise.o[lane][STORED_SHIFT:])

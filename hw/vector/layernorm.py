@@ -11,8 +11,11 @@ from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
 from moesaic.hw.vector.rsqrt import ReciprocalSqrt
 
-__all__ = ["MEAN_BITS", "NormScalars", "Normalise", "SumUpdate", "sum_latency"]
+__all__ = ["MEAN_BITS", "NORM_BITS", "PLANE_BITS", "STORED_SHIFT", "STREAMED_SHIFT", "NormScalars", "Normalise", "SumUpdate", "sum_latency"]
 
+NORM_BITS = 13  # signed, of a normalised value
+STREAMED_SHIFT, STORED_SHIFT = 4, 5  # bits that one pass, and the activation memory, do without
+PLANE_BITS = 8  # of the lower of two planes
 MEAN_BITS = 21  # signed, 4 fraction bits: int16, and room for the rounding of 1/dim
 
 
@@ -138,7 +141,7 @@ class _NormaliseLane(wiring.Component):
 
     def __init__(self) -> None:
         super().__init__({
-            "i": In(signed(16)), "mean": In(signed(MEAN_BITS)), "mult": In(16), "shift": In(6), "o": Out(signed(8)),
+            "i": In(signed(16)), "mean": In(signed(MEAN_BITS)), "mult": In(16), "shift": In(6), "o": Out(signed(NORM_BITS)),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -146,13 +149,13 @@ class _NormaliseLane(wiring.Component):
         centred = Signal(signed(MEAN_BITS + 1), reset_less=True)
         m.d.sync += centred.eq(self.i.shift_left(4) - self.mean)
         product = dsp_product(m, centred, delay(m, self.mult, 1, name="mult"), name="product")
-        m.submodules.round = rounding = RoundShift(in_bits=len(product), shift_bits=6, out_bits=8)
+        m.submodules.round = rounding = RoundShift(in_bits=len(product), shift_bits=6, out_bits=NORM_BITS)
         m.d.comb += [rounding.i.eq(product), rounding.shift.eq(self.shift), self.o.eq(rounding.o)]
         return m
 
 
 class Normalise(wiring.Component):
-    """``saturate8(round_shift((16 * i - mean) * mult, shift))`` in every lane, one DSP slice each.
+    """``saturate(round_shift((16 * i - mean) * mult, shift), NORM_BITS)`` in every lane, one DSP slice each.
 
     Computes ``golden.numerics.layernorm`` bit for bit from the scalars of `NormScalars`.
     One vector per cycle, `LATENCY` cycles later; no back pressure; `o_valid` is 0 after reset.
@@ -169,7 +172,7 @@ class Normalise(wiring.Component):
     i_mult : In(16)
     i_shift : In(6)
     o_valid : Out(1)
-    o : Out([lanes] signed(8))
+    o : Out([lanes] signed(NORM_BITS))
 
     Raises
     ------
@@ -194,7 +197,7 @@ class Normalise(wiring.Component):
         super().__init__({
             "i_valid": In(1), "i": In(data.ArrayLayout(signed(16), lanes)),
             "i_mean": In(signed(MEAN_BITS)), "i_mult": In(16), "i_shift": In(6),
-            "o_valid": Out(1), "o": Out(data.ArrayLayout(signed(8), lanes)),
+            "o_valid": Out(1), "o": Out(data.ArrayLayout(signed(NORM_BITS), lanes)),
         })
 
     def elaborate(self, platform: object) -> Module:

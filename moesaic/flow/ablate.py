@@ -14,6 +14,7 @@ from moesaic.flow.request import InputError
 from moesaic.flow.stages import Stages
 from moesaic.golden.dense_twin import dense_twin
 from moesaic.golden.qmodel import IntArray
+from moesaic.golden.stored_norm import stored_norm
 
 __all__ = ["VARIANTS", "Variant", "ablate"]
 
@@ -59,6 +60,8 @@ def _program(program: Program, variant: Variant, task: str) -> Program:
     request = program.request
     speculate = request.speculate if variant.speculate is None else variant.speculate
     qmodel = dense_twin(program.qmodel) if variant.dense else program.qmodel
+    if not variant.options.normalise_on_read:
+        qmodel = stored_norm(qmodel)
     compilation = compile_all(
         qmodel,
         request.config,

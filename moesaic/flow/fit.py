@@ -20,10 +20,10 @@ from moesaic.golden.qmodel import (
 __all__ = ["check_fit", "hollow_model"]
 
 
-def _linear(name: str, out: int, inputs: int, bits: int = 8) -> QuantLinear:
+def _linear(name: str, out: int, inputs: int, bits: int = 8, *, reads: str = "int8") -> QuantLinear:
     zero = np.zeros((), np.int8)  # one byte, seen as a whole matrix
     weight = np.broadcast_to(zero, (out, inputs))
-    return QuantLinear(name, weight, np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0, bits)
+    return QuantLinear(name, weight, np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0, bits, reads)
 
 
 def _norm(name: str, dim: int) -> QuantNorm:
@@ -32,7 +32,7 @@ def _norm(name: str, dim: int) -> QuantNorm:
 
 def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
     name, dim = f"blocks.{number}", model.dim
-    q, k, v, proj = (_linear(f"{name}.attn.{part}", dim, dim) for part in ("q", "k", "v", "proj"))
+    q, k, v = (_linear(f"{name}.attn.{part}", dim, dim, reads="streamed") for part in "qkv")
     attention = QuantAttention(
         norm=_norm(f"{name}.norm1", dim),
         q=q,
@@ -43,7 +43,7 @@ def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
         context_mult=1,
         context_shift=1,
         context_step=1.0,
-        proj=proj,
+        proj=_linear(f"{name}.attn.proj", dim, dim),
         residual_shift=0,
     )
     norm = _norm(f"{name}.norm2", dim)
@@ -51,7 +51,7 @@ def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
     if not model.is_moe(number):
         mlp = QuantMLP(
             norm=norm,
-            fc1=_linear(f"{name}.mlp.fc1", model.mlp_hidden, dim),
+            fc1=_linear(f"{name}.mlp.fc1", model.mlp_hidden, dim, reads="streamed"),
             hidden_mult=1,
             hidden_shift=1,
             hidden_step=1.0,
@@ -67,7 +67,7 @@ def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
         )
         mlp = QuantMoE(
             norm=norm,
-            gates={task: _linear(f"{name}.mlp.gate.{task}", model.experts, dim) for task in model.tasks},
+            gates={task: _linear(f"{name}.mlp.gate.{task}", model.experts, dim, reads="planes") for task in model.tasks},
             top_k=model.top_k,
             renormalise=model.gate_kind == "noisy",
             experts=experts,

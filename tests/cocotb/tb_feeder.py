@@ -64,20 +64,23 @@ class Reference:
         rows = tokens if f["expert_valid"] and f["gather"] else slots
         for block in range(blocks):
             for ib in range(f["in_blocks"]):
-                address = f["src_addr"] + rows * f["src_stride"] + ib
+                planes = f["shift_block"] if f["stream"] == Stream.NORMALISED else 0
+                word = ib % planes if planes else ib
+                address = f["src_addr"] + rows * f["src_stride"] + word
                 if f["stream"] == Stream.ACTIVATION:
                     x = self.activation[address].astype(np.int64)
                     x = x - 256 * (x > 127)
                 elif f["stream"] == Stream.NORMALISED:
-                    x = numerics.layernorm(self.residual[address], self.total[tokens], self.squares[tokens], **norm)
+                    n = numerics.layernorm(self.residual[address], self.total[tokens], self.squares[tokens], **norm)
+                    x = numerics.norm_planes(n)[ib // planes] if planes else numerics.norm_streamed(n)
                 else:
                     lag = self.state[tokens][:, None, None] - self.maxima[address][:, :, None]
                     x = numerics.probability(self.activation[address].reshape(count, GROUPS, ROWS), lag).reshape(
                         count, LANES
                     )
                 for slot in slots.tolist():
-                    if f["tap"] and block == 0:
-                        self.taps.append((f["tap_addr"] + slot * f["in_blocks"] + ib, pack(x[slot], 8)))
+                    if f["tap"] and block == 0 and ib == word:
+                        self.taps.append((f["tap_addr"] + slot * (planes or f["in_blocks"]) + ib, pack(n[slot] >> 5, 8)))
                     last, end = slot == count - 1, ib == f["in_blocks"] - 1
                     operation = {
                         "vector": 1,
@@ -291,6 +294,8 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
             }
         elif f["stream"] == Stream.NORMALISED and rng.random() < 0.7:
             f |= {"function": Function.ROUTE, "top_k": 1, "tap": 1, "tap_addr": rng.randrange(1000)}
+        if f["stream"] == Stream.NORMALISED and f["shift_block"]:
+            f["in_blocks"] = 2 * f["shift_block"]
         program.append((Opcode.MATMUL, f))
     return program
 

@@ -4,7 +4,7 @@ import cocotb
 import numpy as np
 from rigid import check_pipeline, integer
 
-from moesaic.golden.numerics import int8, round_shift
+from moesaic.golden.numerics import NORM_BITS, round_shift, saturate
 
 
 @cocotb.test
@@ -19,9 +19,9 @@ async def matches_golden(dut):
     mult[:100] = rng.choice([0, 1, 65535], 100)
     product = ((x << 4) - mean[:, None]) * mult[:, None]
     size = np.log2(np.maximum(1, np.abs(product).max(axis=1))).astype(int)
-    shift = np.clip(size - 7 + rng.integers(-2, 6, count), 0, 62)
+    shift = np.clip(size - (NORM_BITS - 1) + rng.integers(-2, 6, count), 0, 62)
     shift[:400] = rng.integers(0, 63, 400)
-    expected = int8(round_shift(product, shift[:, None]))
+    expected = saturate(round_shift(product, shift[:, None]), NORM_BITS)
     await check_pipeline(
-        dut, latency=integer("LATENCY"), outputs={"o": (expected, 8)},
+        dut, latency=integer("LATENCY"), outputs={"o": (expected, NORM_BITS)},
         inputs={"i": (x, 16), "i_mean": (mean, 21), "i_mult": (mult, 16), "i_shift": (shift, 6)})

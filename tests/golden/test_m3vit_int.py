@@ -87,8 +87,13 @@ def norm(c: QuantNorm, x: Rows) -> Rows:
         mean = shift_round(total * c.inv_dim, c.inv_dim_shift)
         r, e = rsqrt(c.dim * squares - total * total + c.epsilon)
         multiplier = (r * c.scale + 32768) >> 16
-        result.append([saturate(shift_round((16 * v - mean) * multiplier, e + c.shift), 8) for v in row])
+        result.append([saturate(shift_round((16 * v - mean) * multiplier, e + c.shift), 13) for v in row])
     return result
+
+
+def streamed(n: Rows) -> Rows:
+    """What the array takes in one pass."""
+    return [[max(v // 16, -255) for v in row] for row in n]
 
 
 def gelu(x: int) -> int:
@@ -160,7 +165,8 @@ def mixture(moe: QuantMoE, x: Rows, task: str, order: tuple[int, ...]) -> Rows:
     result = [list(row) for row in x]
     for i in order:
         for token, score in queues.get(i, []):
-            inner = hidden(linear(moe.experts[i].fc1, [normed[token]]), moe.hidden_mult, moe.hidden_shift)
+            stored = [[v // 32 for v in normed[token]]]
+            inner = hidden(linear(moe.experts[i].fc1, stored), moe.hidden_mult, moe.hidden_shift)
             out = linear(moe.experts[i].fc2, inner)[0]
             result[token] = add([result[token]], [[shift_round(v * score, moe.score_shift) for v in out]])[0]
     return result
@@ -180,7 +186,7 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
     outputs = []
     for b in q.blocks:
         a = b.attention
-        normed = norm(a.norm, residual)
+        normed = streamed(norm(a.norm, residual))
         qkv = [int8(linear(m, normed)) for m in (a.q, a.k, a.v)]
         context: Rows = [[] for _ in residual]
         for h in range(config.heads):
@@ -191,7 +197,7 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
         if isinstance(b.mlp, QuantMoE):
             residual = mixture(b.mlp, residual, task, b.mlp.order[task])
         else:
-            inner = hidden(linear(b.mlp.fc1, norm(b.mlp.norm, residual)), b.mlp.hidden_mult, b.mlp.hidden_shift)
+            inner = hidden(linear(b.mlp.fc1, streamed(norm(b.mlp.norm, residual))), b.mlp.hidden_mult, b.mlp.hidden_shift)
             residual = add(residual, linear(b.mlp.fc2, inner))
         outputs.append(residual)
     return outputs

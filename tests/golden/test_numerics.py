@@ -147,21 +147,21 @@ def mantissa(value: float) -> tuple[int, int]:
 
 def layernorm_errors() -> Iterator[Measurement]:
     rng = np.random.default_rng(3)
-    step, residual_step, eps = 1 / 32, 1 / 1024, 1e-6
+    step, residual_step, eps = 1 / 1024, 1 / 1024, 1e-6
     for dim in (64, 192, 384):
         spread = 2.0 ** rng.uniform(-3, 2.3, (400, 1))
         x = rng.normal(size=(400, dim)) * spread + rng.normal(size=(400, 1)) * spread
         x[::7, 0] *= 20  # outlying channels
         q = np.clip(np.round(x / residual_step), -32768, 32767).astype(np.int64)
         inv_dim, inv_dim_shift = mantissa(16 / dim)
-        scale, shift = mantissa(dim / step)
+        scale, shift = mantissa(dim * 32)
         epsilon = max(1, round(dim**2 * eps / residual_step**2))
         y = numerics.layernorm(q, q.sum(axis=1), (q * q).sum(axis=1), dim=dim, inv_dim=inv_dim,
-                               inv_dim_shift=inv_dim_shift, scale=scale, shift=shift + 4, epsilon=epsilon)
+                               inv_dim_shift=inv_dim_shift, scale=scale, shift=shift + 4 - 5, epsilon=epsilon)
         real = q * residual_step
         exact = (real - real.mean(axis=1, keepdims=True)) / np.sqrt(real.var(axis=1, keepdims=True) + eps)
-        yield Measurement(f"LayerNorm of {dim} channels, 400 rows, step 1/32", "steps", 0.51,
-                          y - np.clip(exact / step, -128, 127))
+        yield Measurement(f"LayerNorm of {dim} channels, 400 rows, step 1/1024", "steps", 0.9,
+                          y - np.clip(exact / step, -4096, 4095))
 
 
 def route_errors() -> Iterator[Measurement]:

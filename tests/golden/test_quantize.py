@@ -189,8 +189,8 @@ def test_norm_normalises():
     step = 1e-3
     whole = np.rint(x / step).astype(np.int64)
     plain = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + config.eps)
-    q = quantise_norm("n", config, residual_step=step, step=float(np.abs(plain).max()) / 127)
-    assert np.abs(norm(q, whole) - plain / q.step).max() < 0.51
+    q = quantise_norm("n", config, residual_step=step, step=float(np.abs(plain).max()) / 255)
+    assert np.abs(norm(q, whole) - plain / q.step).max() < 0.9
     with pytest.raises(ValueError, match=r"n: epsilon must be below 2\^40 in squared residual steps, not"):
         quantise_norm("n", config, residual_step=1e-9, step=0.03)
 
