@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.shared import Shared
-from moesaic.hw.vector.multiply import DSP_LATENCY, LutMultiply, dsp_product
+from moesaic.hw.vector.multiply import DSP_LATENCY, dsp_product
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
@@ -217,7 +217,7 @@ class _SumLane(wiring.Component):
     """One lane of `SumUpdate`: both differences, `LATENCY` cycles later."""
 
     _FACTOR = signed(17)
-    LATENCY = 1 + tree_latency(18)
+    LATENCY = 1 + DSP_LATENCY
 
     new: Signal
     old: Signal
@@ -233,12 +233,16 @@ class _SumLane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # The slice's own difference, which its adder makes; the one that is added up is another.
         difference, together = Signal(self._FACTOR, reset_less=True), Signal(self._FACTOR, reset_less=True)
-        m.d.sync += [difference.eq(Mux(self.mask, self.new - self.old, 0)), together.eq(self.new + self.old)]
-        m.submodules.multiply = multiply = LutMultiply(a_bits=17, b_shape=self._FACTOR)
+        change = Signal(self._FACTOR, reset_less=True)
+        m.d.sync += [
+            difference.eq(self.new - self.old), together.eq(Mux(self.mask, self.new + self.old, 0)),
+            change.eq(Mux(self.mask, self.new - self.old, 0)),
+        ]
         m.d.comb += [
-            multiply.a.eq(difference), multiply.b.eq(together), self.squares.eq(multiply.o),
-            self.total.eq(delay(m, difference, multiply.latency, name="difference")),
+            self.squares.eq(dsp_product(m, difference, together, name="product")),
+            self.total.eq(delay(m, change, DSP_LATENCY, name="change")),
         ]
         return m
 
@@ -253,7 +257,7 @@ class SumUpdate(wiring.Component):
 
     ``o_total = sum(new - old)`` and ``o_squares = sum(new**2 - old**2)`` over the lanes of `i_mask`; exact. `old` is
     taken as 0 if `i_fresh`. One vector per cycle, `latency` cycles later; no back pressure; `o_valid` is 0 after reset.
-    Products in LUTs.
+    One DSP slice per lane.
 
     Parameters
     ----------

@@ -1,13 +1,12 @@
 """Second requantisation: int16 values times one multiplier."""
 
-from amaranth.hdl import Module, Signal, signed, unsigned
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.shared import Shared
-from moesaic.hw.vector.multiply import LutMultiply
+from moesaic.hw.vector.multiply import DSP_LATENCY, dsp_product
 from moesaic.hw.vector.pipeline import delay, delay_valid
-from moesaic.hw.vector.reduce import tree_latency
 from moesaic.hw.vector.rounding import RoundShift
 
 __all__ = ["Scale"]
@@ -16,7 +15,7 @@ __all__ = ["Scale"]
 class _Lane(wiring.Component):
     """One lane of `Scale`; `shift` comes ``SHIFT_AT`` cycles after the value."""
 
-    SHIFT_AT = 1 + tree_latency(16)
+    SHIFT_AT = 1 + DSP_LATENCY
     LATENCY = SHIFT_AT + RoundShift.LATENCY
 
     i: Signal
@@ -29,17 +28,16 @@ class _Lane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.multiply = multiply = LutMultiply(a_bits=16, b_shape=unsigned(16))
-        m.submodules.round = rounding = RoundShift(in_bits=32, shift_bits=5, out_bits=16)
-        m.d.comb += [
-            multiply.a.eq(delay(m, self.i, 1, name="value")), multiply.b.eq(self.mult),
-            rounding.i.eq(multiply.o), rounding.shift.eq(self.shift), self.o.eq(rounding.o),
-        ]
+        value, mult = Signal(signed(16), reset_less=True), Signal(16, reset_less=True)
+        m.d.sync += [value.eq(self.i), mult.eq(self.mult)]
+        product = dsp_product(m, value, mult, name="product")
+        m.submodules.round = rounding = RoundShift(in_bits=len(product), shift_bits=5, out_bits=16)
+        m.d.comb += [rounding.i.eq(product), rounding.shift.eq(self.shift), self.o.eq(rounding.o)]
         return m
 
 
 class Scale(wiring.Component):
-    """``saturate16(round_shift(i * mult, shift))`` in every lane, without DSP slices.
+    """``saturate16(round_shift(i * mult, shift))`` in every lane, one DSP slice each.
 
     One vector per cycle, `LATENCY` cycles later; no back pressure; `o_valid` is 0 after reset.
 
@@ -87,10 +85,9 @@ class Scale(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        mult = delay(m, self.i_mult, 1, name="mult")
         shift = delay(m, self.i_shift, _Lane.SHIFT_AT, name="shift")
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
         for k in range(self.lanes):
             m.submodules[f"lane_{k}"] = lane = Shared(_Lane)
-            m.d.comb += [lane.i.eq(self.i[k]), lane.mult.eq(mult), lane.shift.eq(shift), self.o[k].eq(lane.o)]
+            m.d.comb += [lane.i.eq(self.i[k]), lane.mult.eq(self.i_mult), lane.shift.eq(shift), self.o[k].eq(lane.o)]
         return m

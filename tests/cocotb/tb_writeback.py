@@ -238,14 +238,16 @@ class Rig:
         self.plan.setdefault(cycle, []).append((name, value))
 
     def issue(self, item: Instruction, *, gaps: float = 0.0) -> None:
-        """Plan an instruction as the core sends it: passes start no closer than `reuse` allows."""
+        """Plan an instruction as the core sends it: no token comes again before `reuse` allows, in whichever pass the gaps are."""
         cycle = max(self.free, self.bench.cycle + 1)
         context = CONTEXT.const(item.f).as_bits()
+        last: dict[int, int] = {}  # cycle of each slot's vector
         for block in range(item.blocks):
             first = cycle
             for slot in range(item.count):
-                while self.rng.random() < gaps:
+                while self.rng.random() < gaps or cycle <= last.get(slot, -REUSE) + REUSE:
                     cycle += 1
+                last[slot] = cycle
                 operation = item.operation(block, slot)
                 bits = OPERATION.const(operation).as_bits()
                 arrive = cycle + EARLY
