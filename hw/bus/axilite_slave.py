@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,8 @@ from moesaic.hw.bus.axi_rules import AxiLiteRules
 from moesaic.hw.spec.registers import MAP_BYTES, Access, Register, RegisterMap
 
 __all__ = ["AxiLiteSlave", "value_layout"]
+
+GROUP_LOG2 = 6  # of the bytes of registers among which a read chooses in one cycle
 
 
 def value_layout(registers: tuple[Register, ...]) -> data.FlexibleLayout:
@@ -26,8 +28,8 @@ class AxiLiteSlave(wiring.Component):
 
     Takes address and data of a write in either order, holds one write and one read, and accepts any stall. A write
     takes effect (``rw``, ``pulse``) two cycles after its address or one after its data, whichever is later, if no response
-    is waiting; its response is valid one cycle later. A read's data is valid three cycles after its address and is the register as it was
-    two cycles before. Sustained, one write per three cycles and one read per three cycles. Bad addresses and writes that are
+    is waiting; its response is valid one cycle later. A read's data is valid four cycles after its address and is the register as it was
+    three cycles before. Sustained, one write per three cycles and one read per four cycles. Bad addresses and writes that are
     not allowed answer SLVERR (beyond the map: DECERR) and change nothing. Reset state: nothing held, ``rw`` as in the
     table.
 
@@ -84,9 +86,10 @@ class AxiLiteSlave(wiring.Component):
         self.write_full, self.data_full, self.read_full = Signal(), Signal(), Signal()
         self.write_address, self.read_address = Signal(addr_bits), Signal(addr_bits)
         self.decoded, self.looked = Signal(), Signal()  # the held write, the held read, a cycle later
+        self.picked = Signal()  # the held read, two cycles later
         self.chosen = {register.name: Signal(name=f"chosen_{register.name.lower()}")
                        for register in table if register.access is not Access.RO}
-        self.answer_response = Signal(2)
+        self.looked_response, self.answer_response = Signal(2), Signal(2)
         self.commit = Signal()
         self.accepted = Signal()  # the write of this commit changes something
 
@@ -113,21 +116,24 @@ class AxiLiteSlave(wiring.Component):
         with m.If(self.commit):
             m.d.sync += [self.write_full.eq(0), self.data_full.eq(0), bus.b.valid.eq(1), bus.b.p.resp.eq(response)]
 
-        read_data, read_response = Signal(32), Signal(2)
+        read_data = Signal(32)
         m.d.comb += bus.ar.ready.eq(~self.read_full)
         with m.If(bus.ar.valid & bus.ar.ready):
             m.d.sync += [self.read_full.eq(1), self.read_address.eq(bus.ar.p.addr)]
         with m.If(bus.r.ready):
             m.d.sync += bus.r.valid.eq(0)
         answer, answered = Signal(32), Signal()
-        m.d.comb += answered.eq(self.looked & (~bus.r.valid | bus.r.ready))
-        m.d.sync += [self.looked.eq(self.read_full & ~answered), answer.eq(read_data), self.answer_response.eq(read_response)]
+        m.d.comb += answered.eq(self.picked & (~bus.r.valid | bus.r.ready))
+        m.d.sync += [
+            self.looked.eq(self.read_full & ~answered), self.picked.eq(self.looked & ~answered),
+            answer.eq(read_data), self.answer_response.eq(self.looked_response),
+        ]
         with m.If(answered):
             m.d.sync += [self.read_full.eq(0), bus.r.valid.eq(1)]
             m.d.sync += [bus.r.p.data.eq(answer), bus.r.p.resp.eq(self.answer_response)]
 
         self.decode_write(m, response, write_data, mask)
-        self.decode_read(m, read_response, read_data)
+        self.decode_read(m, read_data)
         return m
 
     def decode_write(self, m: Module, response: Signal, write_data: Signal, mask: Signal) -> None:
@@ -153,16 +159,26 @@ class AxiLiteSlave(wiring.Component):
                     else:
                         m.d.comb += Value.cast(self.pulse[register.value_name]).eq(write_data & mask & bits)
 
-    def decode_read(self, m: Module, response: Signal, read_data: Signal) -> None:
-        """What the held read answers."""
-        m.d.comb += response.eq(Response.SLVERR)
-        with m.If(self.read_address >= MAP_BYTES):
-            m.d.comb += response.eq(Response.DECERR)
+    def decode_read(self, m: Module, read_data: Signal) -> None:
+        """What the held read answers: in the first cycle the register of each group that it may be, in the second the group's."""
+        m.d.sync += self.looked_response.eq(Mux(self.read_address >= MAP_BYTES, Response.DECERR, Response.SLVERR))
         with m.Switch(self.read_address):
             for register in self.table:
                 with m.Case(register.offset):
-                    m.d.comb += response.eq(Response.OKAY)
-                    m.d.comb += read_data.eq(self.current(register))
+                    m.d.sync += self.looked_response.eq(Response.OKAY)
+        place, group = self.read_address[:GROUP_LOG2], self.read_address[GROUP_LOG2:]
+        found = {register.offset >> GROUP_LOG2: Signal(32, name=f"group_{register.offset >> GROUP_LOG2}") for register in self.table}
+        for number, value in found.items():
+            m.d.sync += value.eq(0)
+            with m.Switch(place):
+                for register in self.table:
+                    if register.offset >> GROUP_LOG2 == number:
+                        with m.Case(register.offset & (1 << GROUP_LOG2) - 1):
+                            m.d.sync += value.eq(self.current(register))
+        with m.Switch(group):
+            for number, value in found.items():
+                with m.Case(number):
+                    m.d.comb += read_data.eq(value)
 
     def bit_of(self, register: Register) -> int:
         """Position of the register's bit 0 in its value."""

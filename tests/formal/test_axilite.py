@@ -59,17 +59,21 @@ class SlaveProof(Elaboratable):
         free = ~bus.b.valid | bus.b.ready
         m.d.comb += Assert(dut.commit == (complete & free), "a complete write waits for nothing else")
         m.d.comb += Assert(~Value.cast(dut.pulse).any() | (dut.commit & lawful), "a pulse is a lawful write")
-        m.d.sync += [was_held.eq(dut.write_full & ~dut.commit), was_asked.eq(dut.read_full & ~asked)]
+        was_looked = Signal()
+        m.d.sync += [
+            was_held.eq(dut.write_full & ~dut.commit), was_asked.eq(dut.read_full & ~asked), was_looked.eq(dut.looked & ~asked),
+        ]
         with m.If(known):
             m.d.comb += Assert(dut.decoded == was_held, "an address is compared within a cycle")
             m.d.comb += Assert(dut.looked == was_asked, "a read is looked up within a cycle")
+            m.d.comb += Assert(dut.picked == was_looked, "its answer is chosen in the next")
             m.d.comb += Assert((stored == before) | (was_commit & was_lawful), "only lawful writes change a register")
             with m.If(was_commit):
                 m.d.comb += Assert(bus.b.valid)
                 m.d.comb += Assert(bus.b.p.resp == Mux(was_lawful, Response.OKAY, was_refusal))
 
         was_known, was_beyond, answered = Signal(), Signal(), Signal()
-        m.d.comb += asked.eq(dut.looked & (~bus.r.valid | bus.r.ready))
+        m.d.comb += asked.eq(dut.picked & (~bus.r.valid | bus.r.ready))
         m.d.sync += [
             answered.eq(asked),
             was_known.eq(read_known), was_beyond.eq(dut.read_address >= MAP_BYTES),
@@ -84,7 +88,9 @@ class SlaveProof(Elaboratable):
             m.d.comb += [
                 Assert(~dut.decoded | dut.write_full),
                 Assert(~dut.looked | dut.read_full),
-                Assert(~dut.looked | (dut.answer_response == Mux(read_known, Response.OKAY, refused_now))),
+                Assert(~dut.picked | dut.looked),
+                Assert(~dut.looked | (dut.looked_response == Mux(read_known, Response.OKAY, refused_now))),
+                Assert(~dut.picked | (dut.answer_response == Mux(read_known, Response.OKAY, refused_now))),
                 *(Assert(~dut.decoded | (chosen == (address == TABLE[name].offset))) for name, chosen in dut.chosen.items()),
                 Assert(rules.addressed == dut.write_full + bus.b.valid),
                 Assert(rules.written == dut.data_full + bus.b.valid),
