@@ -93,6 +93,7 @@ class StoreUnit(wiring.Component):
         size = Signal(32)
         code = Signal(8)
         to_read, to_send = Signal(17), Signal(17)
+        more, last_word = Signal(), Signal()  # words to read; the word to send is the last: judged a word ahead
         pending = Signal()
         beat = Signal(range(max(2, beats_per_word)))
         m.d.sync += pending.eq(self.read_enable & self.read_ready)
@@ -117,7 +118,7 @@ class StoreUnit(wiring.Component):
             with m.State("decode"):
                 m.d.sync += [
                     address.eq(self.result_base + op.offset), size.eq(op.words * (2 * config.lanes)),
-                    to_read.eq(op.words), to_send.eq(op.words), self.read_address.eq(op.src_addr), beat.eq(0),
+                    to_read.eq(op.words), to_send.eq(op.words), more.eq(1), last_word.eq(op.words == 1), self.read_address.eq(op.src_addr), beat.eq(0),
                 ]
                 m.next = "wait"
                 with m.If(op.opcode != Opcode.STORE):
@@ -139,16 +140,16 @@ class StoreUnit(wiring.Component):
                     m.next = "send"
             with m.State("send"):
                 # A word on its way needs a place too.
-                m.d.comb += self.read_enable.eq((to_read != 0) & (words.level + pending < WORDS_AHEAD))
+                m.d.comb += self.read_enable.eq(more & (words.level + pending < WORDS_AHEAD))
                 with m.If(self.read_enable & self.read_ready):
-                    m.d.sync += [self.read_address.eq(self.read_address + 1), to_read.eq(to_read - 1)]
+                    m.d.sync += [self.read_address.eq(self.read_address + 1), to_read.eq(to_read - 1), more.eq(to_read != 1)]
                 m.d.comb += self.o.valid.eq(words.o.valid)
                 with m.If(self.o.valid & self.o.ready):
                     m.d.sync += [beat.eq(beat + 1), self.bytes.eq(self.bytes + port_bytes)]
                     with m.If(beat == beats_per_word - 1):
                         m.d.comb += words.o.ready.eq(1)
-                        m.d.sync += [beat.eq(0), to_send.eq(to_send - 1)]
-                        with m.If(to_send == 1):
+                        m.d.sync += [beat.eq(0), to_send.eq(to_send - 1), last_word.eq(to_send == 2)]
+                        with m.If(last_word):
                             m.d.sync += self.done.eq(self.done + 1)
                             m.next = "idle"
             with m.State("refused"):
