@@ -80,7 +80,7 @@ class Accelerator(wiring.Component):
         ]
 
         table = register_map(config.ports, config_hash=int(config.hash[-8:], 16))
-        clear = Signal()
+        clear, abort = Signal(), Signal()
         fetch = InstructionFetch(addr_bits=config.addr_bits, data_bits=config.port_bits, instruction_bytes=INSTRUCTION_BYTES)
         weights = WeightStream(
             ports=config.ports, addr_bits=config.addr_bits, port_bits=config.port_bits, word_bytes=config.word_bytes,
@@ -131,7 +131,7 @@ class Accelerator(wiring.Component):
         watched = {"load instructions": load.i, "compute instructions": core.i, "store instructions": store.i, "skip": core.skip,
                    "transfers": load.cmd, "result transfers": store.cmd, "results": store.o}
         for name, port in watched.items():
-            m.submodules[f"{name.replace(' ', '_')}_contract"] = StreamContract(port, unless=supervisor.abort, name=name)
+            m.submodules[f"{name.replace(' ', '_')}_contract"] = StreamContract(port, unless=abort, name=name)
 
         # --- registers to units ---
         rw = registers.rw
@@ -153,8 +153,9 @@ class Accelerator(wiring.Component):
             fetch.run.eq(supervisor.run),
         ]
         for drained in (fetch, weights, writer):
-            m.d.comb += [drained.abort.eq(supervisor.abort), drained.clear.eq(clear)]
-        m.d.comb += [load.abort.eq(supervisor.abort), store.abort.eq(supervisor.abort)]
+            m.d.comb += [drained.abort.eq(abort), drained.clear.eq(clear)]
+        m.d.comb += [load.abort.eq(abort), store.abort.eq(abort)]
+        m.d.sync += abort.eq(supervisor.abort)  # it has far to go
 
         # --- supervisor ---
         # What the units say is registered on its way: it comes from everywhere, and a cycle later is soon enough.
@@ -165,9 +166,9 @@ class Accelerator(wiring.Component):
         m.d.sync += finished.eq(
             retired_all & supervisor.run & fetch.exhausted.all() & weights.idle & (weights.level == 0) & ~weights.o.valid
             & ~in_buffers)
-        # In its first cycle of abort a bus engine may still begin something: what it said of the cycle before does not count.
+        # Until it hears of an abort a bus engine may still begin something: what it said before does not count.
         quiet, aborting = Signal(), Signal()
-        m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(supervisor.abort)]
+        m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(abort)]
         pulse: Any = Signal(registers.pulse.shape())
         m.d.sync += pulse.eq(registers.pulse)
         previous = Signal(len(core.retired))

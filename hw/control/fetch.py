@@ -210,10 +210,14 @@ class InstructionFetch(wiring.Component):
             with m.If(self.clear):
                 m.d.sync += [issued.eq(0), reserved.eq(0), wants.eq(0)]
 
-        m.d.comb += [self.report.unit.eq(ErrorUnit.FETCH.value), self.report.valid.eq(guard.error | reader.error)]
-        with m.If(reader.error):
-            code = Mux(reader.error_resp == Response.DECERR, ErrorCode.FETCH_DECERR.value, ErrorCode.FETCH_SLVERR.value)
-            m.d.comb += [self.report.code.eq(code), self.report.address.eq(reader.error_addr)]
+        # With the beat, in the register behind the reader.
+        wrong, response = Signal(), Signal(2)
+        wrong_addr = Signal(self.addr_bits, reset_less=True)
+        m.d.sync += [wrong.eq(reader.error), response.eq(reader.error_resp), wrong_addr.eq(reader.error_addr)]
+        m.d.comb += [self.report.unit.eq(ErrorUnit.FETCH.value), self.report.valid.eq(guard.error | wrong)]
+        with m.If(wrong):
+            code = Mux(response == Response.DECERR, ErrorCode.FETCH_DECERR.value, ErrorCode.FETCH_SLVERR.value)
+            m.d.comb += [self.report.code.eq(code), self.report.address.eq(wrong_addr)]
             m.d.comb += self.report.index.eq(order.o.p.stream)
         with m.Else():
             m.d.comb += [self.report.code.eq(ErrorCode.ADDRESS_RANGE.value), self.report.address.eq(guard.error_addr)]
@@ -227,23 +231,26 @@ class InstructionFetch(wiring.Component):
         """Beats become instructions, and go to the queue of the oldest request."""
         reader, order = self.reader, self.order
         taken, whole, last = Signal(), Signal(), Signal()
+        arriving = Signal(self.data_bits, reset_less=True)
+        m.d.sync += [taken.eq(reader.o.valid), arriving.eq(reader.o.payload)]
+        with m.If(taken):
+            require(m, Check.ASSERT, order.o.valid, "fetch: a beat needs the request that it belongs to")
         arrived = Signal(range(self.chunk + 1))  # instructions of the oldest request
         instruction = Signal(8 * self.instruction_bytes)
         if self.beats > 1:
             earlier = Signal((self.beats - 1) * self.data_bits, reset_less=True)  # beats, oldest lowest
             beat = Signal(range(self.beats))
-            m.d.comb += [instruction.eq(Cat(earlier, reader.o.payload)), whole.eq(taken & (beat == self.beats - 1))]
+            m.d.comb += [instruction.eq(Cat(earlier, arriving)), whole.eq(taken & (beat == self.beats - 1))]
             with m.If(taken):
-                m.d.sync += [earlier.eq(Cat(earlier, reader.o.payload)[self.data_bits:]), beat.eq(beat + 1)]
+                m.d.sync += [earlier.eq(Cat(earlier, arriving)[self.data_bits:]), beat.eq(beat + 1)]
             with m.If(self.clear):
                 m.d.sync += beat.eq(0)
         else:
-            m.d.comb += [instruction.eq(reader.o.payload), whole.eq(taken)]
+            m.d.comb += [instruction.eq(arriving), whole.eq(taken)]
 
         m.d.comb += [
             # Every beat that was asked for has its place: the port never waits.
-            reader.o.ready.eq(order.o.valid),
-            taken.eq(reader.o.valid & reader.o.ready),
+            reader.o.ready.eq(1),
             reader.release.eq(taken),
             last.eq(arrived + 1 == order.o.p.count),
             order.o.ready.eq(whole & last),
@@ -255,7 +262,7 @@ class InstructionFetch(wiring.Component):
         put_instruction = Signal(8 * self.instruction_bytes, reset_less=True)
         m.d.sync += [put.eq(whole), put_stream.eq(order.o.p.stream), put_instruction.eq(instruction)]
         with m.If(self.clear):
-            m.d.sync += [arrived.eq(0), put.eq(0)]
+            m.d.sync += [arrived.eq(0), taken.eq(0), put.eq(0)]
         for k, (queue, o) in enumerate(zip(self.queues, self.o, strict=True)):
             m.d.comb += [
                 queue.i.payload.eq(put_instruction), queue.i.valid.eq(put & (put_stream == k)),

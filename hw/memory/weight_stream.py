@@ -71,7 +71,7 @@ class WeightStream(wiring.Component):
     idle : Out(1)
         No command, nothing in flight; words may be queued.
     error : Out(1)
-        A beat came with an error response or a misplaced ``RLAST`` (pulse); of several ports the lowest reports.
+        In the cycle before, a beat came with an error response or a misplaced ``RLAST`` (pulse); of several ports the lowest reports.
     error_resp : Out(2)
         Its response.
     error_addr : Out(addr_bits)
@@ -162,10 +162,10 @@ class WeightStream(wiring.Component):
         return m
 
     def _dispatch(self, m: Module) -> None:
-        """Give a command to every port; it is done when the last port took it."""
+        """Give a command to every port; it is done in the cycle after the last port took it."""
         taken = Signal(self.ports)
         ready = Cat(reader.cmd.ready for reader in self.readers)
-        m.d.comb += self.cmd.ready.eq((taken | ready).all())
+        m.d.comb += self.cmd.ready.eq(taken.all())
         for p, reader in enumerate(self.readers):
             m.d.comb += [
                 reader.cmd.valid.eq(self.cmd.valid & ~taken[p]),
@@ -250,12 +250,12 @@ class WeightStream(wiring.Component):
         amount, counted = Signal(range(depth + 1)), Signal()
         passed = Signal()  # a word of the buffer
         with m.If(skipping):
-            with m.If(head.o.valid & (left != 0)):
-                m.d.comb += [head.o.ready.eq(1), passed.eq(1)]
-                m.d.sync += left.eq(left - 1)
-            with m.Elif(counted):
+            with m.If(counted):  # the buffer is empty then, and stays so
                 m.d.comb += dropped.eq(amount)
                 m.d.sync += [left.eq(left - amount), counted.eq(0)]
+            with m.Elif(head.o.valid & (left != 0)):
+                m.d.comb += [head.o.ready.eq(1), passed.eq(1)]
+                m.d.sync += left.eq(left - 1)
             with m.Elif(left != 0):
                 m.d.sync += [amount.eq(Mux(self.level < left, self.level, left)), counted.eq(1)]
             with m.Else():
@@ -284,13 +284,11 @@ class WeightStream(wiring.Component):
         with m.If(self.clear):
             m.d.sync += self.bytes_read.eq(0)
         for p, reader in reversed(list(enumerate(self.readers))):
-            with m.If(reader.error):
-                m.d.comb += [
-                    self.error.eq(1),
-                    self.error_resp.eq(reader.error_resp),
-                    self.error_addr.eq(reader.error_addr),
-                    self.error_port.eq(p),
-                ]
+            failed = Signal(name=f"failed_{p}")
+            resp, addr = Signal(2, name=f"failed_resp_{p}"), Signal(len(self.error_addr), name=f"failed_addr_{p}", reset_less=True)
+            m.d.sync += [failed.eq(reader.error), resp.eq(reader.error_resp), addr.eq(reader.error_addr)]
+            with m.If(failed):
+                m.d.comb += [self.error.eq(1), self.error_resp.eq(resp), self.error_addr.eq(addr), self.error_port.eq(p)]
 
 
 def _count(bits: list):
