@@ -9,6 +9,7 @@ import typer
 import moesaic
 from moesaic.commands import (
     ablate,
+    explore,
     generate,
     registers,
     report,
@@ -40,6 +41,7 @@ app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
 app.command(epilog=boards_module.EXAMPLES)(boards_module.boards)
 app.command(epilog=generate.EXAMPLES)(generate.generate)
 app.command(epilog=synth.EXAMPLES)(synth.synth)
+app.command(epilog=explore.EXAMPLES)(explore.explore)
 app.command(epilog=runtime.EXAMPLES)(runtime.runtime)
 app.command(epilog=registers.EXAMPLES)(registers.registers)
 app.command(epilog=scenes.EXAMPLES)(scenes.scenes)

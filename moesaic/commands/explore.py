@@ -1,0 +1,100 @@
+"""Search the configurations of an accelerator."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moesaic.commands.command import examples, guarded
+from moesaic.commands.options import (
+    DEFAULT_LATENCY,
+    DEFAULT_MODEL,
+    Blocks,
+    Latency,
+    ModelArgument,
+    Quiet,
+    Seed,
+    Weights,
+    Widths,
+)
+from moesaic.flow.boards import find_board
+from moesaic.flow.request import ALL_TASKS, InputError, make_request
+from moesaic.flow.stages import Stages
+from moesaic.golden.qmodel import DEFAULT_WIDTHS
+from moesaic.problems import FAILED
+
+__all__ = ["EXAMPLES", "explore"]
+
+EXAMPLES = examples(
+    "explore m3vit-tiny --board zcu104",
+    "explore m3vit-micro --board pynq-z2 --space space.toml --out out/space",
+    "explore m3vit-tiny --board zcu102 --clock 250 --limit 85 --confirm 3",
+    "run --model m3vit-tiny --board zcu104 --config out/explore-m3vit-tiny-zcu104/1.toml",
+)
+
+
+@guarded
+def explore(
+    model: ModelArgument = None,
+    named: Annotated[str | None, typer.Option("--model", help="The same as MODEL.", show_default=False)] = None,
+    board: Annotated[str, typer.Option(help="Board, or a .toml file that describes one: its resources, ports and DDR.")] = "zcu102",
+    space: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Values to search, a .toml file: docs/explore.md.", show_default="sizes around the board's own"),
+    ] = None,
+    clock: Annotated[float | None, typer.Option(metavar="MHZ", help="Clock to assume.", show_default="the space's, else the board's")] = None,
+    limit: Annotated[float, typer.Option(min=1, max=100, help="Per cent of each resource that may be taken.")] = 100.0,
+    task: Annotated[str | None, typer.Option(help="Task of the model.", show_default="the model's first")] = None,
+    blocks: Blocks = None,
+    confirm: Annotated[int, typer.Option(min=0, help="Simulate so many of the fastest of the front on RTL (minutes each).")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="out/explore-MODEL-BOARD")] = None,
+    widths: Widths = DEFAULT_WIDTHS,
+    weights: Weights = None,
+    seed: Seed = 0,
+    latency: Latency = DEFAULT_LATENCY,
+    as_json: Annotated[bool, typer.Option("--json", help="Print explore.json to standard output, and nothing else.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search configurations for a model and a board: latency against resources, the best as files for --config."""
+    if model is not None and named is not None and model != named:
+        raise InputError(f"model must be given once, not as {model!r} and as {named!r}")
+    if task == ALL_TASKS:
+        raise InputError(f"task must be one of the model's, not {task!r}: latency is that of one")
+    if latency < 2:
+        raise InputError(f"latency must be at least 2 cycles, not {latency!r}")
+    found = find_board(board)
+    if found is None:
+        raise InputError(f"board must be one with resources to compare with, not the bare accelerator {board!r}")
+    from moesaic.flow import explore as flow
+    from moesaic.flow.explore_space import Space, default_space, read_space
+    from moesaic.flow.explore_work import Question
+    from moesaic.flow.folder import check_replaceable
+    from moesaic.report.explore import print_exploration
+    from moesaic.sim.tools import find_compiler, find_verilator
+
+    wanted = default_space(found) if space is None else read_space(space, found)
+    if clock is not None:
+        wanted = Space({**wanted.axes, "clock_mhz": (clock,)})
+    stages = Stages(quiet=quiet)
+    request = make_request(
+        model=model or named or DEFAULT_MODEL, task=task, board=board, seed=seed, blocks=blocks, widths=widths, weights=weights, stages=stages)
+    folder = out if out is not None else Path("out") / f"explore-{request.model.name}-{found.name}"
+    check_replaceable(folder, marker=flow.MARKER)
+    if confirm:
+        find_compiler()
+        find_verilator()
+    question = Question(request.model, request.expert_bits, request.tasks[0], request.blocks, latency)
+    result = flow.explore(question, found, wanted, stages, limit=limit / 100)
+    flow.write_exploration(result, folder)
+    if confirm:
+        from moesaic.flow.explore_confirm import confirm_front
+
+        confirm_front(request, result, confirm, stages, folder, latency=latency)
+    if as_json:
+        print(json.dumps({key: value for key, value in result.items() if key != "best"}, indent=1))
+    else:
+        print_exploration(result)
+        print(f"results: {folder}")
+    if not all(entry.get("confirmed", {}).get("bit_exact", True) for entry in result["front"]):
+        raise typer.Exit(FAILED)

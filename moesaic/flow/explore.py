@@ -1,0 +1,258 @@
+"""The explore stage: what every configuration of a space would take and cost for a model on a board, and the best of them."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moesaic.boards.board import Board
+from moesaic.boards.configuration import configuration_text
+from moesaic.boards.estimate import estimate_resources
+from moesaic.boards.resources import Resources
+from moesaic.boards.synthesis.fit import TITLES
+from moesaic.flow.explore_space import AUTO_SPECULATION, Choice, Space, configurations
+from moesaic.flow.explore_work import Question, forecasts
+from moesaic.flow.folder import check_replaceable, new_folder
+from moesaic.flow.forecast import Forecast
+from moesaic.flow.request import InputError
+from moesaic.flow.stages import Stages
+
+__all__ = ["MARKER", "PICTURE", "Point", "explore", "front", "point_entry", "write_exploration"]
+
+MARKER, PICTURE = "explore.json", "front.png"
+SAME = 0.005  # latencies and shares that differ by less are the same: the models are no better
+
+
+@dataclass(frozen=True)
+class Point:
+    """A configuration that holds the model and fits the board.
+
+    Parameters
+    ----------
+    choice : Choice
+    forecast : Forecast
+    resources : Resources
+        Estimated.
+    budget : Resources
+    ddr_gbs : float
+        Peak of the board's DDR, GB/s.
+    """
+
+    choice: Choice
+    forecast: Forecast
+    resources: Resources
+    budget: Resources
+    ddr_gbs: float
+
+    @property
+    def array_ms(self) -> float:
+        """Time by the analytic model, ms."""
+        return self.forecast.cycles / self.choice.config.clock_mhz / 1e3
+
+    @property
+    def ddr_ms(self) -> float:
+        """Time that DDR needs at its peak for what is read, ms."""
+        return self.forecast.read_bytes / self.ddr_gbs / 1e6
+
+    @property
+    def milliseconds(self) -> float:
+        """Of an image: the analytic model, or DDR if that takes longer."""
+        return max(self.array_ms, self.ddr_ms)
+
+    @property
+    def limit(self) -> str:
+        """What the time goes by: `DDR`, `ports` (the weight stream's bandwidth) or `array`."""
+        config = self.choice.config
+        if self.ddr_ms > self.array_ms:
+            return "DDR"
+        return "ports" if self.forecast.read_bytes / config.stripe_bytes > self.forecast.array_cycles else "array"
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Of the board's resources, by kind; kinds that it has none of are absent."""
+        used, there = self.resources.to_dict(), self.budget.to_dict()
+        return {kind: used[kind] / there[kind] for kind in used if there[kind]}
+
+    @property
+    def fullest(self) -> str:
+        """The kind of which most is taken."""
+        return max(self.shares, key=lambda kind: self.shares[kind])
+
+    @property
+    def share(self) -> float:
+        """Of the fullest kind: what an accelerator costs."""
+        return self.shares[self.fullest]
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in both latency and share of the device, the fastest first.
+
+    Of points as fast as the fastest, within what the analytic model can tell apart, only the smallest is kept, and so on.
+    """
+    best: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.milliseconds, p.share)):
+        if not best or point.share < (1 - SAME) * best[-1].share:
+            best.append(point)
+    kept: list[Point] = []
+    first = 0.0
+    for point in best:
+        if kept and point.milliseconds <= (1 + SAME) * first:
+            kept[-1] = point
+        else:
+            kept.append(point)
+            first = point.milliseconds
+    return kept
+
+
+def _shortage(estimates: Sequence[Resources], excess: Mapping[str, int], allowed: Mapping[str, float]) -> str:
+    """Of what too much is needed: how many need it, and the least that any does; the worst kind first."""
+    least = {kind: min(needed.to_dict()[kind] for needed in estimates) for kind in excess}
+    worst = sorted(excess, key=lambda kind: (-excess[kind], -least[kind] / max(allowed[kind], 0.5)))
+    parts = [f"{excess[kind]} of {len(estimates)} need too much {TITLES[kind]}"
+             + (f" (at least {least[kind]:,}, where {allowed[kind]:,.0f} are allowed)" if least[kind] > allowed[kind] else "")
+             for kind in worst]
+    return "; ".join(parts)
+
+
+def _affordable(choices: Sequence[Choice], board: Board, limit: float, stages: Stages) -> list[tuple[Choice, Resources]]:
+    """The configurations that the board has the resources for.
+
+    Raises
+    ------
+    InputError
+        If there is none: names the kind, and the least that any needs.
+    """
+    uram = board.budget.uram > 0
+    allowed = {kind: amount * limit for kind, amount in board.budget.to_dict().items()}
+    estimates = [estimate_resources(choice.config, family=board.family, uram=uram) for choice in choices]
+    excess: Counter[str] = Counter()
+    result = []
+    for choice, needed in zip(choices, estimates, strict=True):
+        too_much = [kind for kind, amount in needed.to_dict().items() if amount > allowed[kind]]
+        excess.update(too_much)
+        if not too_much:
+            result.append((choice, needed))
+    if not result:
+        raise InputError(f"space must have a configuration that fits {board.name}; {_shortage(estimates, excess, allowed)}")
+    stages.note(f"{len(result)} of {len(choices)} fit {board.name}")
+    return result
+
+
+def _possible(space: Space, board: Board, question: Question) -> tuple[list[Choice], Counter[str]]:
+    refused: Counter[str] = Counter()
+    choices = list(configurations(space, board, question.model, refused))
+    if not choices:
+        reason, count = refused.most_common(1)[0]
+        raise InputError(f"space must have a configuration that is possible on {board.name}; {count} of {space.size} are not because {reason}")
+    return choices, refused
+
+
+def explore(
+    question: Question, board: Board, space: Space, stages: Stages, *, limit: float = 1.0, workers: int | None = None
+) -> dict[str, Any]:
+    """Estimate every configuration and find the front.
+
+    Parameters
+    ----------
+    question : Question
+    board : Board
+    space : Space
+    stages : Stages
+    limit : float
+        Share of each resource that may be taken.
+    workers : int, optional
+        Processes.
+
+    Returns
+    -------
+    dict
+        `searched` (how many were possible, fitted, held the model), `refused`, `front` and `points` (latency against share, all of them).
+        The front's points are `Point` under the key `best`.
+
+    Raises
+    ------
+    InputError
+        If nothing fits: says which constraint is to blame.
+    """
+    with stages.stage("resources", f"resources of {space.size:,} combinations"):
+        choices, refused = _possible(space, board, question)
+        affordable = _affordable(choices, board, limit, stages)
+    with stages.stage("latency", f"cycles of {len(affordable):,} configurations"):
+        answers = forecasts(
+            question, [choice for choice, _ in affordable], workers=workers,
+            progress=lambda done: stages.note(f"{done:,} of {len(affordable):,}"))
+    points = [Point(choice, answer, needed, board.budget, board.memory.bandwidth_gbs)
+              for (choice, needed), answer in zip(affordable, answers, strict=True) if isinstance(answer, Forecast)]
+    too_small = Counter(answer for answer in answers if isinstance(answer, str))
+    if not points:
+        reason, _ = too_small.most_common(1)[0]
+        raise InputError(f"space must have a configuration that holds {question.model.name}; none of {len(affordable)} does: {reason}")
+    best = front(points)
+    return {
+        "model": question.model.name,
+        "task": question.task,
+        "blocks": question.blocks,
+        "expert_bits": question.expert_bits,
+        "board": board.name,
+        "ddr": {"latency": question.ddr_latency, "gbs": board.memory.bandwidth_gbs},
+        "limit": limit,
+        "space": {axis: list(values) for axis, values in space.axes.items()},
+        "searched": {"combinations": space.size, "possible": len(choices), "fit": len(affordable), "hold_model": len(points)},
+        "refused": dict(refused),
+        "too_small": dict(too_small),
+        "front": [point_entry(number, point) for number, point in enumerate(best, start=1)],
+        "points": [[round(point.milliseconds, 6), round(point.share, 4)] for point in points],
+        "best": best,
+        "wall_s": dict(stages.wall_s),
+    }
+
+
+def point_entry(number: int, point: Point) -> dict[str, Any]:
+    """A point of the front, for explore.json."""
+    return {
+        "number": number,
+        "file": f"{number}.toml",
+        "name": point.choice.config.name,
+        "config": point.choice.config.to_dict(),
+        "config_hash": point.choice.config.hash,
+        "speculate": AUTO_SPECULATION if point.choice.speculate is None else point.choice.speculate,
+        "cycles": point.forecast.cycles,
+        "read_bytes": point.forecast.read_bytes,
+        "latency_ms": round(point.milliseconds, 6),
+        "limit": point.limit,
+        "resources": point.resources.to_dict(),
+        "percent": {kind: round(100 * share, 1) for kind, share in point.shares.items()},
+        "fullest": point.fullest,
+        "energy_mj": None,
+    }
+
+
+def _text(entry: Mapping[str, Any], result: Mapping[str, Any], point: Point) -> str:
+    speculate = "" if point.choice.speculate is None else f" --speculate {point.choice.speculate}"
+    used = ", ".join(f"{percent} % of {TITLES[kind]}" for kind, percent in entry["percent"].items())
+    return configuration_text(point.choice.config, [
+        f"Number {entry['number']} of the front of {result['model']} on {result['board']}, by moesaic explore.",
+        f"Expected: {entry['cycles']:,} cycles, {entry['latency_ms']:.4g} ms; {used}.",
+        f"moesaic run --model {result['model']} --board {result['board']} --config {entry['file']}{speculate}",
+    ])
+
+
+def write_exploration(result: dict[str, Any], folder: Path) -> None:
+    """The whole folder: explore.json, the picture, a file for each configuration of the front.
+
+    Raises
+    ------
+    InputError, OSError
+        If the folder cannot be written, or holds something else.
+    """
+    from moesaic.report.explore import picture
+
+    check_replaceable(folder, marker=MARKER)
+    plain = {key: value for key, value in result.items() if key != "best"}
+    with new_folder(folder) as new:
+        (new / MARKER).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        for entry, point in zip(result["front"], result["best"], strict=True):
+            (new / entry["file"]).write_text(_text(entry, result, point), encoding="utf-8")
+        picture(plain).savefig(new / PICTURE, dpi=150)

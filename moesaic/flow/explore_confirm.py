@@ -1,0 +1,63 @@
+"""The best configurations of an exploration on RTL: real weights, a whole image, and how far the estimate was off."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from moesaic.flow.execute import execute
+from moesaic.flow.explore import MARKER, PICTURE, Point
+from moesaic.flow.model_cycles import task_model
+from moesaic.flow.program import make_program
+from moesaic.flow.request import Request
+from moesaic.flow.stages import Stages
+from moesaic.golden.scenes import render
+from moesaic.report.explore import picture
+from moesaic.sim.verilated import SimulationFailed
+
+__all__ = ["confirm", "confirm_front"]
+
+
+def confirm(request: Request, point: Point, stages: Stages, work: Path, *, latency: int) -> dict[str, Any]:
+    """Run the sample scene on one configuration.
+
+    Returns
+    -------
+    dict
+        `cycles` measured, `error` of the exploration's estimate, `routed_cycles` and `routed_error` of the analytic model that knows the
+        routing, `bit_exact`.
+
+    Raises
+    ------
+    ToolMissing, CompileError, BuildFailed, SimulationFailed
+    """
+    request = request.replace(config=point.choice.config, board=point.choice.config.name, configured=True,
+                              speculate=point.choice.speculate)
+    program, _ = make_program(request, stages)
+    image = render(request.seed, request.model.image_size).image
+    (outcome,) = execute(program, image, stages, rtl=True, work=work, latency=latency)
+    if outcome.rtl is None or not outcome.rtl.counters:
+        raise SimulationFailed(f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}")
+    cycles = int(outcome.rtl.counters["cycles"])
+    routed = round(max(cost.end for cost in task_model(program, outcome.task, ddr_latency=latency).costs(outcome.experts)))
+    return {
+        "cycles": cycles,
+        "error": point.forecast.cycles / cycles - 1,
+        "routed_cycles": routed,
+        "routed_error": routed / cycles - 1,
+        "bit_exact": not outcome.differences,
+    }
+
+
+def confirm_front(request: Request, result: dict[str, Any], count: int, stages: Stages, folder: Path, *, latency: int) -> None:
+    """The fastest `count` configurations of the front, one after the other; each is added to the folder's files as it is done."""
+    for entry, point in list(zip(result["front"], result["best"], strict=True))[:count]:
+        stages.say(f"[bold]{entry['number']}[/]: {entry['name']}")
+        with tempfile.TemporaryDirectory(prefix="moesaic-") as work:
+            entry["confirmed"] = confirm(request, point, stages, Path(work), latency=latency)
+        plain = {key: value for key, value in result.items() if key != "best"}
+        new = folder / f".{MARKER}.new"
+        new.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        os.replace(new, folder / MARKER)
+        picture(plain).savefig(folder / PICTURE, dpi=150)

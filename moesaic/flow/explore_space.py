@@ -1,0 +1,182 @@
+"""Search spaces: which values of which sizes, as data and as a file, and the configurations that they make for a model."""
+
+import itertools
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moesaic.boards.board import Board
+from moesaic.boards.configuration import ConfigurationError, on_board
+from moesaic.compiler.layout import HeadLayout, words_for
+from moesaic.flow.request import InputError
+from moesaic.golden.config import M3ViTConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["AUTO_SPECULATION", "AXES", "Choice", "Space", "configurations", "default_space", "read_space"]
+
+AUTO_SPECULATION = "auto"  # as many experts as the compiler would choose
+# What can be searched: the kind of its values, and what they are.
+AXES: Mapping[str, tuple[type, str]] = {
+    "rows": (int, "dot products in parallel"),
+    "lanes": (int, "multipliers per dot product"),
+    "load_rows": (int, "stationary rows written per cycle: a word of the weight stream is load_rows * lanes bytes"),
+    "ports": (int, "weight ports"),
+    "port_bits": (int, "width of each"),
+    "prefetch_kib": (int, "prefetch buffer, KiB"),
+    "activation_kib": (int, "activation memory, KiB"),
+    "ultra_ram": (bool, "prefetch buffer and activation memory in UltraRAM"),
+    "clock_mhz": (float, "clock"),
+    "speculate": (int, f"experts fetched before the router has decided; '{AUTO_SPECULATION}': the compiler's choice"),
+}
+_DEPTH = 512  # words: the least that a block RAM holds, so that less saves nothing
+
+
+@dataclass(frozen=True)
+class Space:
+    """Values of each axis; the product of all is searched.
+
+    Parameters
+    ----------
+    axes : mapping of str to tuple
+    """
+
+    axes: Mapping[str, tuple[Any, ...]]
+
+    @property
+    def size(self) -> int:
+        """Combinations, whether they are possible or not."""
+        result = 1
+        for values in self.axes.values():
+            result *= len(values)
+        return result
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A configuration to be tried.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    speculate : int or None
+        None: the compiler's choice.
+    """
+
+    config: AcceleratorConfig
+    speculate: int | None = None
+
+
+def default_space(board: Board) -> Space:
+    """Sizes around those of the board's own accelerator."""
+    own, system = board.accelerator, board.system
+    prefetch = own.prefetch_bytes >> 10
+    activation = own.activation_words * own.lanes >> 10
+    return Space({
+        "rows": tuple(size for size in (own.rows // 4, own.rows // 2, own.rows, 2 * own.rows) if size >= 4),
+        "lanes": tuple(size for size in (own.lanes // 2, own.lanes, 2 * own.lanes) if 8 <= size <= 128),
+        "load_rows": (2, 4),
+        "ports": tuple(ports for ports in (1, 2, 4) if ports <= len(board.ports.weights)),
+        "port_bits": system.port_bits[-2:],
+        "prefetch_kib": tuple(size for size in (prefetch // 4, prefetch // 2, prefetch, 2 * prefetch) if size),
+        "activation_kib": tuple(size for size in (activation // 4, activation // 2, activation) if size),
+        "ultra_ram": (False, True) if board.budget.uram else (False,),
+        "clock_mhz": (board.clock_mhz,),
+        "speculate": (AUTO_SPECULATION,),
+    })
+
+
+def _value(axis: str, value: object) -> Any:
+    kind = AXES[axis][0]
+    if axis == "speculate" and value == AUTO_SPECULATION:
+        return value
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ValueError("true or false")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and not isinstance(value, int)):
+        raise ValueError("a whole number" if kind is int else "a number")
+    if value < 0 or (value == 0 and axis != "speculate"):
+        raise ValueError("positive")
+    return kind(value)
+
+
+def read_space(path: Path, board: Board) -> Space:
+    """The space that a TOML file describes: a value or a list of values for each axis; others as in `default_space`.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or an axis is unknown, empty, or has a value of the wrong kind.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise InputError(f"space must be a readable TOML file, not {str(path)!r} ({reason})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"space {str(path)!r} must be TOML: {error}") from error
+    axes = dict(default_space(board).axes)
+    for axis, given in table.items():
+        if axis not in AXES:
+            raise InputError(f"space {str(path)!r}: {axis} must be one of {', '.join(AXES)}")
+        values = given if isinstance(given, list) else [given]
+        if not values:
+            raise InputError(f"space {str(path)!r}: {axis} must have at least one value, not []")
+        try:
+            axes[axis] = tuple(dict.fromkeys(_value(axis, value) for value in values))
+        except ValueError as error:
+            raise InputError(f"space {str(path)!r}: {axis} must be {error}, not {given!r}") from error
+    return Space(axes)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def _sized(own: AcceleratorConfig, model: M3ViTConfig, values: Mapping[str, Any]) -> AcceleratorConfig:
+    """The board's accelerator with other values, and memories as large as the model needs."""
+    rows, lanes, load_rows = values["rows"], values["lanes"], values["load_rows"]
+    heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=lanes)
+    for axis, bytes_ in (("prefetch_kib", load_rows * lanes), ("activation_kib", lanes)):
+        if (values[axis] << 10) % bytes_:
+            raise ValueError(f"{axis} must be whole words of {bytes_} bytes, not {values[axis]!r}")
+    return own.replace(
+        name=(f"{rows}x{lanes}-load{load_rows}-ports{values['ports']}x{values['port_bits']}-prefetch{values['prefetch_kib']}"
+              f"-activation{values['activation_kib']}{'-ultra' if values['ultra_ram'] else ''}-{values['clock_mhz']:g}mhz"),
+        rows=rows,
+        lanes=lanes,
+        load_rows=load_rows,
+        ports=values["ports"],
+        port_bits=values["port_bits"],
+        prefetch_words=(values["prefetch_kib"] << 10) // (load_rows * lanes),
+        activation_words=(values["activation_kib"] << 10) // lanes,
+        residual_words=_up(model.tokens * words_for(model.dim, lanes), _DEPTH),
+        kv_words=_up(2 * model.tokens * heads.words, _DEPTH),
+        max_tokens=max(8, _up(model.tokens, 8)),
+        max_dim=max(own.max_dim, model.dim, lanes),
+        experts=max(own.experts, model.experts),
+        max_top_k=max(own.max_top_k, model.top_k),
+        narrow_weights=own.narrow_weights and load_rows < rows,
+        ultra_ram=values["ultra_ram"],
+        clock_mhz=values["clock_mhz"],
+    )
+
+
+def configurations(space: Space, board: Board, model: M3ViTConfig, refused: Counter[str]) -> Iterator[Choice]:
+    """The possible configurations of a space; `refused` counts the others by the field that forbids them."""
+    for combination in itertools.product(*space.axes.values()):
+        values = dict(zip(space.axes, combination, strict=True))
+        speculate = values["speculate"]
+        if speculate != AUTO_SPECULATION and speculate > model.experts:
+            refused[f"speculate must be at most {model.experts}"] += 1
+            continue
+        try:
+            config = _sized(board.accelerator, model, values)
+            on_board(board, config)
+        except (ValueError, ConfigurationError) as error:
+            refused[str(error).partition(", not")[0].rpartition(": ")[2]] += 1
+            continue
+        yield Choice(config, None if speculate == AUTO_SPECULATION else speculate)

@@ -1,0 +1,79 @@
+"""What an exploration found, as a table and as a picture."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from moesaic.report.plots import COLOURS
+
+__all__ = ["picture", "print_exploration"]
+
+_KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
+
+
+def picture(result: Mapping[str, Any]) -> Figure:
+    """Latency against the share of the device, every configuration and the front."""
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    axes = figure.subplots()
+    front = result["front"]
+    axes.scatter([ms for ms, _ in result["points"]], [100 * share for _, share in result["points"]], s=9, color=COLOURS["idle"],
+                 linewidth=0, label=f"{len(result['points']):,} configurations that fit")
+    milliseconds = [entry["latency_ms"] for entry in front]
+    shares = [entry["percent"][entry["fullest"]] for entry in front]
+    axes.step(milliseconds, shares, where="post", color=COLOURS["busy"], linewidth=1.2)
+    axes.scatter(milliseconds, shares, s=26, color=COLOURS["busy"], zorder=3, label="the front")
+    confirmed = [entry for entry in front if entry.get("confirmed")]
+    if confirmed:
+        axes.scatter([entry["latency_ms"] for entry in confirmed], [entry["percent"][entry["fullest"]] for entry in confirmed],
+                     s=90, facecolor="none", edgecolor=COLOURS["starved"], linewidth=1.6, zorder=4, label="simulated on RTL")
+    for entry, x, y in zip(front, milliseconds, shares, strict=True):
+        if entry["number"] in (1, len(front)) or entry in confirmed:
+            axes.annotate(f"{entry['number']}: {entry['config']['rows']} × {entry['config']['lanes']}", (x, y), textcoords="offset points",
+                          xytext=(7, 5), fontsize=8, color="#3d434b")
+    axes.set_xscale("log")
+    axes.set_xlabel(f"latency of an image of {result['model']}, ms")
+    axes.set_ylabel(f"fullest resource of {result['board']}, %")
+    axes.grid(color="#e6e8eb", linewidth=0.6, which="both")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def print_exploration(result: Mapping[str, Any]) -> None:
+    """The front on the terminal."""
+    searched, front = result["searched"], result["front"]
+    console = Console(highlight=False)
+    console.width = max(console.width, 118)
+    console.print(f"{searched['combinations']:,} combinations: {searched['possible']:,} possible, {searched['fit']:,} fit {result['board']}, "
+                  f"{searched['hold_model']:,} hold {result['model']}; {len(front)} on the front")
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    kinds = [kind for kind in _KINDS if any(kind in entry["percent"] for entry in front)]
+    clocks = len({entry["config"]["clock_mhz"] for entry in front}) > 1
+    titles = ["#", "array", "load", "ports", "prefetch", "activation", *(["MHz"] if clocks else []), "cycles", "ms", "limit",
+              *(f"{_KINDS[kind]} %" for kind in kinds)]
+    energy = any(entry["energy_mj"] is not None for entry in front)
+    confirmed = any(entry.get("confirmed") for entry in front)
+    titles += (["mJ"] if energy else []) + (["on RTL", "error"] if confirmed else [])
+    for title in titles:
+        table.add_column(title, justify="left" if title == "limit" else "right")
+    for entry in front:
+        config = entry["config"]
+        ram = " ultra" if config["ultra_ram"] else ""
+        row = [str(entry["number"]), f"{config['rows']} × {config['lanes']}", str(config["load_rows"]),
+               f"{config['ports']} × {config['port_bits']}", f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10} KiB{ram}",
+               f"{config['activation_words'] * config['lanes'] >> 10} KiB{ram}", *([f"{config['clock_mhz']:g}"] if clocks else []),
+               f"{entry['cycles']:,}", f"{entry['latency_ms']:.4g}", entry["limit"]]
+        row += [f"[bold]{entry['percent'][kind]:.1f}[/]" if kind == entry["fullest"] else f"{entry['percent'].get(kind, 0):.1f}" for kind in kinds]
+        if energy:
+            row.append("–" if entry["energy_mj"] is None else f"{entry['energy_mj']:.3g}")
+        if confirmed:
+            done = entry.get("confirmed")
+            row += [f"{done['cycles']:,}", f"{100 * done['error']:+.2f} %"] if done else ["", ""]
+        table.add_row(*row)
+    console.print(table)
+    console.print("Latency: analytic model, every expert used alike; at least what DDR needs at its peak. Resources: estimated, "
+                  "docs/explore.md says how well.", style="dim")

@@ -1,0 +1,62 @@
+"""Estimated resources against what synthesis counted, and memories against calculations by hand."""
+
+import pytest
+
+from moesaic.boards.board import load_board
+from moesaic.boards.estimate import Counted, added, counted, estimate_resources, fit, model
+from moesaic.boards.memory_rules import memories
+from moesaic.boards.resources import Resources
+from moesaic.hw.spec.config import PRESETS
+
+# docs/explore.md states these: per cent of the total, of the accelerators that the model was fitted to, and of one that was left out.
+FITTED = {"lut": 2.0, "ff": 3.0, "dsp": 2.0}
+LEFT_OUT = {"lut": 4.0, "ff": 10.0, "dsp": 10.0}
+
+
+def errors(sample: Counted, estimated: Resources) -> dict[str, float]:
+    true, got = sample.total.to_dict(), estimated.to_dict()
+    return {kind: abs(100 * (got[kind] / true[kind] - 1)) for kind in FITTED}
+
+
+@pytest.mark.parametrize("sample", counted(), ids=lambda s: s.config.name)
+def test_stated_error(sample: Counted) -> None:
+    estimated = estimate_resources(sample.config, family=sample.family, uram=sample.uram)
+    assert all(errors(sample, estimated)[kind] <= most for kind, most in FITTED.items()), errors(sample, estimated)
+    others = fit([other for other in counted() if other is not sample])
+    left_out = errors(sample, others.total(sample.config, family=sample.family, uram=sample.uram))
+    assert all(left_out[kind] <= most for kind, most in LEFT_OUT.items()), left_out
+
+
+@pytest.mark.parametrize("sample", counted(), ids=lambda s: s.config.name)
+def test_memories_are_exact(sample: Counted) -> None:
+    """Block RAM and UltraRAM of every unit, as Yosys maps them."""
+    got = memories(sample.config, uram=sample.uram)
+    for unit, amount in sample.units.items():
+        expected = (amount.bram36, amount.uram)
+        assert (got[unit].bram36, got[unit].uram) == expected if unit in got else expected == (0, 0), unit
+
+
+def test_memories_by_hand() -> None:
+    got = memories(PRESETS["zcu102"], uram=False)
+    assert got["weight stream"] == Resources(bram36=8 * 30)  # eight banks of 8192 x 128: 2 deep, 15 wide of 4096 x 9
+    assert got["accumulators"] == Resources(bram36=24)       # 64 x 27 bits, 72 to a block
+    assert got["router"] == Resources(bram36=3 + 1.5)        # 4096 x 24 bits; 256 x 89 bits in three halves
+    # Activations 64, keys and values 32, two copies of the residual 32 each, maxima 1, two sums 1 each, three states 0.5 each.
+    assert got["memories and core"] == Resources(bram36=64 + 32 + 64 + 1 + 2 + 1.5)
+    ultra = memories(PRESETS["kv260"], uram=True)
+    assert ultra["weight stream"] == Resources(uram=8 * 4) and ultra["memories and core"].uram == 8
+
+
+def test_totals_add_up_and_grow() -> None:
+    board = load_board("zcu102")
+    own = board.accelerator
+    units = model().units(own, family="zynqmp", uram=False)
+    assert added(units) == estimate_resources(own, family="zynqmp", uram=False)
+    half = estimate_resources(own.replace(rows=32), family="zynqmp", uram=False)
+    assert half.dsp < added(units).dsp and half.lut < added(units).lut
+    assert units["array"].dsp == own.macs_per_cycle // 2
+
+
+def test_nothing_to_fit() -> None:
+    with pytest.raises(ValueError, match="samples must be at least one accelerator, not none"):
+        fit([])

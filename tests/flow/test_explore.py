@@ -1,0 +1,197 @@
+"""Exploring: spaces, forecasts, fronts, what empties a space, files, and the choice of a board."""
+
+import dataclasses
+import itertools
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from moesaic.boards.board import load_board
+from moesaic.boards.configuration import read_configuration
+from moesaic.boards.resources import Resources
+from moesaic.compiler.cost import stream_words
+from moesaic.compiler.ir import CompileError
+from moesaic.compiler.pipeline import compile_all
+from moesaic.flow import auto
+from moesaic.flow.explore import Point, explore, front, write_exploration
+from moesaic.flow.explore_confirm import confirm_front
+from moesaic.flow.explore_space import Choice, Space, configurations, default_space, read_space
+from moesaic.flow.explore_work import Question, forecasts
+from moesaic.flow.fit import hollow_model
+from moesaic.flow.forecast import Forecast, forecast, whole_graph
+from moesaic.flow.program import make_program
+from moesaic.flow.request import InputError, make_request
+from moesaic.flow.stages import Stages
+from moesaic.golden.config import PRESETS as MODELS
+from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+
+BOARD, MICRO = load_board("pynq-z2"), MODELS["m3vit-micro"]
+ASKED = Question(MICRO, 8, "semseg", 2, 100)
+SMALL = {"rows": (8, 16), "lanes": (16,), "load_rows": (2, 4), "ports": (1, 2), "port_bits": (64,), "prefetch_kib": (32, 64),
+         "activation_kib": (8, 32)}
+
+
+def space(**axes: tuple) -> Space:
+    return Space({**default_space(BOARD).axes, **SMALL, **axes})
+
+
+@pytest.fixture(scope="module")
+def result() -> dict:
+    return explore(ASKED, BOARD, space(), Stages(quiet=True), workers=1)
+
+
+def point(ms: float, share: float) -> Point:
+    """A point of that latency and share, at 1 MHz on a device with 1,000 LUTs."""
+    config = PRESETS["micro8"].replace(clock_mhz=1.0)
+    return Point(Choice(config), Forecast(round(1000 * ms), 1, 1), Resources(lut=round(1000 * share)), Resources(lut=1000), 10.0)
+
+
+def test_front_keeps_what_nothing_beats() -> None:
+    points = [point(*p) for p in ((1.0, 0.9), (1.004, 0.7), (1.1, 0.8), (2.0, 0.5), (3.0, 0.6), (4.0, 0.4), (4.1, 0.3995))]
+    assert [(p.milliseconds, p.share) for p in front(points)] == [(1.004, 0.7), (2.0, 0.5), (4.0, 0.4)]
+    assert front([]) == []
+
+
+def test_front_of_a_search_is_not_beaten(result: dict) -> None:
+    """By any of the points that were searched, beyond what the models can tell apart."""
+    best = [(entry["latency_ms"], entry["percent"][entry["fullest"]] / 100) for entry in result["front"]]
+    assert 2 <= len(best) < len(result["points"])
+    assert all(a[0] < b[0] and a[1] > b[1] for a, b in itertools.pairwise(best))
+    for ms, share in best:
+        assert not [p for p in result["points"] if p[0] < 0.99 * ms and p[1] < 0.99 * share]
+    assert min(ms for ms, _ in result["points"]) > 0.995 * best[0][0] - 1e-9
+
+
+def test_limit_is_kept() -> None:
+    limited = explore(ASKED, BOARD, space(), Stages(quiet=True), limit=0.73, workers=1)
+    assert 0 < len(limited["points"]) and all(share <= 0.73 for _, share in limited["points"])
+
+
+def test_forecast_is_what_a_compiled_program_expects() -> None:
+    """From sizes alone, the same cycles as from the packed network; and every piece has the words that packing gives it."""
+    for board in ("micro8", "pynq-z2"):
+        request = make_request(model="m3vit-micro", board=board, task="semseg", speculate=4)
+        program, compilation = make_program(request, Stages(quiet=True))
+        hollow = hollow_model(request.model)
+        graph = whole_graph(hollow, request.config, "semseg", speculate=4)
+        cycles = forecast(graph, hollow, request.config).cycles
+        assert cycles == pytest.approx(program.estimate["semseg"], rel=2e-3)  # the order of experts is another
+        for op in graph.ops:
+            if op.weights is not None and op.weight_words is None:
+                assert stream_words(graph, op, request.config) == compilation.pieces[op.weights].words, op.name
+
+
+def test_words_of_narrow_experts() -> None:
+    hollow, config = hollow_model(MICRO, 4), PRESETS["micro8"]
+    compilation = compile_all(hollow, config, tasks=("semseg",), blocks=2)
+    ops = [op for op in compilation.scheduled["semseg"].ops if op.weights is not None and op.weight_words is None]
+    assert ops and all(stream_words(compilation.scheduled["semseg"], op, config) == compilation.pieces[op.weights].words for op in ops)
+
+
+def test_two_processes_say_what_one_says() -> None:
+    choices = list(configurations(space(prefetch_kib=(64,)), BOARD, MICRO, Counter()))
+    assert len(choices) > 12
+    steps: list[int] = []
+    one = forecasts(ASKED, choices, progress=steps.append, workers=1)
+    two = forecasts(ASKED, choices, progress=lambda done: None, workers=2)
+    assert one == two and steps == sorted(steps) and steps[-1] == len(choices)
+
+
+def test_sizes_follow_the_model() -> None:
+    tiny = MODELS["m3vit-tiny"]
+    zcu102 = load_board("zcu102")
+    choices = list(configurations(default_space(zcu102), zcu102, tiny, Counter()))
+    assert len(choices) > 500 and len({choice.config for choice in choices}) == len(choices)
+    for choice in choices:
+        config = choice.config
+        assert config.max_tokens >= tiny.tokens and config.residual_words * config.lanes >= tiny.tokens * tiny.dim
+
+
+@pytest.mark.parametrize(("axes", "message"), [
+    ({"rows": (5,)}, r"16 of 16 are not because rows must be a power of two"),
+    ({"ports": (4,)}, r"ports must be at most 2 on pynq-z2"),
+    ({"rows": (64,), "lanes": (64,), "prefetch_kib": (256,)}, r"fits pynq-z2; 6 of 6 need too much DSP \(at least 2,\d+, where 220 are allowed\); 6 of 6 need too much LUT"),
+    ({"lanes": (8,), "rows": (8,), "load_rows": (2,), "ports": (1,), "activation_kib": (1,)},
+     r"configuration that holds m3vit-micro; none of \d+ does: .*activation memory"),
+    ({"prefetch_kib": (4096,)}, r"need too much BRAM36"),
+])
+def test_empty_spaces_name_the_constraint(axes: dict[str, tuple], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        explore(ASKED, BOARD, space(**axes), Stages(quiet=True), workers=1)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("rows = [8, 'many']", "rows must be a whole number, not [8, 'many']"),
+    ("rows = []", "rows must have at least one value, not []"),
+    ("rows = -8", "rows must be positive, not -8"),
+    ("colour = 1", "colour must be one of rows, lanes,"),
+    ("ultra_ram = 1", "ultra_ram must be true or false, not 1"),
+    ("speculate = 'all'", "speculate must be a whole number, not 'all'"),
+    ("rows =", "must be TOML"),
+])
+def test_wrong_spaces(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(text)
+    with pytest.raises(InputError) as error:
+        read_space(file, BOARD)
+    assert message in str(error.value)
+
+
+def test_space_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text("rows = [8, 16, 8]\nclock_mhz = 90\nspeculate = ['auto', 0]\n")
+    axes = read_space(file, BOARD).axes
+    assert axes["rows"] == (8, 16) and axes["clock_mhz"] == (90.0,) and axes["speculate"] == ("auto", 0)
+    assert axes["lanes"] == default_space(BOARD).axes["lanes"]
+    with pytest.raises(InputError, match="space must be a readable TOML file"):
+        read_space(tmp_path / "none.toml", BOARD)
+
+
+def test_folder(result: dict, tmp_path: Path) -> None:
+    write_exploration(result, tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "explore.json").read_text())
+    assert kept["searched"]["hold_model"] == len(kept["points"]) and "best" not in kept
+    for entry in kept["front"]:
+        config = read_configuration(tmp_path / "out" / entry["file"])
+        assert config == AcceleratorConfig(**entry["config"]) and config.hash == entry["config_hash"]
+        request = make_request(model="m3vit-micro", board="pynq-z2", config=tmp_path / "out" / entry["file"])
+        assert request.config == config and request.configured
+    assert (tmp_path / "out" / "front.png").stat().st_size > 5_000
+    write_exploration(result, tmp_path / "out")  # replaces its own
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thing").touch()
+    with pytest.raises(InputError, match="out must be a new or empty folder"):
+        write_exploration(result, tmp_path / "other")
+
+
+def test_confirmed_on_rtl(tmp_path: Path) -> None:
+    """The fastest of a search runs bit exact, and takes the cycles that were expected."""
+    board = dataclasses.replace(BOARD, name="mine")
+    found = explore(ASKED, board, space(rows=(8,), load_rows=(2,), ports=(1,), prefetch_kib=(8,)), Stages(quiet=True), workers=1)
+    write_exploration(found, tmp_path / "out")
+    request = make_request(model="m3vit-micro", board="pynq-z2", task="semseg", blocks=2)
+    confirm_front(request, found, 1, Stages(quiet=True), tmp_path / "out", latency=100)
+    entry = json.loads((tmp_path / "out" / "explore.json").read_text())["front"][0]["confirmed"]
+    assert entry["bit_exact"] and abs(entry["error"]) < 0.03 and abs(entry["routed_error"]) < 0.01, entry
+
+
+def test_board_auto(capsys: pytest.CaptureFixture[str]) -> None:
+    assert make_request(model="m3vit-tiny", board="auto", stages=Stages()).board == "zcu102"
+    said = " ".join(capsys.readouterr().err.split())
+    assert "board: zcu102" in said and "kv260" in said and "too small: " in said
+    assert make_request(model="deit-small", board="auto").board == "zcu102-small"
+    with pytest.raises(CompileError, match=r"no board holds it; on zcu102: .*tokens must be at most 256"):
+        auto.choose(MODELS["m3vit-small"], Stages(quiet=True), boards_only=True)
+    huge = dataclasses.replace(MODELS["m3vit-small"], image_size=(1600, 1600))
+    with pytest.raises(CompileError, match="no preset holds it; on zcu102-small"):
+        auto.choose(huge, Stages(quiet=True))
+
+
+def test_auto_with_a_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("rows = 8\nlanes = 8\n")
+    with pytest.raises(InputError, match="board must be one that the configuration is for, not 'auto'"):
+        make_request(model="m3vit-micro", board="auto", config=file)
+    assert make_request(model="m3vit-micro", config=file).board == "mine"
