@@ -163,6 +163,7 @@ class RtlSimulator:
             ports=config.ports,
             addr_bits=config.addr_bits,
             port_bits=config.port_bits,
+            lanes=config.lanes,
             base=base,
             bytes=self.memory_bytes,
             max_outstanding=max(config.max_outstanding, 8),

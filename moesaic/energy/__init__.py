@@ -1,0 +1,1 @@
+"""Energy: published energies of operations, counted activity, and a calibration on published designs with its error."""
