@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
+from moesaic.flow.appraise import appraise
 from moesaic.flow.execute import execute
 from moesaic.flow.folder import check_replaceable, check_space, new_folder
 from moesaic.flow.program import Program, make_program, save_program
@@ -122,6 +123,7 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
             total_s=stages.elapsed,
             resources=resources,
         )
+        appraise(result, program, outcomes)
         result["pictures"] = pictures
         result["outputs"] = module_outputs(program, outcomes, given.pixels)
         for path in sorted(work.glob("*")) if work.is_dir() else ():  # the log stays; dumps are in data.npz

@@ -55,7 +55,7 @@ def worst_cases(model: TaskModel, routed: Routing, top_k: int) -> dict[str, dict
     if not routed:
         return {}
     order = {block: _fetch_order(model, block) for block in routed}
-    cases = {
+    cases: dict[str, tuple[str, Routing]] = {
         "real": ("as this image is routed", dict(routed)),
         "even": ("every expert gets as many tokens", even_routing(routed)),
         "same_guessed": (

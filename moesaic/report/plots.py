@@ -1,8 +1,6 @@
-"""Plots of a run, in one quiet style."""
+"""Plots of a run: what the array did, block by block and over time, experts, accuracy, ablation."""
 
-import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -10,64 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from moesaic.report.numbers import ARRAY_STATES
+from moesaic.report.style import COLOURS, MEANINGS, new_figure, short, styled
 
-__all__ = ["COLOURS", "MEANINGS", "ablation", "block_cycles", "block_quality", "expert_tokens", "save", "timeline"]
+__all__ = ["ablation", "block_cycles", "block_quality", "block_timeline", "expert_tokens", "timeline"]
 
 WINDOWS = 320  # of a timeline: as many as can be told apart
 
-COLOURS = {"busy": "#2f6690", "loading": "#8fb8d6", "starved": "#d9822b", "blocked": "#9b2226", "idle": "#c9ccd1"}
-MEANINGS = {
-    "busy": "takes a streamed vector",
-    "starved": "waits for weights from DDR",
-    "loading": "waits for its stationary block",
-    "blocked": "waits for an earlier instruction",
-    "idle": "waits for anything else",
-}
-_STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#8a8f98",
-    "axes.labelcolor": "#3d434b",
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "xtick.color": "#3d434b",
-    "ytick.color": "#3d434b",
-    "axes.grid": True,
-    "grid.color": "#e6e8eb",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.hashsalt": "moesaic",
-    "svg.fonttype": "path",
-}
-
-
-def _figure(height: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(9.2, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _short(name: str) -> str:
-    return name.removeprefix("blocks.")
-
-
-def _style(function: Any) -> Any:
-    def styled(*arguments: Any) -> Figure:
-        with matplotlib.rc_context(_STYLE):
-            figure: Figure = function(*arguments)
-            return figure
-
-    styled.__doc__ = function.__doc__
-    return styled
-
-
-@_style
+@styled
 def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]], model: Sequence[float]) -> Figure:
     """Stacked bars: what the array did in each part of the network, cycles; ticks: what the analytic model says."""
-    figure, axes = _figure(3.2)
+    figure, axes = new_figure(3.2)
     base = [0] * len(parts)
     for state in ARRAY_STATES:
         values = [array[state] for _, array in parts]
@@ -83,7 +33,7 @@ def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]], model: Sequence
     axes.scatter(
         range(len(parts)), model, marker="_", s=220, linewidths=1.6, color="#1b1e23", label="analytic model", zorder=3
     )
-    axes.set_xticks(range(len(parts)), [_short(name) for name, _ in parts])
+    axes.set_xticks(range(len(parts)), [short(name) for name, _ in parts])
     axes.set_xlabel("part of the network (numbers: blocks)")
     axes.set_ylabel("cycles")
     axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
@@ -100,7 +50,7 @@ def _coarse(trace: Mapping[str, Any]) -> dict[str, Any]:
     return {name: values[last] if name == "cycle" else np.add.reduceat(values, first) for name, values in trace.items()}
 
 
-@_style
+@styled
 def timeline(trace: Mapping[str, Any], marks: Sequence[tuple[str, int]], bytes_per_cycle: int) -> Figure:
     """What array and ports did over the run, in windows: shares of cycles above, of DDR bandwidth below."""
     trace = _coarse(trace)
@@ -129,16 +79,16 @@ def timeline(trace: Mapping[str, Any], marks: Sequence[tuple[str, int]], bytes_p
     before = 0
     for name, cycle in marks:  # a name fits only where there is room
         if cycle - before > edges[-1] / 45:
-            upper.text((before + cycle) / 2, 101, _short(name), ha="center", va="bottom", fontsize=7, color="#3d434b")
+            upper.text((before + cycle) / 2, 101, short(name), ha="center", va="bottom", fontsize=7, color="#3d434b")
         before = cycle
     figure.legend(*upper.get_legend_handles_labels(), loc="outside upper left", ncols=5, fontsize=8)
     return figure
 
 
-@_style
+@styled
 def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
     """Heat map: tokens that each expert of each block got."""
-    figure, axes = _figure(0.9 + 0.34 * len(rows))
+    figure, axes = new_figure(0.9 + 0.34 * len(rows))
     table = [list(tokens) for _, tokens in rows]
     largest = max(max(row) for row in table)
     axes.imshow(table, aspect="auto", cmap="Blues", vmin=0, vmax=max(largest, 1))
@@ -154,19 +104,19 @@ def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
                 color="white" if count > 0.5 * largest else "#3d434b",
             )
     axes.set_xticks(range(len(table[0])))
-    axes.set_yticks(range(len(rows)), [f"block {_short(name)}" for name, _ in rows])
+    axes.set_yticks(range(len(rows)), [f"block {short(name)}" for name, _ in rows])
     axes.set_xlabel("expert")
     axes.grid(visible=False)
     return figure
 
 
-@_style
+@styled
 def block_quality(blocks: Sequence[Mapping[str, Any]]) -> Figure:
     """SQNR of the residual after each block, and routing agreement where there is a router."""
-    figure, axes = _figure(2.7)
+    figure, axes = new_figure(2.7)
     known = [(x, block["sqnr_db"]) for x, block in enumerate(blocks) if block["sqnr_db"] is not None]
     axes.plot([x for x, _ in known], [y for _, y in known], color=COLOURS["busy"], marker="o", markersize=4)
-    axes.set_xticks(range(len(blocks)), [_short(block["name"]) for block in blocks])
+    axes.set_xticks(range(len(blocks)), [short(block["name"]) for block in blocks])
     axes.set_xlabel("block")
     axes.set_ylabel("SQNR, dB", color=COLOURS["busy"])
     axes.set_ylim(0, 1.15 * max([y for _, y in known], default=1.0))
@@ -185,10 +135,10 @@ def block_quality(blocks: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-@_style
+@styled
 def ablation(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Bars: cycles and bytes of each variant over those of the first, on a logarithmic axis."""
-    figure, axes = _figure(0.9 + 0.42 * len(rows))
+    figure, axes = new_figure(0.9 + 0.42 * len(rows))
     first, largest = rows[0], 1.5
     for shift, key, colour, label in (
         (0.19, "cycles", COLOURS["busy"], "cycles"),
@@ -208,12 +158,3 @@ def ablation(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8)
     return figure
-
-
-def save(figure: Figure, path: Path) -> str:
-    """Write a PNG, and return the figure as SVG text."""
-    with matplotlib.rc_context(_STYLE):
-        figure.savefig(path, dpi=150)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
