@@ -28,6 +28,7 @@ _INPUT = (
 _FAILURE = (
     ("moesaic.sim.verilated", "BuildFailed"),
     ("moesaic.sim.verilated", "SimulationFailed"),
+    ("moesaic.sim.saif", "SaifError"),
     ("moesaic.sim.machine", "ProgramError"),
     ("moesaic.hw.verilog", "ExportError"),
 )

@@ -19,9 +19,12 @@ from moesaic.golden.qmodel import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import Accelerator
 from moesaic.hw.verilog import to_verilog
+from moesaic.sim.saif import DEPTH
 from moesaic.sim.verilated import Build, build, default_cache, run
 
-__all__ = ["RtlResult", "RtlRun", "RtlSimulator", "accelerator_verilog"]
+__all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator", "accelerator_verilog"]
+
+SAIF = "verilator.saif"
 
 # Counters that are registers of the top module, and those of them that the trace records.
 _TRACED = (
@@ -148,14 +151,18 @@ class RtlSimulator:
         First address of the DDR model.
     cache : Path or None
         Of builds; None: the user's cache directory.
+    saif : bool
+        Build a simulator that writes the switching activity of every run, `SAIF` in the job's folder; much slower.
 
     Raises
     ------
     BuildFailed, ToolMissing
     """
 
-    def __init__(self, config: AcceleratorConfig, *, memory_bytes: int, base: int, cache: Path | None = None) -> None:
-        self.config, self.base, self.cache = config, base, cache
+    def __init__(
+        self, config: AcceleratorConfig, *, memory_bytes: int, base: int, cache: Path | None = None, saif: bool = False
+    ) -> None:
+        self.config, self.base, self.cache, self.saif = config, base, cache, saif
         self._built: Build | None = None
         self.memory_bytes = max(1 << 25, 1 << (memory_bytes - 1).bit_length())
         source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text()
@@ -181,7 +188,8 @@ class RtlSimulator:
     def _build(self) -> Build:
         verilog = accelerator_verilog(self.config, cache=self.cache) + "\n" + self.testbench
         ddr = Path(str(importlib.resources.files("moesaic.sim") / "ddr.sv"))
-        return build(verilog, top="testbench", extra_sources=[ddr], cache=self.cache)
+        traced = ["--trace-saif", "--trace-depth", str(DEPTH)] if self.saif else []
+        return build(verilog, top="testbench", extra_sources=[ddr], cache=self.cache, extra_args=traced)
 
     def run(
         self,
@@ -251,6 +259,7 @@ class RtlSimulator:
                 "+trace=trace.csv",
                 f"+trace_window={trace_window}",
                 f"+seed={seed}",
+                *(("--trace", "--trace-file", SAIF) if self.saif else ()),
                 *plusargs,
             ],
         )

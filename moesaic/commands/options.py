@@ -13,7 +13,7 @@ from moesaic.golden.importers.options import ImportOptions
 
 __all__ = [
     "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Config", "FillMissing", "GateKind", "Heads", "Image", "ImageSize", "Json",
-    "Latency", "Model", "ModelArgument", "Pixels", "Quiet", "Resize", "Resources", "Seed", "Sim", "Speculate", "Task", "Tasks", "TopK",
+    "Latency", "Model", "ModelArgument", "Pixels", "Quiet", "Resize", "Resources", "Saif", "Seed", "Sim", "Speculate", "Task", "Tasks", "TopK",
     "Weights", "Widths", "import_options", "is_rtl",
 ]
 
@@ -100,6 +100,10 @@ Latency = Annotated[int, typer.Option(help="Of the DDR model, cycles.")]
 Json = Annotated[bool, typer.Option("--json", help="Print report.json to standard output, and nothing else.")]
 Resources = Annotated[
     bool, typer.Option("--resources", help="Count LUTs, DSP slices and memories with Yosys, where not done before (minutes).")
+]
+Saif = Annotated[
+    bool,
+    typer.Option("--saif", help="Write the RTL's switching activity for Vivado, activity.saif (a build of its own, and slower)."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 

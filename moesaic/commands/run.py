@@ -24,6 +24,7 @@ from moesaic.commands.options import (
     Quiet,
     Resize,
     Resources,
+    Saif,
     Seed,
     Sim,
     Speculate,
@@ -67,6 +68,7 @@ def run(
     widths: Widths = DEFAULT_WIDTHS,
     latency: Latency = DEFAULT_LATENCY,
     resources: Resources = False,
+    saif: Saif = False,
     weights: Weights = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -92,5 +94,5 @@ def run(
     from moesaic.flow import run as flow
 
     folder = out if out is not None else Path("out") / request.name
-    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources)
+    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources, saif=saif)
     verdict(flow.run(request, options, stages), folder, as_json=as_json)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded, this_command, verdict
-from moesaic.commands.options import DEFAULT_LATENCY, Image, Json, Latency, Quiet, Resize, Resources, Sim, is_rtl
+from moesaic.commands.options import DEFAULT_LATENCY, Image, Json, Latency, Quiet, Resize, Resources, Saif, Sim, is_rtl
 from moesaic.flow.stages import Stages
 
 __all__ = ["EXAMPLES", "simulate"]
@@ -23,6 +23,7 @@ def simulate(
     sim: Sim = "rtl",
     latency: Latency = DEFAULT_LATENCY,
     resources: Resources = False,
+    saif: Saif = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -34,5 +35,5 @@ def simulate(
     stages = Stages(quiet=quiet)
     loaded = programs.load_program(program, stages)
     folder = out if out is not None else Path("out") / loaded.request.name
-    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources)
+    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources, saif=saif)
     verdict(flow.simulate(loaded, options, stages), folder, as_json=as_json)

@@ -17,7 +17,7 @@ _STAND_IN = "zcu102"  # whose device a bare preset is taken to be in
 
 def device_of(config: AcceleratorConfig, board: str) -> tuple[Device, bool]:
     """The device of a board, and whether it is assumed because there is no board."""
-    found = find_board(board)
+    found = find_board(board) if board else None
     stand_in = found is None
     if found is None:
         found = find_board(_STAND_IN)

@@ -139,11 +139,11 @@ def _functional(
 
 
 def _rtl(
-    program: Program, image: IntArray, stages: Stages, work: Path, latency: int | None, cache: Path | None
+    program: Program, image: IntArray, stages: Stages, work: Path, latency: int | None, cache: Path | None, *, saif: bool
 ) -> list[RtlResult]:
     request = program.request
     simulator = RtlSimulator(
-        request.config, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache
+        request.config, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache, saif=saif
     )
     with stages.stage("verilog", f"Verilog of {request.board}"):
         accelerator_verilog(request.config, cache=cache)
@@ -170,6 +170,7 @@ def execute(
     latency: int | None = None,
     cache: Path | None = None,
     quality: bool = True,
+    saif: bool = False,
 ) -> list[TaskOutcome]:
     """Run all tasks of a program on an image.
 
@@ -188,6 +189,8 @@ def execute(
         Of builds.
     quality : bool
         Also compare integers with float.
+    saif : bool
+        Leave the RTL's switching activity in `work` (`sim.rtl.SAIF`); another build, and slower.
 
     Raises
     ------
@@ -212,7 +215,7 @@ def execute(
                 )
         outcomes.append(TaskOutcome(task, golden, functional, None, experts, counters, rows, []))
     results: Sequence[RtlResult | None] = (
-        _rtl(program, image, stages, work, latency, cache) if rtl else [None] * len(outcomes)
+        _rtl(program, image, stages, work, latency, cache, saif=saif) if rtl else [None] * len(outcomes)
     )
     finished = []
     for outcome, result in zip(outcomes, results, strict=True):

@@ -1,5 +1,6 @@
 """The main job: from a request and an image file to a result folder."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,18 @@ from moesaic.report.html import DATA, INPUT, MARKER, PAGE, render_html, write_re
 from moesaic.report.maps import write_maps
 from moesaic.report.numbers import report
 from moesaic.report.outputs import module_outputs
+from moesaic.sim.rtl import SAIF
+from moesaic.sim.saif import place_saif
 from moesaic.sim.tools import find_compiler, find_verilator
 from moesaic.sim.verilated import default_cache
 
-__all__ = ["DDR_LATENCY", "Options", "run", "simulate"]
+__all__ = ["ACTIVITY", "DDR_LATENCY", "Options", "run", "simulate"]
 
 DDR_LATENCY = 100  # cycles, of the DDR model if nothing else is asked for
 _MIB = 1 << 20
 _CACHE_SPACE = 256 * _MIB  # a build of the largest accelerator, while it is made
 _PROGRAM = "program"
+ACTIVITY = "activity.saif"  # as the build.tcl of a board's project looks for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,8 @@ class Options:
         For the report: what repeats this.
     resources : bool
         Let Yosys count what the accelerator takes, where that has not been done before.
+    saif : bool
+        Write the RTL's switching activity for Vivado, `ACTIVITY` in the result folder.
     """
 
     image: Path | None = None
@@ -61,6 +67,7 @@ class Options:
     latency: int = DDR_LATENCY
     command: str = "moesaic run"
     resources: bool = False
+    saif: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,8 @@ def _check(request: Request, options: Options) -> None:
         raise InputError(f"latency must be at least 2 cycles, not {options.latency!r}")
     check_replaceable(options.out, marker=MARKER)
     check_space(options.out, 64 * _MIB + 4 * request.model.weight_bytes)
+    if options.saif and not options.rtl:
+        raise InputError("saif must come with --sim rtl: only the RTL has signals that switch")
     if options.resources:
         find_yosys()
     if options.rtl:
@@ -105,7 +114,11 @@ def _input(request: Request, options: Options, folder: Path) -> _Input:
 def _finish(program: Program, options: Options, stages: Stages, given: _Input, folder: Path) -> dict[str, Any]:
     """Simulate, compare, and fill the result folder."""
     work = folder / "simulation"
-    outcomes = execute(program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency)
+    outcomes = execute(program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency, saif=options.saif)
+    activity = None
+    if options.saif:
+        with stages.stage("saif", f"switching activity, {ACTIVITY}"):
+            activity = place_saif(work / SAIF, folder / ACTIVITY)
     resources = report_resources(
         program.request.config, program.request.board_origin, stages, count=options.resources
     )
@@ -124,6 +137,7 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
             resources=resources,
         )
         appraise(result, program, outcomes)
+        result["saif"] = None if activity is None else {"file": ACTIVITY, **dataclasses.asdict(activity)}
         result["pictures"] = pictures
         result["outputs"] = module_outputs(program, outcomes, given.pixels)
         for path in sorted(work.glob("*")) if work.is_dir() else ():  # the log stays; dumps are in data.npz

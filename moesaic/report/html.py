@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
 from moesaic.flow.request import InputError
 from moesaic.golden.scenes import CLASSES, PALETTE
-from moesaic.report import plots
+from moesaic.report import charts, plots
 from moesaic.report.data import load_data
 from moesaic.report.numbers import FORMAT
+from moesaic.report.style import MEANINGS, save
 
 __all__ = ["DATA", "INPUT", "MARKER", "NUMBERS", "PAGE", "read_report", "render_html", "render_page", "write_report"]
 
@@ -38,7 +40,8 @@ def read_report(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{str(path)!r} must be a report, not a damaged file ({error})") from error
     if version != FORMAT:
-        raise InputError(f"format of {str(path)!r} must be {FORMAT}, not {version!r}")
+        again = f"; it is of another version of Moesaic: run {report['command']!r} again" if report.get("command") else ""
+        raise InputError(f"format of {str(path)!r} must be {FORMAT}, not {version!r}{again}")
     return report
 
 
@@ -69,21 +72,36 @@ def _number(value: float | None, pattern: str = ",.0f", unit: str = "") -> str:
     return "–" if value is None else f"{value:{pattern}}{unit}"
 
 
-def _task_plots(
-    folder: Path, task: str, entry: dict[str, Any], data: dict[str, Any], bytes_per_cycle: int
-) -> dict[str, str]:
+def _code(text: str) -> markupsafe.Markup:
+    """Text in which `what stands between back ticks` is code."""
+    parts = [markupsafe.escape(part) for part in text.split("`")]
+    return markupsafe.Markup("").join(
+        markupsafe.Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts)
+    )
+
+
+def _trace(task: str, data: dict[str, Any]) -> dict[str, Any]:
+    prefix = f"{task}/trace/"
+    found = {name.removeprefix(prefix): values for name, values in data.items() if name.startswith(prefix)}
+    return found if len(found.get("cycle", ())) else {}
+
+
+def _parts(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    blocks = [(block["name"], block) for block in entry["blocks"]]
+    return [("embed", entry["embedding"]), *blocks, ("result", entry["result"])]
+
+
+def _task_plots(folder: Path, task: str, report: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
     """SVG data URIs by name; also written as PNG."""
-    drawn = {}
+    entry, drawn = report["tasks"][task], dict[str, str]()
+    config, ddr = report["config"], report["ddr"]
 
     def draw(name: str, figure: Any) -> None:
-        drawn[name] = _svg(plots.save(figure, folder / f"{task}-{name}.png"))
+        drawn[name] = _svg(save(figure, folder / f"{task}-{name}.png"))
 
-    if entry["bit_exact"] and entry["array"] is not None:
-        parts = [
-            ("embed", entry["embedding"]),
-            *((block["name"], block) for block in entry["blocks"]),
-            ("result", entry["result"]),
-        ]
+    claimed = entry["bit_exact"] and report["bit_exact"]
+    if claimed and entry["array"] is not None:
+        parts = _parts(entry)
         draw(
             "cycles",
             plots.block_cycles(
@@ -91,17 +109,29 @@ def _task_plots(
                 [entry["model_cycles"][name]["cycles"] for name, _ in parts],
             ),
         )
-        trace = {
-            name.removeprefix(f"{task}/trace/"): values
-            for name, values in data.items()
-            if name.startswith(f"{task}/trace/")
-        }
-        if len(trace.get("cycle", ())):
+        trace = _trace(task, data)
+        if trace:
             names = ["embed", *(block["name"] for block in entry["blocks"])]
+            marks = list(zip(names, (int(mark) for mark in data[f"{task}/marks"]), strict=True))
+            draw("timeline", plots.timeline(trace, marks, ddr["bytes_per_cycle"]))
+            ends = [*(end for _, end in marks), entry["cycles"]]
+            for name, span in zip([*names, "result"], zip([0, *ends], ends, strict=False), strict=True):
+                draw(
+                    f"timeline-{name}",
+                    plots.block_timeline(trace, name, span, ddr["bytes_per_cycle"], config["port_bits"] // 8),
+                )
+    if claimed:
+        totals = {key: sum(layer[key] for layer in entry["layers"]) for key in ("macs", "bytes", "cycles")}
+        if totals["bytes"]:
+            macs = config["rows"] * config["lanes"]
+            draw("roofline", charts.roofline(entry["layers"], macs, ddr["bytes_per_cycle"], totals))
+        if entry["power_w"] is not None:
+            found = entry["energy"]
             draw(
-                "timeline",
-                plots.timeline(
-                    trace, list(zip(names, (int(m) for m in data[f"{task}/marks"]), strict=True)), bytes_per_cycle
+                "energy",
+                charts.energy(
+                    found["units_mj"], found["static_mj"], (found["ddr_mj"], found["ddr_least_mj"]), entry["layers"],
+                    entry["energy_error"],
                 ),
             )
     if entry["tokens_per_expert"]:
@@ -110,12 +140,20 @@ def _task_plots(
     return drawn
 
 
-def _ablation(folder: Path, report: dict[str, Any]) -> str | None:
-    """SVG data URI of the ablation, if there was one; also written as PNG."""
-    found = report["ablation"]
-    if found is None:
-        return None
-    return _svg(plots.save(plots.ablation(found["variants"]), folder / "ablation.png"))
+def _common_plots(folder: Path, report: dict[str, Any]) -> dict[str, str]:
+    """What is drawn once for a report, as SVG data URIs by name; also written as PNG."""
+    drawn = {}
+    if report["ablation"] is not None:
+        drawn["ablation"] = _svg(save(plots.ablation(report["ablation"]["variants"]), folder / "ablation.png"))
+    found = report["resources"]
+    if found.get("units"):
+        drawn["resources"] = _svg(save(charts.resources(found["units"], found, found["budget"]), folder / "resources.png"))
+    cases = {task: case for task, case in report["worst_case"].items() if case}
+    if cases:
+        drawn["worst"] = _svg(save(charts.worst_cases(cases), folder / "worst-case.png"))
+    if any(row["ours"] and row["mj"] is not None for row in report["peers"]):
+        drawn["peers"] = _svg(save(charts.peers(report["peers"]), folder / "peers.png"))
+    return drawn
 
 
 def render_html(folder: Path) -> str:
@@ -137,21 +175,18 @@ def render_html(folder: Path) -> str:
         environment = jinja2.Environment(
             autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters |= {"number": _number, "share": _share}
+        environment.filters |= {"number": _number, "share": _share, "code": _code}
         return environment.from_string(source).render(
             r=report,
             input=_uri(folder / INPUT),
             pictures=pictures,
-            meanings=plots.MEANINGS,
+            meanings=MEANINGS,
             classes=[
                 (name, "#{:02x}{:02x}{:02x}".format(*colour))
                 for name, colour in zip(CLASSES, PALETTE.tolist(), strict=True)
             ],
-            ablation=_ablation(folder, report),
-            drawn={
-                task: _task_plots(folder, task, entry, data, report["ddr"]["bytes_per_cycle"])
-                for task, entry in report["tasks"].items()
-            },
+            common=_common_plots(folder, report),
+            drawn={task: _task_plots(folder, task, report, data) for task in report["tasks"]},
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:  # writing failed

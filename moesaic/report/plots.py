@@ -13,6 +13,8 @@ from moesaic.report.style import COLOURS, MEANINGS, new_figure, short, styled
 __all__ = ["ablation", "block_cycles", "block_quality", "block_timeline", "expert_tokens", "timeline"]
 
 WINDOWS = 320  # of a timeline: as many as can be told apart
+READ, WRITTEN = "#5b8c5a", "#7a6f9b"
+
 
 @styled
 def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]], model: Sequence[float]) -> Figure:
@@ -157,4 +159,40 @@ def ablation(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8)
+    return figure
+
+
+@styled
+def block_timeline(
+    trace: Mapping[str, Any], name: str, span: tuple[int, int], bytes_per_cycle: int, store_bytes_per_cycle: int
+) -> Figure:
+    """Load, fill, compute and store of one part of the network, in lanes: shares of cycles or of a port's bandwidth."""
+    first, last = np.searchsorted(trace["cycle"], span, side="right")
+    last = min(last + 1, len(trace["cycle"]))
+    ends = trace["cycle"][first:last]
+    starts = np.append(trace["cycle"][first - 1] if first else 0, ends[:-1])
+    spans, edges = np.maximum(ends - starts, 1), np.append(starts[:1], ends)
+    figure, axes = new_figure(2.3)
+    lanes = (
+        ("load\n(from DDR)", [(trace["read_bytes"][first:last] / bytes_per_cycle, READ)]),
+        ("fill\n(the array)", [(trace["loader_busy"][first:last], COLOURS["loading"])]),
+        ("compute", [(trace[f"array_{state}"][first:last], COLOURS[state]) for state in ARRAY_STATES]),
+        ("store\n(to DDR)", [(trace["written_bytes"][first:last] / store_bytes_per_cycle, WRITTEN)]),
+    )
+    for row, (_, layers) in enumerate(lanes):
+        floor = float(len(lanes) - 1 - row)
+        axes.axhspan(floor, floor + 0.8, color="#f4f5f7", zorder=0)
+        base = np.full(len(ends), floor)
+        for amount, colour in layers:
+            top = np.minimum(base + 0.8 * amount / spans, floor + 0.8)
+            axes.stairs(top, edges, baseline=base, fill=True, color=colour)
+            base = top
+    axes.set_yticks([len(lanes) - 0.6 - row for row in range(len(lanes))], [label for label, _ in lanes], fontsize=8)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(0, len(lanes) - 0.1)
+    axes.set_xlim(max(span[0], int(edges[0])), min(span[1], int(edges[-1])))
+    axes.set_xlabel(f"cycle ({name})")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.grid(visible=False)
+    axes.spines["left"].set_visible(False)
     return figure

@@ -1,0 +1,233 @@
+"""Pictures of what a run costs: roofline, energy, resources, worst cases, peers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from moesaic.report.style import COLOURS, INK, KINDS, new_figure, short, styled
+
+__all__ = ["energy", "peers", "resources", "roofline", "worst_cases"]
+
+_TITLES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
+# Units of the design by what they are for, in the order of a stacked bar.
+_GROUPS = {
+    "array": ("array", "accumulators"),
+    "results": ("write-back", "requantisers", "GELU", "expert scores", "LayerNorm sums", "softmax"),
+    "operands": ("feeder", "normalisation", "loader", "memories and core"),
+    "router": ("router",),
+    "weight stream": ("weight stream", "load unit"),
+}
+_GROUP_COLOURS = {
+    "array": "#2f6690", "results": "#5b8c5a", "operands": "#8fb8d6", "router": "#1b1e23", "weight stream": "#d9822b",
+    "control and rest": "#c9ccd1",
+}
+
+
+def _kind(layer: str) -> str:
+    return layer.rpartition(".")[2]
+
+
+def _thousands(axis: Any) -> None:
+    axis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
+
+
+@styled
+def roofline(layers: Sequence[Mapping[str, Any]], macs_per_cycle: int, bytes_per_cycle: int, image: Mapping[str, float]) -> Figure:
+    """Every layer as a point under the roof of arithmetic and DDR; the whole image as a star.
+
+    Parameters
+    ----------
+    layers : sequence of mapping
+        `name`, `macs`, `bytes`, `cycles`.
+    macs_per_cycle, bytes_per_cycle : int
+    image : mapping
+        `macs`, `bytes`, `cycles` of all of them.
+    """
+    figure, axes = new_figure(3.9)
+    points = [layer for layer in layers if layer["macs"] and layer["cycles"]]
+    known = [layer["macs"] / layer["bytes"] for layer in points if layer["bytes"]] or [1.0]
+    ridge = macs_per_cycle / bytes_per_cycle
+    low, high = min(*known, ridge) / 2, 4 * max(*known, ridge)  # what reads nothing stands at the right edge
+    x = np.geomspace(low, high * 1.6, 200)
+    axes.plot(x, np.minimum(macs_per_cycle, bytes_per_cycle * x), color=INK, linewidth=1.4)
+    axes.axvline(high / 1.6, color="#c9ccd1", linewidth=0.8, linestyle=":")
+    for kind, colour in KINDS.items():
+        mine = [layer for layer in points if _kind(layer["name"]) == kind]
+        if mine:
+            axes.scatter(
+                [layer["macs"] / layer["bytes"] if layer["bytes"] else high for layer in mine],
+                [layer["macs"] / layer["cycles"] for layer in mine],
+                color=colour, s=26, alpha=0.8, linewidths=0, label=kind, zorder=3,
+            )
+    axes.scatter(
+        [image["macs"] / image["bytes"]], [image["macs"] / image["cycles"]], marker="*", s=170, color="#ffffff", edgecolors=INK,
+        linewidths=1.2, label="whole image", zorder=4,
+    )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(low, high * 1.6)
+    smallest = min(layer["macs"] / layer["cycles"] for layer in points)
+    axes.set_ylim(max(min(smallest / 2, bytes_per_cycle * low), smallest / 20), macs_per_cycle * 1.8)
+    axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(2, numticks=8))
+    axes.set_xlabel("multiply-accumulates for each byte from DDR (right of the dotted line: no bytes)")
+    axes.set_ylabel("multiply-accumulates per cycle")
+    axes.text(high * 1.5, macs_per_cycle * 1.1, f"{macs_per_cycle:,} multipliers", ha="right", va="bottom", fontsize=8, color=INK)
+    where = np.sqrt(low * ridge)
+    axes.annotate(
+        f"{bytes_per_cycle} B per cycle", (where, bytes_per_cycle * where), xytext=(6, -4), textcoords="offset points", ha="left",
+        va="top", fontsize=8, color=INK,
+    )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    figure.legend(loc="outside upper left", ncols=5, fontsize=8)
+    return figure
+
+
+@styled
+def energy(units: Mapping[str, float], static: float, ddr: tuple[float, float], layers: Sequence[Mapping[str, Any]], error: float) -> Figure:
+    """Energy of an image by unit, and by part of the network and kind of layer; mJ.
+
+    Parameters
+    ----------
+    units : mapping of unit to mJ
+        Dynamic, on chip.
+    static : float, mJ
+    ddr : (float, float), mJ
+        As taken, and the least that is published.
+    layers : sequence of mapping
+        `name`, `part`, `mj`.
+    error : float
+        Relative, of static and dynamic.
+    """
+    figure = Figure(figsize=(9.2, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(5, 6))
+    rows = sorted(units.items(), key=lambda entry: -entry[1])
+    largest, rest = rows[:8], rows[8:]
+    bars = [("static", static, COLOURS["idle"]), ("DDR", ddr[0], "#5b8c5a")]
+    bars += [(unit, value, COLOURS["busy"]) for unit, value in largest]
+    bars.append((f"{len(rest)} other units", sum(value for _, value in rest), COLOURS["loading"]))
+    places = range(len(bars) - 1, -1, -1)
+    values = [value for _, value, _ in bars]
+    least = [value * error if name != "DDR" else ddr[0] - ddr[1] for name, value, _ in bars]
+    most = [value * error if name != "DDR" else 0.0 for name, value, _ in bars]
+    left.barh(
+        places, values, color=[colour for _, _, colour in bars], height=0.7, xerr=[least, most],
+        error_kw={"ecolor": INK, "elinewidth": 0.8, "capsize": 2},
+    )
+    left.set_yticks(places, [name for name, _, _ in bars])
+    left.set_xlabel("mJ for an image, with the model's error")
+    left.set_title("by unit")
+    left.grid(axis="y", visible=False)
+    parts = list(dict.fromkeys(layer["part"] for layer in layers))
+    base = np.zeros(len(parts))
+    for kind, colour in KINDS.items():
+        amounts = np.array([
+            sum(layer["mj"] for layer in layers if layer["part"] == part and _kind(layer["name"]) == kind) for part in parts
+        ])
+        if amounts.any():
+            right.bar(range(len(parts)), amounts, bottom=base, color=colour, label=kind, width=0.72)
+            base = base + amounts
+    right.set_xticks(range(len(parts)), [short(part) for part in parts], rotation=0 if len(parts) < 9 else 45)
+    right.set_xlabel("part of the network (numbers: blocks)")
+    right.set_ylabel("mJ, all included")
+    right.set_title("by layer")
+    right.grid(axis="x", visible=False)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=5, fontsize=8)
+    return figure
+
+
+def _by_group(units: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    of = {unit: group for group, names in _GROUPS.items() for unit in names}
+    result = {group: dict.fromkeys(_TITLES, 0.0) for group in _GROUP_COLOURS}
+    for unit, amounts in units.items():
+        for kind in _TITLES:
+            result[of.get(unit, "control and rest")][kind] += amounts[kind]
+    return result
+
+
+@styled
+def resources(units: Mapping[str, Mapping[str, float]], totals: Mapping[str, float], budget: Mapping[str, float] | None) -> Figure:
+    """A bar for each kind of resource, by group of units: share of the board's, or of the whole design's if there is no board."""
+    kinds = [kind for kind in _TITLES if totals[kind] or (budget is not None and budget[kind])]
+    whole = {kind: (budget[kind] if budget is not None else totals[kind]) or 1 for kind in kinds}
+    figure, axes = new_figure(0.9 + 0.42 * len(kinds))
+    places = np.arange(len(kinds))[::-1]
+    base = np.zeros(len(kinds))
+    for group, amounts in _by_group(units).items():
+        values = np.array([100 * amounts[kind] / whole[kind] for kind in kinds])
+        if values.any():
+            axes.barh(places, values, left=base, color=_GROUP_COLOURS[group], height=0.66, label=group)
+            base = base + values
+    limit = max(100.0, *base)
+    for place, kind, share in zip(places, kinds, base, strict=True):
+        text = f"{totals[kind]:,g}" + ("" if budget is None else f" of {budget[kind]:,g}, {share:.0f} %" if budget[kind] else ", none there")
+        axes.text(limit * 1.02, place, text, va="center", fontsize=8, color=COLOURS["blocked"] if share > 100.5 else INK)
+    if budget is not None:
+        axes.axvline(100, color=INK, linewidth=1)
+    axes.set_yticks(places, [_TITLES[kind] for kind in kinds])
+    axes.set_xlim(0, limit * 1.32)
+    axes.set_xticks(range(0, int(limit) + 1, 20))
+    axes.set_xlabel("% of the board's" if budget is not None else "% of the design's")
+    axes.grid(axis="y", visible=False)
+    figure.legend(loc="outside upper left", ncols=6, fontsize=8)
+    return figure
+
+
+@styled
+def worst_cases(cases: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
+    """Cycles of each routing, for each task."""
+    titles = {name: case["title"] for task in cases.values() for name, case in task.items()}
+    figure, axes = new_figure(0.8 + 0.3 * len(titles) * max(1, len(cases)))
+    height = 0.8 / len(cases)
+    colours = [COLOURS["busy"], COLOURS["starved"], "#5b8c5a", "#7a6f9b", "#9b2226", "#8fb8d6"]
+    for number, (task, mine) in enumerate(cases.items()):
+        places = [len(titles) - 1 - row + 0.4 - height * (number + 0.5) for row in range(len(titles))]
+        values = [mine[name]["cycles"] for name in titles]
+        axes.barh(places, values, height=height * 0.9, color=colours[number % len(colours)], label=task)
+        for place, value in zip(places, values, strict=True):
+            axes.text(value, place, f" {value:,}", va="center", fontsize=8, color=INK)
+    axes.set_yticks(range(len(titles) - 1, -1, -1), list(titles.values()))
+    axes.set_xlim(0, 1.16 * max(case["cycles"] for mine in cases.values() for case in mine.values()))
+    axes.set_xlabel("cycles for an image, by the analytic model")
+    _thousands(axes.xaxis)
+    axes.grid(axis="y", visible=False)
+    if len(cases) > 1:
+        figure.legend(loc="outside upper left", ncols=6, fontsize=8)
+    return figure
+
+
+@styled
+def peers(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Milliseconds against millijoules of an image; ours with the model's error."""
+    figure, axes = new_figure(3.6)
+    for row in (row for row in rows if row["ms"] is not None and row["mj"] is not None):
+        ours = row["ours"]
+        error = None if row["mj_error"] is None else row["mj"] * row["mj_error"]
+        axes.errorbar(
+            row["ms"], row["mj"], yerr=error, fmt="o" if ours else "s", color=COLOURS["blocked"] if ours else COLOURS["busy"],
+            markersize=6, elinewidth=0.9, capsize=3, markerfacecolor=None if row["ms_is"] != "estimated" else "#ffffff",
+        )
+        label = f"{row['model']} {row['image']}" if ours else f"{row['name']}, {row['board']}"
+        axes.annotate(label, (row["ms"], row["mj"]), xytext=(7, 4), textcoords="offset points", fontsize=8, color=INK)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.margins(x=0.25, y=0.15)
+    axes.set_xlabel("ms for an image")
+    axes.set_ylabel("mJ for an image, on chip")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    figure.legend(
+        handles=[
+            Line2D([], [], marker="o", linestyle="", color=COLOURS["blocked"], label="Moesaic (hollow: estimated time)"),
+            Patch(color=COLOURS["busy"], label="published"),
+        ],
+        loc="outside upper left", ncols=2, fontsize=8,
+    )
+    return figure
