@@ -12,8 +12,11 @@ __all__ = ["RANDOM_TOGGLES", "Device", "Layer", "Power", "Toggles", "run_power"]
 RANDOM_TOGGLES = 0.5  # of the bits of random data change from word to word: what the published energies are of
 MEMORIES = "memories"
 CLOCKS = "clocks"
-# Units by what makes them work; the others (registers, fetch, supervisor...) work for each streamed vector.
+# Units by what makes them work; the others (array, accumulators, feeder...) work for each streamed vector. Of control, which
+# works a few cycles for each instruction, only the clocks are counted.
+_CONTROL = ("instruction fetch", "registers", "supervisor")
 _WORK = {
+    **dict.fromkeys(_CONTROL, ""),
     **dict.fromkeys(("write-back", "requantisers", "GELU", "expert scores", "LayerNorm sums", "softmax"), "results"),
     "normalisation": "normalised",
     "router": "routed",
@@ -115,6 +118,8 @@ class Power:
 def _work(unit: str, activity: Activity, beat_bytes: int) -> int:
     """Cycles in which a unit works."""
     kind = _WORK.get(unit, "vectors")
+    if not kind:
+        return 0
     if kind == "beats":
         return -(-activity.stream_bytes // beat_bytes)
     if kind == "stored":

@@ -148,8 +148,6 @@ def energy_report(
     measured : bool
         The cycles were counted by the RTL.
     """
-    if not resources.get("units"):
-        return unknown_energy(f"resources are {resources['note']}")
     device, stand_in = device_of(config, board)
     power = run_power(
         resources["units"],

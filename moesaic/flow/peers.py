@@ -6,7 +6,7 @@ from typing import Any
 
 from moesaic.compiler.check import check
 from moesaic.compiler.cost import stream_words
-from moesaic.compiler.ir import CompileError, Op
+from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.energy.table import Design, other_designs, published_designs
@@ -16,7 +16,6 @@ from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import TaskModel
 from moesaic.golden.config import M3ViTConfig, preset
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.isa import Memory, Opcode
 
 __all__ = ["OTHERS_MODEL", "peers_report", "whole_macs"]
 
@@ -40,14 +39,7 @@ def _even_model(model: M3ViTConfig, config: AcceleratorConfig) -> TaskModel:
     hollow, task = hollow_model(model), model.tasks[0]
     check(hollow, config, tasks=(task,), blocks=model.depth)
     _, graph = compile_graphs(hollow, config, task=task)
-
-    def words(op: Op) -> int:
-        if op.opcode is not Opcode.COPY or op.weight_words is not None or op.target is None:
-            return stream_words(op, config)
-        values = 2 if op.fields["memory"] == Memory.RESIDUAL else 1  # bytes
-        return -(-op.tokens * graph.tensors[op.target.tensor].words * values // config.load_rows)
-
-    pieces = {op.weights: Piece(op.weights, 0, words(op)) for op in graph.ops if op.weights is not None}
+    pieces = {op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None}
     return TaskModel(graph, pieces, config)
 
 
@@ -86,12 +78,10 @@ def _estimated(
     works = layer_works(compiled, _even_routing(model))
     milliseconds = sum(work.cycles for work in works) / (1e3 * config.clock_mhz)
     energy = energy_report(works, resources, config, board)
-    known = energy["power_w"] is not None
     return _row(
         "Moesaic", resources["board"], model.name, "{} × {}".format(*model.image_size), 2e-9 * whole_macs(model), precision="W8A8",
         clock_mhz=config.clock_mhz, ms=round(milliseconds, 4), ms_is="estimated", ours=True,
-        mj=energy["energy"]["chip_mj"] if known else None, mj_is="estimated" if known else "",
-        mj_error=energy["energy_error"] if known else None, ddr_mj=energy["energy"]["ddr_mj"] if known else None,
+        mj=energy["energy"]["chip_mj"], mj_is="estimated", mj_error=energy["energy_error"], ddr_mj=energy["energy"]["ddr_mj"],
         source="analytic model, tokens spread evenly over the experts",
     )
 
@@ -124,12 +114,10 @@ def peers_report(
     """
     rows = []
     if whole and entry["latency_ms"] is not None:
-        known = entry["power_w"] is not None
         rows.append(_row(
             "Moesaic, this run", resources["board"], model.name, "{} × {}".format(*model.image_size), 2e-9 * entry["macs"],
             precision="W8A8", clock_mhz=config.clock_mhz, ms=entry["latency_ms"], ms_is="measured", ours=True,
-            mj=entry["energy"]["chip_mj"] if known else None, mj_is="estimated" if known else "",
-            mj_error=entry["energy_error"] if known else None, ddr_mj=entry["energy"]["ddr_mj"] if known else None,
+            mj=entry["energy"]["chip_mj"], mj_is="estimated", mj_error=entry["energy_error"], ddr_mj=entry["energy"]["ddr_mj"],
             source="cycles counted by the RTL in simulation, at the preset's clock",
         ))
     for size in SIZES:

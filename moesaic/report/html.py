@@ -114,12 +114,8 @@ def _task_plots(folder: Path, task: str, report: dict[str, Any], data: dict[str,
             names = ["embed", *(block["name"] for block in entry["blocks"])]
             marks = list(zip(names, (int(mark) for mark in data[f"{task}/marks"]), strict=True))
             draw("timeline", plots.timeline(trace, marks, ddr["bytes_per_cycle"]))
-            ends = [*(end for _, end in marks), entry["cycles"]]
-            for name, span in zip([*names, "result"], zip([0, *ends], ends, strict=False), strict=True):
-                draw(
-                    f"timeline-{name}",
-                    plots.block_timeline(trace, name, span, ddr["bytes_per_cycle"], config["port_bits"] // 8),
-                )
+            parts_of = [*marks, ("result", entry["cycles"])]
+            draw("parts", plots.part_timelines(trace, parts_of, ddr["bytes_per_cycle"], config["port_bits"] // 8))
     if claimed:
         totals = {key: sum(layer[key] for layer in entry["layers"]) for key in ("macs", "bytes", "cycles")}
         if totals["bytes"]:
@@ -142,12 +138,11 @@ def _task_plots(folder: Path, task: str, report: dict[str, Any], data: dict[str,
 
 def _common_plots(folder: Path, report: dict[str, Any]) -> dict[str, str]:
     """What is drawn once for a report, as SVG data URIs by name; also written as PNG."""
-    drawn = {}
+    drawn = dict[str, str]()
     if report["ablation"] is not None:
         drawn["ablation"] = _svg(save(plots.ablation(report["ablation"]["variants"]), folder / "ablation.png"))
     found = report["resources"]
-    if found.get("units"):
-        drawn["resources"] = _svg(save(charts.resources(found["units"], found, found["budget"]), folder / "resources.png"))
+    drawn["resources"] = _svg(save(charts.resources(found["units"], found, found["budget"]), folder / "resources.png"))
     cases = {task: case for task, case in report["worst_case"].items() if case}
     if cases:
         drawn["worst"] = _svg(save(charts.worst_cases(cases), folder / "worst-case.png"))

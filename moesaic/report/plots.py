@@ -6,11 +6,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from moesaic.report.numbers import ARRAY_STATES
-from moesaic.report.style import COLOURS, MEANINGS, new_figure, short, styled
+from moesaic.report.style import COLOURS, INK, MEANINGS, new_figure, short, styled
 
-__all__ = ["ablation", "block_cycles", "block_quality", "block_timeline", "expert_tokens", "timeline"]
+__all__ = ["ablation", "block_cycles", "block_quality", "expert_tokens", "part_timelines", "timeline"]
 
 WINDOWS = 320  # of a timeline: as many as can be told apart
 READ, WRITTEN = "#5b8c5a", "#7a6f9b"
@@ -163,36 +164,52 @@ def ablation(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 @styled
-def block_timeline(
-    trace: Mapping[str, Any], name: str, span: tuple[int, int], bytes_per_cycle: int, store_bytes_per_cycle: int
+def part_timelines(
+    trace: Mapping[str, Any], parts: Sequence[tuple[str, int]], bytes_per_cycle: int, store_bytes_per_cycle: int
 ) -> Figure:
-    """Load, fill, compute and store of one part of the network, in lanes: shares of cycles or of a port's bandwidth."""
-    first, last = np.searchsorted(trace["cycle"], span, side="right")
-    last = min(last + 1, len(trace["cycle"]))
-    ends = trace["cycle"][first:last]
-    starts = np.append(trace["cycle"][first - 1] if first else 0, ends[:-1])
-    spans, edges = np.maximum(ends - starts, 1), np.append(starts[:1], ends)
-    figure, axes = new_figure(2.3)
-    lanes = (
-        ("load\n(from DDR)", [(trace["read_bytes"][first:last] / bytes_per_cycle, READ)]),
-        ("fill\n(the array)", [(trace["loader_busy"][first:last], COLOURS["loading"])]),
-        ("compute", [(trace[f"array_{state}"][first:last], COLOURS[state]) for state in ARRAY_STATES]),
-        ("store\n(to DDR)", [(trace["written_bytes"][first:last] / store_bytes_per_cycle, WRITTEN)]),
-    )
-    for row, (_, layers) in enumerate(lanes):
-        floor = float(len(lanes) - 1 - row)
-        axes.axhspan(floor, floor + 0.8, color="#f4f5f7", zorder=0)
-        base = np.full(len(ends), floor)
-        for amount, colour in layers:
-            top = np.minimum(base + 0.8 * amount / spans, floor + 0.8)
-            axes.stairs(top, edges, baseline=base, fill=True, color=colour)
-            base = top
-    axes.set_yticks([len(lanes) - 0.6 - row for row in range(len(lanes))], [label for label, _ in lanes], fontsize=8)
+    """Load, fill, compute and store of every part of the network, each from its own start, in four lanes.
+
+    Parameters
+    ----------
+    trace : mapping
+        Counts by window of cycles; `cycle` is where a window ends.
+    parts : sequence of (str, int)
+        Name, and the cycle in which it ended.
+    bytes_per_cycle, store_bytes_per_cycle : int
+        Bandwidths of load and store.
+    """
+    figure, axes = new_figure(0.9 + 0.62 * len(parts))
+    ends, labels, begin = trace["cycle"], [], 0
+    for row, (name, end) in enumerate(parts):
+        first, last = np.searchsorted(ends, (begin, end), side="right")
+        last = min(int(last) + 1, len(ends))
+        edges = np.append(ends[first - 1] if first else 0, ends[first:last])
+        spans, at = np.maximum(np.diff(edges), 1), np.clip(edges, begin, end) - begin
+        lanes = (
+            [(trace["read_bytes"][first:last] / bytes_per_cycle, READ)],
+            [(trace["loader_busy"][first:last], INK)],
+            [(trace[f"array_{state}"][first:last], COLOURS[state]) for state in ARRAY_STATES],
+            [(trace["written_bytes"][first:last] / store_bytes_per_cycle, WRITTEN)],
+        )
+        top_of_row = float(len(parts) - row)
+        for lane, (layers, height) in enumerate(zip(lanes, (0.18, 0.12, 0.4, 0.12), strict=True)):
+            floor = top_of_row - (0.18, 0.32, 0.74, 0.88)[lane]
+            base = np.full(len(spans), floor)
+            for amount, colour in layers:
+                top = np.minimum(base + height * amount / spans, floor + height)
+                axes.stairs(top, at, baseline=base, fill=True, color=colour)
+                base = top
+        axes.hlines(top_of_row - 0.88, 0, end - begin, color="#8a8f98", linewidth=0.5)
+        labels.append(short(name))
+        begin = end
+    axes.set_yticks([len(parts) - row - 0.5 for row in range(len(parts))], labels)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(0, len(lanes) - 0.1)
-    axes.set_xlim(max(span[0], int(edges[0])), min(span[1], int(edges[-1])))
-    axes.set_xlabel(f"cycle ({name})")
+    axes.set_ylim(0, len(parts) + 0.1)
+    axes.set_xlim(0, None)
+    axes.set_xlabel("cycles since the part before ended")
+    axes.set_ylabel("part of the network (numbers: blocks)")
     axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
-    axes.grid(visible=False)
-    axes.spines["left"].set_visible(False)
+    axes.grid(axis="y", visible=False)
+    entries = [("load from DDR", READ), ("fill the array", INK), *((state, COLOURS[state]) for state in ARRAY_STATES), ("store", WRITTEN)]
+    figure.legend(handles=[Patch(color=colour, label=label) for label, colour in entries], loc="outside upper left", ncols=8, fontsize=8)
     return figure
