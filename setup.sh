@@ -32,6 +32,11 @@ if [ -n "$missing" ]; then
     provide $missing
 fi
 
+# Looks at the report in the tests. Nothing else needs it, so that its absence stops nobody.
+if ! command -v chromium >/dev/null 2>&1 && ! command -v google-chrome >/dev/null 2>&1; then
+    (provide chromium) || echo "without chromium all works but the test of the report's looks" >&2
+fi
+
 if ! "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))"; then
     echo "Python 3.11 or newer is needed, not $("$python" -V 2>&1). Type: make PYTHON=python3.11 (or newer)" >&2
     exit 1

@@ -75,7 +75,7 @@ def place_saif(source: Path, target: Path, *, instance: tuple[str, ...] = ("test
         Of Verilator (``--trace-saif``).
     target : Path
     instance : tuple of str
-        Path of the accelerator in it, below the file's own outermost instance, if that is another.
+        Path of the accelerator in it.
 
     Raises
     ------
@@ -86,10 +86,9 @@ def place_saif(source: Path, target: Path, *, instance: tuple[str, ...] = ("test
     names = [found[1] for line in lines if (found := _INSTANCE.match(line))]
     if len(header) != 5 or not names:
         raise SaifError(f"{source}: must be a SAIF file of Verilator, not one of {len(header)} header lines and {len(names)} instances")
-    path = instance if names[0] == instance[0] else (names[0], *instance)
-    body = list(_subtree(lines, path, source))
+    body = list(_subtree(lines, instance, source))
     if not body:
-        raise SaifError(f"{source}: must have the instance {'/'.join(path)}, not only {', '.join(names[:4])}")
+        raise SaifError(f"{source}: must have the instance {'/'.join(instance)}, not only {', '.join(names[:4])}")
     text = ["(SAIFILE", *(line.strip() for line in header), '(PROGRAM_NAME "Moesaic")']
     text += [f"(INSTANCE {name}" for name in PLACE]
     text += [line.strip() for line in body]

@@ -89,10 +89,10 @@ def _browser() -> str:
     raise AssertionError(f"one of {', '.join(NAMES)} must be installed (apt-get install chromium)")
 
 
-def look(page: Path, width: int, work: Path) -> Look:
-    """Measure a page, and leave `WIDTH.png` in the folder `work`."""
+def look(page: Path, width: int, work: Path, *, picture: bool = True) -> Look:
+    """Measure a page, and leave `WIDTH.png` in the folder `work` if a `picture` is wanted."""
     work.mkdir(parents=True, exist_ok=True)
-    wrapper, picture = work / f"{width}.html", work / f"{width}.png"
+    wrapper = work / f"{width}.html"
     frame = f'<iframe id="page" style="width: {width}px; height: 4000px; border: 0; display: block" srcdoc="{html.escape(page.read_text())}"></iframe>'
     wrapper.write_text(f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{frame}<script>{MEASURE}</script></body>")
 
@@ -109,6 +109,7 @@ def look(page: Path, width: int, work: Path) -> Look:
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert measured is not None, console or done.stderr[-2000:]
     result = json.loads(html.unescape(measured[1]))
-    chromium(f"--screenshot={picture}", f"--window-size={max(width, 500)},{min(result['height'], 16000)}")
+    if picture:
+        chromium(f"--screenshot={work / f'{width}.png'}", f"--window-size={max(width, 500)},{min(result['height'], 16000)}")
     shutil.rmtree(work / "profile", ignore_errors=True)
     return Look(result["height"], result["images"], result["found"], console)

@@ -144,9 +144,9 @@ def _common_plots(folder: Path, report: dict[str, Any]) -> dict[str, str]:
     found = report["resources"]
     drawn["resources"] = _svg(save(charts.resources(found["units"], found, found["budget"]), folder / "resources.png"))
     cases = {task: case for task, case in report["worst_case"].items() if case}
-    if cases:
+    if cases and report["bit_exact"]:
         drawn["worst"] = _svg(save(charts.worst_cases(cases), folder / "worst-case.png"))
-    if any(row["ours"] and row["mj"] is not None for row in report["peers"]):
+    if report["bit_exact"] and any(row["ours"] for row in report["peers"]):
         drawn["peers"] = _svg(save(charts.peers(report["peers"]), folder / "peers.png"))
     return drawn
 

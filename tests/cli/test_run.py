@@ -121,7 +121,7 @@ def test_page_is_whole(whole: Results) -> None:
         if not heading.startswith("Task "):  # followed at once by its first part
             assert re.search(r"<img|<td|<p", content), f"{heading} is empty"
     assert page.count("data:image/png") == 1 + 2 * 3
-    assert page.count("data:image/svg+xml") == 2 * 2
+    assert page.count("data:image/svg+xml") == 2 * 4 + 2  # roofline, experts, energy, accuracy; worst cases, resources
     assert "The RTL was not simulated" in page and "images per second" not in page
     with Image.open(whole.folder / "semseg-accelerator.png") as picture:
         assert picture.size == (64, 64)
@@ -267,7 +267,7 @@ def test_rtl(tmp_path: Path, invoke: Invoke, results: Any) -> None:
     assert report["roofline"]["fraction"] == pytest.approx(
         report["roofline"]["bound_cycles"] / report["cycles"], abs=1e-4
     )
-    assert result.page.count("data:image/svg+xml") == 2 * 4
+    assert result.page.count("data:image/svg+xml") == 2 * 7 + 3
     for heading in ("What the array did in each block", "Timeline"):
         assert heading in sections(result.page)
     assert (tmp_path / "out" / "semseg-timeline.png").is_file()
