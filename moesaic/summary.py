@@ -47,6 +47,12 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
             console.print(f"[red]{task}:[/] {escape(entry['error']['text'])}")
         for rule in entry["violations"]:
             console.print(f"[red]{task}, AXI4:[/] {rule}")
+    if exact and report["power_w"] is not None:
+        energy = report["energy"]
+        console.print(
+            f"energy, estimated: {energy['chip_mj']:.2f} mJ ± {100 * report['energy_error']:.0f} % on chip, "
+            f"{energy['ddr_least_mj']:.2f} to {energy['ddr_mj']:.2f} mJ in DDR, for one image"
+        )
     for task, lines in report.get("outputs", {}).items():
         for line in lines:
             ratio = "equal" if line["sqnr_db"] is None else f"{line['sqnr_db']:.1f} dB"

@@ -4,13 +4,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pipeline import EVERYTHING, compile_all
+from moesaic.flow.energy import energy_report
 from moesaic.flow.execute import execute
-from moesaic.flow.model_cycles import model_costs
+from moesaic.flow.layers import layer_works
+from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import Program
 from moesaic.flow.request import InputError
+from moesaic.flow.resources import report_resources
 from moesaic.flow.stages import Stages
 from moesaic.golden.dense_twin import dense_twin
 from moesaic.golden.qmodel import IntArray
@@ -98,7 +100,7 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
     -------
     dict
         `task`, and `variants`: for each its `name`, `title`, `bit_exact`, measured `cycles` (None without RTL),
-        `model_cycles`, `bytes_read` and `array_busy` cycles.
+        `model_cycles`, `bytes_read`, `array_busy` cycles, and estimated energy: `chip_mj` with `energy_error`, and `ddr_mj`.
 
     Raises
     ------
@@ -107,6 +109,7 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
     """
     if task not in program.request.tasks:
         raise InputError(f"task must be one of {', '.join(program.request.tasks)}, not {task!r}")
+    resources = report_resources(program.request.config, program.request.board_origin, stages)
     rows = []
     for variant in VARIANTS:
         if variant.needs_experts and not program.request.model.experts:
@@ -115,15 +118,23 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
             changed = _program(program, variant, task)
         outcome = execute(changed, image, stages, rtl=rtl, work=work / variant.name, quality=False)[0]
         counters = {} if outcome.rtl is None else outcome.rtl.counters
+        works = layer_works(task_model(changed, task), outcome.experts)
+        energy = energy_report(
+            works, resources, changed.request.config, changed.request.board_origin,
+            instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]), measured=outcome.rtl is not None,
+        )
         rows.append(
             {
                 "name": variant.name,
                 "title": variant.title,
                 "bit_exact": not outcome.differences,
                 "cycles": counters.get("cycles"),
-                "model_cycles": round(sum(part_cycles(model_costs(changed, task, outcome.experts)).values())),
+                "model_cycles": round(sum(work.cycles for work in works)),
                 "bytes_read": outcome.counters["WEIGHT_BYTES"],
                 "array_busy": counters.get("array_busy"),
+                "chip_mj": energy["energy"]["chip_mj"],
+                "ddr_mj": energy["energy"]["ddr_mj"],
+                "energy_error": energy["energy_error"],
             }
         )
     return {"task": task, "variants": rows}

@@ -74,5 +74,6 @@ def appraise(report: dict[str, Any], program: Program, outcomes: Sequence[TaskOu
     report["worst_case"] = {task: entry["worst_case"] for task, entry in report["tasks"].items()}
     report["calibration"] = calibration_report()
     report["peers"] = peers_report(
-        first, request.model, config, request.board_origin, report["resources"], whole=request.whole and report["bit_exact"]
+        first, request.model, config, request.board_origin, report["resources"], whole=request.whole and report["bit_exact"],
+        widths=report["widths"],
     )

@@ -87,7 +87,8 @@ def _estimated(
 
 
 def peers_report(
-    entry: Mapping[str, Any], model: M3ViTConfig, config: AcceleratorConfig, board: str, resources: Mapping[str, Any], *, whole: bool
+    entry: Mapping[str, Any], model: M3ViTConfig, config: AcceleratorConfig, board: str, resources: Mapping[str, Any], *, whole: bool,
+    widths: str,
 ) -> list[dict[str, Any]]:
     """Rows of a table: this run, the published accelerators' network on this accelerator, and the published accelerators.
 
@@ -104,6 +105,8 @@ def peers_report(
         Of `flow.resources`.
     whole : bool
         All blocks were run: otherwise this run is no image's.
+    widths : str
+        Of weights and activations of this run.
 
     Returns
     -------
@@ -116,7 +119,7 @@ def peers_report(
     if whole and entry["latency_ms"] is not None:
         rows.append(_row(
             "Moesaic, this run", resources["board"], model.name, "{} × {}".format(*model.image_size), 2e-9 * entry["macs"],
-            precision="W8A8", clock_mhz=config.clock_mhz, ms=entry["latency_ms"], ms_is="measured", ours=True,
+            precision=widths.upper(), clock_mhz=config.clock_mhz, ms=entry["latency_ms"], ms_is="measured", ours=True,
             mj=entry["energy"]["chip_mj"], mj_is="estimated", mj_error=entry["energy_error"], ddr_mj=entry["energy"]["ddr_mj"],
             source="cycles counted by the RTL in simulation, at the preset's clock",
         ))

@@ -28,7 +28,7 @@ def add_to_report(result: dict[str, Any], folder: Path) -> Path:
 def print_ablation(result: dict[str, Any]) -> None:
     """The table on the terminal."""
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for column in ("taken away", "bit exact", "cycles", "times", "model", "bytes read"):
+    for column in ("taken away", "bit exact", "cycles", "times", "model", "bytes read", "mJ on chip", "mJ in DDR"):
         table.add_column(column, justify="left" if column == "taken away" else "right")
     first = result["variants"][0]
     for row in result["variants"]:
@@ -40,6 +40,8 @@ def print_ablation(result: dict[str, Any]) -> None:
             f"{cycles / base:.2f}",
             f"{row['model_cycles']:,}",
             f"{row['bytes_read']:,}",
+            f"{row['chip_mj']:.3g} ± {100 * row['energy_error']:.0f} %",
+            f"{row['ddr_mj']:.3g}",
         )
     console = Console(highlight=False, soft_wrap=True)
     console.width = max(console.width, 100)
