@@ -70,7 +70,7 @@ def balanced(model: M3ViT, sizes: Sequence[AttentionSizes]) -> M3ViT:
             qkv, proj = block.attn.qkv, block.attn.proj
             keys, values = _key_scales(size), _value_scales(size)
             rows = torch.from_numpy(np.concatenate([1 / keys, keys, 1 / values])).to(qkv.weight.dtype)
-            qkv.weight *= rows[:, None]
-            qkv.bias *= rows
+            qkv.weight.mul_(rows[:, None])
+            qkv.bias.mul_(rows)
             proj.weight.mul_(torch.from_numpy(values).to(proj.weight.dtype))
     return result

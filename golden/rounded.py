@@ -46,29 +46,37 @@ class RoundedM3ViT:
     Parameters
     ----------
     model, qmodel
-        The same network, float and quantised.
+        The same network, float (`golden.quantize.prepared`: with the channels it was quantised with) and quantised.
     on : callable of (block, part)
         `part` is one of `PARTS`; block -1 is the patch embedding (only "residual").
     held : dict of int to Tensor, optional
         Experts [B * tokens, k] that tokens of a mixture go to whatever the gate says; `Outcome.experts` has the gate's choice all
-        the same. It is the same for all tasks.
-
-    The model must be the one that was quantised: `calibrate.prepared` gives it.
+        the same.
+    watch : callable of (block, part, Tensor), optional
+        Sees every tensor, after its rounding if there is one.
     """
 
     def __init__(
-        self, model: M3ViT, qmodel: QuantModel, on: Choice, *, held: dict[int, torch.Tensor] | None = None
+        self,
+        model: M3ViT,
+        qmodel: QuantModel,
+        on: Choice,
+        *,
+        held: dict[int, torch.Tensor] | None = None,
+        watch: Callable[[int, str, torch.Tensor], None] | None = None,
     ) -> None:
-        self.model, self.qmodel, self.on = model, qmodel, on
+        self.model, self.qmodel, self.on, self.watch = model, qmodel, on, watch
         self.held = {} if held is None else held
         self._kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def round(self, x: torch.Tensor, i: int, part: str, step: float, low: int, high: int) -> torch.Tensor:
         """`x` in whole steps, as fine as was chosen."""
         fine = self.on(i, part)
-        if not fine:
-            return x
-        return (x * (fine / step)).round_().clamp_(low * fine, high * fine).mul_(step / fine)
+        if fine:
+            x = (x * (fine / step)).round_().clamp_(low * fine, high * fine).mul_(step / fine)
+        if self.watch is not None:
+            self.watch(i, part, x)
+        return x
 
     def linear(self, x: torch.Tensor, quant: QuantLinear, weight: torch.Tensor, bias: torch.Tensor, rounded: float) -> torch.Tensor:
         """`x` times the float matrix, or times what the integers stand for."""
