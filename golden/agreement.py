@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from moesaic.golden import metrics
+from moesaic.golden.calibrate import inference
 from moesaic.golden.gate import Routing
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT
@@ -54,7 +55,8 @@ def agreement(
     chosen: dict[int, list[np.ndarray]] = {}
     for image in batch:
         routings: list[Routing] = []
-        outputs = model(image, task, routings=routings)
+        with inference(model):
+            outputs = model(image, task, routings=routings)
         trace = Trace(only=("gate.index",))
         residuals = integer.run(image, task, blocks=count, trace=trace)
         for i in range(count):

@@ -1,6 +1,7 @@
 """Float calibration: what every tensor of a block looks like over images and tasks."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,14 @@ from moesaic.golden.trace import Trace
 
 __all__ = [
     "BlockActivity",
+    "CalibrationError",
     "Residuals",
     "calibrate_blocks",
     "calibration_images",
     "check_images",
     "check_parameters",
     "embedding",
+    "inference",
     "normalised",
     "residual_peaks",
 ]
@@ -43,6 +46,21 @@ KEPT = (
     "mlp.expert_hidden",
     "mlp.expert_out",
 )
+
+
+class CalibrationError(ValueError):
+    """A network that cannot be calibrated: something in it is not finite."""
+
+
+@contextmanager
+def inference(model: M3ViT) -> Iterator[None]:
+    """The model in inference mode (a router adds noise while training), and afterwards in the mode it was in."""
+    before = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(before)
 
 
 @dataclass
@@ -96,10 +114,10 @@ def calibration_images(config: M3ViTConfig, count: int | None = None) -> Array:
 
 
 def check_parameters(model: M3ViT) -> None:
-    """`ValueError` naming every parameter that holds a NaN or an infinity."""
+    """`CalibrationError` naming every parameter that holds a NaN or an infinity."""
     bad = [name for name, tensor in model.state_dict().items() if not bool(torch.isfinite(tensor).all())]
     if bad:
-        raise ValueError(f"parameters must be finite, not so in {', '.join(bad)}")
+        raise CalibrationError(f"parameters must be finite, not so in {', '.join(bad)}")
 
 
 def check_images(images: Array, config: M3ViTConfig) -> None:
@@ -130,7 +148,13 @@ def embedding(model: M3ViT, image: Array) -> torch.Tensor:
 
 @torch.no_grad()
 def calibrate_blocks(model: M3ViT, images: Array) -> Iterator[BlockActivity]:
-    """One block after the other, over all images and tasks; only one block's tensors are held at a time."""
+    """One block after the other, over all images and tasks; only one block's tensors are held at a time.
+
+    Raises
+    ------
+    CalibrationError
+        If a block's output is not finite.
+    """
     config = model.config
     residuals: list[tuple[int, torch.Tensor]] = []
     for task in range(len(config.tasks)):
@@ -148,6 +172,11 @@ def calibrate_blocks(model: M3ViT, images: Array) -> Iterator[BlockActivity]:
             y, _ = block(x[None], task, embeddings[task], trace)
             for name, tensor in trace.items():
                 activity.tensors.setdefault(name.removeprefix(f"blocks.{index}."), []).append(tensor)
+            if not bool(torch.isfinite(y).all()):
+                raise CalibrationError(
+                    f"blocks.{index}: output must be finite in calibration, not so for task {config.tasks[task]}: "
+                    "parameters are too large"
+                )
             activity.tasks.append(task)
             activity.before.append(x.numpy())
             activity.after.append(y[0].numpy())

@@ -1,13 +1,13 @@
 """Float model to `QuantModel`: calibration, residual steps, patch embedding, then block by block."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from moesaic.golden.balance import balanced
-from moesaic.golden.calibrate import calibrate_blocks, check_images, check_parameters, residual_peaks
+from moesaic.golden.calibrate import calibrate_blocks, check_images, check_parameters, inference, residual_peaks
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
@@ -17,7 +17,7 @@ from moesaic.golden.quantblock import HEADROOM, BlockQuantiser, floats
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.scales import METHODS
 
-__all__ = ["load", "quantize", "residual_steps", "save"]
+__all__ = ["load", "prepared", "quantize", "residual_steps", "save"]
 
 MAX_RESIDUAL_SHIFT = 7
 
@@ -72,6 +72,7 @@ def quantize(
     compensate: bool = True,
     acc_bits: int = ACC_BITS,
     expert_bits: int = 8,
+    note: Callable[[str], None] = lambda text: None,
 ) -> QuantModel:
     """Quantise a float model: activations and weights of 8 bits, the experts' weights of 4 if wanted.
 
@@ -93,6 +94,9 @@ def quantize(
     expert_bits : int
         Of the weights of experts: 8 or 4.
 
+    note : callable of str
+        Told how far it is.
+
     Raises
     ------
     ValueError
@@ -111,7 +115,32 @@ def quantize(
     images = np.asarray(images)
     check_images(images, config)
     check_parameters(model)
-    model = model.eval()
+    with inference(model):
+        return _quantised(
+            model, images, weights=weights, method=method, compensate=compensate, acc_bits=acc_bits, expert_bits=expert_bits,
+            note=note,
+        )
+
+
+def prepared(model: M3ViT, images: Any) -> M3ViT:
+    """The float network whose tensors those of `quantize`, on the same images, stand for: a copy that computes the same."""
+    with inference(model):
+        return balanced(model, residual_peaks(model, np.asarray(images)).attention).eval()
+
+
+def _quantised(
+    model: M3ViT,
+    images: Any,
+    *,
+    weights: str,
+    method: str,
+    compensate: bool,
+    acc_bits: int,
+    expert_bits: int,
+    note: Callable[[str], None],
+) -> QuantModel:
+    config = model.config
+    note("how large everything becomes")
     peaks = residual_peaks(model, images)
     steps = residual_steps([peaks.embed, *peaks.blocks])
     embed, position = _quantise_embedding(
@@ -121,6 +150,7 @@ def quantize(
     blocks = []
     for activity in calibrate_blocks(model, images):
         index = activity.index
+        note(f"block {index + 1} of {config.depth}")
         block = model.blocks[index]
         assert isinstance(block, Block)
         quantiser = BlockQuantiser(

@@ -165,24 +165,27 @@ class RoundedM3ViT:
         x = torch.cat((model.prefix().expand(len(x), -1, -1), x), dim=1) + model.pos_embed
         return self.round(x, EMBED, "residual", self.qmodel.embed_step, -32768, 32767)
 
-    def block(self, x: torch.Tensor, i: int, task: int, found: Outcome) -> torch.Tensor:
-        """Residual after block `i`, which is also added to `found`."""
+    def middle(self, x: torch.Tensor, i: int) -> torch.Tensor:
+        """Residual within block `i`, after its attention."""
         block, quant = self.model.blocks[i], self.qmodel.blocks[i]
         assert isinstance(block, Block)
-        x = x + self.attention(x, block, quant.attention, i)
-        x = self.round(x, i, "residual", quant.residual_step, -32768, 32767)
+        return self.round(x + self.attention(x, block, quant.attention, i), i, "residual", quant.residual_step, -32768, 32767)
+
+    def rest(self, x: torch.Tensor, i: int, task: int, found: Outcome) -> torch.Tensor:
+        """Residual after block `i` from the one within it, which is also added to `found`."""
+        block, quant = self.model.blocks[i], self.qmodel.blocks[i]
+        assert isinstance(block, Block)
         if isinstance(quant.mlp, QuantMoE):
-            x = x + self.mixture(x, block, quant.mlp, i, task, found)
+            out = self.mixture(x, block, quant.mlp, i, task, found)
         else:
-            x = x + self.dense(x, block, quant.mlp, i)
-        x = self.round(x, i, "residual", quant.residual_step, -32768, 32767)
-        found.outputs.append(x)
-        return x
+            out = self.dense(x, block, quant.mlp, i)
+        found.outputs.append(self.round(x + out, i, "residual", quant.residual_step, -32768, 32767))
+        return found.outputs[-1]
 
     @torch.no_grad()
     def run(self, images: np.ndarray[Any, Any] | torch.Tensor, task: str | int) -> Outcome:
         """Forward pass of uint8 [B, 3, H, W]."""
         number, found, x = self.model.config.task_index(task), Outcome(), self.embed(images)
         for i in range(self.model.config.depth):
-            x = self.block(x, i, number, found)
+            x = self.rest(self.middle(x, i), i, number, found)
         return found

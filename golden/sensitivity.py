@@ -10,11 +10,13 @@ import torch
 from moesaic.golden import metrics
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.qmodel import QuantModel
-from moesaic.golden.rounded import PARTS, Choice, Outcome, RoundedM3ViT
+from moesaic.golden.rounded import PARTS, Choice, Outcome, RoundedM3ViT, everything
 
-__all__ = ["Cost", "sensitivity"]
+__all__ = ["Cost", "sensitivity", "tensor_noise"]
 
 GATE = ("norm2.gate", "gate.weight", "gate.logits")
+MIXTURE = (*GATE, "expert_out", "scores16")
+MLP = (*MIXTURE, "norm2", "fc1.weight", "hidden_pre", "hidden", "fc2.weight")
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,13 @@ class Cost:
     rerouted: float
 
 
-def _exists(part: str, moe: bool) -> bool:
-    return moe or not (part in GATE or part in ("expert_out", "scores16"))
-
-
 def _only(part: str) -> Choice:
     return lambda block, name: name == part
+
+
+def parts_of(moe: bool) -> list[str]:
+    """What is rounded in a mixture, or in a dense block."""
+    return [part for part in PARTS if moe or part not in MIXTURE]
 
 
 @torch.no_grad()
@@ -55,34 +58,57 @@ def sensitivity(
     Parameters
     ----------
     model, qmodel
-        The same network, float and quantised.
+        The same network, float (`quantize.prepared`) and quantised.
     images : uint8 [n, 3, H, W]
     note : callable of str
         Told how far it is.
     """
-    config = model.config
-    exact = RoundedM3ViT(model, qmodel, _only(""))
-    rounded = RoundedM3ViT(model, qmodel, _only(""))
-    inputs = [exact.embed(images) for _ in config.tasks]
-    costs = []
+    config, costs = model.config, []
+    engine = RoundedM3ViT(model, qmodel, _only(""))
+    inputs = [engine.embed(images) for _ in config.tasks]
     for i in range(config.depth):
         note(f"block {i + 1} of {config.depth}")
-        wanted = []
+        engine.on, engine.held = _only(""), {}
+        middles, wanted = [], []
         for task, x in enumerate(inputs):
             found = Outcome()
-            exact.block(x, i, task, found)
+            middles.append(engine.middle(x, i))
+            engine.rest(middles[-1], i, task, found)
             wanted.append(found)
         power = sum(float(found.outputs[0].double().square().sum()) for found in wanted)
-        for part in PARTS:
-            if not _exists(part, config.is_moe(i)):
-                continue
+        for part in parts_of(config.is_moe(i)):
+            engine.on = _only(part)
             noise, moved = 0.0, []
-            for task, (x, reference) in enumerate(zip(inputs, wanted, strict=True)):
-                rounded.on, rounded.held, found = _only(part), reference.experts, Outcome()
-                out = rounded.block(x, i, task, found)
+            for task, (x, middle, reference) in enumerate(zip(inputs, middles, wanted, strict=True)):
+                engine.held, found = reference.experts, Outcome()
+                out = engine.rest(middle if part in MLP else engine.middle(x, i), i, task, found)
                 noise += float((out - reference.outputs[0]).double().square().sum())
                 if found.experts:
                     moved.append(1 - metrics.routing_agreement(reference.experts[i].numpy(), found.experts[i].numpy()))
             costs.append(Cost(i, part, noise / max(power, 1e-300), float(np.mean(moved)) if moved else 0.0))
         inputs = [found.outputs[0] for found in wanted]
     return costs
+
+
+@torch.no_grad()
+def tensor_noise(model: M3ViT, qmodel: QuantModel, images: np.ndarray[Any, Any]) -> dict[tuple[int, str], float]:
+    """Noise over power of every rounded tensor, by block and part, with all roundings on; arguments as in `sensitivity`.
+
+    Every token goes to the experts it goes to in float, so that tensors have the same rows.
+    """
+    power: dict[tuple[int, str], float] = {}
+    noise: dict[tuple[int, str], float] = {}
+    for task in range(len(model.config.tasks)):
+        kept: list[tuple[tuple[int, str], torch.Tensor]] = []
+        exact = RoundedM3ViT(model, qmodel, _only(""), watch=lambda i, part, x, kept=kept: kept.append(((i, part), x.clone())))
+        held = exact.run(images, task).experts
+        order = iter(kept)
+
+        def compare(i: int, part: str, x: torch.Tensor, order: Any = order) -> None:
+            key, wanted = next(order)
+            assert key == (i, part)
+            power[key] = power.get(key, 0.0) + float(wanted.double().square().sum())
+            noise[key] = noise.get(key, 0.0) + float((x - wanted).double().square().sum())
+
+        RoundedM3ViT(model, qmodel, everything, held=held, watch=compare).run(images, task)
+    return {key: noise[key] / max(power[key], 1e-300) for key in power}

@@ -17,6 +17,7 @@ _INPUT = (
     ("moesaic.boards.configuration", "ConfigurationError"),
     ("moesaic.golden.image_io", "ImageError"),
     ("moesaic.golden.weights", "WeightError"),
+    ("moesaic.golden.calibrate", "CalibrationError"),
     ("moesaic.golden.importers.problem", "ImportProblem"),
     ("moesaic.golden.frontend.refusal", "CaptureError"),
     ("moesaic.compiler.ir", "CompileError"),
