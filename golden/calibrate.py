@@ -19,6 +19,7 @@ __all__ = [
     "CalibrationError",
     "Residuals",
     "calibrate_blocks",
+    "calibration_count",
     "calibration_images",
     "check_images",
     "check_parameters",
@@ -103,13 +104,18 @@ class Residuals:
     attention: tuple[AttentionSizes, ...]
 
 
+def calibration_count(config: M3ViTConfig) -> int:
+    """Images that make about 2,000 tokens: 16 of m3vit-tiny, 4 of m3vit-small."""
+    return min(max(2112 // config.tokens, 4), 32)
+
+
 def calibration_images(config: M3ViTConfig, count: int | None = None) -> Array:
     """Rendered scenes [count, 3, H, W] to calibrate on: the first that models are trained on, none that tests use.
 
-    `count` is chosen for about 2,000 tokens if it is left out: 16 images of m3vit-tiny, 4 of m3vit-small.
+    `count` is `calibration_count` if it is left out.
     """
     if count is None:
-        count = min(max(2112 // config.tokens, 4), 32)
+        count = calibration_count(config)
     return render_batch(range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + count), config.image_size)[0]
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from moesaic.golden.gate import choose
 from moesaic.golden.m3vit import GELU, Block, M3ViT, Mlp, MoE
+from moesaic.golden.ops_int import patch_vectors
 from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
 from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS
 
@@ -48,7 +49,7 @@ class RoundedM3ViT:
     model, qmodel
         The same network, float (`golden.quantize.prepared`: with the channels it was quantised with) and quantised.
     on : callable of (block, part)
-        `part` is one of `PARTS`; block -1 is the patch embedding (only "residual").
+        `part` is one of `PARTS`; block -1 is the patch embedding ("embed.weight" and "residual").
     held : dict of int to Tensor, optional
         Experts [B * tokens, k] that tokens of a mixture go to whatever the gate says; `Outcome.experts` has the gate's choice all
         the same.
@@ -69,26 +70,33 @@ class RoundedM3ViT:
         self.held = {} if held is None else held
         self._kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
+    def see(self, i: int, part: str, x: torch.Tensor) -> torch.Tensor:
+        if self.watch is not None:
+            self.watch(i, part, x)
+        return x
+
     def round(self, x: torch.Tensor, i: int, part: str, step: float, low: int, high: int) -> torch.Tensor:
         """`x` in whole steps, as fine as was chosen."""
         fine = self.on(i, part)
         if fine:
             x = (x * (fine / step)).round_().clamp_(low * fine, high * fine).mul_(step / fine)
-        if self.watch is not None:
-            self.watch(i, part, x)
-        return x
+        return x if part == "probs" else self.see(i, part, x)
 
-    def linear(self, x: torch.Tensor, quant: QuantLinear, weight: torch.Tensor, bias: torch.Tensor, rounded: float) -> torch.Tensor:
+    def dequantised(self, quant: QuantLinear) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias that the integers stand for."""
+        if quant.name not in self._kept:
+            steps = np.ldexp(quant.mult.astype(np.float64), -quant.shift) * quant.out_step / quant.in_step
+            self._kept[quant.name] = (
+                torch.from_numpy((quant.weight * steps[:, None]).astype(np.float32)),
+                torch.from_numpy((quant.bias * steps * quant.in_step).astype(np.float32)),
+            )
+        return self._kept[quant.name]
+
+    def linear(
+        self, x: torch.Tensor, quant: QuantLinear, weight: torch.Tensor, bias: torch.Tensor, rounded: float
+    ) -> torch.Tensor:
         """`x` times the float matrix, or times what the integers stand for."""
-        if rounded:
-            if quant.name not in self._kept:
-                steps = np.ldexp(quant.mult.astype(np.float64), -quant.shift) * quant.out_step / quant.in_step
-                self._kept[quant.name] = (
-                    torch.from_numpy((quant.weight * steps[:, None]).astype(np.float32)),
-                    torch.from_numpy((quant.bias * steps * quant.in_step).astype(np.float32)),
-                )
-            weight, bias = self._kept[quant.name]
-        return F.linear(x, weight, bias)
+        return F.linear(x, *(self.dequantised(quant) if rounded else (weight, bias)))
 
     def norm(self, x: torch.Tensor, quant: QuantNorm, i: int, part: str) -> torch.Tensor:
         """Plain LayerNorm."""
@@ -112,7 +120,8 @@ class RoundedM3ViT:
         t = (q @ k.transpose(-2, -1)) * (config.head_dim**-0.5 * LOG2E)
         t = self.round(t, i, "scores", 2.0**-EXP_FRACTION_BITS, -32768, 32767)
         p = self.round(torch.exp2(t - t.amax(-1, keepdim=True).ceil()), i, "probs", 1 / 255, 0, 255)
-        context = (p / p.sum(-1, keepdim=True)) @ v
+        # Before, two models may differ by a factor of 2: by what is taken for the maximum.
+        context = self.see(i, "probs", p / p.sum(-1, keepdim=True)) @ v
         context = context.transpose(1, 2).reshape(B, N, C)
         context = self.round(context, i, "context", quant.context_step, -128, 127)
         return self.linear(context, quant.proj, block.attn.proj.weight, block.attn.proj.bias, on(i, "proj.weight"))
@@ -158,12 +167,17 @@ class RoundedM3ViT:
         hidden = self.hidden(pre, i, GELU[self.model.config.gelu], quant.hidden_step)
         return self.linear(hidden, quant.fc2, mlp.fc2.weight, mlp.fc2.bias, on(i, "fc2.weight"))
 
-    def embed(self, images: np.ndarray[Any, Any] | torch.Tensor) -> torch.Tensor:
+    def embed(self, images: np.ndarray[Any, Any]) -> torch.Tensor:
         """Residual [B, tokens, dim] before block 0, of uint8 [B, 3, H, W]."""
-        model = self.model
-        x = model.patch_embed(model.normalise(torch.as_tensor(images)))
-        x = torch.cat((model.prefix().expand(len(x), -1, -1), x), dim=1) + model.pos_embed
-        return self.round(x, EMBED, "residual", self.qmodel.embed_step, -32768, 32767)
+        model, qmodel = self.model, self.qmodel
+        if self.on(EMBED, "embed.weight"):
+            vectors = np.stack([patch_vectors(image, model.config) for image in images]).astype(np.float32)
+            x = F.linear(torch.from_numpy(vectors), *self.dequantised(qmodel.embed))
+            x = x + torch.from_numpy(qmodel.position * np.float32(qmodel.embed_step))
+        else:
+            x = model.patch_embed(model.normalise(torch.from_numpy(images)))
+            x = torch.cat((model.prefix().expand(len(x), -1, -1), x), dim=1) + model.pos_embed
+        return self.round(x, EMBED, "residual", qmodel.embed_step, -32768, 32767)
 
     def middle(self, x: torch.Tensor, i: int) -> torch.Tensor:
         """Residual within block `i`, after its attention."""
@@ -183,7 +197,7 @@ class RoundedM3ViT:
         return found.outputs[-1]
 
     @torch.no_grad()
-    def run(self, images: np.ndarray[Any, Any] | torch.Tensor, task: str | int) -> Outcome:
+    def run(self, images: np.ndarray[Any, Any], task: str | int) -> Outcome:
         """Forward pass of uint8 [B, 3, H, W]."""
         number, found, x = self.model.config.task_index(task), Outcome(), self.embed(images)
         for i in range(self.model.config.depth):

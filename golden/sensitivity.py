@@ -98,17 +98,23 @@ def tensor_noise(model: M3ViT, qmodel: QuantModel, images: np.ndarray[Any, Any])
     """
     power: dict[tuple[int, str], float] = {}
     noise: dict[tuple[int, str], float] = {}
+    wanted: list[torch.Tensor] = []
+
+    def keep(i: int, part: str, x: torch.Tensor) -> None:
+        wanted.append(x.clone())
+
+    def compare(i: int, part: str, x: torch.Tensor) -> None:
+        reference, key = wanted.pop(0), (i, part)
+        power[key] = power.get(key, 0.0) + float(reference.double().square().sum())
+        noise[key] = noise.get(key, 0.0) + float((x - reference).double().square().sum())
+
+    exact = RoundedM3ViT(model, qmodel, _only(""), watch=keep)
+    rounded = RoundedM3ViT(model, qmodel, everything, watch=compare)
     for task in range(len(model.config.tasks)):
-        kept: list[tuple[tuple[int, str], torch.Tensor]] = []
-        exact = RoundedM3ViT(model, qmodel, _only(""), watch=lambda i, part, x, kept=kept: kept.append(((i, part), x.clone())))
-        held = exact.run(images, task).experts
-        order = iter(kept)
-
-        def compare(i: int, part: str, x: torch.Tensor, order: Any = order) -> None:
-            key, wanted = next(order)
-            assert key == (i, part)
-            power[key] = power.get(key, 0.0) + float(wanted.double().square().sum())
-            noise[key] = noise.get(key, 0.0) + float((x - wanted).double().square().sum())
-
-        RoundedM3ViT(model, qmodel, everything, held=held, watch=compare).run(images, task)
+        found = Outcome()
+        x, y = exact.embed(images), rounded.embed(images)
+        for i in range(model.config.depth):  # side by side, so that one block's tensors are held
+            x = exact.rest(exact.middle(x, i), i, task, found)
+            rounded.held = found.experts
+            y = rounded.rest(rounded.middle(y, i), i, task, Outcome())
     return {key: noise[key] / max(power[key], 1e-300) for key in power}

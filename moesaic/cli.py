@@ -11,6 +11,7 @@ from moesaic.commands import (
     ablate,
     explore,
     generate,
+    quantise,
     registers,
     report,
     run,
@@ -37,6 +38,7 @@ app = typer.Typer(
 # In the order of `moesaic --help`.
 app.command(epilog=run.EXAMPLES)(run.run)
 app.command(name="compile", epilog=compile_module.EXAMPLES)(compile_module.compile_)
+app.command(epilog=quantise.EXAMPLES)(quantise.quantise)
 app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
 app.command(epilog=boards_module.EXAMPLES)(boards_module.boards)
 app.command(epilog=generate.EXAMPLES)(generate.generate)

@@ -10,6 +10,7 @@ from moesaic.commands.options import (
     DEFAULT_MODEL,
     Blocks,
     Board,
+    Calibrate,
     Config,
     FillMissing,
     GateKind,
@@ -69,6 +70,7 @@ def compile_(
     speculate: Speculate = None,
     widths: Widths = DEFAULT_WIDTHS,
     weights: Weights = None,
+    calibrate: Calibrate = None,
     dump: Annotated[
         bool, typer.Option("--dump", help="Print IR, schedule, buffers, disassembly and memory map.")
     ] = False,
@@ -91,7 +93,7 @@ def compile_(
     stages = Stages(quiet=quiet)
     request = make_request(
         model=model or named or DEFAULT_MODEL, task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate,
-        widths=widths, weights=weights, options=options, stages=stages,
+        widths=widths, weights=weights, calibrate=calibrate, options=options, stages=stages,
     )
     from moesaic.flow import program as programs
 

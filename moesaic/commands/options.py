@@ -12,7 +12,7 @@ from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.importers.options import ImportOptions
 
 __all__ = [
-    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Config", "FillMissing", "GateKind", "Heads", "Image", "ImageSize", "Json",
+    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Calibrate", "Config", "FillMissing", "GateKind", "Heads", "Image", "ImageSize", "Json",
     "Latency", "Model", "ModelArgument", "Pixels", "Quiet", "Resize", "Resources", "Saif", "Seed", "Sim", "Speculate", "Task", "Tasks", "TopK",
     "Weights", "Widths", "import_options", "is_rtl",
 ]
@@ -89,6 +89,10 @@ Speculate = Annotated[
 Weights = Annotated[Path | None, typer.Option(help="Parameters (.safetensors) in place of the shipped ones.")]
 Widths = Annotated[
     str, typer.Option(help="Bits of weights and activations: 'w8a8', or 'w4a8' for experts with 4-bit weights.")
+]
+Calibrate = Annotated[
+    Path | None,
+    typer.Option(help="Folder of images to calibrate on.", metavar="IMAGES", show_default="rendered street scenes"),
 ]
 Image = Annotated[Path | None, typer.Option(help="Input image file.", show_default="a rendered street scene")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale an image of another size.")]

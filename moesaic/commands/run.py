@@ -11,6 +11,7 @@ from moesaic.commands.options import (
     DEFAULT_MODEL,
     Blocks,
     Board,
+    Calibrate,
     Config,
     FillMissing,
     GateKind,
@@ -70,6 +71,7 @@ def run(
     resources: Resources = False,
     saif: Saif = False,
     weights: Weights = None,
+    calibrate: Calibrate = None,
     as_json: Json = False,
     quiet: Quiet = False,
     top_k: TopK = None,
@@ -89,7 +91,7 @@ def run(
     stages = Stages(quiet=quiet)
     request = make_request(
         model=model, task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate, widths=widths,
-        weights=weights, options=given, stages=stages,
+        weights=weights, calibrate=calibrate, options=given, stages=stages,
     )
     from moesaic.flow import run as flow
 

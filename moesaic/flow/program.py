@@ -80,7 +80,7 @@ def make_program(
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
     with stages.stage("quantise", "calibration and quantisation"):
-        qmodel, found = quantised(network, request, cache=cache)
+        qmodel, found = quantised(network, request, cache=cache, note=stages.note)
         stages.note("from the cache" if found else "")
     with stages.stage("compile", f"program for {request.board}, {', '.join(request.tasks)}"):
         compilation = compile_all(

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from moesaic.flow.calibration import Calibration, calibration
 from moesaic.flow.request import InputError, Request
 from moesaic.golden import quantfile, weights
-from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.importers.heads import imported_heads
 from moesaic.golden.importers.imported import Imported
 from moesaic.golden.m3vit import M3ViT
@@ -105,9 +106,32 @@ def load_float(request: Request) -> FloatModel:
     return FloatModel(model, heads, kind, digest.hexdigest())
 
 
-def quantised(network: FloatModel, request: Request, *, cache: Path | None = None) -> tuple[QuantModel, bool]:
-    """The quantised network, and whether it was in the cache."""
-    images = calibration_images(request.model)
+def quantised(
+    network: FloatModel,
+    request: Request,
+    *,
+    cache: Path | None = None,
+    seen: Calibration | None = None,
+    note: Callable[[str], None] = lambda text: None,
+) -> tuple[QuantModel, bool]:
+    """The quantised network, and whether it was in the cache.
+
+    Parameters
+    ----------
+    network, request
+    cache : Path, optional
+        Folder.
+    seen : Calibration, optional
+        The request's images, if they have been read.
+    note : callable of str
+        Told how far it is.
+
+    Raises
+    ------
+    ImageError, CalibrationError
+        If there are no images, or the network's values are not finite on them.
+    """
+    images = (calibration(request) if seen is None else seen).images
     key = hashlib.sha256(
         "\n".join(
             [
@@ -134,6 +158,7 @@ def quantised(network: FloatModel, request: Request, *, cache: Path | None = Non
         weights=network.kind,
         acc_bits=request.config.acc_bits,
         expert_bits=request.expert_bits,
+        note=note,
     )
     folder.mkdir(parents=True, exist_ok=True)
     mine = kept.with_name(f"{kept.name}.{os.getpid()}")

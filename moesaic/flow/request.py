@@ -66,6 +66,8 @@ class Request:
         Name in `golden.qmodel.WIDTHS`: bits of the experts' weights, and of everything else.
     weights : Path or None
         Parameters to use in place of the shipped ones.
+    calibrate : Path or None
+        Folder of images to calibrate on; None: rendered scenes.
     model_origin : str
         What names the model in a later request: a preset, an absolute path, or `module:function`.
     imported : Imported or None
@@ -85,6 +87,7 @@ class Request:
     speculate: int | None = None
     widths: str = DEFAULT_WIDTHS
     weights: Path | None = None
+    calibrate: Path | None = None
     model_origin: str
     imported: "Imported | None" = field(default=None, compare=False, repr=False)
     import_options: ImportOptions = field(default_factory=ImportOptions)
@@ -166,6 +169,7 @@ def make_request(
     speculate: int | None = None,
     widths: str = DEFAULT_WIDTHS,
     weights: Path | None = None,
+    calibrate: Path | None = None,
     options: ImportOptions | None = None,
     stages: Stages | None = None,
 ) -> Request:
@@ -182,7 +186,7 @@ def make_request(
         `auto` the preset that is expected to be fastest.
     config : Path, AcceleratorConfig or None
         Another accelerator for the board, as such or as a file (`boards.configuration`).
-    seed, blocks, speculate, widths, weights
+    seed, blocks, speculate, widths, weights, calibrate
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
@@ -233,6 +237,8 @@ def make_request(
         )
     if weights is not None and not weights.is_file():
         raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
+    if calibrate is not None and not calibrate.is_dir():
+        raise InputError(f"calibrate must be a folder of images, not {str(calibrate)!r}")
     return Request(
         model=network,
         board=name,
@@ -245,6 +251,7 @@ def make_request(
         widths=widths,
         tasks=network.tasks if task == ALL_TASKS else (task,),
         weights=weights,
+        calibrate=calibrate,
         model_origin=str(Path(model).absolute()) if imported is not None and Path(model).exists() else model,
         imported=imported,
         import_options=options,

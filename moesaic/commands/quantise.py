@@ -1,0 +1,131 @@
+"""Quantise a model, and say what it costs."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from moesaic.commands.command import examples, guarded
+from moesaic.commands.options import (
+    DEFAULT_MODEL,
+    Board,
+    Calibrate,
+    FillMissing,
+    GateKind,
+    Heads,
+    ImageSize,
+    ModelArgument,
+    Pixels,
+    Quiet,
+    Seed,
+    Tasks,
+    TopK,
+    Weights,
+    Widths,
+    import_options,
+)
+from moesaic.flow.folder import check_replaceable, new_folder
+from moesaic.flow.request import ALL_TASKS, make_request
+from moesaic.flow.stages import Stages
+from moesaic.golden.qmodel import DEFAULT_WIDTHS
+
+__all__ = ["EXAMPLES", "quantise"]
+
+EXAMPLES = examples(
+    "quantise m3vit-micro",
+    "quantise m3vit-tiny --calibrate photos/ --all",
+    "quantise checkpoint.pth.tar --calibrate photos/ --json > cost.json",
+    "quantise m3vit-tiny --widths w4a8 --out out/w4a8",
+)
+
+
+@guarded
+def quantise(
+    model: ModelArgument = None,
+    calibrate: Calibrate = None,
+    board: Board = None,
+    widths: Widths = DEFAULT_WIDTHS,
+    every: Annotated[bool, typer.Option("--all", help="Show every layer, not only those that cost most.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the quantised network and the figures.", show_default="none")
+    ] = None,
+    seed: Seed = 0,
+    weights: Weights = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON to standard output, and nothing else.")] = False,
+    quiet: Quiet = False,
+    top_k: TopK = None,
+    heads: Heads = None,
+    image_size: ImageSize = None,
+    tasks: Tasks = None,
+    gate: GateKind = None,
+    pixels: Pixels = None,
+    fill_missing: FillMissing = False,
+) -> None:
+    """Quantise, and say what it costs: error and routing of every block, what each layer's rounding costs alone.
+
+    A folder of 8 images or more is divided: every fourth image is kept to judge by. Files that are no images are skipped and
+    listed. `compile` and `run` take the same --calibrate.
+    """
+    options = import_options(
+        top_k=top_k, heads=heads, image_size=image_size, tasks=tasks, gate=gate, pixels=pixels, fill_missing=fill_missing,
+        seed=seed,
+    )
+    stages = Stages(quiet=quiet)
+    if out is not None:
+        from moesaic.flow import quantise as flow
+
+        check_replaceable(out, marker=flow.MARKER)
+    request = make_request(
+        model=model or DEFAULT_MODEL, task=ALL_TASKS, board=board, seed=seed, widths=widths, weights=weights,
+        calibrate=calibrate, options=options, stages=stages,
+    )
+    from moesaic.flow import quantise as flow
+
+    qmodel, report = flow.quantise(request, stages)
+    if out is not None:
+        with new_folder(out) as new:
+            flow.save(qmodel, report, new)
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        _show(report, every)
+        if out is not None:
+            stages.say(f"written: {out}")
+
+
+def _number(value: float | None, form: str = "{:.1f}") -> str:
+    return "–" if value is None else form.format(value)
+
+
+def _show(report: dict[str, Any], every: bool) -> None:
+    console = Console(highlight=False)
+    table = Table("block", "kind", "SQNR, dB", "cosine", "routed alike, %", title="Integers against float, the worst task")
+    for row in report["blocks"]:
+        routed = row["routing_agreement"]
+        table.add_row(
+            row["name"], row["kind"], _number(row["sqnr_db"]), _number(row["cosine"], "{:.5f}"),
+            _number(None if routed is None else 100 * routed),
+        )
+    console.print(table)
+    layers = report["layers"]
+    if not every:
+        layers = sorted(sorted(layers, key=lambda row: -row["share"])[:16], key=lambda row: report["layers"].index(row))
+    table = Table(
+        "layer", "SQNR, dB", "alone, dB", "share, %", "rerouted, %",
+        title="Every rounding" if every else "Roundings that cost most (--all for every one)",
+        caption="SQNR of the tensor, all roundings on; alone: of the block's output with no other rounding;\n"
+        "share of the sum of these errors; tokens that this rounding alone sends to other experts",
+    )
+    for row in layers:
+        table.add_row(
+            row["name"], _number(row["sqnr_db"]), _number(row["alone_db"]), f"{100 * row['share']:.1f}",
+            f"{100 * row['rerouted']:.2f}" if row["rerouted"] else "–",
+        )
+    console.print(table)
+    if report["spend"]:
+        console.print("Where more bits would help most: " + ", ".join(row["name"] for row in report["spend"]))
+    console.print(f"[dim]{report['weights']} weights, {report['widths']}; calibrated on {report['calibrated_on']}, "
+                  f"measured on {report['measured_on']}[/]")

@@ -1,0 +1,71 @@
+"""The images that a request's network is calibrated on, and those that it is judged by."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from moesaic.flow.request import Request
+from moesaic.golden.calibrate import calibration_count, calibration_images
+from moesaic.golden.image_folder import read_folder
+from moesaic.golden.scenes import render_batch
+
+__all__ = ["Calibration", "calibration"]
+
+ENOUGH = 8  # images of a folder, from which on every fourth is kept to judge by
+UNSEEN = 4  # rendered scenes to judge by, at most; none of them is ever trained on
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Images with their origin.
+
+    Parameters
+    ----------
+    images : uint8 [n, 3, H, W]
+        To calibrate on.
+    source : str
+    unseen : uint8 [n, 3, H, W]
+        To judge by.
+    unseen_source : str
+    skipped : list of (str, str)
+        Files that could not be used, and why.
+    warnings : list of str
+    """
+
+    images: np.ndarray[Any, Any]
+    source: str
+    unseen: np.ndarray[Any, Any]
+    unseen_source: str
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def calibration(request: Request) -> Calibration:
+    """Rendered scenes, or the images of the folder that the request names.
+
+    Raises
+    ------
+    ImageError
+        If there is no such folder, or no image in it.
+    """
+    model = request.model
+    if request.calibrate is None:
+        images = calibration_images(model)
+        few = min(UNSEEN, len(images))
+        return Calibration(
+            images, f"{len(images)} rendered scenes", render_batch(range(few), model.image_size)[0], f"{few} other rendered scenes"
+        )
+    folder = read_folder(request.calibrate, model.image_size, max(calibration_count(model) * 4 // 3, ENOUGH))
+    images, where = folder.images, str(request.calibrate)
+    if len(images) < ENOUGH:
+        return Calibration(
+            images, f"{len(images)} images of {where}", images[:UNSEEN], "the same images", folder.skipped,
+            [*folder.warnings, f"figures are of the images that steps were chosen by: {ENOUGH} or more give some to judge by"],
+        )
+    unseen = images[::4]
+    seen = np.delete(images, np.s_[::4], axis=0)
+    return Calibration(
+        seen, f"{len(seen)} images of {where}", unseen[:UNSEEN], f"{len(unseen[:UNSEEN])} other images of it", folder.skipped,
+        folder.warnings,
+    )

@@ -1,0 +1,130 @@
+"""What quantisation costs a network, layer by layer, in figures."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from moesaic.flow.calibration import Calibration, calibration
+from moesaic.flow.quantised import load_float, quantised
+from moesaic.flow.request import Request
+from moesaic.flow.stages import Stages
+from moesaic.golden import quantfile
+from moesaic.golden.agreement import agreement
+from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.quantize import prepared
+from moesaic.golden.sensitivity import Cost, sensitivity, tensor_noise
+
+__all__ = ["MARKER", "quantise", "save"]
+
+MARKER = "quantise.json"  # by which a result folder is known
+_NETWORK = "network.safetensors"
+_NAMED = 8  # layers to spend bits on, at most
+_WORTH = 0.03  # of all noise, or of all tokens: less is not worth bits
+
+
+def _decibels(noise: float) -> float | None:
+    """Of a ratio of noise to power; None for no noise at all."""
+    return -10 * math.log10(noise) if noise > 0 else None
+
+
+def _blocks(rows: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A row for each block: of each figure the worst over the tasks."""
+    result = []
+    for together in zip(*rows.values(), strict=True):
+        routed = [row["routing_agreement"] for row in together if row["routing_agreement"] is not None]
+        result.append(
+            {
+                "name": together[0]["name"],
+                "kind": together[0]["kind"],
+                "sqnr_db": min(row["sqnr_db"] for row in together),
+                "cosine": min(row["cosine"] for row in together),
+                "routing_agreement": min(routed) if routed else None,
+            }
+        )
+    return result
+
+
+def _layers(costs: list[Cost], noise: dict[tuple[int, str], float]) -> list[dict[str, Any]]:
+    whole = sum(cost.noise for cost in costs) or 1.0
+    return [
+        {
+            "name": f"blocks.{cost.block}.{cost.part}",
+            "sqnr_db": _decibels(noise[cost.block, cost.part]) if (cost.block, cost.part) in noise else None,
+            "alone_db": _decibels(cost.noise),
+            "share": cost.noise / whole,
+            "rerouted": cost.rerouted,
+        }
+        for cost in costs
+    ]
+
+
+def _spend(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Layers that more bits would help most, the best first."""
+    worth = [row for row in layers if row["share"] >= _WORTH or row["rerouted"] >= _WORTH / 3]
+    worth.sort(key=lambda row: -max(row["share"], 3 * row["rerouted"]))
+    return [{key: row[key] for key in ("name", "share", "rerouted")} for row in worth[:_NAMED]]
+
+
+def quantise(
+    request: Request, stages: Stages, *, seen: Calibration | None = None, cache: Path | None = None
+) -> tuple[QuantModel, dict[str, Any]]:
+    """Quantise (or find in the cache) and measure.
+
+    Returns
+    -------
+    QuantModel
+    dict
+        `blocks`: of each, SQNR of the integers against float (decibels), cosine, fraction of tokens that are routed alike, the
+        worst of all tasks. `tasks`: the same of each. `layers`: of each rounding the SQNR of the tensor with all roundings on
+        (None for weights), the SQNR of the block's output if it were the only one, its share of the sum of all those errors, and the
+        fraction of tokens that it sends to other experts. `spend`: the layers that more bits would help most.
+
+    Raises
+    ------
+    ImageError, CalibrationError, WeightError, InputError
+    """
+    with stages.stage("images", "images to calibrate on"):
+        seen = calibration(request) if seen is None else seen
+    for name, reason in seen.skipped:
+        stages.say(f"           skipped {name}: {reason}")
+    for warning in seen.warnings:
+        stages.say(f"           [yellow]warning:[/] {warning}")
+    with stages.stage("weights", f"float {request.model.name}"):
+        network = load_float(request)
+    with stages.stage("quantise", "calibration and quantisation"):
+        qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
+        stages.note("from the cache" if found else "")
+    tasks = {}
+    with stages.stage("agreement", f"integers against float, {seen.unseen_source}"):
+        for task in request.model.tasks:
+            stages.note(task)
+            tasks[task] = agreement(network.model, qmodel, seen.unseen, task, key_block=request.config.rows)
+    with stages.stage("layers", "every rounding alone"):
+        stages.note("all together")
+        model = prepared(network.model, seen.images)
+        noise = tensor_noise(model, qmodel, seen.unseen)
+        layers = _layers(sensitivity(model, qmodel, seen.unseen, note=stages.note), noise)
+    blocks = _blocks(tasks)
+    routed = [row["routing_agreement"] for row in blocks if row["routing_agreement"] is not None]
+    return qmodel, {
+        "model": request.model.name,
+        "weights": network.kind,
+        "widths": request.widths,
+        "calibrated_on": seen.source,
+        "measured_on": seen.unseen_source,
+        "skipped": [{"file": name, "reason": reason} for name, reason in seen.skipped],
+        "warnings": seen.warnings,
+        "sqnr_db": min(row["sqnr_db"] for row in blocks),
+        "routing_agreement": min(routed) if routed else None,
+        "blocks": blocks,
+        "tasks": tasks,
+        "layers": layers,
+        "spend": _spend(layers),
+    }
+
+
+def save(qmodel: QuantModel, report: dict[str, Any], folder: Path) -> None:
+    """Write the quantised network and the figures."""
+    quantfile.save(qmodel, folder / _NETWORK)
+    (folder / MARKER).write_text(json.dumps(report, indent=1) + "\n")

@@ -1,0 +1,121 @@
+"""`moesaic quantise`: figures, images of all kinds, and that what it makes is what is compiled."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from moesaic.flow.calibration import calibration
+from moesaic.flow.request import make_request
+from moesaic.golden import quantfile, weights
+from moesaic.golden.image_io import write_image, write_sample
+
+SIZE = (64, 64)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Eight images, one of another size, and two files that are none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(8):
+        write_sample(folder / f"{i}.png", SIZE if i else (100, 80), 50 + i)
+    (folder / "broken.png").write_bytes((folder / "1.png").read_bytes()[:300])
+    (folder / "readme.txt").write_text("photos")
+    return folder
+
+
+def test_figures_of_a_folder(photos: Path, invoke: Callable[..., Any], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = invoke("quantise", "m3vit-micro", "--calibrate", photos, "--json", "--out", out)
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert json.loads((out / "quantise.json").read_text()) == report
+    assert quantfile.load(out / "network.safetensors").config.name == "m3vit-micro"
+    assert [row["file"] for row in report["skipped"]] == ["broken.png", "readme.txt"]
+    assert "skipped broken.png" in done.stderr and "skipped readme.txt" in done.stderr
+    assert report["warnings"] == []
+    assert report["calibrated_on"].startswith("6 images of ") and report["measured_on"] == "2 other images of it"
+    assert [row["name"] for row in report["blocks"]] == [f"blocks.{i}" for i in range(4)]
+    for row in report["blocks"]:
+        assert 20 < row["sqnr_db"] < 60
+        assert (row["routing_agreement"] is None) == (row["kind"] == "dense")
+    assert report["sqnr_db"] == min(row["sqnr_db"] for row in report["tasks"]["depth"] + report["tasks"]["semseg"])
+    assert 0.9 < report["routing_agreement"] <= 1
+    assert sum(row["share"] for row in report["layers"]) == pytest.approx(1)
+    names = {row["name"] for row in report["layers"]}
+    assert {"blocks.0.hidden", "blocks.1.norm2.gate", "blocks.3.fc2.weight"} <= names
+    assert "blocks.0.norm2.gate" not in names
+    shares = {row["name"]: row["share"] for row in report["layers"]}
+    assert report["spend"] and all(row["name"] in names for row in report["spend"])
+    assert max(shares, key=lambda name: shares[name]) in {row["name"] for row in report["spend"]}
+
+
+def test_table_is_for_people(photos: Path, invoke: Callable[..., Any]) -> None:
+    done = invoke("quantise", "m3vit-micro", "--calibrate", photos, "--quiet")
+    assert done.exit_code == 0, done.stderr
+    assert "Integers against float" in done.stdout and "Where more bits would help most" in done.stdout
+    assert "blocks.3" in done.stdout
+
+
+def test_one_image_of_one_colour_is_warned_of(tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    write_image(folder / "grey.png", np.full((3, *SIZE), 128, np.uint8))
+    done = invoke("quantise", "m3vit-micro", "--calibrate", folder, "--json")
+    assert done.exit_code == 0, done.stderr
+    warnings = json.loads(done.stdout)["warnings"]
+    assert warnings[0] == "1 of 1 images show one colour only: grey.png"
+    assert "images are few" in warnings[1] and "steps were chosen by" in warnings[2]
+    assert done.stderr.count("warning:") == 3
+
+
+def test_images_decide_the_network(photos: Path) -> None:
+    plain, ours = make_request(model="m3vit-micro"), make_request(model="m3vit-micro", calibrate=photos)
+    seen = calibration(ours)
+    assert seen.images.shape == (6, 3, *SIZE) and seen.unseen.shape == (2, 3, *SIZE)
+    assert not any(np.array_equal(a, b) for a in seen.images for b in seen.unseen)
+    rendered = calibration(plain)
+    assert len(rendered.images) == 32
+    assert not any(np.array_equal(a, b) for a in rendered.images for b in rendered.unseen)
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda folder: None, "calibrate must be a folder of images, not"),
+    (lambda folder: folder.write_text("x"), "calibrate must be a folder of images, not"),
+    (lambda folder: folder.mkdir(), "calibrate must be a folder with images in it, not"),
+])
+@pytest.mark.parametrize("command", ["quantise", "compile"])
+def test_no_images(command: str, make: Callable[[Path], Any], message: str, tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    make(tmp_path / "images")
+    out = tmp_path / "new" / "out"
+    done = invoke(command, "m3vit-micro", "--calibrate", tmp_path / "images", "--out", out)
+    assert done.exit_code == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert not out.parent.exists() and done.stdout == ""
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda tensor: tensor.fill_(float("nan")), "NaN or infinite"),
+    (lambda tensor: tensor.mul_(1e30), "output must be finite in calibration, not so for task semseg"),
+])
+def test_values_that_are_not_finite(change: Callable[[torch.Tensor], Any], message: str, tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    model, heads, _ = weights.load("m3vit-micro")
+    with torch.no_grad():
+        change(model.blocks[1].mlp.experts.h4toh.weight)
+    save_file({**model.state_dict(), **{f"heads.{name}": t for name, t in heads.state_dict().items()}}, tmp_path / "w.safetensors")
+    done = invoke("quantise", "m3vit-micro", "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "out")
+    assert done.exit_code == 2 and message in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_result_folder_is_not_overwritten(tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    done = invoke("quantise", "m3vit-micro", "--out", tmp_path)
+    assert done.exit_code == 2 and "quantise.json" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
