@@ -1,5 +1,6 @@
 """The float network with any choice of its roundings switched on: what each of them costs is seen apart, on whole batches."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 
 from moesaic.golden.gate import choose
 from moesaic.golden.m3vit import GELU, Block, M3ViT, Mlp, MoE
+from moesaic.golden.numerics import NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
 from moesaic.golden.ops_int import patch_vectors
 from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
 from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS
@@ -31,6 +33,11 @@ Choice = Callable[[int, str], float]
 def everything(block: int, part: str) -> float:
     """All roundings: the integer model, but for the errors of its tables."""
     return 1
+
+
+def _floored(step: float, dropped: int) -> float:
+    """What rounding down takes away on the average, where `step` is what is left after `dropped` bits."""
+    return step * (1 - 2.0**-dropped) / 2
 
 
 @dataclass
@@ -82,25 +89,38 @@ class RoundedM3ViT:
             x = (x * (fine / step)).round_().clamp_(low * fine, high * fine).mul_(step / fine)
         return x if part == "probs" else self.see(i, part, x)
 
-    def dequantised(self, quant: QuantLinear) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weight and bias that the integers stand for."""
+    def dequantised(self, quant: QuantLinear, dropped: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias that the integers stand for; the bias without what makes up for `dropped` bits of the input."""
         if quant.name not in self._kept:
             steps = np.ldexp(quant.mult.astype(np.float64), -quant.shift) * quant.out_step / quant.in_step
-            self._kept[quant.name] = (
-                torch.from_numpy((quant.weight * steps[:, None]).astype(np.float32)),
-                torch.from_numpy((quant.bias * steps * quant.in_step).astype(np.float32)),
-            )
+            weight = quant.weight * steps[:, None]
+            bias = quant.bias * steps * quant.in_step - weight.sum(axis=1) * _floored(quant.in_step, dropped)
+            self._kept[quant.name] = torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32))
         return self._kept[quant.name]
 
     def linear(
-        self, x: torch.Tensor, quant: QuantLinear, weight: torch.Tensor, bias: torch.Tensor, rounded: float
+        self,
+        x: torch.Tensor,
+        quant: QuantLinear,
+        parameters: tuple[torch.Tensor, torch.Tensor],
+        rounded: float,
+        dropped: int = 0,
     ) -> torch.Tensor:
         """`x` times the float matrix, or times what the integers stand for."""
-        return F.linear(x, *(self.dequantised(quant) if rounded else (weight, bias)))
+        return F.linear(x, *(self.dequantised(quant, dropped) if rounded else parameters))
 
-    def norm(self, x: torch.Tensor, quant: QuantNorm, i: int, part: str) -> torch.Tensor:
-        """Plain LayerNorm."""
-        return self.round(F.layer_norm(x, x.shape[-1:], eps=self.model.config.eps), i, part, quant.step, -128, 127)
+    def norm(self, x: torch.Tensor, quant: QuantNorm, i: int, part: str, dropped: int) -> torch.Tensor:
+        """Plain LayerNorm, of whose integers the lowest `dropped` bits are not read."""
+        y, fine = F.layer_norm(x, x.shape[-1:], eps=self.model.config.eps), self.on(i, part)
+        step = math.ldexp(quant.step, dropped)
+        if fine == 1:
+            top = 1 << (NORM_BITS - 1)
+            whole = (y / quant.step).round_().clamp_(-top, top - 1)
+            lowest = -255 if dropped == STREAMED_SHIFT else -top
+            y = whole.div_(1 << dropped).floor_().clamp_(min=lowest).mul_(step).add_(_floored(step, dropped))
+        elif fine:
+            y = (y * (fine / step)).round_().mul_(step / fine)
+        return self.see(i, part, y)
 
     @staticmethod
     def folded(layer: torch.nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,11 +129,11 @@ class RoundedM3ViT:
     def attention(self, x: torch.Tensor, block: Block, quant: QuantAttention, i: int) -> torch.Tensor:
         config, on = self.model.config, self.on
         B, N, C = x.shape
-        y = self.norm(x, quant.norm, i, "norm1")
+        y = self.norm(x, quant.norm, i, "norm1", STREAMED_SHIFT)
         weight, bias = self.folded(block.norm1, block.attn.qkv.weight, block.attn.qkv.bias)
         heads = []
         for part, linear, w, b in zip("qkv", (quant.q, quant.k, quant.v), weight.chunk(3), bias.chunk(3), strict=True):
-            t = self.linear(y, linear, w, b, on(i, "qkv.weight"))
+            t = self.linear(y, linear, (w, b), on(i, "qkv.weight"), STREAMED_SHIFT)
             t = self.round(t, i, part, linear.out_step, -128, 127)
             heads.append(t.reshape(B, N, config.heads, config.head_dim).transpose(1, 2))
         q, k, v = heads
@@ -124,7 +144,8 @@ class RoundedM3ViT:
         context = self.see(i, "probs", p / p.sum(-1, keepdim=True)) @ v
         context = context.transpose(1, 2).reshape(B, N, C)
         context = self.round(context, i, "context", quant.context_step, -128, 127)
-        return self.linear(context, quant.proj, block.attn.proj.weight, block.attn.proj.bias, on(i, "proj.weight"))
+        proj = block.attn.proj
+        return self.linear(context, quant.proj, (proj.weight, proj.bias), on(i, "proj.weight"))
 
     def hidden(self, x: torch.Tensor, i: int, kind: str, step: float) -> torch.Tensor:
         x = self.round(x, i, "hidden_pre", 2.0**-GELU_FRACTION_BITS, -32768, 32767)
@@ -133,10 +154,11 @@ class RoundedM3ViT:
     def mixture(self, x: torch.Tensor, block: Block, quant: QuantMoE, i: int, task: int, found: Outcome) -> torch.Tensor:
         config, on, mlp = self.model.config, self.on, block.mlp
         assert isinstance(mlp, MoE)
-        y, z = (self.norm(x, quant.norm, i, part).reshape(-1, config.dim) for part in ("norm2", "norm2.gate"))
+        y = self.norm(x, quant.norm, i, "norm2", STORED_SHIFT).reshape(-1, config.dim)
+        z = self.norm(x, quant.norm, i, "norm2.gate", 0).reshape(-1, config.dim)
         weight, bias = self.model.folded_gate(i, task)
         gate = quant.gates[config.tasks[task]]
-        logits = self.linear(z, gate, *self.folded(block.norm2, weight.T, bias), on(i, "gate.weight"))
+        logits = self.linear(z, gate, self.folded(block.norm2, weight.T, bias), on(i, "gate.weight"))
         logits = self.round(logits, i, "gate.logits", gate.out_step, -32768, 32767)
         scores, index = choose(logits, config.top_k, config.gate_kind)
         found.experts[i] = index
@@ -151,10 +173,11 @@ class RoundedM3ViT:
             token, choice = (index == e).nonzero(as_tuple=True)
             if not len(token):
                 continue
-            w, b = self.folded(block.norm2, mlp.experts.htoh4.weight[e], mlp.experts.htoh4.bias[e])
-            pre = self.linear(y[token], expert.fc1, w, b, on(i, "fc1.weight"))
+            first, second = mlp.experts.htoh4, mlp.experts.h4toh
+            folded = self.folded(block.norm2, first.weight[e], first.bias[e])
+            pre = self.linear(y[token], expert.fc1, folded, on(i, "fc1.weight"), STORED_SHIFT)
             hidden = self.hidden(pre, i, mlp.gelu, quant.hidden_step)
-            part = self.linear(hidden, expert.fc2, mlp.experts.h4toh.weight[e], mlp.experts.h4toh.bias[e], on(i, "fc2.weight"))
+            part = self.linear(hidden, expert.fc2, (second.weight[e], second.bias[e]), on(i, "fc2.weight"))
             part = self.round(part, i, "expert_out", expert.fc2.out_step, -32768, 32767)
             out.index_add_(0, token, part * scores[token, choice, None])
         return out.reshape(x.shape)
@@ -162,10 +185,11 @@ class RoundedM3ViT:
     def dense(self, x: torch.Tensor, block: Block, quant: QuantMLP, i: int) -> torch.Tensor:
         mlp, on = block.mlp, self.on
         assert isinstance(mlp, Mlp)
-        y = self.norm(x, quant.norm, i, "norm2")
-        pre = self.linear(y, quant.fc1, *self.folded(block.norm2, mlp.fc1.weight, mlp.fc1.bias), on(i, "fc1.weight"))
+        y = self.norm(x, quant.norm, i, "norm2", STREAMED_SHIFT)
+        folded = self.folded(block.norm2, mlp.fc1.weight, mlp.fc1.bias)
+        pre = self.linear(y, quant.fc1, folded, on(i, "fc1.weight"), STREAMED_SHIFT)
         hidden = self.hidden(pre, i, GELU[self.model.config.gelu], quant.hidden_step)
-        return self.linear(hidden, quant.fc2, mlp.fc2.weight, mlp.fc2.bias, on(i, "fc2.weight"))
+        return self.linear(hidden, quant.fc2, (mlp.fc2.weight, mlp.fc2.bias), on(i, "fc2.weight"))
 
     def embed(self, images: np.ndarray[Any, Any]) -> torch.Tensor:
         """Residual [B, tokens, dim] before block 0, of uint8 [B, 3, H, W]."""

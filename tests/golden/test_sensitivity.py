@@ -47,7 +47,7 @@ def test_without_rounding_it_is_the_float_model(network):
 
 def test_with_all_roundings_it_is_near_the_integers(network):
     model, qmodel = network
-    integer, rounded = IntM3ViT(qmodel, 8), RoundedM3ViT(model, qmodel, everything)
+    integer, rounded = IntM3ViT(qmodel, 64), RoundedM3ViT(model, qmodel, everything)
     exact = RoundedM3ViT(model, qmodel, lambda block, part: 0)
     for image in IMAGES:
         trace = Trace()
