@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -108,9 +108,8 @@ class Model:
         uram : bool
             The device has UltraRAM.
         """
-        features, result = _features(config, family), dict[str, Resources]()
-        for (unit, kind), growth in self.coefficients.items():
-            amount = max(0, round(sum(value * features[name] for name, value in growth.items())))
+        result = dict[str, Resources]()
+        for unit, kind, amount in self._logic(config, family):
             result[unit] = result.get(unit, Resources()) + Resources(**{kind: amount})
         for unit, memory in memories(config, uram=uram).items():
             result[unit] = result.get(unit, Resources()) + memory
@@ -118,7 +117,16 @@ class Model:
 
     def total(self, config: AcceleratorConfig, *, family: str, uram: bool) -> Resources:
         """All units; parameters as of `units`."""
-        return added(self.units(config, family=family, uram=uram))
+        amounts = dict.fromkeys(_FITTED, 0)  # of hundreds of configurations: summed up first
+        for _, kind, amount in self._logic(config, family):
+            amounts[kind] += amount
+        return Resources(**amounts) + added(memories(config, uram=uram))
+
+    def _logic(self, config: AcceleratorConfig, family: str) -> Iterator[tuple[str, str, int]]:
+        """Unit, kind and amount of everything that is fitted."""
+        features = _features(config, family)
+        for (unit, kind), growth in self.coefficients.items():
+            yield unit, kind, max(0, round(sum(value * features[name] for name, value in growth.items())))
 
 
 def fit(samples: Sequence[Counted]) -> Model:

@@ -165,8 +165,21 @@ def _sized(own: AcceleratorConfig, model: M3ViTConfig, values: Mapping[str, Any]
     )
 
 
+def _reason(error: Exception) -> str:
+    return str(error).partition(", not")[0].rpartition(": ")[2]
+
+
+def _objection(board: Board, config: AcceleratorConfig) -> str:
+    try:
+        on_board(board, config)
+    except ConfigurationError as error:
+        return _reason(error)
+    return ""
+
+
 def configurations(space: Space, board: Board, model: M3ViTConfig, refused: Counter[str]) -> Iterator[Choice]:
     """The possible configurations of a space; `refused` counts the others by the field that forbids them."""
+    suited: dict[tuple[Any, ...], str] = {}  # what the board objects to, by all that it looks at
     for combination in itertools.product(*space.axes.values()):
         values = dict(zip(space.axes, combination, strict=True))
         speculate = values["speculate"]
@@ -175,8 +188,13 @@ def configurations(space: Space, board: Board, model: M3ViTConfig, refused: Coun
             continue
         try:
             config = _sized(board.accelerator, model, values)
-            on_board(board, config)
-        except (ValueError, ConfigurationError) as error:
-            refused[str(error).partition(", not")[0].rpartition(": ")[2]] += 1
+        except ValueError as error:
+            refused[_reason(error)] += 1
+            continue
+        looked_at = (config.ports, config.port_bits, config.max_burst, config.ultra_ram, config.clock_mhz)
+        if looked_at not in suited:
+            suited[looked_at] = _objection(board, config)
+        if suited[looked_at]:
+            refused[suited[looked_at]] += 1
             continue
         yield Choice(config, None if speculate == AUTO_SPECULATION else speculate)

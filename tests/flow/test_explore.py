@@ -15,7 +15,7 @@ from moesaic.compiler.cost import stream_words
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_all
 from moesaic.flow import auto
-from moesaic.flow.explore import Point, explore, front, write_exploration
+from moesaic.flow.explore import Point, explore, front, point_entry, write_exploration
 from moesaic.flow.explore_confirm import confirm_front
 from moesaic.flow.explore_space import Choice, Space, configurations, default_space, read_space
 from moesaic.flow.explore_work import Question, forecasts
@@ -167,14 +167,18 @@ def test_folder(result: dict, tmp_path: Path) -> None:
 
 
 def test_confirmed_on_rtl(tmp_path: Path) -> None:
-    """The fastest of a search runs bit exact, and takes the cycles that were expected."""
-    board = dataclasses.replace(BOARD, name="mine")
-    found = explore(ASKED, board, space(rows=(8,), load_rows=(2,), ports=(1,), prefetch_kib=(8,)), Stages(quiet=True), workers=1)
-    write_exploration(found, tmp_path / "out")
-    request = make_request(model="m3vit-micro", board="pynq-z2", task="semseg", blocks=2)
-    confirm_front(request, found, 1, Stages(quiet=True), tmp_path / "out", latency=100)
-    entry = json.loads((tmp_path / "out" / "explore.json").read_text())["front"][0]["confirmed"]
-    assert entry["bit_exact"] and abs(entry["error"]) < 0.03 and abs(entry["routed_error"]) < 0.01, entry
+    """A point runs bit exact, takes the cycles that were expected, and the folder says so; one after it is left alone."""
+    request = make_request(model="m3vit-micro", board="micro8", task="semseg", blocks=2)
+    hollow = hollow_model(request.model)
+    graph = whole_graph(hollow, request.config, "semseg", blocks=2)
+    expected = Point(Choice(request.config), forecast(graph, hollow, request.config), Resources(lut=1), BOARD.budget, 10.0)
+    found = {"model": "m3vit-micro", "board": "pynq-z2", "points": [[1.0, 0.5]], "best": [expected, expected],
+             "front": [point_entry(number, expected) for number in (1, 2)]}
+    confirm_front(request, found, 1, Stages(quiet=True), tmp_path, latency=100)
+    first, second = json.loads((tmp_path / "explore.json").read_text())["front"]
+    done = first["confirmed"]
+    assert done["bit_exact"] and abs(done["error"]) < 0.03 and abs(done["routed_error"]) < 0.01, done
+    assert "confirmed" not in second and (tmp_path / "front.png").stat().st_size > 5_000
 
 
 def test_board_auto(capsys: pytest.CaptureFixture[str]) -> None:
