@@ -99,6 +99,16 @@ def test_two_processes_say_what_one_says() -> None:
     assert one == two and steps == sorted(steps) and steps[-1] == len(choices)
 
 
+def test_shared_shapes_change_nothing() -> None:
+    """What is compiled once for many is what each would get by itself."""
+    choices = list(configurations(space(rows=(8,), load_rows=(2,), ports=(1, 2), clock_mhz=(50.0, 100.0)), BOARD, MICRO, Counter()))
+    answers = forecasts(ASKED, choices, progress=lambda done: None, workers=1)
+    hollow = hollow_model(MICRO)
+    assert len({answer.cycles for answer in answers if isinstance(answer, Forecast)}) > 3
+    for choice, answer in zip(choices, answers, strict=True):
+        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), hollow, choice.config), choice.config.name
+
+
 def test_sizes_follow_the_model() -> None:
     tiny = MODELS["m3vit-tiny"]
     zcu102 = load_board("zcu102")
