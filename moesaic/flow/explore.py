@@ -1,6 +1,8 @@
 """The explore stage: what every configuration of a space would take and cost for a model on a board, and the best of them."""
 
+import dataclasses
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +11,11 @@ from typing import Any
 
 from moesaic.boards.board import Board
 from moesaic.boards.configuration import configuration_text
-from moesaic.boards.estimate import estimate_resources
+from moesaic.boards.estimate import estimate_resources, model
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.fit import TITLES
+from moesaic.energy.calibration import calibration
+from moesaic.energy.model import Device, Layer, run_power
 from moesaic.flow.explore_space import AUTO_SPECULATION, Choice, Space, configurations
 from moesaic.flow.explore_work import Question, forecasts
 from moesaic.flow.folder import check_replaceable, new_folder
@@ -38,6 +42,8 @@ class Point:
     budget : Resources
     ddr_gbs : float
         Peak of the board's DDR, GB/s.
+    energy_mj : float
+        Of an image, estimated: chip and DDR, mJ.
     """
 
     choice: Choice
@@ -45,6 +51,7 @@ class Point:
     resources: Resources
     budget: Resources
     ddr_gbs: float
+    energy_mj: float
 
     @property
     def array_ms(self) -> float:
@@ -85,25 +92,38 @@ class Point:
         """Of the fullest kind: what an accelerator costs."""
         return self.shares[self.fullest]
 
+    @property
+    def goals(self) -> tuple[float, float, float]:
+        """What shall be small: latency, share of the device, energy."""
+        return self.milliseconds, self.share, self.energy_mj
+
+
+def _beats(one: Point, other: Point) -> bool:
+    """In nothing worse, as far as the models can tell."""
+    return all(a <= (1 + SAME) * b for a, b in zip(one.goals, other.goals, strict=True))
+
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in both latency and share of the device, the fastest first.
+    """The points that no other beats in latency, share of the device and energy together, the fastest first.
 
-    Of points as fast as the fastest, within what the analytic model can tell apart, only the smallest is kept, and so on.
+    Of points that are the same within what the models can tell apart one is kept, the one whose goals have the smallest product.
     """
-    best: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.milliseconds, p.share)):
-        if not best or point.share < (1 - SAME) * best[-1].share:
-            best.append(point)
     kept: list[Point] = []
-    first = 0.0
-    for point in best:
-        if kept and point.milliseconds <= (1 + SAME) * first:
-            kept[-1] = point
-        else:
-            kept.append(point)
-            first = point.milliseconds
-    return kept
+    for point in sorted(points, key=lambda p: (math.prod(p.goals), p.goals)):
+        if not any(_beats(other, point) for other in kept):
+            kept = [*(other for other in kept if not _beats(point, other)), point]
+    return sorted(kept, key=lambda p: p.goals)
+
+
+def _point(choice: Choice, needed: Resources, answer: Forecast, board: Board) -> Point:
+    config = choice.config
+    point = Point(choice, answer, needed, board.budget, board.memory.bandwidth_gbs, 0.0)
+    units = model().units(config, family=board.family, uram=board.budget.uram > 0)
+    whole = Layer("image", answer.activity, 1e3 * point.milliseconds * config.clock_mhz)
+    device = Device(name=board.part, luts=board.budget.lut, family=board.family, uram=config.ultra_ram)
+    power = run_power({unit: amount.to_dict() for unit, amount in units.items()}, [whole], device,
+                      clock_mhz=config.clock_mhz, beat_bytes=config.stripe_bytes)
+    return dataclasses.replace(point, energy_mj=1e3 * power.joule)
 
 
 def _shortage(estimates: Sequence[Resources], excess: Mapping[str, int], allowed: Mapping[str, float]) -> str:
@@ -168,7 +188,7 @@ def explore(
     Returns
     -------
     dict
-        `searched` (how many were possible, fitted, held the model), `refused`, `front` and `points` (latency against share, all of them).
+        `searched` (how many were possible, fitted, held the model), `refused`, `front` and `points` (latency, share and energy of all).
         The front's points are `Point` under the key `best`.
 
     Raises
@@ -183,8 +203,9 @@ def explore(
         answers = forecasts(
             question, [choice for choice, _ in affordable], workers=workers,
             progress=lambda done: stages.note(f"{done:,} of {len(affordable):,}"))
-    points = [Point(choice, answer, needed, board.budget, board.memory.bandwidth_gbs)
-              for (choice, needed), answer in zip(affordable, answers, strict=True) if isinstance(answer, Forecast)]
+    with stages.stage("energy", f"energy of {len(affordable):,} configurations"):
+        points = [_point(choice, needed, answer, board) for (choice, needed), answer in zip(affordable, answers, strict=True)
+                  if isinstance(answer, Forecast)]
     too_small = Counter(answer for answer in answers if isinstance(answer, str))
     if not points:
         reason, _ = too_small.most_common(1)[0]
@@ -203,7 +224,8 @@ def explore(
         "refused": dict(refused),
         "too_small": dict(too_small),
         "front": [point_entry(number, point) for number, point in enumerate(best, start=1)],
-        "points": [[round(point.milliseconds, 6), round(point.share, 4)] for point in points],
+        "points": [[round(point.milliseconds, 6), round(point.share, 4), round(point.energy_mj, 6)] for point in points],
+        "energy_error": round(calibration().error, 4),
         "best": best,
         "wall_s": dict(stages.wall_s),
     }
@@ -225,7 +247,7 @@ def point_entry(number: int, point: Point) -> dict[str, Any]:
         "resources": point.resources.to_dict(),
         "percent": {kind: round(100 * share, 1) for kind, share in point.shares.items()},
         "fullest": point.fullest,
-        "energy_mj": None,
+        "energy_mj": round(point.energy_mj, 6),
     }
 
 

@@ -8,6 +8,7 @@ from moesaic.compiler.ir import Graph
 from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.speculate import default_speculation
+from moesaic.energy.activity import Activity, program_activity, total
 from moesaic.golden.qmodel import QuantModel, QuantMoE
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.timing import timing
@@ -27,11 +28,14 @@ class Forecast:
         From DDR through the weight ports.
     array_cycles : int
         In which the array computes.
+    activity : Activity
+        What each unit does.
     """
 
     cycles: int
     read_bytes: int
     array_cycles: int
+    activity: Activity
 
 
 def speculation(model: QuantModel, config: AcceleratorConfig, task: str) -> int:
@@ -58,10 +62,11 @@ def forecast(graph: Graph, model: QuantModel, config: AcceleratorConfig, *, ddr_
     """The analytic model on a graph, with as many tokens for every expert."""
     pieces = {op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None}
     sizes = model.config
-    costs = estimate(
-        graph, pieces, config, mean_tokens(max(1, sizes.top_k), max(1, sizes.experts)), timing=timing(config), ddr_latency=ddr_latency)
+    tokens = mean_tokens(max(1, sizes.top_k), max(1, sizes.experts))
+    costs = estimate(graph, pieces, config, tokens, timing=timing(config), ddr_latency=ddr_latency)
     return Forecast(
         cycles=round(max(cost.end for cost in costs)),
         read_bytes=sum(cost.bytes for cost in costs),
         array_cycles=sum(cost.array_cycles for cost in costs),
+        activity=total(program_activity(graph, costs, tokens, config)),
     )

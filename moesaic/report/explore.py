@@ -19,12 +19,14 @@ def picture(result: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
     front = result["front"]
-    axes.scatter([ms for ms, _ in result["points"]], [100 * share for _, share in result["points"]], s=9, color=COLOURS["idle"],
+    axes.scatter([ms for ms, _, _ in result["points"]], [100 * share for _, share, _ in result["points"]], s=9, color=COLOURS["idle"],
                  linewidth=0, label=f"{len(result['points']):,} configurations that fit")
     milliseconds = [entry["latency_ms"] for entry in front]
     shares = [entry["percent"][entry["fullest"]] for entry in front]
-    axes.step(milliseconds, shares, where="post", color=COLOURS["busy"], linewidth=1.2)
-    axes.scatter(milliseconds, shares, s=26, color=COLOURS["busy"], zorder=3, label="the front")
+    drawn = axes.scatter(milliseconds, shares, s=30, c=[entry["energy_mj"] for entry in front], cmap="viridis_r", zorder=3, label="the front")
+    bar = figure.colorbar(drawn, ax=axes, pad=0.02)
+    bar.set_label(f"energy of an image, mJ (± {100 * result['energy_error']:.0f} %)")
+    bar.outline.set_visible(False)
     confirmed = [entry for entry in front if entry.get("confirmed")]
     if confirmed:
         axes.scatter([entry["latency_ms"] for entry in confirmed], [entry["percent"][entry["fullest"]] for entry in confirmed],
@@ -55,9 +57,8 @@ def print_exploration(result: Mapping[str, Any]) -> None:
     clocks = len({entry["config"]["clock_mhz"] for entry in front}) > 1
     titles = ["#", "array", "load", "ports", "prefetch", "activation", *(["MHz"] if clocks else []), "cycles", "ms", "limit",
               *(f"{_KINDS[kind]} %" for kind in kinds)]
-    energy = any(entry["energy_mj"] is not None for entry in front)
     confirmed = any(entry.get("confirmed") for entry in front)
-    titles += (["mJ"] if energy else []) + (["on RTL", "error"] if confirmed else [])
+    titles += [f"mJ ± {100 * result['energy_error']:.0f} %", *(["on RTL", "error"] if confirmed else [])]
     for title in titles:
         table.add_column(title, justify="left" if title == "limit" else "right")
     for entry in front:
@@ -68,12 +69,11 @@ def print_exploration(result: Mapping[str, Any]) -> None:
                f"{config['activation_words'] * config['lanes'] >> 10} KiB{ram}", *([f"{config['clock_mhz']:g}"] if clocks else []),
                f"{entry['cycles']:,}", f"{entry['latency_ms']:.4g}", entry["limit"]]
         row += [f"[bold]{entry['percent'][kind]:.1f}[/]" if kind == entry["fullest"] else f"{entry['percent'].get(kind, 0):.1f}" for kind in kinds]
-        if energy:
-            row.append("–" if entry["energy_mj"] is None else f"{entry['energy_mj']:.3g}")
+        row.append(f"{entry['energy_mj']:.3g}")
         if confirmed:
             done = entry.get("confirmed")
             row += [f"{done['cycles']:,}", f"{100 * done['error']:+.2f} %"] if done else ["", ""]
         table.add_row(*row)
     console.print(table)
-    console.print("Latency: analytic model, every expert used alike; at least what DDR needs at its peak. Resources: estimated, "
-                  "docs/explore.md says how well.", style="dim")
+    console.print("Latency: analytic model, every expert used alike; at least what DDR needs at its peak. Resources and energy: estimated "
+                  "(docs/explore.md, docs/energy.md).", style="dim")

@@ -1,7 +1,6 @@
 """Exploring: spaces, forecasts, fronts, what empties a space, files, and the choice of a board."""
 
 import dataclasses
-import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -14,6 +13,7 @@ from moesaic.boards.resources import Resources
 from moesaic.compiler.cost import stream_words
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_all
+from moesaic.energy.activity import Activity
 from moesaic.flow import auto
 from moesaic.flow.explore import Point, explore, front, point_entry, write_exploration
 from moesaic.flow.explore_confirm import confirm_front
@@ -42,31 +42,33 @@ def result() -> dict:
     return explore(ASKED, BOARD, space(), Stages(quiet=True), workers=1)
 
 
-def point(ms: float, share: float) -> Point:
-    """A point of that latency and share, at 1 MHz on a device with 1,000 LUTs."""
+def point(ms: float, share: float, energy: float = 1.0) -> Point:
+    """A point of that latency, share and energy, at 1 MHz on a device with 10,000 LUTs."""
     config = PRESETS["micro8"].replace(clock_mhz=1.0)
-    return Point(Choice(config), Forecast(round(1000 * ms), 1, 1), Resources(lut=round(1000 * share)), Resources(lut=1000), 10.0)
+    return Point(Choice(config), Forecast(round(1000 * ms), 1, 1, Activity()), Resources(lut=round(10_000 * share)), Resources(lut=10_000), 10.0, energy)
 
 
 def test_front_keeps_what_nothing_beats() -> None:
     points = [point(*p) for p in ((1.0, 0.9), (1.004, 0.7), (1.1, 0.8), (2.0, 0.5), (3.0, 0.6), (4.0, 0.4), (4.1, 0.3995))]
     assert [(p.milliseconds, p.share) for p in front(points)] == [(1.004, 0.7), (2.0, 0.5), (4.0, 0.4)]
     assert front([]) == []
+    thrifty = front([*points, point(3.0, 0.6, 0.9)])  # worse in two, better in the third
+    assert [p.milliseconds for p in thrifty] == [1.004, 2.0, 3.0, 4.0]
 
 
 def test_front_of_a_search_is_not_beaten(result: dict) -> None:
     """By any of the points that were searched, beyond what the models can tell apart."""
-    best = [(entry["latency_ms"], entry["percent"][entry["fullest"]] / 100) for entry in result["front"]]
-    assert 2 <= len(best) < len(result["points"])
-    assert all(a[0] < b[0] and a[1] > b[1] for a, b in itertools.pairwise(best))
-    for ms, share in best:
-        assert not [p for p in result["points"] if p[0] < 0.99 * ms and p[1] < 0.99 * share]
-    assert min(ms for ms, _ in result["points"]) > 0.995 * best[0][0] - 1e-9
+    best = [(entry["latency_ms"], entry["percent"][entry["fullest"]] / 100, entry["energy_mj"]) for entry in result["front"]]
+    assert 2 <= len(best) < len(result["points"]) and best == sorted(best)
+    for mine in best:
+        assert not [p for p in result["points"] if all(a < 0.99 * b for a, b in zip(p, mine, strict=True))]
+    for p in result["points"]:  # something on the front is in nothing worse
+        assert any(all(a <= 1.01 * b for a, b in zip(mine, p, strict=True)) for mine in best)
 
 
 def test_limit_is_kept() -> None:
     limited = explore(ASKED, BOARD, space(), Stages(quiet=True), limit=0.73, workers=1)
-    assert 0 < len(limited["points"]) and all(share <= 0.73 for _, share in limited["points"])
+    assert 0 < len(limited["points"]) and all(share <= 0.73 for _, share, _ in limited["points"])
 
 
 def test_forecast_is_what_a_compiled_program_expects() -> None:
@@ -181,8 +183,8 @@ def test_confirmed_on_rtl(tmp_path: Path) -> None:
     request = make_request(model="m3vit-micro", board="micro8", task="semseg", blocks=2)
     hollow = hollow_model(request.model)
     graph = whole_graph(hollow, request.config, "semseg", blocks=2)
-    expected = Point(Choice(request.config), forecast(graph, hollow, request.config), Resources(lut=1), BOARD.budget, 10.0)
-    found = {"model": "m3vit-micro", "board": "pynq-z2", "points": [[1.0, 0.5]], "best": [expected, expected],
+    expected = Point(Choice(request.config), forecast(graph, hollow, request.config), Resources(lut=1), BOARD.budget, 10.0, 1.0)
+    found = {"model": "m3vit-micro", "board": "pynq-z2", "points": [[1.0, 0.5, 1.0]], "energy_error": 0.3, "best": [expected, expected],
              "front": [point_entry(number, expected) for number in (1, 2)]}
     confirm_front(request, found, 1, Stages(quiet=True), tmp_path, latency=100)
     first, second = json.loads((tmp_path / "explore.json").read_text())["front"]
