@@ -6,10 +6,12 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from moesaic.boards.board import load_board
 from moesaic.boards.configuration import read_configuration
 from moesaic.boards.resources import Resources
+from moesaic.cli import app
 from moesaic.compiler.cost import stream_words
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_all
@@ -211,3 +213,23 @@ def test_auto_with_a_configuration(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="board must be one that the configuration is for, not 'auto'"):
         make_request(model="m3vit-micro", board="auto", config=file)
     assert make_request(model="m3vit-micro", config=file).board == "mine"
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ("explore m3vit-micro --board micro8", "board must be one with resources to compare with, not the bare accelerator 'micro8'"),
+    ("explore m3vit-micro --board abacus", "board must be one of"),
+    ("explore m3vit-micro --model m3vit-tiny", "model must be given once"),
+    ("explore m3vit-nano", "model must be one of m3vit-micro,"),
+    ("explore m3vit-micro --task all", "task must be one of the model's, not 'all'"),
+    ("explore m3vit-micro --latency 1", "latency must be at least 2 cycles, not 1"),
+    ("explore m3vit-micro --space none.toml", "space must be a readable TOML file, not 'none.toml'"),
+    ("explore m3vit-micro --board pynq-z2 --clock 2000", "space must have a configuration that is possible on pynq-z2"),
+    ("generate --board auto", "board must be named if there is no model to choose it for"),
+    ("generate --board zcu102 --accelerator zcu104 --config a.toml", "accelerator must not be given beside a configuration"),
+    ("synth --board pynq-z2 --config none.toml", "configuration must be a readable TOML file, not 'none.toml'"),
+])
+def test_bad_input_on_the_command_line(words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, words.split())
+    assert done.exit_code == 2 and message in " ".join(done.stderr.split()), done.stderr
+    assert not any(tmp_path.iterdir())
