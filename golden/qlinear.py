@@ -14,7 +14,7 @@ __all__ = ["ACC_BITS", "RANGES", "check_accumulator", "quantise_inputs", "quanti
 ACC_BITS = 27
 DAMPING = 0.01  # of the mean of the second moments' diagonal
 MOST_INPUTS = 8192
-PANEL = 64  # columns rounded before the rest is updated
+PANEL = 32  # columns rounded before the rest is updated
 RANGES = {8: (-127, 127), 4: (-8, 7)}  # of a weight, by its bits
 STEP_FACTORS = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the steps that fit 4-bit weights best, tried on the inputs
 
@@ -58,20 +58,20 @@ class _Rounding:
     def __call__(self, weight: FloatArray) -> FloatArray:
         """Integers near `weight` [out, in], which is in units of its row steps."""
         upper, n = self.upper, len(self.order)
-        rest = weight[:, self.order].copy()
+        rest = np.ascontiguousarray(weight[:, self.order].T)  # a column of the matrix in a row of memory
         rounded = np.empty_like(rest)
         for first in range(0, n, PANEL):
             last = min(first + PANEL, n)
-            errors = np.empty((len(weight), last - first))
+            errors = np.empty((last - first, len(weight)))
             for j in range(first, last):
-                rounded[:, j] = np.clip(np.rint(rest[:, j]), self.low, self.high)
-                error = (rest[:, j] - rounded[:, j]) / upper[j, j]
-                rest[:, j + 1 : last] -= error[:, None] * upper[j, j + 1 : last]
-                errors[:, j - first] = error
-            rest[:, last:] -= errors @ upper[first:last, last:]
+                rounded[j] = np.clip(np.rint(rest[j]), self.low, self.high)
+                error = (rest[j] - rounded[j]) / upper[j, j]
+                rest[j + 1 : last] -= upper[j, j + 1 : last, None] * error
+                errors[j - first] = error
+            rest[last:] -= upper[first:last, last:].T @ errors
         result = np.empty_like(rounded)
-        result[:, self.order] = rounded
-        return result
+        result[self.order] = rounded
+        return np.ascontiguousarray(result.T)
 
     def better_steps(self, weight: FloatArray, steps: FloatArray) -> FloatArray:
         """For each row the multiple of its step with which the rounded row errs least on these inputs."""
