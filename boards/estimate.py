@@ -16,6 +16,7 @@ __all__ = ["COUNTS", "Counted", "Model", "added", "counted", "estimate_resources
 
 COUNTS = "counts.json"  # what `python -m moesaic.flow.counts` wrote
 _FITTED = ("lut", "ff", "dsp")
+_SHORT = 16  # lanes of arrays with two slices to a chain, not eight (hw.engine.packed)
 
 # What a unit's logic grows with. Each is written out in `_features`.
 _GROWTH: Mapping[str, tuple[str, ...]] = {
@@ -41,7 +42,7 @@ _GROWTH: Mapping[str, tuple[str, ...]] = {
 
 
 def _features(config: AcceleratorConfig, family: str) -> dict[str, float]:
-    short = config.lanes <= 16  # two slices to a chain (hw.engine.packed)
+    short = config.lanes <= _SHORT
     return {
         "one": 1,
         "rows": config.rows,
@@ -125,8 +126,10 @@ class Model:
     def _logic(self, config: AcceleratorConfig, family: str) -> Iterator[tuple[str, str, int]]:
         """Unit, kind and amount of everything that is fitted."""
         features = _features(config, family)
+        wide = family == "zynq7000" and config.lanes > _SHORT  # a packed weight of 27 bits takes two of its slices
         for (unit, kind), growth in self.coefficients.items():
-            yield unit, kind, max(0, round(sum(value * features[name] for name, value in growth.items())))
+            amount = max(0, round(sum(value * features[name] for name, value in growth.items())))
+            yield unit, kind, 2 * amount if wide and (unit, kind) == ("array", "dsp") else amount
 
 
 def fit(samples: Sequence[Counted]) -> Model:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +37,9 @@ def picture(result: Mapping[str, Any]) -> Figure:
             axes.annotate(f"{entry['number']}: {entry['config']['rows']} × {entry['config']['lanes']}", (x, y), textcoords="offset points",
                           xytext=(7, 5), fontsize=8, color="#3d434b")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
     axes.set_xlabel(f"latency of an image of {result['model']}, ms")
     axes.set_ylabel(f"fullest resource of {result['board']}, %")
     axes.grid(color="#e6e8eb", linewidth=0.6, which="both")

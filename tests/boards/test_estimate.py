@@ -57,6 +57,15 @@ def test_totals_add_up_and_grow() -> None:
     assert units["array"].dsp == own.macs_per_cycle // 2
 
 
+def test_long_chains_take_two_slices_of_7_series() -> None:
+    """27 bits of packed weights do not fit a DSP48E1, 25 bits of short chains do."""
+    config = PRESETS["pynq-z2"]
+    assert model().units(config, family="zynq7000", uram=False)["array"].dsp == config.macs_per_cycle // 2
+    wide = config.replace(lanes=32)
+    assert model().units(wide, family="zynq7000", uram=False)["array"].dsp == wide.macs_per_cycle
+    assert model().units(wide, family="zynqmp", uram=False)["array"].dsp == wide.macs_per_cycle // 2
+
+
 def test_nothing_to_fit() -> None:
     with pytest.raises(ValueError, match="samples must be at least one accelerator, not none"):
         fit([])
