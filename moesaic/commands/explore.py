@@ -49,6 +49,9 @@ def explore(
     blocks: Blocks = None,
     confirm: Annotated[int, typer.Option(min=0, help="Simulate so many of the fastest of the front on RTL (minutes each).")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="out/explore-MODEL-BOARD")] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Markdown page whose table of this board is written anew.", show_default="none")
+    ] = None,
     widths: Widths = DEFAULT_WIDTHS,
     weights: Weights = None,
     seed: Seed = 0,
@@ -70,7 +73,7 @@ def explore(
     from moesaic.flow.explore_space import Space, default_space, read_space
     from moesaic.flow.explore_work import Question
     from moesaic.flow.folder import check_replaceable
-    from moesaic.report.explore import print_exploration
+    from moesaic.report.explore import print_exploration, write_page
     from moesaic.sim.tools import find_compiler, find_verilator
 
     wanted = default_space(found) if space is None else read_space(space, found)
@@ -91,6 +94,8 @@ def explore(
         from moesaic.flow.explore_confirm import confirm_front
 
         confirm_front(request, result, confirm, stages, folder, latency=latency)
+    if page is not None:
+        write_page(page, result)
     if as_json:
         print(json.dumps({key: value for key, value in result.items() if key != "best"}, indent=1))
     else:

@@ -1,6 +1,7 @@
 """What an exploration found, as a table and as a picture."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -8,9 +9,10 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from rich.console import Console
 from rich.table import Table
 
+from moesaic.flow.request import InputError
 from moesaic.report.plots import COLOURS
 
-__all__ = ["picture", "print_exploration"]
+__all__ = ["picture", "print_exploration", "write_page"]
 
 _KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
 
@@ -47,6 +49,49 @@ def picture(result: Mapping[str, Any]) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _markdown(result: Mapping[str, Any]) -> str:
+    """The front as a table of a page."""
+    searched, space = result["searched"], result["space"]
+    values = "; ".join(f"{axis} {', '.join(str(value) for value in values)}" for axis, values in space.items())
+    confirmed = any(entry.get("confirmed") for entry in result["front"])
+    more = ("", "") if not confirmed else (" on RTL | estimate | bit exact |", "--:|--:|---|")
+    lines = [
+        (f"{searched['combinations']:,} combinations ({values}): {searched['possible']:,} possible, {searched['fit']:,} fit, "
+         f"{searched['hold_model']:,} hold `{result['model']}`; {len(result['front'])} on the front."),
+        "",
+        f"| | array | load | ports | prefetch, KiB | activation, KiB | cycles | ms | limit | LUT % | DSP % | BRAM % | mJ ± {100 * result['energy_error']:.0f} % |{more[0]}",
+        f"|--:|---|--:|---|--:|--:|--:|--:|---|--:|--:|--:|--:|{more[1]}",
+    ]
+    for entry in result["front"]:
+        config, percent = entry["config"], entry["percent"]
+        ultra = ", UltraRAM" if config["ultra_ram"] else ""
+        cells = [entry["number"], f"{config['rows']} × {config['lanes']}", config["load_rows"], f"{config['ports']} × {config['port_bits']}",
+                 f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10}{ultra}",
+                 config["activation_words"] * config["lanes"] >> 10, f"{entry['cycles']:,}", f"{entry['latency_ms']:.4g}", entry["limit"],
+                 *(f"{percent[kind]:.1f}" for kind in ("lut", "dsp", "bram36")), f"{entry['energy_mj']:.3g}"]
+        done = entry.get("confirmed")
+        if confirmed:
+            cells += [f"{done['cycles']:,}", f"{100 * done['error']:+.2f} %", "yes" if done["bit_exact"] else "NO"] if done else ["", "", ""]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def write_page(page: Path, result: Mapping[str, Any]) -> None:
+    """Put the front where a page has its place: between ``<!-- explore BOARD -->`` and ``<!-- end BOARD -->``.
+
+    Raises
+    ------
+    InputError
+        If the page has no such place.
+    """
+    start, end = f"<!-- explore {result['board']} -->\n", f"<!-- end {result['board']} -->\n"
+    before, found, rest = page.read_text(encoding="utf-8").partition(start)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise InputError(f"page {page} must have the lines {start.strip()} and {end.strip()}")
+    page.write_text(before + start + _markdown(result) + end + after, encoding="utf-8")
 
 
 def print_exploration(result: Mapping[str, Any]) -> None:

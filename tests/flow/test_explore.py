@@ -28,6 +28,7 @@ from moesaic.flow.request import InputError, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.report.explore import write_page
 
 BOARD, MICRO = load_board("pynq-z2"), MODELS["m3vit-micro"]
 ASKED = Question(MICRO, 8, "semseg", 2, 100)
@@ -173,6 +174,15 @@ def test_folder(result: dict, tmp_path: Path) -> None:
         request = make_request(model="m3vit-micro", board="pynq-z2", config=tmp_path / "out" / entry["file"])
         assert request.config == config and request.configured
     assert (tmp_path / "out" / "front.png").stat().st_size > 5_000
+    page = tmp_path / "page.md"
+    page.write_text("a\n<!-- explore pynq-z2 -->\nstale\n<!-- end pynq-z2 -->\nb\n")
+    write_page(page, result)
+    text = page.read_text()
+    assert text.startswith("a\n<!--") and text.endswith("-->\nb\n") and "stale" not in text
+    assert text.count("\n| ") == len(kept["front"]) + 1 and f"| {kept['front'][0]['cycles']:,} |" in text
+    page.write_text("no place")
+    with pytest.raises(InputError, match="must have the lines <!-- explore pynq-z2 -->"):
+        write_page(page, result)
     write_exploration(result, tmp_path / "out")  # replaces its own
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thing").touch()
