@@ -206,7 +206,8 @@ def worst_cases(cases: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
 def peers(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Milliseconds against millijoules of an image; ours with the model's error."""
     figure, axes = new_figure(3.6)
-    for row in (row for row in rows if row["ms"] is not None and row["mj"] is not None):
+    points = sorted((row for row in rows if row["ms"] is not None and row["mj"] is not None), key=lambda row: row["ms"])
+    for number, row in enumerate(points):
         ours = row["ours"]
         error = None if row["mj_error"] is None else row["mj"] * row["mj_error"]
         axes.errorbar(
@@ -214,7 +215,8 @@ def peers(rows: Sequence[Mapping[str, Any]]) -> Figure:
             markersize=6, elinewidth=0.9, capsize=3, markerfacecolor=None if row["ms_is"] != "estimated" else "#ffffff",
         )
         label = f"{row['model']} {row['image']}" if ours else f"{row['name']}, {row['board']}"
-        axes.annotate(label, (row["ms"], row["mj"]), xytext=(7, 4), textcoords="offset points", fontsize=8, color=INK)
+        axes.annotate(label, (row["ms"], row["mj"]), xytext=(7, 5 - 15 * (number % 2)), textcoords="offset points", fontsize=8,
+                      color=INK)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(x=0.25, y=0.15)

@@ -9,6 +9,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from moesaic.flow.peers import OTHERS_MODEL
 from moesaic.flow.request import InputError
 from moesaic.golden.scenes import CLASSES, PALETTE
 from moesaic.report import charts, plots
@@ -146,8 +147,9 @@ def _common_plots(folder: Path, report: dict[str, Any]) -> dict[str, str]:
     cases = {task: case for task, case in report["worst_case"].items() if case}
     if cases and report["bit_exact"]:
         drawn["worst"] = _svg(save(charts.worst_cases(cases), folder / "worst-case.png"))
-    if report["bit_exact"] and any(row["ours"] for row in report["peers"]):
-        drawn["peers"] = _svg(save(charts.peers(report["peers"]), folder / "peers.png"))
+    alike = [row for row in report["peers"] if not row["ours"] or row["model"] == OTHERS_MODEL]  # nothing else compares
+    if report["bit_exact"] and any(row["ours"] for row in alike):
+        drawn["peers"] = _svg(save(charts.peers(alike), folder / "peers.png"))
     return drawn
 
 
