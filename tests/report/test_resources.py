@@ -12,16 +12,23 @@ from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import PRESETS
 
 DESIGN = """module accelerator(clk, i, o);
-  input clk; input [7:0] i; output [7:0] o; wire [7:0] w;
-  good  a (.clk(clk), .i(i), .o(w));
-  broken  b (.clk(clk), .i(w), .o(o));
-endmodule
-module good(clk, i, o);
-  input clk; input [7:0] i; output [7:0] o; reg [7:0] o;
-  always @(posedge clk) o <= i;
+  input clk;
+  input [7:0] i;
+  output [7:0] o;
+  reg [7:0] o;
+  wire [7:0] t;
+  broken  part (
+    .clk(clk),
+    .i(i),
+    .o(t)
+  );
+  always @(posedge clk) o <= t + 8'h01;
 endmodule
 module broken(clk, i, o);
-  input clk; input [7:0] i; output [7:0] o; reg [7:0] o;
+  input clk;
+  input [7:0] i;
+  output [7:0] o;
+  reg [7:0] o;
   always @(posedge clk) o <= %s;
 endmodule
 """
