@@ -126,10 +126,11 @@ class Model:
     def _logic(self, config: AcceleratorConfig, family: str) -> Iterator[tuple[str, str, int]]:
         """Unit, kind and amount of everything that is fitted."""
         features = _features(config, family)
-        wide = family == "zynq7000" and config.lanes > _SHORT  # a packed weight of 27 bits takes two of its slices
+        # Two products to a slice; on 7 series a packed weight of 27 bits takes two slices.
+        yield "array", "dsp", config.macs_per_cycle // (1 if family == "zynq7000" and config.lanes > _SHORT else 2)
         for (unit, kind), growth in self.coefficients.items():
-            amount = max(0, round(sum(value * features[name] for name, value in growth.items())))
-            yield unit, kind, 2 * amount if wide and (unit, kind) == ("array", "dsp") else amount
+            if (unit, kind) != ("array", "dsp"):
+                yield unit, kind, max(0, round(sum(value * features[name] for name, value in growth.items())))
 
 
 def fit(samples: Sequence[Counted]) -> Model:
