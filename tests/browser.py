@@ -33,7 +33,7 @@ async function measure() {
   if (page.documentElement.scrollWidth > width) found.push('wider than the window: ' + page.documentElement.scrollWidth + ' px');
   const shown = (e) => e.checkVisibility() && !['SCRIPT', 'STYLE', 'BR', 'TITLE'].includes(e.tagName);
   for (const image of page.images) {
-    if (!shown(image)) continue;
+    if (!shown(image) || !image.naturalWidth) continue;
     const box = image.getBoundingClientRect();
     if (box.width < 40 || box.height < 20) found.push('too small: ' + name(image));
     else if (blank(image)) found.push('blank: ' + name(image));
