@@ -25,13 +25,16 @@ class AttentionSizes:
     Parameters
     ----------
     q, k
-        Largest magnitudes of queries and keys.
+        Largest magnitudes of queries, and of keys less `centre`.
+    centre
+        Middle of the keys' ranges.
     context
         Root mean square of the context.
     """
 
     q: Array
     k: Array
+    centre: Array
     context: Array
 
 
@@ -53,6 +56,8 @@ def _value_scales(sizes: AttentionSizes) -> Array:
 def balanced(model: M3ViT, sizes: Sequence[AttentionSizes]) -> M3ViT:
     """A copy that computes the same, with one step per tensor wasting less of small channels.
 
+    Softmax does not see what all keys have in common, for it adds the same to all scores of a query: keys are centred, so that
+    neither they nor the scores, which have 16 bits, need room for it.
     A score is a sum over channels of query times key: what one is divided by, the other can be multiplied with. A context is
     a weighted sum of values, channel by channel: what they are divided by, the next weights can be multiplied with. (After Nagel
     et al. 2019, cross-layer equalisation.) GELU and LayerNorm stand in the way everywhere else.
@@ -70,6 +75,8 @@ def balanced(model: M3ViT, sizes: Sequence[AttentionSizes]) -> M3ViT:
             qkv, proj = block.attn.qkv, block.attn.proj
             keys, values = _key_scales(size), _value_scales(size)
             rows = torch.from_numpy(np.concatenate([1 / keys, keys, 1 / values])).to(qkv.weight.dtype)
+            dim = len(keys)
+            qkv.bias[dim : 2 * dim].sub_(torch.from_numpy(np.asarray(size.centre)).to(qkv.bias.dtype))
             qkv.weight.mul_(rows[:, None])
             qkv.bias.mul_(rows)
             proj.weight.mul_(torch.from_numpy(values).to(proj.weight.dtype))

@@ -205,10 +205,13 @@ def residual_peaks(model: M3ViT, images: Array) -> Residuals:
             embed = max(embed, float(np.abs(first).max()), float(np.abs(patches).max()))
         parts = [*activity.mid, *activity.after, activity.all("attn.proj"), activity.all("mlp.out")]
         blocks[activity.index] = max(float(np.abs(part).max()) for part in parts)
+        keys = activity.all("attn.k").astype(np.float64)
+        low, high = keys.min(axis=0), keys.max(axis=0)
         attention.append(
             AttentionSizes(
                 q=np.abs(activity.all("attn.q")).max(axis=0),
-                k=np.abs(activity.all("attn.k")).max(axis=0),
+                k=(high - low) / 2,
+                centre=(high + low) / 2,
                 context=np.sqrt(np.square(activity.all("attn.context").astype(np.float64)).mean(axis=0)),
             )
         )

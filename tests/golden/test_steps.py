@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from moesaic.golden.agreement import agreement
 from moesaic.golden.balance import AttentionSizes, balanced
+from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import preset
 from moesaic.golden.m3vit import build
+from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import tensor_step
 from moesaic.golden.scenes import render
 from moesaic.golden.steps import context_error, importance, refined, rounded, step_for
@@ -59,7 +62,7 @@ def test_balanced_computes_the_same():
     config = preset("m3vit-micro")
     model = build(config, 3).double()
     rng = np.random.default_rng(2)
-    sizes = [AttentionSizes(*np.exp(rng.standard_normal((3, config.dim)))) for _ in range(config.depth)]
+    sizes = [AttentionSizes(*np.exp(rng.standard_normal((4, config.dim)))) for _ in range(config.depth)]
     sizes[1].k[5] = sizes[1].context[7] = 0.0  # a channel that nobody uses
     other = balanced(model, sizes)
     image = render(0, config.image_size).image
@@ -70,6 +73,8 @@ def test_balanced_computes_the_same():
     old, new = model.blocks[0].attn.qkv.weight, other.blocks[0].attn.qkv.weight
     assert not torch.allclose(old, new)
     keys = np.sqrt(sizes[0].q / sizes[0].k)
+    part, bias = slice(config.dim, 2 * config.dim), other.blocks[0].attn.qkv.bias.detach().numpy()
+    assert np.allclose(bias[part], (model.blocks[0].attn.qkv.bias.detach().numpy()[part] - sizes[0].centre) * keys)
     assert np.allclose((new / old)[: config.dim].detach().numpy(), (1 / keys)[:, None])
     assert np.allclose((new / old)[config.dim : 2 * config.dim].detach().numpy(), keys[:, None])
 
@@ -83,3 +88,15 @@ def test_steps_see_every_channel():
         return float(np.square(rounded(x, step) - x).sum())
 
     assert error(tensor_step(x, "mse")) < 1.15 * min(error(step) for step in np.linspace(0.01, 1, 100))
+
+
+def test_what_all_keys_share_costs_nothing():
+    config = preset("m3vit-micro")
+    images = calibration_images(config, 4)
+    model = build(config, 3)
+    with torch.no_grad():
+        for block in model.blocks:
+            block.attn.qkv.bias[config.dim : 2 * config.dim] += 40.0  # scores beyond int16, and a step too large for keys
+    qmodel = quantize(model, config, images, weights="seeded", compensate=False)
+    rows = agreement(model, qmodel, images[:2], "depth", key_block=8)
+    assert all(row["sqnr_db"] > 22 for row in rows)
