@@ -26,7 +26,7 @@ const blank = (image) => {  // one colour only
 };
 async function measure() {
   const frame = document.getElementById('page'), page = frame.contentDocument, found = [];
-  await Promise.all([...page.images].map((image) => image.decode().catch(() => found.push('not loaded: ' + name(image)))));
+  for (const image of page.images) if (!image.complete || !image.naturalWidth) found.push('not loaded: ' + name(image));
   frame.style.height = page.documentElement.scrollHeight + 'px';
   await wait(50);
   const width = page.documentElement.clientWidth;

@@ -30,7 +30,6 @@ EXAMPLES = examples(
     "explore m3vit-tiny --board zcu104",
     "explore m3vit-micro --board pynq-z2 --space space.toml --out out/space",
     "explore m3vit-tiny --board zcu102 --clock 250 --limit 85 --confirm 3",
-    "run --model m3vit-tiny --board zcu104 --config out/explore-m3vit-tiny-zcu104/1.toml",
 )
 
 

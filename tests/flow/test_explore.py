@@ -32,7 +32,7 @@ from moesaic.report.explore import write_page
 
 BOARD, MICRO = load_board("pynq-z2"), MODELS["m3vit-micro"]
 ASKED = Question(MICRO, 8, "semseg", 2, 100)
-SMALL = {"rows": (8, 16), "lanes": (16,), "load_rows": (2, 4), "ports": (1, 2), "port_bits": (64,), "prefetch_kib": (32, 64),
+SMALL = {"rows": (8, 16), "lanes": (8, 16), "load_rows": (2, 4), "ports": (1, 2), "port_bits": (64,), "prefetch_kib": (32, 64),
          "activation_kib": (8, 32)}
 
 
@@ -125,9 +125,9 @@ def test_sizes_follow_the_model() -> None:
 
 
 @pytest.mark.parametrize(("axes", "message"), [
-    ({"rows": (5,)}, r"16 of 16 are not because rows must be a power of two"),
+    ({"rows": (5,)}, r"32 of 32 are not because rows must be a power of two"),
     ({"ports": (4,)}, r"ports must be at most 2 on pynq-z2"),
-    ({"rows": (64,), "lanes": (64,), "prefetch_kib": (256,)}, r"fits pynq-z2; 6 of 6 need too much DSP \(at least 2,\d+, where 220 are allowed\); 6 of 6 need too much LUT"),
+    ({"rows": (64,), "lanes": (64,), "prefetch_kib": (256,)}, r"fits pynq-z2; 6 of 6 need too much DSP \(at least 4,\d+, where 220 are allowed\); 6 of 6 need too much LUT"),
     ({"lanes": (8,), "rows": (8,), "load_rows": (2,), "ports": (1,), "activation_kib": (1,)},
      r"configuration that holds m3vit-micro; none of \d+ does: .*activation memory"),
     ({"prefetch_kib": (4096,)}, r"need too much BRAM36"),
