@@ -1,10 +1,12 @@
 """Float model to `QuantModel`: calibration, residual steps, patch embedding, then block by block."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 
 from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_blocks, check_images, check_parameters, inference, residual_peaks
@@ -62,6 +64,18 @@ def _quantise_embedding(
     return embed, whole.astype(np.int16)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch on one thread: on tensors of this size, threads wait for each other longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def quantize(
     model: M3ViT,
     config: M3ViTConfig,
