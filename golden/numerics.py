@@ -5,11 +5,9 @@ from typing import Any
 import numpy as np
 
 from moesaic.hw.spec import tables
+from moesaic.hw.spec.tables import NORM_BITS, PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = [
-    "NORM_BITS",
-    "STORED_SHIFT",
-    "STREAMED_SHIFT",
     "Array",
     "exp2_block",
     "gelu",
@@ -33,9 +31,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
-
-NORM_BITS = 13  # of a normalised value
-STREAMED_SHIFT, STORED_SHIFT = 4, 5  # what one pass, and the activation memory, drop of it
 
 
 def saturate(x: Array, bits: int) -> Array:
@@ -136,7 +131,7 @@ def norm_stored(n: Array) -> Array:
 def norm_planes(n: Array) -> tuple[Array, Array]:
     """A normalised value in two planes, ``n = 256 * high + low``: -16..15 and 0..255, both of which the array takes."""
     n = np.asarray(n, np.int64)
-    return n >> 8, n & 255
+    return n >> PLANE_BITS, n & ((1 << PLANE_BITS) - 1)
 
 
 def gelu_exact(x: Array) -> Array:

@@ -34,7 +34,7 @@ def linear_int16(linear: QuantLinear, x: Array) -> Array:
 
 
 def norm(constants: QuantNorm, x: Array) -> Array:
-    """LayerNorm of residual rows [tokens, dim] to `numerics.NORM_BITS` bits."""
+    """LayerNorm of residual rows [tokens, dim] to `tables.NORM_BITS` bits."""
     return numerics.layernorm(
         x,
         x.sum(axis=1),

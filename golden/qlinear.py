@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from moesaic.golden import numerics
 from moesaic.golden.qmodel import READS, QuantLinear
 from moesaic.golden.scales import FloatArray, row_steps
+from moesaic.hw.spec.tables import NORM_BITS
 
 __all__ = ["ACC_BITS", "RANGES", "check_accumulator", "quantise_inputs", "quantise_linear"]
 
@@ -29,7 +29,7 @@ def quantise_inputs(x: np.ndarray[Any, Any], step: float, *, reads: str = "int8"
     dropped : int
         Bits that are floored away of an integer with so much finer a step.
     """
-    bits = numerics.NORM_BITS if dropped or reads != "int8" else 8
+    bits = NORM_BITS if dropped or reads != "int8" else 8
     whole = np.rint(np.asarray(x, np.float64) * ((1 << dropped) / step))
     finer = np.clip(whole, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
     return np.asarray(np.maximum(np.floor(finer / (1 << dropped)), -READS[reads]) * step, np.float64)

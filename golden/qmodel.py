@@ -37,7 +37,7 @@ IntArray = np.ndarray[Any, np.dtype[Any]]
 class QuantNorm:
     """Constants of a LayerNorm (the NORM instruction); gain and offset live in the weights that follow.
 
-    `step` is the float value of one unit of the output, which has `numerics.NORM_BITS` bits.
+    `step` is the float value of one unit of the output, which has `tables.NORM_BITS` bits.
     """
 
     name: str

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.golden import numerics
 from moesaic.golden.calibrate import BlockActivity, normalised
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, Mlp, MoE
@@ -14,7 +13,13 @@ from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.qmodel import QuantAttention, QuantExpert, QuantLinear, QuantMLP, QuantMoE, QuantNorm
 from moesaic.golden.scales import FloatArray, mult_shift, tensor_step
 from moesaic.golden.steps import context_error, importance, refined, step_for
-from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS, LOGIT_FRACTION_BITS
+from moesaic.hw.spec.tables import (
+    EXP_FRACTION_BITS,
+    GELU_FRACTION_BITS,
+    LOGIT_FRACTION_BITS,
+    STORED_SHIFT,
+    STREAMED_SHIFT,
+)
 
 __all__ = ["BlockQuantiser", "floats", "quantise_norm"]
 
@@ -43,7 +48,7 @@ def quantise_norm(name: str, config: M3ViTConfig, *, residual_step: float, step:
     inv_dim, inv_dim_shift = mult_shift(16 / config.dim, name=f"{name}: 16 / dim")
     step = max(step, config.dim / 65534)  # of a wide model, what the multiplier can do
     scale, shift = mult_shift(config.dim / (2 * step), name=f"{name}: dim / step")
-    shift += 3 - numerics.STREAMED_SHIFT
+    shift += 3 - STREAMED_SHIFT
     if not 0 <= shift <= 36:
         raise ValueError(f"{name}: shift must be from 0 to 36, not {shift!r}")
     epsilon = max(1, round(config.dim**2 * config.eps / residual_step**2))
@@ -110,7 +115,7 @@ class BlockQuantiser:
         **options: int,
     ) -> QuantLinear:
         """A matrix that reads what `norm` makes: streamed, in planes, or (int8) from the activation memory."""
-        dropped = {"int8": numerics.STORED_SHIFT, "streamed": numerics.STREAMED_SHIFT, "planes": 0}[reads]
+        dropped = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0}[reads]
         in_step = math.ldexp(norm.step, dropped)
         return self.linear(name, weight, bias, in_step, out_step, inputs, reads=reads, dropped=dropped, **options)
 

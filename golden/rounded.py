@@ -11,10 +11,9 @@ import torch.nn.functional as F
 
 from moesaic.golden.gate import choose
 from moesaic.golden.m3vit import GELU, Block, M3ViT, Mlp, MoE
-from moesaic.golden.numerics import NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
 from moesaic.golden.ops_int import patch_vectors
 from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
-from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS
+from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS, NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = ["EMBED", "PARTS", "Choice", "RoundedM3ViT", "everything"]
 

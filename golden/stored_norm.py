@@ -7,15 +7,18 @@ import numpy as np
 
 from moesaic.golden import numerics
 from moesaic.golden.qmodel import QuantAttention, QuantBlock, QuantLinear, QuantMLP, QuantModel, QuantMoE
+from moesaic.hw.spec.tables import STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = ["stored_norm"]
 
-_FINER = {"int8": 0, "streamed": numerics.STORED_SHIFT - numerics.STREAMED_SHIFT, "planes": numerics.STORED_SHIFT}
+_FINER = {"int8": 0, "streamed": STORED_SHIFT - STREAMED_SHIFT, "planes": STORED_SHIFT}
 
 
 def _stored(linear: QuantLinear) -> QuantLinear:
     """The same matrix on inputs whose unit is larger: its sums are smaller by as much, and so are biases and shift."""
     finer = _FINER[linear.reads]
+    if linear.shift < finer:
+        raise ValueError(f"{linear.name}: shift must be at least {finer} to read stored values, not {linear.shift!r}")
     bias: Any = numerics.round_shift(linear.bias.astype(np.int64), finer)
     return replace(
         linear, bias=bias.astype(np.int32), shift=linear.shift - finer, in_step=linear.in_step * (1 << finer), reads="int8"
@@ -44,11 +47,4 @@ def stored_norm(qmodel: QuantModel) -> QuantModel:
     ValueError
         If a multiplier would need a negative shift; the message names the layer.
     """
-    result = replace(qmodel, blocks=tuple(_block(block) for block in qmodel.blocks))
-    for block in result.blocks:
-        parts = [block.attention.q, block.attention.k, block.attention.v]
-        parts += [block.mlp.fc1] if isinstance(block.mlp, QuantMLP) else list(block.mlp.gates.values())
-        for linear in parts:
-            if linear.shift < 0:
-                raise ValueError(f"{linear.name}: shift must be at least {_FINER['planes']} to read stored values, not less")
-    return result
+    return replace(qmodel, blocks=tuple(_block(block) for block in qmodel.blocks))

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.numerics import STORED_SHIFT, STREAMED_SHIFT
 from moesaic.golden.qmodel import (
     QuantAttention,
     QuantBlock,
@@ -17,6 +16,7 @@ from moesaic.golden.qmodel import (
     QuantMoE,
     QuantNorm,
 )
+from moesaic.hw.spec.tables import STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = ["random_image", "random_qmodel"]
 

@@ -19,10 +19,11 @@ from moesaic.hw.engine.payloads import (
 )
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.spec.tables import PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
 from moesaic.hw.stream.buffer import StreamRegister
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import connect_stream
-from moesaic.hw.vector.layernorm import PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT, Normalise, NormScalars
+from moesaic.hw.vector.layernorm import Normalise, NormScalars
 from moesaic.hw.vector.pipeline import stages
 
 __all__ = ["Feeder", "vector_layout"]

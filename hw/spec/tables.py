@@ -1,11 +1,11 @@
-"""Lookup tables as integers: the same numbers for the golden model and for the RTL that stores them."""
+"""Lookup tables and formats as integers: the same numbers for the golden model and for the RTL."""
 
 import functools
 import math
 
 __all__ = [
-    "EXP_FRACTION_BITS", "GELU_FRACTION_BITS", "GELU_KNOT_BITS", "GELU_STEP_LOG2", "LOGIT_FRACTION_BITS", "exp2_table", "gelu_knots",
-    "reciprocal_table", "rsqrt_table", "wide_exp2_table",
+    "EXP_FRACTION_BITS", "GELU_FRACTION_BITS", "GELU_KNOT_BITS", "GELU_STEP_LOG2", "LOGIT_FRACTION_BITS", "NORM_BITS", "PLANE_BITS",
+    "STORED_SHIFT", "STREAMED_SHIFT", "exp2_table", "gelu_knots", "reciprocal_table", "rsqrt_table", "wide_exp2_table",
 ]
 
 EXP_FRACTION_BITS = 8      # fraction bits of attention scores, in powers of two
@@ -14,6 +14,10 @@ GELU_FRACTION_BITS = 10    # fraction bits of GELU's int16 input and output
 GELU_STEP_LOG2 = 5         # knots every 2^-5
 GELU_KNOT_BITS = 14        # unsigned, in units of 2^-16
 GELU_KNOT_FRACTION_BITS = 16
+NORM_BITS = 13             # of a normalised value, signed
+STREAMED_SHIFT = 4         # of these, dropped for a single pass of the array
+STORED_SHIFT = 5           # and in the activation memory
+PLANE_BITS = 8             # of the lower of two planes
 
 
 @functools.cache

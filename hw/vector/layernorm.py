@@ -5,17 +5,15 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.shared import Shared
+from moesaic.hw.spec.tables import NORM_BITS
 from moesaic.hw.vector.multiply import DSP_LATENCY, dsp_product
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
 from moesaic.hw.vector.rsqrt import ReciprocalSqrt
 
-__all__ = ["MEAN_BITS", "NORM_BITS", "PLANE_BITS", "STORED_SHIFT", "STREAMED_SHIFT", "NormScalars", "Normalise", "SumUpdate", "sum_latency"]
+__all__ = ["MEAN_BITS", "NormScalars", "Normalise", "SumUpdate", "sum_latency"]
 
-NORM_BITS = 13  # signed, of a normalised value
-STREAMED_SHIFT, STORED_SHIFT = 4, 5  # bits that one pass, and the activation memory, do without
-PLANE_BITS = 8  # of the lower of two planes
 MEAN_BITS = 21  # signed, 4 fraction bits: int16, and room for the rounding of 1/dim
 
 

@@ -4,7 +4,8 @@ import cocotb
 import numpy as np
 from rigid import check_pipeline, integer
 
-from moesaic.golden.numerics import NORM_BITS, round_shift, saturate
+from moesaic.golden.numerics import round_shift, saturate
+from moesaic.hw.spec.tables import NORM_BITS
 
 
 @cocotb.test

@@ -303,6 +303,7 @@ def find(stream: str, **wanted: int) -> int:
         ("compute", {"function": Function.ADD}, {"group": 3}, "group must be between 0 and 0, not 3"),
         ("compute", {"function": Function.ADD}, {"feed_wait": 40}, "feed_wait must be at most 2, not 40"),
         ("compute", {"function": Function.GELU}, {"narrow": 1}, "words are left over"),
+        ("compute", {"function": Function.ROUTE}, {"in_blocks": 3}, "two planes must have in_blocks = 2 \\* shift_block, not 3"),
         ("compute", {"function": Function.SOFTMAX}, {"narrow": 1}, "stationary must be WEIGHTS if narrow, not 'KEYS'"),
         ("compute", {"opcode": 2}, {"dim": 0}, "dim must be positive, not 0"),
         ("compute", {"opcode": 2}, {"dim": 200}, "dim must be at most 128, not 200"),
