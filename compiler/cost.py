@@ -1,12 +1,12 @@
 """Estimated cycles and bytes of every operation, before anything runs: the analytic model of the accelerator."""
 
-import bisect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from moesaic.compiler.ir import Graph, Op
 from moesaic.compiler.layout import words_for
 from moesaic.compiler.pack import Piece
+from moesaic.compiler.timeline import DECODE_CYCLES, DROP_CYCLES, ArrayTime, Instructions, LoadTime, Sequencer
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
 from moesaic.hw.spec.timing import Timing
@@ -14,12 +14,9 @@ from moesaic.hw.spec.timing import Timing
 __all__ = ["DDR_LATENCY", "Cost", "estimate", "mean_tokens", "part_cycles"]
 
 DDR_LATENCY = 100  # cycles from a request's address to its first beat
-FETCH_CYCLES = 2  # of a FETCH, and for each port PORT_CYCLES
-PORT_CYCLES = 4
 STORE_CYCLES = 10  # of a STORE, beside its beats
 WRITES_IN_FLIGHT = 4  # bursts
-ISSUE_CYCLES = 3  # from one instruction's last vector to the next one's first
-BUS_CYCLES = 12  # through request, response and prefetch buffer, beyond the memory's latency
+CONTEXTS = 8  # instructions between the feeder and retirement
 
 
 @dataclass(frozen=True)
@@ -68,92 +65,6 @@ def _part(op: Op) -> str:
     if op.stage == "result":
         return op.stage
     return "embed" if op.block < 0 else f"blocks.{op.block}"
-
-
-class _WeightStream:
-    """Words arrive in order, no faster than DDR, and no further ahead than the prefetch buffer."""
-
-    def __init__(self, config: AcceleratorConfig, latency: int) -> None:
-        self.config, self.latency = config, latency
-        self._room, self._beats = config.prefetch_words, config.beats_per_word  # asked for often
-        self.ask = 0.0  # when the load queue is free again
-        self.time = 0.0  # when the last word arrived
-        self.words = 0
-        self._freed_words = [0]  # words consumed in total...
-        self._freed_time = [0.0]  # ...and when
-
-    def fetch(self, earliest: float) -> float:
-        """A FETCH: when its first word can arrive."""
-        self.ask = max(self.ask, earliest) + FETCH_CYCLES + PORT_CYCLES * self.config.ports
-        return self.ask + self.latency + BUS_CYCLES
-
-    def arrive(self, words: int, earliest: float) -> float:
-        """When the next `words` words are in the buffer."""
-        self.words += words
-        start = max(self.time, earliest)
-        over = self.words - self._room
-        if over > 0:
-            position = bisect.bisect_left(self._freed_words, over)
-            if position < len(self._freed_words):
-                start = max(start, self._freed_time[position] + self.latency + BUS_CYCLES)
-        self.time = start + words * self._beats
-        return self.time
-
-    def consumed(self, time: float) -> None:
-        """All words that have arrived are used at `time`."""
-        self._freed_words.append(self.words)
-        self._freed_time.append(time)
-
-
-@dataclass
-class _Array:
-    """The streamed side: vectors are issued, wait in a queue, and enter the array pass by pass.
-
-    `time` is the cycle after the last vector entered; `gap` the earliest start of the next pass by the rule of reuse.
-    """
-
-    timing: Timing
-    time: float = 0.0
-    gap: float = 0.0
-    issued: float = 0.0  # cycle after the last issue
-    count: int = 0  # vectors so far
-
-    def __post_init__(self) -> None:
-        self._firsts: list[int] = []  # of each pass: its first vector...
-        self._begins: list[float] = []  # ...and when that entered
-
-    def _entered(self, vector: int) -> float:
-        position = bisect.bisect_right(self._firsts, vector) - 1
-        return self._begins[position] + vector - self._firsts[position] if position >= 0 else 0.0
-
-    def room(self, vector: int) -> float:
-        """When the queue has room for vector number `vector`."""
-        back = vector - self.timing.queue
-        return self._entered(back) + 1 if back >= 0 else 0.0
-
-    def run(self, vectors: int, *, earliest: float, full: float, last: bool) -> tuple[float, float]:
-        """A pass; when its first vector enters, and how long the stationary block alone held it up.
-
-        Parameters
-        ----------
-        vectors : int
-        earliest : float
-            First issue.
-        full : float
-            When the stationary block is there.
-        last : bool
-            Results leave.
-        """
-        first = max(self.issued, earliest, self.room(self.count))
-        at_array = max(first + self.timing.feed, self.time, self.gap)
-        begin = max(at_array, full)
-        self._firsts.append(self.count)
-        self._begins.append(begin)
-        self.issued = max(first + vectors, self.room(self.count + vectors - 1) + 1)
-        self.count += vectors
-        self.time = max(begin + vectors, self.issued + self.timing.feed)
-        self.gap = begin + (self.timing.reuse if last else self.timing.accumulate)
-        return begin, begin - at_array
 
 
 def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]]:
@@ -225,10 +136,9 @@ def estimate(
     prefetch : bool
         As in :class:`CompileOptions`.
     """
-    stream, array = _WeightStream(config, ddr_latency), _Array(timing)
-    start = 2.0 * ddr_latency + BUS_CYCLES  # the first instructions come first
-    stream.ask = array.issued = ddr_latency + BUS_CYCLES
-    loader = start  # cycle after the last word left the weight stream, or the last key was read
+    stream, array = LoadTime(config, ddr_latency), ArrayTime(timing)
+    sequencer = Sequencer(Instructions(config, ddr_latency, turn=0))
+    loader = 0.0  # when the loader is idle: the cycle after the last word left the weight stream, or the last key was read
     let_go = 0.0  # when the array took over the last block
     retired: list[float] = []
     routed = 0.0
@@ -246,28 +156,37 @@ def estimate(
         if op.weights is not None:
             words = pieces[op.weights].words if op.weight_words is None else op.weight_words
             kind = (op.expert, op.speculative)
-            if op.opcode is Opcode.MATMUL and vectors == 0 and not op.speculative:
-                words = 0
+            skipped = op.opcode is Opcode.MATMUL and vectors == 0 and not op.speculative
             if words and (kind != fetching or not prefetch):
                 waits = op.expert is not None and not op.speculative
                 before = retired[-1] if retired and not prefetch else 0.0
-                ready = stream.fetch(max(before, routed if waits else 0.0))
+                ready = stream.fetch(max(before, routed if waits else 0.0), skipped=skipped)
                 fetching = kind
-        may_load = retired[index - op.load_wait] + 1 if op.load_wait else 0.0
-        may_feed = retired[index - op.feed_wait] + 1 if op.feed_wait else 0.0
-        loader = max(loader + 2, may_load)
-        array.issued += ISSUE_CYCLES
+            words = 0 if skipped else words
+        units = ("feeder",) if op.opcode is Opcode.NORM else ("loader", "feeder")
+        offered = sequencer.issue(*units)
+        if "loader" in units:
+            loader = max(loader, offered)
+            sequencer.take("loader", loader)
+            loader = max(loader + DECODE_CYCLES, retired[index - op.load_wait] + 1 if op.load_wait else 0.0)
+        array.issued = max(array.issued, offered)
+        sequencer.take("feeder", array.issued)
+        may_feed = max(
+            array.issued + DECODE_CYCLES,
+            retired[index - op.feed_wait] + 1 if op.feed_wait else 0.0,
+            retired[index - CONTEXTS] + 1 if index >= CONTEXTS else 0.0,
+        )
         idle_from, entered, starved, streamed = array.time, 0.0, 0.0, 0
         stream.time += INSTRUCTION_BITS // 8 / config.stripe_bytes  # instructions share DDR
         if op.opcode is Opcode.COPY or (words and vectors == 0):
             # Moved, or dropped, as it comes: in pieces, so that it may be larger than the prefetch buffer.
+            if op.opcode is not Opcode.COPY:
+                loader += words_for(op.fields["out_count"], config.rows) + DROP_CYCLES
             step = max(1, config.prefetch_words // 4)
             for done in range(0, words, step):
                 part = min(step, words - done)
                 loader = max(loader + part * _copy_cycles(op, config), stream.arrive(part, ready))
                 stream.consumed(loader)
-            if op.opcode is Opcode.COPY:
-                array.issued = max(array.issued, loader)
         elif vectors:
             for part, load, last in _blocks(op, config):
                 arrived = stream.arrive(part, ready) if part else 0.0
@@ -281,17 +200,18 @@ def estimate(
                 starved += held
                 entered = entered or begin
                 streamed += vectors
+        if op.opcode is Opcode.COPY:
+            may_feed = max(may_feed, loader)
         if op.opcode is Opcode.NORM:
-            array.issued = max(array.issued, array.issued + timing.feed)
-        end = array.issued + timing.feed + timing.drain
-        if streamed:
-            end = array.time + timing.drain
+            may_feed = max(may_feed, array.issued + timing.feed)  # vectors on their way still use the old constants
+        if not streamed:
+            entered = array.lone(may_feed)
+        end = array.time + timing.drain
         if op.opcode is Opcode.MATMUL and op.function is Function.ROUTE:
             last_pass = array.time - vectors
             end = max(end, last_pass + op.fields["top_k"] * vectors + timing.route)
             routed = end
         retired.append(max(end, retired[-1] + 1 if retired else 0.0))
-        entered = entered or array.issued + timing.feed
         result.append(Cost(op.name, _part(op), entered, retired[-1], streamed, starved,
                            max(0.0, entered - idle_from - starved) if streamed else 0.0, words * config.word_bytes))
     return result

@@ -1,0 +1,180 @@
+"""What the cost model keeps of each unit: when instructions, words and vectors can move on."""
+
+import bisect
+from dataclasses import dataclass, field
+
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import INSTRUCTION_BITS
+from moesaic.hw.spec.timing import Timing
+
+__all__ = ["ArrayTime", "Instructions", "LoadTime", "Sequencer"]
+
+QUEUED = 16  # instructions of a stream, asked for half a queue at a time
+TURN_CYCLES = 7  # from one request for instructions to the next
+ASK_CYCLES = 11  # from a queue having room to the address on the bus
+INSTRUCTION_CYCLES = 5  # from the last beat of an instruction until its unit can take it
+DECODE_CYCLES = 3  # of any instruction in the sequencer, and until a unit behind it can work
+UNIT_QUEUE = 4  # instructions between the sequencer and each of those units
+FETCH_CYCLES = 3  # of a FETCH, skipped or not...
+PORT_CYCLES = 6  # ...and, if not, for each port...
+START_CYCLES = 2  # ...and at the end
+BUS_CYCLES = 14  # from there to the first word, through burst splitter, response and prefetch buffer, beyond the memory's latency
+DROP_CYCLES = 5  # of words that nobody wants, beside one cycle for each block of outputs
+
+
+class Instructions:
+    """One instruction stream: as many as its queue holds are asked for ahead, half a queue at a time.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    latency : int, cycles
+        Of DDR.
+    turn : int
+        Of this stream among the first requests.
+    """
+
+    def __init__(self, config: AcceleratorConfig, latency: int, *, turn: int) -> None:
+        self._beats, self._round = INSTRUCTION_BITS // config.port_bits, ASK_CYCLES + latency + INSTRUCTION_CYCLES
+        self._first = turn * TURN_CYCLES
+        self._taken: list[float] = []
+
+    def arrive(self) -> float:
+        """When the next instruction can be taken from the queue."""
+        chunk, place = divmod(len(self._taken), QUEUED // 2)
+        room = (chunk - 1) * QUEUED // 2 - 1  # the instruction that made room for this one's half
+        asked = self._taken[room] if room >= 0 else self._first
+        return asked + self._round + (place + 1) * self._beats
+
+    def take(self, time: float) -> None:
+        """The next instruction leaves the queue."""
+        self._taken.append(time)
+
+
+@dataclass
+class Sequencer:
+    """Hands compute instructions to loader and feeder; held up by either."""
+
+    stream: Instructions
+    _next: float = 0.0  # when the next instruction may be taken
+    _units: dict[str, list[float]] = field(default_factory=lambda: {"loader": [], "feeder": []})
+
+    def issue(self, *units: str) -> float:
+        """The next instruction, for `units`: when they can take it."""
+        taken = max(self._next, self.stream.arrive())
+        self.stream.take(taken)
+        sent = taken + DECODE_CYCLES - 1
+        for unit in units:
+            times = self._units[unit]
+            if len(times) >= UNIT_QUEUE:
+                sent = max(sent, times[-UNIT_QUEUE] + 1)
+        self._next = sent + 1
+        return sent + 1
+
+    def take(self, unit: str, time: float) -> None:
+        """A unit takes its next instruction."""
+        self._units[unit].append(time)
+
+
+class LoadTime:
+    """The load side: FETCHes one by one, and words in order, no faster than DDR and no further ahead than the prefetch buffer."""
+
+    def __init__(self, config: AcceleratorConfig, latency: int) -> None:
+        self.config, self.latency = config, latency
+        self._room, self._beats = config.prefetch_words, config.beats_per_word  # asked for often
+        self._stream = Instructions(config, latency, turn=2)
+        self._idle = 0.0  # when the next FETCH may be taken
+        self.time = 0.0  # when the last word arrived
+        self.words = 0
+        self._freed_words = [0]  # words consumed in total...
+        self._freed_time = [0.0]  # ...and when
+
+    def fetch(self, earliest: float, *, skipped: bool = False) -> float:
+        """A FETCH that may be judged from `earliest` on: when its first word can arrive."""
+        taken = max(self._idle, self._stream.arrive())
+        self._stream.take(taken)
+        judged = max(taken + FETCH_CYCLES, earliest)
+        if skipped:
+            self._idle = judged
+            return 0.0
+        # The burst splitters take a transfer when they have sent all requests of the one before.
+        sent = self.time - self.latency - BUS_CYCLES - self.config.max_burst
+        self._idle = max(judged + PORT_CYCLES * self.config.ports, sent) + START_CYCLES
+        return self._idle + self.latency + BUS_CYCLES
+
+    def arrive(self, words: int, earliest: float) -> float:
+        """When the next `words` words are in the buffer."""
+        self.words += words
+        start = max(self.time, earliest)
+        over = self.words - self._room
+        if over > 0:
+            position = bisect.bisect_left(self._freed_words, over)
+            if position < len(self._freed_words):
+                start = max(start, self._freed_time[position] + self.latency + BUS_CYCLES)
+        self.time = start + words * self._beats
+        return self.time
+
+    def consumed(self, time: float) -> None:
+        """All words that have arrived are used at `time`."""
+        self._freed_words.append(self.words)
+        self._freed_time.append(time)
+
+
+@dataclass
+class ArrayTime:
+    """The streamed side: vectors are issued, wait in a queue, and enter the array pass by pass.
+
+    `time` is the cycle after the last vector entered; `gap` the earliest start of the next pass by the rule of reuse.
+    """
+
+    timing: Timing
+    time: float = 0.0
+    gap: float = 0.0
+    issued: float = 0.0  # cycle after the last issue
+    count: int = 0  # vectors so far
+
+    def __post_init__(self) -> None:
+        self._firsts: list[int] = []  # of each pass: its first vector...
+        self._begins: list[float] = []  # ...and when that entered
+
+    def _entered(self, vector: int) -> float:
+        position = bisect.bisect_right(self._firsts, vector) - 1
+        return self._begins[position] + vector - self._firsts[position] if position >= 0 else 0.0
+
+    def room(self, vector: int) -> float:
+        """When the queue has room for vector number `vector`."""
+        back = vector - self.timing.queue
+        return self._entered(back) + 1 if back >= 0 else 0.0
+
+    def lone(self, earliest: float) -> float:
+        """What stands for an instruction without vectors passes in one cycle: when."""
+        first = max(self.issued, earliest, self.room(self.count))
+        begin = max(first + self.timing.feed, self.time)
+        self._firsts.append(self.count)
+        self._begins.append(begin)
+        self.issued, self.count, self.time = first + 1, self.count + 1, begin + 1
+        return begin
+
+    def run(self, vectors: int, *, earliest: float, full: float, last: bool) -> tuple[float, float]:
+        """A pass; when its first vector enters, and how long the stationary block alone held it up.
+
+        Parameters
+        ----------
+        vectors : int
+        earliest : float
+            First issue.
+        full : float
+            When the stationary block is there.
+        last : bool
+            Results leave.
+        """
+        first = max(self.issued, earliest, self.room(self.count))
+        at_array = max(first + self.timing.feed, self.time, self.gap)
+        begin = max(at_array, full)
+        self._firsts.append(self.count)
+        self._begins.append(begin)
+        self.issued = max(first + vectors, self.room(self.count + vectors - 1) + 1)
+        self.count += vectors
+        self.time = max(begin + vectors, self.issued + self.timing.feed)
+        self.gap = begin + (self.timing.reuse if last else self.timing.accumulate)
+        return begin, begin - at_array
