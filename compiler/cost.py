@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from moesaic.compiler.ir import Graph, Op
 from moesaic.compiler.layout import words_for
 from moesaic.compiler.pack import Piece
-from moesaic.compiler.timeline import DECODE_CYCLES, DROP_CYCLES, ArrayTime, Instructions, LoadTime, Sequencer
+from moesaic.compiler.timeline import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, ArrayTime, Instructions, LoadTime, Sequencer
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
 from moesaic.hw.spec.timing import Timing
@@ -16,7 +16,6 @@ __all__ = ["DDR_LATENCY", "Cost", "estimate", "mean_tokens", "part_cycles"]
 DDR_LATENCY = 100  # cycles from a request's address to its first beat
 STORE_CYCLES = 10  # of a STORE, beside its beats
 WRITES_IN_FLIGHT = 4  # bursts
-CONTEXTS = 8  # instructions between the feeder and retirement
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,10 @@ def estimate(
 ) -> list[Cost]:
     """Time of each compute operation, from a model of DDR, prefetch buffer, loader, feeder and array.
 
-    Every pass of every instruction is placed in time: its words arrive, its block is loaded when the array has let go
-    of the one before, its vectors are issued when what they wait for has retired, and the pass starts when both are
-    there. What is left out: bursts, ports that drift apart, and DDR refresh.
+    Every pass of every instruction is placed in time: the instruction arrives, its words arrive, its block is loaded when
+    the array has let go of the one before, its vectors are issued when what they wait for has retired, and the pass
+    starts when both are there. An expert without tokens is an instruction all the same: it passes through, alone, and
+    what was fetched for it in vain is dropped. What is left out: bursts, ports that drift apart, and DDR refresh.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def estimate(
                     stream.consumed(loader)
                 else:
                     loader = max(loader, let_go) + load
-                begin, held = array.run(vectors, earliest=may_feed, full=loader + 1, last=last)
+                begin, held = array.run(vectors, earliest=may_feed, full=loader, last=last)
                 may_feed, let_go = 0.0, begin
                 starved += held
                 entered = entered or begin

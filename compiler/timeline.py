@@ -7,19 +7,23 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS
 from moesaic.hw.spec.timing import Timing
 
-__all__ = ["ArrayTime", "Instructions", "LoadTime", "Sequencer"]
+__all__ = ["CONTEXTS", "DECODE_CYCLES", "DROP_CYCLES", "ArrayTime", "Instructions", "LoadTime", "Sequencer"]
 
+# Of the RTL (a test compares them with its constants).
 QUEUED = 16  # instructions of a stream, asked for half a queue at a time
-TURN_CYCLES = 7  # from one request for instructions to the next
-ASK_CYCLES = 11  # from a queue having room to the address on the bus
-INSTRUCTION_CYCLES = 5  # from the last beat of an instruction until its unit can take it
-DECODE_CYCLES = 3  # of any instruction in the sequencer, and until a unit behind it can work
-UNIT_QUEUE = 4  # instructions between the sequencer and each of those units
+SETTLE_CYCLES = 4  # from the start, or a request for instructions, to the next choice of a stream
+CHOICE_CYCLES = 3  # choice, address, request
+ROOM_CYCLES = 1  # from an instruction leaving the queue to that choice
+ASK_CYCLES = 7  # from the request to its address on the bus: window guard, reader
+ARRIVAL_CYCLES = 3  # from the last beat of an instruction until it can be taken
+UNIT_QUEUE = 4  # instructions between the sequencer and each unit
+DECODE_CYCLES = 3  # of an instruction in the sequencer, and in a unit before it works
+CONTEXTS = 8  # instructions between feeder and retirement
 FETCH_CYCLES = 3  # of a FETCH, skipped or not...
-PORT_CYCLES = 6  # ...and, if not, for each port...
-START_CYCLES = 2  # ...and at the end
-BUS_CYCLES = 14  # from there to the first word, through burst splitter, response and prefetch buffer, beyond the memory's latency
-DROP_CYCLES = 5  # of words that nobody wants, beside one cycle for each block of outputs
+PORT_CYCLES = 6  # ...for each port...
+START_CYCLES = 2  # ...and to hand the transfer on
+BUS_CYCLES = 8  # from there to the first word, beyond the memory's latency: reader, prefetch buffer
+DROP_CYCLES = 6  # of words that nobody wants, beside one for each block of outputs
 
 
 class Instructions:
@@ -35,16 +39,16 @@ class Instructions:
     """
 
     def __init__(self, config: AcceleratorConfig, latency: int, *, turn: int) -> None:
-        self._beats, self._round = INSTRUCTION_BITS // config.port_bits, ASK_CYCLES + latency + INSTRUCTION_CYCLES
-        self._first = turn * TURN_CYCLES
+        self._beats, self._round = INSTRUCTION_BITS // config.port_bits, CHOICE_CYCLES + ASK_CYCLES + latency + ARRIVAL_CYCLES
+        self._first = SETTLE_CYCLES + turn * (SETTLE_CYCLES + CHOICE_CYCLES)
         self._taken: list[float] = []
 
     def arrive(self) -> float:
         """When the next instruction can be taken from the queue."""
         chunk, place = divmod(len(self._taken), QUEUED // 2)
         room = (chunk - 1) * QUEUED // 2 - 1  # the instruction that made room for this one's half
-        asked = self._taken[room] if room >= 0 else self._first
-        return asked + self._round + (place + 1) * self._beats
+        chosen = self._taken[room] + ROOM_CYCLES if room >= 0 else self._first
+        return chosen + self._round + (place + 1) * self._beats - 1
 
     def take(self, time: float) -> None:
         """The next instruction leaves the queue."""
