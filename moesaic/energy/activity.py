@@ -95,7 +95,8 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
     adds, routes = op.function is Function.ADD, op.function is Function.ROUTE
     to_kv = not adds and not routes and op.fields.get("dst_memory", Memory.ACTIVATION) == Memory.KV
     to_activation = not adds and not routes and not to_kv
-    tapped = tokens * in_blocks * word if op.tap is not None else 0
+    # In two planes the same words are streamed twice, and copied once.
+    tapped = tokens * (op.fields.get("shift_block") or in_blocks) * word if op.tap is not None else 0
     sums = config.rows * config.acc_bits
     return Activity(
         vectors=vectors,

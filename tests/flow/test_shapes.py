@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 from quantmodels import random_image, random_qmodel
+from watch import Watch
 
 from moesaic.compiler.pipeline import compile_model
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.sim.compare import compare
+from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun, RtlSimulator
 
 MEMORY_BYTES = 1 << 19
@@ -34,12 +36,18 @@ WIDE = AcceleratorConfig(
 
 
 @pytest.mark.parametrize("config", [NARROW, WIDE], ids=lambda config: config.name)
-def test_bit_exact(tmp_path: Path, config: AcceleratorConfig) -> None:
+def test_bit_exact(tmp_path: Path, config: AcceleratorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed, model in enumerate((PADDED, HEADS)):
         qmodel = random_qmodel(model, seed, 4 if config.narrow_weights and model is HEADS else 8)
         program, image = compile_model(qmodel, config, speculate=2), random_image(model, seed)
         assert len(program.memory) <= MEMORY_BYTES
         simulator = RtlSimulator(config, memory_bytes=MEMORY_BYTES, base=program.address)
+        functional, watch, toggles = FunctionalSimulator(config), Watch(config), []
+        functional.load(program)
+        for task in program.tasks:
+            with watch.watching(monkeypatch):
+                functional.run(task, image)
+            toggles.append(sum(watch.toggles[f"port {port}"] for port in range(config.ports)))
         for name, plusargs in (("still", []), ("stalls", STALLS)):
             runs = [RtlRun(task, image=image) for task in program.tasks]
             results = simulator.run(
@@ -51,3 +59,4 @@ def test_bit_exact(tmp_path: Path, config: AcceleratorConfig) -> None:
                 for number, (mark, wanted) in enumerate(zip(result.marks[1:], expected, strict=True)):
                     assert compare(f"{task}: blocks.{number}", mark, wanted) is None
                 assert compare(f"{task}: output", result.output, expected[-1]) is None
+            assert [result.mark_counters[-1]["beat_toggles"] for result in results] == toggles
