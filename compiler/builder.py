@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from moesaic.compiler.ir import Op, Ref, Space, Tensor
 from moesaic.compiler.layout import HeadLayout, words_for
-from moesaic.golden.qmodel import QuantLinear, QuantModel, QuantNorm
+from moesaic.golden.qmodel import WIDE_READS, QuantLinear, QuantModel, QuantNorm
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
 
@@ -38,6 +38,17 @@ class Builder:
         self.dim_words = words_for(model.dim, self.lanes)
         self.heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=self.lanes)
 
+        # Of an operation whose results have 16 bits.
+        self.result = {"wide_result": 1} if self.qmodel.wide else {}
+
+    def planes(self, blocks: int, *, stream: bool) -> dict[str, int]:
+        """Fields of a product with keys or values of `blocks` blocks of inputs; `stream`: what is streamed has as many bits as they."""
+        if not self.qmodel.wide:
+            return {"in_blocks": blocks}
+        return {
+            "in_blocks": (4 if stream else 2) * blocks, "shift_block": blocks, "wide_stationary": 1, "wide_stream": int(stream),
+        }
+
     def tensor(
         self, name: str, space: Space, words: int, *, queued: bool = False, gathered: bool = False, multiple: int = 1
     ) -> Ref:
@@ -69,7 +80,8 @@ class Builder:
         """One MATMUL with stationary weights."""
         outputs = linear.weight.shape[0] if out_count is None else out_count
         in_blocks = words_for(inputs, self.lanes)
-        planes = {"shift_block": in_blocks} if linear.reads == "planes" else {}
+        wide = {"wide_stream": int(linear.reads in WIDE_READS), "wide_stationary": int(linear.bits > 8)}
+        planes = {"shift_block": in_blocks, **wide} if linear.passes > 1 else {}
         return Op(
             name=piece,
             opcode=Opcode.MATMUL,
@@ -89,7 +101,7 @@ class Builder:
                 "stream": stream,
                 "function": function,
                 "out_count": outputs,
-                "in_blocks": 2 * in_blocks if planes else in_blocks,
+                "in_blocks": linear.passes * in_blocks,
                 "shift": linear.shift,
                 "narrow": int(linear.bits == 4),
                 **planes,

@@ -7,12 +7,13 @@ import numpy as np
 from moesaic.compiler.ir import CompileError
 from moesaic.golden.qmodel import READS, IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.tables import DIGITS_TOP
 
 __all__ = ["check"]
 
 
 _NORMALISED = ("streamed", "planes")  # what a matrix behind a LayerNorm reads, and what one that reads stored values does
-_STORED = ("int8",)
+_STORED = ("int8", "int16")
 
 
 def _check_linear(
@@ -29,16 +30,22 @@ def _check_linear(
     require(linear.bias.shape == shape[:1], "bias", f"of shape {shape[:1]}", linear.bias.shape)
     require(linear.mult.shape == shape[:1], "mult", f"of shape {shape[:1]}", linear.mult.shape)
     require(linear.reads in reads, "input", " or ".join(reads), linear.reads)
-    require(linear.bits in (8, 4), "bits", "8 or 4", linear.bits)
+    require(linear.bits in (16, 8, 4), "bits", "16, 8 or 4", linear.bits)
     require(
-        linear.bits == 8 or config.narrow_weights,
+        linear.bits != 4 or config.narrow_weights,
         "weights",
         f"of 8 bits on configuration '{config.name}', which has no narrow_weights",
         linear.bits,
     )
-    top = 1 << (linear.bits - 1)
     require(
-        within(linear.weight, -top, top - 1),
+        linear.passes == 1 or linear.reads == "planes" and linear.bits <= 8 or config.wide_operands,
+        "operands",
+        f"of 8 bits on configuration '{config.name}', which has no wide_operands",
+        f"{linear.bits}-bit weights on {linear.reads}",
+    )
+    low, high = -(1 << (linear.bits - 1)), (1 << (linear.bits - 1)) - 1 if linear.bits <= 8 else DIGITS_TOP
+    require(
+        within(linear.weight, low, high),
         "weight",
         f"int{linear.bits}",
         int(linear.weight.flat[np.argmax(np.abs(linear.weight.astype(np.int64)))]),
@@ -99,7 +106,7 @@ def _check_mixture(
         _check_linear(moe.gates[task], config, (count, dim), reads)
     for expert in moe.experts:
         hidden = expert.fc1.weight.shape[0]
-        _check_linear(expert.fc1, config, (hidden, dim))
+        _check_linear(expert.fc1, config, (hidden, dim), ("int8", "planes"))
         _check_linear(expert.fc2, config, (dim, hidden))
 
 
@@ -121,6 +128,8 @@ def check(
     """
     model = qmodel.config
     known = model.tasks
+    if qmodel.wide and not normalise_on_read:
+        raise CompileError("widths must be of 8 bits where LayerNorm has a pass of its own, not 'w16a16'")
     if not tasks:
         raise CompileError("tasks must be at least one of " + ", ".join(known))
     for task in tasks:
@@ -143,7 +152,8 @@ def check(
     if qmodel.position.shape != (model.tokens, model.dim):
         raise CompileError(f"position must be of shape {(model.tokens, model.dim)}, not {qmodel.position.shape!r}")
     limit = 1 << (config.acc_bits - 1)
-    context, scores = 255 * 128 * model.tokens, 128 * 128 * model.head_dim
+    peak = READS["int16" if qmodel.wide else "int8"]
+    context, scores = 255 * peak * model.tokens, peak * peak * model.head_dim
     for what, value in (("context", context), ("score", scores)):
         if value >= limit:
             raise CompileError(

@@ -78,7 +78,8 @@ def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]
             elif stationary is Stationary.KEYS:
                 yield 0, min(config.rows, op.fields["out_count"] - block * config.rows) + 2, last
             else:
-                yield 0, min(config.lanes, op.fields["key_count"] - k * config.lanes) + 2, last
+                of_plane = k % words_for(op.fields["key_count"], config.lanes)
+                yield 0, min(config.lanes, op.fields["key_count"] - of_plane * config.lanes) + 2, last
 
 
 def stream_words(graph: Graph, op: Op, config: AcceleratorConfig) -> int:

@@ -84,6 +84,7 @@ class _Lowering(Builder):
                 stream=Stream.NORMALISED,
                 function=Function.INT8,
                 dst_memory=Memory.ACTIVATION if part == "q" else Memory.KV,
+                **self.result,
             )
         for head in range(model.heads):
             word, lane = heads.word(head), heads.lane(head)
@@ -108,7 +109,7 @@ class _Lowering(Builder):
                     "stream": Stream.ACTIVATION,
                     "function": Function.SOFTMAX,
                     "out_count": self.tokens,
-                    "in_blocks": heads.words_per_head,
+                    **self.planes(heads.words_per_head, stream=True),
                     "scalar": attention.score_mult,
                     "shift": attention.score_shift,
                     **span,
@@ -134,7 +135,8 @@ class _Lowering(Builder):
                     "stream": Stream.PROBABILITY,
                     "function": Function.ATTEND,
                     "out_count": outputs,
-                    "in_blocks": key_words,
+                    **self.planes(key_words, stream=False),
+                    **self.result,
                     "key_count": self.tokens,
                     "group": group,
                     "scalar": attention.context_mult,
@@ -174,6 +176,7 @@ class _Lowering(Builder):
             function=Function.GELU,
             scalar=mlp.hidden_mult,
             post_shift=mlp.hidden_shift,
+            **self.result,
         )
         yield self.linear(
             mlp.fc2,
@@ -206,6 +209,7 @@ class _Lowering(Builder):
             function=Function.ROUTE,
             top_k=moe.top_k,
             gate_kind=GateKind.NOISY if moe.renormalise else GateKind.NOISY_VMOE,
+            **self.result,
         )
         limit = default_speculation(moe, self.task, self.config) if self.speculate is None else self.speculate
         for position, number in enumerate(moe.order[self.task]):
@@ -231,6 +235,7 @@ class _Lowering(Builder):
                 speculative=position < limit,
                 scalar=moe.hidden_mult,
                 post_shift=moe.hidden_shift,
+                **self.result,
             )
             yield self.linear(
                 expert.fc2,

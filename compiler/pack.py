@@ -8,7 +8,7 @@ import numpy as np
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.qmodel import IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
+from moesaic.golden.qmodel import WIDE_READS, IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = [
@@ -24,6 +24,11 @@ __all__ = [
     "unpack_linear",
     "unpack_residual",
 ]
+
+
+def upper_byte(values: IntArray) -> IntArray:
+    """Of 16-bit values as two signed bytes."""
+    return (values.astype(np.int32) + 128) >> 8
 
 
 def pack_linear(
@@ -42,11 +47,12 @@ def pack_linear(
 
     Parameters
     ----------
-    weight : [out, in] int8
+    weight : [out, in] int8, or int16
     bias : [out] int32
     mult : [out] uint16
     bits : int
-        Of a weight: 8, or 4 if all are -8..7.
+        Of a weight: 8, or 4 if all are -8..7; or 16: each block of outputs has all its blocks of inputs with the upper bytes first,
+        then all of them with the lower (both signed).
     planes : int
         2 if inputs come in two planes: after its blocks of inputs, each block of outputs has them once more.
     """
@@ -54,7 +60,11 @@ def pack_linear(
     rows, lanes = config.rows, config.lanes
     blocks, in_blocks = words_for(out, rows), words_for(inputs, lanes)
     padded = np.zeros((blocks * rows, in_blocks * lanes), np.int8)
-    padded[:out, :inputs] = weight
+    padded[:out, :inputs] = weight if bits <= 8 else upper_byte(weight)
+    if bits > 8:
+        lower = np.zeros_like(padded)
+        lower[:out, :inputs] = weight.astype(np.int16).astype(np.int8)  # wraps: the signed byte
+        padded, in_blocks = np.concatenate([padded, lower], axis=1), 2 * in_blocks
     parameters = np.zeros((blocks * rows, 6), np.uint8)
     parameters[:out, :4] = np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(out, 4)
     parameters[:out, 4:] = np.ascontiguousarray(mult, "<u2").view(np.uint8).reshape(out, 2)
@@ -64,7 +74,7 @@ def pack_linear(
         pairs = matrix.reshape(blocks, -1, 2, config.load_rows * lanes) & 15
         matrix = pairs[:, :, 0] | pairs[:, :, 1] << 4
     head = config.param_words * config.word_bytes
-    stream = np.zeros((blocks, head + in_blocks * rows * lanes * bits // 8), np.uint8)
+    stream = np.zeros((blocks, head + in_blocks * rows * lanes * min(bits, 8) // 8), np.uint8)
     stream[:, : 6 * rows] = parameters.reshape(blocks, 6 * rows)
     stream[:, head:] = matrix.reshape(blocks, -1)
     return stream.tobytes()
@@ -198,7 +208,7 @@ def _linear(
         weight, bias, mult = heads_out.spread(weight, 0), heads_out.spread(bias, 0), heads_out.spread(mult, 0)
     if heads_in is not None:
         weight = heads_in.spread(weight, 1)
-    return pack_linear(weight, bias, mult, config, bits=linear.bits, planes=2 if linear.reads == "planes" else 1)
+    return pack_linear(weight, bias, mult, config, bits=linear.bits, planes=2 if linear.reads in WIDE_READS else 1)
 
 
 def _model_pieces(

@@ -12,16 +12,17 @@ __all__ = ["dense_twin"]
 def _dense(moe: QuantMoE, name: str) -> QuantMLP:
     first, second = [e.fc1 for e in moe.experts], [e.fc2 for e in moe.experts]
     count = len(moe.experts)
+    finer = int(first[0].reads == "int8")  # read as they are streamed, units are half as large
     fc1 = QuantLinear(
         name=f"{name}.mlp.fc1",
         weight=np.concatenate([linear.weight for linear in first]),
-        bias=2 * np.concatenate([linear.bias for linear in first]),  # read as they are streamed, units are half as large
+        bias=np.concatenate([linear.bias for linear in first]) << finer,
         mult=np.concatenate([linear.mult for linear in first]),
-        shift=first[0].shift + 1,
-        in_step=first[0].in_step / 2,
+        shift=first[0].shift + finer,
+        in_step=first[0].in_step / (1 << finer),
         out_step=first[0].out_step,
         bits=max(linear.bits for linear in first),
-        reads="streamed",
+        reads="streamed" if finer else first[0].reads,
     )
     # The mean of the experts: one multiplier for all of them, in place of a score for each.
     mult = np.mean([linear.mult for linear in second], axis=0) / count

@@ -39,7 +39,8 @@ class IntM3ViT:
     def __init__(self, qmodel: QuantModel, key_block: int) -> None:
         if key_block < 1:
             raise ValueError(f"key_block must be positive, not {key_block!r}")
-        self.qmodel, self.key_block = qmodel, key_block
+        self.qmodel, self.key_block, self.wide = qmodel, key_block, qmodel.wide
+        self.kept = np.int16 if self.wide else np.int8  # of a stored tensor
 
     def run(
         self,
@@ -92,9 +93,9 @@ class IntM3ViT:
             trace.record(f"{block.name}.mid", x.astype(np.int16))
             if isinstance(block.mlp, QuantMoE):
                 chosen = order[name] if order is not None else block.mlp.order[name]
-                x = _mixture(block.mlp, x, name, chosen, block.name, trace)
+                x = self._mixture(block.mlp, x, name, chosen, block.name, trace)
             else:
-                x = _dense(block.mlp, x, block.name, trace)
+                x = self._dense(block.mlp, x, block.name, trace)
             outputs.append(x.astype(np.int16))
             trace.record(block.name, outputs[-1])
         return outputs
@@ -105,67 +106,65 @@ class IntM3ViT:
         trace.record(f"{name}.norm1", normed.astype(np.int16))
         parts = []
         for part, linear in (("q", attention.q), ("k", attention.k), ("v", attention.v)):
-            tensor = numerics.int8(ops_int.linear_int16(linear, ops_int.read_normalised(linear, normed)))
-            trace.record(f"{name}.attn.{part}", tensor.astype(np.int8))
+            tensor = ops_int.stored(ops_int.linear_int16(linear, ops_int.read_normalised(linear, normed)), wide=self.wide)
+            trace.record(f"{name}.attn.{part}", tensor.astype(self.kept))
             parts.append(np.split(tensor, heads, axis=1))
-        done = [ops_int.attend(attention, q, k, v, self.key_block) for q, k, v in zip(*parts, strict=True)]
+        done = [ops_int.attend(attention, q, k, v, self.key_block, wide=self.wide) for q, k, v in zip(*parts, strict=True)]
         if trace.wants(f"{name}.attn.scores"):
             trace.record(f"{name}.attn.scores", np.stack([scores for scores, _, _ in done]).astype(np.int16))
         if trace.wants(f"{name}.attn.probs"):
             trace.record(f"{name}.attn.probs", np.stack([p for _, p, _ in done]).astype(np.uint8))
         context = np.concatenate([c for _, _, c in done], axis=1)
-        trace.record(f"{name}.attn.context", context.astype(np.int8))
+        trace.record(f"{name}.attn.context", context.astype(self.kept))
         out = ops_int.linear_int16(attention.proj, context)
         trace.record(f"{name}.attn.proj", out.astype(np.int16))
         return ops_int.add(x, out, attention.residual_shift)
 
+    def _dense(self, mlp: QuantMLP, x: Array, name: str, trace: Trace) -> Array:
+        normed = ops_int.norm(mlp.norm, x)
+        trace.record(f"{name}.norm2", normed.astype(np.int16))
+        pre = ops_int.linear_int16(mlp.fc1, ops_int.read_normalised(mlp.fc1, normed))
+        trace.record(f"{name}.mlp.hidden_pre", pre.astype(np.int16))
+        hidden = ops_int.hidden(pre, mlp.hidden_mult, mlp.hidden_shift, wide=self.wide)
+        trace.record(f"{name}.mlp.hidden", hidden.astype(self.kept))
+        out = ops_int.linear_int16(mlp.fc2, hidden)
+        trace.record(f"{name}.mlp.out", out.astype(np.int16))
+        return ops_int.add(x, out)
 
-def _dense(mlp: QuantMLP, x: Array, name: str, trace: Trace) -> Array:
-    normed = ops_int.norm(mlp.norm, x)
-    trace.record(f"{name}.norm2", normed.astype(np.int16))
-    pre = ops_int.linear_int16(mlp.fc1, ops_int.read_normalised(mlp.fc1, normed))
-    trace.record(f"{name}.mlp.hidden_pre", pre.astype(np.int16))
-    hidden = ops_int.hidden(pre, mlp.hidden_mult, mlp.hidden_shift)
-    trace.record(f"{name}.mlp.hidden", hidden.astype(np.int8))
-    out = ops_int.linear_int16(mlp.fc2, hidden)
-    trace.record(f"{name}.mlp.out", out.astype(np.int16))
-    return ops_int.add(x, out)
-
-
-def _mixture(moe: QuantMoE, x: Array, task: str, order: Sequence[int], name: str, trace: Trace) -> Array:
-    if sorted(order) != list(range(len(moe.experts))):
-        raise ValueError(f"{name}: order must name each of the {len(moe.experts)} experts once, not {list(order)!r}")
-    before = x
-    normed = ops_int.norm(moe.norm, x)
-    trace.record(f"{name}.norm2", normed.astype(np.int16))
-    logits = ops_int.linear_int16(moe.gates[task], ops_int.read_normalised(moe.gates[task], normed))
-    index, score = numerics.route(logits, moe.top_k, renormalise=moe.renormalise)
-    trace.record(f"{name}.mlp.gate.logits", logits.astype(np.int16))
-    trace.record(f"{name}.mlp.gate.scores", score.astype(np.uint16))
-    trace.record(f"{name}.mlp.gate.index", index)
-    x = x.copy()
-    done: dict[int, dict[str, Array]] = {}
-    for e in order:
-        token, choice = np.nonzero(index == e)
-        if not len(token):
-            continue
-        expert = moe.experts[e]
-        pre = ops_int.linear_int16(expert.fc1, ops_int.read_normalised(expert.fc1, normed[token]))
-        hidden = ops_int.hidden(pre, moe.hidden_mult, moe.hidden_shift)
-        out = ops_int.linear_int16(expert.fc2, hidden)
-        # A token is in one expert's queue at most once, so that rows of one expert never collide.
-        x[token] = ops_int.add(x[token], numerics.round_shift(out * score[token, choice, None], moe.score_shift))
-        done[e] = {
-            "index": np.full_like(token, e),
-            "token": token,
-            "hidden_pre": pre.astype(np.int16),
-            "hidden": hidden.astype(np.int8),
-            "out": out.astype(np.int16),
-        }
-    for part in ("index", "token", "hidden_pre", "hidden", "out"):
-        trace.record(f"{name}.mlp.expert_{part}", np.concatenate([done[e][part] for e in sorted(done)]))
-    trace.record(f"{name}.mlp.out", x - before)
-    return x
+    def _mixture(self, moe: QuantMoE, x: Array, task: str, order: Sequence[int], name: str, trace: Trace) -> Array:
+        if sorted(order) != list(range(len(moe.experts))):
+            raise ValueError(f"{name}: order must name each of the {len(moe.experts)} experts once, not {list(order)!r}")
+        before = x
+        normed = ops_int.norm(moe.norm, x)
+        trace.record(f"{name}.norm2", normed.astype(np.int16))
+        logits = ops_int.linear_int16(moe.gates[task], ops_int.read_normalised(moe.gates[task], normed))
+        index, score = numerics.route(logits, moe.top_k, renormalise=moe.renormalise)
+        trace.record(f"{name}.mlp.gate.logits", logits.astype(np.int16))
+        trace.record(f"{name}.mlp.gate.scores", score.astype(np.uint16))
+        trace.record(f"{name}.mlp.gate.index", index)
+        x = x.copy()
+        done: dict[int, dict[str, Array]] = {}
+        for e in order:
+            token, choice = np.nonzero(index == e)
+            if not len(token):
+                continue
+            expert = moe.experts[e]
+            pre = ops_int.linear_int16(expert.fc1, ops_int.read_normalised(expert.fc1, normed[token]))
+            hidden = ops_int.hidden(pre, moe.hidden_mult, moe.hidden_shift, wide=self.wide)
+            out = ops_int.linear_int16(expert.fc2, hidden)
+            # A token is in one expert's queue at most once, so that rows of one expert never collide.
+            x[token] = ops_int.add(x[token], numerics.round_shift(out * score[token, choice, None], moe.score_shift))
+            done[e] = {
+                "index": np.full_like(token, e),
+                "token": token,
+                "hidden_pre": pre.astype(np.int16),
+                "hidden": hidden.astype(self.kept),
+                "out": out.astype(np.int16),
+            }
+        for part in ("index", "token", "hidden_pre", "hidden", "out"):
+            trace.record(f"{name}.mlp.expert_{part}", np.concatenate([done[e][part] for e in sorted(done)]))
+        trace.record(f"{name}.mlp.out", x - before)
+        return x
 
 
 def force_experts(qmodel: QuantModel, experts: Collection[int]) -> QuantModel:
@@ -186,8 +185,8 @@ def force_experts(qmodel: QuantModel, experts: Collection[int]) -> QuantModel:
     def shut(gate: QuantLinear) -> QuantLinear:
         weight, bias, mult = gate.weight.copy(), gate.bias.copy(), gate.mult.copy()
         weight[barred], mult[barred], bias[barred] = 0, 65535, -(1 << 25)
-        if -(1 << 25) * 65535 >> gate.shift > -(1 << 15):
-            raise ValueError(f"{gate.name}: shift must be at most 25 to bar an expert, not {gate.shift!r}")
+        if -(1 << 25 + gate.bias_shift) * 65535 >> gate.shift > -(1 << 15):
+            raise ValueError(f"{gate.name}: shift must be at most {25 + gate.bias_shift} to bar an expert, not {gate.shift!r}")
         return dataclasses.replace(gate, weight=weight, bias=bias, mult=mult)
 
     blocks = []

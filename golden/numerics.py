@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 
 from moesaic.hw.spec import tables
-from moesaic.hw.spec.tables import NORM_BITS, PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
+from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = [
     "Array",
+    "digits",
     "exp2_block",
     "gelu",
     "gelu_exact",
@@ -46,6 +47,11 @@ def int8(x: Array) -> Array:
 def int16(x: Array) -> Array:
     """Saturate to int16."""
     return saturate(x, 16)
+
+
+def digits(x: Array) -> Array:
+    """Saturate int16 to what two signed bytes hold: 256 * upper + lower, at most `tables.DIGITS_TOP`."""
+    return np.minimum(int16(x), DIGITS_TOP)
 
 
 def round_shift(x: Array, shift: int | Array) -> Array:

@@ -9,7 +9,7 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.numerics import Array
 from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantNorm
 
-__all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised"]
+__all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised", "stored"]
 
 
 def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
@@ -30,7 +30,8 @@ def matmul(x: Array, weight: np.ndarray[Any, Any]) -> Array:
 
 def linear_int16(linear: QuantLinear, x: Array) -> Array:
     """First requantisation of a matrix: integers [n, in] to int16 [n, out]."""
-    return numerics.requantise(matmul(x, linear.weight) + linear.bias, linear.mult.astype(np.int64), linear.shift)
+    bias = linear.bias.astype(np.int64) << linear.bias_shift
+    return numerics.requantise(matmul(x, linear.weight) + bias, linear.mult.astype(np.int64), linear.shift)
 
 
 def norm(constants: QuantNorm, x: Array) -> Array:
@@ -60,23 +61,30 @@ def add(old: Array, delta: Array, residual_shift: int = 0) -> Array:
     return numerics.int16(numerics.round_shift(old, residual_shift) + numerics.int16(delta))
 
 
-def hidden(pre: Array, mult: int, shift: int) -> Array:
-    """Function GELU from its int16 input: int8."""
-    return numerics.int8(numerics.round_shift(numerics.gelu(pre) * mult, shift))
+def stored(x: Array, *, wide: bool) -> Array:
+    """A result as the activation memory keeps it: int8, or 16 bits."""
+    return numerics.digits(x) if wide else numerics.int8(x)
 
 
-def attend(attention: QuantAttention, q: Array, k: Array, v: Array, key_block: int) -> tuple[Array, Array, Array]:
+def hidden(pre: Array, mult: int, shift: int, *, wide: bool = False) -> Array:
+    """Function GELU from its int16 input."""
+    return stored(numerics.int16(numerics.round_shift(numerics.gelu(pre) * mult, shift)), wide=wide)
+
+
+def attend(
+    attention: QuantAttention, q: Array, k: Array, v: Array, key_block: int, *, wide: bool = False
+) -> tuple[Array, Array, Array]:
     """One head: single-pass softmax over blocks of `key_block` keys, and the context.
 
     Parameters
     ----------
-    q, k, v : [tokens, head_dim] int8
+    q, k, v : [tokens, head_dim] int8, or 16 bits if `wide`
 
     Returns
     -------
     scores : [tokens, tokens] int16, log2 units with 8 fraction bits
     probabilities : [tokens, tokens], 0..255, relative to each query's final maximum
-    context : [tokens, head_dim] int8
+    context : [tokens, head_dim] as q, k and v
     """
     scores = numerics.requantise(matmul(q, k), attention.score_mult, attention.score_shift)
     maximum = total = None
@@ -91,4 +99,4 @@ def attend(attention: QuantAttention, q: Array, k: Array, v: Array, key_block: i
     context = numerics.round_shift(
         matmul(probabilities, v.T) * multiplier[:, None], (attention.context_shift + e)[:, None]
     )
-    return scores, probabilities, numerics.int8(context)
+    return scores, probabilities, stored(numerics.int16(context), wide=wide)

@@ -7,7 +7,7 @@ import numpy as np
 
 from moesaic.golden.qmodel import READS, QuantLinear
 from moesaic.golden.scales import FloatArray, row_steps
-from moesaic.hw.spec.tables import NORM_BITS
+from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, PLANE_BITS
 
 __all__ = ["ACC_BITS", "RANGES", "check_accumulator", "quantise_inputs", "quantise_linear"]
 
@@ -15,7 +15,7 @@ ACC_BITS = 27
 DAMPING = 0.01  # of the mean of the second moments' diagonal
 MOST_INPUTS = 8192
 PANEL = 32  # columns rounded before the rest is updated
-RANGES = {8: (-127, 127), 4: (-8, 7)}  # of a weight, by its bits
+RANGES = {16: (-DIGITS_TOP, DIGITS_TOP), 8: (-127, 127), 4: (-8, 7)}  # of a weight, by its bits
 STEP_FACTORS = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the steps that fit 4-bit weights best, tried on the inputs
 
 
@@ -29,7 +29,7 @@ def quantise_inputs(x: np.ndarray[Any, Any], step: float, *, reads: str = "int8"
     dropped : int
         Bits that are floored away of an integer with so much finer a step.
     """
-    bits = NORM_BITS if dropped or reads != "int8" else 8
+    bits = 16 if reads == "int16" else NORM_BITS if dropped or reads != "int8" else 8
     whole = np.rint(np.asarray(x, np.float64) * ((1 << dropped) / step))
     finer = np.clip(whole, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
     return np.asarray(np.maximum(np.floor(finer / (1 << dropped)), -READS[reads]) * step, np.float64)
@@ -119,7 +119,7 @@ def quantise_linear(
     max_shift : int
         Largest shift, 62 at most.
     bits : int
-        Of a weight: 8 or 4.
+        Of a weight: 16, 8 or 4. Of 16, rounding is not compensated: there is next to nothing to make up for.
     reads : str
         One of `golden.qmodel.READS`.
     dropped : int
@@ -131,14 +131,16 @@ def quantise_linear(
         If `bits` is neither, the accumulator could overflow or a multiplier does not fit; the message names the layer.
     """
     if bits not in RANGES:
-        raise ValueError(f"{name}: bits must be 8 or 4, not {bits!r}")
+        raise ValueError(f"{name}: bits must be 16, 8 or 4, not {bits!r}")
     weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
     columns = weight.shape[1]
     low, high = RANGES[bits]
     peak = READS[reads]
+    bias_unit = 1 << PLANE_BITS if bits > 8 else 1
+    inputs = None if bits > 8 else inputs
     most = (1 << (acc_bits - 1)) - 1
     # Full-size weights fit beside each other, except where an input has more bits than a row should need.
-    if most <= (peak * columns if reads == "planes" else peak * 127 * columns):
+    if most <= (peak * 127 * columns if reads in ("int8", "streamed") and bits <= 8 else peak * columns):
         raise ValueError(f"{name}: inputs must be fewer for accumulators of {acc_bits} bits, not {columns!r}")
     rounding, seen = None, np.zeros((0, columns))
     if inputs is not None and len(inputs):
@@ -168,10 +170,10 @@ def quantise_linear(
     else:
         rounded = rounding(scaled)
         offset = bias + weight @ inputs.mean(axis=0) - (rounded @ seen.mean(axis=0)) * steps
-    whole_bias = np.rint(offset / (steps * in_step))
+    whole_bias = np.rint(offset / (steps * in_step * bias_unit))
     result = QuantLinear(
         name=name,
-        weight=rounded.astype(np.int8),
+        weight=rounded.astype(np.int16 if bits > 8 else np.int8),
         bias=np.clip(whole_bias, -(2**31), 2**31 - 1).astype(np.int32),
         mult=mult.astype(np.uint16),
         shift=shift,
@@ -186,7 +188,8 @@ def quantise_linear(
 
 def check_accumulator(linear: QuantLinear, *, acc_bits: int = ACC_BITS) -> None:
     """`ValueError` naming the layer if any input could overflow its accumulator of `acc_bits` bits."""
-    bound = READS[linear.reads] * np.abs(linear.weight.astype(np.int64)).sum(axis=1) + np.abs(linear.bias.astype(np.int64))
+    bias = np.abs(linear.bias.astype(np.int64)) << linear.bias_shift
+    bound = READS[linear.reads] * np.abs(linear.weight.astype(np.int64)).sum(axis=1) + bias
     if int(bound.max()) >= 1 << (acc_bits - 1):
         raise ValueError(
             f"{linear.name}: sums must be below 2^{acc_bits - 1} for accumulators of {acc_bits} bits, "

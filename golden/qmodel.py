@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 
 from moesaic.golden.config import M3ViTConfig
+from moesaic.hw.spec.tables import PLANE_BITS
 
 __all__ = [
     "DEFAULT_WIDTHS",
+    "READS",
     "WEIGHTS",
+    "WIDE_READS",
     "WIDTHS",
     "IntArray",
     "QuantAttention",
@@ -23,12 +26,15 @@ __all__ = [
 ]
 
 WEIGHTS = ("trained", "seeded", "imported", "partly seeded")  # where parameters come from, for reports
-WIDTHS = {"w8a8": 8, "w4a8": 4}  # bits of the experts' weights; all other weights, and activations, have 8
+# Bits of the experts' weights. All other weights, and activations, have 8; with w16a16 they have 16 too.
+WIDTHS = {"w8a8": 8, "w4a8": 4, "w16a16": 16}
 DEFAULT_WIDTHS = "w8a8"
 
 # What a matrix reads, and the largest magnitude there: int8 of the activation memory; normalised values as the array takes
-# them in one pass (`numerics.norm_streamed`); or all their bits, in two planes (`numerics.norm_planes`).
-READS = {"int8": 128, "streamed": 255, "planes": 4096}
+# them in one pass (`numerics.norm_streamed`); or all their bits, in two planes (`numerics.norm_planes`); or 16-bit results
+# (`numerics.digits`).
+READS = {"int8": 128, "streamed": 255, "planes": 4096, "int16": 32768}
+WIDE_READS = ("planes", "int16")  # of these, what takes two passes of the array
 
 IntArray = np.ndarray[Any, np.dtype[Any]]
 
@@ -52,19 +58,19 @@ class QuantNorm:
 
 @dataclass(frozen=True)
 class QuantLinear:
-    """A matrix with what happens to its accumulators: ``round_shift((x @ weight.T + bias) * mult, shift)``.
+    """A matrix with what happens to its accumulators: ``round_shift((x @ weight.T + (bias << bias_shift)) * mult, shift)``.
 
     Parameters
     ----------
-    weight : [out, in] int8
-    bias : [out] int32, in accumulator units
+    weight : [out, in] int8, or int16 of 16 bits
+    bias : [out] int32, in accumulator units, of 16-bit weights in 256 of them
     mult : [out] uint16
     shift : int
         0..62, one for the whole matrix.
     in_step, out_step : float
         Value of one unit of the input, and of the requantised output.
     bits : int
-        Of a weight in the weight stream: 8, or 4 if all are -8..7.
+        Of a weight: 8, or 4 if all are -8..7, or 16 if all fit two signed bytes.
     reads : str
         One of `READS`: what its input is.
     """
@@ -78,6 +84,16 @@ class QuantLinear:
     out_step: float
     bits: int = 8
     reads: str = "int8"
+
+    @property
+    def passes(self) -> int:
+        """Of the array for a block of inputs: two for each operand of two bytes."""
+        return (2 if self.reads in WIDE_READS else 1) * (2 if self.bits > 8 else 1)
+
+    @property
+    def bias_shift(self) -> int:
+        """Of the bias, when it is added."""
+        return PLANE_BITS if self.bits > 8 else 0
 
 
 @dataclass(frozen=True)
@@ -169,8 +185,15 @@ class QuantModel:
     weights: str  # one of `WEIGHTS`
 
     @property
+    def wide(self) -> bool:
+        """Whether weights and activations have 16 bits."""
+        return self.embed.bits > 8
+
+    @property
     def widths(self) -> str:
         """Name in `WIDTHS`."""
+        if self.wide:
+            return "w16a16"
         bits = {
             part.bits
             for block in self.blocks

@@ -11,12 +11,14 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, Mlp, MoE
 from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.qmodel import QuantAttention, QuantExpert, QuantLinear, QuantMLP, QuantMoE, QuantNorm
-from moesaic.golden.scales import FloatArray, mult_shift, tensor_step
+from moesaic.golden.scales import TOP, FloatArray, mult_shift, tensor_step
 from moesaic.golden.steps import context_error, importance, refined, step_for
 from moesaic.hw.spec.tables import (
+    DIGITS_TOP,
     EXP_FRACTION_BITS,
     GELU_FRACTION_BITS,
     LOGIT_FRACTION_BITS,
+    PLANE_BITS,
     STORED_SHIFT,
     STREAMED_SHIFT,
 )
@@ -86,6 +88,8 @@ class BlockQuantiser:
         self.block, self.activity, self.config = block, activity, config
         self.old_step, self.step = old_step, step
         self.method, self.compensate, self.acc_bits, self.expert_bits = method, compensate, acc_bits, expert_bits
+        self.wide = expert_bits > 8  # then everything has 16 bits
+        self.bits, self.stored = (16, "int16") if self.wide else (8, "int8")
         self.name = f"blocks.{activity.index}"
 
     def linear(
@@ -96,6 +100,9 @@ class BlockQuantiser:
         in_step: float,
         out_step: float,
         inputs: Any,
+        *,
+        bits: int | None = None,
+        reads: str | None = None,
         **options: Any,
     ) -> QuantLinear:
         return quantise_linear(
@@ -107,6 +114,8 @@ class BlockQuantiser:
             method=self.method,
             inputs=inputs if self.compensate else None,
             acc_bits=self.acc_bits,
+            bits=self.bits if bits is None else bits,
+            reads=self.stored if reads is None else reads,
             **options,
         )
 
@@ -114,15 +123,22 @@ class BlockQuantiser:
         self, name: str, weight: FloatArray, bias: FloatArray, norm: QuantNorm, reads: str, out_step: float, inputs: Any,
         **options: int,
     ) -> QuantLinear:
-        """A matrix that reads what `norm` makes: streamed, in planes, or (int8) from the activation memory."""
+        """A matrix that reads what `norm` makes: streamed, in planes, or (int8) from the activation memory; with 16 bits, all of it."""
+        reads = "planes" if self.wide else reads
         dropped = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0}[reads]
         in_step = math.ldexp(norm.step, dropped)
         return self.linear(name, weight, bias, in_step, out_step, inputs, reads=reads, dropped=dropped, **options)
 
     def norm(self, name: str, rows: list[Any], residual_step: float, weight: FloatArray) -> tuple[QuantNorm, FloatArray]:
         x = normalised(np.concatenate(rows), self.config.eps)
-        step = step_for(x, importance(weight), self.method, top=STREAMED_TOP)
+        step = self.stored_step(x, importance(weight), top=STREAMED_TOP)
         return quantise_norm(f"{self.name}.{name}", self.config, residual_step=residual_step, step=step), x
+
+    def stored_step(self, x: Any, matters: FloatArray, *, top: int = TOP) -> float:
+        """Step of a tensor in the activation memory (`step_for`); with 16 bits there is room to spare."""
+        if not self.wide:
+            return step_for(x, matters, self.method, top=top)
+        return HEADROOM * tensor_step(x, "minmax", top=top if top != TOP else DIGITS_TOP)
 
     @staticmethod
     def folded(layer: torch.nn.LayerNorm, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -135,7 +151,9 @@ class BlockQuantiser:
         norm, x = self.norm("norm1", activity.before, self.old_step, weight)
         tensors = {part: activity.tensors[f"attn.{part}"] for part in "qkv"}
         steps = {part: tensor_step(np.concatenate(tensors[part]), self.method) for part in "qkv"}
-        if self.method == "mse":
+        if self.wide:
+            steps = {part: HEADROOM * tensor_step(np.concatenate(tensors[part]), "minmax", top=DIGITS_TOP) for part in "qkv"}
+        elif self.method == "mse":
             error = context_error(tensors["q"], tensors["k"], tensors["v"], config.heads)
             peaks = {part: max(float(np.abs(t).max()) for t in tensors[part]) for part in "qk"}
             steps["q"] = refined(steps["q"], peaks["q"], lambda step: error(step, None))
@@ -148,7 +166,7 @@ class BlockQuantiser:
         score = q.out_step * k.out_step * config.head_dim**-0.5 * LOG2E * 2**EXP_FRACTION_BITS
         score_mult, score_shift = mult_shift(score, name=f"{self.name}.attn: scale of scores")
         context, proj_weight = activity.all("attn.context"), floats(attn.proj.weight)
-        ratio = v.out_step / step_for(context, importance(proj_weight), self.method)
+        ratio = v.out_step / self.stored_step(context, importance(proj_weight))
         context_mult, context_shift = mult_shift(ratio, name=f"{self.name}.attn: scale of the context")
         context_step = v.out_step / math.ldexp(context_mult, -context_shift)
         proj = self.linear(
@@ -171,8 +189,9 @@ class BlockQuantiser:
     def hidden(self, values: Any, weight: FloatArray) -> tuple[int, int, float]:
         """Multiplier, shift and step of a hidden layer after GELU."""
         unit = 2.0**-GELU_FRACTION_BITS
+        step = unit if self.wide else step_for(values, importance(weight), self.method)  # int16 holds all of GELU's bits
         mult, shift = mult_shift(
-            unit / step_for(values, importance(weight), self.method), max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden"
+            unit / step, max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden"
         )
         return mult, shift, unit / math.ldexp(mult, -shift)
 
@@ -237,7 +256,7 @@ class BlockQuantiser:
                 "planes",  # which experts a token goes to hangs on small differences
                 2.0**-LOGIT_FRACTION_BITS / LOG2E,
                 seen,
-                max_shift=MAX_GATE_SHIFT,
+                max_shift=MAX_GATE_SHIFT + (PLANE_BITS if self.wide else 0),
             )
             counts = np.stack(
                 [

@@ -38,7 +38,7 @@ def residual_steps(peaks: Sequence[float]) -> list[float]:
 
 
 def _quantise_embedding(
-    model: M3ViT, images: Any, step: float, *, method: str, compensate: bool, acc_bits: int
+    model: M3ViT, images: Any, step: float, *, method: str, compensate: bool, acc_bits: int, bits: int
 ) -> tuple[QuantLinear, Any]:
     """The patch embedding on ``pixel - 128``, and what the residual holds before it."""
     config = model.config
@@ -52,7 +52,7 @@ def _quantise_embedding(
             np.float64
         )
     embed = quantise_linear(
-        "embed", flat, bias, in_step=1.0, out_step=step, method=method, inputs=vectors, acc_bits=acc_bits
+        "embed", flat, bias, in_step=1.0, out_step=step, method=method, inputs=vectors, acc_bits=acc_bits, bits=bits
     )
     position = floats(model.pos_embed[0])
     learnt = config.prefix_tokens
@@ -88,7 +88,7 @@ def quantize(
     expert_bits: int = 8,
     note: Callable[[str], None] = lambda text: None,
 ) -> QuantModel:
-    """Quantise a float model: activations and weights of 8 bits, the experts' weights of 4 if wanted.
+    """Quantise a float model: activations and weights of 8 bits, the experts' weights of 4 if wanted; or all of 16.
 
     Parameters
     ----------
@@ -106,8 +106,7 @@ def quantize(
     acc_bits : int
         Width of the accumulators that no layer may overflow.
     expert_bits : int
-        Of the weights of experts: 8 or 4.
-
+        Of the weights of experts: 8 or 4; or 16, which then is the width of all weights and activations.
     note : callable of str
         Told how far it is.
 
@@ -121,8 +120,8 @@ def quantize(
     if weights not in WEIGHTS:
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
     if expert_bits not in RANGES:
-        raise ValueError(f"expert_bits must be 8 or 4, not {expert_bits!r}")
-    if expert_bits != 8 and not config.experts:
+        raise ValueError(f"expert_bits must be 16, 8 or 4, not {expert_bits!r}")
+    if expert_bits == 4 and not config.experts:
         raise ValueError(f"expert_bits must be 8 for {config.name}, which has no experts, not {expert_bits!r}")
     if model.config != config:
         raise ValueError(f"config must be the model's own ({model.config.name}), not {config.name!r}")
@@ -158,7 +157,7 @@ def _quantised(
     peaks = residual_peaks(model, images)
     steps = residual_steps([peaks.embed, *peaks.blocks])
     embed, position = _quantise_embedding(
-        model, images, steps[0], method=method, compensate=compensate, acc_bits=acc_bits
+        model, images, steps[0], method=method, compensate=compensate, acc_bits=acc_bits, bits=max(8, expert_bits)
     )
     model = balanced(model, peaks.attention)
     blocks = []

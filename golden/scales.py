@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.hw.spec.tables import DIGITS_TOP
+
 __all__ = ["METHODS", "FloatArray", "mult_shift", "row_steps", "tensor_step"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -72,12 +74,12 @@ def tensor_step(values: np.ndarray[Any, Any], method: str, *, top: int = TOP) ->
 def row_steps(weight: FloatArray, method: str, *, bits: int = 8) -> FloatArray:
     """Step of each row [out] of a weight matrix [out, in]; 0 for a row of zeros. `percentile` means `minmax` here.
 
-    Fewer bits pay for clipping more: the search goes down to 0.4 of the largest magnitude for 4, 0.7 for 8.
+    Fewer bits pay for clipping more: the search goes down to 0.4 of the largest magnitude for 4, 0.7 for 8; 16 bits clip nothing.
     """
     peak = np.abs(weight).max(axis=1)
-    top = (1 << (bits - 1)) - 1
+    top = DIGITS_TOP if bits > 8 else (1 << (bits - 1)) - 1
     factors = np.linspace(0.7, 1.0, 16) if bits == 8 else np.linspace(0.4, 1.0, 31)
-    return _search(weight, peak, factors, top) if method == "mse" else peak / top
+    return _search(weight, peak, factors, top) if method == "mse" and bits <= 8 else peak / top
 
 
 def mult_shift(ratio: float, *, bits: int = 16, max_shift: int = 62, name: str = "ratio") -> tuple[int, int]:

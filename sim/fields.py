@@ -44,17 +44,32 @@ def check_matmul(f: Mapping[str, int], config: AcceleratorConfig, fail: Callable
     if f["narrow"]:
         require(stationary is Stationary.WEIGHTS, "stationary must be WEIGHTS if narrow", stationary.name)
         require(config.narrow_weights, f"narrow must be 0 on configuration '{config.name}'", f["narrow"])
+    planes, four = f["wide_stream"] or f["wide_stationary"], f["wide_stream"] and f["wide_stationary"]
+    if planes:
+        wanted_blocks = f["shift_block"] << (2 if four else 1)
+        require(f["in_blocks"] == wanted_blocks, f"in planes, in_blocks must be {4 if four else 2} * shift_block", f["in_blocks"])
+    else:
+        require(f["shift_block"] == 0, "shift_block must be 0 without planes", f["shift_block"])
+    if f["wide_stream"]:
+        require(stream is not Stream.PROBABILITY, "wide_stream must go with ACTIVATION or NORMALISED", stream.name)
+    if f["wide_stationary"]:
+        require(not f["narrow"], "wide_stationary must go without narrow", f["narrow"])
+    if f["wide_result"]:
+        written = (Function.INT8, Function.GELU, Function.ATTEND, Function.ROUTE)
+        require(function in written, "wide_result must go with INT8, GELU, ATTEND or ROUTE", function.name)
+    if not config.wide_operands:
+        of_wide = f["wide_stationary"] or f["wide_result"] or (f["wide_stream"] and stream is not Stream.NORMALISED)
+        require(not of_wide, f"operands and results must have 8 bits on configuration '{config.name}'", "16")
     if stationary is not Stationary.WEIGHTS:
         end = f["lane_low"] + f["lane_count"]
         require(f["lane_count"] > 0, "lane_count must be positive", f["lane_count"])
         require(end <= config.lanes, f"lane_low + lane_count must be at most {config.lanes}", end)
     if stationary is Stationary.VALUES:
-        within("key_count", (f["in_blocks"] - 1) * config.lanes + 1, f["in_blocks"] * config.lanes)
+        key_blocks = f["shift_block"] if planes else f["in_blocks"]
+        within("key_count", (key_blocks - 1) * config.lanes + 1, key_blocks * config.lanes)
     if function is Function.ROUTE:
         within("out_count", 1, config.experts)
         within("top_k", 1, min(config.max_top_k, f["out_count"]))
-    if stream is Stream.NORMALISED and f["shift_block"]:
-        require(f["in_blocks"] == 2 * f["shift_block"], "NORMALISED in two planes must have in_blocks = 2 * shift_block", f["in_blocks"])
     if f["tap"]:
         require(
             stream is Stream.NORMALISED

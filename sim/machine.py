@@ -120,6 +120,12 @@ class Machine:
             "activation", rng.integers(0, 256, (config.activation_words, config.lanes), dtype=np.uint8)
         )
         self.kv = Tracked("key/value", rng.integers(-128, 128, (config.kv_words, config.lanes), dtype=np.int8))
+        # Lower bytes of 16-bit values, of which the memories above have the upper.
+        depths = (config.activation_words, config.kv_words) if config.wide_operands else (0, 0)
+        self.activation_low, self.kv_low = (
+            Tracked(f"lower {name}", rng.integers(-128, 128, (depth, config.lanes), dtype=np.int8))
+            for name, depth in zip(("activation", "key/value"), depths, strict=True)
+        )
         self.residual = Tracked(
             "residual", rng.integers(-(2**15), 2**15, (config.residual_words, config.lanes), dtype=np.int16)
         )

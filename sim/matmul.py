@@ -7,10 +7,17 @@ import numpy as np
 
 from moesaic.golden import numerics
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Stationary, Stream
+from moesaic.hw.spec.tables import PLANE_BITS
 from moesaic.sim.fields import check_matmul
 from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
 
 __all__ = ["Matmul"]
+
+
+def _bytes(values: Array) -> tuple[Array, Array]:
+    """Two signed bytes: 256 * upper + lower."""
+    upper = (values + (1 << PLANE_BITS - 1)) >> PLANE_BITS
+    return upper, values - (upper << PLANE_BITS)
 
 
 class Matmul:
@@ -47,6 +54,9 @@ class Matmul:
             Function(fields["function"]),
         )
         self.blocks = -(-fields["out_count"] // self.config.rows)
+        # Planes of stream and stationary blocks that meet in each pass over the inputs; before every second one sums shift by 8.
+        self.passes = [(s, t) for s in range(1 + fields["wide_stream"]) for t in range(1 + fields["wide_stationary"])]
+        self.in_blocks = fields["in_blocks"] // len(self.passes)  # of a pass
         check_matmul(fields, self.config, self.fail)
         if fields["expert_valid"]:
             expert = fields["expert"]
@@ -72,8 +82,8 @@ class Matmul:
         """Of a stationary weight."""
         return 4 if self.f["narrow"] else 8
 
-    def weights(self, stream: Array) -> tuple[Array, Array, Array]:
-        """Stationary matrix [outputs, inputs], biases and multipliers from the instruction's part of the weight
+    def weights(self, stream: Array) -> tuple[list[Array], Array, Array]:
+        """Stationary matrix [outputs, inputs] of each pass, biases and multipliers from the instruction's part of the weight
         stream.
         """
         config, rows, in_blocks = self.config, self.config.rows, self.f["in_blocks"]
@@ -87,52 +97,53 @@ class Matmul:
         parameters = data[:, : 6 * rows].reshape(self.blocks * rows, 6)
         bias = np.ascontiguousarray(parameters[:, :4]).view("<i4").ravel().astype(np.int64)
         mult = np.ascontiguousarray(parameters[:, 4:]).view("<u2").ravel().astype(np.int64)
-        return matrix.reshape(self.blocks * rows, in_blocks * config.lanes), bias, mult
+        whole = matrix.reshape(self.blocks * rows, in_blocks * config.lanes)
+        return np.split(whole, len(self.passes), axis=1), bias << PLANE_BITS * self.f["wide_stationary"], mult
 
-    def keys(self) -> Array:
-        """Stationary matrix [keys padded to rows, inputs] from the key/value memory."""
+    def keys(self, memory: Tracked) -> Array:
+        """Stationary matrix [keys padded to rows, inputs] from a key/value memory."""
         f, config = self.f, self.config
-        addresses = f["kv_addr"] + np.arange(f["out_count"])[:, None] * f["kv_stride"] + np.arange(f["in_blocks"])
-        words = self.machine.kv.read(addresses, self.index, self.loaded, self.fail).copy()
+        addresses = f["kv_addr"] + np.arange(f["out_count"])[:, None] * f["kv_stride"] + np.arange(self.in_blocks)
+        words = memory.read(addresses, self.index, self.loaded, self.fail).copy()
         words[:, :, : f["lane_low"]] = 0
         words[:, :, f["lane_low"] + f["lane_count"] :] = 0
-        matrix = np.zeros((self.blocks * config.rows, f["in_blocks"] * config.lanes), np.int8)
+        matrix = np.zeros((self.blocks * config.rows, self.in_blocks * config.lanes), np.int8)
         matrix[: f["out_count"]] = words.reshape(f["out_count"], -1)
         return matrix
 
-    def values(self) -> Array:
+    def values(self, memory: Tracked) -> Array:
         """Stationary matrix [channels, keys padded to lanes]: the transpose of the value words."""
         f, config = self.f, self.config
         words = -(-(f["group"] + self.blocks) // config.groups)
         addresses = f["kv_addr"] + np.arange(f["key_count"])[:, None] * f["kv_stride"] + np.arange(words)
-        data = self.machine.kv.read(addresses, self.index, self.loaded, self.fail).reshape(f["key_count"], -1)
+        data = memory.read(addresses, self.index, self.loaded, self.fail).reshape(f["key_count"], -1)
         first = f["group"] * config.rows
-        matrix = np.zeros((self.blocks * config.rows, f["in_blocks"] * config.lanes), np.int8)
+        matrix = np.zeros((self.blocks * config.rows, self.in_blocks * config.lanes), np.int8)
         matrix[:, : f["key_count"]] = data[:, first : first + self.blocks * config.rows].T
         return matrix
 
     # Streamed vectors.
 
-    def vectors(self) -> Array:
-        """Streamed matrix [vectors, in_blocks * lanes]."""
+    def vectors(self) -> list[Array]:
+        """Streamed matrices [vectors, inputs]: one, or those of two planes."""
         f, machine = self.f, self.machine
         row = self.tokens if f["expert_valid"] and f["gather"] else np.arange(self.count)
-        blocks = f["in_blocks"]
-        if self.stream is Stream.NORMALISED and f["shift_block"]:
-            blocks = f["shift_block"]  # the same words twice, a plane each
-        addresses = f["src_addr"] + row[:, None] * f["src_stride"] + np.arange(blocks)
+        addresses = f["src_addr"] + row[:, None] * f["src_stride"] + np.arange(self.in_blocks)
         if self.stream is Stream.NORMALISED:
             return self._normalised(addresses)
         words = machine.activation.read(addresses, self.index, self.fed, self.fail)
         if self.stream is Stream.ACTIVATION:
-            return words.view(np.int8).reshape(self.count, -1).astype(np.int64)
+            planes = [words]
+            if f["wide_stream"]:
+                planes.append(machine.activation_low.read(addresses, self.index, self.fed, self.fail))
+            return [plane.view(np.int8).reshape(self.count, -1).astype(np.int64) for plane in planes]
         maximum = machine.state.read(self._states(), self.index, self.fed, self.fail)[:, 0]
         # Groups that were never written belong to keys that do not exist; what they hold does not matter.
         lag = np.maximum(maximum[:, None, None] - machine.block_max[addresses], 0)
-        grouped = words.reshape(self.count, f["in_blocks"], self.config.groups, self.config.rows).astype(np.int64)
-        return numerics.probability(grouped, lag[..., None]).reshape(self.count, -1)
+        grouped = words.reshape(self.count, self.in_blocks, self.config.groups, self.config.rows).astype(np.int64)
+        return [numerics.probability(grouped, lag[..., None]).reshape(self.count, -1)]
 
-    def _normalised(self, addresses: Array) -> Array:
+    def _normalised(self, addresses: Array) -> list[Array]:
         machine, norm = self.machine, self.machine.norm
         if norm is None:
             self.fail("NORMALISED must follow a NORM")
@@ -145,11 +156,13 @@ class Matmul:
         normal = numerics.layernorm(words, total, squares, **norm)
         if self.f["tap"]:
             tap = self.f["tap_addr"] + np.arange(addresses.size)
-            values = numerics.norm_stored(normal).astype(np.int8).view(np.uint8).reshape(-1, self.config.lanes)
-            machine.activation.write_early(tap, values, self.index, self.fed, self.fail, after_reads=True)
-        if self.f["shift_block"]:
-            return np.concatenate(numerics.norm_planes(normal), axis=1)
-        return numerics.norm_streamed(normal)
+            kept = _bytes(normal) if self.f["wide_result"] else (numerics.norm_stored(normal),)
+            for memory, values in zip((machine.activation, machine.activation_low), kept, strict=False):
+                words = values.astype(np.int8).view(memory.words.dtype).reshape(-1, self.config.lanes)
+                memory.write_early(tap, words, self.index, self.fed, self.fail, after_reads=True)
+        if self.f["wide_stream"]:
+            return list(numerics.norm_planes(normal))
+        return [numerics.norm_streamed(normal)]
 
     def _states(self) -> Array:
         return self.f["token_base"] + np.arange(self.count)
@@ -163,22 +176,25 @@ class Matmul:
         f, lanes = self.f, self.config.lanes
         bias, mult = np.zeros(1, np.int64), np.full(1, f["scalar"], np.int64)
         if self.stationary is Stationary.WEIGHTS:
-            matrix, bias, mult = self.weights(stream)
+            matrices, bias, mult = self.weights(stream)
             useful = f["out_count"] * f["in_blocks"] * lanes
-        elif self.stationary is Stationary.KEYS:
-            matrix = self.keys()
-            useful = f["out_count"] * f["in_blocks"] * f["lane_count"]
         else:
-            matrix = self.values()
-            useful = f["key_count"] * int(self._valid().sum())
+            keys = self.stationary is Stationary.KEYS
+            read = self.keys if keys else self.values
+            memories = (self.machine.kv, self.machine.kv_low)[: 1 + f["wide_stationary"]]
+            planes = [read(memory) for memory in memories]
+            matrices = [planes[t] for _, t in self.passes]
+            useful = f["out_count"] * f["in_blocks"] * f["lane_count"]
+            if not keys:
+                useful = f["key_count"] * int(self._valid().sum()) * len(self.passes)
         x = self.vectors()
-        acc = self._accumulate(x, matrix)
+        acc = self._accumulate([x[s] for s, _ in self.passes], matrices)
         if self.function is Function.ATTEND:
             self._attend(acc)
         else:
             v = numerics.requantise(acc + bias, mult, f["shift"])
             {
-                Function.INT8: self._int8,
+                Function.INT8: self._store,
                 Function.GELU: self._gelu,
                 Function.ADD: self._add,
                 Function.SOFTMAX: self._softmax,
@@ -186,17 +202,17 @@ class Matmul:
             }[self.function](v)
         return self.count * useful
 
-    def _accumulate(self, x: Array, matrix: Array) -> Array:
-        def product(low: int, high: int | None) -> Array:
-            a, b = x[:, low:high], matrix[:, low:high]
+    def _accumulate(self, x: list[Array], matrices: list[Array]) -> Array:
+        def product(a: Array, b: Array) -> Array:
             # BLAS is exact as long as no sum leaves the mantissa: 24 bits, or 53.
             bound = int(np.abs(a).max()) * int(np.abs(b.astype(np.int64)).max()) * a.shape[1]
             if bound < 1 << 24:
                 return np.rint(a.astype(np.float32) @ b.astype(np.float32).T).astype(np.int64)
             return np.rint(a.astype(np.float64) @ b.astype(np.float64).T).astype(np.int64)
 
-        split = self.f["shift_block"] * self.config.lanes
-        acc = product(0, None) if not split else (product(0, split) << 8) + product(split, None)
+        acc = np.zeros((self.count, matrices[0].shape[0]), np.int64)
+        for number, (a, b) in enumerate(zip(x, matrices, strict=True)):
+            acc = (acc << PLANE_BITS * (number % 2)) + product(a, b)
         limit = 1 << (self.config.acc_bits - 1)
         if acc.size and (int(acc.max()) >= limit or int(acc.min()) < -limit):
             self.fail(f"accumulator must fit acc_bits = {self.config.acc_bits}, not {int(np.abs(acc).max())}")
@@ -228,19 +244,16 @@ class Matmul:
         memory.write(addresses, words.reshape(*addresses.shape, -1), self.index, self.fail)
 
     def _store(self, values: Array) -> None:
-        memory = self.machine.kv if self.f["dst_memory"] == Memory.KV else self.machine.activation
-        self._merge(
-            memory,
-            self._addresses(np.arange(self.count)),
-            values.astype(np.int8).view(memory.words.dtype),
-            self._valid(),
-        )
-
-    def _int8(self, v: Array) -> None:
-        self._store(numerics.int8(v))
+        """Write int16 `values` as 8 bits, or as two bytes."""
+        machine = self.machine
+        memories = (machine.kv, machine.kv_low) if self.f["dst_memory"] == Memory.KV else (machine.activation, machine.activation_low)
+        kept = _bytes(numerics.digits(values)) if self.f["wide_result"] else (numerics.int8(values),)
+        for memory, part in zip(memories, kept, strict=False):
+            words = part.astype(np.int8).view(memory.words.dtype)
+            self._merge(memory, self._addresses(np.arange(self.count)), words, self._valid())
 
     def _gelu(self, v: Array) -> None:
-        self._store(numerics.int8(numerics.round_shift(numerics.gelu(v) * self.f["scalar"], self.f["post_shift"])))
+        self._store(numerics.int16(numerics.round_shift(numerics.gelu(v) * self.f["scalar"], self.f["post_shift"])))
 
     def _attend(self, acc: Array) -> None:
         total = self.machine.state.read(self._states(), self.index, self.fed, self.fail)[:, 1]
@@ -248,7 +261,7 @@ class Matmul:
             self.fail("the softmax sum must be positive")
         r, e = numerics.reciprocal(total)
         multiplier = (r * self.f["scalar"] + (1 << 15)) >> 16
-        self._store(numerics.int8(numerics.round_shift(acc * multiplier[:, None], (self.f["shift"] + e)[:, None])))
+        self._store(numerics.int16(numerics.round_shift(acc * multiplier[:, None], (self.f["shift"] + e)[:, None])))
 
     def _softmax(self, v: Array) -> None:
         f, rows, machine = self.f, self.config.rows, self.machine

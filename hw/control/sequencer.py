@@ -140,6 +140,10 @@ class Sequencer(wiring.Component):
         token_limit = Mux(attention, 2 * config.max_tokens, config.max_tokens)
         # Blocks of keys: as many as the keys need, the last one not empty.
         key_blocks = (op.key_count + config.lanes - 1) >> lanes_log2
+        planes = op.wide_stream | op.wide_stationary
+        four = op.wide_stream & op.wide_stationary
+        # What only wide operands can do.
+        wide = op.wide_stationary | op.wide_result | (op.wide_stream & (op.stream != Stream.NORMALISED))
         return reduce(
             or_,
             (
@@ -160,7 +164,7 @@ class Sequencer(wiring.Component):
                 ),
                 op.expert_valid & ((op.expert >= config.experts) | attention | route),
                 attention & ((op.lane_count == 0) | (op.lane_low + op.lane_count > config.lanes)),
-                values & ((op.key_count == 0) | (key_blocks != op.in_blocks)),
+                values & ((op.key_count == 0) | (key_blocks != Mux(planes, op.shift_block, op.in_blocks))),
                 route
                 & (
                     (op.top_k == 0)
@@ -168,8 +172,12 @@ class Sequencer(wiring.Component):
                     | (op.top_k > op.out_count)
                     | (op.out_count > config.experts)
                 ),
-                # Two planes are the same words twice.
-                (op.stream == Stream.NORMALISED) & (op.shift_block != 0) & (op.in_blocks != op.shift_block.shift_left(1)),
+                # Two planes on one side are the same words twice, on both sides four times.
+                Mux(planes, op.in_blocks != Mux(four, op.shift_block.shift_left(2), op.shift_block.shift_left(1)), op.shift_block != 0),
+                wide & (0 if config.wide_operands else 1),
+                op.wide_stream & (op.stream == Stream.PROBABILITY),
+                op.wide_stationary & op.narrow,
+                op.wide_result & ~(written | route),
                 # The copy goes to the activation memory, so the result must not.
                 op.tap & ((op.stream != Stream.NORMALISED) | ~(route | to_kv)),
                 written & (op.dst_memory == Memory.RESIDUAL),

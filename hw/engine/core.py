@@ -1,7 +1,7 @@
 """The compute core: sequencer, loader, feeder, array, accumulators, write-back, router and the on-chip memories."""
 
 from amaranth.hdl import Array as HdlArray
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,6 +26,21 @@ def _memory(m: Module, name: str, *, shape: data.Layout, depth: int, **attrs: st
     result: memory.Memory = memory.Memory(shape=shape, depth=depth, init=[], attrs=attrs)
     m.submodules[name] = result
     return result
+
+
+def _lower_bytes(
+    m: Module, name: str, write: memory.WritePort, read: memory.ReadPort, *, depth: int, data: Value, low: Value, **attrs: str
+) -> Value:
+    """A memory beside another, written and read with it; `data`: what goes into it a cycle later. The word that `low` asks for."""
+    beside = _memory(m, f"{name}_low", shape=write.data.shape(), depth=depth, **attrs)
+    low_write, low_read = beside.write_port(granularity=1), beside.read_port()
+    asked = Signal(name=f"{name}_low_asked")
+    m.d.sync += [low_write.data.eq(data), asked.eq(low)]
+    m.d.comb += [
+        low_write.addr.eq(write.addr), low_write.en.eq(write.en),
+        low_read.addr.eq(read.addr), low_read.en.eq(read.en),
+    ]
+    return Mux(asked, low_read.data, read.data)
 
 
 class Core(wiring.Component):
@@ -120,6 +135,7 @@ class Core(wiring.Component):
         m.submodules.router = router = Router(rows=rows, experts=config.experts, max_top_k=config.max_top_k, max_tokens=config.max_tokens)
 
         # --- memories ---
+        to_activation = writeback.vector_write & (writeback.vector_memory == Memory.ACTIVATION)
         word = data.ArrayLayout(unsigned(8), lanes)
         activation = _memory(m, "activation", shape=word, depth=config.activation_words, ram_style=config.ram_style)
         kv = _memory(m, "kv", shape=word, depth=config.kv_words, ram_style="block")
@@ -135,6 +151,15 @@ class Core(wiring.Component):
         contexts = _memory(m, "contexts", shape=context_layout(), depth=CONTEXTS)
         activation_write, activation_read = activation.write_port(granularity=1), activation.read_port()
         kv_write, kv_read = kv.write_port(granularity=1), kv.read_port()
+        activation_data: Value = Value.cast(activation_read.data)
+        kv_data: Value = Value.cast(kv_read.data)
+        if config.wide_operands:
+            tapped_or_written = Mux(to_activation, writeback.vector_low, feeder.tap_low)
+            activation_data = _lower_bytes(
+                m, "activation", activation_write, activation_read, depth=config.activation_words, data=tapped_or_written,
+                low=feeder.activation_low, ram_style=config.ram_style)
+            kv_data = _lower_bytes(
+                m, "kv", kv_write, kv_read, depth=config.kv_words, data=writeback.vector_low, low=loader.kv_low, ram_style="block")
         residual_write = residual.write_port(granularity=1)
         residual_feed, residual_add = residual.read_port(), residual.read_port()
         maxima_write, maxima_read = maxima.write_port(granularity=1), maxima.read_port()
@@ -244,7 +269,6 @@ class Core(wiring.Component):
         ]
 
         # --- activation, key/value and residual memories; COPY writes when nobody else does ---
-        to_activation = writeback.vector_write & (writeback.vector_memory == Memory.ACTIVATION)
         to_kv = writeback.vector_write & (writeback.vector_memory == Memory.KV)
         copy_residual = loader.copy_memory == Memory.RESIDUAL
         everything = (1 << lanes) - 1
@@ -254,8 +278,8 @@ class Core(wiring.Component):
         m.d.comb += [
             loader.copy_ready.eq(Mux(copy_residual, residual_free, activation_free)),
             activation_read.addr.eq(feeder.activation_address), activation_read.en.eq(feeder.activation_enable),
-            feeder.activation_data.eq(activation_read.data),
-            kv_read.addr.eq(loader.kv_address), kv_read.en.eq(loader.kv_enable), loader.kv_data.eq(kv_read.data),
+            feeder.activation_data.eq(activation_data),
+            kv_read.addr.eq(loader.kv_address), kv_read.en.eq(loader.kv_enable), loader.kv_data.eq(kv_data),
             residual_feed.addr.eq(feeder.residual_address), residual_feed.en.eq(feeder.residual_enable),
             feeder.residual_data.eq(residual_feed.data),
             residual_add.addr.eq(Mux(writeback.residual_enable, writeback.residual_address, self.result_address)),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,6 +25,7 @@ from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import connect_stream
 from moesaic.hw.vector.layernorm import Normalise, NormScalars
 from moesaic.hw.vector.pipeline import stages
+from moesaic.hw.vector.rounding import digits
 
 __all__ = ["Feeder", "vector_layout"]
 
@@ -50,8 +51,9 @@ class _Walk:
     norm: data.View
     slot: Signal
     word: Signal  # of the token: the block of inputs, counted within its plane
-    planes: Signal  # normalised values are streamed in two planes,
-    low: Signal  # of which this is the second
+    plane: Signal  # pass over the token's words
+    split: Value  # values are streamed in two planes,
+    low: Value  # of which this is the second
     out_block: Signal
     issue: Signal
     credits: Signal
@@ -81,9 +83,10 @@ class Feeder(wiring.Component):
     copies : In(8)
         COPY instructions completed by the loader, modulo 256.
     counts : In(experts x 13), queue_* : expert queues, one cycle of latency
-    activation_*, residual_*, sums_*, state_*, maxima_* : read ports of the memories, one cycle of latency
+    activation_*, residual_*, sums_*, state_*, maxima_* : read ports of the memories, one cycle of latency; ``activation_low`` asks for
+        the lower bytes of 16-bit values
     tap_* : Out
-        Normalised vectors, for the activation memory; ``tap_due``: one comes in the next cycle.
+        Normalised vectors, for the activation memory, and their lower bytes; ``tap_due``: one comes in the next cycle.
     context_* : Out
         Write port of the context table.
     attention_read : Out(1)
@@ -106,6 +109,7 @@ class Feeder(wiring.Component):
     activation_enable: Signal
     attention_read: Signal
     activation_address: Signal
+    activation_low: Signal
     activation_data: Signal
     maxima_data: data.View
     state_address: Signal
@@ -120,6 +124,7 @@ class Feeder(wiring.Component):
     tap_valid: Signal
     tap_address: Signal
     tap_data: Signal
+    tap_low: Signal
     context_write: Signal
     context_index: Signal
     context_data: data.View
@@ -151,6 +156,7 @@ class Feeder(wiring.Component):
             "activation_enable": Out(1),
             "attention_read": Out(1),
             "activation_address": Out(16),
+            "activation_low": Out(1),
             "activation_data": In(8 * config.lanes),
             "maxima_data": In(data.ArrayLayout(signed(9), config.groups)),
             "state_address": Out(13),
@@ -165,6 +171,7 @@ class Feeder(wiring.Component):
             "tap_valid": Out(1),
             "tap_address": Out(16),
             "tap_data": Out(8 * config.lanes),
+            "tap_low": Out(8 * config.lanes),
             "context_write": Out(1),
             "context_index": Out(range(CONTEXTS)),
             "context_data": Out(context_layout()),
@@ -192,8 +199,9 @@ class Feeder(wiring.Component):
         addresses = _carry(m, address, first=ADDRESS_AT, last=final, name="address", bits=16)
         kinds = _carry(m, walk.op.stream, last=final, name="kind", bits=2)
         self._read_residual(m, live, ops, kinds, addresses)
-        self._read_activations(m, live, ops, kinds, addresses)
-        self._send(m, walk, live[final], ops[final], kinds[final])
+        lows = _carry(m, walk.low, last=final, name="low", bits=1)
+        self._read_activations(m, live, ops, kinds, addresses, lows)
+        self._send(m, walk, live[final], ops[final], kinds[final], lows[final])
         self._tap(m, walk, live, ops, kinds)
         return m
 
@@ -218,8 +226,11 @@ class Feeder(wiring.Component):
         outputs_left = Signal(13)
         last_slot, last_in, last_out = Signal(), Signal(), Signal()
         only_slot, only_in = Signal(), Signal()
-        # Normalised values in two planes: the same words twice.
-        word, planes, low = Signal(8), Signal(), Signal()
+        # Operands in two planes on one side: the same words twice; on both sides: four times, with the upper plane of the stream first.
+        wide = config.wide_operands
+        word, plane, planes = Signal(8), Signal(2 if wide else 1), Signal()
+        split, twice = op.wide_stream, op.wide_stationary if wide else Const(0, 1)
+        low = split & (Mux(twice, plane[-1], plane[0]) if wide else plane)
         plane_left = Signal(8)
         last_plane, only_plane = Signal(), Signal()  # last block of inputs of a plane
         due = Signal(INDEX_BITS)  # retired instructions that must be exceeded
@@ -241,13 +252,13 @@ class Feeder(wiring.Component):
         ]
         m.d.sync += [
             only_slot.eq(vectors == 1), only_in.eq(op.in_blocks == 1), only_plane.eq(op.shift_block == 1),
-            planes.eq((op.stream == Stream.NORMALISED) & (op.shift_block != 0)),
+            planes.eq(split | twice),
         ]
         arriving = data.View(instruction_layout(Opcode.MATMUL), self.i.p.body)
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [slot.eq(0), in_block.eq(0), out_block.eq(0), word.eq(0), low.eq(0)]
+                m.d.sync += [slot.eq(0), in_block.eq(0), out_block.eq(0), word.eq(0), plane.eq(0)]
                 with m.If(self.i.valid):
                     m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body), due.eq(self.i.p.index - arriving.feed_wait)]
                     m.next = "wait"
@@ -295,13 +306,15 @@ class Feeder(wiring.Component):
                             in_block.eq(in_block + 1), blocks_left.eq(blocks_left - 1), last_in.eq(blocks_left == 2),
                             word.eq(word + 1), plane_left.eq(plane_left - 1), last_plane.eq(plane_left == 2),
                         ]
-                        with m.If(planes & last_plane & ~low):
-                            m.d.sync += [word.eq(0), low.eq(1)]
+                        with m.If(planes & last_plane):
+                            m.d.sync += [
+                                word.eq(0), plane.eq(plane + 1), plane_left.eq(op.shift_block), last_plane.eq(only_plane),
+                            ]
                         with m.If(last_in):
                             m.d.sync += [
                                 in_block.eq(0), blocks_left.eq(op.in_blocks), last_in.eq(only_in), out_block.eq(out_block + 1),
                                 outputs_left.eq(outputs_left - config.rows), last_out.eq(outputs_left <= 2 * config.rows),
-                                word.eq(0), low.eq(0), plane_left.eq(op.shift_block), last_plane.eq(only_plane),
+                                word.eq(0), plane.eq(0), plane_left.eq(op.shift_block), last_plane.eq(only_plane),
                             ]
                             with m.If(op.stationary == Stationary.WEIGHTS):
                                 m.d.sync += bank.eq(~bank)
@@ -320,7 +333,7 @@ class Feeder(wiring.Component):
             first.slot_last.eq(last_slot),
             first.acc_first.eq(in_block == 0),
             first.acc_last.eq(last_in),
-            first.acc_shift.eq((op.shift_block != 0) & (in_block == op.shift_block)),
+            first.acc_shift.eq(plane[0] & (word == 0)),
             first.block_end.eq(last_slot & last_in),
             first.block_final.eq(last_out),
             first.weights.eq(op.stationary == Stationary.WEIGHTS),
@@ -329,7 +342,7 @@ class Feeder(wiring.Component):
             self.queue_expert.eq(op.expert),
             self.queue_slot.eq(slot),
         ]
-        return _Walk(op, norm, slot, word, planes, low, out_block, issue, credits, in_pipe)
+        return _Walk(op, norm, slot, word, plane, split, low, out_block, issue, credits, in_pipe)
 
     def _locate(self, m: Module, walk: _Walk, ops: list[Any]) -> Value:
         """Stage 1: the token's number is known; stage 2: its distance; stage 3: its address, which is returned."""
@@ -380,7 +393,7 @@ class Feeder(wiring.Component):
         ]
 
     def _read_activations(
-        self, m: Module, live: list[Signal], ops: list[Any], kinds: list[Value], addresses: list[Value],
+        self, m: Module, live: list[Signal], ops: list[Any], kinds: list[Value], addresses: list[Value], lows: list[Value],
     ) -> None:
         """Read activations or probabilities so that they leave the shifter together with a normalised vector."""
         config, shifter = self.config, self.shifter
@@ -389,6 +402,7 @@ class Feeder(wiring.Component):
             self.activation_enable.eq(live[read] & ops[read].vector & (kinds[read] != Stream.NORMALISED)),
             self.attention_read.eq(self.activation_enable & ops[read].attention),
             self.activation_address.eq(addresses[read - ADDRESS_AT]),
+            self.activation_low.eq(lows[read]),
             self.state_address.eq(ops[read].token),
             shifter.i_valid.eq(live[arrive]),
         ]
@@ -397,22 +411,21 @@ class Feeder(wiring.Component):
         for g in range(config.groups):
             m.d.comb += shifter.i_lag[g].eq(Mux(kinds[arrive] == Stream.PROBABILITY, self.state_maximum - self.maxima_data[g], 0))
 
-    def _send(self, m: Module, walk: _Walk, live: Value, op: data.View, kind: Value) -> None:
+    def _send(self, m: Module, walk: _Walk, live: Value, op: data.View, kind: Value, low: Value) -> None:
         """The complete vector into the queue, the queue to the array, and the credits."""
         normalise, shifter, queue = self.normalise, self.shifter, self.queue
         m.d.comb += [
             queue.i.valid.eq(live),
             queue.i.p.op.eq(op),
         ]
-        planes = _carry(m, walk.planes, last=self.final, name="planes", bits=1)[-1]
-        low = _carry(m, walk.low, last=self.final, name="low", bits=1)[-1]
+        split = _carry(m, walk.split, last=self.final, name="split", bits=1)[-1]
         for lane in range(self.config.lanes):
             n = normalise.o[lane]
             streamed = n[STREAMED_SHIFT:]
             lowest = streamed[-1] & ~streamed[:-1].any()  # -256, which the array does not take: -255
             plane = Mux(low, n[:PLANE_BITS], n[PLANE_BITS:].as_signed())
             m.d.comb += queue.i.p.x[lane].eq(Mux(
-                kind == Stream.NORMALISED, Mux(planes, plane, (streamed | lowest).as_signed()),
+                kind == Stream.NORMALISED, Mux(split, plane, (streamed | lowest).as_signed()),
                 Mux(kind == Stream.PROBABILITY, shifter.o[lane], shifter.o[lane].as_signed())))
         connect_stream(m, queue.o, self.head.i)
         connect_stream(m, self.head.o, self.o)
@@ -424,13 +437,19 @@ class Feeder(wiring.Component):
         """The copy of normalised vectors for the activation memory."""
         op, final = walk.op, self.final
         tap_base = _carry(m, op.tap_addr + walk.word, last=2, name="tap_base", bits=16)[2]
-        tap_stride = _carry(m, Mux(walk.planes, op.shift_block, op.in_blocks), last=1, name="tap_stride", bits=8)[1]
+        tap_stride = _carry(m, Mux(op.shift_block != 0, op.shift_block, op.in_blocks), last=1, name="tap_stride", bits=8)[1]
         tap_distance = Signal(20, reset_less=True)
         m.d.sync += tap_distance.eq(ops[1].slot * tap_stride)
         tap_address = _carry(m, tap_base + tap_distance, first=2, last=final, name="tap_address", bits=16)[-1]
-        tapped = _carry(m, op.tap & (walk.out_block == 0) & ~walk.low, last=final, name="tapped", bits=1)
+        tapped = _carry(m, op.tap & (walk.out_block == 0) & (walk.plane == 0), last=final, name="tapped", bits=1)
         m.d.comb += self.tap_address.eq(tap_address)
         for valid, k in ((self.tap_valid, final), (self.tap_due, final - 1)):
             m.d.comb += valid.eq(live[k] & ops[k].vector & tapped[k] & (kinds[k] == Stream.NORMALISED))
+        wide = _carry(m, op.wide_result if self.config.wide_operands else Const(0, 1), last=final, name="wide", bits=1)[-1]
         for lane in range(self.config.lanes):
-            m.d.comb += self.tap_data.word_select(lane, 8).eq(self.normalise.o[lane][STORED_SHIFT:])
+            n = self.normalise.o[lane]
+            upper, lower = digits(n)
+            m.d.comb += [
+                self.tap_data.word_select(lane, 8).eq(Mux(wide, upper, n[STORED_SHIFT:])),
+                self.tap_low.word_select(lane, 8).eq(lower),
+            ]

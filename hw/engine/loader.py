@@ -36,8 +36,8 @@ class Loader(wiring.Component):
         Lengths of the expert queues.
     weights : In(stream), skip : Out(stream of unsigned(24))
         Weight stream; words to drop from it.
-    kv_enable, kv_address : Out; kv_data : In
-        Read port of the key/value memory, one cycle of latency.
+    kv_enable, kv_address, kv_low : Out; kv_data : In
+        Read port of the key/value memory, one cycle of latency; ``kv_low`` asks for the lower bytes of 16-bit values.
     word_load ... column : Out
         To the array (see Array).
     full : Out(1), swap : In(1)
@@ -61,6 +61,7 @@ class Loader(wiring.Component):
     skip: stream.Interface
     kv_enable: Signal
     kv_address: Signal
+    kv_low: Signal
     kv_data: Signal
     word_load: Signal
     word: Signal
@@ -97,6 +98,7 @@ class Loader(wiring.Component):
             "skip": Out(stream.Signature(unsigned(24))),
             "kv_enable": Out(1),
             "kv_address": Out(16),
+            "kv_low": Out(1),
             "kv_data": In(8 * lanes),
             "word_load": Out(rows // config.load_rows),
             "word": Out(word_bits),
@@ -206,11 +208,15 @@ class Loader(wiring.Component):
         m.d.sync += kv_pending.eq(0)
 
         # Where the instruction stands. What a step decides on is counted down, and judged a step ahead.
-        in_block = Signal(8)
+        wide = Const(config.wide_operands, 1)      # without, nothing here comes in planes
+        in_block = Signal(8)                       # in planes: counted within one
+        plane = Signal()                           # of keys or values: the lower one of two
         blocks_left = Signal(8)                    # of inputs, with this one
+        plane_left = Signal(8)                     # of these, in its plane
         outputs_left = Signal(13)                  # from this block's first on
         keys_left = Signal(12)                     # VALUES: from this block's first on
         last_in, last_out = Signal(), Signal()
+        planes, last_plane = Signal(), Signal()    # blocks come in planes; this is the last of one
         only_in, only_out = Signal(), Signal()     # one block is all
         word_index = Signal(range(max(block_words, param_words)))
         kv_next = Signal(range(max(rows, lanes)))  # place of the next key in its block
@@ -221,7 +227,7 @@ class Loader(wiring.Component):
         waited, queue_empty = Signal(), Signal()
         m.d.comb += waited.eq((op.load_wait == 0) | ((self.retired - due)[:INDEX_BITS].as_signed() > 0))
         m.d.sync += [
-            only_in.eq(op.in_blocks == 1), only_out.eq(op.out_count <= rows),
+            only_in.eq(op.in_blocks == 1), only_out.eq(op.out_count <= rows), planes.eq(wide & (op.shift_block != 0)),
             # Lengths are complete before the router's instruction counts as retired.
             queue_empty.eq(op.expert_valid & (self.counts[op.expert] == 0)),
         ]
@@ -233,8 +239,12 @@ class Loader(wiring.Component):
         busy, starved, blocked = Signal(), Signal(), Signal()
         part = Signal(range(load_rows))
         residual = copy.memory == Memory.RESIDUAL
-        parts = Mux(residual, load_rows // 2, load_rows)
+        part_last = Signal()
+        taking, copying = Signal(), Signal()  # what the state machine does: from registers, the weight stream is far
         m.d.comb += [
+            part_last.eq(part == Mux(residual, load_rows // 2 - 1, load_rows - 1)),
+            self.weights.ready.eq((taking & stage_ready) | (copying & self.copy_ready & part_last)),
+            self.copy_valid.eq(copying & self.weights.valid),
             self.skip.payload.eq(skip_words),
             # In every state: what writes is `copy_valid`.
             self.copy_memory.eq(copy.memory), self.copy_address.eq(copy_address),
@@ -252,16 +262,21 @@ class Loader(wiring.Component):
             """Step to the next block of inputs or outputs, or finish the instruction."""
             m.d.sync += [
                 word_index.eq(0), in_block.eq(in_block + 1), blocks_left.eq(blocks_left - 1), last_in.eq(blocks_left == 2),
-                keys_left.eq(keys_left - lanes),
+                keys_left.eq(keys_left - lanes), plane_left.eq(plane_left - 1), last_plane.eq(planes & (plane_left == 2)),
             ]
+            with m.If(last_in | last_plane):
+                m.d.sync += [
+                    in_block.eq(0), keys_left.eq(op.key_count), plane.eq(~plane & ~last_in),
+                    plane_left.eq(op.shift_block), last_plane.eq(wide & (op.shift_block == 1)),
+                ]
             with m.If(last_in):
-                m.d.sync += [in_block.eq(0), blocks_left.eq(op.in_blocks), last_in.eq(only_in), keys_left.eq(op.key_count)]
+                m.d.sync += [blocks_left.eq(op.in_blocks), last_in.eq(only_in)]
                 next_outputs()
 
         def take(*, parameters: bool, final: Value) -> Value:
             """Move a word from the weight stream into the stage; 1 with the last of them, number `final`."""
             last = Signal(name="took_parameters" if parameters else "took_block")
-            m.d.comb += [self.weights.ready.eq(stage_ready), last.eq(stage_ready & self.weights.valid & (word_index == final))]
+            m.d.comb += last.eq(stage_ready & self.weights.valid & (word_index == final))
             m.d.comb += [starved.eq(stage_ready & ~self.weights.valid), blocked.eq(~stage_ready)]
             with m.If(stage_ready):
                 m.d.sync += stage_word.eq(self.weights.payload)
@@ -276,7 +291,7 @@ class Loader(wiring.Component):
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [in_block.eq(0), word_index.eq(0), skip_words.eq(0)]
+                m.d.sync += [in_block.eq(0), plane.eq(0), word_index.eq(0), skip_words.eq(0)]
                 with m.If(self.i.valid):
                     m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
                     m.next = "decode"
@@ -284,6 +299,7 @@ class Loader(wiring.Component):
                 m.d.sync += [
                     due.eq(index - op.load_wait), blocks_left.eq(op.in_blocks), outputs_left.eq(op.out_count), keys_left.eq(op.key_count),
                     last_in.eq(op.in_blocks == 1), last_out.eq(op.out_count <= rows),
+                    plane_left.eq(op.shift_block), last_plane.eq(wide & (op.shift_block == 1)),
                     copy_address.eq(copy.addr), copy_left.eq(copy.words),
                     last_word.eq(Mux(narrow, narrow_words - 1, block_words - 1)),
                     output_words.eq(param_words + Mux(narrow, op.in_blocks * narrow_words, op.in_blocks * block_words)),
@@ -300,6 +316,7 @@ class Loader(wiring.Component):
                 m.d.comb += blocked.eq(~waited)
                 with m.If(waited):
                     with m.If(op.opcode == Opcode.COPY):
+                        m.d.sync += copying.eq(1)
                         m.next = "copy"
                     with m.Elif(queue_empty):
                         with m.If(op.speculative & (op.stationary == Stationary.WEIGHTS)):
@@ -307,6 +324,7 @@ class Loader(wiring.Component):
                         with m.Else():
                             m.next = "idle"
                     with m.Elif(op.stationary == Stationary.WEIGHTS):
+                        m.d.sync += taking.eq(1)
                         m.next = "parameters"
                     with m.Else():
                         m.next = "keys"
@@ -335,6 +353,7 @@ class Loader(wiring.Component):
                     with m.If(last_in):
                         m.next = "parameters"
                         with m.If(last_out):
+                            m.d.sync += taking.eq(0)
                             m.next = "idle"
             with m.State("keys"):
                 # One cycle to prepare a block: clear it (VALUES leave lanes beyond the last key at zero), and bound the keys.
@@ -347,7 +366,7 @@ class Loader(wiring.Component):
                     m.next = "read"
             with m.State("read"):
                 values = op.stationary == Stationary.VALUES
-                m.d.comb += [self.kv_enable.eq(1), self.kv_address.eq(key_address), busy.eq(1)]
+                m.d.comb += [self.kv_enable.eq(1), self.kv_address.eq(key_address), self.kv_low.eq(plane & op.wide_stationary), busy.eq(1)]
                 m.d.sync += [
                     kv_pending.eq(1), kv_index.eq(kv_next), kv_values.eq(values), kv_last.eq(kv_left == 1),
                     pending_group.eq(group), kv_next.eq(kv_next + 1), kv_left.eq(kv_left - 1), key_address.eq(key_address + op.kv_stride),
@@ -357,7 +376,9 @@ class Loader(wiring.Component):
                     next_block()
                     m.next = "keys"
                     with m.If(values):
-                        # Next block of keys continues where this one ends; the next block of channels starts over.
+                        # Next block of keys continues where this one ends; the next plane starts over, and so does the next block of channels.
+                        with m.If(last_plane):
+                            m.d.sync += key_address.eq(block_address)
                         with m.If(last_in):
                             step = Signal()
                             following = Signal(16)
@@ -370,7 +391,7 @@ class Loader(wiring.Component):
                             m.d.sync += [key_address.eq(following), block_address.eq(following)]
                     with m.Else():
                         # Same keys, next block of channels; or the next keys.
-                        m.d.sync += key_address.eq(block_address + in_block + 1)
+                        m.d.sync += key_address.eq(block_address + Mux(last_plane, 0, in_block + 1))
                         with m.If(last_in):
                             beyond = Signal(16)
                             m.d.comb += beyond.eq(key_address + op.kv_stride - in_block)
@@ -378,18 +399,14 @@ class Loader(wiring.Component):
                     with m.If(last_in & last_out):
                         m.next = "idle"
             with m.State("copy"):
-                # The stage is not used: words go to the memories, `parts` of them per weight-stream word.
-                m.d.comb += [
-                    self.copy_valid.eq(self.weights.valid),
-                    starved.eq(~self.weights.valid),
-                ]
+                # The stage is not used: words go to the memories, one or more of them per weight-stream word.
+                m.d.comb += starved.eq(~self.weights.valid)
                 with m.If(self.weights.valid & self.copy_ready):
                     m.d.comb += busy.eq(1)
                     m.d.sync += [copy_address.eq(copy_address + 1), part.eq(part + 1)]
-                    with m.If(part + 1 == parts):
-                        m.d.comb += self.weights.ready.eq(1)
+                    with m.If(part_last):
                         m.d.sync += [part.eq(0), copy_left.eq(copy_left - 1)]
                         with m.If(copy_left == 1):
-                            m.d.sync += self.copies.eq(self.copies + 1)
+                            m.d.sync += [self.copies.eq(self.copies + 1), copying.eq(0)]
                             m.next = "idle"
         return m

@@ -14,6 +14,7 @@ INDEX_BITS = 24   # position of an instruction in the compute stream
 _CONTEXT_FIELDS = (
     "function", "stationary", "expert_valid", "out_count", "lane_low", "lane_count", "dst_memory", "dst_addr", "dst_stride", "group",
     "shift", "scalar", "post_shift", "residual_shift", "fresh", "top_k", "gate_kind",
+    "wide_stationary", "wide_result",
 )
 
 

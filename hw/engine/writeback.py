@@ -12,17 +12,20 @@ from moesaic.hw.engine.latency import write_back_stages
 from moesaic.hw.engine.payloads import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Stationary
+from moesaic.hw.spec.tables import DIGITS_TOP, PLANE_BITS
 from moesaic.hw.vector.gelu import Gelu
 from moesaic.hw.vector.layernorm import SumUpdate
 from moesaic.hw.vector.multiply import LutMultiply
 from moesaic.hw.vector.pipeline import delay, delay_valid, stages
 from moesaic.hw.vector.reciprocal import Reciprocal
 from moesaic.hw.vector.requant import Requantise
+from moesaic.hw.vector.rounding import digits
 from moesaic.hw.vector.scale import Scale
 
 __all__ = ["STATE_SUM_BITS", "WriteBack"]
 
 STATE_SUM_BITS = 24
+BIAS_BITS = 32
 GROUP_ROWS = 16  # rows that share a copy of a control bit
 MASK_AT, ADDRESS_AT = 3, 4  # cycles from the requantiser's input until the channels that count, and the address, are known
 
@@ -88,7 +91,8 @@ class WriteBack(wiring.Component):
         Banks of biases and multipliers; the last vector that needs ``i_op.bank`` has passed.
     activation_due, residual_due : Out(1)
         That memory is written in the next cycle.
-    state_* : softmax state; maxima_*, vector_* : activation and key/value writes; residual_*, sums_* : residual and its sums.
+    state_* : softmax state; maxima_*, vector_* : activation and key/value writes (``vector_low``: lower bytes of
+        16-bit results); residual_*, sums_* : residual and its sums.
     route_* : Out
         Logits for the router.
     ended : Out(1)
@@ -121,6 +125,7 @@ class WriteBack(wiring.Component):
     vector_write: Signal
     vector_address: Signal
     vector_data: Signal
+    vector_low: Signal
     vector_mask: Signal
     maxima_write: Signal
     maxima_mask: Signal
@@ -148,7 +153,7 @@ class WriteBack(wiring.Component):
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         rows, lanes = config.rows, config.lanes
-        self.requantise = Requantise(lanes=rows, acc_bits=config.acc_bits)
+        self.requantise = Requantise(lanes=rows, acc_bits=config.acc_bits, bias_bits=BIAS_BITS + (PLANE_BITS if config.wide_operands else 0))
         self.gelu = Gelu(lanes=rows)
         self.scale = Scale(lanes=rows)
         self.softmax = SoftmaxBlock(rows=rows)
@@ -195,6 +200,7 @@ class WriteBack(wiring.Component):
             "vector_write": Out(1),
             "vector_address": Out(16),
             "vector_data": Out(8 * lanes),
+            "vector_low": Out(8 * lanes),
             "vector_mask": Out(lanes),
             "maxima_write": Out(1),
             "maxima_mask": Out(config.groups),
@@ -233,8 +239,8 @@ class WriteBack(wiring.Component):
         places = self._place(m, flow)
         result = self._activate_and_scale(m, flow)
         probabilities, maximum, state_sum = self._score_and_route(m, flow, places)
-        added, before, narrow = self._add(m, flow, places, result)
-        self._commit(m, flow, places, probabilities, maximum, state_sum, added, narrow)
+        added, before, narrow, lower = self._add(m, flow, places, result)
+        self._commit(m, flow, places, probabilities, maximum, state_sum, added, narrow, lower)
         self._update_sums(m, flow, places, added, before)
         return m
 
@@ -275,11 +281,14 @@ class WriteBack(wiring.Component):
             requantise.i_acc.eq(acc0),
             requantise.i_shift.eq(Mux(attend, context.shift + exponent, context.shift)),
         ]
+        # Beside weights of 16 bits, biases are in units of 2^8.
+        upper = context.wide_stationary if self.config.wide_operands else Const(0, 1)
         for r in range(rows):
             parameter = parameters.word_select(r, 48)
+            bias = parameter[:BIAS_BITS].as_signed()
             m.d.comb += [
-                requantise.i_bias[r].eq(Mux(op0.weights, parameter[:32].as_signed(), 0)),
-                requantise.i_mult[r].eq(Mux(op0.weights, parameter[32:], Mux(attend, factor, context.scalar))),
+                requantise.i_bias[r].eq(Mux(op0.weights, Mux(upper, bias.shift_left(PLANE_BITS), bias), 0)),
+                requantise.i_mult[r].eq(Mux(op0.weights, parameter[BIAS_BITS:], Mux(attend, factor, context.scalar))),
             ]
         total = self.latency - self.hold
         functions = {}
@@ -388,8 +397,8 @@ class WriteBack(wiring.Component):
             delay(m, softmax.o_sum, wait, name="state_sum"),
         )
 
-    def _add(self, m: Module, flow: _Flow, places: _Places, result: data.View) -> tuple[data.View, data.View, Value]:
-        """Residual plus result, residual before, and the result as int8, all at commit.
+    def _add(self, m: Module, flow: _Flow, places: _Places, result: data.View) -> tuple[data.View, data.View, Value, Value]:
+        """Residual plus result, residual before, the result as int8 (or its upper byte), and its lower byte, all at commit.
 
         The residual is read three cycles before the result is there: picked from its word, rounded, then added.
         """
@@ -400,8 +409,10 @@ class WriteBack(wiring.Component):
         shift = _copies(m, flow.contexts[at_p - 2].residual_shift, rows, name="residual_shift")
         halves: Any = Signal(data.ArrayLayout(signed(17), rows), reset_less=True)
         added: Any = Signal(self.row_layout, reset_less=True)
-        narrow = Signal(8 * rows, reset_less=True)
+        narrow, lower = Signal(8 * rows, reset_less=True), Signal(8 * rows, reset_less=True)
+        wide = _copies(m, flow.contexts[at_p - 1].wide_result, rows, name="wide") if self.config.wide_operands else [Const(0, 1)] * rows
         for r in range(rows):
+            pair = digits(Mux(result[r] > DIGITS_TOP, DIGITS_TOP, result[r]))
             picked = self.residual_data[r]
             for g in range(1, groups):
                 picked = Mux(group[r] == g, self.residual_data[g * rows + r], picked)
@@ -410,15 +421,22 @@ class WriteBack(wiring.Component):
                 old[r].eq(picked),
                 halves[r].eq((old[r] + ((1 << shift[r]) >> 1)[:8]) >> shift[r]),
                 added[r].eq(Mux(sum_r > 32767, 32767, Mux(sum_r < -32768, -32768, sum_r))),
-                narrow.word_select(r, 8).eq(Mux(result[r] > 127, 127, Mux(result[r] < -128, -128, result[r]))[:8]),
+                narrow.word_select(r, 8).eq(
+                    Mux(wide[r], pair[0], Mux(result[r] > 127, 127, Mux(result[r] < -128, -128, result[r]))[:8])),
+                lower.word_select(r, 8).eq(pair[1]),
             ]
             m.d.comb += sum_r.eq(halves[r] + result[r])
         wait = self.at_commit - at_p - 1
-        return delay(m, added, wait, name="added"), delay(m, old, wait + 2, name="before"), delay(m, narrow, wait, name="narrow")
+        return (
+            delay(m, added, wait, name="added"),
+            delay(m, old, wait + 2, name="before"),
+            delay(m, narrow, wait, name="narrow"),
+            delay(m, lower, wait, name="lower") if self.config.wide_operands else Const(0, 8 * rows),
+        )
 
     def _commit(
         self, m: Module, flow: _Flow, places: _Places, probabilities: data.View, maximum: Value, state_sum: Value,
-        added: data.View, narrow: Value,
+        added: data.View, narrow: Value, lower: Value,
     ) -> None:
         """Write the result, whichever it is."""
         rows, groups, at_c = self.config.rows, self.config.groups, self.at_commit
@@ -445,6 +463,7 @@ class WriteBack(wiring.Component):
             self.vector_memory.eq(Mux(is_softmax, Memory.ACTIVATION, flow.contexts[at_c].dst_memory)),
             self.vector_address.eq(places.address(at_c)),
             self.vector_data.eq(output.replicate(groups)),
+            self.vector_low.eq(lower.replicate(groups)),
             self.vector_mask.eq(Mux(is_softmax, whole, spread)),
             self.maxima_write.eq(softmax_write),
             self.maxima_mask.eq(group_mask),

@@ -8,6 +8,8 @@ from typing import Any
 
 __all__ = ["PRESETS", "AcceleratorConfig"]
 
+WIDE_ACC_BITS = 36  # products of 16-bit operands, some hundreds of them
+
 
 def _power_of_two(value: int) -> bool:
     return value > 0 and value & (value - 1) == 0
@@ -60,6 +62,9 @@ class AcceleratorConfig:
     narrow_weights : bool
         Whether stationary weights may also have 4 bits: the weight stream then fills ``2 * load_rows`` rows per cycle. Not where
         `load_rows` is all rows.
+    wide_operands : bool
+        Whether weights and activations may also have 16 bits, in two planes that pass the array one after the other: activation and
+        key/value memory then hold two bytes for every lane.
     ultra_ram : bool
         Whether prefetch buffer and activation memory are UltraRAM in place of block RAM. It changes neither behaviour nor programs,
         and is not part of the configuration hash.
@@ -89,6 +94,7 @@ class AcceleratorConfig:
     max_burst: int = 64
     max_outstanding: int = 8
     narrow_weights: bool = True
+    wide_operands: bool = False
     clock_mhz: float = 300.0
     ultra_ram: bool = False
 
@@ -127,6 +133,8 @@ class AcceleratorConfig:
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field} must be between {low} and {high}, not {value!r}")
+        if self.wide_operands and self.acc_bits < WIDE_ACC_BITS:
+            raise ValueError(f"acc_bits must be {WIDE_ACC_BITS} or more with wide_operands, not {self.acc_bits!r}")
         if self.prefetch_words < 2 * (self.block_words + self.param_words):
             raise ValueError(
                 f"prefetch_words must hold two weight blocks ({2 * (self.block_words + self.param_words)} words), "
@@ -206,10 +214,17 @@ PRESETS: dict[str, AcceleratorConfig] = {
         AcceleratorConfig(name="micro16", rows=16, lanes=16, load_rows=2, ports=1, prefetch_words=256, max_tokens=72,
                           residual_words=512, activation_words=2048, kv_words=1024, experts=8, max_top_k=2, max_dim=128,
                           max_burst=16),
+        # The same with weights and activations of 16 bits.
+        AcceleratorConfig(name="micro8-wide", rows=8, lanes=8, load_rows=2, ports=1, prefetch_words=512, max_tokens=72,
+                          residual_words=1024, activation_words=4096, kv_words=2048, experts=8, max_top_k=2, max_dim=128,
+                          max_burst=16, acc_bits=40, wide_operands=True),
         # The reference: m3vit-tiny and deit-tiny on a ZCU102, 64 B per cycle from four HP ports.
         AcceleratorConfig(name="zcu102", rows=64, lanes=64, load_rows=2, ports=4, prefetch_words=8192, max_tokens=256,
                           residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
                           max_dim=1024),
+        AcceleratorConfig(name="zcu102-wide", rows=64, lanes=64, load_rows=2, ports=4, prefetch_words=8192, max_tokens=256,
+                          residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
+                          max_dim=1024, acc_bits=40, wide_operands=True),
         # m3vit-small: 1,201 tokens of 384 channels stay on chip.
         AcceleratorConfig(name="zcu102-small", rows=64, lanes=64, load_rows=2, ports=4, prefetch_words=4096,
                           max_tokens=1216, residual_words=7424, activation_words=16384, kv_words=14592, experts=16,

@@ -4,7 +4,7 @@ import functools
 import math
 
 __all__ = [
-    "EXP_FRACTION_BITS", "GELU_FRACTION_BITS", "GELU_KNOT_BITS", "GELU_STEP_LOG2", "LOGIT_FRACTION_BITS", "NORM_BITS", "PLANE_BITS",
+    "DIGITS_TOP", "EXP_FRACTION_BITS", "GELU_FRACTION_BITS", "GELU_KNOT_BITS", "GELU_STEP_LOG2", "LOGIT_FRACTION_BITS", "NORM_BITS", "PLANE_BITS",
     "STORED_SHIFT", "STREAMED_SHIFT", "exp2_table", "gelu_knots", "reciprocal_table", "rsqrt_table", "wide_exp2_table",
 ]
 
@@ -18,6 +18,7 @@ NORM_BITS = 13             # of a normalised value, signed
 STREAMED_SHIFT = 4         # of these, dropped for a single pass of the array
 STORED_SHIFT = 5           # and in the activation memory
 PLANE_BITS = 8             # of the lower of two planes
+DIGITS_TOP = 127 * 257     # largest integer of two signed bytes, 256 * 127 + 127: above it 16-bit results saturate
 
 
 @functools.cache

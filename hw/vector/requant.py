@@ -24,10 +24,10 @@ class _Lane(wiring.Component):
     shift: Signal
     o: Signal
 
-    def __init__(self, *, acc_bits: int) -> None:
+    def __init__(self, *, acc_bits: int, bias_bits: int) -> None:
         self.acc_bits = acc_bits
         super().__init__({
-            "acc": In(signed(acc_bits)), "bias": In(signed(32)), "mult": In(16), "shift": In(6), "o": Out(signed(16)),
+            "acc": In(signed(acc_bits)), "bias": In(signed(bias_bits)), "mult": In(16), "shift": In(6), "o": Out(signed(16)),
         })
 
     def elaborate(self, platform: object) -> Module:
@@ -45,8 +45,8 @@ class Requantise(wiring.Component):
     """``saturate16(round_shift((acc + bias) * mult, shift))`` in every lane.
 
     Computes ``golden.numerics.requantise`` bit for bit, where ``acc + bias`` is one more step of accumulation: it fits
-    `acc_bits`, which the compiler proves, and wraps if it does not. That keeps the product in one DSP slice
-    (27 x 18) per lane.
+    `acc_bits`, which the compiler proves, and wraps if it does not. Up to 27 bits the product takes one DSP slice
+    (27 x 18) per lane, beyond that two.
 
     One vector per cycle, `LATENCY` cycles later; no back pressure; `o_valid` is 0 after reset.
 
@@ -55,12 +55,14 @@ class Requantise(wiring.Component):
     lanes : int
     acc_bits : int
         Width of the signed accumulators, 18 or more.
+    bias_bits : int
+        Width of the signed biases.
 
     Members
     -------
     i_valid : In(1)
     i_acc : In([lanes] signed(acc_bits))
-    i_bias : In([lanes] signed(32))
+    i_bias : In([lanes] signed(bias_bits))
     i_mult : In([lanes] unsigned(16))
     i_shift : In(6)
         0..62, for all lanes.
@@ -83,16 +85,16 @@ class Requantise(wiring.Component):
     o_valid: Signal
     o: data.View
 
-    def __init__(self, *, lanes: int, acc_bits: int) -> None:
+    def __init__(self, *, lanes: int, acc_bits: int, bias_bits: int = 32) -> None:
         if lanes < 1:
             raise ValueError(f"lanes must be positive, not {lanes!r}")
         if acc_bits < 18:
             raise ValueError(f"acc_bits must be 18 or more, not {acc_bits!r}")
-        self.lanes, self.acc_bits = lanes, acc_bits
+        self.lanes, self.acc_bits, self.bias_bits = lanes, acc_bits, bias_bits
         super().__init__({
             "i_valid": In(1),
             "i_acc": In(data.ArrayLayout(signed(acc_bits), lanes)),
-            "i_bias": In(data.ArrayLayout(signed(32), lanes)),
+            "i_bias": In(data.ArrayLayout(signed(bias_bits), lanes)),
             "i_mult": In(data.ArrayLayout(unsigned(16), lanes)),
             "i_shift": In(6),
             "o_valid": Out(1),
@@ -104,7 +106,7 @@ class Requantise(wiring.Component):
         shift: Value = delay(m, self.i_shift, _Lane.SHIFT_AT, name="shift")
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
         for k in range(self.lanes):
-            m.submodules[f"lane_{k}"] = lane = Shared(_Lane, acc_bits=self.acc_bits)
+            m.submodules[f"lane_{k}"] = lane = Shared(_Lane, acc_bits=self.acc_bits, bias_bits=self.bias_bits)
             m.d.comb += [
                 lane.acc.eq(self.i_acc[k]), lane.bias.eq(self.i_bias[k]), lane.mult.eq(self.i_mult[k]),
                 lane.shift.eq(shift), self.o[k].eq(lane.o),

@@ -1,10 +1,17 @@
-"""Rounding right shift with saturation, the last step of every requantisation."""
+"""Rounding right shift with saturation, the last step of every requantisation; and 16 bits as two bytes."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["RoundShift"]
+from moesaic.hw.spec.tables import PLANE_BITS
+
+__all__ = ["RoundShift", "digits"]
+
+
+def digits(value: Value) -> tuple[Value, Value]:
+    """A signed value, at most `DIGITS_TOP`, as two signed bytes: ``value = 256 * upper + lower``."""
+    return ((value + (1 << PLANE_BITS - 1)) >> PLANE_BITS)[:PLANE_BITS], value[:PLANE_BITS]
 
 
 class RoundShift(wiring.Component):

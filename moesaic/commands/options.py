@@ -69,7 +69,7 @@ Board = Annotated[
     typer.Option(
         help=f"Board or accelerator: {', '.join(board_choices())}; a .toml file that describes a board; or '{AUTO}': the fastest of "
         "those that hold the model.",
-        show_default="micro8 for m3vit-micro, zcu102-small for what zcu102 cannot hold, else zcu102",
+        show_default="micro8 for m3vit-micro, zcu102-small for what zcu102 cannot hold, else zcu102; with w16a16 the same and -wide",
     ),
 ]
 Config = Annotated[
@@ -88,7 +88,7 @@ Speculate = Annotated[
 ]
 Weights = Annotated[Path | None, typer.Option(help="Parameters (.safetensors) in place of the shipped ones.")]
 Widths = Annotated[
-    str, typer.Option(help="Bits of weights and activations: 'w8a8', or 'w4a8' for experts with 4-bit weights.")
+    str, typer.Option(help="Bits of weights and activations: 'w8a8', 'w4a8' for experts with 4-bit weights, or 'w16a16'.")
 ]
 Calibrate = Annotated[
     Path | None,

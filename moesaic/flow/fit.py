@@ -20,7 +20,8 @@ from moesaic.golden.qmodel import (
 __all__ = ["check_fit", "hollow_model"]
 
 
-def _linear(name: str, out: int, inputs: int, bits: int = 8, *, reads: str = "int8") -> QuantLinear:
+def _linear(name: str, out: int, inputs: int, bits: int = 8, *, reads: str = "int8", wide: bool = False) -> QuantLinear:
+    bits, reads = (16, {"int8": "int16", "streamed": "planes"}.get(reads, reads)) if wide else (bits, reads)
     zero = np.zeros((), np.int8)  # one byte, seen as a whole matrix
     weight = np.broadcast_to(zero, (out, inputs))
     return QuantLinear(name, weight, np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0, bits, reads)
@@ -31,8 +32,8 @@ def _norm(name: str, dim: int) -> QuantNorm:
 
 
 def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
-    name, dim = f"blocks.{number}", model.dim
-    q, k, v = (_linear(f"{name}.attn.{part}", dim, dim, reads="streamed") for part in "qkv")
+    name, dim, wide = f"blocks.{number}", model.dim, expert_bits > 8
+    q, k, v = (_linear(f"{name}.attn.{part}", dim, dim, reads="streamed", wide=wide) for part in "qkv")
     attention = QuantAttention(
         norm=_norm(f"{name}.norm1", dim),
         q=q,
@@ -43,7 +44,7 @@ def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
         context_mult=1,
         context_shift=1,
         context_step=1.0,
-        proj=_linear(f"{name}.attn.proj", dim, dim),
+        proj=_linear(f"{name}.attn.proj", dim, dim, wide=wide),
         residual_shift=0,
     )
     norm = _norm(f"{name}.norm2", dim)
@@ -51,23 +52,23 @@ def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
     if not model.is_moe(number):
         mlp = QuantMLP(
             norm=norm,
-            fc1=_linear(f"{name}.mlp.fc1", model.mlp_hidden, dim, reads="streamed"),
+            fc1=_linear(f"{name}.mlp.fc1", model.mlp_hidden, dim, reads="streamed", wide=wide),
             hidden_mult=1,
             hidden_shift=1,
             hidden_step=1.0,
-            fc2=_linear(f"{name}.mlp.fc2", dim, model.mlp_hidden),
+            fc2=_linear(f"{name}.mlp.fc2", dim, model.mlp_hidden, wide=wide),
         )
     else:
         experts = tuple(
             QuantExpert(
-                _linear(f"{name}.mlp.experts.{e}.fc1", model.expert_hidden, dim, expert_bits),
-                _linear(f"{name}.mlp.experts.{e}.fc2", dim, model.expert_hidden, expert_bits),
+                _linear(f"{name}.mlp.experts.{e}.fc1", model.expert_hidden, dim, expert_bits, reads="planes" if wide else "int8"),
+                _linear(f"{name}.mlp.experts.{e}.fc2", dim, model.expert_hidden, expert_bits, wide=wide),
             )
             for e in range(model.experts)
         )
         mlp = QuantMoE(
             norm=norm,
-            gates={task: _linear(f"{name}.mlp.gate.{task}", model.experts, dim, reads="planes") for task in model.tasks},
+            gates={task: _linear(f"{name}.mlp.gate.{task}", model.experts, dim, expert_bits if wide else 8, reads="planes") for task in model.tasks},
             top_k=model.top_k,
             renormalise=model.gate_kind == "noisy",
             experts=experts,
@@ -84,7 +85,7 @@ def hollow_model(model: M3ViTConfig, expert_bits: int = 8) -> QuantModel:
     """A quantised network of the right shapes and widths, all zeros, that takes next to no memory."""
     return QuantModel(
         config=model,
-        embed=_linear("embed", model.dim, model.patch_values),
+        embed=_linear("embed", model.dim, model.patch_values, max(8, expert_bits)),
         position=np.zeros((model.tokens, model.dim), np.int16),
         blocks=tuple(_block(model, number, expert_bits) for number in range(model.depth)),
         embed_step=1.0,

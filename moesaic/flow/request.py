@@ -13,7 +13,7 @@ from moesaic.golden import config as models
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
-from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
 if TYPE_CHECKING:  # brings torch, which a built-in model's request can wait for
     from moesaic.golden.importers.imported import Imported
@@ -28,6 +28,7 @@ DEFAULT_BOARDS = {
     "deit-small": "zcu102-small",
 }
 _OTHERWISE = "zcu102"
+_WIDE = "-wide"  # of the accelerator that is a usual one with wide operands
 _WEIGHT_FILES = (".pth", ".pt", ".tar", ".bin", ".safetensors", ".ckpt")
 
 
@@ -224,6 +225,13 @@ def make_request(
         accelerator = accelerator_of(
             _auto(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None))
     name, origin, sizes = accelerator
+    if WIDTHS[widths] > 8 and not sizes.wide_operands:
+        wide = f"{name}{_WIDE}"
+        if board is not None or config is not None or wide not in PRESETS:
+            raise InputError(
+                f"widths must be of 8 bits on {name}, which has no wide_operands, not {widths!r}: choose one of "
+                f"{', '.join(preset for preset, found in PRESETS.items() if found.wide_operands)}, or a configuration with wide_operands = true")
+        name, origin, sizes = accelerator_of(wide)
     task = network.tasks[0] if task is None else task
     _one_of("task", task, [*network.tasks, ALL_TASKS])
     blocks = network.depth if blocks is None else blocks
@@ -231,9 +239,9 @@ def make_request(
         raise InputError(f"blocks must be from 1 to {network.depth}, not {blocks!r}")
     if speculate is not None and not 0 <= speculate <= network.experts:
         raise InputError(f"speculate must be from 0 to {network.experts} experts, not {speculate!r}")
-    if widths != DEFAULT_WIDTHS and not network.experts:
+    if WIDTHS[widths] == 4 and not network.experts:
         raise InputError(
-            f"widths must be {DEFAULT_WIDTHS} for {network.name}, which has no experts: {widths!r} is about theirs alone"
+            f"widths must not be {widths!r} for {network.name}, which has no experts: 4 bits are for theirs alone"
         )
     if weights is not None and not weights.is_file():
         raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
