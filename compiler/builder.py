@@ -38,12 +38,11 @@ class Builder:
         self.dim_words = words_for(model.dim, self.lanes)
         self.heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=self.lanes)
 
-        # Of an operation whose results have 16 bits.
-        self.result = {"wide_result": 1} if self.qmodel.wide else {}
+        self.wide = int(self.qmodel.wide)  # results have 16 bits
 
     def planes(self, blocks: int, *, stream: bool) -> dict[str, int]:
         """Fields of a product with keys or values of `blocks` blocks of inputs; `stream`: what is streamed has as many bits as they."""
-        if not self.qmodel.wide:
+        if not self.wide:
             return {"in_blocks": blocks}
         return {
             "in_blocks": (4 if stream else 2) * blocks, "shift_block": blocks, "wide_stationary": 1, "wide_stream": int(stream),

@@ -1,6 +1,7 @@
 """What can be known to be wrong before anything is compiled."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,12 +13,20 @@ from moesaic.hw.spec.tables import DIGITS_TOP
 __all__ = ["check"]
 
 
-_NORMALISED = ("streamed", "planes")  # what a matrix behind a LayerNorm reads, and what one that reads stored values does
-_STORED = ("int8", "int16")
+@dataclass(frozen=True)
+class _Reads:
+    """What matrices may read: behind a LayerNorm, of its values in the activation memory, and of other layers' results there."""
+
+    normalised: tuple[str, ...] = ("streamed", "planes")
+    tapped: tuple[str, ...] = ("int8",)
+    stored: tuple[str, ...] = ("int8",)
+
+
+_WIDE = _Reads(normalised=("planes",), tapped=("planes",), stored=("int16",))
 
 
 def _check_linear(
-    linear: QuantLinear, config: AcceleratorConfig, shape: tuple[int, int], reads: tuple[str, ...] = _STORED
+    linear: QuantLinear, config: AcceleratorConfig, shape: tuple[int, int], reads: tuple[str, ...]
 ) -> None:
     def require(ok: bool, what: str, requirement: str, value: object) -> None:
         if not ok:
@@ -62,18 +71,18 @@ def _check_linear(
 
 
 def _check_block_weights(
-    qmodel: QuantModel, config: AcceleratorConfig, tasks: Sequence[str], blocks: int, reads: tuple[str, ...]
+    qmodel: QuantModel, config: AcceleratorConfig, tasks: Sequence[str], blocks: int, reads: _Reads
 ) -> None:
     model = qmodel.config
     for block in qmodel.blocks[:blocks]:
         attention, mlp = block.attention, block.mlp
         for linear in (attention.q, attention.k, attention.v):
-            _check_linear(linear, config, (model.dim, model.dim), reads)
-        _check_linear(attention.proj, config, (model.dim, model.dim))
+            _check_linear(linear, config, (model.dim, model.dim), reads.normalised)
+        _check_linear(attention.proj, config, (model.dim, model.dim), reads.stored)
         if isinstance(mlp, QuantMLP):
             hidden = mlp.fc1.weight.shape[0]
-            _check_linear(mlp.fc1, config, (hidden, model.dim), reads)
-            _check_linear(mlp.fc2, config, (model.dim, hidden))
+            _check_linear(mlp.fc1, config, (hidden, model.dim), reads.normalised)
+            _check_linear(mlp.fc2, config, (model.dim, hidden), reads.stored)
         elif isinstance(mlp, QuantMoE):
             _check_mixture(mlp, config, tasks, model.dim, block.name, reads)
         else:
@@ -81,7 +90,7 @@ def _check_block_weights(
 
 
 def _check_mixture(
-    moe: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str], dim: int, name: str, reads: tuple[str, ...]
+    moe: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str], dim: int, name: str, reads: _Reads
 ) -> None:
     count = len(moe.experts)
     if count > config.experts:
@@ -103,11 +112,11 @@ def _check_mixture(
                 f"layer '{name}.mlp': order of task '{task}' must name each of {count} experts once, "
                 f"not {moe.order[task]!r}"
             )
-        _check_linear(moe.gates[task], config, (count, dim), reads)
+        _check_linear(moe.gates[task], config, (count, dim), reads.normalised)
     for expert in moe.experts:
         hidden = expert.fc1.weight.shape[0]
-        _check_linear(expert.fc1, config, (hidden, dim), ("int8", "planes"))
-        _check_linear(expert.fc2, config, (dim, hidden))
+        _check_linear(expert.fc1, config, (hidden, dim), reads.tapped)
+        _check_linear(expert.fc2, config, (dim, hidden), reads.stored)
 
 
 def check(
@@ -161,5 +170,6 @@ def check(
                 f"(acc_bits {config.acc_bits}) "
                 f"{where}, not {value!r}"
             )
-    _check_linear(qmodel.embed, config, (model.dim, model.patch_values))
-    _check_block_weights(qmodel, config, tasks, blocks, _NORMALISED if normalise_on_read else _STORED)
+    reads = _WIDE if qmodel.wide else _Reads() if normalise_on_read else _Reads(normalised=("int8",))
+    _check_linear(qmodel.embed, config, (model.dim, model.patch_values), ("int8",))
+    _check_block_weights(qmodel, config, tasks, blocks, reads)

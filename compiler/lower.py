@@ -84,7 +84,7 @@ class _Lowering(Builder):
                 stream=Stream.NORMALISED,
                 function=Function.INT8,
                 dst_memory=Memory.ACTIVATION if part == "q" else Memory.KV,
-                **self.result,
+                wide_result=self.wide,
             )
         for head in range(model.heads):
             word, lane = heads.word(head), heads.lane(head)
@@ -136,7 +136,7 @@ class _Lowering(Builder):
                     "function": Function.ATTEND,
                     "out_count": outputs,
                     **self.planes(key_words, stream=False),
-                    **self.result,
+                    "wide_result": self.wide,
                     "key_count": self.tokens,
                     "group": group,
                     "scalar": attention.context_mult,
@@ -176,7 +176,7 @@ class _Lowering(Builder):
             function=Function.GELU,
             scalar=mlp.hidden_mult,
             post_shift=mlp.hidden_shift,
-            **self.result,
+            wide_result=self.wide,
         )
         yield self.linear(
             mlp.fc2,
@@ -209,7 +209,7 @@ class _Lowering(Builder):
             function=Function.ROUTE,
             top_k=moe.top_k,
             gate_kind=GateKind.NOISY if moe.renormalise else GateKind.NOISY_VMOE,
-            **self.result,
+            wide_result=self.wide,
         )
         limit = default_speculation(moe, self.task, self.config) if self.speculate is None else self.speculate
         for position, number in enumerate(moe.order[self.task]):
@@ -235,7 +235,7 @@ class _Lowering(Builder):
                 speculative=position < limit,
                 scalar=moe.hidden_mult,
                 post_shift=moe.hidden_shift,
-                **self.result,
+                wide_result=self.wide,
             )
             yield self.linear(
                 expert.fc2,

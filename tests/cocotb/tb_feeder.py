@@ -29,6 +29,7 @@ class Reference:
 
     def __init__(self, rng: np.random.Generator, program: list[tuple[Opcode, Fields]], counts: list[int]) -> None:
         self.activation = rng.integers(0, 256, (DEPTH, LANES))
+        self.activation_low = rng.integers(0, 256, (DEPTH, LANES))
         self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
         self.state = rng.integers(60, 100, 2 * TOKENS)
         self.maxima = self.state.min() - rng.integers(0, 40, (DEPTH, GROUPS)) ** 2 // 60
@@ -37,7 +38,7 @@ class Reference:
         self.queue_token = np.stack([np.sort(rng.permutation(TOKENS)) for _ in range(CONFIG.experts)])
         self.queue_score = rng.integers(0, 1 << 16, (CONFIG.experts, TOKENS))
         self.expected: list[tuple[int, Fields, np.ndarray | None]] = []  # instruction, operation, vector
-        self.taps: list[tuple[int, int]] = []
+        self.taps: list[tuple[int, int, int | None]] = []  # address, word, lower bytes
         self.contexts: list[tuple[int, int, int]] = []
         norm: Fields = {}
         bank = 0
@@ -63,24 +64,29 @@ class Reference:
         tokens = self.queue_token[f["expert"]][:count] if f["expert_valid"] else f["token_base"] + slots
         rows = tokens if f["expert_valid"] and f["gather"] else slots
         for block in range(blocks):
+            stationary_planes = 1 + f.get("wide_stationary", 0)
             for ib in range(f["in_blocks"]):
-                planes = f["shift_block"] if f["stream"] == Stream.NORMALISED else 0
-                word = ib % planes if planes else ib
+                # Passes over the inputs: for each plane of the stream one for each plane of the stationary side.
+                number, word = divmod(ib, f["shift_block"] or f["in_blocks"])
+                plane = number // stationary_planes
                 address = f["src_addr"] + rows * f["src_stride"] + word
                 if f["stream"] == Stream.ACTIVATION:
-                    x = self.activation[address].astype(np.int64)
+                    x = (self.activation_low if plane else self.activation)[address].astype(np.int64)
                     x = x - 256 * (x > 127)
                 elif f["stream"] == Stream.NORMALISED:
                     n = numerics.layernorm(self.residual[address], self.total[tokens], self.squares[tokens], **norm)
-                    x = numerics.norm_planes(n)[ib // planes] if planes else numerics.norm_streamed(n)
+                    x = numerics.norm_planes(n)[plane] if f["wide_stream"] else numerics.norm_streamed(n)
                 else:
                     lag = self.state[tokens][:, None, None] - self.maxima[address][:, :, None]
                     x = numerics.probability(self.activation[address].reshape(count, GROUPS, ROWS), lag).reshape(
                         count, LANES
                     )
                 for slot in slots.tolist():
-                    if f["tap"] and block == 0 and ib == word:
-                        self.taps.append((f["tap_addr"] + slot * (planes or f["in_blocks"]) + ib, pack(n[slot] >> 5, 8)))
+                    if f["tap"] and block == 0 and number == 0:
+                        place, value = f["tap_addr"] + slot * (f["shift_block"] or f["in_blocks"]) + ib, n[slot]
+                        upper = value + 128 >> 8
+                        tapped = (pack(upper, 8), pack(value - 256 * upper, 8)) if f.get("wide_result") else (pack(value >> 5, 8), None)
+                        self.taps.append((place, *tapped))
                     last, end = slot == count - 1, ib == f["in_blocks"] - 1
                     operation = {
                         "vector": 1,
@@ -94,7 +100,7 @@ class Reference:
                         "slot_last": int(last),
                         "acc_first": int(ib == 0),
                         "acc_last": int(end),
-                        "acc_shift": int(bool(f["shift_block"]) and ib == f["shift_block"]),
+                        "acc_shift": int(number % 2 and word == 0),
                         "block_end": int(last and end),
                         "block_final": int(block == blocks - 1),
                         "weights": int(f["stationary"] == Stationary.WEIGHTS),
@@ -174,7 +180,7 @@ class Rig:
         }
         if get("activation_enable"):
             self.next |= {
-                "activation_data": pack(r.activation[activation], 8),
+                "activation_data": pack((r.activation_low if get("activation_low") else r.activation)[activation], 8),
                 "maxima_data": pack(r.maxima[activation], 9),
             }
         if get("residual_enable"):
@@ -191,7 +197,9 @@ class Rig:
         assert get("tap_valid") == self.tap_due
         self.tap_due = get("tap_due")
         if get("tap_valid"):
-            assert (get("tap_address"), get("tap_data")) == r.taps[self.taps], self.taps
+            address, word, low = r.taps[self.taps]
+            assert (get("tap_address"), get("tap_data")) == (address, word), self.taps
+            assert low is None or get("tap_low") == low, self.taps
             self.taps += 1
         while self.checked < len(self.sink.got):
             self._check(*r.expected[self.checked])
@@ -262,7 +270,8 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
             "src_stride": rng.randrange(5),
             "tap": 0,
             "tap_addr": 0,
-            "shift_block": rng.randrange(3),
+            "shift_block": 0,
+            "wide_stream": 0,
             "dst_addr": rng.randrange(1 << 16),
             "scalar": rng.randrange(1 << 16),
             "shift": rng.randrange(64),
@@ -294,8 +303,13 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
             }
         elif f["stream"] == Stream.NORMALISED and rng.random() < 0.7:
             f |= {"function": Function.ROUTE, "top_k": 1, "tap": 1, "tap_addr": rng.randrange(1000)}
-        if f["stream"] == Stream.NORMALISED and f["shift_block"]:
-            f["in_blocks"] = 2 * f["shift_block"]
+        split = f["stream"] == Stream.NORMALISED or (CONFIG.wide_operands and f["stream"] == Stream.ACTIVATION)
+        wide = {"wide_stream": int(split and rng.random() < 0.5)}
+        if CONFIG.wide_operands:
+            wide |= {"wide_stationary": rng.randrange(2), "wide_result": int(f["tap"] and rng.randrange(2))}
+        if any(wide.values()):
+            passes = (1 + wide["wide_stream"]) * (1 + wide.get("wide_stationary", 0))
+            f |= {**wide, "shift_block": f["in_blocks"] if passes > 1 else 0, "in_blocks": passes * f["in_blocks"]}
         program.append((Opcode.MATMUL, f))
     return program
 
@@ -320,7 +334,7 @@ async def random_programs(dut: SimHandleBase, pace: str) -> None:
 @cocotb.test()
 async def one_vector_per_cycle(dut: SimHandleBase) -> None:
     """Whatever the stream, and from one block and one instruction to the next after a few cycles."""
-    head = {"expert_valid": 0, "expert": 0, "gather": 0, "tap": 0, "shift_block": 0, "stationary": 0, "function": 0}
+    head = {"expert_valid": 0, "expert": 0, "gather": 0, "tap": 0, "shift_block": 0, "wide_stream": 0, "stationary": 0, "function": 0}
     matmul = {
         **head,
         "out_count": 3 * ROWS,
@@ -355,6 +369,7 @@ async def the_queue_runs_ahead(dut: SimHandleBase) -> None:
         "gather": 0,
         "tap": 0,
         "shift_block": 0,
+        "wide_stream": 0,
         "stationary": 0,
         "function": 0,
         "stream": 0,

@@ -25,7 +25,7 @@ class Reference:
 
     def __init__(self, rng: np.random.Generator, program: list[tuple[Opcode, Fields]], counts: list[int]) -> None:
         self.rng, self.counts = rng, counts
-        self.kv = rng.integers(0, 256, (KV_WORDS, LANES)).astype(np.uint8)
+        self.kv = rng.integers(0, 256, (2, KV_WORDS, LANES)).astype(np.uint8)  # upper and lower bytes
         self.words: list[bytes] = []
         self.word_owner: list[int] = []
         self.dropped: set[int] = set()  # words that only a skip may remove
@@ -33,7 +33,7 @@ class Reference:
         self.block_owner: list[int] = []
         self.block_ends: list[bool] = []  # the parameters are needed up to this block
         self.parameters: list[int] = []
-        self.reads: list[int] = []
+        self.reads: list[tuple[int, int]] = []  # plane, address
         self.read_owner: list[int] = []
         self.copies: list[tuple[int, int, int]] = []
         self.skips: list[int] = []
@@ -75,25 +75,28 @@ class Reference:
                     block_rows = np.where(pairs > 7, pairs - 16, pairs).astype(np.int8).view(np.uint8)
                 self._block(index, block_rows.reshape(ROWS, LANES), block == f["in_blocks"] - 1)
 
-    def _read(self, index: int, address: int) -> np.ndarray:
-        self.reads.append(address)
+    def _read(self, index: int, plane: int, address: int) -> np.ndarray:
+        self.reads.append((plane, address))
         self.read_owner.append(index)
-        return self.kv[address]
+        return self.kv[plane, address]
 
     def _attention(self, index: int, f: Fields) -> None:
         lanes = np.arange(LANES)
         inside = (lanes >= f["lane_low"]) & (lanes < f["lane_low"] + f["lane_count"])
         for ob in range(-(-f["out_count"] // ROWS)):
-            for ib in range(f["in_blocks"]):
+            for number in range(f["in_blocks"]):
+                plane, ib = divmod(number, f.get("shift_block", 0) or f["in_blocks"])
+                plane = plane % 2 if f.get("wide_stationary") else 0
                 block = np.zeros((ROWS, LANES), np.uint8)
                 if f["stationary"] == Stationary.KEYS:
                     for r in range(min(ROWS, f["out_count"] - ob * ROWS)):
-                        word = self._read(index, f["kv_addr"] + (ob * ROWS + r) * f["kv_stride"] + ib)
+                        word = self._read(index, plane, f["kv_addr"] + (ob * ROWS + r) * f["kv_stride"] + ib)
                         block[r] = np.where(inside, word, 0)
                 else:
                     word_number, part = divmod(f["group"] + ob, GROUPS)
                     for lane in range(min(LANES, f["key_count"] - ib * LANES)):
-                        word = self._read(index, f["kv_addr"] + (ib * LANES + lane) * f["kv_stride"] + word_number)
+                        address = f["kv_addr"] + (ib * LANES + lane) * f["kv_stride"] + word_number
+                        word = self._read(index, plane, address)
                         block[:, lane] = word[part * ROWS : (part + 1) * ROWS]
                 self._block(index, block, ends=False)
 
@@ -147,7 +150,7 @@ class Rig:
         self.position = self.retired = self.blocks = self.reads = self.copied = self.skips = self.banks = self.freed = 0
         self.taking = self.complete = False  # the array takes the block; every row of it has been loaded
         self.valid = self.swapping = self.releasing = self.skip_ready = self.copy_ready = False
-        self.pending: int | None = None
+        self.pending: tuple[int, int] | None = None
         self.finished: deque[int] = deque()  # output blocks whose parameters may be released
         self.swaps: list[int] = []
 
@@ -221,7 +224,7 @@ class Rig:
         self.complete = bool(get("full")) and not self.swapping
         self.pending = None
         if get("kv_enable"):
-            self.pending = get("kv_address")
+            self.pending = get("kv_low"), get("kv_address")
             assert self.pending == reference.reads[self.reads], (self.reads, self.pending)
             self.may_load(reference.read_owner[self.reads])
             self.reads += 1
@@ -330,6 +333,10 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
                     "in_blocks": -(-keys // LANES),
                     "group": rng.randrange(GROUPS),
                 }
+            if CONFIG.wide_operands and rng.random() < 0.7:
+                both = kind == "keys" and rng.randrange(2)
+                blocks = fields["in_blocks"]
+                fields |= {"shift_block": blocks, "in_blocks": (4 if both else 2) * blocks, "wide_stationary": 1, "wide_stream": both}
         program.append((Opcode.MATMUL, fields))
     return program
 

@@ -15,7 +15,7 @@ def wrap(x: np.ndarray, bits: int) -> np.ndarray:
 
 @cocotb.test
 async def matches_golden(dut):
-    lanes, bits = integer("LANES"), integer("ACC_BITS")
+    lanes, bits, bias_bits = integer("LANES"), integer("ACC_BITS"), integer("BIAS_BITS")
     rng = np.random.default_rng(1)
     top = 1 << bits - 1
     edges = np.array(list(itertools.product(
@@ -27,7 +27,7 @@ async def matches_golden(dut):
     count = 2500
     values = rng.integers(-top, top, (count, lanes)) >> rng.integers(0, bits, (count, lanes))
     bias = rng.integers(-top, top, (count, lanes)) >> rng.integers(1, bits, (count, lanes))
-    bias[:50] = rng.integers(-1 << 31, 1 << 31, (50, lanes))  # may leave the accumulator's range: it wraps
+    bias[:50] = rng.integers(-1 << bias_bits - 1, 1 << bias_bits - 1, (50, lanes))  # may leave the accumulator's range: it wraps
     mult = rng.integers(0, 65536, (count, lanes))
     shift = rng.integers(0, 63, count)
     # Most results of a random shift are 0 or saturated: choose it near the size of the product.
@@ -43,4 +43,4 @@ async def matches_golden(dut):
     assert 0.1 < np.mean(np.abs(expected) < 32767) and np.mean(np.abs(expected) > 100) > 0.1
     await check_pipeline(
         dut, latency=integer("LATENCY"), outputs={"o": (expected, 16)},
-        inputs={"i_acc": (acc, bits), "i_bias": (bias, 32), "i_mult": (mult, 16), "i_shift": (shift, 6)})
+        inputs={"i_acc": (acc, bits), "i_bias": (bias, bias_bits), "i_mult": (mult, 16), "i_shift": (shift, 6)})

@@ -39,7 +39,20 @@ ROUTE = {**MATMUL, "function": 5, "stream": 1, "out_count": CONFIG.experts, "top
 EXPERT = {**MATMUL, "function": 2, "expert_valid": 1, "expert": CONFIG.experts - 1, "token_count": 0}
 NORM = {"dim": CONFIG.max_dim, "inv_dim": 1, "scale": 1, "epsilon": 1}
 COPY = {"memory": 2, "addr": 5, "words": 1}
+FOUR = {"wide_stream": 1, "wide_stationary": 1, "shift_block": 2, "in_blocks": 8}  # planes that meet each other
+TWO = {"wide_stationary": 1, "shift_block": 2, "in_blocks": 4}
+WIDE = (
+    {**MATMUL, **FOUR},
+    {**MATMUL, **TWO, "wide_result": 1},
+    {**MATMUL, "wide_stream": 1, "shift_block": 1},
+    {**KEYS, **FOUR},
+    {**VALUES, **TWO, "wide_result": 1},
+    {**ROUTE, **FOUR, "wide_result": 1},
+    {**EXPERT, **FOUR},
+)
 GOOD = (
+    *((Opcode.MATMUL, fields) for fields in WIDE if CONFIG.wide_operands),
+    (Opcode.MATMUL, {**ROUTE, "wide_stream": 1, "shift_block": 1}),
     (Opcode.MATMUL, MATMUL),
     (Opcode.MATMUL, KEYS),
     (Opcode.MATMUL, VALUES),
@@ -83,9 +96,17 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
             {"tap": 1},
             {"tap": 1, "stream": 1},
             {"tap": 1, "dst_memory": 1},
-            {"stream": 1, "shift_block": 1, "in_blocks": 1},
-            {"stream": 1, "shift_block": 128, "in_blocks": 1},
-            {"stream": 1, "shift_block": 2, "in_blocks": 5},
+            {"stream": 1, "shift_block": 1, "in_blocks": 2},
+            {"stream": 1, "wide_stream": 1, "shift_block": 1, "in_blocks": 1},
+            {"stream": 1, "wide_stream": 1, "shift_block": 128, "in_blocks": 1},
+            {"stream": 1, "wide_stream": 1, "shift_block": 128, "in_blocks": 0},
+            {"stream": 1, "wide_stream": 1, "shift_block": 2, "in_blocks": 5},
+            {"stream": 1, "wide_stream": 1, "shift_block": 0},
+            {**FOUR, "in_blocks": 4},
+            {**TWO, "in_blocks": 8},
+            {**TWO, "narrow": 1},
+            {**TWO, "shift_block": 1},
+            {"function": 2, "wide_result": 1},
             {"feed_wait": 1},
             {"load_wait": 1},
             *([] if CONFIG.narrow_weights else [{"narrow": 1}]),
@@ -104,6 +125,8 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
             {"expert_valid": 1},
         )
     ]
+    matmul += [] if CONFIG.wide_operands else list(WIDE)
+    matmul += [{**KEYS, "wide_result": 1}]
     matmul += [
         {**VALUES, **change}
         for change in (
@@ -111,6 +134,8 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
             {"key_count": 2 * lanes + 1},
             {"key_count": lanes},
             {"in_blocks": 255},
+            {**TWO, "in_blocks": 2},
+            {**FOUR},
             {"stream": 0},
             {"lane_count": 0},
             {"lane_count": lanes + 1},

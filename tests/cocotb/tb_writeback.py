@@ -22,6 +22,7 @@ LATENCY, REUSE, HOLD = integer("LATENCY"), integer("REUSE"), integer("HOLD")
 EARLY = array_latency(LANES) + 1  # cycles from a vector at the array to its sums here
 OPERATION, CONTEXT = operation_layout(CONFIG), context_layout()
 DEPTH, TOKENS = 256, 32
+UNDEFINED = 999  # lower byte of a result of 8 bits
 Fields = dict[str, int]
 
 
@@ -44,6 +45,7 @@ class State:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.vectors = rng.integers(-128, 128, (2, DEPTH, LANES))  # activation, key/value
+        self.lower = rng.integers(-128, 128, (2, DEPTH, LANES))  # bytes of 16-bit results
         self.maxima = rng.integers(-128, 128, (DEPTH, GROUPS))
         self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
         self.softmax = np.stack([rng.integers(-128, 128, TOKENS), rng.integers(1, 1 << 20, TOKENS)], axis=1)
@@ -64,7 +66,10 @@ class State:
             if name == "routed":
                 if value != wanted:
                     return f"routed: {value[:2]} ... must be {wanted[:2]} ..."
-            elif not np.array_equal(value, wanted):
+                continue
+            if name == "lower":
+                value = np.where(wanted == UNDEFINED, UNDEFINED, value)
+            if not np.array_equal(value, wanted):
                 place = tuple(int(k) for k in np.argwhere(value != wanted)[0])
                 return f"{name}{place}: must be {wanted[place]}, not {value[place]}"
         return ""
@@ -90,7 +95,10 @@ class Instruction:
         width = int(rng.integers(8, CONFIG.acc_bits))
         limit = (1 << width - 1) - 1
         self.acc = rng.integers(-limit, limit + 1, (self.count, self.blocks * ROWS))
-        self.bias = rng.integers(-(limit // 2), limit // 2 + 1, self.blocks * ROWS)
+        # In front of 16-bit weights, in units of 2^8.
+        self.upper = 8 if CONFIG.wide_operands and self.weights and context.get("wide_stationary") else 0
+        most = min(limit // 2 >> self.upper, (1 << 31) - 1)
+        self.bias = rng.integers(-most, most + 1, self.blocks * ROWS)
         self.mult = rng.integers(0, 1 << 16, self.blocks * ROWS)
 
     def operation(self, block: int, slot: int) -> Fields:
@@ -129,15 +137,13 @@ class Instruction:
         if function is Function.ATTEND:
             r, e = numerics.reciprocal(state.softmax[self.tokens, 1])
             mult = (r * f["scalar"] + (1 << 15)) >> 16
-            result = numerics.int8(numerics.round_shift(self.acc * mult[:, None], (f["shift"] + e)[:, None]))
-            return self._write(state.vectors[f["dst_memory"]], result)
-        bias, mult = (self.bias, self.mult) if self.weights else (0, f["scalar"])
+            return self._store(state, numerics.round_shift(self.acc * mult[:, None], (f["shift"] + e)[:, None]))
+        bias, mult = (self.bias << self.upper, self.mult) if self.weights else (0, f["scalar"])
         v = numerics.requantise(wrap(self.acc + bias, CONFIG.acc_bits), mult, f["shift"])
         if function is Function.INT8:
-            self._write(state.vectors[f["dst_memory"]], numerics.int8(v))
+            self._store(state, v)
         elif function is Function.GELU:
-            scaled = numerics.round_shift(numerics.gelu(v) * f["scalar"], f["post_shift"])
-            self._write(state.vectors[f["dst_memory"]], numerics.int8(scaled))
+            self._store(state, numerics.round_shift(numerics.gelu(v) * f["scalar"], f["post_shift"]))
         elif function is Function.ADD:
             self._add(state, v)
         elif function is Function.SOFTMAX:
@@ -161,6 +167,15 @@ class Instruction:
             lane = (self.f["group"] * ROWS + channel) % LANES
             return self.f["lane_low"] <= lane < self.f["lane_low"] + self.f["lane_count"]
         return channel < self.f["out_count"]
+
+    def _store(self, state: State, values: np.ndarray) -> None:
+        upper, lower = numerics.int8(values), np.full_like(values, UNDEFINED)
+        if self.f.get("wide_result"):
+            values = numerics.digits(values)
+            upper = values + 128 >> 8
+            lower = values - 256 * upper
+        self._write(state.vectors[self.f["dst_memory"]], upper)
+        self._write(state.lower[self.f["dst_memory"]], lower)
 
     def _write(self, memory: np.ndarray, values: np.ndarray) -> None:
         for slot, channel in np.ndindex(values.shape):
@@ -192,6 +207,7 @@ class Instruction:
             for slot in range(self.count):
                 word, lane = self._place(slot, first)
                 state.vectors[0][word, lane : lane + ROWS] = 0
+                state.lower[0][word, lane : lane + ROWS] = UNDEFINED
                 state.vectors[0][word, lane : lane + stop - first] = p[slot].astype(np.int8)
                 state.maxima[word, lane // ROWS] = maximum[slot]
         state.softmax[self.tokens] = np.stack([maximum, total], axis=1)
@@ -324,7 +340,8 @@ class Rig:
         self.due = bool(get("activation_due")), bool(get("residual_due"))
         if get("vector_write"):
             mask = unpack(get("vector_mask"), 1, LANES) != 0
-            now.vectors[get("vector_memory")][get("vector_address")][mask] = unpack(get("vector_data"), 8, LANES)[mask]
+            for memory, name in ((now.vectors, "vector_data"), (now.lower, "vector_low")):
+                memory[get("vector_memory")][get("vector_address")][mask] = unpack(get(name), 8, LANES)[mask]
         if get("maxima_write"):
             assert get("vector_write") and get("vector_memory") == Memory.ACTIVATION
             now.maxima[get("vector_address")][unpack(group_mask, 1, GROUPS) != 0] = signed(get("maxima_data"), 9)
@@ -359,6 +376,10 @@ class Maker:
             "scalar": int(rng.integers(1 << 16)),
             "post_shift": int(rng.integers(10, 20)),
         }
+        if CONFIG.wide_operands:
+            written = function in (Function.INT8, Function.GELU, Function.ATTEND)
+            fields |= {"wide_stationary": int(rng.integers(2)), "wide_result": int(written and rng.random() < 0.7)}
+            fields["shift"] += int(rng.integers(0, 16))
         return fields | changes
 
     def make(self, fields: Fields, tokens: np.ndarray | None = None) -> Instruction:

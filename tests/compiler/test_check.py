@@ -89,7 +89,7 @@ def test_narrow_weights_are_checked():
     expert = qmodel.blocks[1].mlp.experts[0]
     for change, message in (
         ({"weight": np.where(expert.fc1.weight == -8, 8, expert.fc1.weight).astype(np.int8)}, "weight must be int4, not 8"),
-        ({"bits": 5}, "bits must be 8 or 4, not 5"),
+        ({"bits": 5}, "bits must be 16, 8 or 4, not 5"),
     ):
         fc1 = dataclasses.replace(expert.fc1, **change)
         experts = (dataclasses.replace(expert, fc1=fc1), *qmodel.blocks[1].mlp.experts[1:])

@@ -70,7 +70,7 @@ def test_experts_of_four_bits(quantised, tmp_path):
         assert not narrow or (linear.weight.min() >= -8 and linear.weight.max() <= 7)
     save(q, tmp_path / "q")
     assert load(tmp_path / "q").widths == "w4a8"
-    with pytest.raises(ValueError, match="expert_bits must be 8 or 4, not 3"):
+    with pytest.raises(ValueError, match="expert_bits must be 16, 8 or 4, not 3"):
         quantize(build(CONFIG, 1), CONFIG, images(), weights="seeded", expert_bits=3)
     plain = dataclasses.replace(CONFIG, experts=0)
     with pytest.raises(ValueError, match="expert_bits must be 8 for tiny, which has no experts, not 4"):
@@ -145,7 +145,7 @@ def test_four_bits():
     q = quantise_linear("x", weight, bias, in_step=step, out_step=1.0, method="minmax", bits=4)
     row = np.ldexp(q.mult.astype(float), -q.shift) / step
     assert np.abs(q.weight * row[:, None] - weight).max() <= 0.5 * row.max()
-    with pytest.raises(ValueError, match="x: bits must be 8 or 4, not 5"):
+    with pytest.raises(ValueError, match="x: bits must be 16, 8 or 4, not 5"):
         quantise_linear("x", weight, bias, in_step=1.0, out_step=1.0, bits=5)
 
 

@@ -11,7 +11,15 @@ from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 
-@pytest.mark.parametrize("changes", [{}, {"rows": 8, "experts": 10, "max_top_k": 3, "max_tokens": 50, "narrow_weights": False}], ids=["1", "2"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rows": 8, "experts": 10, "max_top_k": 3, "max_tokens": 50, "narrow_weights": False},
+        {"wide_operands": True, "acc_bits": 40},
+    ],
+    ids=["1", "2", "wide"],
+)
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     config = PRESETS["micro16"].replace(**changes)
     cocotb_test(
