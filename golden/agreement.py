@@ -1,5 +1,6 @@
 """Integer model against float model, block by block."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,71 @@ from moesaic.golden.gate import Routing
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.threads import one_thread
 from moesaic.golden.trace import Trace
 
-__all__ = ["agreement"]
+__all__ = ["CHOICES", "Agreement", "agreement"]
+
+CHOICES = ("gate.index",)  # of a trace: all that `Agreement.add` looks at
 
 
+class Agreement:
+    """How near the integers come, over images of one task that are added one by one.
+
+    Parameters
+    ----------
+    qmodel : QuantModel
+    blocks : int, optional
+        Only the first so many.
+    """
+
+    def __init__(self, qmodel: QuantModel, blocks: int | None = None) -> None:
+        self.qmodel, config = qmodel, qmodel.config
+        self.blocks = config.depth if blocks is None else min(blocks, config.depth)
+        self.distances = [metrics.Distance() for _ in range(self.blocks)]
+        self.alike: dict[int, list[float]] = {i: [] for i in config.moe_blocks if i < self.blocks}
+
+    def add(
+        self,
+        outputs: Sequence[torch.Tensor],
+        routings: Sequence[Routing],
+        residuals: Sequence[np.ndarray[Any, Any]],
+        trace: Trace,
+    ) -> None:
+        """Count one image.
+
+        Parameters
+        ----------
+        outputs : sequence of Tensor [tokens, dim]
+            Float, of each block.
+        routings : sequence of Routing
+            Float, of each mixture of the model.
+        residuals : sequence of [tokens, dim]
+            Of `IntM3ViT.run`.
+        trace : Trace
+            Of that run, with (at least) `CHOICES`.
+        """
+        for i, distance in enumerate(self.distances):
+            step = np.float64(self.qmodel.blocks[i].residual_step)
+            distance.add(outputs[i].numpy(), residuals[i] * step)
+        for (i, alike), routing in zip(self.alike.items(), routings, strict=False):
+            alike.append(metrics.routing_agreement(routing.index.numpy(), trace[f"blocks.{i}.mlp.gate.index"]))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What `agreement` returns."""
+        return [
+            {
+                "name": self.qmodel.blocks[i].name,
+                "kind": "moe" if i in self.alike else "dense",
+                "sqnr_db": distance.sqnr_db,
+                "cosine": distance.cosine,
+                "routing_agreement": float(np.mean(self.alike[i])) if i in self.alike else None,
+            }
+            for i, distance in enumerate(self.distances)
+        ]
+
+
+@one_thread()
 @torch.no_grad()
 def agreement(
     model: M3ViT,
@@ -25,6 +86,7 @@ def agreement(
     *,
     key_block: int = 64,
     blocks: int | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """How near the integers come, over one or more images of one task.
 
@@ -38,6 +100,8 @@ def agreement(
         Of `IntM3ViT`.
     blocks : int, optional
         Only the first so many.
+    note : callable of str
+        Told how far it is.
 
     Returns
     -------
@@ -47,36 +111,12 @@ def agreement(
     """
     images = np.asarray(images)
     batch = images if images.ndim == 4 else images[None]
-    config, integer = model.config, IntM3ViT(qmodel, key_block)
-    count = config.depth if blocks is None else min(blocks, config.depth)
-    reference: list[list[np.ndarray]] = [[] for _ in range(count)]
-    actual: list[list[np.ndarray]] = [[] for _ in range(count)]
-    wanted: dict[int, list[np.ndarray]] = {}
-    chosen: dict[int, list[np.ndarray]] = {}
-    for image in batch:
+    integer, found = IntM3ViT(qmodel, key_block), Agreement(qmodel, blocks)
+    for number, image in enumerate(batch):
+        note(f"image {number + 1} of {len(batch)}")
         routings: list[Routing] = []
         with inference(model):
             outputs = model(image, task, routings=routings)
-        trace = Trace(only=("gate.index",))
-        residuals = integer.run(image, task, blocks=count, trace=trace)
-        for i in range(count):
-            reference[i].append(outputs[i].numpy())
-            actual[i].append(residuals[i] * qmodel.blocks[i].residual_step)
-        for i, routing in zip(config.moe_blocks, routings, strict=True):
-            if i < count:
-                wanted.setdefault(i, []).append(routing.index.numpy())
-                chosen.setdefault(i, []).append(trace[f"blocks.{i}.mlp.gate.index"])
-    rows: list[dict[str, Any]] = []
-    for i in range(count):
-        a, b = np.concatenate(reference[i]), np.concatenate(actual[i])
-        agree = metrics.routing_agreement(np.concatenate(wanted[i]), np.concatenate(chosen[i])) if i in wanted else None
-        rows.append(
-            {
-                "name": qmodel.blocks[i].name,
-                "kind": "moe" if config.is_moe(i) else "dense",
-                "sqnr_db": metrics.sqnr_db(a, b),
-                "cosine": metrics.cosine(a, b),
-                "routing_agreement": agree,
-            }
-        )
-    return rows
+        trace = Trace(only=CHOICES)
+        found.add(outputs, routings, integer.run(image, task, blocks=found.blocks, trace=trace), trace)
+    return found.rows()

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.progress import track
 
 from moesaic.golden import metrics, weights
-from moesaic.golden.agreement import agreement
+from moesaic.golden.agreement import CHOICES, Agreement
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import PRESETS
+from moesaic.golden.gate import Routing
 from moesaic.golden.heads import Heads
 from moesaic.golden.image_io import write_image
 from moesaic.golden.m3vit import M3ViT
@@ -25,6 +26,8 @@ from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS, QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import METHODS
 from moesaic.golden.scenes import CLASSES, render_batch
+from moesaic.golden.threads import one_thread
+from moesaic.golden.trace import Trace
 
 __all__ = ["Seen", "evaluate", "write_sheet"]
 
@@ -52,6 +55,7 @@ class Seen:
     maps: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
 
+@one_thread()
 @torch.no_grad()
 def evaluate(
     model: M3ViT,
@@ -76,7 +80,8 @@ def evaluate(
     -------
     dict of task to dict
         Segmentation: `miou_float`, `miou_integer`, `difference_points` (integer minus float, hundredths), `same_pixels`
-        (fraction with the same class). Depth: `rmse_float_m`, `rmse_integer_m`, `change_percent`.
+        (fraction with the same class). Depth: `rmse_float_m`, `rmse_integer_m`, `change_percent`. Both: `blocks`, how near
+        the integers are to float after each (as `agreement.agreement` says), over all these scenes.
     """
     config = model.config
     integer = IntM3ViT(qmodel, key_block)
@@ -85,10 +90,14 @@ def evaluate(
     result: dict[str, Any] = {}
     for task in config.tasks:
         head = heads[task]
-        by_float, by_integer = [], []
+        by_float, by_integer, near = [], [], Agreement(qmodel)
         for image in track(images, description=task, disable=quiet, console=Console(stderr=True)):
-            by_float.append(head(model(image, task)[-1]).numpy())
-            by_integer.append(head(torch.from_numpy(integer.run(image, task)[-1] * np.float32(step))).numpy())
+            routings: list[Routing] = []
+            outputs, trace = model(image, task, routings=routings), Trace(only=CHOICES)
+            residuals = integer.run(image, task, trace=trace)
+            near.add(outputs, routings, residuals, trace)
+            by_float.append(head(outputs[-1]).numpy())
+            by_integer.append(head(torch.from_numpy(residuals[-1] * np.float32(step))).numpy())
         a, b = np.stack(by_float), np.stack(by_integer)
         if seen is not None:
             few = slice(0, seen.scenes)
@@ -111,7 +120,14 @@ def evaluate(
                 "difference_points": 100 * (after - before),
                 "same_pixels": float((a == b).mean()),
             }
+        result[task]["blocks"] = near.rows()
     return result
+
+
+def _routed(rows: list[dict[str, Any]]) -> dict[str, float] | None:
+    """Fraction of tokens that go to the experts they go to in float: over all mixtures, and in the worst."""
+    alike = [row["routing_agreement"] for row in rows if row["routing_agreement"] is not None]
+    return {"mean": float(np.mean(alike)), "worst": min(alike)} if alike else None
 
 
 def write_sheet(path: Path, seen: Seen) -> None:
@@ -166,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     seen = Seen(options.rows)
     tasks = evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block, seen=seen)
-    few = render_batch(range(min(options.scenes, 8)), config.image_size)[0]
+    blocks = {task: found.pop("blocks") for task, found in tasks.items()}
     result = {
         "model": config.name,
         "weights": kind,
@@ -175,7 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "scenes": options.scenes,
         "key_block": options.key_block,
         "tasks": tasks,
-        "blocks": {task: agreement(model, qmodel, few, task, key_block=options.key_block) for task in config.tasks},
+        "routing_agreement": {task: _routed(rows) for task, rows in blocks.items()},
+        "blocks": blocks,
     }
     if options.pictures is not None:
         write_sheet(options.pictures, seen)

@@ -1,10 +1,11 @@
 """Measures of quality: of predictions against labels, and of one model's tensors against another's."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["confusion", "cosine", "depth_rmse", "mean_iou", "routing_agreement", "sqnr_db"]
+__all__ = ["Distance", "confusion", "cosine", "depth_rmse", "mean_iou", "routing_agreement", "sqnr_db"]
 
 
 def _same_shape(a: np.ndarray, b: np.ndarray) -> None:
@@ -33,25 +34,54 @@ def depth_rmse(predicted: np.ndarray, depth: np.ndarray) -> float:
     return float(np.sqrt(np.mean((predicted.astype(np.float64) - depth.astype(np.float64)) ** 2)))
 
 
+@dataclass
+class Distance:
+    """How far two tensors are apart, which may come piece by piece.
+
+    Members
+    -------
+    power, other, product, noise : float
+        Squares of the reference, squares of the other, products of both, squares of the differences, each added up.
+    """
+
+    power: float = 0.0
+    other: float = 0.0
+    product: float = 0.0
+    noise: float = 0.0
+
+    def add(self, reference: np.ndarray, actual: np.ndarray) -> "Distance":
+        """Count a piece of both; returns itself."""
+        _same_shape(reference, actual)
+        a, b = reference.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
+        difference = a - b
+        self.power += float(a @ a)
+        self.other += float(b @ b)
+        self.product += float(a @ b)
+        self.noise += float(difference @ difference)
+        return self
+
+    @property
+    def sqnr_db(self) -> float:
+        """Power of the reference over the power of the difference, decibels; infinite if they are equal."""
+        if self.noise == 0.0:
+            return math.inf
+        return 10.0 * math.log10(self.power / self.noise) if self.power > 0.0 else -math.inf
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the angle between both taken as vectors; 1 if both are zero, 0 if one is."""
+        lengths = math.sqrt(self.power) * math.sqrt(self.other)
+        return self.product / lengths if lengths else float(self.noise == 0.0)
+
+
 def sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
-    """Power of `reference` over the power of the difference, decibels; infinite if they are equal."""
-    _same_shape(reference, actual)
-    wanted = reference.astype(np.float64)
-    noise = float(np.sum((wanted - actual.astype(np.float64)) ** 2))
-    power = float(np.sum(wanted**2))
-    if noise == 0.0:
-        return math.inf
-    return 10.0 * math.log10(power / noise) if power > 0.0 else -math.inf
+    """`Distance.sqnr_db` of two tensors."""
+    return Distance().add(reference, actual).sqnr_db
 
 
 def cosine(reference: np.ndarray, actual: np.ndarray) -> float:
-    """Cosine of the angle between two tensors taken as vectors; 1 if both are zero, 0 if one is."""
-    _same_shape(reference, actual)
-    a, b = reference.astype(np.float64).ravel(), actual.astype(np.float64).ravel()
-    lengths = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    if lengths == 0.0:
-        return float(np.array_equal(a, b))
-    return float(a @ b) / lengths
+    """`Distance.cosine` of two tensors."""
+    return Distance().add(reference, actual).cosine
 
 
 def routing_agreement(reference: np.ndarray, actual: np.ndarray) -> float:

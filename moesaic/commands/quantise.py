@@ -117,7 +117,8 @@ def _show(report: dict[str, Any], every: bool) -> None:
         "layer", "SQNR, dB", "alone, dB", "share, %", "rerouted, %",
         title="Every rounding" if every else "Roundings that cost most (--all for every one)",
         caption="SQNR of the tensor, all roundings on; alone: of the block's output with no other rounding;\n"
-        "share of the sum of these errors; tokens that this rounding alone sends to other experts",
+        "share of the sum of these errors; tokens that this rounding alone sends to other experts;\n"
+        f"images it was measured on: {report['layers_measured_on']}",
     )
     for row in layers:
         table.add_row(

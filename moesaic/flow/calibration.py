@@ -4,16 +4,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from rich.markup import escape
 
 from moesaic.flow.request import Request
+from moesaic.flow.stages import Stages
 from moesaic.golden.calibrate import calibration_count, calibration_images
 from moesaic.golden.image_folder import read_folder
 from moesaic.golden.scenes import render_batch
 
-__all__ = ["Calibration", "calibration"]
+__all__ = ["Calibration", "calibration", "shown"]
 
 ENOUGH = 8  # images of a folder, from which on every fourth is kept to judge by
-UNSEEN = 4  # rendered scenes to judge by, at most; none of them is ever trained on
+UNSEEN = 16  # images to judge by, at most, and as many as calibrate; rendered ones are never trained on
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,14 @@ class Calibration:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def to_dict(self) -> dict[str, Any]:
+        """For reports: `calibrated_on`, `skipped` and `warnings`."""
+        return {
+            "calibrated_on": self.source,
+            "skipped": [{"file": name, "reason": reason} for name, reason in self.skipped],
+            "warnings": self.warnings,
+        }
+
 
 def calibration(request: Request) -> Calibration:
     """Rendered scenes, or the images of the folder that the request names.
@@ -60,12 +70,22 @@ def calibration(request: Request) -> Calibration:
     images, where = folder.images, str(request.calibrate)
     if len(images) < ENOUGH:
         return Calibration(
-            images, f"{len(images)} images of {where}", images[:UNSEEN], "the same images", folder.skipped,
+            images, f"{len(images)} images of {where}", images, "the same images", folder.skipped,
             [*folder.warnings, f"figures are of the images that steps were chosen by: {ENOUGH} or more give some to judge by"],
         )
     unseen = images[::4]
     seen = np.delete(images, np.s_[::4], axis=0)
     return Calibration(
-        seen, f"{len(seen)} images of {where}", unseen[:UNSEEN], f"{len(unseen[:UNSEEN])} other images of it", folder.skipped,
-        folder.warnings,
+        seen, f"{len(seen)} images of {where}", unseen, f"{len(unseen)} other images of it", folder.skipped, folder.warnings,
     )
+
+
+def shown(request: Request, stages: Stages) -> Calibration:
+    """`calibration` as a stage of a run, with what is to be said about the images: skipped files, warnings."""
+    with stages.stage("images", "images to calibrate on"):
+        seen = calibration(request)
+    for name, reason in seen.skipped:
+        stages.say(f"           skipped {escape(name)}: {escape(reason)}")
+    for warning in seen.warnings:
+        stages.say(f"           [yellow]warning:[/] {escape(warning)}")
+    return seen

@@ -1,7 +1,7 @@
 """The compile stage: from a request to a program folder, and back from the folder."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from moesaic.compiler.image import ImageError, ProgramImage
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all
+from moesaic.flow.calibration import shown
 from moesaic.flow.fit import check_fit
 from moesaic.flow.heads import host_heads
 from moesaic.flow.quantised import FloatModel, load_float, quantised
@@ -44,6 +45,8 @@ class Program:
     estimate : dict of task to int
         Cycles that the compiler expects if every expert gets as many tokens.
     options : CompileOptions
+    calibrated : dict
+        On which images: `calibrated_on`, with `skipped` files and `warnings`; empty if that is not known.
     """
 
     request: Request
@@ -52,6 +55,7 @@ class Program:
     image: ProgramImage
     estimate: dict[str, int]
     options: CompileOptions = EVERYTHING
+    calibrated: dict[str, Any] = field(default_factory=dict)
 
 
 def _estimates(compilation: Compilation) -> dict[str, int]:
@@ -77,10 +81,11 @@ def make_program(
         If its parameters cannot be used.
     """
     check_fit(request)
+    seen = shown(request, stages)
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
     with stages.stage("quantise", "calibration and quantisation"):
-        qmodel, found = quantised(network, request, cache=cache, note=stages.note)
+        qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if found else "")
     with stages.stage("compile", f"program for {request.board}, {', '.join(request.tasks)}"):
         compilation = compile_all(
@@ -92,7 +97,7 @@ def make_program(
             seed=request.seed,
             options=options,
         )
-    return Program(request, network, qmodel, compilation.image, _estimates(compilation), options), compilation
+    return Program(request, network, qmodel, compilation.image, _estimates(compilation), options, seen.to_dict()), compilation
 
 
 def save_program(program: Program, folder: Path) -> None:
@@ -116,6 +121,7 @@ def save_program(program: Program, folder: Path) -> None:
         "weights": None if request.weights is None else str(request.weights.absolute()),
         "parameters_sha256": program.network.digest,
         "estimated_cycles": program.estimate,
+        "calibration": program.calibrated,
     }
     (folder / _ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
 
@@ -149,7 +155,7 @@ def load_program(folder: Path, stages: Stages) -> Program:
                 stages=stages,
             ).replace(tasks=tasks)
             qmodel = quantfile.load(folder / _NETWORK)
-            estimates = dict(origin["estimated_cycles"])
+            estimates, calibrated = dict(origin["estimated_cycles"]), dict(origin.get("calibration", {}))
         except (InputError, ImportProblem):
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -165,4 +171,4 @@ def load_program(folder: Path, stages: Stages) -> Program:
             raise InputError(
                 f"parameters of {request.model.name} must be those that were compiled, not others: compile again"
             )
-    return Program(request, network, qmodel, image, estimates)
+    return Program(request, network, qmodel, image, estimates, calibrated=calibrated)

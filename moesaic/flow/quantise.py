@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from moesaic.flow.calibration import Calibration, calibration
+from moesaic.flow.calibration import Calibration, shown
 from moesaic.flow.quantised import load_float, quantised
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
@@ -14,11 +14,13 @@ from moesaic.golden.agreement import agreement
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import prepared
 from moesaic.golden.sensitivity import Cost, sensitivity, tensor_noise
+from moesaic.golden.threads import one_thread
 
 __all__ = ["MARKER", "quantise", "save"]
 
 MARKER = "quantise.json"  # by which a result folder is known
 _NETWORK = "network.safetensors"
+_TOKENS = 1056  # that every rounding alone is measured on, or as near as whole images come: 8 of m3vit-tiny, 1 of m3vit-small
 _NAMED = 8  # layers to spend bits on, at most
 _WORTH = 0.03  # of all noise, or of all tokens: less is not worth bits
 
@@ -66,6 +68,7 @@ def _spend(layers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: row[key] for key in ("name", "share", "rerouted")} for row in worth[:_NAMED]]
 
 
+@one_thread()
 def quantise(
     request: Request, stages: Stages, *, seen: Calibration | None = None, cache: Path | None = None
 ) -> tuple[QuantModel, dict[str, Any]]:
@@ -75,8 +78,8 @@ def quantise(
     -------
     QuantModel
     dict
-        `blocks`: of each, SQNR of the integers against float (decibels), cosine, fraction of tokens that are routed alike, the
-        worst of all tasks. `tasks`: the same of each. `layers`: of each rounding the SQNR of the tensor with all roundings on
+        `blocks`: on the images to judge by, of each SQNR of the integers against float (decibels), cosine, fraction of tokens that are routed alike, the
+        worst of all tasks. `tasks`: the same of each. `layers`: on the first `layers_measured_on` of these images, of each rounding the SQNR of the tensor with all roundings on
         (None for weights), the SQNR of the block's output if it were the only one, its share of the sum of all those errors, and the
         fraction of tokens that it sends to other experts. `spend`: the layers that more bits would help most.
 
@@ -84,12 +87,7 @@ def quantise(
     ------
     ImageError, CalibrationError, WeightError, InputError
     """
-    with stages.stage("images", "images to calibrate on"):
-        seen = calibration(request) if seen is None else seen
-    for name, reason in seen.skipped:
-        stages.say(f"           skipped {name}: {reason}")
-    for warning in seen.warnings:
-        stages.say(f"           [yellow]warning:[/] {warning}")
+    seen = shown(request, stages) if seen is None else seen
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
     with stages.stage("quantise", "calibration and quantisation"):
@@ -98,23 +96,24 @@ def quantise(
     tasks = {}
     with stages.stage("agreement", f"integers against float, {seen.unseen_source}"):
         for task in request.model.tasks:
-            stages.note(task)
-            tasks[task] = agreement(network.model, qmodel, seen.unseen, task, key_block=request.config.rows)
-    with stages.stage("layers", "every rounding alone"):
+            tasks[task] = agreement(
+                network.model, qmodel, seen.unseen, task, key_block=request.config.rows, note=stages.note
+            )
+    few = seen.unseen[: max(1, _TOKENS // request.model.tokens)]
+    with stages.stage("layers", f"every rounding alone, {len(few)} of these images"):
         stages.note("all together")
         model = prepared(network.model, seen.images)
-        noise = tensor_noise(model, qmodel, seen.unseen)
-        layers = _layers(sensitivity(model, qmodel, seen.unseen, note=stages.note), noise)
+        noise = tensor_noise(model, qmodel, few)
+        layers = _layers(sensitivity(model, qmodel, few, note=stages.note), noise)
     blocks = _blocks(tasks)
     routed = [row["routing_agreement"] for row in blocks if row["routing_agreement"] is not None]
     return qmodel, {
         "model": request.model.name,
         "weights": network.kind,
         "widths": request.widths,
-        "calibrated_on": seen.source,
+        **seen.to_dict(),
         "measured_on": seen.unseen_source,
-        "skipped": [{"file": name, "reason": reason} for name, reason in seen.skipped],
-        "warnings": seen.warnings,
+        "layers_measured_on": len(few),
         "sqnr_db": min(row["sqnr_db"] for row in blocks),
         "routing_agreement": min(routed) if routed else None,
         "blocks": blocks,

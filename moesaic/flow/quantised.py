@@ -20,6 +20,7 @@ from moesaic.golden.importers.imported import Imported
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
+from moesaic.golden.threads import one_thread
 from moesaic.sim.verilated import default_cache
 
 __all__ = ["FloatModel", "load_float", "quantised", "source_hash"]
@@ -151,15 +152,16 @@ def quantised(
     if kept.is_file():
         os.utime(kept)
         return quantfile.load(kept), True
-    result = quantize(
-        network.model,
-        request.model,
-        images,
-        weights=network.kind,
-        acc_bits=request.config.acc_bits,
-        expert_bits=request.expert_bits,
-        note=note,
-    )
+    with one_thread():
+        result = quantize(
+            network.model,
+            request.model,
+            images,
+            weights=network.kind,
+            acc_bits=request.config.acc_bits,
+            expert_bits=request.expert_bits,
+            note=note,
+        )
     folder.mkdir(parents=True, exist_ok=True)
     mine = kept.with_name(f"{kept.name}.{os.getpid()}")
     try:

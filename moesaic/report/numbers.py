@@ -306,6 +306,8 @@ def report(
         "board_origin": request.board_origin,
         "weights": program.network.kind,
         "widths": program.qmodel.widths,
+        "calibrated_on": program.calibrated.get("calibrated_on"),
+        "calibration_images": {key: program.calibrated.get(key, []) for key in ("skipped", "warnings")},
         "import": None if request.imported is None else request.imported.report.to_dict(),
         "seed": request.seed,
         "blocks_run": request.blocks,

@@ -41,6 +41,7 @@ def test_figures_of_a_folder(photos: Path, invoke: Callable[..., Any], tmp_path:
     assert "skipped broken.png" in done.stderr and "skipped readme.txt" in done.stderr
     assert report["warnings"] == []
     assert report["calibrated_on"].startswith("6 images of ") and report["measured_on"] == "2 other images of it"
+    assert report["layers_measured_on"] == 2
     assert [row["name"] for row in report["blocks"]] == [f"blocks.{i}" for i in range(4)]
     for row in report["blocks"]:
         assert 20 < row["sqnr_db"] < 60
@@ -75,13 +76,40 @@ def test_one_image_of_one_colour_is_warned_of(tmp_path: Path, invoke: Callable[.
     assert done.stderr.count("warning:") == 3
 
 
+def test_a_run_says_what_it_was_calibrated_on(photos: Path, tmp_path: Path, invoke: Callable[..., Any], results: Any) -> None:
+    program, out = tmp_path / "program", tmp_path / "out"
+    (photos / "<i>odd.txt").write_text("a name that is no HTML")
+    arguments = ("--model", "m3vit-micro", "--blocks", 1, "--calibrate", photos)
+    done = invoke("run", *arguments, "--sim", "functional", "--out", out)
+    assert done.exit_code == 0, done.stderr
+    wanted = f"6 images of {photos}"
+    report, page = results(out).report, results(out).page
+    assert report["calibrated_on"] == wanted and f"calibrated on {wanted}" in page
+    skipped = ["<i>odd.txt", "broken.png", "readme.txt"]
+    assert [row["file"] for row in report["calibration_images"]["skipped"]] == skipped
+    assert "3 files of the folder skipped: <code>&lt;i&gt;odd.txt</code>" in page and "<code>readme.txt</code>" in page
+    assert "skipped broken.png: " in done.stderr
+
+    for path in photos.iterdir():
+        path.unlink()
+    write_image(photos / "grey.png", np.full((3, *SIZE), 128, np.uint8))
+    done = invoke("compile", *arguments, "--out", program)
+    assert done.exit_code == 0 and "warning: 1 of 1 images show one colour only: grey.png" in done.stderr, done.stderr
+    done = invoke("simulate", program, "--sim", "functional", "--out", out, "--quiet")
+    assert done.exit_code == 0, done.stderr
+    report, page = results(out).report, results(out).page
+    assert report["calibrated_on"] == f"1 images of {photos}"
+    assert "1 of 1 images show one colour only: grey.png" in report["calibration_images"]["warnings"][0]
+    assert "show one colour only: grey.png" in page
+
+
 def test_images_decide_the_network(photos: Path) -> None:
     plain, ours = make_request(model="m3vit-micro"), make_request(model="m3vit-micro", calibrate=photos)
     seen = calibration(ours)
     assert seen.images.shape == (6, 3, *SIZE) and seen.unseen.shape == (2, 3, *SIZE)
     assert not any(np.array_equal(a, b) for a in seen.images for b in seen.unseen)
     rendered = calibration(plain)
-    assert len(rendered.images) == 32
+    assert len(rendered.images) == 32 and len(rendered.unseen) == 16
     assert not any(np.array_equal(a, b) for a in rendered.images for b in rendered.unseen)
 
 

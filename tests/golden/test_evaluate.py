@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 
 from moesaic.golden import weights
+from moesaic.golden.agreement import agreement
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.evaluate import evaluate, main
 from moesaic.golden.pictures import GAP, TITLE, depth_picture, label_picture
 from moesaic.golden.pictures import sheet as draw_sheet
 from moesaic.golden.quantize import quantize
-from moesaic.golden.scenes import render
+from moesaic.golden.scenes import render, render_batch
 
 torch.set_num_threads(1)  # tensors this small only lose by more
 
@@ -26,6 +27,8 @@ def test_command_writes_json(tmp_path, capsys):
     assert result["model"] == "m3vit-micro" and result["scenes"] == 2
     assert set(result["tasks"]) == {"semseg", "depth"} and len(result["blocks"]["depth"]) == 4
     assert 0.8 < result["tasks"]["semseg"]["same_pixels"] <= 1
+    alike = [row["routing_agreement"] for row in result["blocks"]["depth"] if row["kind"] == "moe"]
+    assert result["routing_agreement"]["depth"] == {"mean": pytest.approx(np.mean(alike)), "worst": min(alike)}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["maps.png", "quality.json"]
     # Two rows of seven pictures: the second scene's image, truth and float map, each in its place.
     page = np.asarray(Image.open(sheet)).transpose(2, 0, 1)
@@ -40,6 +43,16 @@ def test_command_writes_json(tmp_path, capsys):
         left = column * (64 + GAP)
         found = page[:, top : top + 64, left : left + 64].astype(int)
         assert np.abs(found - picture).max() <= 2, column  # float may differ in the last place with the batch
+
+
+def test_blocks_are_judged_on_all_scenes():
+    model, heads, kind = weights.load("m3vit-micro")
+    q = quantize(model, model.config, calibration_images(model.config, 4), weights=kind)
+    result = evaluate(model, heads, q, scenes=12, key_block=8, quiet=True)
+    images = render_batch(range(12), model.config.image_size)[0]
+    for task in model.config.tasks:
+        assert result[task]["blocks"] == agreement(model, q, images, task, key_block=8)
+        assert result[task]["blocks"] != agreement(model, q, images[:8], task, key_block=8)
 
 
 @pytest.mark.parametrize(("bad", "message"), [

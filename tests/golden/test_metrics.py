@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from moesaic.golden.metrics import confusion, cosine, depth_rmse, mean_iou, routing_agreement, sqnr_db
+from moesaic.golden.metrics import Distance, confusion, cosine, depth_rmse, mean_iou, routing_agreement, sqnr_db
 
 
 def test_mean_iou_by_hand():
@@ -34,6 +34,18 @@ def test_sqnr_by_hand():
 def test_cosine_by_hand():
     assert cosine(np.array([1.0, 0.0]), np.array([1.0, 1.0])) == pytest.approx(math.sqrt(0.5))
     assert cosine(np.zeros(2), np.zeros(2)) == 1.0 and cosine(np.zeros(2), np.ones(2)) == 0.0
+
+
+def test_distance_piece_by_piece():
+    rng = np.random.default_rng(3)
+    reference, actual = rng.standard_normal((2, 7, 5))
+    whole, pieces = Distance().add(reference, actual), Distance()
+    for i in range(7):
+        pieces.add(reference[i], actual[i])
+    assert pieces.sqnr_db == pytest.approx(whole.sqnr_db) == pytest.approx(
+        10 * math.log10(np.square(reference).sum() / np.square(reference - actual).sum())
+    )
+    assert pieces.cosine == pytest.approx(whole.cosine)
 
 
 def test_routing_agreement_ignores_order():
