@@ -19,7 +19,7 @@ from moesaic.golden.qmodel import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import Accelerator
 from moesaic.hw.verilog import to_verilog
-from moesaic.sim.saif import DEPTH
+from moesaic.sim.saif import trace_registers
 from moesaic.sim.verilated import Build, build, default_cache, run
 
 __all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator", "accelerator_verilog"]
@@ -186,10 +186,16 @@ class RtlSimulator:
         return self._built
 
     def _build(self) -> Build:
-        verilog = accelerator_verilog(self.config, cache=self.cache) + "\n" + self.testbench
-        ddr = Path(str(importlib.resources.files("moesaic.sim") / "ddr.sv"))
-        traced = ["--trace-saif", "--trace-depth", str(DEPTH)] if self.saif else []
-        return build(verilog, top="testbench", extra_sources=[ddr], cache=self.cache, extra_args=traced)
+        verilog = accelerator_verilog(self.config, cache=self.cache)
+        sources, arguments = [importlib.resources.files("moesaic.sim") / "ddr.sv"], []
+        if self.saif:
+            verilog = trace_registers(verilog, top="accelerator")
+            sources.append(importlib.resources.files("moesaic.sim") / "untraced.vlt")
+            arguments = ["--trace-saif", "--trace-max-width", "0"]  # however wide
+        return build(
+            f"{verilog}\n{self.testbench}", top="testbench", extra_sources=[Path(str(source)) for source in sources],
+            cache=self.cache, extra_args=arguments,
+        )
 
     def run(
         self,

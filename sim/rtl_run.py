@@ -16,7 +16,7 @@ from moesaic.boards.driver import Driver, RunResult
 from moesaic.boards.errors import AcceleratorError, BusError, RunLost
 from moesaic.compiler.image import ProgramImage
 
-__all__ = ["SimulatedBus", "run_job"]
+__all__ = ["CYCLE_NS", "SimulatedBus", "run_job"]
 
 
 CYCLE_NS = 2  # of simulated time; the driver's seconds are counted in cycles of the configuration's clock

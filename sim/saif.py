@@ -1,15 +1,19 @@
-"""Switching activity as Vivado reads it: from Verilator's SAIF to the instance names of a board's project."""
+"""Switching activity as Vivado reads it: what Verilator traces, and its SAIF under the instance names of a board's project."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DEPTH", "PLACE", "SaifError", "Totals", "place_saif", "read_totals"]
+__all__ = ["PLACE", "SaifError", "Totals", "place_saif", "read_totals", "trace_registers"]
 
-DEPTH = 4  # levels of instances that are traced: test bench, accelerator, its units, and theirs
 PLACE = ("testbench", "system_i", "accelerator_0", "inst")  # where a board's project has the accelerator (boards/project)
 
+_OFF, _ON = "/*verilator tracing_off*/", "/*verilator tracing_on*/"
+_MODULE = re.compile(r"module (\\\S+|\w+)")
+_DECLARATION = re.compile(r"  (input|output|wire|reg) ")
+_REGISTER = re.compile(r"  reg (\[\d+:\d+\] )?(\\\S+ |\w+)( = [^;]*)?;$")  # and not a memory
+_DURATION = re.compile(r"^\s*\(DURATION (\d+)\)")
 _INSTANCE = re.compile(r"^\s*\(INSTANCE (\S+)$")
 _NET = re.compile(r"^\s*\((\S+) \(T0 (\d+)\) \(T1 (\d+)\) \(TZ 0\) \(TX 0\) \(TB 0\) \(TC (\d+)\)\)$")
 
@@ -36,6 +40,30 @@ class Totals:
     toggles: int
     duration: int
     instances: int
+
+
+def trace_registers(verilog: str, *, top: str) -> str:
+    """Exported Verilog of which only the registers, and the ports of `top`, are traced.
+
+    Synthesis keeps registers and their names, and rarely the nets between them, of which there are several times as many: traced too,
+    they make most of the simulator, and an accelerator takes half an hour to build.
+
+    Parameters
+    ----------
+    verilog : str
+        From :func:`moesaic.hw.verilog.to_verilog`: a declaration a line.
+    top : str
+        Name of its top module.
+    """
+    lines, module = [], ""
+    for line in verilog.splitlines():
+        if found := _MODULE.match(line):
+            module = found[1].removeprefix("\\")
+        declared = _DECLARATION.match(line)
+        port = declared is not None and declared[1] in ("input", "output")
+        kept = declared is None or _REGISTER.match(line) or (port and module == top)
+        lines.append(line if kept else f"{_OFF}{line}{_ON}")
+    return "\n".join([*lines, ""])
 
 
 def _subtree(lines: list[str], path: tuple[str, ...], source: Path) -> Iterator[str]:
@@ -66,7 +94,18 @@ def _subtree(lines: list[str], path: tuple[str, ...], source: Path) -> Iterator[
     raise SaifError(f"{source}: must end its instances, and be written whole")
 
 
-def place_saif(source: Path, target: Path, *, instance: tuple[str, ...] = ("testbench", "dut")) -> Totals:
+def _stretched(line: str, duration: int, factor: float) -> str:
+    """A line with its times multiplied; those of a net still add up to the `duration`."""
+    net = _NET.match(line)
+    if net is None:
+        return line
+    low = round(int(net[2]) * factor)
+    return f"({net[1]} (T0 {low}) (T1 {duration - low}) (TZ 0) (TX 0) (TB 0) (TC {net[4]}))"
+
+
+def place_saif(
+    source: Path, target: Path, *, instance: tuple[str, ...] = ("testbench", "dut"), stretch: float = 1.0
+) -> Totals:
     """Write the activity of one instance under `PLACE`, whole or not at all.
 
     Parameters
@@ -76,6 +115,8 @@ def place_saif(source: Path, target: Path, *, instance: tuple[str, ...] = ("test
     target : Path
     instance : tuple of str
         Path of the accelerator in it.
+    stretch : float
+        By which its times are multiplied: Vivado counts toggles a second, and a simulated cycle is not as long as one of the board.
 
     Raises
     ------
@@ -89,9 +130,16 @@ def place_saif(source: Path, target: Path, *, instance: tuple[str, ...] = ("test
     body = list(_subtree(lines, instance, source))
     if not body:
         raise SaifError(f"{source}: must have the instance {'/'.join(instance)}, not only {', '.join(names[:4])}")
+    length = next(int(found[1]) for line in header if (found := _DURATION.match(line)))
+    problem = next((line for line in body if (net := _NET.match(line)) and int(net[2]) + int(net[3]) != length), None)
+    if problem is not None:
+        raise SaifError(f"{source}: times of a net must add up to the duration {length}, not as in {problem.strip()!r}")
+    duration = round(length * stretch)
+    header = [f"(DURATION {duration})" if _DURATION.match(line) else line for line in header]
+    body = [_stretched(line.strip(), duration, stretch) for line in body]
     text = ["(SAIFILE", *(line.strip() for line in header), '(PROGRAM_NAME "Moesaic")']
     text += [f"(INSTANCE {name}" for name in PLACE]
-    text += [line.strip() for line in body]
+    text += body
     text += [")" for _ in PLACE] + [")", ""]
     partial = target.with_name(target.name + ".partial")
     try:
@@ -115,7 +163,7 @@ def read_totals(path: Path) -> Totals:
     duration = 0
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         depth += line.count("(") - line.count(")")
-        if found := re.match(r"^\s*\(DURATION (\d+)\)", line):
+        if found := _DURATION.match(line):
             duration = int(found[1])
         elif found := _NET.match(line):
             nets += 1

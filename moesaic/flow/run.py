@@ -23,6 +23,7 @@ from moesaic.report.maps import write_maps
 from moesaic.report.numbers import report
 from moesaic.report.outputs import module_outputs
 from moesaic.sim.rtl import SAIF
+from moesaic.sim.rtl_run import CYCLE_NS
 from moesaic.sim.saif import place_saif
 from moesaic.sim.tools import find_compiler, find_verilator
 from moesaic.sim.verilated import default_cache
@@ -118,7 +119,8 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
     activity = None
     if options.saif:
         with stages.stage("saif", f"switching activity, {ACTIVITY}"):
-            activity = place_saif(work / SAIF, folder / ACTIVITY)
+            board_ns = 1e3 / program.request.config.clock_mhz
+            activity = place_saif(work / SAIF, folder / ACTIVITY, stretch=board_ns / CYCLE_NS)
     resources = report_resources(
         program.request.config, program.request.board_origin, stages, count=options.resources
     )
