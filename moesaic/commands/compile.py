@@ -6,30 +6,25 @@ from typing import Annotated, Any
 import typer
 
 from moesaic.commands.command import examples, guarded
+from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
-    DEFAULT_MODEL,
     Blocks,
     Board,
     Calibrate,
     Config,
-    FillMissing,
-    GateKind,
-    Heads,
-    ImageSize,
     ModelArgument,
-    Pixels,
+    ModelOption,
     Quiet,
     Seed,
     Speculate,
-    Tasks,
-    TopK,
     Weights,
     Widths,
-    import_options,
+    one_model,
 )
 from moesaic.flow.folder import check_replaceable, new_folder
-from moesaic.flow.request import ALL_TASKS, InputError, Request, make_request
+from moesaic.flow.request import ALL_TASKS, Request, make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 
 __all__ = ["EXAMPLES", "compile_"]
@@ -56,9 +51,10 @@ def _print_dump(compilation: Any, request: Request) -> None:
 
 
 @guarded
+@from_files
 def compile_(
     model: ModelArgument = None,
-    named: Annotated[str | None, typer.Option("--model", help="The same as MODEL.", show_default=False)] = None,
+    named: ModelOption = None,
     task: Annotated[str, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.")] = ALL_TASKS,
     board: Board = None,
     config: Config = None,
@@ -75,24 +71,13 @@ def compile_(
         bool, typer.Option("--dump", help="Print IR, schedule, buffers, disassembly and memory map.")
     ] = False,
     quiet: Quiet = False,
-    top_k: TopK = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    tasks: Tasks = None,
-    gate: GateKind = None,
-    pixels: Pixels = None,
-    fill_missing: FillMissing = False,
+    *,
+    options: ImportOptions,
 ) -> None:
     """Quantise and compile: write a program folder (memory image, manifest, quantised network)."""
-    if model is not None and named is not None and model != named:
-        raise InputError(f"model must be given once, not as {model!r} and as {named!r}")
-    options = import_options(
-        top_k=top_k, heads=heads, image_size=image_size, tasks=tasks, gate=gate, pixels=pixels, fill_missing=fill_missing,
-        seed=seed,
-    )
     stages = Stages(quiet=quiet)
     request = make_request(
-        model=model or named or DEFAULT_MODEL, task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate,
+        model=one_model(model, named), task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate,
         widths=widths, weights=weights, calibrate=calibrate, options=options, stages=stages,
     )
     from moesaic.flow import program as programs

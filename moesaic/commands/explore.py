@@ -7,20 +7,23 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded
+from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
     DEFAULT_LATENCY,
-    DEFAULT_MODEL,
     Blocks,
     Latency,
     ModelArgument,
+    ModelOption,
     Quiet,
     Seed,
     Weights,
     Widths,
+    one_model,
 )
 from moesaic.flow.boards import find_board
 from moesaic.flow.request import ALL_TASKS, InputError, make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.problems import FAILED
 
@@ -29,14 +32,16 @@ __all__ = ["EXAMPLES", "explore"]
 EXAMPLES = examples(
     "explore m3vit-tiny --board zcu104",
     "explore m3vit-micro --board pynq-z2 --space space.toml --out out/space",
+    "explore vit.safetensors --heads 6 --board kv260",
     "explore m3vit-tiny --board zcu102 --clock 250 --limit 85 --confirm 3",
 )
 
 
 @guarded
+@from_files
 def explore(
     model: ModelArgument = None,
-    named: Annotated[str | None, typer.Option("--model", help="The same as MODEL.", show_default=False)] = None,
+    named: ModelOption = None,
     board: Annotated[str, typer.Option(help="Board, or a .toml file that describes one: its resources, ports and DDR.")] = "zcu102",
     space: Annotated[
         Path | None,
@@ -57,10 +62,10 @@ def explore(
     latency: Latency = DEFAULT_LATENCY,
     as_json: Annotated[bool, typer.Option("--json", help="Print explore.json to standard output, and nothing else.")] = False,
     quiet: Quiet = False,
+    *,
+    options: ImportOptions,
 ) -> None:
     """Search configurations for a model and a board: latency against resources, the best as files for --config."""
-    if model is not None and named is not None and model != named:
-        raise InputError(f"model must be given once, not as {model!r} and as {named!r}")
     if task == ALL_TASKS:
         raise InputError(f"task must be one of the model's, not {task!r}: latency is that of one")
     if latency < 2:
@@ -80,7 +85,8 @@ def explore(
         wanted = Space({**wanted.axes, "clock_mhz": (clock,)})
     stages = Stages(quiet=quiet)
     request = make_request(
-        model=model or named or DEFAULT_MODEL, task=task, board=board, seed=seed, blocks=blocks, widths=widths, weights=weights, stages=stages)
+        model=one_model(model, named), task=task, board=board, seed=seed, blocks=blocks, widths=widths, weights=weights,
+        options=options, stages=stages)
     folder = out if out is not None else Path("out") / f"explore-{request.model.name}-{found.name}"
     check_replaceable(folder, marker=flow.MARKER)
     if confirm:

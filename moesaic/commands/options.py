@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -9,57 +8,19 @@ import typer
 from moesaic.flow.boards import AUTO, board_choices
 from moesaic.flow.request import ALL_TASKS, InputError
 from moesaic.golden.config import PRESETS as MODELS
-from moesaic.golden.importers.options import ImportOptions
 
 __all__ = [
-    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Calibrate", "Config", "FillMissing", "GateKind", "Heads", "Image", "ImageSize", "Json",
-    "Latency", "Model", "ModelArgument", "Pixels", "Quiet", "Resize", "Resources", "Saif", "Seed", "Sim", "Speculate", "Task", "Tasks", "TopK",
-    "Weights", "Widths", "import_options", "is_rtl",
+    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Calibrate", "Config", "Image", "Json", "Latency", "Model", "ModelArgument", "ModelOption", "Quiet",
+    "Resize", "Resources", "Saif", "Seed", "Sim", "Speculate", "Task", "Weights", "Widths", "is_rtl", "one_model",
 ]
 
 DEFAULT_MODEL, DEFAULT_LATENCY = "m3vit-tiny", 100
 
-FROM_FILES = "Models from files (what their tensors do not tell)"
 _MODEL = f"Model: {', '.join(MODELS)}; or a file or folder of weights; or module:function."
 
 Model = Annotated[str, typer.Option(help=_MODEL)]
 ModelArgument = Annotated[str | None, typer.Argument(metavar="[MODEL]", help=_MODEL, show_default=DEFAULT_MODEL)]
-TopK = Annotated[
-    int | None, typer.Option(help="Experts per token.", show_default="as published", rich_help_panel=FROM_FILES)
-]
-Heads = Annotated[
-    int | None, typer.Option(help="Attention heads of a block.", show_default="as published", rich_help_panel=FROM_FILES)
-]
-ImageSize = Annotated[
-    str | None,
-    typer.Option(
-        help="HEIGHTxWIDTH in pixels.", metavar="HxW", show_default="as published", rich_help_panel=FROM_FILES
-    ),
-]
-Tasks = Annotated[
-    str | None,
-    typer.Option(
-        help="Names of the tasks, in the order of their gates.", metavar="NAME,NAME", show_default="as published",
-        rich_help_panel=FROM_FILES,
-    ),
-]
-GateKind = Annotated[
-    str | None,
-    typer.Option(
-        help="'noisy_vmoe' (softmax, then top-k) or 'noisy' (top-k, then softmax).", show_default="what the file says",
-        rich_help_panel=FROM_FILES,
-    ),
-]
-Pixels = Annotated[
-    str | None,
-    typer.Option(
-        help="Normalisation of pixels: 'imagenet', 'half' (0.5 and 0.5) or 'unit' (none).", show_default="as published",
-        rich_help_panel=FROM_FILES,
-    ),
-]
-FillMissing = Annotated[
-    bool, typer.Option("--fill-missing", help="Draw missing experts at random, from --seed.", rich_help_panel=FROM_FILES)
-]
+ModelOption = Annotated[str | None, typer.Option("--model", help="The same as MODEL.", show_default=False)]
 Task = Annotated[
     str | None,
     typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.", show_default="the model's first"),
@@ -118,38 +79,14 @@ def is_rtl(sim: str) -> bool:
     return sim == "rtl"
 
 
-def import_options(
-    *,
-    top_k: int | None,
-    heads: int | None,
-    image_size: str | None,
-    tasks: str | None,
-    gate: str | None,
-    pixels: str | None,
-    fill_missing: bool,
-    seed: int,
-) -> ImportOptions:
-    """Options of a model from files, from what was typed.
+def one_model(argument: str | None, option: str | None) -> str:
+    """The model, named as an argument, as an option, or not at all.
 
     Raises
     ------
-    InputError, ImportProblem
-        If one is not of its form, or out of range.
+    InputError
+        If it is named twice, and not alike.
     """
-    size = None
-    if image_size is not None:
-        parts = re.fullmatch(r"(\d+)[xX](\d+)", image_size)
-        if parts is None:
-            raise InputError(f"image-size must be HEIGHTxWIDTH, such as 128x256, not {image_size!r}")
-        size = int(parts.group(1)), int(parts.group(2))
-    names = None if tasks is None else tuple(name.strip() for name in tasks.split(","))
-    return ImportOptions(
-        top_k=top_k,
-        heads=heads,
-        image_size=size,
-        tasks=names,
-        gate=gate,
-        pixels=pixels,
-        fill_missing=fill_missing,
-        seed=seed,
-    )
+    if argument is not None and option is not None and argument != option:
+        raise InputError(f"model must be given once, not as {argument!r} and as {option!r}")
+    return argument or option or DEFAULT_MODEL

@@ -9,27 +9,21 @@ from rich.console import Console
 from rich.table import Table
 
 from moesaic.commands.command import examples, guarded
+from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
     DEFAULT_MODEL,
     Board,
     Calibrate,
-    FillMissing,
-    GateKind,
-    Heads,
-    ImageSize,
     ModelArgument,
-    Pixels,
     Quiet,
     Seed,
-    Tasks,
-    TopK,
     Weights,
     Widths,
-    import_options,
 )
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.request import ALL_TASKS, make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 
 __all__ = ["EXAMPLES", "quantise"]
@@ -43,6 +37,7 @@ EXAMPLES = examples(
 
 
 @guarded
+@from_files
 def quantise(
     model: ModelArgument = None,
     calibrate: Calibrate = None,
@@ -56,23 +51,14 @@ def quantise(
     weights: Weights = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON to standard output, and nothing else.")] = False,
     quiet: Quiet = False,
-    top_k: TopK = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    tasks: Tasks = None,
-    gate: GateKind = None,
-    pixels: Pixels = None,
-    fill_missing: FillMissing = False,
+    *,
+    options: ImportOptions,
 ) -> None:
     """Quantise, and say what it costs: error and routing of every block, what each layer's rounding costs alone.
 
     A folder of 8 images or more is divided: every fourth image is kept to judge by. Files that are no images are skipped and
     listed. `compile` and `run` take the same --calibrate.
     """
-    options = import_options(
-        top_k=top_k, heads=heads, image_size=image_size, tasks=tasks, gate=gate, pixels=pixels, fill_missing=fill_missing,
-        seed=seed,
-    )
     stages = Stages(quiet=quiet)
     if out is not None:
         from moesaic.flow import quantise as flow

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded, this_command, verdict
+from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
     DEFAULT_LATENCY,
     DEFAULT_MODEL,
@@ -13,15 +14,10 @@ from moesaic.commands.options import (
     Board,
     Calibrate,
     Config,
-    FillMissing,
-    GateKind,
-    Heads,
     Image,
-    ImageSize,
     Json,
     Latency,
     Model,
-    Pixels,
     Quiet,
     Resize,
     Resources,
@@ -30,15 +26,13 @@ from moesaic.commands.options import (
     Sim,
     Speculate,
     Task,
-    Tasks,
-    TopK,
     Weights,
     Widths,
-    import_options,
     is_rtl,
 )
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 
 __all__ = ["EXAMPLES", "run"]
@@ -54,6 +48,7 @@ EXAMPLES = examples(
 
 
 @guarded
+@from_files
 def run(
     model: Model = DEFAULT_MODEL,
     task: Task = None,
@@ -74,27 +69,18 @@ def run(
     calibrate: Calibrate = None,
     as_json: Json = False,
     quiet: Quiet = False,
-    top_k: TopK = None,
-    heads: Heads = None,
-    image_size: ImageSize = None,
-    tasks: Tasks = None,
-    gate: GateKind = None,
-    pixels: Pixels = None,
-    fill_missing: FillMissing = False,
+    *,
+    options: ImportOptions,
 ) -> None:
     """Run one image through everything: quantise, compile, simulate, compare, report."""
     rtl = is_rtl(sim)
-    given = import_options(
-        top_k=top_k, heads=heads, image_size=image_size, tasks=tasks, gate=gate, pixels=pixels, fill_missing=fill_missing,
-        seed=seed,
-    )
     stages = Stages(quiet=quiet)
     request = make_request(
         model=model, task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate, widths=widths,
-        weights=weights, calibrate=calibrate, options=given, stages=stages,
+        weights=weights, calibrate=calibrate, options=options, stages=stages,
     )
     from moesaic.flow import run as flow
 
     folder = out if out is not None else Path("out") / request.name
-    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources, saif=saif)
-    verdict(flow.run(request, options, stages), folder, as_json=as_json)
+    how = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources, saif=saif)
+    verdict(flow.run(request, how, stages), folder, as_json=as_json)

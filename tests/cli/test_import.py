@@ -56,6 +56,21 @@ def test_drawn_experts_are_said_everywhere(place: Path, tmp_path: Path, invoke: 
     assert json.loads((out / "program" / "origin.json").read_text())["import"]["kind"] == "partly seeded"
 
 
+def test_explore_a_checkpoint(place: Path, tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    """What is said of a model's files counts: heads and experts per token change what is estimated."""
+    (tmp_path / "space.toml").write_text("rows = 8\nlanes = [8, 16]\nload_rows = 2\nports = 2\nprefetch_kib = 64\nactivation_kib = 16\n")
+
+    def fastest(*options: str) -> float:
+        done = invoke("explore", place / "checkpoint.pth.tar", "--board", "pynq-z2", "--space", tmp_path / "space.toml", "--out", tmp_path / "out",
+                      "--json", *options)
+        assert done.exit_code == 0, done.stderr
+        return float(json.loads(done.stdout)["front"][0]["latency_ms"])
+
+    one, two, three = fastest("--heads", "2", "--top-k", "1"), fastest("--heads", "2"), fastest("--heads", "2", "--top-k", "3")
+    assert one < two < three
+    assert fastest("--heads", "4") > two  # half the lanes are masked
+
+
 def test_compile_and_simulate_a_checkpoint(place: Path, tmp_path: Path, invoke: Callable[..., Any], results: Any) -> None:
     model, program, out = tmp_path / "mine.pth.tar", tmp_path / "program", tmp_path / "out"
     model.write_bytes((place / "checkpoint.pth.tar").read_bytes())
@@ -92,6 +107,8 @@ BAD = [
     (["compile", "{}/edge", "--weights", "a.safetensors"], "weights must be given for a built-in model"),
     (["compile", "{}/edge"], "heads must be given with --heads for a model of 32 channels"),
     (["compile", "{}/edge", "--heads", "3"], "heads must divide the model's 32 channels, not 3"),
+    (["explore", "{}/edge", "--heads", "3"], "heads must"),
+    (["explore", "m3vit-micro", "--heads", "2"], "heads must be said of a model from files, not of the built-in 'm3vit-micro'"),
     (["compile", "{}/edge", "--image-size", "64"], "image-size must be HEIGHTxWIDTH, such as 128x256, not '64'"),
     (["compile", "{}/partial", "--heads", "2", "--fill-missing", "--seed", "-1"], r"seed must be from 0 to \d+, not -1"),
     (["compile", "{}/edge", "--heads", "2", "--tasks", "a,a"], "tasks must be distinct names"),
