@@ -13,7 +13,7 @@ from moesaic.hw.spec.isa import Function, Stream
 from moesaic.sim.machine import Tracked, WeightQueue
 from moesaic.sim.matmul import Matmul
 
-MEMORIES = {"activation": 8, "residual": 16, "key/value": 8}  # bits of a value
+MEMORIES = {"activation": 8, "residual": 16, "key/value": 8}  # bits of a value, without the lower byte that memories of 16-bit values have beside
 
 
 class Watch:
@@ -22,7 +22,7 @@ class Watch:
     Attributes
     ----------
     bits : Counter of memory to int
-        Read and written.
+        Read and written; of the key/value memory, whose reads the RTL counts, written.
     work : Counter
         `vectors`, `normalised`, `results`, `routed`.
     toggles : Counter
@@ -50,7 +50,7 @@ class Watch:
         f, config = matmul.f, self.config
         rows = matmul.tokens if f["expert_valid"] and f["gather"] else np.arange(matmul.count)
         normalised = matmul.stream is Stream.NORMALISED
-        blocks = np.arange(f["in_blocks"]) % (f["shift_block"] if normalised and f["shift_block"] else f["in_blocks"])
+        blocks = np.arange(f["in_blocks"]) % (f["shift_block"] or f["in_blocks"])  # every plane from the first word on
         name = "residual" if normalised else "activation"
         memory = matmul.machine.residual if normalised else matmul.machine.activation
         addresses = f["src_addr"] + rows[None, :] * f["src_stride"] + blocks[:, None]
@@ -74,7 +74,7 @@ class Watch:
             return result
 
         def watched_read(memory: Tracked, addresses: Any, *rest: Any) -> Any:
-            if memory.name in MEMORIES and not self._streaming:
+            if memory.name in ("activation", "residual") and not self._streaming:
                 self.bits[memory.name] += np.size(addresses) * MEMORIES[memory.name] * self.config.lanes
             return read(memory, addresses, *rest)
 
