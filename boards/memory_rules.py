@@ -40,8 +40,9 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     ultra, word = config.ultra_ram and uram, 8 * config.lanes
     prefetch = config.ports * config.beats_per_word * primitives(
         config.prefetch_words, config.port_bits, ultra=ultra, byte_writes=False)
-    activation = primitives(config.activation_words, word, ultra=ultra, byte_writes=True)
-    core = primitives(config.kv_words, word, ultra=False, byte_writes=True)
+    bytes_each = 2 if config.wide_operands else 1
+    activation = bytes_each * primitives(config.activation_words, word, ultra=ultra, byte_writes=True)
+    core = bytes_each * primitives(config.kv_words, word, ultra=False, byte_writes=True)
     core += 2 * primitives(config.residual_words, 2 * word, ultra=False, byte_writes=True)  # two read ports: two copies
     core += primitives(config.activation_words, 9 * config.groups, ultra=False, byte_writes=False)  # maxima of the blocks
     core += 2 * _small(config.max_tokens, _COUNTERS)

@@ -13,7 +13,14 @@ from moesaic.golden.gate import choose
 from moesaic.golden.m3vit import GELU, Block, M3ViT, Mlp, MoE
 from moesaic.golden.ops_int import patch_vectors
 from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantMLP, QuantModel, QuantMoE, QuantNorm
-from moesaic.hw.spec.tables import EXP_FRACTION_BITS, GELU_FRACTION_BITS, NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
+from moesaic.hw.spec.tables import (
+    DIGITS_TOP,
+    EXP_FRACTION_BITS,
+    GELU_FRACTION_BITS,
+    NORM_BITS,
+    STORED_SHIFT,
+    STREAMED_SHIFT,
+)
 
 __all__ = ["EMBED", "PARTS", "Choice", "RoundedM3ViT", "everything"]
 
@@ -74,6 +81,9 @@ class RoundedM3ViT:
     ) -> None:
         self.model, self.qmodel, self.on, self.watch = model, qmodel, on, watch
         self.held = {} if held is None else held
+        self.range = (-DIGITS_TOP - 129, DIGITS_TOP) if qmodel.wide else (-128, 127)  # of a stored value
+        # Bits of a normalised value that are not read: by what follows at once, and by experts.
+        self.streamed, self.stored = (0, 0) if qmodel.wide else (STREAMED_SHIFT, STORED_SHIFT)
         self._kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def see(self, i: int, part: str, x: torch.Tensor) -> torch.Tensor:
@@ -93,7 +103,7 @@ class RoundedM3ViT:
         if quant.name not in self._kept:
             steps = np.ldexp(quant.mult.astype(np.float64), -quant.shift) * quant.out_step / quant.in_step
             weight = quant.weight * steps[:, None]
-            bias = quant.bias * steps * quant.in_step - weight.sum(axis=1) * _floored(quant.in_step, dropped)
+            bias = (quant.bias.astype(np.int64) << quant.bias_shift) * steps * quant.in_step - weight.sum(axis=1) * _floored(quant.in_step, dropped)
             self._kept[quant.name] = torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32))
         return self._kept[quant.name]
 
@@ -128,12 +138,12 @@ class RoundedM3ViT:
     def attention(self, x: torch.Tensor, block: Block, quant: QuantAttention, i: int) -> torch.Tensor:
         config, on = self.model.config, self.on
         B, N, C = x.shape
-        y = self.norm(x, quant.norm, i, "norm1", STREAMED_SHIFT)
+        y = self.norm(x, quant.norm, i, "norm1", self.streamed)
         weight, bias = self.folded(block.norm1, block.attn.qkv.weight, block.attn.qkv.bias)
         heads = []
         for part, linear, w, b in zip("qkv", (quant.q, quant.k, quant.v), weight.chunk(3), bias.chunk(3), strict=True):
-            t = self.linear(y, linear, (w, b), on(i, "qkv.weight"), STREAMED_SHIFT)
-            t = self.round(t, i, part, linear.out_step, -128, 127)
+            t = self.linear(y, linear, (w, b), on(i, "qkv.weight"), self.streamed)
+            t = self.round(t, i, part, linear.out_step, *self.range)
             heads.append(t.reshape(B, N, config.heads, config.head_dim).transpose(1, 2))
         q, k, v = heads
         t = (q @ k.transpose(-2, -1)) * (config.head_dim**-0.5 * LOG2E)
@@ -142,18 +152,18 @@ class RoundedM3ViT:
         # Before, two models may differ by a factor of 2: by what is taken for the maximum.
         context = self.see(i, "probs", p / p.sum(-1, keepdim=True)) @ v
         context = context.transpose(1, 2).reshape(B, N, C)
-        context = self.round(context, i, "context", quant.context_step, -128, 127)
+        context = self.round(context, i, "context", quant.context_step, *self.range)
         proj = block.attn.proj
         return self.linear(context, quant.proj, (proj.weight, proj.bias), on(i, "proj.weight"))
 
     def hidden(self, x: torch.Tensor, i: int, kind: str, step: float) -> torch.Tensor:
         x = self.round(x, i, "hidden_pre", 2.0**-GELU_FRACTION_BITS, -32768, 32767)
-        return self.round(F.gelu(x, approximate=kind), i, "hidden", step, -128, 127)
+        return self.round(F.gelu(x, approximate=kind), i, "hidden", step, *self.range)
 
     def mixture(self, x: torch.Tensor, block: Block, quant: QuantMoE, i: int, task: int, found: Outcome) -> torch.Tensor:
         config, on, mlp = self.model.config, self.on, block.mlp
         assert isinstance(mlp, MoE)
-        y = self.norm(x, quant.norm, i, "norm2", STORED_SHIFT).reshape(-1, config.dim)
+        y = self.norm(x, quant.norm, i, "norm2", self.stored).reshape(-1, config.dim)
         z = self.norm(x, quant.norm, i, "norm2.gate", 0).reshape(-1, config.dim)
         weight, bias = self.model.folded_gate(i, task)
         gate = quant.gates[config.tasks[task]]
@@ -174,7 +184,7 @@ class RoundedM3ViT:
                 continue
             first, second = mlp.experts.htoh4, mlp.experts.h4toh
             folded = self.folded(block.norm2, first.weight[e], first.bias[e])
-            pre = self.linear(y[token], expert.fc1, folded, on(i, "fc1.weight"), STORED_SHIFT)
+            pre = self.linear(y[token], expert.fc1, folded, on(i, "fc1.weight"), self.stored)
             hidden = self.hidden(pre, i, mlp.gelu, quant.hidden_step)
             part = self.linear(hidden, expert.fc2, (second.weight[e], second.bias[e]), on(i, "fc2.weight"))
             part = self.round(part, i, "expert_out", expert.fc2.out_step, -32768, 32767)
@@ -184,9 +194,9 @@ class RoundedM3ViT:
     def dense(self, x: torch.Tensor, block: Block, quant: QuantMLP, i: int) -> torch.Tensor:
         mlp, on = block.mlp, self.on
         assert isinstance(mlp, Mlp)
-        y = self.norm(x, quant.norm, i, "norm2", STREAMED_SHIFT)
+        y = self.norm(x, quant.norm, i, "norm2", self.streamed)
         folded = self.folded(block.norm2, mlp.fc1.weight, mlp.fc1.bias)
-        pre = self.linear(y, quant.fc1, folded, on(i, "fc1.weight"), STREAMED_SHIFT)
+        pre = self.linear(y, quant.fc1, folded, on(i, "fc1.weight"), self.streamed)
         hidden = self.hidden(pre, i, GELU[self.model.config.gelu], quant.hidden_step)
         return self.linear(hidden, quant.fc2, (mlp.fc2.weight, mlp.fc2.bias), on(i, "fc2.weight"))
 

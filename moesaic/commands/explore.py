@@ -24,7 +24,7 @@ from moesaic.flow.boards import find_board
 from moesaic.flow.request import ALL_TASKS, InputError, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.importers.options import ImportOptions
-from moesaic.golden.qmodel import DEFAULT_WIDTHS
+from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "explore"]
@@ -70,6 +70,8 @@ def explore(
         raise InputError(f"task must be one of the model's, not {task!r}: latency is that of one")
     if latency < 2:
         raise InputError(f"latency must be at least 2 cycles, not {latency!r}")
+    if WIDTHS[widths] > 8:
+        raise InputError(f"widths must be of 8 bits, not {widths!r}: what wide operands cost is not estimated (`moesaic synth` counts it)")
     found = find_board(board)
     if found is None:
         raise InputError(f"board must be one with resources to compare with, not the bare accelerator {board!r}")

@@ -41,8 +41,10 @@ def needed_weight_bytes(
     experts_used : mapping of block name to int
         Experts with tokens; a block that is not named uses all.
     expert_bits : int
-        Of an expert's weight; all others have 8.
+        Of an expert's weight; all others have 8, or 16 with 16.
     """
+    if expert_bits > 8:
+        return 2 * needed_weight_bytes(model, blocks, experts_used)
     total = model.embed_weight_bytes
     for number in range(blocks):
         total += model.block_weight_bytes(number)
@@ -50,6 +52,12 @@ def needed_weight_bytes(
             used = experts_used.get(f"blocks.{number}", model.experts)
             total += used * model.expert_weight_bytes * expert_bits // 8 - model.experts * model.expert_weight_bytes
     return total
+
+
+def array_products(model: M3ViTConfig, blocks: int, *, expert_bits: int = 8) -> int:
+    """Products of bytes that one image takes: of 16-bit operands four each, two where pixels or probabilities have 8 bits."""
+    macs, context = sum(model.block_macs(number) for number in range(blocks)), blocks * model.tokens * model.tokens * model.dim
+    return model.embed_macs + macs if expert_bits <= 8 else 2 * model.embed_macs + 4 * macs - 2 * context
 
 
 def roofline(
@@ -219,7 +227,7 @@ def _task_entry(
         "weight_bytes_read": _counted(outcome, "WEIGHT_BYTES"),
         "speculated_bytes_dropped": _counted(outcome, "SPECULATED_BYTES_DROPPED"),
         "roofline": roofline(
-            macs, needed, macs_per_cycle=config.macs_per_cycle, bytes_per_cycle=config.stripe_bytes, cycles=cycles
+            array_products(model, request.blocks, expert_bits=request.expert_bits), needed, macs_per_cycle=config.macs_per_cycle, bytes_per_cycle=config.stripe_bytes, cycles=cycles
         ),
         "latency_ms": None if milliseconds is None else round(milliseconds, 6),
         "fps": None if not milliseconds else round(1000 / milliseconds, 3),

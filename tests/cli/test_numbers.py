@@ -3,7 +3,7 @@
 import pytest
 
 from moesaic.golden.config import preset
-from moesaic.report.numbers import needed_weight_bytes, roofline
+from moesaic.report.numbers import array_products, needed_weight_bytes, roofline
 
 
 def test_weights_of_tiny_with_all_experts() -> None:
@@ -19,6 +19,15 @@ def test_unused_experts_cost_nothing() -> None:
     narrow = needed_weight_bytes(model, 12, used, expert_bits=4)
     assert needed_weight_bytes(model, 12, used) - narrow == 6 * 12 * 147_456 // 2
     assert needed_weight_bytes(model, 1, used) == 768 * 192 + 147_456 + 294_912
+
+
+def test_sixteen_bits() -> None:
+    model = preset("m3vit-tiny")
+    assert needed_weight_bytes(model, 12, {}, expert_bits=16) == 2 * needed_weight_bytes(model, 12, {})
+    assert array_products(model, 12) == model.macs
+    # Pixels and probabilities keep 8 bits: 129 patches of 768 values, 12 times 129 x 129 probabilities times 192 channels.
+    expected = 4 * model.macs - 2 * 129 * 768 * 192 - 2 * 12 * 129 * 129 * 192
+    assert array_products(model, 12, expert_bits=16) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The network and the accelerator that all tests of the whole flow share: m3vit-micro on micro8, built once."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,10 @@ from moesaic.golden.config import preset
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.sim.compare import compare
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
-MEMORY_BYTES = 1 << 19  # one build for all programs of these tests
 LIMIT = 1_000_000  # cycles of a run
 
 
@@ -25,16 +25,17 @@ class Rig:
 
     config = PRESETS["micro8"]
 
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.jobs = directory, 0
+    def __init__(self, directory: Path, config: AcceleratorConfig = config, memory_bytes: int = 1 << 19) -> None:
+        # One build for all programs of these tests.
+        self.directory, self.config, self.memory_bytes, self.jobs = directory, config, memory_bytes, 0
 
     def run(
         self, program: ProgramImage, runs: list[RtlRun], *, limit: int = LIMIT, **options: object
     ) -> list[RtlResult]:
         """One simulation; no run of it may break a rule of AXI4."""
-        assert len(program.memory) <= MEMORY_BYTES
+        assert len(program.memory) <= self.memory_bytes
         self.jobs += 1
-        simulator = RtlSimulator(self.config, memory_bytes=MEMORY_BYTES, base=program.address)
+        simulator = RtlSimulator(self.config, memory_bytes=self.memory_bytes, base=program.address)
         results = simulator.run(
             program, runs, work_dir=self.directory / str(self.jobs), limit=limit, timeout_s=900, **options
         )
@@ -58,6 +59,12 @@ class Rig:
 @pytest.fixture(scope="session")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Rig:
     return Rig(tmp_path_factory.mktemp("rtl"))
+
+
+@pytest.fixture
+def wide_rig(tmp_path: Path) -> Callable[[AcceleratorConfig], Rig]:
+    """Makes one for an accelerator with wide operands."""
+    return lambda config: Rig(tmp_path, config, 1 << 21)
 
 
 @pytest.fixture(scope="session")
