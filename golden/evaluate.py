@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="m3vit-micro", choices=sorted(PRESETS), help="default: %(default)s")
     parser.add_argument("--method", default="mse", choices=METHODS, help="how scales are chosen (default: %(default)s)")
     parser.add_argument(
-        "--widths", default=DEFAULT_WIDTHS, choices=WIDTHS, help="w4a8: 4-bit weights of experts (default: %(default)s)"
+        "--widths", default=DEFAULT_WIDTHS, choices=WIDTHS, help="w4a8: 4-bit weights of experts; w16a16 (default: %(default)s)"
     )
     parser.add_argument("--scenes", type=int, default=200, help="unseen scenes (default: %(default)s)")
     parser.add_argument("--key-block", type=int, default=64, help="rows of the accelerator (default: %(default)s)")
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (OSError, weights.WeightError) as error:
         parser.error(str(error))
     config = model.config
-    if options.widths != DEFAULT_WIDTHS and not config.experts:
+    if WIDTHS[options.widths] == 4 and not config.experts:
         parser.error(f"widths must be {DEFAULT_WIDTHS} for {config.name}, which has no experts, not {options.widths!r}")
     qmodel = quantize(
         model,

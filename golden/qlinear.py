@@ -9,9 +9,9 @@ from moesaic.golden.qmodel import READS, QuantLinear
 from moesaic.golden.scales import FloatArray, row_steps
 from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, PLANE_BITS
 
-__all__ = ["ACC_BITS", "RANGES", "check_accumulator", "quantise_inputs", "quantise_linear"]
+__all__ = ["ACC_BITS", "RANGES", "WIDE_ACC_BITS", "check_accumulator", "quantise_inputs", "quantise_linear"]
 
-ACC_BITS = 27
+ACC_BITS, WIDE_ACC_BITS = 27, 40  # of accumulators, and of those with wide operands
 DAMPING = 0.01  # of the mean of the second moments' diagonal
 MOST_INPUTS = 8192
 PANEL = 32  # columns rounded before the rest is updated

@@ -13,7 +13,7 @@ from moesaic.golden.calibrate import calibrate_blocks, check_images, check_param
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
-from moesaic.golden.qlinear import ACC_BITS, RANGES, quantise_linear
+from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS, quantise_linear
 from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantLinear, QuantMLP, QuantModel, QuantMoE
 from moesaic.golden.quantblock import HEADROOM, BlockQuantiser, floats
 from moesaic.golden.quantfile import load, save
@@ -84,7 +84,7 @@ def quantize(
     weights: str,
     method: str = "mse",
     compensate: bool = True,
-    acc_bits: int = ACC_BITS,
+    acc_bits: int | None = None,
     expert_bits: int = 8,
     note: Callable[[str], None] = lambda text: None,
 ) -> QuantModel:
@@ -103,8 +103,8 @@ def quantize(
         How steps are chosen.
     compensate : bool
         Round weights with regard to their inputs in calibration, and correct the bias (better, and slower).
-    acc_bits : int
-        Width of the accumulators that no layer may overflow.
+    acc_bits : int, optional
+        Width of the accumulators that no layer may overflow: 27, or 40 with 16-bit operands, if left out.
     expert_bits : int
         Of the weights of experts: 8 or 4; or 16, which then is the width of all weights and activations.
     note : callable of str
@@ -123,6 +123,8 @@ def quantize(
         raise ValueError(f"expert_bits must be 16, 8 or 4, not {expert_bits!r}")
     if expert_bits == 4 and not config.experts:
         raise ValueError(f"expert_bits must be 8 for {config.name}, which has no experts, not {expert_bits!r}")
+    if acc_bits is None:
+        acc_bits = ACC_BITS if expert_bits <= 8 else WIDE_ACC_BITS
     if model.config != config:
         raise ValueError(f"config must be the model's own ({model.config.name}), not {config.name!r}")
     images = np.asarray(images)
