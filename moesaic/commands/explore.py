@@ -70,7 +70,7 @@ def explore(
         raise InputError(f"task must be one of the model's, not {task!r}: latency is that of one")
     if latency < 2:
         raise InputError(f"latency must be at least 2 cycles, not {latency!r}")
-    if WIDTHS[widths] > 8:
+    if WIDTHS.get(widths, 8) > 8:
         raise InputError(f"widths must be of 8 bits, not {widths!r}: what wide operands cost is not estimated (`moesaic synth` counts it)")
     found = find_board(board)
     if found is None:
@@ -94,7 +94,9 @@ def explore(
     if confirm:
         find_compiler()
         find_verilator()
-    question = Question(request.model, request.expert_bits, request.tasks[0], request.blocks, latency)
+    if widths != DEFAULT_WIDTHS:
+        wanted = Space({**wanted.axes, "widths": (widths,)})
+    question = Question(request.model, request.tasks[0], request.blocks, latency)
     result = flow.explore(question, found, wanted, stages, limit=limit / 100)
     flow.write_exploration(result, folder)
     if confirm:

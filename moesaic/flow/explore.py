@@ -22,6 +22,7 @@ from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.forecast import Forecast
 from moesaic.flow.request import InputError
 from moesaic.flow.stages import Stages
+from moesaic.golden.qmodel import DEFAULT_WIDTHS
 
 __all__ = ["MARKER", "PICTURE", "Point", "explore", "front", "point_entry", "write_exploration"]
 
@@ -215,7 +216,6 @@ def explore(
         "model": question.model.name,
         "task": question.task,
         "blocks": question.blocks,
-        "expert_bits": question.expert_bits,
         "board": board.name,
         "ddr": {"latency": question.ddr_latency, "gbs": board.memory.bandwidth_gbs},
         "limit": limit,
@@ -239,6 +239,7 @@ def point_entry(number: int, point: Point) -> dict[str, Any]:
         "name": point.choice.config.name,
         "config": point.choice.config.to_dict(),
         "config_hash": point.choice.config.hash,
+        "widths": point.choice.widths,
         "speculate": AUTO_SPECULATION if point.choice.speculate is None else point.choice.speculate,
         "cycles": point.forecast.cycles,
         "read_bytes": point.forecast.read_bytes,
@@ -252,12 +253,13 @@ def point_entry(number: int, point: Point) -> dict[str, Any]:
 
 
 def _text(entry: Mapping[str, Any], result: Mapping[str, Any], point: Point) -> str:
-    speculate = "" if point.choice.speculate is None else f" --speculate {point.choice.speculate}"
+    more = "" if point.choice.widths == DEFAULT_WIDTHS else f" --widths {point.choice.widths}"
+    more += "" if point.choice.speculate is None else f" --speculate {point.choice.speculate}"
     used = ", ".join(f"{percent} % of {TITLES[kind]}" for kind, percent in entry["percent"].items())
     return configuration_text(point.choice.config, [
         f"Number {entry['number']} of the front of {result['model']} on {result['board']}, by moesaic explore.",
         f"Expected: {entry['cycles']:,} cycles, {entry['latency_ms']:.4g} ms; {used}.",
-        f"moesaic run --model {result['model']} --board {result['board']} --config {entry['file']}{speculate}",
+        f"moesaic run --model {result['model']} --board {result['board']} --config {entry['file']}{more}",
     ])
 
 

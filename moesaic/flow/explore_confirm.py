@@ -33,7 +33,7 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
     ToolMissing, CompileError, BuildFailed, SimulationFailed
     """
     request = request.replace(config=point.choice.config, board=point.choice.config.name, configured=True,
-                              speculate=point.choice.speculate)
+                              speculate=point.choice.speculate, widths=point.choice.widths)
     program, _ = make_program(request, stages)
     image = render(request.seed, request.model.image_size).image
     (outcome,) = execute(program, image, stages, rtl=True, work=work, latency=latency)

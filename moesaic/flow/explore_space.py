@@ -13,6 +13,7 @@ from moesaic.boards.configuration import ConfigurationError, on_board
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.flow.request import InputError
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["AUTO_SPECULATION", "AXES", "Choice", "Space", "configurations", "default_space", "read_space"]
@@ -29,6 +30,7 @@ AXES: Mapping[str, tuple[type, str]] = {
     "activation_kib": (int, "activation memory, KiB"),
     "ultra_ram": (bool, "prefetch buffer and activation memory in UltraRAM"),
     "clock_mhz": (float, "clock"),
+    "widths": (str, f"bits of weights and activations: {', '.join(name for name, bits in WIDTHS.items() if bits <= 8)}"),
     "speculate": (int, f"experts fetched before the router has decided; '{AUTO_SPECULATION}': the compiler's choice"),
 }
 _DEPTH = 512  # words: the least that a block RAM holds, so that less saves nothing
@@ -63,10 +65,18 @@ class Choice:
     config : AcceleratorConfig
     speculate : int or None
         None: the compiler's choice.
+    widths : str
+        Of weights and activations, as `golden.qmodel.WIDTHS` names them.
     """
 
     config: AcceleratorConfig
     speculate: int | None = None
+    widths: str = DEFAULT_WIDTHS
+
+    @property
+    def expert_bits(self) -> int:
+        """Bits of a weight of an expert."""
+        return WIDTHS[self.widths]
 
 
 def default_space(board: Board) -> Space:
@@ -84,6 +94,7 @@ def default_space(board: Board) -> Space:
         "activation_kib": tuple(size for size in (activation // 4, activation // 2, activation) if size),
         "ultra_ram": (False, True) if board.budget.uram else (False,),
         "clock_mhz": (board.clock_mhz,),
+        "widths": (DEFAULT_WIDTHS,),
         "speculate": (AUTO_SPECULATION,),
     })
 
@@ -91,6 +102,11 @@ def default_space(board: Board) -> Space:
 def _value(axis: str, value: object) -> Any:
     kind = AXES[axis][0]
     if axis == "speculate" and value == AUTO_SPECULATION:
+        return value
+    if axis == "widths":
+        # What wide operands cost is not estimated.
+        if value not in WIDTHS or WIDTHS[str(value)] > 8:
+            raise ValueError(f"one of {', '.join(name for name, bits in WIDTHS.items() if bits <= 8)}")
         return value
     if kind is bool:
         if not isinstance(value, bool):
@@ -186,10 +202,17 @@ def configurations(space: Space, board: Board, model: M3ViTConfig, refused: Coun
         if speculate != AUTO_SPECULATION and speculate > model.experts:
             refused[f"speculate must be at most {model.experts}"] += 1
             continue
+        narrow = WIDTHS[values["widths"]] < 8
+        if narrow and not model.experts:
+            refused[f"widths must be {DEFAULT_WIDTHS} for a model without experts"] += 1
+            continue
         try:
             config = _sized(board.accelerator, model, values)
         except ValueError as error:
             refused[_reason(error)] += 1
+            continue
+        if narrow and not config.narrow_weights:
+            refused[f"load_rows must be below rows for {values['widths']}"] += 1
             continue
         looked_at = (config.ports, config.port_bits, config.max_burst, config.ultra_ram, config.clock_mhz)
         if looked_at not in suited:
@@ -197,4 +220,4 @@ def configurations(space: Space, board: Board, model: M3ViTConfig, refused: Coun
         if suited[looked_at]:
             refused[suited[looked_at]] += 1
             continue
-        yield Choice(config, None if speculate == AUTO_SPECULATION else speculate)
+        yield Choice(config, None if speculate == AUTO_SPECULATION else speculate, values["widths"])

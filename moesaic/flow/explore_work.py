@@ -27,14 +27,12 @@ class Question:
     Parameters
     ----------
     model : M3ViTConfig
-    expert_bits : int
     task : str
     blocks : int
     ddr_latency : int, cycles
     """
 
     model: M3ViTConfig
-    expert_bits: int
     task: str
     blocks: int
     ddr_latency: int
@@ -46,8 +44,8 @@ _Job = tuple[int, Choice]
 
 def _shape(job: _Job, speculated: int) -> tuple[int, ...]:
     """What the compiler sees of a configuration."""
-    config = job[1].config
-    return (config.rows, config.lanes, config.load_rows, config.activation_words, speculated)
+    choice, config = job[1], job[1].config
+    return (config.rows, config.lanes, config.load_rows, config.activation_words, choice.expert_bits, speculated)
 
 
 class _Worker:
@@ -55,17 +53,25 @@ class _Worker:
 
     def __init__(self, question: Question) -> None:
         self.question = question
-        self.hollow: QuantModel = hollow_model(question.model, question.expert_bits)
+        self._hollow: dict[int, QuantModel] = {}
+
+    def hollow(self, choice: Choice) -> QuantModel:
+        """The network of zeros, of the choice's widths."""
+        bits = choice.expert_bits
+        if bits not in self._hollow:
+            self._hollow[bits] = hollow_model(self.question.model, bits)
+        return self._hollow[bits]
 
     def speculated(self, choice: Choice) -> int:
-        return speculation(self.hollow, choice.config, self.question.task) if choice.speculate is None else choice.speculate
+        return speculation(self.hollow(choice), choice.config, self.question.task) if choice.speculate is None else choice.speculate
 
     def answer(self, jobs: Sequence[_Job]) -> list[tuple[int, Answer]]:
         """Forecasts of configurations of one shape."""
         question, first = self.question, jobs[0][1]
+        hollow = self.hollow(first)
         try:
             _, graph = compile_graphs(
-                self.hollow, first.config, task=question.task, blocks=question.blocks, speculate=self.speculated(first))
+                hollow, first.config, task=question.task, blocks=question.blocks, speculate=self.speculated(first))
         except CompileError as error:
             return [(number, str(error).partition("\n")[0]) for number, _ in jobs]
         known: dict[str, Forecast] = {}  # clock and kind of memory change no cycle
@@ -73,7 +79,7 @@ class _Worker:
         for number, choice in jobs:
             digest = choice.config.hash
             if digest not in known:
-                known[digest] = forecast(graph, self.hollow, choice.config, ddr_latency=question.ddr_latency)
+                known[digest] = forecast(graph, hollow, choice.config, ddr_latency=question.ddr_latency)
             result.append((number, known[digest]))
         return result
 

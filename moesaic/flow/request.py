@@ -227,7 +227,7 @@ def make_request(
     name, origin, sizes = accelerator
     if WIDTHS[widths] > 8 and not sizes.wide_operands:
         wide = f"{name}{_WIDE}"
-        if board is not None or config is not None or wide not in PRESETS:
+        if board not in (None, AUTO) or config is not None or wide not in PRESETS:
             raise InputError(
                 f"widths must be of 8 bits on {name}, which has no wide_operands, not {widths!r}: choose one of "
                 f"{', '.join(preset for preset, found in PRESETS.items() if found.wide_operands)}, or a configuration with wide_operands = true")

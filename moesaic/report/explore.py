@@ -1,6 +1,6 @@
 """What an exploration found, as a table and as a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moesaic.flow.request import InputError
+from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.report.plots import COLOURS
 
 __all__ = ["picture", "print_exploration", "write_page"]
@@ -51,23 +52,29 @@ def picture(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def _widths(front: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the front has more than the usual widths."""
+    return {entry["widths"] for entry in front} != {DEFAULT_WIDTHS}
+
+
 def _markdown(result: Mapping[str, Any]) -> str:
     """The front as a table of a page."""
     searched, space = result["searched"], result["space"]
     values = "; ".join(f"{axis} {', '.join(str(value) for value in values)}" for axis, values in space.items())
     confirmed = any(entry.get("confirmed") for entry in result["front"])
+    widths = _widths(result["front"])
     more = ("", "") if not confirmed else (" on RTL | estimate | bit exact |", "--:|--:|---|")
     lines = [
         (f"{searched['combinations']:,} combinations ({values}): {searched['possible']:,} possible, {searched['fit']:,} fit, "
          f"{searched['hold_model']:,} hold `{result['model']}`; {len(result['front'])} on the front."),
         "",
-        f"| | array | load | ports | prefetch, KiB | activation, KiB | cycles | ms | limit | LUT % | DSP % | BRAM % | mJ ± {100 * result['energy_error']:.0f} % |{more[0]}",
-        f"|--:|---|--:|---|--:|--:|--:|--:|---|--:|--:|--:|--:|{more[1]}",
+        f"| |{' widths |' if widths else ''} array | load | ports | prefetch, KiB | activation, KiB | cycles | ms | limit | LUT % | DSP % | BRAM % | mJ ± {100 * result['energy_error']:.0f} % |{more[0]}",
+        f"|--:|{'---|' if widths else ''}---|--:|---|--:|--:|--:|--:|---|--:|--:|--:|--:|{more[1]}",
     ]
     for entry in result["front"]:
         config, percent = entry["config"], entry["percent"]
         ultra = ", UltraRAM" if config["ultra_ram"] else ""
-        cells = [entry["number"], f"{config['rows']} × {config['lanes']}", config["load_rows"], f"{config['ports']} × {config['port_bits']}",
+        cells = [entry["number"], *([entry["widths"]] if widths else []), f"{config['rows']} × {config['lanes']}", config["load_rows"], f"{config['ports']} × {config['port_bits']}",
                  f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10}{ultra}",
                  config["activation_words"] * config["lanes"] >> 10, f"{entry['cycles']:,}", f"{entry['latency_ms']:.4g}", entry["limit"],
                  *(f"{percent[kind]:.1f}" for kind in ("lut", "dsp", "bram36")), f"{entry['energy_mj']:.3g}"]
@@ -104,7 +111,8 @@ def print_exploration(result: Mapping[str, Any]) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     kinds = [kind for kind in _KINDS if any(kind in entry["percent"] for entry in front)]
     clocks = len({entry["config"]["clock_mhz"] for entry in front}) > 1
-    titles = ["#", "array", "load", "ports", "prefetch", "activation", *(["MHz"] if clocks else []), "cycles", "ms", "limit",
+    widths = _widths(front)
+    titles = ["#", *(["widths"] if widths else []), "array", "load", "ports", "prefetch", "activation", *(["MHz"] if clocks else []), "cycles", "ms", "limit",
               *(f"{_KINDS[kind]} %" for kind in kinds)]
     confirmed = any(entry.get("confirmed") for entry in front)
     titles += [f"mJ ± {100 * result['energy_error']:.0f} %", *(["on RTL", "error"] if confirmed else [])]
@@ -113,7 +121,7 @@ def print_exploration(result: Mapping[str, Any]) -> None:
     for entry in front:
         config = entry["config"]
         ram = " ultra" if config["ultra_ram"] else ""
-        row = [str(entry["number"]), f"{config['rows']} × {config['lanes']}", str(config["load_rows"]),
+        row = [str(entry["number"]), *([entry["widths"]] if widths else []), f"{config['rows']} × {config['lanes']}", str(config["load_rows"]),
                f"{config['ports']} × {config['port_bits']}", f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10} KiB{ram}",
                f"{config['activation_words'] * config['lanes'] >> 10} KiB{ram}", *([f"{config['clock_mhz']:g}"] if clocks else []),
                f"{entry['cycles']:,}", f"{entry['latency_ms']:.4g}", entry["limit"]]

@@ -31,7 +31,7 @@ from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.report.explore import write_page
 
 BOARD, MICRO = load_board("pynq-z2"), MODELS["m3vit-micro"]
-ASKED = Question(MICRO, 8, "semseg", 2, 100)
+ASKED = Question(MICRO, "semseg", 2, 100)
 SMALL = {"rows": (8, 16), "lanes": (8, 16), "load_rows": (2, 4), "ports": (1, 2), "port_bits": (64,), "prefetch_kib": (32, 64),
          "activation_kib": (8, 32)}
 
@@ -114,6 +114,21 @@ def test_shared_shapes_change_nothing() -> None:
         assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), hollow, choice.config), choice.config.name
 
 
+def test_widths_are_searched() -> None:
+    """Each with its own network; 4 bits only where there are experts, and where the loader can fill twice the rows."""
+    refused: Counter[str] = Counter()
+    asked = space(rows=(4, 8), load_rows=(2, 4), ports=(1,), prefetch_kib=(64,), widths=("w8a8", "w4a8"))
+    choices = list(configurations(asked, BOARD, MICRO, refused))
+    assert {choice.widths for choice in choices} == {"w8a8", "w4a8"} and refused["load_rows must be below rows for w4a8"]
+    for choice, answer in zip(choices, forecasts(ASKED, choices, progress=lambda done: None, workers=1), strict=True):
+        hollow = hollow_model(MICRO, choice.expert_bits)
+        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), hollow, choice.config), choice
+    result = explore(ASKED, BOARD, asked, Stages(quiet=True), workers=1)
+    assert {entry["widths"] for entry in result["front"]} == {"w4a8"}  # fewer bytes for the same array
+    list(configurations(asked, BOARD, MODELS["deit-tiny"], refused))
+    assert refused["widths must be w8a8 for a model without experts"]
+
+
 def test_sizes_follow_the_model() -> None:
     tiny = MODELS["m3vit-tiny"]
     zcu102 = load_board("zcu102")
@@ -144,6 +159,7 @@ def test_empty_spaces_name_the_constraint(axes: dict[str, tuple], message: str) 
     ("colour = 1", "colour must be one of rows, lanes,"),
     ("ultra_ram = 1", "ultra_ram must be true or false, not 1"),
     ("speculate = 'all'", "speculate must be a whole number, not 'all'"),
+    ("widths = ['w8a8', 'w16a16']", "widths must be one of w8a8, w4a8, not ['w8a8', 'w16a16']"),
     ("rows =", "must be TOML"),
 ])
 def test_wrong_spaces(text: str, message: str, tmp_path: Path) -> None:
