@@ -81,9 +81,9 @@ def make_program(
         If its parameters cannot be used.
     """
     check_fit(request)
-    seen = shown(request, stages)
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
+    seen = shown(request, stages)
     with stages.stage("quantise", "calibration and quantisation"):
         qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if found else "")

@@ -55,10 +55,10 @@ BAD = [
     (["run", "--blocks", "0"], r"blocks must be from 1 to 12, not 0"),
     (["run", "--blocks", "13"], r"blocks must be from 1 to 12, not 13"),
     (["run", "--seed", "-1"], r"seed must be from 0 to \d+, not -1"),
-    (["run", "--widths", "w2a8"], r"widths must be one of w8a8, w4a8, not 'w2a8'"),
+    (["run", "--widths", "w2a8"], r"widths must be one of w8a8, w4a8, w16a16, not 'w2a8'"),
     (
         ["compile", "deit-tiny", "--widths", "w4a8"],
-        r"widths must be w8a8 for deit-tiny, which has no experts: 'w4a8' is about theirs alone",
+        r"widths must not be 'w4a8' for deit-tiny, which has no experts: 4 bits are for theirs alone",
     ),
     (["run", "--speculate", "17"], r"speculate must be from 0 to 16 experts, not 17"),
     (["run", *FUNCTIONAL, "--latency", "1"], r"latency must be at least 2 cycles, not 1"),
