@@ -265,6 +265,10 @@ def test_examples(example, words):
 def test_things_that_are_no_module():
     with pytest.raises(CaptureError, match="must be an nn.Module, not dict"):
         capture({}, zoo.image())
+    sizes = ({0: torch.export.Dim("batch", max=8)},)
+    exported = torch.export.export(zoo.seeded(nn.Sequential(nn.Flatten(), nn.Linear(768, 4))), (zoo.image().expand(2, -1, -1, -1),), dynamic_shapes=sizes)
+    with pytest.raises(CaptureError, match="must be an nn.Module, not ExportedProgram"):
+        capture(exported, zoo.image())
     with torch.device("meta"):
         model = zoo.Vit(zoo.Conv(), nn.Identity()).eval()
     with pytest.raises(CaptureError, match="must be in memory, not on the meta device"):

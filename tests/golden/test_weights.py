@@ -85,3 +85,22 @@ def test_files_that_are_no_weights(tmp_path):
         read_file(tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="model must be one of"):
         load("m3vit-huge")
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(kind, tmp_path):
+    path, own = tmp_path / "half.safetensors", tensors()
+    save_file({name: tensor.to(kind) for name, tensor in own.items()}, path)
+    model, _, _ = load("m3vit-micro", path=path)
+    assert all(tensor.dtype == torch.float32 for tensor in model.state_dict().values())
+    assert torch.equal(model.pos_embed, own["pos_embed"].to(kind).float())
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.001, 0.5, 0.999])
+def test_cut_files(keep, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    save_file(tensors(), path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(WeightError, match="not a .safetensors file"):
+        load("m3vit-micro", path=path)
