@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from moesaic.golden import metrics
+from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.rounded import PARTS, Choice, Outcome, RoundedM3ViT, everything
@@ -44,6 +45,23 @@ def _only(part: str) -> Choice:
     return lambda block, name: name == part
 
 
+def _apart(config: M3ViTConfig, block: int, residuals: list[torch.Tensor]) -> list[torch.Tensor]:
+    """One residual for each task; a single one where no gate has told tasks apart yet, nor does this block."""
+    same = all(x is residuals[0] for x in residuals)
+    return residuals[:1] if same and not config.is_moe(block) else residuals
+
+
+def _of_all(config: M3ViTConfig, residuals: list[torch.Tensor]) -> list[torch.Tensor]:
+    """One residual for each task again."""
+    return residuals * (len(config.tasks) // len(residuals))
+
+
+def _middles(engine: RoundedM3ViT, residuals: list[torch.Tensor], block: int) -> list[torch.Tensor]:
+    """`engine.middle` of each; attention knows no tasks."""
+    first = engine.middle(residuals[0], block)
+    return [first if x is residuals[0] else engine.middle(x, block) for x in residuals]
+
+
 def parts_of(moe: bool) -> list[str]:
     """What is rounded in a mixture, or in a dense block."""
     return [part for part in PARTS if moe or part not in MIXTURE]
@@ -65,28 +83,27 @@ def sensitivity(
     """
     config, costs = model.config, []
     engine = RoundedM3ViT(model, qmodel, _only(""))
-    inputs = [engine.embed(images) for _ in config.tasks]
+    inputs = [engine.embed(images)] * len(config.tasks)
     for i in range(config.depth):
         note(f"block {i + 1} of {config.depth}")
         engine.on, engine.held = _only(""), {}
-        middles, wanted = [], []
-        for task, x in enumerate(inputs):
-            found = Outcome()
-            middles.append(engine.middle(x, i))
-            engine.rest(middles[-1], i, task, found)
-            wanted.append(found)
+        inputs = _apart(config, i, inputs)
+        middles, wanted = _middles(engine, inputs, i), [Outcome() for _ in inputs]
+        for task, (middle, found) in enumerate(zip(middles, wanted, strict=True)):
+            engine.rest(middle, i, task, found)
         power = sum(float(found.outputs[0].double().square().sum()) for found in wanted)
         for part in parts_of(config.is_moe(i)):
             engine.on = _only(part)
             noise, moved = 0.0, []
-            for task, (x, middle, reference) in enumerate(zip(inputs, middles, wanted, strict=True)):
+            rounded = middles if part in MLP else _middles(engine, inputs, i)
+            for task, (middle, reference) in enumerate(zip(rounded, wanted, strict=True)):
                 engine.held, found = reference.experts, Outcome()
-                out = engine.rest(middle if part in MLP else engine.middle(x, i), i, task, found)
+                out = engine.rest(middle, i, task, found)
                 noise += float((out - reference.outputs[0]).double().square().sum())
                 if found.experts:
                     moved.append(1 - metrics.routing_agreement(reference.experts[i].numpy(), found.experts[i].numpy()))
             costs.append(Cost(i, part, noise / max(power, 1e-300), float(np.mean(moved)) if moved else 0.0))
-        inputs = [found.outputs[0] for found in wanted]
+        inputs = _of_all(config, [found.outputs[0] for found in wanted])
     return costs
 
 
@@ -110,11 +127,14 @@ def tensor_noise(model: M3ViT, qmodel: QuantModel, images: np.ndarray[Any, Any])
 
     exact = RoundedM3ViT(model, qmodel, _only(""), watch=keep)
     rounded = RoundedM3ViT(model, qmodel, everything, watch=compare)
-    for task in range(len(model.config.tasks)):
-        found = Outcome()
-        x, y = exact.embed(images), rounded.embed(images)
-        for i in range(model.config.depth):  # side by side, so that one block's tensors are held
-            x = exact.rest(exact.middle(x, i), i, task, found)
+    config = model.config
+    plain, other = [exact.embed(images)] * len(config.tasks), [rounded.embed(images)] * len(config.tasks)
+    for i in range(config.depth):  # side by side, so that one block's tensors are held
+        plain, other = _apart(config, i, plain), _apart(config, i, other)
+        for task, (x, y) in enumerate(zip(plain, other, strict=True)):
+            found = Outcome()
+            plain[task] = exact.rest(exact.middle(x, i), i, task, found)
             rounded.held = found.experts
-            y = rounded.rest(rounded.middle(y, i), i, task, Outcome())
+            other[task] = rounded.rest(rounded.middle(y, i), i, task, Outcome())
+        plain, other = _of_all(config, plain), _of_all(config, other)
     return {key: noise[key] / max(power[key], 1e-300) for key in power}

@@ -15,7 +15,7 @@ from moesaic.golden.scenes import render_batch
 __all__ = ["Calibration", "calibration", "shown"]
 
 ENOUGH = 8  # images of a folder, from which on every fourth is kept to judge by
-UNSEEN = 16  # images to judge by, at most, and as many as calibrate; rendered ones are never trained on
+UNSEEN, UNSEEN_TOKENS = 16, 2112  # rendered scenes to judge by, and their tokens, at most; none of them is ever trained on
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def calibration(request: Request) -> Calibration:
     model = request.model
     if request.calibrate is None:
         images = calibration_images(model)
-        few = min(UNSEEN, len(images))
+        few = min(max(UNSEEN_TOKENS // model.tokens, 2), UNSEEN)
         return Calibration(
             images, f"{len(images)} rendered scenes", render_batch(range(few), model.image_size)[0], f"{few} other rendered scenes"
         )

@@ -91,6 +91,18 @@ def test_a_coarse_layer_stands_out(network, costs):
             assert worse[key] == pytest.approx(cost.noise, rel=1e-6), key
 
 
+def test_every_task_counts(network, costs):
+    """Of the second task alone, the gate turned round: tokens are sent elsewhere, in its half of the tokens."""
+    model, qmodel = network
+    block, task = qmodel.blocks[1], CONFIG.tasks[1]
+    gate = block.mlp.gates[task]
+    gates = block.mlp.gates | {task: dataclasses.replace(gate, weight=-gate.weight)}
+    turned = dataclasses.replace(qmodel, blocks=(qmodel.blocks[0], dataclasses.replace(block, mlp=dataclasses.replace(block.mlp, gates=gates))))
+    found = {(cost.block, cost.part): cost for cost in sensitivity(model, turned, IMAGES)}
+    assert 0.3 < found[1, "gate.weight"].rerouted - costs[1, "gate.weight"].rerouted <= 0.5
+    assert tensor_noise(model, turned, IMAGES)[1, "gate.logits"] > 100 * tensor_noise(model, qmodel, IMAGES)[1, "gate.logits"]
+
+
 def test_tensor_noise_adds_up_along_the_network(network):
     noise = tensor_noise(*network, IMAGES)
     assert {part for block, part in noise if block == 1} >= {"norm1", "q", "k", "v", "scores", "probs", "context", "hidden"}
