@@ -93,13 +93,12 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
         Stationary.VALUES: blocks * op.fields.get("key_count", 0) * (1 + op.fields.get("wide_stationary", 0)),
     }[op.stationary]
     normalised = vectors if op.stream is Stream.NORMALISED else 0
-    result_bytes = 1 + op.fields.get("wide_result", 0)
-    written = 8 * result_bytes * config.rows * results
+    written = 8 * config.rows * results
     adds, routes = op.function is Function.ADD, op.function is Function.ROUTE
     to_kv = not adds and not routes and op.fields.get("dst_memory", Memory.ACTIVATION) == Memory.KV
     to_activation = not adds and not routes and not to_kv
     # In two planes the same words are streamed twice, and copied once.
-    tapped = tokens * (op.fields.get("shift_block") or in_blocks) * word * result_bytes if op.tap is not None else 0
+    tapped = tokens * (op.fields.get("shift_block") or in_blocks) * word if op.tap is not None else 0
     sums = config.rows * config.acc_bits
     return Activity(
         vectors=vectors,
