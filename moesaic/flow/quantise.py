@@ -11,6 +11,7 @@ from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.agreement import agreement
+from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import prepared
 from moesaic.golden.sensitivity import Cost, sensitivity, tensor_noise
@@ -94,17 +95,18 @@ def quantise(
         qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if found else "")
     tasks = {}
-    with stages.stage("agreement", f"integers against float, {seen.unseen_source}"):
-        for task in request.model.tasks:
-            tasks[task] = agreement(
-                network.model, qmodel, seen.unseen, task, key_block=request.config.rows, note=stages.note
-            )
-    few = seen.unseen[: max(1, _TOKENS // request.model.tokens)]
-    with stages.stage("layers", f"every rounding alone, {len(few)} of these images"):
-        stages.note("all together")
-        model = prepared(network.model, seen.images)
-        noise = tensor_noise(model, qmodel, few)
-        layers = _layers(sensitivity(model, qmodel, few, note=stages.note), noise)
+    with kept_memory():
+        with stages.stage("agreement", f"integers against float, {seen.unseen_source}"):
+            for task in request.model.tasks:
+                tasks[task] = agreement(
+                    network.model, qmodel, seen.unseen, task, key_block=request.config.rows, note=stages.note
+                )
+        few = seen.unseen[: max(1, _TOKENS // request.model.tokens)]
+        with stages.stage("layers", f"every rounding alone, {len(few)} of these images"):
+            stages.note("all together")
+            model = prepared(network.model, seen.images)
+            noise = tensor_noise(model, qmodel, few)
+            layers = _layers(sensitivity(model, qmodel, few, note=stages.note), noise)
     blocks = _blocks(tasks)
     routed = [row["routing_agreement"] for row in blocks if row["routing_agreement"] is not None]
     return qmodel, {

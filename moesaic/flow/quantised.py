@@ -18,6 +18,7 @@ from moesaic.golden import quantfile, weights
 from moesaic.golden.importers.heads import imported_heads
 from moesaic.golden.importers.imported import Imported
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.threads import one_thread
@@ -152,7 +153,7 @@ def quantised(
     if kept.is_file():
         os.utime(kept)
         return quantfile.load(kept), True
-    with one_thread():
+    with one_thread(), kept_memory():
         result = quantize(
             network.model,
             request.model,
