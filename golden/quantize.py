@@ -1,12 +1,10 @@
 """Float model to `QuantModel`: calibration, residual steps, patch embedding, then block by block."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_blocks, check_images, check_parameters, inference, residual_peaks
@@ -18,6 +16,7 @@ from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantLinear, QuantMLP, Qu
 from moesaic.golden.quantblock import HEADROOM, BlockQuantiser, floats
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.scales import METHODS
+from moesaic.golden.threads import one_thread
 
 __all__ = ["load", "prepared", "quantize", "residual_steps", "save"]
 
@@ -64,18 +63,7 @@ def _quantise_embedding(
     return embed, whole.astype(np.int16)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """PyTorch on one thread: on tensors of this size, threads wait for each other longer than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@_one_thread()
+@one_thread()
 def quantize(
     model: M3ViT,
     config: M3ViTConfig,

@@ -21,7 +21,6 @@ from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
-from moesaic.golden.threads import one_thread
 from moesaic.sim.verilated import default_cache
 
 __all__ = ["FloatModel", "load_float", "quantised", "source_hash"]
@@ -153,7 +152,7 @@ def quantised(
     if kept.is_file():
         os.utime(kept)
         return quantfile.load(kept), True
-    with one_thread(), kept_memory():
+    with kept_memory():
         result = quantize(
             network.model,
             request.model,
