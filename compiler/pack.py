@@ -7,6 +7,7 @@ import numpy as np
 
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.layout import HeadLayout, words_for
+from moesaic.golden import numerics
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.qmodel import WIDE_READS, IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -24,11 +25,6 @@ __all__ = [
     "unpack_linear",
     "unpack_residual",
 ]
-
-
-def upper_byte(values: IntArray) -> IntArray:
-    """Of 16-bit values as two signed bytes."""
-    return (values.astype(np.int32) + 128) >> 8
 
 
 def pack_linear(
@@ -60,10 +56,11 @@ def pack_linear(
     rows, lanes = config.rows, config.lanes
     blocks, in_blocks = words_for(out, rows), words_for(inputs, lanes)
     padded = np.zeros((blocks * rows, in_blocks * lanes), np.int8)
-    padded[:out, :inputs] = weight if bits <= 8 else upper_byte(weight)
-    if bits > 8:
+    if bits <= 8:
+        padded[:out, :inputs] = weight
+    else:
         lower = np.zeros_like(padded)
-        lower[:out, :inputs] = weight.astype(np.int16).astype(np.int8)  # wraps: the signed byte
+        padded[:out, :inputs], lower[:out, :inputs] = numerics.two_bytes(weight)
         padded, in_blocks = np.concatenate([padded, lower], axis=1), 2 * in_blocks
     parameters = np.zeros((blocks * rows, 6), np.uint8)
     parameters[:out, :4] = np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(out, 4)

@@ -28,6 +28,7 @@ __all__ = [
     "rsqrt",
     "saturate",
     "softmax_block",
+    "two_bytes",
     "wide_exp2",
 ]
 
@@ -52,6 +53,12 @@ def int16(x: Array) -> Array:
 def digits(x: Array) -> Array:
     """Saturate int16 to what two signed bytes hold: 256 * upper + lower, at most `tables.DIGITS_TOP`."""
     return np.minimum(int16(x), DIGITS_TOP)
+
+
+def two_bytes(x: Array) -> tuple[Array, Array]:
+    """What `digits` leaves as two signed bytes, ``x = 256 * upper + lower``."""
+    upper = (np.asarray(x, np.int64) + (1 << PLANE_BITS - 1)) >> PLANE_BITS
+    return upper, x - (upper << PLANE_BITS)
 
 
 def round_shift(x: Array, shift: int | Array) -> Array:

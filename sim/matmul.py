@@ -14,12 +14,6 @@ from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
 __all__ = ["Matmul"]
 
 
-def _bytes(values: Array) -> tuple[Array, Array]:
-    """Two signed bytes: 256 * upper + lower."""
-    upper = (values + (1 << PLANE_BITS - 1)) >> PLANE_BITS
-    return upper, values - (upper << PLANE_BITS)
-
-
 class Matmul:
     """One MATMUL: `prepare` reads the queue, `run` does the rest.
 
@@ -156,7 +150,7 @@ class Matmul:
         normal = numerics.layernorm(words, total, squares, **norm)
         if self.f["tap"]:
             tap = self.f["tap_addr"] + np.arange(addresses.size)
-            kept = _bytes(normal) if self.f["wide_result"] else (numerics.norm_stored(normal),)
+            kept = numerics.two_bytes(normal) if self.f["wide_result"] else (numerics.norm_stored(normal),)
             for memory, values in zip((machine.activation, machine.activation_low), kept, strict=False):
                 words = values.astype(np.int8).view(memory.words.dtype).reshape(-1, self.config.lanes)
                 memory.write_early(tap, words, self.index, self.fed, self.fail, after_reads=True)
@@ -247,7 +241,7 @@ class Matmul:
         """Write int16 `values` as 8 bits, or as two bytes."""
         machine = self.machine
         memories = (machine.kv, machine.kv_low) if self.f["dst_memory"] == Memory.KV else (machine.activation, machine.activation_low)
-        kept = _bytes(numerics.digits(values)) if self.f["wide_result"] else (numerics.int8(values),)
+        kept = numerics.two_bytes(numerics.digits(values)) if self.f["wide_result"] else (numerics.int8(values),)
         for memory, part in zip(memories, kept, strict=False):
             words = part.astype(np.int8).view(memory.words.dtype)
             self._merge(memory, self._addresses(np.arange(self.count)), words, self._valid())

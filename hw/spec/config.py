@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["PRESETS", "AcceleratorConfig"]
 
-WIDE_ACC_BITS = 36  # products of 16-bit operands, some hundreds of them
+LEAST_WIDE_ACC_BITS = 36  # products of 16-bit operands, some hundreds of them
 
 
 def _power_of_two(value: int) -> bool:
@@ -133,8 +133,8 @@ class AcceleratorConfig:
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field} must be between {low} and {high}, not {value!r}")
-        if self.wide_operands and self.acc_bits < WIDE_ACC_BITS:
-            raise ValueError(f"acc_bits must be {WIDE_ACC_BITS} or more with wide_operands, not {self.acc_bits!r}")
+        if self.wide_operands and self.acc_bits < LEAST_WIDE_ACC_BITS:
+            raise ValueError(f"acc_bits must be {LEAST_WIDE_ACC_BITS} or more with wide_operands, not {self.acc_bits!r}")
         if self.prefetch_words < 2 * (self.block_words + self.param_words):
             raise ValueError(
                 f"prefetch_words must hold two weight blocks ({2 * (self.block_words + self.param_words)} words), "
