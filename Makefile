@@ -1,6 +1,6 @@
 # make run    set up once, then the main job: one image through the whole accelerator, and a report
 # make test   set up once, then all tests
-# make lint   style and types        make clean   what was made here (keep .venv: make clean-venv removes it)
+# make lint   format, style and types        make clean   what was made here (keep .venv: make clean-venv removes it)
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -21,6 +21,7 @@ test: $(STAMP)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: $(STAMP)
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 

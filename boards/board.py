@@ -13,9 +13,21 @@ from moesaic.boards.family import FAMILIES, Family
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
-__all__ = ["REGISTERS_BYTES", "Board", "BoardError", "Memory", "Ports", "board_names", "load_board", "parse_board", "section"]
+__all__ = [
+    "REGISTERS_BYTES",
+    "Board",
+    "BoardError",
+    "Memory",
+    "Ports",
+    "board_names",
+    "load_board",
+    "parse_board",
+    "section",
+]
 
-REGISTERS_BYTES = 0x1_0000  # of addresses that the register port gets, the width of its address bus; the interrupt controller as many
+REGISTERS_BYTES = (
+    0x1_0000  # of addresses that the register port gets, the width of its address bus; the interrupt controller as many
+)
 
 
 class BoardError(ValueError):
@@ -71,8 +83,8 @@ class Memory:
         Transfers per second and pin.
     bytes : int
     window_base, window_bytes : int
-        Physical addresses that can be kept free of the operating system (a ``reserved-memory`` node); a host with an allocator
-        uses any other place.
+        Physical addresses that can be kept free of the operating system (a ``reserved-memory`` node); a host with an
+        allocator uses any other place.
     """
 
     bits: int
@@ -141,17 +153,39 @@ class Board:
     sources: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        _require(bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name)), "name", "letters, digits, '.', '_' and '-'", self.name)
+        _require(
+            bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name)),
+            "name",
+            "letters, digits, '.', '_' and '-'",
+            self.name,
+        )
         _require(self.family in FAMILIES, "family", f"one of {', '.join(FAMILIES)}", self.family)
-        _require(bool(re.fullmatch(r"x[a-z0-9]+-[A-Za-z0-9-]+", self.part)) or bool(re.fullmatch(r"xc7z\w+-\d\w*", self.part)),
-                 "part", "a device with package and speed grade, like xczu9eg-ffvb1156-2-e", self.part)
-        _require(self.speed_grade.startswith("-") and self.speed_grade in self.part, "speed_grade", f"that of {self.part}", self.speed_grade)
+        _require(
+            bool(re.fullmatch(r"x[a-z0-9]+-[A-Za-z0-9-]+", self.part))
+            or bool(re.fullmatch(r"xc7z\w+-\d\w*", self.part)),
+            "part",
+            "a device with package and speed grade, like xczu9eg-ffvb1156-2-e",
+            self.part,
+        )
+        _require(
+            self.speed_grade.startswith("-") and self.speed_grade in self.part,
+            "speed_grade",
+            f"that of {self.part}",
+            self.speed_grade,
+        )
         _require(self.board_part.count(":") == 3, "board_part", "vendor:board:part0:version", self.board_part)
         _require(10 <= self.clock_mhz <= 500, "clock_mhz", "from 10 to 500", self.clock_mhz)
         self._check_ports()
         self._check_memory()
-        _require(self.budget.uram == 0 or self.system.has_uram, "budget.uram", f"0 on {self.system.title}", self.budget.uram)
-        _require(not self.accelerator.ultra_ram or self.budget.uram > 0, "accelerator.ultra_ram", "false where there is no URAM", True)
+        _require(
+            self.budget.uram == 0 or self.system.has_uram, "budget.uram", f"0 on {self.system.title}", self.budget.uram
+        )
+        _require(
+            not self.accelerator.ultra_ram or self.budget.uram > 0,
+            "accelerator.ultra_ram",
+            "false where there is no URAM",
+            True,
+        )
 
     def _check_ports(self) -> None:
         ports, system, config = self.ports, self.system, self.accelerator
@@ -160,29 +194,58 @@ class Board:
                 _require(name in system.memory, field, f"of {', '.join(system.memory)}", name)
         used = [*ports.weights, ports.control]
         _require(len(set(used)) == len(used), "ports.weights and ports.control", "different ports", used)
-        _require(len(ports.weights) == config.ports, "ports.weights",
-                 f"{config.ports} ports, as accelerator {config.name} has", list(ports.weights))
-        _require(config.port_bits in system.port_bits, "accelerator.port_bits",
-                 f"one of {', '.join(map(str, system.port_bits))} on {system.title}", config.port_bits)
-        _require(config.max_burst <= system.max_burst, "accelerator.max_burst", f"at most {system.max_burst} on {system.title}",
-                 config.max_burst)
-        _require(ports.registers in system.managers, "ports.registers", f"one of {', '.join(system.managers)}", ports.registers)
+        _require(
+            len(ports.weights) == config.ports,
+            "ports.weights",
+            f"{config.ports} ports, as accelerator {config.name} has",
+            list(ports.weights),
+        )
+        _require(
+            config.port_bits in system.port_bits,
+            "accelerator.port_bits",
+            f"one of {', '.join(map(str, system.port_bits))} on {system.title}",
+            config.port_bits,
+        )
+        _require(
+            config.max_burst <= system.max_burst,
+            "accelerator.max_burst",
+            f"at most {system.max_burst} on {system.title}",
+            config.max_burst,
+        )
+        _require(
+            ports.registers in system.managers,
+            "ports.registers",
+            f"one of {', '.join(system.managers)}",
+            ports.registers,
+        )
         manager = system.managers[ports.registers]
         last = manager.base + manager.bytes - 2 * REGISTERS_BYTES
-        _require(manager.base <= ports.registers_base <= last and ports.registers_base % REGISTERS_BYTES == 0, "ports.registers_base",
-                 f"a multiple of {REGISTERS_BYTES:#x} from {manager.base:#x} to {last:#x} ({ports.registers})", hex(ports.registers_base))
+        _require(
+            manager.base <= ports.registers_base <= last and ports.registers_base % REGISTERS_BYTES == 0,
+            "ports.registers_base",
+            f"a multiple of {REGISTERS_BYTES:#x} from {manager.base:#x} to {last:#x} ({ports.registers})",
+            hex(ports.registers_base),
+        )
 
     def _check_memory(self) -> None:
         memory, config = self.memory, self.accelerator
         _require(memory.bits in (16, 32, 64), "memory.bits", "16, 32 or 64", memory.bits)
         _require(memory.mega_transfers > 0, "memory.mega_transfers", "positive", memory.mega_transfers)
         _require(memory.bytes > 0, "memory.bytes", "positive", memory.bytes)
-        _require(memory.window_base >= 0 and memory.window_base % 4096 == 0, "memory.window_base", "a multiple of 4096",
-                 hex(memory.window_base))
+        _require(
+            memory.window_base >= 0 and memory.window_base % 4096 == 0,
+            "memory.window_base",
+            "a multiple of 4096",
+            hex(memory.window_base),
+        )
         end = memory.window_base + memory.window_bytes
         low = min(memory.bytes, 0x8000_0000, 1 << config.addr_bits)  # more lies elsewhere in the map
-        _require(memory.window_bytes > 0 and memory.window_bytes % 4096 == 0 and end <= low, "memory.window_bytes",
-                 f"a multiple of 4096, and end below {low:#x}", hex(memory.window_bytes))
+        _require(
+            memory.window_bytes > 0 and memory.window_bytes % 4096 == 0 and end <= low,
+            "memory.window_bytes",
+            f"a multiple of 4096, and end below {low:#x}",
+            hex(memory.window_bytes),
+        )
 
     @property
     def system(self) -> Family:
@@ -228,7 +291,9 @@ def section(kind: type, field: str, table: object) -> Any:
         raise BoardError(f"{field} must be a table, not {table!r}")
     known = {f.name: f for f in dataclasses.fields(kind)}
     for name in table:
-        _require(name in known, f"{field}.{name}" if field else name, f"absent (fields: {', '.join(known)})", table[name])
+        _require(
+            name in known, f"{field}.{name}" if field else name, f"absent (fields: {', '.join(known)})", table[name]
+        )
     values = {}
     for name, entry in known.items():
         path = f"{field}.{name}" if field else name
@@ -294,7 +359,12 @@ def parse_board(text: str, *, name: str) -> Board:
                 if entry.default is dataclasses.MISSING:
                     raise BoardError(f"{field} must be given")
             elif field == "clock_mhz":
-                _require(isinstance(table[field], int | float) and not isinstance(table[field], bool), field, "a number", table[field])
+                _require(
+                    isinstance(table[field], int | float) and not isinstance(table[field], bool),
+                    field,
+                    "a number",
+                    table[field],
+                )
                 table[field] = float(table[field])
             else:
                 _require(isinstance(table[field], str) and bool(table[field]), field, "a text", table[field])
@@ -334,4 +404,6 @@ def load_board(name: str | Path) -> Board:
             raise BoardError(f"board must be a readable TOML file, not {text!r} ({reason})") from error
     if text not in board_names():
         raise BoardError(f"board must be one of {', '.join(board_names())}, or a TOML file, not {text!r}")
-    return parse_board((resources.files("moesaic.boards") / "data" / f"{text}.toml").read_text(encoding="utf-8"), name=text)
+    return parse_board(
+        (resources.files("moesaic.boards") / "data" / f"{text}.toml").read_text(encoding="utf-8"), name=text
+    )

@@ -17,10 +17,14 @@ class ConfigurationError(ValueError):
 
 def configuration_text(config: AcceleratorConfig, comments: Sequence[str] = ()) -> str:
     """The file's text: every field, after lines of comment."""
+
     def literal(value: object) -> str:
         return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
-    lines = [*(f"# {line}".rstrip() for line in comments), *(f"{name} = {literal(value)}" for name, value in config.to_dict().items())]
+    lines = [
+        *(f"# {line}".rstrip() for line in comments),
+        *(f"{name} = {literal(value)}" for name, value in config.to_dict().items()),
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -31,7 +35,8 @@ def read_configuration(path: Path, base: AcceleratorConfig | None = None) -> Acc
     ----------
     path : Path
     base : AcceleratorConfig, optional
-        Where fields come from that the file leaves out (a board's accelerator); without it rows and lanes must be there.
+        Where fields come from that the file leaves out (a board's accelerator); without it rows and lanes must be
+        there.
 
     Raises
     ------
@@ -59,14 +64,18 @@ def on_board(board: Board, config: AcceleratorConfig) -> Board:
     Raises
     ------
     ConfigurationError
-        If the accelerator has more ports, other widths or longer bursts than the board, or UltraRAM where there is none.
+        If the accelerator has more ports, other widths or longer bursts than the board, or UltraRAM where there is
+        none.
     """
     ports = board.ports.weights
     if config.ports > len(ports):
         raise ConfigurationError(f"ports must be at most {len(ports)} on {board.name}, not {config.ports!r}")
     try:
         return dataclasses.replace(
-            board, accelerator=config, clock_mhz=config.clock_mhz,
-            ports=dataclasses.replace(board.ports, weights=ports[: config.ports]))
+            board,
+            accelerator=config,
+            clock_mhz=config.clock_mhz,
+            ports=dataclasses.replace(board.ports, weights=ports[: config.ports]),
+        )
     except BoardError as error:
         raise ConfigurationError(f"configuration {config.name!r} on {board.name}: {error}") from error

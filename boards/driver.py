@@ -44,7 +44,8 @@ class RunResult:
     counters : mapping
         By the names of `registers.COUNTERS`, in lower case.
     seconds : mapping
-        `write` (image into memory), `run` (start to interrupt), `read` (result out of memory), by the transport's clock.
+        `write` (image into memory), `run` (start to interrupt), `read` (result out of memory), by the transport's
+        clock.
     failures : tuple of str
         What earlier attempts ended with.
     """
@@ -96,7 +97,13 @@ class Driver:
     """
 
     def __init__(
-        self, transport: Transport, program: ProgramImage, *, slots: int = 2, watchdog: int = 1_000_000, timeout: float = 10.0,
+        self,
+        transport: Transport,
+        program: ProgramImage,
+        *,
+        slots: int = 2,
+        watchdog: int = 1_000_000,
+        timeout: float = 10.0,
         retries: int = 0,
     ) -> None:
         for name, value, least in (("slots", slots, 1), ("watchdog", watchdog, 0), ("retries", retries, 0)):
@@ -171,15 +178,18 @@ class Driver:
             )
         version = await self._get("version")
         if version & MAJOR != VERSION_VALUE & MAJOR:
-            raise WrongAccelerator(f"VERSION must be {VERSION_VALUE >> 16}.x, not {version >> 16}.{version & 0xFFFF}: "
-                                   "this driver is for another register map")
+            raise WrongAccelerator(
+                f"VERSION must be {VERSION_VALUE >> 16}.x, not {version >> 16}.{version & 0xFFFF}: "
+                "this driver is for another register map"
+            )
         config, found = self.compiled.config, await self._get("config_hash")
         if found != int(config.hash[-8:], 16):
             known = [name for name, preset in PRESETS.items() if int(preset.hash[-8:], 16) == found]
             sizes = f"{config.rows} x {config.lanes}, {config.ports} ports of {config.port_bits} bits"
             raise WrongAccelerator(
                 f"CONFIG_HASH must be {int(config.hash[-8:], 16):#010x}, not {found:#010x}: the program ("
-                f"{self.compiled.model.name}) was compiled for '{config.name}' ({sizes}), the accelerator that answers is "
+                f"{self.compiled.model.name}) was compiled for '{config.name}' ({sizes}), the accelerator that "
+                f"answers is "
                 + (f"'{known[0]}'" if known else "of a configuration that is no preset")
                 + "; compile for the board, or load the bitstream that belongs to the program"
             )
@@ -287,7 +297,9 @@ class Driver:
             if not await self._is("busy"):
                 await self._set("irq_status", self.table["IRQ_STATUS"].mask)
                 return
-        raise TimeoutError(f"accelerator must be idle after a soft reset; the bus still owes responses: {await self.status()}")
+        raise TimeoutError(
+            f"accelerator must be idle after a soft reset; the bus still owes responses: {await self.status()}"
+        )
 
     async def _drained(self) -> bool:
         """Idle, if need be after a drain and the few cycles of a clear; False at once while a run is in progress."""
@@ -311,8 +323,15 @@ class Driver:
     # Whole runs.
 
     async def run(
-        self, task: str, image: Pixels | None = None, *, slot: int = 0, timeout: float | None = None,
-        retries: int | None = None, watchdog: int | None = None, overrides: Mapping[str, int] | None = None,
+        self,
+        task: str,
+        image: Pixels | None = None,
+        *,
+        slot: int = 0,
+        timeout: float | None = None,
+        retries: int | None = None,
+        watchdog: int | None = None,
+        overrides: Mapping[str, int] | None = None,
     ) -> RunResult:
         """Run a task on an image [3, height, width] uint8, or on what the slot holds.
 
@@ -346,7 +365,13 @@ class Driver:
         raise last
 
     async def _result(
-        self, task: str, slot: int, counters: Mapping[str, int], write_s: float, begun: float, failures: tuple[str, ...] = ()
+        self,
+        task: str,
+        slot: int,
+        counters: Mapping[str, int],
+        write_s: float,
+        begun: float,
+        failures: tuple[str, ...] = (),
     ) -> RunResult:
         ended = self.transport.now()
         data = await self.read_result(slot=slot)
@@ -382,7 +407,11 @@ class Driver:
         await self.start(task, slot=slot)
         self._flight = _Flight(task, image, slot, self.transport.now(), write_s)
         data = await self.read_result(slot=before.slot)
-        seconds = {"write": before.write_s, "run": ended - before.begun, "read": self.transport.now() - self._flight.begun}
+        seconds = {
+            "write": before.write_s,
+            "run": ended - before.begun,
+            "read": self.transport.now() - self._flight.begun,
+        }
         return RunResult(before.task, data, counters, seconds)
 
     async def _launch(self, task: str, image: Pixels, slot: int) -> _Flight:

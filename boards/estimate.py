@@ -1,4 +1,6 @@
-"""Resources of any configuration, without synthesis: logic fitted to accelerators that were synthesised, memories by rule."""
+"""Resources of any configuration, without synthesis: logic fitted to accelerators that were synthesised, memories by
+rule.
+"""
 
 import functools
 import json
@@ -175,8 +177,12 @@ def counted() -> tuple[Counted, ...]:
     """The accelerators that were synthesised."""
     entries = json.loads((resources.files("moesaic.boards") / COUNTS).read_text(encoding="utf-8"))
     return tuple(
-        Counted(AcceleratorConfig(**entry["config"]), entry["family"], entry["uram"],
-                {unit: Resources(**amount) for unit, amount in entry["units"].items()})
+        Counted(
+            AcceleratorConfig(**entry["config"]),
+            entry["family"],
+            entry["uram"],
+            {unit: Resources(**amount) for unit, amount in entry["units"].items()},
+        )
         for entry in entries
     )
 

@@ -96,7 +96,8 @@ class Family:
     has_uram: bool
 
 
-# UG1085 (TRM): figure 35-1 and table 10-1; PG201: names of pins, properties and segments. S_AXI_HP1 and HP2 share a port of the
+# UG1085 (TRM): figure 35-1 and table 10-1; PG201: names of pins, properties and segments. S_AXI_HP1 and HP2 share a
+# port of the
 # DDR controller, HPC0 and HPC1 come through the cache-coherent interconnect.
 _ZYNQMP = Family(
     name="zynqmp",
@@ -107,10 +108,21 @@ _ZYNQMP = Family(
     max_burst=256,
     memory={
         name: MemoryPort(
-            f"S_AXI_{name}_FPD", f"saxi{name.lower()}_fpd_aclk", f"SAXIGP{gp}", f"PSU__USE__S_AXI_GP{gp}",
-            f"PSU__SAXIGP{gp}__DATA_WIDTH", controller)
+            f"S_AXI_{name}_FPD",
+            f"saxi{name.lower()}_fpd_aclk",
+            f"SAXIGP{gp}",
+            f"PSU__USE__S_AXI_GP{gp}",
+            f"PSU__SAXIGP{gp}__DATA_WIDTH",
+            controller,
+        )
         for gp, name, controller in (
-            (0, "HPC0", "CCI"), (1, "HPC1", "CCI"), (2, "HP0", "3"), (3, "HP1", "4"), (4, "HP2", "4"), (5, "HP3", "5"))
+            (0, "HPC0", "CCI"),
+            (1, "HPC1", "CCI"),
+            (2, "HP0", "3"),
+            (3, "HP1", "4"),
+            (4, "HP2", "4"),
+            (5, "HP3", "5"),
+        )
     },
     managers={
         "HPM0_FPD": ManagerPort("M_AXI_HPM0_FPD", "maxihpm0_fpd_aclk", "PSU__USE__M_AXI_GP0", 0xA000_0000, 0x1000_0000),
@@ -127,7 +139,8 @@ _ZYNQMP = Family(
     has_uram=True,
 )
 
-# UG585 (TRM): figure 5-1 and table 4-1; PG082: names of pins and properties. HP0 and HP1 share a port of the DDR controller, as
+# UG585 (TRM): figure 5-1 and table 4-1; PG082: names of pins and properties. HP0 and HP1 share a port of the DDR
+# controller, as
 # do HP2 and HP3.
 _ZYNQ7000 = Family(
     name="zynq7000",
@@ -138,8 +151,13 @@ _ZYNQ7000 = Family(
     max_burst=16,
     memory={
         f"HP{n}": MemoryPort(
-            f"S_AXI_HP{n}", f"S_AXI_HP{n}_ACLK", f"S_AXI_HP{n}", f"PCW_USE_S_AXI_HP{n}", f"PCW_S_AXI_HP{n}_DATA_WIDTH",
-            "3" if n < 2 else "2")
+            f"S_AXI_HP{n}",
+            f"S_AXI_HP{n}_ACLK",
+            f"S_AXI_HP{n}",
+            f"PCW_USE_S_AXI_HP{n}",
+            f"PCW_S_AXI_HP{n}_DATA_WIDTH",
+            "3" if n < 2 else "2",
+        )
         for n in range(4)
     },
     managers={
@@ -152,7 +170,12 @@ _ZYNQ7000 = Family(
     interrupt_pin="IRQ_F2P",
     clock_property="PCW_FPGA0_PERIPHERAL_FREQMHZ",
     clock_name="clk_fpga_0",
-    properties={"PCW_EN_CLK0_PORT": "1", "PCW_EN_RST0_PORT": "1", "PCW_USE_FABRIC_INTERRUPT": "1", "PCW_IRQ_F2P_INTR": "1"},
+    properties={
+        "PCW_EN_CLK0_PORT": "1",
+        "PCW_EN_RST0_PORT": "1",
+        "PCW_USE_FABRIC_INTERRUPT": "1",
+        "PCW_IRQ_F2P_INTR": "1",
+    },
     has_uram=False,
 )
 

@@ -1,4 +1,6 @@
-"""Whether an accelerator can fit a board, from its sizes alone: a lower bound, quick enough to be asked before anything is made."""
+"""Whether an accelerator can fit a board, from its sizes alone: a lower bound, quick enough to be asked before anything
+is made.
+"""
 
 from moesaic.boards.board import Board
 from moesaic.boards.memory_rules import primitives
@@ -32,14 +34,17 @@ def lower_bound(config: AcceleratorConfig, budget: Resources) -> Resources:
     prefetch = banks * primitives(config.prefetch_words, config.port_bits, ultra=ultra, byte_writes=False)
     activation = primitives(config.activation_words, word, ultra=ultra, byte_writes=True)
     block = primitives(config.kv_words, word, ultra=False, byte_writes=True)
-    block += 2 * primitives(config.residual_words, 2 * word, ultra=False, byte_writes=True)  # two read ports: two copies
+    block += 2 * primitives(
+        config.residual_words, 2 * word, ultra=False, byte_writes=True
+    )  # two read ports: two copies
     block += 0 if ultra else prefetch + activation
-    return Resources(
-        dsp=config.macs_per_cycle // 2, bram36=block, uram=int(prefetch + activation) if ultra else 0)
+    return Resources(dsp=config.macs_per_cycle // 2, bram36=block, uram=int(prefetch + activation) if ultra else 0)
 
 
 def largest_preset(board: Board) -> str | None:
-    """Name of the preset with the most multipliers that passes here and has the ports of the board; None if none does."""
+    """Name of the preset with the most multipliers that passes here and has the ports of the board; None if
+    none does.
+    """
     fitting = [
         config
         for config in PRESETS.values()
@@ -75,4 +80,5 @@ def check_fit(board: Board, config: AcceleratorConfig | None = None) -> None:
         advice = f"the largest preset that fits is {best}" if best else "no preset fits"
         raise FitError(
             f"accelerator {config.name} must fit {board.name}, but needs at least "
-            f"{needed.describe_excess(board.budget)}; {advice}")
+            f"{needed.describe_excess(board.budget)}; {advice}"
+        )

@@ -24,8 +24,10 @@ def _library(name: str, distribution: str, what: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise FrameError(f"{distribution} must be installed to read {what} (pip install {distribution}); "
-                         "an .npy file of uint8 [N, height, width, 3] needs nothing") from error
+        raise FrameError(
+            f"{distribution} must be installed to read {what} (pip install {distribution}); "
+            "an .npy file of uint8 [N, height, width, 3] needs nothing"
+        ) from error
 
 
 def _image(path: Path, size: Size) -> Array:
@@ -46,7 +48,9 @@ def _array(path: Path, size: Size) -> Iterator[tuple[str, Array]]:
     except (OSError, ValueError, EOFError) as error:
         raise FrameError(f"frames must be a readable .npy file, not {str(path)!r} ({error})") from error
     if data.dtype != np.uint8 or data.ndim != 4 or data.shape[1:] != (*size, 3):
-        raise FrameError(f"frames must be uint8 [N, {size[0]}, {size[1]}, 3], not {data.dtype} {list(data.shape)} ({str(path)!r})")
+        raise FrameError(
+            f"frames must be uint8 [N, {size[0]}, {size[1]}, 3], not {data.dtype} {list(data.shape)} ({str(path)!r})"
+        )
     for number, frame in enumerate(data):
         yield f"{path.stem}-{number:05d}", frame
 
@@ -98,7 +102,9 @@ def frames(source: str | Path, size: Size) -> Iterator[tuple[str, Array]]:
         for entry in names:
             yield entry.stem, _image(entry, size)
     elif not path.is_file():
-        raise FrameError(f"source must be an image, a folder, a video, an .npy file or the number of a camera, not {str(source)!r}")
+        raise FrameError(
+            f"source must be an image, a folder, a video, an .npy file or the number of a camera, not {str(source)!r}"
+        )
     elif path.suffix.lower() == ".npy":
         yield from _array(path, size)
     elif path.suffix.lower() in VIDEOS:

@@ -1,4 +1,6 @@
-"""Task heads with numpy alone: from the final tokens to a segmentation or a depth map, as `golden.heads` does with torch."""
+"""Task heads with numpy alone: from the final tokens to a segmentation or a depth map, as `golden.heads` does with
+torch.
+"""
 
 import json
 import zipfile
@@ -162,7 +164,9 @@ class HostHeads:
     palette: tuple[tuple[int, int, int], ...] = ()
 
     def picture(self, found: Array) -> Array:
-        """A map as colours, uint8 [H, W, 3]: classes by the palette; depth in greys, near is bright, equal ratios equal steps."""
+        """A map as colours, uint8 [H, W, 3]: classes by the palette; depth in greys, near is bright, equal ratios equal
+        steps.
+        """
         if found.dtype == np.uint8:
             colours = np.array(self.palette or [(i, i, i) for i in range(256)], np.uint8)
             return colours[found]
@@ -183,10 +187,22 @@ def save_heads(path: Path, heads: HostHeads, *, program_sha256: str) -> None:
     for task, head in heads.heads.items():
         arrays |= {f"{task}/{name}": np.asarray(tensor, np.float32) for name, tensor in head.tensors.items()}
         tasks[task] = {
-            "tensors": list(head.tensors), "layers": head.layers, "grid": head.grid, "prefix": head.prefix, "eps": head.eps,
-            "output": head.output, "near": head.near, "far": head.far,
+            "tensors": list(head.tensors),
+            "layers": head.layers,
+            "grid": head.grid,
+            "prefix": head.prefix,
+            "eps": head.eps,
+            "output": head.output,
+            "near": head.near,
+            "far": head.far,
         }
-    meta = {"format": FORMAT, "program_sha256": program_sha256, "step": heads.step, "palette": heads.palette, "tasks": tasks}
+    meta = {
+        "format": FORMAT,
+        "program_sha256": program_sha256,
+        "step": heads.step,
+        "palette": heads.palette,
+        "tasks": tasks,
+    }
     arrays[_META] = np.array(json.dumps(meta))
     with path.open("wb") as file:
         np.savez(file, **arrays)
@@ -210,8 +226,14 @@ def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
             raise HeadError(f"heads must be of the program beside them, not of another one ({str(path)!r})")
         heads = {
             task: HostHead(
-                {name: arrays[f"{task}/{name}"] for name in entry["tensors"]}, tuple(map(tuple, entry["layers"])),
-                (entry["grid"][0], entry["grid"][1]), entry["prefix"], entry["eps"], entry["output"], entry["near"], entry["far"],
+                {name: arrays[f"{task}/{name}"] for name in entry["tensors"]},
+                tuple(map(tuple, entry["layers"])),
+                (entry["grid"][0], entry["grid"][1]),
+                entry["prefix"],
+                entry["eps"],
+                entry["output"],
+                entry["near"],
+                entry["far"],
             )
             for task, entry in meta["tasks"].items()
         }
@@ -219,5 +241,16 @@ def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
         return HostHeads(float(meta["step"]), heads, palette)
     except HeadError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, IndexError, zipfile.BadZipFile) as error:
-        raise HeadError(f"heads must be a readable {FILE}, not {str(path)!r} ({type(error).__name__}: {error})") from error
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        IndexError,
+        zipfile.BadZipFile,
+    ) as error:
+        raise HeadError(
+            f"heads must be a readable {FILE}, not {str(path)!r} ({type(error).__name__}: {error})"
+        ) from error

@@ -5,13 +5,27 @@ from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["memories", "primitives"]
 
-# Shapes of the primitives, words x bits. Block RAM: UG473 / UG573, simple dual port; a half is one of 18 Kbit. UltraRAM: UG573.
-_BLOCK = ((0.5, 512, 36), (0.5, 1024, 18), (0.5, 2048, 9), (0.5, 4096, 4), (0.5, 8192, 2), (0.5, 16384, 1),
-          (1.0, 512, 72), (1.0, 1024, 36), (1.0, 2048, 18), (1.0, 4096, 9), (1.0, 8192, 4), (1.0, 16384, 2), (1.0, 32768, 1))
+# Shapes of the primitives, words x bits. Block RAM: UG473 / UG573, simple dual port; a half is one of 18 Kbit.
+# UltraRAM: UG573.
+_BLOCK = (
+    (0.5, 512, 36),
+    (0.5, 1024, 18),
+    (0.5, 2048, 9),
+    (0.5, 4096, 4),
+    (0.5, 8192, 2),
+    (0.5, 16384, 1),
+    (1.0, 512, 72),
+    (1.0, 1024, 36),
+    (1.0, 2048, 18),
+    (1.0, 4096, 9),
+    (1.0, 8192, 4),
+    (1.0, 16384, 2),
+    (1.0, 32768, 1),
+)
 _ULTRA = ((1.0, 4096, 72),)
 _LUT_BITS = 4096  # memories without a style that are no larger become LUT RAM
 _COUNTERS = 28 + 42  # bits of a token's sum and sum of squares
-_STATE = 9 + 24      # bits of a softmax maximum and its sum
+_STATE = 9 + 24  # bits of a softmax maximum and its sum
 
 
 def primitives(words: int, bits: int, *, ultra: bool, byte_writes: bool) -> float:
@@ -38,13 +52,18 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
         The device has UltraRAM; else block RAM takes its place.
     """
     ultra, word = config.ultra_ram and uram, 8 * config.lanes
-    prefetch = config.ports * config.beats_per_word * primitives(
-        config.prefetch_words, config.port_bits, ultra=ultra, byte_writes=False)
+    prefetch = (
+        config.ports
+        * config.beats_per_word
+        * primitives(config.prefetch_words, config.port_bits, ultra=ultra, byte_writes=False)
+    )
     bytes_each = 2 if config.wide_operands else 1
     activation = bytes_each * primitives(config.activation_words, word, ultra=ultra, byte_writes=True)
     core = bytes_each * primitives(config.kv_words, word, ultra=False, byte_writes=True)
     core += 2 * primitives(config.residual_words, 2 * word, ultra=False, byte_writes=True)  # two read ports: two copies
-    core += primitives(config.activation_words, 9 * config.groups, ultra=False, byte_writes=False)  # maxima of the blocks
+    core += primitives(
+        config.activation_words, 9 * config.groups, ultra=False, byte_writes=False
+    )  # maxima of the blocks
     core += 2 * _small(config.max_tokens, _COUNTERS)
     core += 3 * _small(min(4096, 2 * config.max_tokens), _STATE)
     token, expert = (config.max_tokens - 1).bit_length(), (config.experts - 1).bit_length()
@@ -52,8 +71,12 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     router += _small(config.max_tokens, token + 1 + config.max_top_k * (expert + 16))
     router += (-(-config.experts // config.rows) - 1) * _small(config.max_tokens, 16 * config.rows)
     return {
-        "accumulators": Resources(bram36=primitives(config.max_tokens, config.rows * config.acc_bits, ultra=False, byte_writes=False)),
-        "memories and core": Resources(bram36=core + (0 if ultra else activation), uram=int(activation) if ultra else 0),
+        "accumulators": Resources(
+            bram36=primitives(config.max_tokens, config.rows * config.acc_bits, ultra=False, byte_writes=False)
+        ),
+        "memories and core": Resources(
+            bram36=core + (0 if ultra else activation), uram=int(activation) if ultra else 0
+        ),
         "weight stream": Resources(bram36=0 if ultra else prefetch, uram=int(prefetch) if ultra else 0),
         "router": Resources(bram36=router),
     }

@@ -1,4 +1,6 @@
-"""Where a program lies in the memory of a board: moved to another address, with more than one place for images and results."""
+"""Where a program lies in the memory of a board: moved to another address, with more than one place for images and
+results.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -80,7 +82,9 @@ def place(program: ProgramImage, address: int, *, slots: int) -> Placement:
         raise ValueError(f"address must be a multiple of {PAGE_BYTES}, not {address:#x}")
     size, limit = bytes_needed(program, slots), 1 << program.config.addr_bits
     if address + size > limit:
-        raise ValueError(f"address must leave {size:#x} bytes below {limit:#x}, what the accelerator can address, not {address:#x}")
+        raise ValueError(
+            f"address must leave {size:#x} bytes below {limit:#x}, what the accelerator can address, not {address:#x}"
+        )
     moved = _moved(program, address)
     ports = range(program.config.ports)
     places = [Slot(tuple(moved.region(f"image.{port}").address for port in ports), moved.region("result").address)]

@@ -49,8 +49,10 @@ class PynqTransport:
         path = Path(bitfile)
         for needed in (path, path.with_suffix(".hwh")):
             if not needed.is_file():
-                raise FileNotFoundError(f"bitfile must be a .bit file with its .hwh beside it, not {str(path)!r}: "
-                                        f"there is no {str(needed)!r}")
+                raise FileNotFoundError(
+                    f"bitfile must be a .bit file with its .hwh beside it, not {str(path)!r}: "
+                    f"there is no {str(needed)!r}"
+                )
         try:
             self.pynq: Any = importlib.import_module("pynq")
         except ImportError as error:
@@ -83,7 +85,9 @@ class PynqTransport:
         try:
             self.buffer = self.pynq.allocate(shape=(size,), dtype=np.uint8)
         except (RuntimeError, MemoryError) as error:
-            raise MemoryError(f"contiguous memory (CMA) must have {size:,} bytes free for the program: {error}") from error
+            raise MemoryError(
+                f"contiguous memory (CMA) must have {size:,} bytes free for the program: {error}"
+            ) from error
         self.address = int(self.buffer.physical_address)
         return self.address
 

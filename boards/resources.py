@@ -39,12 +39,21 @@ class Resources:
 
     def __add__(self, other: "Resources") -> "Resources":
         return Resources(
-            lut=self.lut + other.lut, ff=self.ff + other.ff, dsp=self.dsp + other.dsp,
-            bram36=self.bram36 + other.bram36, uram=self.uram + other.uram)
+            lut=self.lut + other.lut,
+            ff=self.ff + other.ff,
+            dsp=self.dsp + other.dsp,
+            bram36=self.bram36 + other.bram36,
+            uram=self.uram + other.uram,
+        )
 
     def __mul__(self, times: int) -> "Resources":
         return Resources(
-            lut=self.lut * times, ff=self.ff * times, dsp=self.dsp * times, bram36=self.bram36 * times, uram=self.uram * times)
+            lut=self.lut * times,
+            ff=self.ff * times,
+            dsp=self.dsp * times,
+            bram36=self.bram36 * times,
+            uram=self.uram * times,
+        )
 
     __rmul__ = __mul__
 
@@ -65,4 +74,6 @@ class Resources:
         """What does not fit, as a clause: ``DSP 2,240 of 1,728 (512 too many)``; empty if all fits."""
         used, allowed = self.to_dict(), budget.to_dict()
         return ", ".join(
-            f"{_TITLES[kind]} {used[kind]:,} of {allowed[kind]:,} ({more:,} too many)" for kind, more in self.excess(budget).items())
+            f"{_TITLES[kind]} {used[kind]:,} of {allowed[kind]:,} ({more:,} too many)"
+            for kind, more in self.excess(budget).items()
+        )

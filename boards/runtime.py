@@ -31,7 +31,8 @@ class Prediction:
     ----------
     task : str
     map : array, [H, W], or None
-        Class of every pixel (uint8), or its depth in metres (float32); None if the program folder has no head for the task.
+        Class of every pixel (uint8), or its depth in metres (float32); None if the program folder has no head for the
+        task.
     tokens : array, [tokens, dim] int16
         The last block's output, bit exact.
     counters : mapping
@@ -72,7 +73,10 @@ def _planes(image: Array, size: tuple[int, int]) -> Array:
     if array.dtype == np.uint8 and array.shape == (3, *size):
         return array
     height, width = size
-    raise ValueError(f"image must be uint8 RGB, [{height}, {width}, 3] or [3, {height}, {width}], not {array.dtype} {list(array.shape)}")
+    raise ValueError(
+        f"image must be uint8 RGB, [{height}, {width}, 3] or [3, {height}, {width}], not {array.dtype} "
+        f"{list(array.shape)}"
+    )
 
 
 class Accelerator(AbstractContextManager["Accelerator"]):
@@ -97,8 +101,13 @@ class Accelerator(AbstractContextManager["Accelerator"]):
     """
 
     def __init__(
-        self, transport: Transport, program: ProgramImage, heads: HostHeads | None = None, *,
-        run: Callable[[Coroutine[Any, Any, Any]], Any] = loop.run, **options: Any,
+        self,
+        transport: Transport,
+        program: ProgramImage,
+        heads: HostHeads | None = None,
+        *,
+        run: Callable[[Coroutine[Any, Any, Any]], Any] = loop.run,
+        **options: Any,
     ) -> None:
         self.heads, self._wait = heads, run
         self.driver = Driver(transport, program, **options)
@@ -110,7 +119,13 @@ class Accelerator(AbstractContextManager["Accelerator"]):
 
     @classmethod
     def open(
-        cls, bitfile: str | Path, program: str | Path, *, cell: str = CELL, interrupt: bool = True, download: bool = True,
+        cls,
+        bitfile: str | Path,
+        program: str | Path,
+        *,
+        cell: str = CELL,
+        interrupt: bool = True,
+        download: bool = True,
         **options: Any,
     ) -> "Accelerator":
         """Load a bitstream and a program folder on a board that runs PYNQ; see `PynqTransport` and `Driver`.
@@ -143,7 +158,9 @@ class Accelerator(AbstractContextManager["Accelerator"]):
             raise ValueError(f"task must be one of {', '.join(self.tasks)}, not {task!r}")
         return task
 
-    def run(self, image: Array, task: str | None = None, *, retries: int | None = None, timeout: float | None = None) -> Prediction:
+    def run(
+        self, image: Array, task: str | None = None, *, retries: int | None = None, timeout: float | None = None
+    ) -> Prediction:
         """Run one image, uint8 RGB [H, W, 3] or [3, H, W].
 
         Parameters
@@ -203,5 +220,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         """End what is running and give back the memory; the bitstream stays."""
         self._wait(self.driver.close())
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -9,8 +9,16 @@ __all__ = ["STATUS_VALUES", "Status"]
 
 # What to read for a Status: values of the register map.
 STATUS_VALUES = (
-    "status", "irq_enable", "irq_status", "error_code", "error_addr", "error_instruction", "cycles", "instructions_retired",
-    "marks", "window_bytes",
+    "status",
+    "irq_enable",
+    "irq_status",
+    "error_code",
+    "error_addr",
+    "error_instruction",
+    "cycles",
+    "instructions_retired",
+    "marks",
+    "window_bytes",
 )
 
 
@@ -40,5 +48,7 @@ class Status:
             unit = (word & layout["unit"].mask) >> layout["unit"].lsb
             name = ErrorUnit(unit).name if unit in list(ErrorUnit) else str(unit)
             text += f", ERROR {self.code} of {name} {word & layout['index'].mask} at {self.values['error_addr']:#x}"
-        return text + (f", cycle {self.values['cycles']:,}, {self.values['instructions_retired']:,} instructions and "
-                       f"{self.values['marks']} blocks done")
+        return text + (
+            f", cycle {self.values['cycles']:,}, {self.values['instructions_retired']:,} instructions and "
+            f"{self.values['marks']} blocks done"
+        )

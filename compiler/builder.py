@@ -41,11 +41,16 @@ class Builder:
         self.wide = int(self.qmodel.wide)  # results have 16 bits
 
     def planes(self, blocks: int, *, stream: bool) -> dict[str, int]:
-        """Fields of a product with keys or values of `blocks` blocks of inputs; `stream`: what is streamed has as many bits as they."""
+        """Fields of a product with keys or values of `blocks` blocks of inputs; `stream`: what is streamed has as many
+        bits as they.
+        """
         if not self.wide:
             return {"in_blocks": blocks}
         return {
-            "in_blocks": (4 if stream else 2) * blocks, "shift_block": blocks, "wide_stationary": 1, "wide_stream": int(stream),
+            "in_blocks": (4 if stream else 2) * blocks,
+            "shift_block": blocks,
+            "wide_stationary": 1,
+            "wide_stream": int(stream),
         }
 
     def tensor(

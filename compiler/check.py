@@ -15,7 +15,9 @@ __all__ = ["check"]
 
 @dataclass(frozen=True)
 class _Reads:
-    """What matrices may read: behind a LayerNorm, of its values in the activation memory, and of other layers' results there."""
+    """What matrices may read: behind a LayerNorm, of its values in the activation memory, and of other layers' results
+    there.
+    """
 
     normalised: tuple[str, ...] = ("streamed", "planes")
     tapped: tuple[str, ...] = ("int8",)

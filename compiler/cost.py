@@ -68,7 +68,11 @@ def _part(op: Op) -> str:
 
 def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]]:
     """(weight-stream words, cycles to load once the array has let go, results leave) of each pass of a MATMUL."""
-    blocks, in_blocks, stationary = words_for(op.fields["out_count"], config.rows), op.fields["in_blocks"], op.stationary
+    blocks, in_blocks, stationary = (
+        words_for(op.fields["out_count"], config.rows),
+        op.fields["in_blocks"],
+        op.stationary,
+    )
     block_words, param_words = config.stationary_words(4 if op.fields.get("narrow") else 8), config.param_words
     for block in range(blocks):
         for k in range(in_blocks):
@@ -118,10 +122,10 @@ def estimate(
 ) -> list[Cost]:
     """Time of each compute operation, from a model of DDR, prefetch buffer, loader, feeder and array.
 
-    Every pass of every instruction is placed in time: the instruction arrives, its words arrive, its block is loaded when
-    the array has let go of the one before, its vectors are issued when what they wait for has retired, and the pass
-    starts when both are there. An expert without tokens is an instruction all the same: it passes through, alone, and
-    what was fetched for it in vain is dropped. What is left out: bursts, ports that drift apart, and DDR refresh.
+    Every pass of every instruction is placed in time: the instruction arrives, its words arrive, its block is loaded
+    when the array has let go of the one before, its vectors are issued when what they wait for has retired, and the
+    pass starts when both are there. An expert without tokens is an instruction all the same: it passes through, alone,
+    and what was fetched for it in vain is dropped. What is left out: bursts, ports that drift apart, and DDR refresh.
 
     Parameters
     ----------
@@ -139,7 +143,9 @@ def estimate(
     """
     stream, array = LoadTime(config, ddr_latency), ArrayTime(timing)
     sequencer = Sequencer(Instructions(config, ddr_latency, turn=0))
-    loader = 0.0  # when the loader is idle: the cycle after the last word left the weight stream, or the last key was read
+    loader = (
+        0.0  # when the loader is idle: the cycle after the last word left the weight stream, or the last key was read
+    )
     let_go = 0.0  # when the array took over the last block
     retired: list[float] = []
     routed = 0.0
@@ -213,6 +219,16 @@ def estimate(
             end = max(end, last_pass + op.fields["top_k"] * vectors + timing.route)
             routed = end
         retired.append(max(end, retired[-1] + 1 if retired else 0.0))
-        result.append(Cost(op.name, _part(op), entered, retired[-1], streamed, starved,
-                           max(0.0, entered - idle_from - starved) if streamed else 0.0, words * config.word_bytes))
+        result.append(
+            Cost(
+                op.name,
+                _part(op),
+                entered,
+                retired[-1],
+                streamed,
+                starved,
+                max(0.0, entered - idle_from - starved) if streamed else 0.0,
+                words * config.word_bytes,
+            )
+        )
     return result

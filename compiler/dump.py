@@ -49,7 +49,8 @@ def dump_schedule(
     for index, (op, cost) in enumerate(zip(graph.ops, costs, strict=False)):
         flags = (" mark" if op.mark else "") + (" speculative" if op.speculative else "")
         lines.append(
-            f"  {index:5d} {op.feed_wait or '':>5} {op.load_wait or '':>5} {cost.start:11.0f} {cost.array_cycles:11d} "
+            f"  {index:5d} {op.feed_wait or '':>5} {op.load_wait or '':>5} {cost.start:11.0f} "
+            f"{cost.array_cycles:11d} "
             f"{cost.starved_cycles:11.0f} {cost.blocked_cycles:11.0f} {cost.bytes:11d}  {op.name}{flags}"
         )
     return "\n".join(lines)
@@ -96,7 +97,9 @@ def dump_memory(compilation: Compilation) -> str:
 
 
 def dump(compilation: Compilation, task: str, timing: Timing) -> dict[str, str]:
-    """Texts by stage: `ir`, `schedule`, `buffers`, `disassembly`, `memory`; `timing` is of the accelerator's pipelines."""
+    """Texts by stage: `ir`, `schedule`, `buffers`, `disassembly`, `memory`; `timing` is of the accelerator's
+    pipelines.
+    """
     config, model = compilation.image.config, compilation.image.model
     graph = compilation.scheduled[task]
     return {

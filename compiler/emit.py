@@ -120,9 +120,7 @@ def _fetch_instruction(fetch: _Fetch, config: AcceleratorConfig) -> bytes:
     return isa.encode(Opcode.FETCH, values)
 
 
-def emit(
-    graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *, prefetch: bool = True
-) -> Program:
+def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *, prefetch: bool = True) -> Program:
     """Encode a scheduled graph.
 
     Parameters

@@ -35,7 +35,12 @@ def _attention(whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
     def one(ops: list[Op], role: str) -> Op:
         return next(op for op in ops if op.role == role)
 
-    result = [*(op for op in whole if op.role in ("norm", "normalise")), one(whole, "k"), one(chunks[0], "q"), one(whole, "v")]
+    result = [
+        *(op for op in whole if op.role in ("norm", "normalise")),
+        one(whole, "k"),
+        one(chunks[0], "q"),
+        one(whole, "v"),
+    ]
     for number, ops in enumerate(chunks):
         result += _pairs(ops, "scores", "attend", ops[0].overlap)
         if number + 1 < len(chunks):

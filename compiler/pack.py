@@ -47,8 +47,8 @@ def pack_linear(
     bias : [out] int32
     mult : [out] uint16
     bits : int
-        Of a weight: 8, or 4 if all are -8..7; or 16: each block of outputs has all its blocks of inputs with the upper bytes first,
-        then all of them with the lower (both signed).
+        Of a weight: 8, or 4 if all are -8..7; or 16: each block of outputs has all its blocks of inputs with the upper
+        bytes first, then all of them with the lower (both signed).
     planes : int
         2 if inputs come in two planes: after its blocks of inputs, each block of outputs has them once more.
     """
@@ -66,7 +66,9 @@ def pack_linear(
     parameters[:out, :4] = np.ascontiguousarray(bias, "<i4").view(np.uint8).reshape(out, 4)
     parameters[:out, 4:] = np.ascontiguousarray(mult, "<u2").view(np.uint8).reshape(out, 2)
     in_blocks *= planes
-    matrix: IntArray = np.tile(padded, planes).reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).view(np.uint8)
+    matrix: IntArray = (
+        np.tile(padded, planes).reshape(blocks, rows, in_blocks, lanes).transpose(0, 2, 1, 3).view(np.uint8)
+    )
     if bits == 4:
         pairs = matrix.reshape(blocks, -1, 2, config.load_rows * lanes) & 15
         matrix = pairs[:, :, 0] | pairs[:, :, 1] << 4

@@ -148,7 +148,9 @@ def compile_all(
     }
     store = pack_weights(qmodel, config, tasks=tasks, blocks=blocks)
     pieces = store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, _image_words(qmodel, config))}
-    programs = {task: emit(scheduled, pieces, config, prefetch=options.prefetch) for task, (_, scheduled) in graphs.items()}
+    programs = {
+        task: emit(scheduled, pieces, config, prefetch=options.prefetch) for task, (_, scheduled) in graphs.items()
+    }
 
     table = RegionTable(window_address)
     task_entries: dict[str, dict[str, Any]] = {}

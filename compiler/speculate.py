@@ -13,7 +13,9 @@ def default_speculation(moe: QuantMoE, task: str, config: AcceleratorConfig) -> 
     has never stopped. An expert that fewer than half of the calibration images used costs more in wasted bytes than it
     hides.
     """
-    size = sum(part.weight.size * part.passes * min(part.bits, 8) // 8 for part in (moe.experts[0].fc1, moe.experts[0].fc2))
+    size = sum(
+        part.weight.size * part.passes * min(part.bits, 8) // 8 for part in (moe.experts[0].fc1, moe.experts[0].fc2)
+    )
     fitting = max(1, config.prefetch_bytes // size)
     usage = moe.usage.get(task, ())
     worthwhile = sum(usage[expert] >= 0.5 for expert in moe.order[task]) if usage else len(moe.experts)

@@ -114,7 +114,9 @@ def _tile_stage(
         candidates = iter(((min(group, tokens), True), (min(group, tokens), False)))
     for size, overlap in candidates:
         if size < tokens and any(op.role == "normalise" for op in ops):
-            raise CompileError(f"op '{ops[-1].name}': a LayerNorm pass of its own needs buffers for all tokens at once: {problem}")
+            raise CompileError(
+                f"op '{ops[-1].name}': a LayerNorm pass of its own needs buffers for all tokens at once: {problem}"
+            )
         split, made = _split(ops, tensors, size, overlap, config)
         local = {name: tensor for name, tensor in made.items() if tensor.space in _LOCAL}
         try:

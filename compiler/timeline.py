@@ -39,7 +39,10 @@ class Instructions:
     """
 
     def __init__(self, config: AcceleratorConfig, latency: int, *, turn: int) -> None:
-        self._beats, self._round = INSTRUCTION_BITS // config.port_bits, CHOICE_CYCLES + ASK_CYCLES + latency + ARRIVAL_CYCLES
+        self._beats, self._round = (
+            INSTRUCTION_BITS // config.port_bits,
+            CHOICE_CYCLES + ASK_CYCLES + latency + ARRIVAL_CYCLES,
+        )
         self._first = SETTLE_CYCLES + turn * (SETTLE_CYCLES + CHOICE_CYCLES)
         self._taken: list[float] = []
 
@@ -81,7 +84,9 @@ class Sequencer:
 
 
 class LoadTime:
-    """The load side: FETCHes one by one, and words in order, no faster than DDR and no further ahead than the prefetch buffer."""
+    """The load side: FETCHes one by one, and words in order, no faster than DDR and no further ahead than the prefetch
+    buffer.
+    """
 
     def __init__(self, config: AcceleratorConfig, latency: int) -> None:
         self.config, self.latency = config, latency

@@ -5,7 +5,8 @@ On a board with PYNQ (as root, as PYNQ wants it):
 
     python3 run_image.py program street.png --bitfile zcu102.bit --task all --out maps
 
-Without --bitfile the functional simulator takes the board's place (that needs the whole of moesaic, not only its runtime).
+Without --bitfile the functional simulator takes the board's place (that needs the whole of moesaic, not only its
+runtime).
 """
 
 import argparse

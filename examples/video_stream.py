@@ -76,15 +76,21 @@ def main() -> None:
 
     print(f"{count} frames in {total:.2f} s: {count / total:.1f} frames per second, {failures} attempts repeated")
     explained = {
-        "frame": "read and scale a frame", "write": "pack it and write it to memory", "run": "start to interrupt seen",
-        "read": "result out of memory", "head": "task head on the host",
+        "frame": "read and scale a frame",
+        "write": "pack it and write it to memory",
+        "run": "start to interrupt seen",
+        "read": "result out of memory",
+        "head": "task head on the host",
     }
     for stage, meaning in explained.items():
         times = 1e3 * np.array(stages[stage])
         print(f"  {stage:6} {times.mean():8.2f} ms on average, {times.max():8.2f} ms at most   {meaning}")
     if cycles:
         alone = cycles / count / clock / 1e3
-        print(f"  {'alone':6} {alone:8.2f} ms of the run the accelerator was at work ({cycles // count:,} cycles at {clock:g} MHz)")
+        print(
+            f"  {'alone':6} {alone:8.2f} ms of the run the accelerator was at work ({cycles // count:,} cycles at "
+            f"{clock:g} MHz)"
+        )
 
 
 if __name__ == "__main__":

@@ -56,11 +56,12 @@ def _value_scales(sizes: AttentionSizes) -> Array:
 def balanced(model: M3ViT, sizes: Sequence[AttentionSizes]) -> M3ViT:
     """A copy that computes the same, with one step per tensor wasting less of small channels.
 
-    Softmax does not see what all keys have in common, for it adds the same to all scores of a query: keys are centred, so that
-    neither they nor the scores, which have 16 bits, need room for it.
-    A score is a sum over channels of query times key: what one is divided by, the other can be multiplied with. A context is
-    a weighted sum of values, channel by channel: what they are divided by, the next weights can be multiplied with. (After Nagel
-    et al. 2019, cross-layer equalisation.) GELU and LayerNorm stand in the way everywhere else.
+    Softmax does not see what all keys have in common, for it adds the same to all scores of a query: keys are centred,
+    so that neither they nor the scores, which have 16 bits, need room for it.
+    A score is a sum over channels of query times key: what one is divided by, the other can be multiplied with. A
+    context is a weighted sum of values, channel by channel: what they are divided by, the next weights can be
+    multiplied with. (After Nagel et al. 2019, cross-layer equalisation.) GELU and LayerNorm stand in the way everywhere
+    else.
 
     Parameters
     ----------

@@ -69,6 +69,7 @@ def load_checkpoint(path: Path, modules: dict[str, nn.Module], optimizer: torch.
     for name, parameter in parameters.items():
         parameter.data.copy_(tensors[name])
         optimizer.state[parameter] = {
-            "step": torch.tensor(float(facts["step"])), **{m: tensors[f"{m}:{name}"] for m in MOMENTS}
+            "step": torch.tensor(float(facts["step"])),
+            **{m: tensors[f"{m}:{name}"] for m in MOMENTS},
         }
     return facts

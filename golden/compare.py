@@ -34,7 +34,8 @@ def load_twin(config: M3ViTConfig, path: Path) -> tuple[M3ViT, Heads]:
 
 
 def cost(config: M3ViTConfig) -> dict[str, Any]:
-    """What a backbone costs: `parameters`; `macs_one_task` and `macs_all_tasks` of an image; `weight_bytes` of one task at int8.
+    """What a backbone costs: `parameters`; `macs_one_task` and `macs_all_tasks` of an image; `weight_bytes` of one task
+    at int8.
 
     Gates make a backbone a task's own, so that all tasks take as many passes; without, one pass is everybody's.
     """
@@ -51,15 +52,22 @@ def cost(config: M3ViTConfig) -> dict[str, Any]:
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "| model | parameters | multiplications, one task | all tasks | weights read, one task (int8) | mIoU | depth RMSE |",
+        (
+            "| model | parameters | multiplications, one task | all tasks | weights read, one task (int8) | "
+            "mIoU | depth RMSE |"
+        ),
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         miou, rmse = row.get("miou"), row.get("depth_rmse_m")
         cells = (
-            row["model"], f"{row['parameters'] / 1e6:.2f} M", f"{row['macs_one_task'] / 1e6:,.1f} M",
-            f"{row['macs_all_tasks'] / 1e6:,.1f} M", f"{row['weight_bytes'] / 1e6:.2f} MB",
-            "–" if miou is None else f"{miou:.4f}", "–" if rmse is None else f"{rmse:.3f} m",
+            row["model"],
+            f"{row['parameters'] / 1e6:.2f} M",
+            f"{row['macs_one_task'] / 1e6:,.1f} M",
+            f"{row['macs_all_tasks'] / 1e6:,.1f} M",
+            f"{row['weight_bytes'] / 1e6:.2f} MB",
+            "–" if miou is None else f"{miou:.4f}",
+            "–" if rmse is None else f"{rmse:.3f} m",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -68,9 +76,16 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate both, count, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m moesaic.golden.compare", description=__doc__)
-    parser.add_argument("--model", default="m3vit-tiny", choices=sorted(n for n, c in PRESETS.items() if c.experts), help="default: %(default)s")
+    parser.add_argument(
+        "--model",
+        default="m3vit-tiny",
+        choices=sorted(n for n, c in PRESETS.items() if c.experts),
+        help="default: %(default)s",
+    )
     parser.add_argument("--weights", type=Path, help="parameters of the model in place of the shipped ones")
-    parser.add_argument("--twin", type=Path, required=True, help="parameters of its twin, as `train --baseline` wrote them")
+    parser.add_argument(
+        "--twin", type=Path, required=True, help="parameters of its twin, as `train --baseline` wrote them"
+    )
     parser.add_argument("--scenes", type=int, default=500, help="unseen scenes (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="JSON file to write as well")
     options = parser.parse_args(arguments)

@@ -96,17 +96,25 @@ class M3ViTConfig:
             require(isinstance(value, int) and value >= 1, name, "a positive integer")
         require(
             len(self.image_size) == 2 and all(s >= 1 and s % self.patch_size == 0 for s in self.image_size),
-            "image_size", f"two positive multiples of the patch size {self.patch_size}",
+            "image_size",
+            f"two positive multiples of the patch size {self.patch_size}",
         )
         require(self.dim % self.heads == 0, "dim", f"a multiple of the {self.heads} heads")
-        require(self.mlp_ratio > 0 and float(self.dim * self.mlp_ratio).is_integer(), "mlp_ratio",
-                f"positive and give whole hidden units for dim {self.dim}")
+        require(
+            self.mlp_ratio > 0 and float(self.dim * self.mlp_ratio).is_integer(),
+            "mlp_ratio",
+            f"positive and give whole hidden units for dim {self.dim}",
+        )
         require(isinstance(self.experts, int) and self.experts >= 0, "experts", "an integer, 0 or more")
         if self.experts:
-            require(isinstance(self.expert_hidden, int) and self.expert_hidden >= 1, "expert_hidden",
-                    "a positive integer")
-            require(isinstance(self.top_k, int) and 1 <= self.top_k <= self.experts, "top_k",
-                    f"from 1 to the {self.experts} experts")
+            require(
+                isinstance(self.expert_hidden, int) and self.expert_hidden >= 1, "expert_hidden", "a positive integer"
+            )
+            require(
+                isinstance(self.top_k, int) and 1 <= self.top_k <= self.experts,
+                "top_k",
+                f"from 1 to the {self.experts} experts",
+            )
             require(self.gate_task_dim >= 1, "gate_task_dim", "a positive integer")
         require(0 < len(self.tasks) == len(set(self.tasks)), "tasks", "distinct names, at least one")
         require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
@@ -214,8 +222,17 @@ class M3ViTConfig:
 PRESETS: dict[str, M3ViTConfig] = {
     config.name: config
     for config in (
-        M3ViTConfig(name="m3vit-micro", image_size=(64, 64), patch_size=8, dim=64, heads=2, depth=4,
-                    experts=8, expert_hidden=128, top_k=2),
+        M3ViTConfig(
+            name="m3vit-micro",
+            image_size=(64, 64),
+            patch_size=8,
+            dim=64,
+            heads=2,
+            depth=4,
+            experts=8,
+            expert_hidden=128,
+            top_k=2,
+        ),
         M3ViTConfig(name="m3vit-tiny", image_size=(128, 256), dim=192, heads=3, expert_hidden=384, top_k=2),
         M3ViTConfig(name="m3vit-small", image_size=(480, 640), dim=384, heads=12, expert_hidden=768, top_k=2),
         M3ViTConfig(name="m3vit-small-r1", image_size=(480, 640), dim=384, heads=12, expert_hidden=384, top_k=4),

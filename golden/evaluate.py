@@ -80,8 +80,8 @@ def evaluate(
     -------
     dict of task to dict
         Segmentation: `miou_float`, `miou_integer`, `difference_points` (integer minus float, hundredths), `same_pixels`
-        (fraction with the same class). Depth: `rmse_float_m`, `rmse_integer_m`, `change_percent`. Both: `blocks`, how near
-        the integers are to float after each (as `agreement.agreement` says), over all these scenes.
+        (fraction with the same class). Depth: `rmse_float_m`, `rmse_integer_m`, `change_percent`. Both: `blocks`, how
+        near the integers are to float after each (as `agreement.agreement` says), over all these scenes.
     """
     config = model.config
     integer = IntM3ViT(qmodel, key_block)
@@ -149,7 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="m3vit-micro", choices=sorted(PRESETS), help="default: %(default)s")
     parser.add_argument("--method", default="mse", choices=METHODS, help="how scales are chosen (default: %(default)s)")
     parser.add_argument(
-        "--widths", default=DEFAULT_WIDTHS, choices=WIDTHS, help="w4a8: 4-bit weights of experts; w16a16 (default: %(default)s)"
+        "--widths",
+        default=DEFAULT_WIDTHS,
+        choices=WIDTHS,
+        help="w4a8: 4-bit weights of experts; w16a16 (default: %(default)s)",
     )
     parser.add_argument("--scenes", type=int, default=200, help="unseen scenes (default: %(default)s)")
     parser.add_argument("--key-block", type=int, default=64, help="rows of the accelerator (default: %(default)s)")
@@ -158,7 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--weights", type=Path, help="parameters (.safetensors) in place of the shipped ones")
     parser.add_argument("--out", type=Path, help="JSON file to write; else it is printed only")
-    parser.add_argument("--pictures", type=Path, help="PNG to write: maps of the first scenes, by float and by integers")
+    parser.add_argument(
+        "--pictures", type=Path, help="PNG to write: maps of the first scenes, by float and by integers"
+    )
     parser.add_argument("--rows", type=int, default=6, help="scenes in the picture (default: %(default)s)")
     options = parser.parse_args(arguments)
     if options.scenes < 1:

@@ -39,7 +39,8 @@ def top_k(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 def choose(logits: torch.Tensor, k: int, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores and experts of each token from gate logits [tokens, experts]; `kind` as in `M3ViTConfig.gate_kind`.
 
-    Experts are ranked by logit, not by probability: softmax keeps the order but may round two logits into a tie.
+    Experts are ranked by logit, not by probability: softmax keeps the order but may round two logits into a
+    tie.
     """
     best, index = top_k(logits, k)
     if kind == "noisy":
@@ -72,14 +73,16 @@ class TaskEmbedding(nn.Module):
 class Gate(nn.Module):
     """Routes tokens to experts.
 
-    At training time the choice is made on logits with Gaussian noise of deviation 1 / experts; the recorded logits
+    At training time the choice is made on logits with Gaussian noise of deviation 1 / experts; the recorded
+    logits
     have none.
 
     Parameters
     ----------
     config : M3ViTConfig
-        Gives `dim`, `experts`, `top_k`, `gate_kind`, `gate_bias` and whether the router is task-conditioned: its `w_gate` is then
-        [dim + gate_task_dim, experts].
+        Gives `dim`, `experts`, `top_k`, `gate_kind`, `gate_bias` and whether the router is task-conditioned:
+        its
+        `w_gate` is then [dim + gate_task_dim, experts].
     """
 
     def __init__(self, config: M3ViTConfig) -> None:
@@ -90,7 +93,9 @@ class Gate(nn.Module):
         self.b_gate = nn.Parameter(torch.empty(config.experts)) if config.gate_bias else None
 
     def folded(self, embedding: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The gate as a plain linear: weight [dim, experts] and bias [experts], which is the learnt one and the task's."""
+        """The gate as a plain linear: weight [dim, experts] and bias [experts], which is the learnt one and the
+        task's.
+        """
         weight = self.w_gate[: self.dim]
         bias = weight.new_zeros(weight.shape[1]) if self.b_gate is None else self.b_gate
         return weight, bias if embedding is None else bias + embedding @ self.w_gate[self.dim :]

@@ -80,6 +80,8 @@ def read_folder(path: Path, size: tuple[int, int], limit: int) -> ImageFolder:
         images.append(image)
         names.append(file.name)
     if not images:
-        raise ImageError(f"calibrate must be a folder with images in it, not {str(path)!r} ({len(files)} files, none readable)")
+        raise ImageError(
+            f"calibrate must be a folder with images in it, not {str(path)!r} ({len(files)} files, none readable)"
+        )
     stacked = np.stack(images)
     return ImageFolder(stacked, names, skipped, _doubts(stacked, names))

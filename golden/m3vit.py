@@ -128,8 +128,13 @@ class MoE(nn.Module):
             result = self.experts.h4toh(hidden, expert)
             out = out.index_add(0, token, result * routing.scores[token, choice, None])
             if trace is not SILENT:
-                parts = (("index", torch.full_like(token, expert)), ("token", token), ("hidden_pre", pre),
-                         ("hidden", hidden), ("out", result))
+                parts = (
+                    ("index", torch.full_like(token, expert)),
+                    ("token", token),
+                    ("hidden_pre", pre),
+                    ("hidden", hidden),
+                    ("out", result),
+                )
                 for part, tensor in parts:
                     record.setdefault(part, []).append(tensor)
         for part, tensor in (("logits", routing.logits), ("scores", routing.scores), ("index", routing.index)):

@@ -106,10 +106,14 @@ class IntM3ViT:
         trace.record(f"{name}.norm1", normed.astype(np.int16))
         parts = []
         for part, linear in (("q", attention.q), ("k", attention.k), ("v", attention.v)):
-            tensor = ops_int.stored(ops_int.linear_int16(linear, ops_int.read_normalised(linear, normed)), wide=self.wide)
+            tensor = ops_int.stored(
+                ops_int.linear_int16(linear, ops_int.read_normalised(linear, normed)), wide=self.wide
+            )
             trace.record(f"{name}.attn.{part}", tensor.astype(self.kept))
             parts.append(np.split(tensor, heads, axis=1))
-        done = [ops_int.attend(attention, q, k, v, self.key_block, wide=self.wide) for q, k, v in zip(*parts, strict=True)]
+        done = [
+            ops_int.attend(attention, q, k, v, self.key_block, wide=self.wide) for q, k, v in zip(*parts, strict=True)
+        ]
         if trace.wants(f"{name}.attn.scores"):
             trace.record(f"{name}.attn.scores", np.stack([scores for scores, _, _ in done]).astype(np.int16))
         if trace.wants(f"{name}.attn.probs"):
@@ -133,7 +137,9 @@ class IntM3ViT:
 
     def _mixture(self, moe: QuantMoE, x: Array, task: str, order: Sequence[int], name: str, trace: Trace) -> Array:
         if sorted(order) != list(range(len(moe.experts))):
-            raise ValueError(f"{name}: order must name each of the {len(moe.experts)} experts once, not {list(order)!r}")
+            raise ValueError(
+                f"{name}: order must name each of the {len(moe.experts)} experts once, not {list(order)!r}"
+            )
         before = x
         normed = ops_int.norm(moe.norm, x)
         trace.record(f"{name}.norm2", normed.astype(np.int16))
@@ -186,7 +192,9 @@ def force_experts(qmodel: QuantModel, experts: Collection[int]) -> QuantModel:
         weight, bias, mult = gate.weight.copy(), gate.bias.copy(), gate.mult.copy()
         weight[barred], mult[barred], bias[barred] = 0, 65535, -(1 << 25)
         if -(1 << 25 + gate.bias_shift) * 65535 >> gate.shift > -(1 << 15):
-            raise ValueError(f"{gate.name}: shift must be at most {25 + gate.bias_shift} to bar an expert, not {gate.shift!r}")
+            raise ValueError(
+                f"{gate.name}: shift must be at most {25 + gate.bias_shift} to bar an expert, not {gate.shift!r}"
+            )
         return dataclasses.replace(gate, weight=weight, bias=bias, mult=mult)
 
     blocks = []

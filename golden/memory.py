@@ -13,11 +13,12 @@ LARGE = 1 << 30
 
 @contextmanager
 def kept_memory() -> Iterator[bool]:
-    """Freed blocks of up to 1 GiB stay with the process while the block of code runs, and go back to the system afterwards.
+    """Freed blocks of up to 1 GiB stay with the process while the block of code runs, and go back to the system
+    afterwards.
 
-    By itself the C library gets every array above 32 MiB from the system, page by page, and returns it at once: on attention
-    over 1,201 tokens (scores of 12 heads, 69 MB) that is nearly half of the time. Elsewhere than with glibc nothing happens: the
-    value is whether it did.
+    By itself the C library gets every array above 32 MiB from the system, page by page, and returns it at once: on
+    attention over 1,201 tokens (scores of 12 heads, 69 MB) that is nearly half of the time. Elsewhere than with glibc
+    nothing happens: the value is whether it did.
     """
     try:
         library = ctypes.CDLL(None)

@@ -68,7 +68,9 @@ def round_shift(x: Array, shift: int | Array) -> Array:
 
 
 def requantise(acc: Array, mult: int | Array, shift: int | Array) -> Array:
-    """First requantisation: accumulator (bias added) times an unsigned 16-bit multiplier, shifted, saturated to int16."""
+    """First requantisation: accumulator (bias added) times an unsigned 16-bit multiplier, shifted, saturated to
+    int16.
+    """
     return int16(round_shift(np.asarray(acc, np.int64) * mult, shift))
 
 
@@ -92,7 +94,9 @@ def _normalise(x: Array, exponent: Array, point: int) -> Array:
 
 
 def reciprocal(x: Array) -> tuple[Array, Array]:
-    """``(r, e)`` with 1/x ~ r * 2^-16 * 2^-e, r a 16-bit mantissa; table of 64 words and one Newton step. x in 1..2^31-1."""
+    """``(r, e)`` with 1/x ~ r * 2^-16 * 2^-e, r a 16-bit mantissa; table of 64 words and one Newton step. x in
+    1..2^31-1.
+    """
     e = log2_floor(x)
     m = _normalise(x, e, 15)  # Q1.15 in [1, 2)
     y = np.asarray(tables.reciprocal_table(), np.int64)[(m >> 9) & 63]
@@ -101,7 +105,9 @@ def reciprocal(x: Array) -> tuple[Array, Array]:
 
 
 def rsqrt(x: Array) -> tuple[Array, Array]:
-    """``(r, e)`` with 1/sqrt(x) ~ r * 2^-16 * 2^-e, r a 16-bit mantissa; table of 96 words and one Newton step. x >= 1."""
+    """``(r, e)`` with 1/sqrt(x) ~ r * 2^-16 * 2^-e, r a 16-bit mantissa; table of 96 words and one Newton step.
+    x >= 1.
+    """
     e = log2_floor(x) >> 1
     m = _normalise(x, 2 * e, 14)  # Q2.14 in [1, 4)
     y = np.asarray(tables.rsqrt_table(), np.int64)[(m >> 9) - 32]
@@ -110,7 +116,18 @@ def rsqrt(x: Array) -> tuple[Array, Array]:
     return np.minimum((y * t) >> 17, 65535), e
 
 
-def layernorm(x: Array, total: Array, squares: Array, *, dim: int, inv_dim: int, inv_dim_shift: int, scale: int, shift: int, epsilon: int) -> Array:
+def layernorm(
+    x: Array,
+    total: Array,
+    squares: Array,
+    *,
+    dim: int,
+    inv_dim: int,
+    inv_dim_shift: int,
+    scale: int,
+    shift: int,
+    epsilon: int,
+) -> Array:
     """Normalise residual rows to `NORM_BITS` bits; gain and offset are folded into the weights that follow.
 
     Parameters
@@ -148,7 +165,9 @@ def norm_planes(n: Array) -> tuple[Array, Array]:
 
 
 def gelu_exact(x: Array) -> Array:
-    """GELU of int16 with 10 fraction bits, before rounding: 21 fraction bits. ReLU(x) - delta(|x|), delta interpolated."""
+    """GELU of int16 with 10 fraction bits, before rounding: 21 fraction bits. ReLU(x) - delta(|x|), delta
+    interpolated.
+    """
     x = np.asarray(x, np.int64)
     knots = np.asarray((*tables.gelu_knots(), 0), np.int64)
     a = np.abs(x)
@@ -179,7 +198,8 @@ def wide_exp2(d: Array) -> Array:
 
 
 def softmax_block(t: Array, maximum: Array | None, total: Array | None) -> tuple[Array, Array, Array]:
-    """One block of keys of the single-pass softmax, base 2 (after Milakov & Gimelshein 2018, with an integer maximum as in Softermax).
+    """One block of keys of the single-pass softmax, base 2 (after Milakov & Gimelshein 2018, with an integer maximum as
+    in Softermax).
 
     Parameters
     ----------
@@ -218,7 +238,8 @@ def route(logits: Array, top_k: int, *, renormalise: bool) -> tuple[Array, Array
         Gate logits times log2(e), 10 fraction bits.
     top_k : int
     renormalise : bool
-        False: softmax over all experts, the k largest kept as they are (`noisy_vmoe`). True: softmax over the k (`noisy`).
+        False: softmax over all experts, the k largest kept as they are (`noisy_vmoe`). True: softmax over the k
+        (`noisy`).
 
     Returns
     -------

@@ -13,7 +13,8 @@ __all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_v
 
 
 def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
-    """``pixel - 128`` of a uint8 image [3, H, W] as vectors [tokens, 3 * patch^2]; zeros for the learnt tokens before them.
+    """``pixel - 128`` of a uint8 image [3, H, W] as vectors [tokens, 3 * patch^2]; zeros for the learnt tokens before
+    them.
 
     A vector's order is channel, row, column.
     """

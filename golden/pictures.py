@@ -37,7 +37,9 @@ def sheet(titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> np.nda
     """
     shapes = {picture.shape for row in rows for picture in row}
     if len(shapes) != 1 or {len(row) for row in rows} != {len(titles)}:
-        raise ValueError(f"rows must have a picture of one size for each of {len(titles)} titles, not {sorted(shapes)!r}")
+        raise ValueError(
+            f"rows must have a picture of one size for each of {len(titles)} titles, not {sorted(shapes)!r}"
+        )
     (_, height, width) = shapes.pop()
     page = Image.new("RGB", (len(titles) * (width + GAP) - GAP, TITLE + len(rows) * (height + GAP) - GAP), "white")
     draw = ImageDraw.Draw(page)

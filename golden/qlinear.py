@@ -150,7 +150,8 @@ def quantise_linear(
     steps = row_steps(weight, method, bits=bits)
     if rounding is not None and bits < 8 and method == "mse":
         steps = rounding.better_steps(weight, steps)
-    # Sums too large for the accumulator (a bias far larger than its weights, inputs of many bits) coarsen the row's step.
+    # Sums too large for the accumulator (a bias far larger than its weights, inputs of many bits) coarsen the row's
+    # step.
     largest_sum = peak * np.abs(weight).sum(axis=1) + 2.0 * np.abs(bias) / in_step
     steps = np.maximum(steps, largest_sum / (most - peak * columns))
     largest = float(steps.max()) * in_step / out_step

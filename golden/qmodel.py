@@ -30,8 +30,10 @@ WEIGHTS = ("trained", "seeded", "imported", "partly seeded")  # where parameters
 WIDTHS = {"w8a8": 8, "w4a8": 4, "w16a16": 16}
 DEFAULT_WIDTHS = "w8a8"
 
-# What a matrix reads, and the largest magnitude there: int8 of the activation memory; normalised values as the array takes
-# them in one pass (`numerics.norm_streamed`); or all their bits, in two planes (`numerics.norm_planes`); or 16-bit results
+# What a matrix reads, and the largest magnitude there: int8 of the activation memory; normalised values as the array
+# takes
+# them in one pass (`numerics.norm_streamed`); or all their bits, in two planes (`numerics.norm_planes`); or 16-bit
+# results
 # (`numerics.digits`).
 READS = {"int8": 128, "streamed": 255, "planes": 4096, "int16": 32768}
 WIDE_READS = ("planes", "int16")  # of these, what takes two passes of the array
@@ -58,7 +60,8 @@ class QuantNorm:
 
 @dataclass(frozen=True)
 class QuantLinear:
-    """A matrix with what happens to its accumulators: ``round_shift((x @ weight.T + (bias << bias_shift)) * mult, shift)``.
+    """A matrix with what happens to its accumulators: ``round_shift((x @ weight.T + (bias << bias_shift)) * mult,
+    shift)``.
 
     Parameters
     ----------
@@ -100,8 +103,9 @@ class QuantLinear:
 class QuantAttention:
     """Multi-head attention; `proj` requantises into the residual (function ADD).
 
-    `score_mult`/`score_shift` take the accumulator of q.k to log2 units with 8 fraction bits; `context_mult`/`context_shift`
-    are the SOFTMAX/ATTEND scalars; `residual_shift` is applied to the old residual when `proj` is added.
+    `score_mult`/`score_shift` take the accumulator of q.k to log2 units with 8 fraction bits;
+    `context_mult`/`context_shift` are the SOFTMAX/ATTEND scalars; `residual_shift` is applied to the old residual when
+    `proj` is added.
     """
 
     norm: QuantNorm
@@ -139,10 +143,12 @@ class QuantExpert:
 
 @dataclass(frozen=True)
 class QuantMoE:
-    """Mixture of experts. fc2 requantises to int16 of ``out_step``; that times the 16-bit score, shifted by `score_shift`, is added to the residual.
+    """Mixture of experts. fc2 requantises to int16 of ``out_step``; that times the 16-bit score, shifted by
+    `score_shift`, is added to the residual.
 
-    `gates` maps a task to its gate matrix, whose requantised output is logits * log2(e) with 10 fraction bits; a task-conditioned
-    gate has its task's constant in `bias`. `order` maps a task to the order in which experts are run, most used first.
+    `gates` maps a task to its gate matrix, whose requantised output is logits * log2(e) with 10 fraction bits; a
+    task-conditioned gate has its task's constant in `bias`. `order` maps a task to the order in which experts are run,
+    most used first.
     """
 
     norm: QuantNorm
@@ -155,7 +161,9 @@ class QuantMoE:
     hidden_step: float
     score_shift: int
     order: dict[str, tuple[int, ...]]
-    usage: dict[str, tuple[float, ...]] = field(default_factory=dict)  # share of calibration images that use each expert
+    usage: dict[str, tuple[float, ...]] = field(
+        default_factory=dict
+    )  # share of calibration images that use each expert
 
 
 @dataclass(frozen=True)
@@ -172,9 +180,10 @@ class QuantBlock:
 class QuantModel:
     """A whole network.
 
-    `embed` maps patch vectors to the residual: its input is ``pixel - 128`` in the order (channel, row, column) of the patch, with
-    an all-zero vector in the place of each learnt token (the class token); `position` [tokens, dim] int16 is the residual before it is
-    added (position plus learnt token; those rows have the embedding's bias taken out, so that adding it back gives the token).
+    `embed` maps patch vectors to the residual: its input is ``pixel - 128`` in the order (channel, row, column) of the
+    patch, with an all-zero vector in the place of each learnt token (the class token); `position` [tokens, dim] int16
+    is the residual before it is added (position plus learnt token; those rows have the embedding's bias taken out, so
+    that adding it back gives the token).
     """
 
     config: M3ViTConfig

@@ -18,7 +18,9 @@ BATCH = 20  # images
 
 @torch.no_grad()
 def quality(model: M3ViT, heads: Heads, scenes: int = 200, first: int = 0) -> dict[str, Any]:
-    """Quality on unseen scenes from seed `first`: mIoU, depth RMSE (metres), and how each gate shares out its tokens."""
+    """Quality on unseen scenes from seed `first`: mIoU, depth RMSE (metres), and how each gate shares out its
+    tokens.
+    """
     config = model.config
     matrix = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     squares, ratios, near = 0.0, 0.0, 0

@@ -120,16 +120,27 @@ class BlockQuantiser:
         )
 
     def after_norm(
-        self, name: str, weight: FloatArray, bias: FloatArray, norm: QuantNorm, reads: str, out_step: float, inputs: Any,
+        self,
+        name: str,
+        weight: FloatArray,
+        bias: FloatArray,
+        norm: QuantNorm,
+        reads: str,
+        out_step: float,
+        inputs: Any,
         **options: int,
     ) -> QuantLinear:
-        """A matrix that reads what `norm` makes: streamed, in planes, or (int8) from the activation memory; with 16 bits, all of it."""
+        """A matrix that reads what `norm` makes: streamed, in planes, or (int8) from the activation memory; with 16
+        bits, all of it.
+        """
         reads = "planes" if self.wide else reads
         dropped = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0}[reads]
         in_step = math.ldexp(norm.step, dropped)
         return self.linear(name, weight, bias, in_step, out_step, inputs, reads=reads, dropped=dropped, **options)
 
-    def norm(self, name: str, rows: list[Any], residual_step: float, weight: FloatArray) -> tuple[QuantNorm, FloatArray]:
+    def norm(
+        self, name: str, rows: list[Any], residual_step: float, weight: FloatArray
+    ) -> tuple[QuantNorm, FloatArray]:
         x = normalised(np.concatenate(rows), self.config.eps)
         step = self.stored_step(x, importance(weight), top=STREAMED_TOP)
         return quantise_norm(f"{self.name}.{name}", self.config, residual_step=residual_step, step=step), x
@@ -152,7 +163,9 @@ class BlockQuantiser:
         tensors = {part: activity.tensors[f"attn.{part}"] for part in "qkv"}
         steps = {part: tensor_step(np.concatenate(tensors[part]), self.method) for part in "qkv"}
         if self.wide:
-            steps = {part: HEADROOM * tensor_step(np.concatenate(tensors[part]), "minmax", top=DIGITS_TOP) for part in "qkv"}
+            steps = {
+                part: HEADROOM * tensor_step(np.concatenate(tensors[part]), "minmax", top=DIGITS_TOP) for part in "qkv"
+            }
         elif self.method == "mse":
             error = context_error(tensors["q"], tensors["k"], tensors["v"], config.heads)
             peaks = {part: max(float(np.abs(t).max()) for t in tensors[part]) for part in "qk"}
@@ -169,9 +182,7 @@ class BlockQuantiser:
         ratio = v.out_step / self.stored_step(context, importance(proj_weight))
         context_mult, context_shift = mult_shift(ratio, name=f"{self.name}.attn: scale of the context")
         context_step = v.out_step / math.ldexp(context_mult, -context_shift)
-        proj = self.linear(
-            "attn.proj", proj_weight, floats(attn.proj.bias), context_step, self.step, context
-        )
+        proj = self.linear("attn.proj", proj_weight, floats(attn.proj.bias), context_step, self.step, context)
         return QuantAttention(
             norm=norm,
             q=q,
@@ -189,10 +200,10 @@ class BlockQuantiser:
     def hidden(self, values: Any, weight: FloatArray) -> tuple[int, int, float]:
         """Multiplier, shift and step of a hidden layer after GELU."""
         unit = 2.0**-GELU_FRACTION_BITS
-        step = unit if self.wide else step_for(values, importance(weight), self.method)  # int16 holds all of GELU's bits
-        mult, shift = mult_shift(
-            unit / step, max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden"
-        )
+        step = (
+            unit if self.wide else step_for(values, importance(weight), self.method)
+        )  # int16 holds all of GELU's bits
+        mult, shift = mult_shift(unit / step, max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden")
         return mult, shift, unit / math.ldexp(mult, -shift)
 
     def dense(self) -> QuantMLP:

@@ -101,7 +101,8 @@ def quantize(
     Raises
     ------
     ValueError
-        If experts shall have 4 bits and there are none, a parameter is not finite, the images do not fit the model, or a layer does not fit the arithmetic (named).
+        If experts shall have 4 bits and there are none, a parameter is not finite, the images do not fit the model, or
+        a layer does not fit the arithmetic (named).
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
@@ -120,13 +121,21 @@ def quantize(
     check_parameters(model)
     with inference(model):
         return _quantised(
-            model, images, weights=weights, method=method, compensate=compensate, acc_bits=acc_bits, expert_bits=expert_bits,
+            model,
+            images,
+            weights=weights,
+            method=method,
+            compensate=compensate,
+            acc_bits=acc_bits,
+            expert_bits=expert_bits,
             note=note,
         )
 
 
 def prepared(model: M3ViT, images: Any) -> M3ViT:
-    """The float network whose tensors those of `quantize`, on the same images, stand for: a copy that computes the same."""
+    """The float network whose tensors those of `quantize`, on the same images, stand for: a copy that computes the
+    same.
+    """
     with inference(model):
         return balanced(model, residual_peaks(model, np.asarray(images)).attention).eval()
 

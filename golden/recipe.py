@@ -15,9 +15,17 @@ from moesaic.golden.gate import Routing
 from moesaic.golden.scenes import FAR
 
 __all__ = [
-    "RECIPES", "TOKENS", "Recipe", "balance_loss", "depth_loss", "make_optimizer", "outlier_loss", "rate_factor",
-    "segmentation_loss", "start_parameters",
-]  # fmt: skip
+    "RECIPES",
+    "TOKENS",
+    "Recipe",
+    "balance_loss",
+    "depth_loss",
+    "make_optimizer",
+    "outlier_loss",
+    "rate_factor",
+    "segmentation_loss",
+    "start_parameters",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +144,12 @@ def start_parameters(module: nn.Module, config: M3ViTConfig, seed: int) -> None:
         elif "norm" in name or leaf == "bias":
             draw[:] = leaf == "weight"
         else:
-            fan_in = parameter.shape[0] if leaf == "w_gate" else parameter.shape[-1] if "experts" in name else (
-                parameter[0].numel()
+            fan_in = (
+                parameter.shape[0]
+                if leaf == "w_gate"
+                else parameter.shape[-1]
+                if "experts" in name
+                else (parameter[0].numel())
             )
             added = name.endswith(("attn.proj.weight", "mlp.fc2.weight"))
             gain = 0.5 if leaf == "w_gate" else (2 * config.depth) ** -0.5 if added else 1.0

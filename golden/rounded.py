@@ -1,4 +1,6 @@
-"""The float network with any choice of its roundings switched on: what each of them costs is seen apart, on whole batches."""
+"""The float network with any choice of its roundings switched on: what each of them costs is seen apart, on whole
+batches.
+"""
 
 import math
 from collections.abc import Callable
@@ -27,9 +29,27 @@ __all__ = ["EMBED", "PARTS", "Choice", "RoundedM3ViT", "everything"]
 LOG2E = float(np.log2(np.e))
 EMBED = -1  # "block" of the patch embedding
 PARTS = (
-    "norm1", "q", "k", "v", "scores", "probs", "context", "qkv.weight", "proj.weight",
-    "norm2", "norm2.gate", "gate.weight", "gate.logits", "fc1.weight", "hidden_pre", "hidden", "fc2.weight", "expert_out", "scores16", "residual",
-)  # fmt: skip
+    "norm1",
+    "q",
+    "k",
+    "v",
+    "scores",
+    "probs",
+    "context",
+    "qkv.weight",
+    "proj.weight",
+    "norm2",
+    "norm2.gate",
+    "gate.weight",
+    "gate.logits",
+    "fc1.weight",
+    "hidden_pre",
+    "hidden",
+    "fc2.weight",
+    "expert_out",
+    "scores16",
+    "residual",
+)
 """What is rounded in a block, in the order of the data."""
 
 Choice = Callable[[int, str], float]
@@ -48,7 +68,9 @@ def _floored(step: float, dropped: int) -> float:
 
 @dataclass
 class Outcome:
-    """What a forward pass gives: residual [B, tokens, dim] after each block, experts [B * tokens, k] of each mixture."""
+    """What a forward pass gives: residual [B, tokens, dim] after each block, experts [B * tokens, k] of each
+    mixture.
+    """
 
     outputs: list[torch.Tensor] = field(default_factory=list)
     experts: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -60,12 +82,14 @@ class RoundedM3ViT:
     Parameters
     ----------
     model, qmodel
-        The same network, float (`golden.quantize.prepared`: with the channels it was quantised with) and quantised.
+        The same network, float (`golden.quantize.prepared`: with the channels it was quantised with) and
+        quantised.
     on : callable of (block, part)
         `part` is one of `PARTS`; block -1 is the patch embedding ("embed.weight" and "residual").
     held : dict of int to Tensor, optional
-        Experts [B * tokens, k] that tokens of a mixture go to whatever the gate says; `Outcome.experts` has the gate's choice all
-        the same.
+        Experts [B * tokens, k] that tokens of a mixture go to whatever the gate says; `Outcome.experts` has the
+        gate's
+        choice all the same.
     watch : callable of (block, part, Tensor), optional
         Sees every tensor, after its rounding if there is one.
     """
@@ -99,12 +123,19 @@ class RoundedM3ViT:
         return x if part == "probs" else self.see(i, part, x)
 
     def dequantised(self, quant: QuantLinear, dropped: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weight and bias that the integers stand for; the bias without what makes up for `dropped` bits of the input."""
+        """Weight and bias that the integers stand for; the bias without what makes up for `dropped` bits of the
+        input.
+        """
         if quant.name not in self._kept:
             steps = np.ldexp(quant.mult.astype(np.float64), -quant.shift) * quant.out_step / quant.in_step
             weight = quant.weight * steps[:, None]
-            bias = (quant.bias.astype(np.int64) << quant.bias_shift) * steps * quant.in_step - weight.sum(axis=1) * _floored(quant.in_step, dropped)
-            self._kept[quant.name] = torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32))
+            bias = (quant.bias.astype(np.int64) << quant.bias_shift) * steps * quant.in_step - weight.sum(
+                axis=1
+            ) * _floored(quant.in_step, dropped)
+            self._kept[quant.name] = (
+                torch.from_numpy(weight.astype(np.float32)),
+                torch.from_numpy(bias.astype(np.float32)),
+            )
         return self._kept[quant.name]
 
     def linear(
@@ -132,7 +163,9 @@ class RoundedM3ViT:
         return self.see(i, part, y)
 
     @staticmethod
-    def folded(layer: torch.nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def folded(
+        layer: torch.nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         return weight * layer.weight, bias + weight @ layer.bias
 
     def attention(self, x: torch.Tensor, block: Block, quant: QuantAttention, i: int) -> torch.Tensor:
@@ -160,7 +193,9 @@ class RoundedM3ViT:
         x = self.round(x, i, "hidden_pre", 2.0**-GELU_FRACTION_BITS, -32768, 32767)
         return self.round(F.gelu(x, approximate=kind), i, "hidden", step, *self.range)
 
-    def mixture(self, x: torch.Tensor, block: Block, quant: QuantMoE, i: int, task: int, found: Outcome) -> torch.Tensor:
+    def mixture(
+        self, x: torch.Tensor, block: Block, quant: QuantMoE, i: int, task: int, found: Outcome
+    ) -> torch.Tensor:
         config, on, mlp = self.model.config, self.on, block.mlp
         assert isinstance(mlp, MoE)
         y = self.norm(x, quant.norm, i, "norm2", self.stored).reshape(-1, config.dim)
@@ -216,7 +251,9 @@ class RoundedM3ViT:
         """Residual within block `i`, after its attention."""
         block, quant = self.model.blocks[i], self.qmodel.blocks[i]
         assert isinstance(block, Block)
-        return self.round(x + self.attention(x, block, quant.attention, i), i, "residual", quant.residual_step, -32768, 32767)
+        return self.round(
+            x + self.attention(x, block, quant.attention, i), i, "residual", quant.residual_step, -32768, 32767
+        )
 
     def rest(self, x: torch.Tensor, i: int, task: int, found: Outcome) -> torch.Tensor:
         """Residual after block `i` from the one within it, which is also added to `found`."""

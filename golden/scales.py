@@ -74,7 +74,8 @@ def tensor_step(values: np.ndarray[Any, Any], method: str, *, top: int = TOP) ->
 def row_steps(weight: FloatArray, method: str, *, bits: int = 8) -> FloatArray:
     """Step of each row [out] of a weight matrix [out, in]; 0 for a row of zeros. `percentile` means `minmax` here.
 
-    Fewer bits pay for clipping more: the search goes down to 0.4 of the largest magnitude for 4, 0.7 for 8; 16 bits clip nothing.
+    Fewer bits pay for clipping more: the search goes down to 0.4 of the largest magnitude for 4, 0.7 for 8; 16 bits
+    clip nothing.
     """
     peak = np.abs(weight).max(axis=1)
     top = DIGITS_TOP if bits > 8 else (1 << (bits - 1)) - 1

@@ -109,7 +109,8 @@ def sensitivity(
 
 @torch.no_grad()
 def tensor_noise(model: M3ViT, qmodel: QuantModel, images: np.ndarray[Any, Any]) -> dict[tuple[int, str], float]:
-    """Noise over power of every rounded tensor, by block and part, with all roundings on; arguments as in `sensitivity`.
+    """Noise over power of every rounded tensor, by block and part, with all roundings on; arguments as in
+    `sensitivity`.
 
     Every token goes to the experts it goes to in float, so that tensors have the same rows.
     """

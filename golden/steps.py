@@ -33,15 +33,18 @@ def rounded(x: FloatArray, step: float, *, top: int = TOP) -> FloatArray:
 
 
 def importance(weight: FloatArray) -> FloatArray:
-    """What the matrices [..., out, in] make of an error of 1 in each input: [in], the squares of all outputs added up."""
+    """What the matrices [..., out, in] make of an error of 1 in each input: [in], the squares of all outputs
+    added up.
+    """
     return np.asarray(np.square(weight).reshape(-1, weight.shape[-1]).sum(axis=0))
 
 
 def step_for(x: Array, matters: FloatArray, method: str, *, top: int = TOP) -> float:
     """Step of a tensor [n, in] whose channels matter as much as `matters` [in] says (`importance`).
 
-    `mse`: the least squared error of the products to come, its mean aside (the bias takes it up), as if errors of different
-    channels had nothing to do with each other. Other methods look at the tensor only.
+    `mse`: the least squared error of the products to come, its mean aside (the bias takes it up), as if errors
+    of
+    different channels had nothing to do with each other. Other methods look at the tensor only.
     """
     first = tensor_step(x, method, top=top)
     if method != "mse" or not len(x):

@@ -1,4 +1,6 @@
-"""The network for an accelerator that stores normalised tokens before it reads them: int8, not what one pass can take."""
+"""The network for an accelerator that stores normalised tokens before it reads them: int8, not what one pass
+can take.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -21,7 +23,11 @@ def _stored(linear: QuantLinear) -> QuantLinear:
         raise ValueError(f"{linear.name}: shift must be at least {finer} to read stored values, not {linear.shift!r}")
     bias: Any = numerics.round_shift(linear.bias.astype(np.int64), finer)
     return replace(
-        linear, bias=bias.astype(np.int32), shift=linear.shift - finer, in_step=linear.in_step * (1 << finer), reads="int8"
+        linear,
+        bias=bias.astype(np.int32),
+        shift=linear.shift - finer,
+        in_step=linear.in_step * (1 << finer),
+        reads="int8",
     )
 
 
@@ -40,7 +46,8 @@ def _block(block: QuantBlock) -> QuantBlock:
 
 
 def stored_norm(qmodel: QuantModel) -> QuantModel:
-    """`qmodel` with every matrix after a LayerNorm reading int8; less exact, for a program with LayerNorm passes of their own.
+    """`qmodel` with every matrix after a LayerNorm reading int8; less exact, for a program with LayerNorm passes of
+    their own.
 
     Raises
     ------

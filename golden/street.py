@@ -62,19 +62,42 @@ def _add_side(street: Street, rng: np.random.Generator, side: float, density: fl
             height = rng.uniform(4.0, 9.0) if rng.random() < 0.5 else rng.uniform(9.0, 24.0)
             x = (near, near + 25.0) if side > 0 else (-near - 25.0, -near)
             colour = rng.uniform(0.3, 0.85) + rng.uniform(-0.14, 0.14, 3) + np.array([0.06, 0.0, -0.06])
-            street.boxes.append(Solid(x, (-height, 0.0), (z, z + length), BUILDING, np.clip(colour, 0.08, 0.95),
-                                      WINDOWS, rng.uniform(2.6, 3.6)))
+            street.boxes.append(
+                Solid(
+                    x,
+                    (-height, 0.0),
+                    (z, z + length),
+                    BUILDING,
+                    np.clip(colour, 0.08, 0.95),
+                    WINDOWS,
+                    rng.uniform(2.6, 3.6),
+                )
+            )
         z += length + (rng.uniform(0.5, 8.0) if rng.random() < 0.4 else 0.0)
     for _ in range(rng.integers(0, 5)):
         z = rng.uniform(6.0, 45.0)
         x0 = side * (street.half_road + street.walk * rng.uniform(0.5, 1.0) + rng.uniform(0.0, 1.5))
         trunk, crown, stretch = rng.uniform(1.6, 3.0), rng.uniform(1.2, 2.6), rng.uniform(0.9, 1.4)
         green = np.array([rng.uniform(0.12, 0.4), rng.uniform(0.3, 0.55), rng.uniform(0.08, 0.22)])
-        street.boxes.append(Solid((x0 - 0.15, x0 + 0.15), (-trunk - 0.6, 0.0), (z - 0.15, z + 0.15), VEGETATION,
-                                  np.array([0.28, 0.2, 0.14])))
+        street.boxes.append(
+            Solid(
+                (x0 - 0.15, x0 + 0.15),
+                (-trunk - 0.6, 0.0),
+                (z - 0.15, z + 0.15),
+                VEGETATION,
+                np.array([0.28, 0.2, 0.14]),
+            )
+        )
         middle = -trunk - crown
-        street.balls.append(Solid((x0 - crown, x0 + crown), (middle - crown * stretch, middle + crown * stretch),
-                                  (z - crown, z + crown), VEGETATION, green))
+        street.balls.append(
+            Solid(
+                (x0 - crown, x0 + crown),
+                (middle - crown * stretch, middle + crown * stretch),
+                (z - crown, z + crown),
+                VEGETATION,
+                green,
+            )
+        )
 
 
 def _add_vehicle(
@@ -88,12 +111,21 @@ def _add_vehicle(
         street.boxes.append(Solid(x, (-height, -0.35), (z, z + length), VEHICLE, colour, VAN))
     else:
         street.boxes.append(Solid(x, (-0.58 * height, -0.22), (z, z + length), VEHICLE, colour, TAIL))
-        street.boxes.append(Solid((x[0] + 0.14, x[1] - 0.14), (-height, -0.55 * height),
-                                  (z + 0.12 * length, z + 0.75 * length), VEHICLE, colour, CABIN))
+        street.boxes.append(
+            Solid(
+                (x[0] + 0.14, x[1] - 0.14),
+                (-height, -0.55 * height),
+                (z + 0.12 * length, z + 0.75 * length),
+                VEHICLE,
+                colour,
+                CABIN,
+            )
+        )
     for wheel in (x[0], x[1] - 0.24):
         for axle in (z + 0.12 * length, z + 0.78 * length):
-            street.boxes.append(Solid((wheel, wheel + 0.24), (-0.6, 0.0), (axle, axle + 0.55), VEHICLE,
-                                      np.array([0.06, 0.06, 0.07])))
+            street.boxes.append(
+                Solid((wheel, wheel + 0.24), (-0.6, 0.0), (axle, axle + 0.55), VEHICLE, np.array([0.06, 0.06, 0.07]))
+            )
 
 
 def draw_street(rng: np.random.Generator) -> Street:

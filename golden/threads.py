@@ -13,8 +13,8 @@ __all__ = ["one_thread"]
 def one_thread() -> Iterator[None]:
     """Products on one thread, and afterwards on as many as before; also a decorator.
 
-    On matrices of a few hundred rows threads wait for each other longer than they compute, many times longer if another program
-    has one of the cores.
+    On matrices of a few hundred rows threads wait for each other longer than they compute, many times longer if another
+    program has one of the cores.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)

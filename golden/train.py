@@ -26,8 +26,15 @@ JUDGED = 200  # unseen scenes that the result is judged on
 
 
 def train(
-    config: M3ViTConfig, recipe: Recipe, *, threads: int = 1, checkpoint: Path | None = None, resume: bool = False,
-    save_every: int = 250, check_every: int = 250, quiet: bool = False,
+    config: M3ViTConfig,
+    recipe: Recipe,
+    *,
+    threads: int = 1,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    save_every: int = 250,
+    check_every: int = 250,
+    quiet: bool = False,
 ) -> Trainer:
     """Train to the end.
 
@@ -45,8 +52,13 @@ def train(
         if checkpoint is None:
             raise ValueError("checkpoint must be given to resume, not None")
         trainer.resume(checkpoint)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-               TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, disable=quiet) as progress:
         bar = progress.add_task(config.name, total=recipe.steps, completed=trainer.step, note="")
         running: dict[str, float] = {}
@@ -62,8 +74,11 @@ def train(
                 kept = {"step": trainer.step, **{k: v for k, v in seen.items() if isinstance(v, float)}, **running}
                 trainer.history.append({name: round(value, 4) for name, value in kept.items()})
                 if not quiet:
-                    progress.console.print(f"step {trainer.step}: " + ", ".join(
-                        f"{k} {v}" for k, v in trainer.history[-1].items() if k != "step"), soft_wrap=True)
+                    progress.console.print(
+                        f"step {trainer.step}: "
+                        + ", ".join(f"{k} {v}" for k, v in trainer.history[-1].items() if k != "step"),
+                        soft_wrap=True,
+                    )
             if checkpoint is not None and (trainer.step % save_every == 0 or last):
                 trainer.save(checkpoint)
     trainer.model.eval()
@@ -102,7 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, help="updates (default: the model's recipe)")
     parser.add_argument("--scenes", type=int, help="rendered scenes (default: the model's recipe)")
     parser.add_argument("--seed", type=int, help="default: the model's recipe")
-    parser.add_argument("--threads", type=int, default=SHARDS, help="does not change the weights (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=SHARDS, help="does not change the weights (default: %(default)s)"
+    )
     parser.add_argument("--work", type=Path, default=Path("out/training"), help="checkpoints (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
     options = parser.parse_args(arguments)

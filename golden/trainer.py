@@ -82,8 +82,12 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
-        facts = {"model": self.config.name, "step": self.step, "recipe": dataclasses.asdict(self.recipe),
-                 "history": self.history}
+        facts = {
+            "model": self.config.name,
+            "step": self.step,
+            "recipe": dataclasses.asdict(self.recipe),
+            "history": self.history,
+        }
         save_checkpoint(path, self._modules, self.optimizer, facts)
 
     def resume(self, path: Path) -> None:
@@ -103,8 +107,10 @@ class Trainer:
         before = Recipe(**recipe)
         shared = min(before.cooldown_start, self.recipe.cooldown_start)
         if before.steps != self.recipe.steps and facts["step"] > shared:
-            raise ResumeError(f"steps must be those of the checkpoint ({before.steps}) or leave its first "
-                              f"{facts['step']} as they were, not {self.recipe.steps!r}")
+            raise ResumeError(
+                f"steps must be those of the checkpoint ({before.steps}) or leave its first "
+                f"{facts['step']} as they were, not {self.recipe.steps!r}"
+            )
         self.step, self.history = facts["step"], facts["history"]
 
     def _shard(self, shard: int) -> tuple[list[torch.Tensor | None], dict[str, float]]:
@@ -120,8 +126,9 @@ class Trainer:
         generator = torch.Generator().manual_seed((recipe.seed * 1_000_003 + self.step) * SHARDS + shard)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             made = forward_together(self._fast_model, images, noise=recipe.noise, generator=generator, watch=1)
-            outputs = [self._fast_heads[task](part).float()
-                       for task, part in zip(tasks, made.tokens.split(count), strict=True)]
+            outputs = [
+                self._fast_heads[task](part).float() for task, part in zip(tasks, made.tokens.split(count), strict=True)
+            ]
         losses = {
             task: depth_loss(out, depth) if task == "depth" else segmentation_loss(out, labels, self.class_weight)
             for task, out in zip(tasks, outputs, strict=True)

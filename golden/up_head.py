@@ -1,4 +1,6 @@
-"""M3ViT's own task head, for the host: convolutions with batch norm between doublings of the map, by its published names."""
+"""M3ViT's own task head, for the host: convolutions with batch norm between doublings of the map, by its published
+names.
+"""
 
 from collections.abc import Mapping
 
@@ -19,8 +21,8 @@ COUNTER = "num_batches_tracked"  # batches that a batch norm has seen: not used 
 class UpHead(nn.Module):
     """Tokens to a map: LayerNorm, learnt tokens dropped, folded; then, after `VisionTransformerUpHead` of M3ViT,
 
-    * four times 3x3 convolution, batch norm, ReLU, with bilinear doubling after the first three, then 1x1 convolution and a
-      last doubling (progressive upsampling), or
+    * four times 3x3 convolution, batch norm, ReLU, with bilinear doubling after the first three, then 1x1 convolution
+      and a last doubling (progressive upsampling), or
     * one 3x3 (or 1x1) convolution, batch norm, ReLU, 1x1 convolution;
 
     and bilinear upsampling to the image's size. Inference only: batch norms use their running statistics.
@@ -42,7 +44,14 @@ class UpHead(nn.Module):
     """
 
     def __init__(
-        self, config: M3ViTConfig, *, task: str, channels: int, convolutions: int = 4, kernel: int = 3, hidden: int = HIDDEN
+        self,
+        config: M3ViTConfig,
+        *,
+        task: str,
+        channels: int,
+        convolutions: int = 4,
+        kernel: int = 3,
+        hidden: int = HIDDEN,
     ) -> None:
         super().__init__()
         if convolutions not in (2, 4):
@@ -114,7 +123,9 @@ def up_head(config: M3ViTConfig, task: str, tensors: Mapping[str, torch.Tensor],
     for name, tensor in (("conv_0.weight", first), (f"conv_{4 if convolutions == 4 else 1}.weight", last)):
         if tensor is None or tensor.ndim != 4 or not len(tensor) or tensor.shape[-1] not in (1, 3):
             found = "missing" if tensor is None else f"not {list(tensor.shape)}"
-            raise WeightError(source, [f"{task}: {name}: must be a convolution's, [outputs, inputs, 1 or 3, 1 or 3]: {found}"])
+            raise WeightError(
+                source, [f"{task}: {name}: must be a convolution's, [outputs, inputs, 1 or 3, 1 or 3]: {found}"]
+            )
     assert first is not None and last is not None
     try:
         head = UpHead(

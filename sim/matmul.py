@@ -48,7 +48,8 @@ class Matmul:
             Function(fields["function"]),
         )
         self.blocks = -(-fields["out_count"] // self.config.rows)
-        # Planes of stream and stationary blocks that meet in each pass over the inputs; before every second one sums shift by 8.
+        # Planes of stream and stationary blocks that meet in each pass over the inputs; before every second one sums
+        # shift by 8.
         self.passes = [(s, t) for s in range(1 + fields["wide_stream"]) for t in range(1 + fields["wide_stationary"])]
         self.in_blocks = fields["in_blocks"] // len(self.passes)  # of a pass
         check_matmul(fields, self.config, self.fail)
@@ -77,7 +78,8 @@ class Matmul:
         return 4 if self.f["narrow"] else 8
 
     def weights(self, stream: Array) -> tuple[list[Array], Array, Array]:
-        """Stationary matrix [outputs, inputs] of each pass, biases and multipliers from the instruction's part of the weight
+        """Stationary matrix [outputs, inputs] of each pass, biases and multipliers from the instruction's part of the
+        weight
         stream.
         """
         config, rows, in_blocks = self.config, self.config.rows, self.f["in_blocks"]
@@ -240,7 +242,11 @@ class Matmul:
     def _store(self, values: Array) -> None:
         """Write int16 `values` as 8 bits, or as two bytes."""
         machine = self.machine
-        memories = (machine.kv, machine.kv_low) if self.f["dst_memory"] == Memory.KV else (machine.activation, machine.activation_low)
+        memories = (
+            (machine.kv, machine.kv_low)
+            if self.f["dst_memory"] == Memory.KV
+            else (machine.activation, machine.activation_low)
+        )
         kept = numerics.two_bytes(numerics.digits(values)) if self.f["wide_result"] else (numerics.int8(values),)
         for memory, part in zip(memories, kept, strict=False):
             words = part.astype(np.int8).view(memory.words.dtype)

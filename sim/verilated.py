@@ -26,8 +26,18 @@ __all__ = ["Build", "BuildFailed", "SimulationFailed", "ToolMissing", "build", "
 
 # Amaranth's Verilog is full of width warnings that say nothing; assertions are the check.
 VERILATOR_FLAGS = (
-    "-Wno-fatal", "-Wno-lint", "-O3", "--assert", "--x-assign", "fast", "--x-initial", "fast", "--timescale", "1ns/1ps",
-    "--output-split", "20000",
+    "-Wno-fatal",
+    "-Wno-lint",
+    "-O3",
+    "--assert",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--timescale",
+    "1ns/1ps",
+    "--output-split",
+    "20000",
 )
 FAST_FLAGS = ("-march=native",)  # code that runs every cycle; the level is a parameter of `build`
 SLOW_FLAGS = ("-O0",)  # code that runs once
@@ -113,8 +123,14 @@ def _public_signals(verilog: str, top: str) -> list[str]:
 
 def _command(command: Sequence[str | Path], *, what: str, cwd: Path, env: Mapping[str, str] | None = None) -> None:
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        errors="replace", check=False,
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
     )
     if done.returncode:
         raise BuildFailed(f"{what} ended with status {done.returncode}:\n{done.stdout[-8000:]}")
@@ -141,7 +157,17 @@ class _Objects:
         def one(job: tuple[Path, Sequence[str]]) -> Path:
             source, flags = job
             target = cwd / (source.name + ".o")
-            command: list[str | Path] = [self.compiler.executable, *self.flags, *flags, "-I", cwd, "-c", source, "-o", target]
+            command: list[str | Path] = [
+                self.compiler.executable,
+                *self.flags,
+                *flags,
+                "-I",
+                cwd,
+                "-c",
+                source,
+                "-o",
+                target,
+            ]
             _command(command, what=f"compiling {source.name}", cwd=cwd)
             return target
 
@@ -166,8 +192,13 @@ class _Objects:
 
 
 def build(
-    verilog: str, *, top: str, extra_sources: Sequence[Path] = (), extra_args: Sequence[str] = (),
-    cache: Path | None = None, optimise: str = "-O1",
+    verilog: str,
+    *,
+    top: str,
+    extra_sources: Sequence[Path] = (),
+    extra_args: Sequence[str] = (),
+    cache: Path | None = None,
+    optimise: str = "-O1",
 ) -> Build:
     """Build a simulator, or find it in the cache.
 
@@ -211,8 +242,22 @@ def build(
     lines = [f'public_flat_rw -module "{top}" -var "{name}"' for name in _public_signals(verilog, top)]
     files["public.vlt"] = "\n".join(["`verilator_config", *lines, ""]).encode()
     key = _digest(
-        "3", top, optimise, *VERILATOR_FLAGS, "|", *extra_args, "|", *FAST_FLAGS, "|", *SLOW_FLAGS, "|", *RUNTIME_FLAGS,
-        verilator.version, compiler.version, str(libraries), main.read_bytes(),
+        "3",
+        top,
+        optimise,
+        *VERILATOR_FLAGS,
+        "|",
+        *extra_args,
+        "|",
+        *FAST_FLAGS,
+        "|",
+        *SLOW_FLAGS,
+        "|",
+        *RUNTIME_FLAGS,
+        verilator.version,
+        compiler.version,
+        str(libraries),
+        main.read_bytes(),
         *(part for name, data in files.items() for part in (name, data)),
     )
     final = cache / f"{top}-{key}"
@@ -226,9 +271,24 @@ def build(
             for name, data in files.items():
                 (work / name).write_bytes(data)
             _command(
-                [verilator.executable, "--cc", "--Mdir", "cpp", "--prefix", "Vtop", "--top-module", top, "--vpi",
-                 *VERILATOR_FLAGS, *extra_args, "public.vlt", *(name for name in files if name != "public.vlt")],
-                what="Verilator", cwd=work, env=verilator.environment,
+                [
+                    verilator.executable,
+                    "--cc",
+                    "--Mdir",
+                    "cpp",
+                    "--prefix",
+                    "Vtop",
+                    "--top-module",
+                    top,
+                    "--vpi",
+                    *VERILATOR_FLAGS,
+                    *extra_args,
+                    "public.vlt",
+                    *(name for name in files if name != "public.vlt"),
+                ],
+                what="Verilator",
+                cwd=work,
+                env=verilator.environment,
             )
             variables = _make_variables((work / "cpp" / "Vtop_classes.mk").read_text())
             objects = _Objects(verilator=verilator, compiler=compiler, variables=variables)
@@ -236,9 +296,19 @@ def build(
             sources = _model_sources(work / "cpp", variables, fast=(optimise, *FAST_FLAGS))
             model = objects.compile([*sources, (main, MAIN_FLAGS)], cwd=work / "cpp")
             _command(
-                [compiler.executable, "-o", "simulator", *model, runtime, f"-L{libraries}", f"-Wl,-rpath,{libraries}",
-                 "-lcocotbvpi_verilator", "-pthread"],
-                what="linking", cwd=work,
+                [
+                    compiler.executable,
+                    "-o",
+                    "simulator",
+                    *model,
+                    runtime,
+                    f"-L{libraries}",
+                    f"-Wl,-rpath,{libraries}",
+                    "-lcocotbvpi_verilator",
+                    "-pthread",
+                ],
+                what="linking",
+                cwd=work,
             )
             shutil.rmtree(work / "cpp")
     _prune(cache)
@@ -270,8 +340,15 @@ def _model_sources(
 
 
 def run(
-    build: Build, *, test_module: str, work_dir: Path, python_path: Sequence[Path] = (), env: Mapping[str, str] = {},
-    seed: int = 1, plusargs: Sequence[str] = (), timeout_s: float | None = None,
+    build: Build,
+    *,
+    test_module: str,
+    work_dir: Path,
+    python_path: Sequence[Path] = (),
+    env: Mapping[str, str] = {},
+    seed: int = 1,
+    plusargs: Sequence[str] = (),
+    timeout_s: float | None = None,
 ) -> None:
     """Run the cocotb tests of a module on a simulator.
 
@@ -325,8 +402,14 @@ def run(
     with open(log, "w") as out:
         try:
             done = subprocess.run(
-                [str(build.executable), *plusargs], cwd=work_dir, env=environment, stdout=out, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, timeout=timeout_s, check=False,
+                [str(build.executable), *plusargs],
+                cwd=work_dir,
+                env=environment,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                timeout=timeout_s,
+                check=False,
             )
             if done.returncode:
                 problem = f"the simulator ended with status {done.returncode}"
@@ -361,8 +444,16 @@ def _read_results(path: Path) -> tuple[int, dict[str, str]]:
 
 
 def cocotb_test(
-    component: wiring.Component, *, name: str, module: str, tmp_path: Path, env: Mapping[str, str] = {}, seed: int = 1,
-    extra_sources: Sequence[Path] = (), plusargs: Sequence[str] = (), timeout_s: float | None = 600,
+    component: wiring.Component,
+    *,
+    name: str,
+    module: str,
+    tmp_path: Path,
+    env: Mapping[str, str] = {},
+    seed: int = 1,
+    extra_sources: Sequence[Path] = (),
+    plusargs: Sequence[str] = (),
+    timeout_s: float | None = 600,
 ) -> None:
     """Export a component, build it and run a cocotb module on it: the whole of a unit test.
 
@@ -370,6 +461,4 @@ def cocotb_test(
     parameters are those of :func:`build` and :func:`run`.
     """
     simulator = build(to_verilog(component, name=name), top=name, extra_sources=extra_sources)
-    run(
-        simulator, test_module=module, work_dir=tmp_path, env=env, seed=seed, plusargs=plusargs, timeout_s=timeout_s
-    )
+    run(simulator, test_module=module, work_dir=tmp_path, env=env, seed=seed, plusargs=plusargs, timeout_s=timeout_s)

@@ -30,7 +30,8 @@ async function measure() {
   frame.style.height = page.documentElement.scrollHeight + 'px';
   await wait(50);
   const width = page.documentElement.clientWidth;
-  if (page.documentElement.scrollWidth > width) found.push('wider than the window: ' + page.documentElement.scrollWidth + ' px');
+  const whole = page.documentElement.scrollWidth;
+  if (whole > width) found.push('wider than the window: ' + whole + ' px');
   const shown = (e) => e.checkVisibility() && !['SCRIPT', 'STYLE', 'BR', 'TITLE'].includes(e.tagName);
   for (const image of page.images) {
     if (!shown(image) || !image.naturalWidth) continue;
@@ -38,19 +39,25 @@ async function measure() {
     if (box.width < 40 || box.height < 20) found.push('too small: ' + name(image));
     else if (blank(image)) found.push('blank: ' + name(image));
   }
-  for (const e of page.querySelectorAll('section, figure, figcaption, p, h1, h2, h3, table, td, th, li, summary, .tile')) {
+  const leaves = 'section, figure, figcaption, p, h1, h2, h3, table, td, th, li, summary, .tile';
+  for (const e of page.querySelectorAll(leaves)) {
     if (!shown(e)) continue;
     const box = e.getBoundingClientRect(), empty = !e.textContent.trim() && !e.querySelector('img');
     if (empty && !(e.matches('td, th') && e.parentElement.textContent.trim())) found.push('empty: ' + name(e));
     if (!empty && (box.width < 4 || box.height < 4)) found.push('squeezed: ' + name(e));
     if (!e.closest('.wide') && (box.left < 0 || box.right > width + 1)) found.push('out of the window: ' + name(e));
   }
-  for (const parent of page.querySelectorAll('body, header, nav, section, figure, details, .tiles, .tile, .pictures, .wide, tr')) {
+  const parents = 'body, header, nav, section, figure, details, .tiles, .tile, .pictures, .wide, tr';
+  const inline = ['SMALL', 'SPAN', 'A', 'B', 'I', 'CODE', 'STRONG'];
+  for (const parent of page.querySelectorAll(parents)) {
     if (!shown(parent)) continue;
-    const boxes = [...parent.children].filter(shown).map((e) => [e, e.getBoundingClientRect()]).filter(([e, b]) => b.width && b.height);
+    const boxes = [...parent.children].filter(shown).map((e) => [e, e.getBoundingClientRect()])
+      .filter(([e, b]) => b.width && b.height);
     boxes.forEach(([a, p], i) => boxes.slice(i + 1).forEach(([b, q]) => {
-      const x = Math.min(p.right, q.right) - Math.max(p.left, q.left), y = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
-      if (x > 1 && y > 1 && !['SMALL', 'SPAN', 'A', 'B', 'I', 'CODE', 'STRONG'].includes(b.tagName)) found.push('overlap: ' + name(a) + ' and ' + name(b));
+      const x = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+      const y = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+      if (x > 1 && y > 1 && !inline.includes(b.tagName))
+        found.push('overlap: ' + name(a) + ' and ' + name(b));
     }));
   }
   const report = document.createElement('pre');
@@ -93,14 +100,26 @@ def look(page: Path, width: int, work: Path, *, picture: bool = True) -> Look:
     """Measure a page, and leave `WIDTH.png` in the folder `work` if a `picture` is wanted."""
     work.mkdir(parents=True, exist_ok=True)
     wrapper = work / f"{width}.html"
-    frame = f'<iframe id="page" style="width: {width}px; height: 4000px; border: 0; display: block" srcdoc="{html.escape(page.read_text())}"></iframe>'
-    wrapper.write_text(f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{frame}<script>{MEASURE}</script></body>")
+    frame = f'<iframe id="page" style="width: {width}px; height: 4000px; border: 0; display: block" '
+    f'srcdoc="{html.escape(page.read_text())}"></iframe>'
+    wrapper.write_text(
+        f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{frame}<script>{MEASURE}</script></body>"
+    )
 
     def chromium(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [
-            _browser(), "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-            "--no-first-run", "--enable-logging=stderr", f"--user-data-dir={work / 'profile'}", "--virtual-time-budget=20000",
-            *arguments, wrapper.as_uri(),
+            _browser(),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            "--no-first-run",
+            "--enable-logging=stderr",
+            f"--user-data-dir={work / 'profile'}",
+            "--virtual-time-budget=20000",
+            *arguments,
+            wrapper.as_uri(),
         ]
         return subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
 
@@ -110,6 +129,8 @@ def look(page: Path, width: int, work: Path, *, picture: bool = True) -> Look:
     assert measured is not None, console or done.stderr[-2000:]
     result = json.loads(html.unescape(measured[1]))
     if picture:
-        chromium(f"--screenshot={work / f'{width}.png'}", f"--window-size={max(width, 500)},{min(result['height'], 16000)}")
+        chromium(
+            f"--screenshot={work / f'{width}.png'}", f"--window-size={max(width, 500)},{min(result['height'], 16000)}"
+        )
     shutil.rmtree(work / "profile", ignore_errors=True)
     return Look(result["height"], result["images"], result["found"], console)

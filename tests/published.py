@@ -40,7 +40,9 @@ MICRO = Geometry(32, 64, 8, 32, 2, 4, 64, experts=6, expert_hidden=48)
 TASK_DIM = 64
 
 
-def random_state(g: Geometry, *, conditioned: bool = False, noisy: bool = False, seed: int = 0) -> dict[str, torch.Tensor]:
+def random_state(
+    g: Geometry, *, conditioned: bool = False, noisy: bool = False, seed: int = 0
+) -> dict[str, torch.Tensor]:
     """A backbone's state dict with M3ViT's published names and shapes; deviations keep attention and gates uneven."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -104,10 +106,14 @@ def save_workers(folder: Path, state: dict[str, torch.Tensor], workers: int, pre
                 mine[prefix + name] = tensor.chunk(workers)[rank].clone()
             elif rank == 0:
                 mine[prefix + name] = tensor
-        torch.save({"epoch": 3, "state_dict": mine, "best_result": {"multi_task_performance": -1.5}}, folder / f"{rank}.pth")
+        torch.save(
+            {"epoch": 3, "state_dict": mine, "best_result": {"multi_task_performance": -1.5}}, folder / f"{rank}.pth"
+        )
 
 
-def save_edge_moe(folder: Path, g: Geometry, state: dict[str, torch.Tensor], *, leave_out: tuple[str, ...] = ()) -> None:
+def save_edge_moe(
+    folder: Path, g: Geometry, state: dict[str, torch.Tensor], *, leave_out: tuple[str, ...] = ()
+) -> None:
     """A folder in Edge-MoE's format from a multi-gate state dict, image and expected output of task 0 included."""
     folder.mkdir()
     files = {}

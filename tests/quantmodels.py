@@ -57,7 +57,10 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
     context_mult, context_shift = _scale(1.5)
     attention = QuantAttention(
         _norm(f"{name}.norm1", dim),
-        *(_after_norm(_linear(rng, f"{name}.attn.{part}", dim, dim, x_rms=40, out_rms=40), "streamed") for part in "qkv"),
+        *(
+            _after_norm(_linear(rng, f"{name}.attn.{part}", dim, dim, x_rms=40, out_rms=40), "streamed")
+            for part in "qkv"
+        ),
         score_mult,
         score_shift,
         context_mult,

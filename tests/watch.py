@@ -13,7 +13,11 @@ from moesaic.hw.spec.isa import Function, Stream
 from moesaic.sim.machine import Tracked, WeightQueue
 from moesaic.sim.matmul import Matmul
 
-MEMORIES = {"activation": 8, "residual": 16, "key/value": 8}  # bits of a value, without the lower byte that memories of 16-bit values have beside
+MEMORIES = {
+    "activation": 8,
+    "residual": 16,
+    "key/value": 8,
+}  # bits of a value, without the lower byte that memories of 16-bit values have beside
 
 
 class Watch:
@@ -26,7 +30,8 @@ class Watch:
     work : Counter
         `vectors`, `normalised`, `results`, `routed`.
     toggles : Counter
-        Bits that change from one word to the next: of a weight port's beats, and of what the feeder reads from a memory.
+        Bits that change from one word to the next: of a weight port's beats, and of what the feeder reads from a
+        memory.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:

@@ -100,7 +100,12 @@ def block_design(board: Board, interfaces: Sequence[Interface]) -> BlockDesign:
         links.append(Link(f"axi_{bus.removeprefix('m_axi_')}", f"{ACCELERATOR}/{bus}", (f"ps/{port.interface}",)))
         clocks.append(f"ps/{port.clock}")
         properties |= {port.enable: "1", port.width: str(board.accelerator.port_bits)}
-    clocks += [f"{ACCELERATOR}/aclk", f"{INTERRUPTS}/s_axi_aclk", "reset_0/slowest_sync_clk", *(f"{link.cell}/aclk" for link in links)]
+    clocks += [
+        f"{ACCELERATOR}/aclk",
+        f"{INTERRUPTS}/s_axi_aclk",
+        "reset_0/slowest_sync_clk",
+        *(f"{link.cell}/aclk" for link in links),
+    ]
     return BlockDesign(
         ps_properties=properties,
         automation=_AUTOMATION[board.family],

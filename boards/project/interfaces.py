@@ -136,7 +136,8 @@ def interfaces_of(config: AcceleratorConfig) -> list[Interface]:
 
 
 def annotate(verilog: str, interfaces: Sequence[Interface], *, top: str) -> str:
-    """The Verilog with Vivado's interface attributes at the ports of its top module: nothing is left to be guessed from names.
+    """The Verilog with Vivado's interface attributes at the ports of its top module: nothing is left to be guessed from
+    names.
 
     Raises
     ------
@@ -148,7 +149,9 @@ def annotate(verilog: str, interfaces: Sequence[Interface], *, top: str) -> str:
         raise ValueError(f"top must be a module of the Verilog, not {top!r}")
     body, end, tail = rest.partition("\nendmodule")
     for interface in interfaces:
-        text = ", ".join(["XIL_INTERFACENAME " + interface.name, *(f"{k} {v}" for k, v in interface.parameters.items())])
+        text = ", ".join(
+            ["XIL_INTERFACENAME " + interface.name, *(f"{k} {v}" for k, v in interface.parameters.items())]
+        )
         parameter = f'  (* X_INTERFACE_PARAMETER = "{text}" *)\n'
         for logical, port in interface.ports.items():
             declaration = re.compile(rf"^  (?:input|output)(?: \[\d+:0\])? {re.escape(port.name)};$", re.MULTILINE)

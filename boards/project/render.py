@@ -7,8 +7,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 __all__ = ["render"]
 
 _TEMPLATES = Environment(
-    loader=PackageLoader("moesaic.boards.project", "templates"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    keep_trailing_newline=True, autoescape=False)
+    loader=PackageLoader("moesaic.boards.project", "templates"),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,
+)
 
 
 def render(template: str, **values: Any) -> str:

@@ -77,8 +77,9 @@ def _ip_values(config: AcceleratorConfig) -> dict[str, Any]:
         "access": _ACCESS,
         "families": _FAMILIES,
         "display_name": f"Moesaic accelerator {config.name}",
-        "description": f"Mixture-of-experts vision transformer accelerator, {config.rows} x {config.lanes} int8 multipliers, "
-                       f"configuration {config.hash[:16]}",
+        "description": f"Mixture-of-experts vision transformer accelerator, {config.rows} x {config.lanes} int8 "
+        f"multipliers, "
+        f"configuration {config.hash[:16]}",
     }
 
 
@@ -93,10 +94,15 @@ def write_ip(config: AcceleratorConfig, folder: Path, *, part: str) -> None:
         Device for which the packager is run; the component is for any.
     """
     values = _ip_values(config)
-    _put(folder, {
-        "ip/component.xml": render("component.xml", **values),
-        "ip/package.tcl": render("package.tcl", **{**values, "families": " ".join(f"{f} Production" for f in _FAMILIES)}, part=part),
-    })
+    _put(
+        folder,
+        {
+            "ip/component.xml": render("component.xml", **values),
+            "ip/package.tcl": render(
+                "package.tcl", **{**values, "families": " ".join(f"{f} Production" for f in _FAMILIES)}, part=part
+            ),
+        },
+    )
 
 
 def write_project(board: Board, folder: Path, *, version: str, program: ProgramFacts | None = None) -> None:
@@ -150,13 +156,16 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
         "peripheral_resets": design.peripheral_resets,
         "memory_maps": design.memory_maps,
     }
-    _put(folder, {
-        "build.tcl": render("build.tcl", **values),
-        "bd.tcl": render("bd.tcl", **values),
-        "constraints.xdc": render("constraints.xdc", **values),
-        "address_map.md": render("address_map.md", **values),
-        "README.md": render("README.md", **values),
-        "registers.md": to_markdown(table),
-        "include/moesaic_registers.h": to_c_header(table),
-        "include/moesaic_board.h": render("board.h", **values),
-    })
+    _put(
+        folder,
+        {
+            "build.tcl": render("build.tcl", **values),
+            "bd.tcl": render("bd.tcl", **values),
+            "constraints.xdc": render("constraints.xdc", **values),
+            "address_map.md": render("address_map.md", **values),
+            "README.md": render("README.md", **values),
+            "registers.md": to_markdown(table),
+            "include/moesaic_registers.h": to_c_header(table),
+            "include/moesaic_board.h": render("board.h", **values),
+        },
+    )

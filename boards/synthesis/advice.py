@@ -29,7 +29,7 @@ def _halves(path: Path, delays: Delays) -> tuple[float, Step]:
     before = path.steps[0].cell
     for position, step in enumerate(path.steps[1:-1], start=1):
         before += step.net + step.cell
-        after = sum(other.net + other.cell for other in path.steps[position + 1:])
+        after = sum(other.net + other.cell for other in path.steps[position + 1 :])
         longer = max(before + delays.net_local + delays.ff_setup, delays.ff_out + after)
         if longer < best:
             best, where = longer, step
@@ -43,14 +43,18 @@ def advice(path: Path, delays: Delays) -> str:
     if first.kind.startswith("RAMB") and first.cell > delays.bram_out_registered:
         remedies.append((path.delay - delays.bram_out + delays.bram_out_registered, "an output register on the memory"))
     if first.kind.startswith("URAM") and first.cell > delays.uram_out_registered:
-        remedies.append((path.delay - delays.uram_out + delays.uram_out_registered, "an output register on the UltraRAM"))
+        remedies.append(
+            (path.delay - delays.uram_out + delays.uram_out_registered, "an output register on the UltraRAM")
+        )
     for step in path.steps:
         if step.loads >= MANY_LOADS:
             text = f"copies of the driver of {step.loads} loads in front of {_place(step, path)}"
             remedies.append((path.delay - step.net + delays.net_delay(16), text))
     dsp = [step for step in path.steps[1:-1] if step.kind.startswith("DSP")]
     if dsp:
-        remedies.append((path.delay - dsp[0].cell + delays.dsp_clock_p, "registers around the multiplication (operands, product)"))
+        remedies.append(
+            (path.delay - dsp[0].cell + delays.dsp_clock_p, "registers around the multiplication (operands, product)")
+        )
     if last.kind.startswith("DSP") and last.cell > delays.dsp_multiply:
         remedies.append((path.delay - last.cell + delays.dsp_setup, "operand registers in front of the multiplication"))
     if path.levels:

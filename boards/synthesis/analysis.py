@@ -29,7 +29,9 @@ def _inner_loads(netlists: Mapping[str, Netlist], order: list[str]) -> dict[str,
     return result
 
 
-def _outer_loads(netlists: Mapping[str, Netlist], order: list[str], inner: Mapping[str, dict[Bit, int]]) -> dict[str, dict[Bit, int]]:
+def _outer_loads(
+    netlists: Mapping[str, Netlist], order: list[str], inner: Mapping[str, dict[Bit, int]]
+) -> dict[str, dict[Bit, int]]:
     """Loads of every output port outside its module, at most over its places; parents first."""
     result: dict[str, dict[Bit, int]] = {name: {} for name in order}
     for name in reversed(order):
@@ -75,7 +77,8 @@ class Analysis:
     Parameters
     ----------
     paths : tuple of Path
-        From register to register, the longest first; of those whose ends differ only in numbers (bits, lanes, rows) the longest.
+        From register to register, the longest first; of those whose ends differ only in numbers (bits, lanes, rows) the
+        longest.
     inputs, outputs : dict of str to float, ns
         By port of the top: from the port to the worst register behind it, from the worst register to the port.
     absorbed : dict of str to int
@@ -96,7 +99,12 @@ def _by_port(bits: Mapping[Bit, float]) -> dict[str, float]:
 
 
 def analyse(
-    modules: Mapping[str, Module], raw: Mapping[str, dict[str, Any]], *, top: str, delays: Delays, count: int = 10,
+    modules: Mapping[str, Module],
+    raw: Mapping[str, dict[str, Any]],
+    *,
+    top: str,
+    delays: Delays,
+    count: int = 10,
 ) -> Analysis:
     """The timing of a design: a path is found in the module where its two ends meet.
 
@@ -148,5 +156,9 @@ def analyse(
             break
     paths = sorted([*paths, *inside.values()], key=lambda path: -path.delay)[:count]
     model = timings[top].model
-    return Analysis(tuple(paths), _by_port(model.captures), _by_port(model.launches),
-                    {name: netlist.absorbed for name, netlist in netlists.items()})
+    return Analysis(
+        tuple(paths),
+        _by_port(model.captures),
+        _by_port(model.launches),
+        {name: netlist.absorbed for name, netlist in netlists.items()},
+    )

@@ -88,7 +88,7 @@ def _lut_memory(cell: Cell, d: Delays) -> Arcs:
         else:
             address = "A"
         for port, index in inputs:
-            if port == address or (port.startswith(address) and port[len(address):].isdigit()):
+            if port == address or (port.startswith(address) and port[len(address) :].isdigit()):
                 through.append(((port, index), (out, number), d.lutram_out))
     written = {"ADDRD", "ADDRH", "A"}  # the address of the write port
     for port, index in inputs:

@@ -90,4 +90,6 @@ class Cache:
         for cell in netlist["cells"].values():
             counts[cell[0]] = counts.get(cell[0], 0) + 1
         self._write(self._path(key, "netlist.json.gz"), gzip.compress(json.dumps(netlist).encode(), 4))
-        self._write(self._path(key, "counts.json"), json.dumps(counts, sort_keys=True).encode())  # last: what is looked for
+        self._write(
+            self._path(key, "counts.json"), json.dumps(counts, sort_keys=True).encode()
+        )  # last: what is looked for

@@ -12,12 +12,28 @@ class UnknownCell(ValueError):
     """A netlist has a cell that this table does not know, so the design was not mapped."""
 
 
-# Logic LUTs: one each, whatever their inputs. Vivado packs many pairs of small ones into one LUT6 with two outputs; that is not counted on.
+# Logic LUTs: one each, whatever their inputs. Vivado packs many pairs of small ones into one LUT6 with two outputs;
+# that is not counted on.
 _LUT = {"INV": 1, **{f"LUT{inputs}": 1 for inputs in range(1, 7)}}
 # LUT RAM and shift registers: the LUTs they occupy (UG474 table 2-3, UG574 table 2-1).
 _LUTRAM = {
-    "RAM16X1S": 1, "RAM16X1D": 2, "RAM32X1S": 1, "RAM32X1D": 2, "RAM32M": 4, "RAM32M16": 8, "RAM64X1S": 1, "RAM64X1D": 2, "RAM64M": 4,
-    "RAM64M8": 8, "RAM64X8SW": 8, "RAM32X16DR8": 8, "RAM128X1S": 2, "RAM128X1D": 4, "RAM256X1S": 4, "RAM256X1D": 8, "RAM512X1S": 8,
+    "RAM16X1S": 1,
+    "RAM16X1D": 2,
+    "RAM32X1S": 1,
+    "RAM32X1D": 2,
+    "RAM32M": 4,
+    "RAM32M16": 8,
+    "RAM64X1S": 1,
+    "RAM64X1D": 2,
+    "RAM64M": 4,
+    "RAM64M8": 8,
+    "RAM64X8SW": 8,
+    "RAM32X16DR8": 8,
+    "RAM128X1S": 2,
+    "RAM128X1D": 4,
+    "RAM256X1S": 4,
+    "RAM256X1D": 8,
+    "RAM512X1S": 8,
 }
 _SHIFT = {"SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
 _FF = {"FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1"}

@@ -22,7 +22,8 @@ class Delays:
     carry_in_carry, carry_in_sum, carry_data_carry, carry_data_sum : float
         Through one CARRY4: from CI or from S and DI, to CO or to O.
     dsp_in, dsp_pre_add, dsp_multiply, dsp_add, dsp_out : float
-        Stages of a DSP48: input multiplexers, adder of an operand, multiplier to the M register, adder to the P register, output.
+        Stages of a DSP48: input multiplexers, adder of an operand, multiplier to the M register, adder to the P
+        register, output.
     dsp_clock, dsp_clock_p, dsp_setup, dsp_control : float
         Clock to the output of an internal register; of the P register to the pin; set-up; of CE and RST.
     bram_out, bram_out_registered, bram_setup : float
@@ -83,46 +84,96 @@ class Delays:
 DELAYS: dict[str, Delays] = {
     "zynqmp": Delays(
         title="UltraScale+, speed grade -2",
-        lut=0.10, mux=0.06,
-        ff_out=0.08, ff_setup=-0.025, ff_control=0.06,
-        carry_in_carry=0.012, carry_in_sum=0.10, carry_data_carry=0.16, carry_data_sum=0.18,
-        dsp_in=0.268, dsp_multiply=0.552, dsp_pre_add=0.45, dsp_add=0.585, dsp_out=0.109,
-        dsp_clock=0.21, dsp_clock_p=0.24, dsp_setup=0.10, dsp_control=0.16,
-        bram_out=0.83, bram_out_registered=0.28, bram_setup=0.30,
-        uram_out=1.30, uram_out_registered=0.50, uram_setup=0.35,
-        lutram_out=0.10, lutram_clock=0.65, lutram_setup=0.15,
-        net=0.20, net_doubling=0.06, net_local=0.03, uncertainty=0.13,
+        lut=0.10,
+        mux=0.06,
+        ff_out=0.08,
+        ff_setup=-0.025,
+        ff_control=0.06,
+        carry_in_carry=0.012,
+        carry_in_sum=0.10,
+        carry_data_carry=0.16,
+        carry_data_sum=0.18,
+        dsp_in=0.268,
+        dsp_multiply=0.552,
+        dsp_pre_add=0.45,
+        dsp_add=0.585,
+        dsp_out=0.109,
+        dsp_clock=0.21,
+        dsp_clock_p=0.24,
+        dsp_setup=0.10,
+        dsp_control=0.16,
+        bram_out=0.83,
+        bram_out_registered=0.28,
+        bram_setup=0.30,
+        uram_out=1.30,
+        uram_out_registered=0.50,
+        uram_setup=0.35,
+        lutram_out=0.10,
+        lutram_clock=0.65,
+        lutram_setup=0.15,
+        net=0.20,
+        net_doubling=0.06,
+        net_local=0.03,
+        uncertainty=0.13,
         sources={
             "lut": "routed Vivado reports of xcvu3p-2 (RapidWright documentation): 0.037 to 0.124 by pin, mean 0.096",
             "ff_out, ff_setup, ff_control": "the same reports: 0.078 to 0.081, -0.025, 0.061",
-            "carry_*": "the same reports, CARRY8: S to CO[7] 0.155 to 0.163, CI to CO[4] 0.099; CI to CO[7] and O scaled from routed reports of "
-                       "xczu3eg-1 (0.023 and 0.146) by the ratio of the grades; a CARRY4 is half of a CARRY8",
-            "dsp_in, dsp_multiply, dsp_add, dsp_out": "a routed Vivado report of a DSP48E2: 0.192 + 0.076, 0.505 + 0.047, 0.585, 0.109",
+            "carry_*": "the same reports, CARRY8: S to CO[7] 0.155 to 0.163, CI to CO[4] 0.099; CI to CO[7] and O "
+            "scaled from routed reports of "
+            "xczu3eg-1 (0.023 and 0.146) by the ratio of the grades; a CARRY4 is half of a CARRY8",
+            "dsp_in, dsp_multiply, dsp_add, dsp_out": "a routed Vivado report of a DSP48E2: 0.192 + 0.076, 0.505 + "
+            "0.047, 0.585, 0.109",
             "dsp_control": "the same: set-up of CEA2 0.159",
             "dsp_clock": "routed reports of xczu3eg-1 (0.263) by the ratio of the grades",
             "bram_out": "a routed Vivado report of a RAMB36E2: 0.830",
-            "dsp_pre_add, dsp_clock_p, dsp_setup, bram_out_registered, bram_setup, uram_*, lutram_*, mux": "assumed, from the family's reports in general",
-            "net, net_doubling": "a model. The reports named above have 0.05 to 0.52 a net, mean 0.20, at up to 24 loads in small designs; a full device "
-                                 "is worse",
+            "dsp_pre_add, dsp_clock_p, dsp_setup, bram_out_registered, bram_setup, uram_*, lutram_*, mux": "assumed, "
+            "from the family's reports in general",
+            "net, net_doubling": "a model. The reports named above have 0.05 to 0.52 a net, mean 0.20, at up to 24 "
+            "loads in small designs; a full device "
+            "is worse",
             "uncertainty": "assumed for a clock of the processing system",
         },
     ),
     "zynq7000": Delays(
         title="7 series, speed grade -1",
-        lut=0.124, mux=0.25,
-        ff_out=0.456, ff_setup=0.05, ff_control=0.205,
-        carry_in_carry=0.114, carry_in_sum=0.334, carry_data_carry=0.532, carry_data_sum=0.62,
-        dsp_in=0.362, dsp_multiply=2.24, dsp_pre_add=1.30, dsp_add=1.26, dsp_out=0.18,
-        dsp_clock=0.43, dsp_clock_p=0.434, dsp_setup=0.40, dsp_control=0.43,
-        bram_out=2.454, bram_out_registered=0.882, bram_setup=0.74,
-        uram_out=0.0, uram_out_registered=0.0, uram_setup=0.0,
-        lutram_out=0.124, lutram_clock=1.30, lutram_setup=0.45,
-        net=0.45, net_doubling=0.12, net_local=0.05, uncertainty=0.20,
+        lut=0.124,
+        mux=0.25,
+        ff_out=0.456,
+        ff_setup=0.05,
+        ff_control=0.205,
+        carry_in_carry=0.114,
+        carry_in_sum=0.334,
+        carry_data_carry=0.532,
+        carry_data_sum=0.62,
+        dsp_in=0.362,
+        dsp_multiply=2.24,
+        dsp_pre_add=1.30,
+        dsp_add=1.26,
+        dsp_out=0.18,
+        dsp_clock=0.43,
+        dsp_clock_p=0.434,
+        dsp_setup=0.40,
+        dsp_control=0.43,
+        bram_out=2.454,
+        bram_out_registered=0.882,
+        bram_setup=0.74,
+        uram_out=0.0,
+        uram_out_registered=0.0,
+        uram_setup=0.0,
+        lutram_out=0.124,
+        lutram_clock=1.30,
+        lutram_setup=0.45,
+        net=0.45,
+        net_doubling=0.12,
+        net_local=0.05,
+        uncertainty=0.20,
         sources={
-            "lut, ff_*, carry_*": "Vivado reports of 7-series -1 parts: LUT 0.124, FDRE 0.456, CARRY4 CI to CO 0.114, CI to O 0.334, S to CO 0.532",
+            "lut, ff_*, carry_*": "Vivado reports of 7-series -1 parts: LUT 0.124, FDRE 0.456, CARRY4 CI to CO "
+            "0.114, CI to O 0.334, S to CO 0.532",
             "dsp_*": "Vivado reports: A to P of an unregistered DSP48E1 about 4.0 in all, P register to pin 0.434",
             "bram_*": "DS187, T_RCKO_DO -1: 2.454 without and 0.882 with output register",
-            "dsp_pre_add, dsp_setup, dsp_control, bram_setup, lutram_*, mux": "assumed, from the family's reports in general",
+            "dsp_pre_add, dsp_setup, dsp_control, bram_setup, lutram_*, mux": "assumed, from the family's reports in "
+            "general",
             "net, net_doubling": "a model",
             "uncertainty": "assumed for a clock of the processing system",
         },

@@ -67,16 +67,31 @@ class Fit:
 
 
 def candidates(board: Board, than: AcceleratorConfig) -> list[AcceleratorConfig]:
-    """Presets with fewer multipliers than an accelerator, or as many and less memory, that the board may hold; the largest first."""
-    def size(config: AcceleratorConfig) -> tuple[int, float]:
-        return config.macs_per_cycle, lower_bound(config, board.budget).bram36 + 8 * lower_bound(config, board.budget).uram
+    """Presets with fewer multipliers than an accelerator, or as many and less memory, that the board may hold; the
+    largest first.
+    """
 
-    return sorted((config for config in PRESETS.values()
-                   if size(config) < size(than) and lower_bound(config, board.budget).fits(board.budget)), key=size, reverse=True)
+    def size(config: AcceleratorConfig) -> tuple[int, float]:
+        return config.macs_per_cycle, lower_bound(config, board.budget).bram36 + 8 * lower_bound(
+            config, board.budget
+        ).uram
+
+    return sorted(
+        (
+            config
+            for config in PRESETS.values()
+            if size(config) < size(than) and lower_bound(config, board.budget).fits(board.budget)
+        ),
+        key=size,
+        reverse=True,
+    )
 
 
 def largest_fitting(
-    board: Board, than: AcceleratorConfig, *, started: Callable[[AcceleratorConfig], None] | None = None,
+    board: Board,
+    than: AcceleratorConfig,
+    *,
+    started: Callable[[AcceleratorConfig], None] | None = None,
 ) -> tuple[AcceleratorConfig, Synthesis] | None:
     """The largest preset below an accelerator that fits the board, synthesised; None if there is none.
 

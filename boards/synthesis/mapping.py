@@ -21,9 +21,11 @@ from moesaic.boards.synthesis.modules import Module, stub
 __all__ = ["FAMILIES", "NOT_YET", "Mapped", "Runs", "SynthesisFailed", "SynthesisMissing", "find_yosys", "map_modules"]
 
 FAMILIES = {"zynqmp": "xcup", "zynq7000": "xc7"}  # Yosys's names
-# A slice whose operand has an adder in front: the parameter that says so has another name on UltraScale+. Without effect on all others.
+# A slice whose operand has an adder in front: the parameter that says so has another name on UltraScale+. Without
+# effect on all others.
 PRE_ADDERS = [
-    "setparam -set AMULTSEL \"AD\" t:DSP48E2 r:USE_DPORT=TRUE %i", "setparam -unset USE_DPORT t:DSP48E2",
+    'setparam -set AMULTSEL "AD" t:DSP48E2 r:USE_DPORT=TRUE %i',
+    "setparam -unset USE_DPORT t:DSP48E2",
 ]
 NOT_YET = "not counted yet"  # in place of what Yosys said, when only earlier results were asked for
 BUNDLE_BYTES = 100_000  # small modules go together: starting Yosys and reading the cell library takes seconds
@@ -66,7 +68,8 @@ def _passes(family: str, *, uram: bool, multiplies: bool) -> list[str]:
     flow = f"synth_xilinx -family {FAMILIES[family]} -noiopad -noclkbuf{' -uram' if uram else ''} -top {{top}}"
     if family != "zynqmp" or not multiplies:
         return [*first, flow]
-    # Yosys moves registers and adders into DSP slices for 7 series only; those of UltraScale+ have the same registers and adder.
+    # Yosys moves registers and adders into DSP slices for 7 series only; those of UltraScale+ have the same registers
+    # and adder.
     packing = ["chtype -set DSP48E1 t:DSP48E2", "xilinx_dsp -family xc7", "chtype -set DSP48E2 t:DSP48E1", "opt_clean"]
     return [*first, f"{flow} -run begin:coarse", *packing, *PRE_ADDERS, f"{flow} -run coarse:"]
 
@@ -92,8 +95,19 @@ def _flow(passes: Sequence[str]) -> str:
 def _source(names: Sequence[str], modules: Mapping[str, Module]) -> str:
     """The modules, black boxes for what they place, and a module that places them all."""
     children = {child for name in names for child in modules[name].children.values()} - set(names)
-    lines = ["module moesaic_bundle;", *(f"  (* keep *) \\{name}  i{number} ();" for number, name in enumerate(names)), "endmodule", ""]
-    return "".join([*(modules[name].text for name in names), *(stub(modules[child]) for child in sorted(children)), "\n".join(lines)])
+    lines = [
+        "module moesaic_bundle;",
+        *(f"  (* keep *) \\{name}  i{number} ();" for number, name in enumerate(names)),
+        "endmodule",
+        "",
+    ]
+    return "".join(
+        [
+            *(modules[name].text for name in names),
+            *(stub(modules[child]) for child in sorted(children)),
+            "\n".join(lines),
+        ]
+    )
 
 
 class Runs:
@@ -121,8 +135,15 @@ class Runs:
             source.write_text(_source(names, modules))
             job = {"source": str(source), "out": folder, "modules": list(names), "passes": list(passes)}
             process = subprocess.Popen(
-                [sys.executable, "-m", "moesaic.boards.synthesis.worker"], text=True, errors="replace", cwd=folder,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+                [sys.executable, "-m", "moesaic.boards.synthesis.worker"],
+                text=True,
+                errors="replace",
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
             self.running.add(process)
             try:
                 if self.stopped:
@@ -152,8 +173,14 @@ def _bundles(names: Sequence[str], modules: Mapping[str, Module]) -> list[list[s
 
 
 def map_modules(
-    names: Sequence[str], modules: Mapping[str, Module], *, family: str, uram: bool, cache: Path | None = None,
-    progress: Callable[[int, int], None] | None = None, only_known: bool = False,
+    names: Sequence[str],
+    modules: Mapping[str, Module],
+    *,
+    family: str,
+    uram: bool,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    only_known: bool = False,
 ) -> tuple[dict[str, Mapped], dict[str, str]]:
     """Synthesise modules, each on its own with what it places as black boxes.
 
@@ -196,7 +223,9 @@ def map_modules(
         # What a module lacks does not change its result: it is found whatever the rest of the flow is.
         text = modules[name].text
         flow = _flow(_passes(family, uram=uram and bool(_MEMORY.search(text)), multiplies=" * " in text))
-        keys[name] = store.key(flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values()))))
+        keys[name] = store.key(
+            flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values())))
+        )
     mapped: dict[str, Mapped] = {}
     failures: dict[str, str] = {}
     runs = Runs()

@@ -65,8 +65,10 @@ def split_modules(verilog: str) -> dict[str, Module]:
         raise ValueError("verilog must have a module")
     result = {}
     for name, text in found.items():
-        ports = tuple(Port(_plain(port[4]), port[1] == "output", abs(int(port[2] or 0) - int(port[3] or 0)) + 1)
-                      for port in _PORT.finditer(text))
+        ports = tuple(
+            Port(_plain(port[4]), port[1] == "output", abs(int(port[2] or 0) - int(port[3] or 0)) + 1)
+            for port in _PORT.finditer(text)
+        )
         children = {_plain(instance[2]): _plain(instance[1]) for instance in _INSTANCE.finditer(text)}
         if unknown := sorted({child for child in children.values() if child not in found}):
             raise ValueError(f"module {name!r} must place modules of the same text, not {unknown[0]!r}")
@@ -110,5 +112,7 @@ def _escaped(name: str) -> str:
 def stub(module: Module) -> str:
     """The module as a black box: ports only."""
     names = ", ".join(_escaped(port.name) for port in module.ports)
-    lines = [f"  {'output' if port.output else 'input'} [{port.width - 1}:0] {_escaped(port.name)};" for port in module.ports]
+    lines = [
+        f"  {'output' if port.output else 'input'} [{port.width - 1}:0] {_escaped(port.name)};" for port in module.ports
+    ]
     return "\n".join(["(* blackbox *)", f"module {_escaped(module.name)}({names});", *lines, "endmodule", ""])

@@ -11,10 +11,53 @@ __all__ = ["Cell", "Netlist", "Pin"]
 
 Net = int
 FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE")
-_CLOCKS = {"CLK", "WCLK", "CLKARDCLK", "CLKBWRCLK", "CLKARDCLKU", "CLKARDCLKL", "CLKBWRCLKU", "CLKBWRCLKL", "CLKA", "CLKB"}
-_OUTPUTS = {"O", "Q", "Q15", "Q31", "O5", "O6", "SPO", "DPO", "CO", "P", "PCOUT", "ACOUT", "BCOUT", "CARRYOUT", "CARRYCASCOUT", "G"}
-_OUTPUT_STARTS = ("DO", "CASDO", "CASO", "CAS_OUT", "DBITERR", "SBITERR", "PATTERN", "OVERFLOW", "UNDERFLOW", "MULTSIGN", "XOROUT", "RDACCESS",
-                  "ECCPARITY", "CAS_DOUT", "RDADDRECC")
+_CLOCKS = {
+    "CLK",
+    "WCLK",
+    "CLKARDCLK",
+    "CLKBWRCLK",
+    "CLKARDCLKU",
+    "CLKARDCLKL",
+    "CLKBWRCLKU",
+    "CLKBWRCLKL",
+    "CLKA",
+    "CLKB",
+}
+_OUTPUTS = {
+    "O",
+    "Q",
+    "Q15",
+    "Q31",
+    "O5",
+    "O6",
+    "SPO",
+    "DPO",
+    "CO",
+    "P",
+    "PCOUT",
+    "ACOUT",
+    "BCOUT",
+    "CARRYOUT",
+    "CARRYCASCOUT",
+    "G",
+}
+_OUTPUT_STARTS = (
+    "DO",
+    "CASDO",
+    "CASO",
+    "CAS_OUT",
+    "DBITERR",
+    "SBITERR",
+    "PATTERN",
+    "OVERFLOW",
+    "UNDERFLOW",
+    "MULTSIGN",
+    "XOROUT",
+    "RDACCESS",
+    "ECCPARITY",
+    "CAS_DOUT",
+    "RDADDRECC",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +73,8 @@ class Pin:
 class Cell:
     """A cell: its type, parameters (numbers where they are), and the nets on its ports (None: a constant).
 
-    ``stages`` says which registers inside it are used (those of a DSP slice by their names, ``O`` for a memory's output), by its parameters or moved in.
+    ``stages`` says which registers inside it are used (those of a DSP slice by their names, ``O`` for a memory's
+    output), by its parameters or moved in.
     """
 
     name: str
@@ -148,8 +192,12 @@ class Netlist:
 
     def _absorb_after(self, cell: Cell, ports: tuple[str, ...]) -> bool:
         """Move the flip-flops behind all used outputs into the cell, if they are alike; says whether it did."""
-        used = [(port, index, net) for port in ports for index, net in enumerate(cell.pins.get(port, []))
-                if net is not None and (self.loads.get(net) or net in self._port_nets)]
+        used = [
+            (port, index, net)
+            for port in ports
+            for index, net in enumerate(cell.pins.get(port, []))
+            if net is not None and (self.loads.get(net) or net in self._port_nets)
+        ]
         followers = [self._follower(net) for _, _, net in used]
         if not used or any(follower is None for follower in followers):
             return False
@@ -177,7 +225,8 @@ class Netlist:
             return False
         for _, net in used:
             if net in self._port_nets or any(
-                not self.cells[load.cell].kind.startswith("DSP48") or load.port not in ("A", "B") for load in self.loads[net]
+                not self.cells[load.cell].kind.startswith("DSP48") or load.port not in ("A", "B")
+                for load in self.loads[net]
             ):
                 return False
         for (index, net), source in zip(used, sources, strict=True):
@@ -204,8 +253,14 @@ class Netlist:
         self.absorbed += 1
 
     def _absorb(self) -> None:
-        """Move registers into DSP slices and block RAM as Vivado does (UG901); Yosys leaves them outside on UltraScale+."""
-        drivers = {cell.pins["Q"][0]: cell for cell in self.cells.values() if cell.kind in FLIP_FLOPS and cell.pins["Q"][0] is not None}
+        """Move registers into DSP slices and block RAM as Vivado does (UG901); Yosys leaves them outside on
+        UltraScale+.
+        """
+        drivers = {
+            cell.pins["Q"][0]: cell
+            for cell in self.cells.values()
+            if cell.kind in FLIP_FLOPS and cell.pins["Q"][0] is not None
+        }
         for cell in list(self.cells.values()):
             if cell.kind.startswith("DSP48"):
                 cell.stages |= {stage for stage in ("A", "B", "C", "D", "AD", "M", "P") if _number(cell, f"{stage}REG")}
@@ -228,4 +283,3 @@ def _number(cell: Cell, parameter: str) -> int:
         return int(text, 2)
     except ValueError:
         return int(text.strip().upper() == "TRUE")
-

@@ -58,8 +58,17 @@ class Path:
 
 def below(instance: str, steps: list[Step]) -> list[Step]:
     """A way inside a child, as its parent sees it."""
-    return [Step(f"{instance}.{step.where}" if step.where else instance, step.kind, step.name, step.net, step.cell, step.loads)
-            for step in steps]
+    return [
+        Step(
+            f"{instance}.{step.where}" if step.where else instance,
+            step.kind,
+            step.name,
+            step.net,
+            step.cell,
+            step.loads,
+        )
+        for step in steps
+    ]
 
 
 def entered(steps: list[Step], net: float, loads: int) -> list[Step]:

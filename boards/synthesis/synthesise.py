@@ -75,12 +75,18 @@ class Synthesis:
     @property
     def lut_memory(self) -> int:
         """LUTs of the total that are memory or shift registers."""
-        return sum(self.mapped[module].counts.lut_memory * count for module, count in self.places.items() if module in self.mapped)
+        return sum(
+            self.mapped[module].counts.lut_memory * count
+            for module, count in self.places.items()
+            if module in self.mapped
+        )
 
     @property
     def carry8(self) -> int:
         """Carry chains of eight bits."""
-        return sum(self.mapped[module].counts.carry8 * count for module, count in self.places.items() if module in self.mapped)
+        return sum(
+            self.mapped[module].counts.carry8 * count for module, count in self.places.items() if module in self.mapped
+        )
 
     def timing(self, count: int = 10) -> Analysis:
         """The longest paths (`analysis.analyse`).
@@ -92,12 +98,20 @@ class Synthesis:
         """
         if self.failures:
             raise ValueError(f"every module must be mapped for paths, but {next(iter(self.failures))!r} is not")
-        raw: dict[str, dict[str, Any]] = {module: self.mapped[module].netlist for module, places in self.places.items() if places}
+        raw: dict[str, dict[str, Any]] = {
+            module: self.mapped[module].netlist for module, places in self.places.items() if places
+        }
         return analyse(self.modules, raw, top=TOP, delays=DELAYS[self.family], count=count)
 
 
 def synthesise_verilog(
-    verilog: str, *, family: str, uram: bool, cache: Path | None = None, progress: Progress | None = None, only_known: bool = False,
+    verilog: str,
+    *,
+    family: str,
+    uram: bool,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    only_known: bool = False,
 ) -> Synthesis:
     """Synthesise exported Verilog whose top is ``accelerator``.
 
@@ -122,8 +136,15 @@ def synthesise_verilog(
     """
     modules = split_modules(verilog)
     counts = places(modules, TOP)
-    mapped, failures = map_modules([name for name, count in counts.items() if count], modules, family=family, uram=uram,
-                                   cache=cache, progress=progress, only_known=only_known)
+    mapped, failures = map_modules(
+        [name for name, count in counts.items() if count],
+        modules,
+        family=family,
+        uram=uram,
+        cache=cache,
+        progress=progress,
+        only_known=only_known,
+    )
     for name in list(mapped):
         try:
             resources_of(mapped[name].counts)
@@ -134,7 +155,12 @@ def synthesise_verilog(
 
 
 def synthesise(
-    config: AcceleratorConfig, *, family: str, uram: bool, cache: Path | None = None, progress: Progress | None = None,
+    config: AcceleratorConfig,
+    *,
+    family: str,
+    uram: bool,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> Synthesis:
     """Export and synthesise an accelerator; parameters as of `synthesise_verilog`.
 

@@ -53,7 +53,9 @@ class _Model:
 class ModuleTiming:
     """The timing of one module, its children by their models."""
 
-    def __init__(self, netlist: Netlist, children: Mapping[str, "ModuleTiming"], delays: Delays, outside: Mapping[Bit, int]) -> None:
+    def __init__(
+        self, netlist: Netlist, children: Mapping[str, "ModuleTiming"], delays: Delays, outside: Mapping[Bit, int]
+    ) -> None:
         self.netlist, self.children, self.delays = netlist, children, delays
         self.name = netlist.module.name
         self._input_nets = set(netlist.inputs.values())
@@ -111,18 +113,27 @@ class ModuleTiming:
         for cell in netlist.cells.values():
             pins_in = {(pin.port, pin.index): net for pin, net in netlist.input_pins(cell)}
             pins_out = {(pin.port, pin.index): net for pin, net in netlist.output_pins(cell)}
-            net_delay = {bit: self._net_delay(net, driver.get(net, ""), cell.kind, Pin(cell.name, *bit)) for bit, net in pins_in.items()}
+            net_delay = {
+                bit: self._net_delay(net, driver.get(net, ""), cell.kind, Pin(cell.name, *bit))
+                for bit, net in pins_in.items()
+            }
             if netlist.is_child(cell):
                 model = self.children[cell.kind].model
-                through = [(i, o, self._wire(net_delay[i], pins_out[o]) if (i, o) in model.wires else delay)
-                           for i in pins_in for o, delay in model.through.get(i, {}).items() if o in pins_out]
+                through = [
+                    (i, o, self._wire(net_delay[i], pins_out[o]) if (i, o) in model.wires else delay)
+                    for i in pins_in
+                    for o, delay in model.through.get(i, {}).items()
+                    if o in pins_out
+                ]
                 launches = {bit: delay for bit, delay in model.launches.items() if bit in pins_out}
                 captures = {bit: delay for bit, delay in model.captures.items() if bit in pins_in}
             else:
                 arcs = arcs_of(cell, self.delays)
                 through, launches, captures = arcs.through, arcs.launches, arcs.captures
                 if cell.kind.startswith("DSP48"):
-                    self.inside += [(cell.name, start, end, delay) for start, end, delay in dsp_internal(cell, self.delays)]
+                    self.inside += [
+                        (cell.name, start, end, delay) for start, end, delay in dsp_internal(cell, self.delays)
+                    ]
             for i, o, delay in through:
                 if i in pins_in and o in pins_out:
                     edge = _Edge(pins_in[i], pins_out[o], net_delay[i] + delay, net_delay[i], cell.name, i, o)
@@ -133,7 +144,9 @@ class ModuleTiming:
                     self.launches[pins_out[bit]] = (delay, Pin(cell.name, *bit))
             for bit, setup in captures.items():
                 if bit in pins_in:
-                    self.captures.append(Capture(net_delay[bit] + setup, net_delay[bit], pins_in[bit], Pin(cell.name, *bit)))
+                    self.captures.append(
+                        Capture(net_delay[bit] + setup, net_delay[bit], pins_in[bit], Pin(cell.name, *bit))
+                    )
 
     def _wire(self, net_delay: float, out: Net) -> float:
         """A feed-through of a child is one net on both sides: the longer delay, once."""
@@ -154,7 +167,9 @@ class ModuleTiming:
                     ready.append(edge.target)
         if stuck := [net for net, count in waiting.items() if count]:
             names = sorted(filter(None, (self.netlist.name(net) for net in stuck)))
-            raise TimingLoop(f"logic of module {self.name!r} must not feed itself: {', '.join(names[:4]) or 'unnamed nets'}")
+            raise TimingLoop(
+                f"logic of module {self.name!r} must not feed itself: {', '.join(names[:4]) or 'unnamed nets'}"
+            )
         return order
 
     # --- forward, from registers ---
@@ -182,7 +197,9 @@ class ModuleTiming:
             if net not in wanted:
                 wanted.add(net)
                 stack += [edge.source for edge in self.edges_to.get(net, ())]
-        result: dict[Net, dict[Bit, float]] = {net: {bit: 0.0} for bit, net in self.netlist.inputs.items() if net in wanted}
+        result: dict[Net, dict[Bit, float]] = {
+            net: {bit: 0.0} for bit, net in self.netlist.inputs.items() if net in wanted
+        }
         for net in self.order:
             if net in wanted:
                 mine = result.get(net, {})
@@ -202,7 +219,9 @@ class ModuleTiming:
         for net in reversed(self.order):
             for edge in self.edges_from.get(net, ()):
                 if edge.target in result:
-                    result[net] = max(result.get(net, edge.delay + result[edge.target]), edge.delay + result[edge.target])
+                    result[net] = max(
+                        result.get(net, edge.delay + result[edge.target]), edge.delay + result[edge.target]
+                    )
         return result
 
     def _model(self) -> _Model:
@@ -218,10 +237,16 @@ class ModuleTiming:
                 if netlist.inputs.get(bit) == net:
                     wires.add((bit, out))
         return _Model(
-            loads={bit: inner.get(net, 0) for bit, net in (*netlist.inputs.items(), *netlist.outputs.items()) if inner.get(net)},
+            loads={
+                bit: inner.get(net, 0)
+                for bit, net in (*netlist.inputs.items(), *netlist.outputs.items())
+                if inner.get(net)
+            },
             launches={bit: self.arrival[net] for bit, net in netlist.outputs.items() if net in self.arrival},
             captures={bit: self.to_registers[net] for bit, net in netlist.inputs.items() if net in self.to_registers},
-            through=through, wires=wires)
+            through=through,
+            wires=wires,
+        )
 
     # --- paths ---
 
@@ -286,8 +311,15 @@ class ModuleTiming:
             return entered(steps, capture.net_delay, self.fanout.get(capture.net, 1))
         outputs = [self.netlist.name(net) for _, net in self.netlist.output_pins(cell)]
         name = next(filter(None, outputs), "") if cell.kind in FLIP_FLOPS else cell.name
-        return [self._step(cell.name, f"{name}.{capture.pin.port}" if capture.pin.port != "D" else name, capture.net, capture.net_delay,
-                           capture.delay - capture.net_delay)]
+        return [
+            self._step(
+                cell.name,
+                f"{name}.{capture.pin.port}" if capture.pin.port != "D" else name,
+                capture.net,
+                capture.net_delay,
+                capture.delay - capture.net_delay,
+            )
+        ]
 
     def through_steps(self, entry: Bit, exit: Bit) -> list[Step]:
         """The longest way from an input port to an output port."""

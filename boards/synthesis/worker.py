@@ -1,4 +1,6 @@
-"""One Yosys run, in a process of its own (an error inside Yosys ends the process): `python -m moesaic.boards.synthesis.worker`."""
+"""One Yosys run, in a process of its own (an error inside Yosys ends the process): `python -m
+moesaic.boards.synthesis.worker`.
+"""
 
 import json
 import sys

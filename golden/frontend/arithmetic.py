@@ -21,7 +21,7 @@ from moesaic.golden.frontend.meaning import (
     Probs,
     Scores,
     Weighted,
-)  # fmt: skip
+)
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.reader import Known, Reader
 from moesaic.golden.frontend.refusal import Refusal
@@ -79,12 +79,15 @@ def _add_constant(
         return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale, offset + x), values)
     if isinstance(meaning, Scores):
         raise Refusal(
-            "a constant added to attention scores (relative position bias or mask)", expected="plain scores", nearest=ATTENTION
+            "a constant added to attention scores (relative position bias or mask)",
+            expected="plain scores",
+            nearest=ATTENTION,
         )
     raise Refusal(
-        f"a constant added to {_words(reader, ids)}", expected="a bias of a linear layer, or positions of embedded tokens",
+        f"a constant added to {_words(reader, ids)}",
+        expected="a bias of a linear layer, or positions of embedded tokens",
         nearest="learnt positions, added once to the embedded tokens",
-    )  # fmt: skip
+    )
 
 
 def _add_positions(
@@ -96,9 +99,12 @@ def _add_positions(
     table = embed.table.flatten().clone()
     table[local.flatten()] += values.flatten()
     added = Embed(
-        node=node, shape=embed.shape, linear=embed.linear, table=table.view(embed.shape),
+        node=node,
+        shape=embed.shape,
+        linear=embed.linear,
+        table=table.view(embed.shape),
         names=tuple(dict.fromkeys((*embed.names, *names))),
-    )  # fmt: skip
+    )
     return reader.add(added) + local
 
 
@@ -108,9 +114,10 @@ def _shifted(
     bias = by_column(local % linear.shape[1], values, linear.shape[1], 0.0)
     if bias is None:
         raise Refusal(
-            "a constant of every token added after a linear layer", expected="a bias, the same for every token",
+            "a constant of every token added after a linear layer",
+            expected="a bias, the same for every token",
             nearest="learnt positions, added once to the embedded tokens",
-        )  # fmt: skip
+        )
     parts = bias.view(len(linear.groups), -1)
     groups = [Group(g.columns, g.weight, g.bias.double() + part) for g, part in zip(linear.groups, parts, strict=True)]
     return reader.add(_like(linear, groups, bias=names)) + local
@@ -118,10 +125,13 @@ def _shifted(
 
 def _like(linear: Linear, groups: list[Group], *, bias: tuple[str, ...] = (), weight: tuple[str, ...] = ()) -> Linear:
     return Linear(
-        node=linear.node, shape=linear.shape, source=linear.source, groups=groups,
+        node=linear.node,
+        shape=linear.shape,
+        source=linear.source,
+        groups=groups,
         weight_names=tuple(dict.fromkeys((*linear.weight_names, *weight))),
         bias_names=tuple(dict.fromkeys((*linear.bias_names, *bias, *weight))),
-    )  # fmt: skip
+    )
 
 
 def _sub(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
@@ -147,8 +157,9 @@ def _mul(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
     if weighed is None:
         raise Refusal(
             f"a product of {_words(reader, left)} and {_words(reader, right)}, element by element",
-            expected="an MLP of two linear layers with GELU between", nearest="nn.Linear, nn.GELU, nn.Linear (no gated units)",
-        )  # fmt: skip
+            expected="an MLP of two linear layers with GELU between",
+            nearest="nn.Linear, nn.GELU, nn.Linear (no gated units)",
+        )
     return weighed
 
 
@@ -179,18 +190,24 @@ def _scaled(
         scale = by_column(found[1] // (queries * keys), factor, heads, 1.0)
         if scale is not None:
             new = Scores(
-                node=meaning.node, shape=meaning.shape, query=meaning.query, query_columns=meaning.query_columns,
-                key=meaning.key, key_columns=meaning.key_columns, scale=meaning.scale * scale,
-            )  # fmt: skip
+                node=meaning.node,
+                shape=meaning.shape,
+                query=meaning.query,
+                query_columns=meaning.query_columns,
+                key=meaning.key,
+                key_columns=meaning.key_columns,
+                scale=meaning.scale * scale,
+            )
             return reader.add(new) + found[1]
     if found is not None and isinstance(meaning, Pixels):
         return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale * x, offset * x), factor)
     if isinstance(meaning, (Context, Probs)):
         raise Refusal(f"{meaning.what} times a constant", expected="no factor there", nearest=ATTENTION)
     raise Refusal(
-        f"{_words(reader, ids)} times a constant", expected="a factor of a linear layer's output (LayerScale) or of scores",
+        f"{_words(reader, ids)} times a constant",
+        expected="a factor of a linear layer's output (LayerScale) or of scores",
         nearest="LayerScale on what attention or the MLP returns, before it is added",
-    )  # fmt: skip
+    )
 
 
 def _scaled_linear(
@@ -199,9 +216,10 @@ def _scaled_linear(
     scale = by_column(local % linear.shape[1], factor, linear.shape[1], 1.0)
     if scale is None:
         raise Refusal(
-            "a factor of every token after a linear layer", expected="a factor of every channel, the same for every token",
+            "a factor of every token after a linear layer",
+            expected="a factor of every channel, the same for every token",
             nearest="LayerScale: a parameter [dim] times what attention or the MLP returns",
-        )  # fmt: skip
+        )
     parts = scale.view(len(linear.groups), -1)
     groups = [
         Group(g.columns, g.weight.double() * part[:, None], g.bias.double() * part)
@@ -218,7 +236,9 @@ def _pixels(
 ) -> torch.Tensor:
     by_channel = by_column(local // (pixels.shape[1] * pixels.shape[2]), values, pixels.shape[0], 0.0)
     if by_channel is None:
-        raise Refusal("pixels changed by their place", expected="one mean and deviation per channel", nearest="(x - mean) / std")
+        raise Refusal(
+            "pixels changed by their place", expected="one mean and deviation per channel", nearest="(x - mean) / std"
+        )
     scale, offset = change(pixels.scale, pixels.offset, by_channel)
     return reader.add(Pixels(node=node, shape=pixels.shape, scale=scale, offset=offset)) + local
 
@@ -236,9 +256,10 @@ def _softmax(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping
         if result is not None:
             return result
     raise Refusal(
-        f"softmax of {_words(reader, ids)}", expected="softmax of attention scores over keys, or of a gate over experts",
+        f"softmax of {_words(reader, ids)}",
+        expected="softmax of attention scores over keys, or of a gate over experts",
         nearest=ATTENTION,
-    )  # fmt: skip
+    )
 
 
 def _sum(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
@@ -247,11 +268,19 @@ def _sum(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
     keep = bool(args[2]) if len(args) > 2 else bool(kwargs.get("keepdim", False))
     ids = None if not dims or len(dims) != 1 else mixture.total(reader, node, args[0], int(dims[0]), keep)
     if ids is None:
-        raise Refusal(f"a sum over {_words(reader, args[0])}", expected="a sum over experts", nearest=nearest("scatter"))
+        raise Refusal(
+            f"a sum over {_words(reader, args[0])}", expected="a sum over experts", nearest=nearest("scatter")
+        )
     return ids
 
 
 HANDLERS = {
-    "add": _add, "add_": _add, "div": _div, "mul": _mul, "softmax": _softmax, "_softmax": _softmax, "sub": _sub, "sum": _sum,
-}  # fmt: skip
-
+    "add": _add,
+    "add_": _add,
+    "div": _div,
+    "mul": _mul,
+    "softmax": _softmax,
+    "_softmax": _softmax,
+    "sub": _sub,
+    "sum": _sum,
+}

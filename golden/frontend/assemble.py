@@ -63,7 +63,8 @@ def _every(mixtures: list[int], depth: int, residuals: Sequence[Residual]) -> in
             return n
     node = residuals[2 * mixtures[0] + 1].node
     raise CaptureError(
-        f"every n-th block must be a mixture (n = 2: blocks 1, 3, 5...), not blocks {', '.join(map(str, mixtures))} of {depth}\n"
+        f"every n-th block must be a mixture (n = 2: blocks 1, 3, 5...), not blocks {', '.join(map(str, mixtures))} "
+        f"of {depth}\n"
         f"at {line_of(node) if node is not None else 'an unknown line'}\n"
         "nearest supported: mixtures in every block, every second, every third..."
     )
@@ -79,7 +80,13 @@ def _ratio(hidden: int, dim: int) -> float:
 
 
 def assemble(
-    name: str, tasks: Sequence[str], lasts: Sequence[Residual], *, uint8: bool, mean: Sequence[float], std: Sequence[float]
+    name: str,
+    tasks: Sequence[str],
+    lasts: Sequence[Residual],
+    *,
+    uint8: bool,
+    mean: Sequence[float],
+    std: Sequence[float],
 ) -> Assembled:
     """Put the canonical model together from one chain of residuals for each task.
 
@@ -109,24 +116,37 @@ def assemble(
     first = mlps[mixtures[0]] if mixtures else None
     dim = embed.shape[1]
     hidden = _one([len(b.parameters["mlp.fc1.weight"]) for b in dense], "hidden units of MLPs")
-    expert_hidden = _one([mlps[i].parameters["mlp.experts.htoh4.weight"].shape[1] for i in mixtures], "hidden units of experts")
+    expert_hidden = _one(
+        [mlps[i].parameters["mlp.experts.htoh4.weight"].shape[1] for i in mixtures], "hidden units of experts"
+    )
     for fact in ("experts", "top_k", "gate_kind"):
         _one([mlps[i].facts[fact] for i in mixtures], fact.replace("_", " ").replace("top k", "experts per token"))
     gates = _gates([chain(last) for last in lasts], tasks)
     has_bias = any(bool(gate.bias.any()) for by_task in gates.values() for gate in by_task)
     pixel_mean, pixel_std, normalised = _normalisation(patches, uint8, mean, std)
     config = M3ViTConfig(
-        name=name, image_size=(patches.pixels.shape[1], patches.pixels.shape[2]), patch_size=patches.patch, dim=dim,
-        heads=int(str(_one([b.facts["heads"] for b in attention], "heads"))), depth=len(attention),
+        name=name,
+        image_size=(patches.pixels.shape[1], patches.pixels.shape[2]),
+        patch_size=patches.patch,
+        dim=dim,
+        heads=int(str(_one([b.facts["heads"] for b in attention], "heads"))),
+        depth=len(attention),
         mlp_ratio=4.0 if hidden is None else _ratio(int(str(hidden)), dim),
-        experts=first.facts["experts"] if first else 0, expert_hidden=int(str(expert_hidden)) if first else 0,
-        top_k=first.facts["top_k"] if first else 1, moe_every=_every(mixtures, len(mlps), residuals), tasks=tuple(tasks),
-        gate_kind=first.facts["gate_kind"] if first else "noisy_vmoe", gate_scope="multi_gate", gate_bias=has_bias,
-        class_token=embed.learnt > 0, extra_tokens=max(0, embed.learnt - 1),
+        experts=first.facts["experts"] if first else 0,
+        expert_hidden=int(str(expert_hidden)) if first else 0,
+        top_k=first.facts["top_k"] if first else 1,
+        moe_every=_every(mixtures, len(mlps), residuals),
+        tasks=tuple(tasks),
+        gate_kind=first.facts["gate_kind"] if first else "noisy_vmoe",
+        gate_scope="multi_gate",
+        gate_bias=has_bias,
+        class_token=embed.learnt > 0,
+        extra_tokens=max(0, embed.learnt - 1),
         gelu=str(_one([b.facts["gelu"] for b in mlps], "kind of GELU")),
         eps=float(str(_one([b.norm.eps for b in (*attention, *mlps)], "eps of LayerNorm"))),
-        pixel_mean=pixel_mean, pixel_std=pixel_std,
-    )  # fmt: skip
+        pixel_mean=pixel_mean,
+        pixel_std=pixel_std,
+    )
     state, names = _embedding(embed, patches, config)
     for i, (first_half, second_half) in enumerate(zip(attention, mlps, strict=True)):
         for number, block in ((1, first_half), (2, second_half)):
@@ -173,13 +193,15 @@ def _embedding(
 ) -> tuple[dict[str, torch.Tensor], dict[str, tuple[str, ...]]]:
     group, dim, side = embed.linear.groups[0], config.dim, config.patch_size
     state = {
-        "patch_embed.proj.weight": group.weight.reshape(dim, 3, side, side), "patch_embed.proj.bias": group.bias,
+        "patch_embed.proj.weight": group.weight.reshape(dim, 3, side, side),
+        "patch_embed.proj.bias": group.bias,
         "pos_embed": embed.table[None],
-    }  # fmt: skip
+    }
     names = {
-        "patch_embed.proj.weight": embed.linear.weight_names, "patch_embed.proj.bias": embed.linear.bias_names,
+        "patch_embed.proj.weight": embed.linear.weight_names,
+        "patch_embed.proj.bias": embed.linear.bias_names,
         "pos_embed": embed.names,
-    }  # fmt: skip
+    }
     # Learnt tokens are in the positions already: their own parameters are zero.
     for name, count in (("cls_token", int(config.class_token)), ("extra_tokens", config.extra_tokens)):
         if count:
@@ -208,7 +230,9 @@ def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str])
             _check_same(mine.block, other.block, f"blocks.{i // 2}", task, tasks[0])
             if mine.block.kind == "mixture":
                 parameters, names = mine.block.parameters, mine.block.names
-                gate = _Gate(parameters["gate.weight"], parameters["gate.bias"], names["gate.weight"], names["gate.bias"])
+                gate = _Gate(
+                    parameters["gate.weight"], parameters["gate.bias"], names["gate.weight"], names["gate.bias"]
+                )
                 gates.setdefault(i // 2, []).append(gate)
     return gates
 
@@ -218,19 +242,24 @@ def _same_embedding(a: Embed, b: Embed) -> bool:
     assert isinstance(mine, Patches) and isinstance(other, Patches)
     group, group_of_other = a.linear.groups[0], b.linear.groups[0]
     pairs = (
-        (a.table, b.table), (group.weight, group_of_other.weight), (group.bias, group_of_other.bias),
-        (mine.pixels.scale, other.pixels.scale), (mine.pixels.offset, other.pixels.offset),
-    )  # fmt: skip
+        (a.table, b.table),
+        (group.weight, group_of_other.weight),
+        (group.bias, group_of_other.bias),
+        (mine.pixels.scale, other.pixels.scale),
+        (mine.pixels.offset, other.pixels.offset),
+    )
     return all(x.equal(y) for x, y in pairs)
 
 
 def _check_same(mine: Block, other: Block, where: str, task: str, first: str) -> None:
     differ = [
-        key for key, tensor in mine.parameters.items()
+        key
+        for key, tensor in mine.parameters.items()
         if not key.startswith("gate.") and not (key in other.parameters and tensor.equal(other.parameters[key]))
-    ]  # fmt: skip
+    ]
     if mine.kind != other.kind or mine.facts != other.facts or differ or not mine.norm.weight.equal(other.norm.weight):
         raise CaptureError(
             f"{where} must be the same for task '{task}' as for '{first}', except for its gates, not another "
-            f"{', '.join(differ) or mine.kind}\nnearest supported: one gate per task, everything else shared; or a program per task"
+            f"{', '.join(differ) or mine.kind}\nnearest supported: one gate per task, everything else shared; or a "
+            f"program per task"
         )

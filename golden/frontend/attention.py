@@ -14,7 +14,9 @@ from moesaic.golden.frontend.refusal import Refusal
 
 __all__ = ["HANDLERS", "attend", "scores"]
 
-ATTENTION = "softmax(q k^T * scale) v with q, k and v from linear layers of the same LayerNorm, no mask, no position bias"
+ATTENTION = (
+    "softmax(q k^T * scale) v with q, k and v from linear layers of the same LayerNorm, no mask, no position bias"
+)
 
 
 def _heads(reader: Reader, ids: torch.Tensor) -> tuple[Linear, torch.Tensor, np.ndarray] | None:
@@ -38,9 +40,14 @@ def scores(reader: Reader, node: fx.Node, query: torch.Tensor, key: torch.Tensor
     if not _all_tokens(q[1], tokens) or not _all_tokens(k[1], tokens) or k[0].shape[0] != tokens:
         raise Refusal("attention between some of the tokens", expected="every token to every token", nearest=ATTENTION)
     meaning = Scores(
-        node=node, shape=(heads, tokens, tokens), query=q[0], query_columns=q[2], key=k[0], key_columns=k[2],
+        node=node,
+        shape=(heads, tokens, tokens),
+        query=q[0],
+        query_columns=q[2],
+        key=k[0],
+        key_columns=k[2],
         scale=torch.full((heads,), scale, dtype=torch.float64),
-    )  # fmt: skip
+    )
     start = reader.add(meaning)
     return start + (torch.arange(heads)[:, None, None] * tokens + q[1][:, None]) * tokens + k[1]
 
@@ -84,9 +91,14 @@ def attention_probs(reader: Reader, node: fx.Node, meaning: Scores, ids: torch.T
     if rows.shape[1] == queries and bool((columns == columns[:, :1]).all()) and bool((head == head[:, :1]).all()):
         # k q^T with a softmax over what its author calls keys: the two have changed their roles.
         swapped = Scores(
-            node=meaning.node, shape=(heads, keys, queries), query=meaning.key, query_columns=meaning.key_columns,
-            key=meaning.query, key_columns=meaning.query_columns, scale=meaning.scale,
-        )  # fmt: skip
+            node=meaning.node,
+            shape=(heads, keys, queries),
+            query=meaning.key,
+            query_columns=meaning.key_columns,
+            key=meaning.query,
+            key_columns=meaning.query_columns,
+            scale=meaning.scale,
+        )
         turned = (ids // (queries * keys) * keys + ids % keys) * queries + ids // keys % queries
         return reader.add(Probs(node=node, shape=swapped.shape, scores=swapped)) + turned
     raise Refusal("softmax over something else than all keys", expected="softmax over the keys", nearest=ATTENTION)
@@ -102,17 +114,19 @@ def _fused(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[s
         raise Refusal("causal attention", expected="every token to every token", nearest=ATTENTION)
     if given.get("dropout_p"):
         raise Refusal(
-            "attention dropout that is active in inference mode", expected="dropout_p=0",
+            "attention dropout that is active in inference mode",
+            expected="dropout_p=0",
             nearest="dropout_p=self.p if self.training else 0.0",
-        )  # fmt: skip
+        )
     query, key, value = (given[name] for name in names[:3])
     if not all(isinstance(x, torch.Tensor) for x in (query, key, value)):
         raise Refusal("attention to constants", expected="q, k and v of the tokens", nearest=ATTENTION)
     if not query.shape == key.shape == value.shape:
         raise Refusal(
             f"attention with q {list(query.shape)}, k {list(key.shape)} and v {list(value.shape)}",
-            expected="as many heads, tokens and channels of each", nearest=ATTENTION,
-        )  # fmt: skip
+            expected="as many heads, tokens and channels of each",
+            nearest=ATTENTION,
+        )
     scale = given.get("scale")
     flat = [x.reshape(-1, *x.shape[-2:]) for x in (query, key, value)]
     ids = scores(reader, node, flat[0], flat[1], query.shape[-1] ** -0.5 if scale is None else float(scale))

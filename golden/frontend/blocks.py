@@ -21,7 +21,7 @@ from moesaic.golden.frontend.meaning import (
     Residual,
     Stream,
     Weighted,
-)  # fmt: skip
+)
 from moesaic.golden.frontend.nearest import MIXTURE_RECIPE
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
@@ -44,9 +44,10 @@ def add_branch(reader: Reader, node: fx.Node, left: torch.Tensor, right: torch.T
         return _residual(reader, node, stream, branch)
     what = [_words(reader, ids) for ids in (left, right)]
     raise Refusal(
-        f"a sum of {what[0]} and {what[1]}", expected="the residual stream plus what attention or an MLP returns",
+        f"a sum of {what[0]} and {what[1]}",
+        expected="the residual stream plus what attention or an MLP returns",
         nearest=PRE_NORM,
-    )  # fmt: skip
+    )
 
 
 def _words(reader: Reader, ids: torch.Tensor) -> str:
@@ -65,7 +66,9 @@ def _residual(
     pick = torch.full((dim,), -1)
     pick[(place % dim).flatten()] = column.flatten()
     if not torch.equal(pick[place % dim], column) or bool((pick < 0).any()) or place.numel() != before.shape[0] * dim:
-        raise Refusal("a sum of different channels, or of some of the tokens", expected="the same channels", nearest=PRE_NORM)
+        raise Refusal(
+            "a sum of different channels, or of some of the tokens", expected="the same channels", nearest=PRE_NORM
+        )
     block = _block(before, branch[0], pick.numpy())
     expected_after = "attention" if block.kind != "attention" else "an MLP, or the embedded tokens"
     after = before.block.kind if isinstance(before, Residual) else "embedding"
@@ -89,20 +92,22 @@ def _block(before: Stream, branch: Meaning, pick: np.ndarray) -> Block:
         return _mlp(before, branch, branch.source, group)
     raise Refusal(
         f"a linear layer of {branch.source.what}, added to the residual stream",
-        expected="the output projection of attention, or the second layer of an MLP", nearest=PRE_NORM, node=branch.node,
-    )  # fmt: skip
+        expected="the output projection of attention, or the second layer of an MLP",
+        nearest=PRE_NORM,
+        node=branch.node,
+    )
 
 
 def _norm(source: Meaning, before: Stream, at: Meaning, what: str) -> Norm:
     if not isinstance(source, Norm):
-        raise Refusal(
-            f"{what} of {source.what}", expected=f"{what} of LayerNorm(x)", nearest=PRE_NORM, node=at.node
-        )
+        raise Refusal(f"{what} of {source.what}", expected=f"{what} of LayerNorm(x)", nearest=PRE_NORM, node=at.node)
     if not _same_stream(source.stream, before):
         raise Refusal(
-            f"{what} of a norm of an earlier residual stream", expected="a norm of the stream that the result is added to",
-            nearest=PRE_NORM, node=source.node,
-        )  # fmt: skip
+            f"{what} of a norm of an earlier residual stream",
+            expected="a norm of the stream that the result is added to",
+            nearest=PRE_NORM,
+            node=source.node,
+        )
     return source
 
 
@@ -142,15 +147,19 @@ def _attention(before: Stream, proj: Linear, context: Context, group: Group) -> 
     heads, head_dim = context.value_columns.shape
     if heads * head_dim != dim or scores.query_columns.shape != context.value_columns.shape:
         raise Refusal(
-            f"attention of {heads} heads of {head_dim} channels", expected=f"heads that share the {dim} channels of a token",
-            nearest=f"{max(1, dim // head_dim)} heads of {head_dim} channels", node=context.node,
-        )  # fmt: skip
+            f"attention of {heads} heads of {head_dim} channels",
+            expected=f"heads that share the {dim} channels of a token",
+            nearest=f"{max(1, dim // head_dim)} heads of {head_dim} channels",
+            node=context.node,
+        )
     parts = [
         _first(linear, columns.reshape(-1), before, "attention")
         for linear, columns in (
-            (scores.query, scores.query_columns), (scores.key, scores.key_columns), (context.value, context.value_columns)
+            (scores.query, scores.query_columns),
+            (scores.key, scores.key_columns),
+            (context.value, context.value_columns),
         )
-    ]  # fmt: skip
+    ]
     if not all(_same_norm(parts[0][0], norm) for norm, _, _ in parts):
         raise Refusal("q, k and v of different norms", expected="one LayerNorm", nearest=PRE_NORM, node=scores.node)
     # The canonical model divides scores by the root of the head's dimension; any other scale goes into the queries.
@@ -160,13 +169,22 @@ def _attention(before: Stream, proj: Linear, context: Context, group: Group) -> 
     proj_weight, proj_bias = _full(group, dim, proj, "the output projection")
     linears = (scores.query, scores.key, context.value)
     return Block(
-        "attention", parts[0][0],
-        {"attn.qkv.weight": torch.cat(weights), "attn.qkv.bias": torch.cat(biases), "attn.proj.weight": proj_weight,
-         "attn.proj.bias": proj_bias},
-        {"attn.qkv.weight": _union(*(m.weight_names for m in linears)), "attn.qkv.bias": _union(*(m.bias_names for m in linears)),
-         "attn.proj.weight": proj.weight_names, "attn.proj.bias": proj.bias_names},
+        "attention",
+        parts[0][0],
+        {
+            "attn.qkv.weight": torch.cat(weights),
+            "attn.qkv.bias": torch.cat(biases),
+            "attn.proj.weight": proj_weight,
+            "attn.proj.bias": proj_bias,
+        },
+        {
+            "attn.qkv.weight": _union(*(m.weight_names for m in linears)),
+            "attn.qkv.bias": _union(*(m.bias_names for m in linears)),
+            "attn.proj.weight": proj.weight_names,
+            "attn.proj.bias": proj.bias_names,
+        },
         {"heads": heads},
-    )  # fmt: skip
+    )
 
 
 def _union(*names: tuple[str, ...]) -> tuple[str, ...]:
@@ -183,7 +201,9 @@ def _mlp(before: Stream, fc2: Linear, gelu: Gelu, group: Group) -> Block:
     norm, tensors = _two_layers(before, fc2, gelu, group, "an MLP")
     keys = ("mlp.fc1.weight", "mlp.fc1.bias", "mlp.fc2.weight", "mlp.fc2.bias")
     names = (gelu.linear.weight_names, gelu.linear.bias_names, fc2.weight_names, fc2.bias_names)
-    return Block("mlp", norm, dict(zip(keys, tensors, strict=True)), dict(zip(keys, names, strict=True)), {"gelu": gelu.kind})
+    return Block(
+        "mlp", norm, dict(zip(keys, tensors, strict=True)), dict(zip(keys, names, strict=True)), {"gelu": gelu.kind}
+    )
 
 
 def _mixture(before: Stream, branch: Meaning, terms: list[tuple[Weighted, np.ndarray]]) -> Block:
@@ -213,13 +233,17 @@ def _mixture(before: Stream, branch: Meaning, terms: list[tuple[Weighted, np.nda
         kinds.add(gelu.kind)
         experts[int(numbers[0])] = tensors
         for key, more in (
-            ("htoh4.weight", gelu.linear.weight_names), ("htoh4.bias", gelu.linear.bias_names),
-            ("h4toh.weight", weighted.linear.weight_names), ("h4toh.bias", weighted.linear.bias_names),
-        ):  # fmt: skip
+            ("htoh4.weight", gelu.linear.weight_names),
+            ("htoh4.bias", gelu.linear.bias_names),
+            ("h4toh.weight", weighted.linear.weight_names),
+            ("h4toh.bias", weighted.linear.bias_names),
+        ):
             names.setdefault(key, {}).update(dict.fromkeys(more))
     count = gate.shape[1]
     if sorted(experts) != list(range(count)) or len({t[0].shape for t in experts.values()}) != 1 or len(kinds) != 1:
-        raise refuse(f"{len(experts)} experts for a gate of {count}", "as many experts as the gate has, all of one size")
+        raise refuse(
+            f"{len(experts)} experts for a gate of {count}", "as many experts as the gate has, all of one size"
+        )
     gate_norm, weight, bias = _first(gate, np.arange(count), before, "a gate")
     assert norm is not None
     if not _same_norm(gate_norm, norm):
@@ -229,8 +253,10 @@ def _mixture(before: Stream, branch: Meaning, terms: list[tuple[Weighted, np.nda
     parameters = {f"mlp.experts.{key}": tensor for key, tensor in zip(keys, stacked, strict=True)}
     facts: dict[str, Any] = {"gelu": kinds.pop(), "top_k": scores.shape[1], "gate_kind": scores.kind, "experts": count}
     return Block(
-        "mixture", norm, parameters | {"gate.weight": weight.T, "gate.bias": bias},
+        "mixture",
+        norm,
+        parameters | {"gate.weight": weight.T, "gate.bias": bias},
         {f"mlp.experts.{key}": tuple(names[key]) for key in keys}
         | {"gate.weight": gate.weight_names, "gate.bias": gate.bias_names},
         facts,
-    )  # fmt: skip
+    )

@@ -25,8 +25,14 @@ __all__ = ["DEFAULT_TASK", "CaptureError", "Captured", "capture"]
 
 DEFAULT_TASK = "output"
 HANDLERS = {
-    **layers.HANDLERS, **attention.HANDLERS, **products.HANDLERS, **arithmetic.HANDLERS, **gates.HANDLERS, **mixture.HANDLERS, **leaves.HANDLERS,
-}  # fmt: skip
+    **layers.HANDLERS,
+    **attention.HANDLERS,
+    **products.HANDLERS,
+    **arithmetic.HANDLERS,
+    **gates.HANDLERS,
+    **mixture.HANDLERS,
+    **leaves.HANDLERS,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +105,8 @@ def capture(
     Raises
     ------
     CaptureError
-        If the module cannot be traced, has a layer that is not supported (the message has the user's line and the nearest
-        supported thing), or computes something else than what was recognised.
+        If the module cannot be traced, has a layer that is not supported (the message has the user's line and the
+        nearest supported thing), or computes something else than what was recognised.
     """
     check_module(module)
     tasks = {DEFAULT_TASK: ()} if tasks is None else tasks
@@ -108,39 +114,56 @@ def capture(
         raise CaptureError("tasks must be at least one, not none")
     if not isinstance(image, torch.Tensor) or image.ndim != 4 or image.shape[0] != 1:
         shape = list(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
-        raise CaptureError(f"example image must be a tensor [1, 3, height, width], not {shape}: shapes are fixed, batches are one")
+        raise CaptureError(
+            f"example image must be a tensor [1, 3, height, width], not {shape}: shapes are fixed, batches are one"
+        )
     if image.dtype != torch.uint8 and not image.is_floating_point():
         raise CaptureError(f"example image must be uint8 or floating point, not {image.dtype}")
     notes = []
     kinds = {tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()}
     if kinds - {torch.float32}:
         module = copy.deepcopy(module).float()
-        notes.append(f"converted to float32: parameters of {', '.join(sorted(str(k) for k in kinds - {torch.float32}))}")
+        notes.append(
+            f"converted to float32: parameters of {', '.join(sorted(str(k) for k in kinds - {torch.float32}))}"
+        )
     image = image if image.dtype == torch.uint8 else image.float()
     readings = {
         task: _read(module, image, tuple(arguments), number) for number, (task, arguments) in enumerate(tasks.items())
     }
     result = assemble(
-        name, tuple(tasks), [reading.last for reading in readings.values()], uint8=image.dtype == torch.uint8,
-        mean=pixel_mean, std=pixel_std,
-    )  # fmt: skip
+        name,
+        tuple(tasks),
+        [reading.last for reading in readings.values()],
+        uint8=image.dtype == torch.uint8,
+        mean=pixel_mean,
+        std=pixel_std,
+    )
     canonical = M3ViT(result.config).eval()
     canonical.load_state_dict(result.state)
     canonical = canonical.double()
     difference = max(
         worst_difference(
-            module, image, tuple(arguments), canonical, number, copy.deepcopy(readings[task].head).double(),
+            module,
+            image,
+            tuple(arguments),
+            canonical,
+            number,
+            copy.deepcopy(readings[task].head).double(),
             normalised=result.normalised,
         )
         for number, (task, arguments) in enumerate(tasks.items())
-    )  # fmt: skip
+    )
     for reading in readings.values():
         notes += [*reading.notes, *reading.head.notes]
     return Captured(
-        config=result.config, state=result.state, names=result.names, notes=tuple(dict.fromkeys(notes)),
-        normalised=result.normalised, difference=difference,
+        config=result.config,
+        state=result.state,
+        names=result.names,
+        notes=tuple(dict.fromkeys(notes)),
+        normalised=result.normalised,
+        difference=difference,
         heads={task: reading.head for task, reading in readings.items()},
-    )  # fmt: skip
+    )
 
 
 def _read(module: nn.Module, image: torch.Tensor, arguments: tuple[Any, ...], task: int) -> _Reading:
@@ -151,11 +174,15 @@ def _read(module: nn.Module, image: torch.Tensor, arguments: tuple[Any, ...], ta
     reader = Reader(HANDLERS)
     channels, height, width = image.shape[1:]
     pixels = Pixels(
-        node=None, shape=(channels, height, width), scale=torch.ones(channels, dtype=torch.float64),
+        node=None,
+        shape=(channels, height, width),
+        scale=torch.ones(channels, dtype=torch.float64),
         offset=torch.zeros(channels, dtype=torch.float64),
-    )  # fmt: skip
+    )
     start = reader.add(pixels)
-    reader.read(graph, [torch.arange(start, start + image[0].numel()).view(image.shape), *(Known(a) for a in arguments)])
+    reader.read(
+        graph, [torch.arange(start, start + image[0].numel()).view(image.shape), *(Known(a) for a in arguments)]
+    )
     last = _last(graph, reader)
     assert last.node is not None
     place = reader.find(reader.values[last.node])
@@ -179,10 +206,13 @@ def _solve(last: Residual, mixtures: Sequence[Mixture], task: int) -> tuple[str,
             raise CaptureError(f"channels of mixture '{mix.name}' must keep their order\nat {mix.where}")
         block.parameters, block.facts, gate = leaves.solve(mix, task)
         gate_name = ".".join(part for part in (mix.name, gate) if part)
-        block.names = {key: (f"{mix.name}.{key.removeprefix('mlp.')}",) for key in block.parameters if key.startswith("mlp.")}
+        block.names = {
+            key: (f"{mix.name}.{key.removeprefix('mlp.')}",) for key in block.parameters if key.startswith("mlp.")
+        }
         block.names |= {"gate.weight": (f"{gate_name}.w_gate",), "gate.bias": ()}
         notes.append(
-            f"mixture '{mix.name}': top-{block.facts['top_k']}, {block.facts['gate_kind']} gate, found by what it computes"
+            f"mixture '{mix.name}': top-{block.facts['top_k']}, {block.facts['gate_kind']} gate, found by what it "
+            f"computes"
         )
     return tuple(notes)
 
@@ -208,7 +238,8 @@ def _last(graph: fx.GraphModule, reader: Reader) -> Residual:
     near = [u for u in behind if _leads_to(u.node, target)] or behind
     if not near:
         raise CaptureError(
-            "the module must be a vision transformer: patch embedding, then pre-norm blocks of attention and MLP; no block was "
+            "the module must be a vision transformer: patch embedding, then pre-norm blocks of attention and MLP; no "
+            "block was "
             "found in it\nnearest supported: see docs/models.md"
         )
     raise CaptureError(_text(min(near, key=lambda u: order[u.node])))

@@ -42,9 +42,10 @@ def check_module(module: Any) -> None:
     if meta := [name for name, tensor in tensors.items() if tensor.is_meta]:
         raise CaptureError(f"parameters must be in memory, not on the meta device ({_listing(meta)})")
     bad = [
-        f"{name} ({int((~torch.isfinite(tensor)).sum())} values)" for name, tensor in tensors.items()
+        f"{name} ({int((~torch.isfinite(tensor)).sum())} values)"
+        for name, tensor in tensors.items()
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
-    ]  # fmt: skip
+    ]
     if bad:
         raise CaptureError(f"parameters must be finite, not NaN or infinite: {_listing(bad)}")
 

@@ -82,7 +82,12 @@ def _sort(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[st
 def _gather(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
     if isinstance(args[0], torch.Tensor) and isinstance(args[2], torch.Tensor):
         values, index = reader.find(args[0]), reader.find(args[2])
-        if values is not None and index is not None and isinstance(values[0], GateProbs) and isinstance(index[0], RankedIndex):
+        if (
+            values is not None
+            and index is not None
+            and isinstance(values[0], GateProbs)
+            and isinstance(index[0], RankedIndex)
+        ):
             every, ranks = rows_of(values[0], values[1], int(args[1])), rows_of(index[0], index[1], int(args[1]))
             same = values[0].logits is index[0].logits
             if every and ranks and same and whole(every[1], values[0].shape[1]) and torch.equal(every[0], ranks[0]):
@@ -91,7 +96,9 @@ def _gather(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[
 
 
 def normalise(reader: Reader, node: fx.Node, values: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor | None:
-    """The k largest probabilities over their sum, which is the softmax of the k largest logits; None if it is not that."""
+    """The k largest probabilities over their sum, which is the softmax of the k largest logits; None if it is
+    not that.
+    """
     found, by = reader.find(values), reader.find(divisor)
     if found is None or by is None or not isinstance(found[0], Ranked) or not isinstance(by[0], RankedTotal):
         return None

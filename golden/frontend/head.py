@@ -12,8 +12,22 @@ from moesaic.golden.frontend.refusal import CaptureError, line_of
 
 __all__ = ["Head", "extract_head"]
 
-COMPUTE = {"layer_norm", "linear", "conv2d", "conv_transpose2d", "mean", "tanh", "gelu", "relu", "softmax", "batch_norm",
-           "upsample_bilinear2d", "mm", "addmm", "max_pool2d"}  # worth a word in a note  # fmt: skip
+COMPUTE = {
+    "layer_norm",
+    "linear",
+    "conv2d",
+    "conv_transpose2d",
+    "mean",
+    "tanh",
+    "gelu",
+    "relu",
+    "softmax",
+    "batch_norm",
+    "upsample_bilinear2d",
+    "mm",
+    "addmm",
+    "max_pool2d",
+}  # worth a word in a note
 
 
 class Head(nn.Module):
@@ -31,7 +45,9 @@ class Head(nn.Module):
         What of them is not, and what the head computes.
     """
 
-    def __init__(self, graph: fx.GraphModule, place: torch.Tensor, outputs: tuple[int, ...], notes: tuple[str, ...]) -> None:
+    def __init__(
+        self, graph: fx.GraphModule, place: torch.Tensor, outputs: tuple[int, ...], notes: tuple[str, ...]
+    ) -> None:
         super().__init__()
         self.graph_module, self.outputs, self.notes = graph, outputs, notes
         self.register_buffer("place", place)
@@ -62,7 +78,9 @@ def extract_head(module: fx.GraphModule, residual: Residual, place: torch.Tensor
     outputs = pytree.tree_leaves(output.args)
     kept = [i for i, node in enumerate(outputs) if isinstance(node, fx.Node) and node in behind]
     lost = [str(i) for i, node in enumerate(outputs) if isinstance(node, fx.Node) and node not in behind]
-    notes = [f"not returned, because independent of the last block: output {', '.join(lost)} of the model"] if lost else []
+    notes = (
+        [f"not returned, because independent of the last block: output {', '.join(lost)} of the model"] if lost else []
+    )
     new, copies = fx.Graph(), dict[fx.Node, fx.Node]()
     copies[residual.node] = new.placeholder("tokens")
 

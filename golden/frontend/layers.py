@@ -14,7 +14,9 @@ from moesaic.golden.frontend.stream import as_stream
 
 __all__ = ["HANDLERS", "by_column", "product"]
 
-ONE_CONVOLUTION = "one nn.Conv2d(3, dim, kernel_size=patch, stride=patch) on the image, or unfolded patches and nn.Linear"
+ONE_CONVOLUTION = (
+    "one nn.Conv2d(3, dim, kernel_size=patch, stride=patch) on the image, or unfolded patches and nn.Linear"
+)
 NORM = "nn.LayerNorm(dim)"
 
 
@@ -35,7 +37,9 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _convolution(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
-    given = dict(zip(("input", "weight", "bias", "stride", "padding", "dilation", "groups"), args, strict=False)) | dict(kwargs)
+    given = dict(
+        zip(("input", "weight", "bias", "stride", "padding", "dilation", "groups"), args, strict=False)
+    ) | dict(kwargs)
     x, weight, bias = given["input"], given["weight"], given.get("bias")
     padding, dilation, groups = given.get("padding", 0), given.get("dilation", 1), given.get("groups", 1)
     found = reader.find(x) if isinstance(x, torch.Tensor) else None
@@ -49,8 +53,9 @@ def _convolution(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Map
     if kernel != stride or kernel[0] != kernel[1] or not plain or np.any(np.not_equal(dilation, 1)) or groups != 1:
         raise Refusal(
             f"a convolution with kernel {kernel}, stride {stride} and padding {padding}",
-            expected="square patches that do not overlap", nearest=ONE_CONVOLUTION,
-        )  # fmt: skip
+            expected="square patches that do not overlap",
+            nearest=ONE_CONVOLUTION,
+        )
     matrix = weight.value.reshape(len(weight.value), -1)
     linear = _patch_linear(node, pixels, kernel[0], matrix, _tensor(bias))
     linear.weight_names, linear.bias_names = weight.names, _names(bias)
@@ -60,15 +65,14 @@ def _convolution(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Map
     return start + torch.arange(down * across * out).view(1, down, across, out).permute(0, 3, 1, 2)
 
 
-def _patch_linear(
-    node: fx.Node, pixels: Pixels, patch: int, weight: torch.Tensor, bias: torch.Tensor | None
-) -> Linear:
+def _patch_linear(node: fx.Node, pixels: Pixels, patch: int, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
     channels, height, width = pixels.shape
     if channels != 3 or height % patch or width % patch:
         raise Refusal(
             f"patches of {patch} x {patch} on an image of {channels} x {height} x {width}",
-            expected="three channels, and sides that are multiples of the patch", nearest=ONE_CONVOLUTION,
-        )  # fmt: skip
+            expected="three channels, and sides that are multiples of the patch",
+            nearest=ONE_CONVOLUTION,
+        )
     grid = height // patch, width // patch
     count = grid[0] * grid[1]
     patches = Patches(node=node, shape=(count, 3 * patch * patch), pixels=pixels, patch=patch, grid=grid)
@@ -88,7 +92,9 @@ def _of_pixels(
     side = round((places.shape[1] / channels) ** 0.5)
     if channels * side * side != places.shape[1] or height % side or width % side:
         raise Refusal(
-            f"a linear layer of {places.shape[1]} pixels", expected="patches of 3 x p x p pixels", nearest=ONE_CONVOLUTION
+            f"a linear layer of {places.shape[1]} pixels",
+            expected="patches of 3 x p x p pixels",
+            nearest=ONE_CONVOLUTION,
         )
     channel, y, x = places // (height * width), places // width % height, places % width
     patch = y // side * (width // side) + x // side
@@ -108,7 +114,9 @@ def _same_rows(x: torch.Tensor) -> bool:
     return bool((x == x[:1]).all())
 
 
-def _source(reader: Reader, rows: torch.Tensor) -> tuple[Meaning, torch.Tensor, torch.Tensor, torch.Tensor | None] | None:
+def _source(
+    reader: Reader, rows: torch.Tensor
+) -> tuple[Meaning, torch.Tensor, torch.Tensor, torch.Tensor | None] | None:
     """Which meaning a matrix of elements [rows, in] reads.
 
     Returns
@@ -145,9 +153,12 @@ def _source(reader: Reader, rows: torch.Tensor) -> tuple[Meaning, torch.Tensor, 
 
 
 def product(
-    reader: Reader, node: fx.Node, batches: Sequence[tuple[torch.Tensor, torch.Tensor]], bias: torch.Tensor | None,
+    reader: Reader,
+    node: fx.Node,
+    batches: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    bias: torch.Tensor | None,
     names: tuple[tuple[str, ...], tuple[str, ...]],
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """Elements [batch, rows, out] of linear layers: each batch has elements [rows, in] and a matrix [out, in]."""
     groups, tokens, source = [], [], None
     for rows, weight in batches:
@@ -159,7 +170,9 @@ def product(
         read = _source(reader, rows)
         if read is None:
             raise Refusal(
-                "a matrix product that mixes tokens", expected="a linear layer on every token", nearest="nn.Linear(dim, ...)"
+                "a matrix product that mixes tokens",
+                expected="a linear layer on every token",
+                nearest="nn.Linear(dim, ...)",
             )
         meaning, token, columns, constants = read
         matrix, offset = weight, _bias(bias, weight)
@@ -174,9 +187,13 @@ def product(
     assert source is not None
     out = len(groups[0].weight)
     linear = Linear(
-        node=node, shape=(source.shape[0], out * len(groups)), source=source, groups=groups, weight_names=names[0],
+        node=node,
+        shape=(source.shape[0], out * len(groups)),
+        source=source,
+        groups=groups,
+        weight_names=names[0],
         bias_names=names[1],
-    )  # fmt: skip
+    )
     start = reader.add(linear)
     return torch.stack(
         [start + t[:, None] * linear.shape[1] + g * out + torch.arange(out) for g, t in enumerate(tokens)]
@@ -188,7 +205,9 @@ def _linear(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[
     x, weight, bias = given["input"], given["weight"], given.get("bias")
     if not isinstance(x, torch.Tensor) or not isinstance(weight, Known) or isinstance(bias, torch.Tensor):
         raise Refusal(
-            "a linear layer whose weight depends on the image", expected="a constant weight", nearest="nn.Linear(dim, ...)"
+            "a linear layer whose weight depends on the image",
+            expected="a constant weight",
+            nearest="nn.Linear(dim, ...)",
         )
     rows = x.reshape(-1, x.shape[-1])
     ids = product(reader, node, [(rows, weight.value)], _tensor(bias), (weight.names, _names(bias)))
@@ -201,13 +220,21 @@ def _layer_norm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapp
     eps = given.get("eps", 1e-5)
     found = reader.find(x)
     stream, local = as_stream(
-        reader, x, node, found=f"LayerNorm of {'several tensors' if found is None else found[0].what}",
-        nearest="LayerNorm before attention and before the MLP (none of q, k or v, none on the embedded tokens, none after an MLP)",
-    )  # fmt: skip
+        reader,
+        x,
+        node,
+        found=f"LayerNorm of {'several tensors' if found is None else found[0].what}",
+        nearest="LayerNorm before attention and before the MLP (none of q, k or v, none on the embedded tokens, none "
+        "after an MLP)",
+    )
     dim = stream.shape[1]
     columns = local % dim
-    if list(shape) != [dim] or not torch.equal(columns, columns.reshape(-1, dim)[:1].expand(x.numel() // dim, -1).view(x.shape)):
-        raise Refusal(f"LayerNorm over {list(shape)}", expected=f"a norm over the {dim} channels of a token", nearest=NORM)
+    if list(shape) != [dim] or not torch.equal(
+        columns, columns.reshape(-1, dim)[:1].expand(x.numel() // dim, -1).view(x.shape)
+    ):
+        raise Refusal(
+            f"LayerNorm over {list(shape)}", expected=f"a norm over the {dim} channels of a token", nearest=NORM
+        )
     order = columns.reshape(-1, dim)[0]
     gain, offset = torch.ones(dim), torch.zeros(dim)
     if weight is not None:
@@ -217,9 +244,14 @@ def _layer_norm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapp
         offset = torch.empty_like(bias.value)
         offset[order] = bias.value
     norm = Norm(
-        node=node, shape=stream.shape, stream=stream, weight=gain, bias=offset, eps=float(eps),
+        node=node,
+        shape=stream.shape,
+        stream=stream,
+        weight=gain,
+        bias=offset,
+        eps=float(eps),
         names=(_names(weight), _names(bias)),
-    )  # fmt: skip
+    )
     return reader.add(norm) + local
 
 
@@ -229,11 +261,18 @@ def _gelu(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[st
         what = "several tensors" if found is None else found[0].what
         raise Refusal(f"GELU of {what}", expected="GELU of a linear layer", nearest="nn.Linear, nn.GELU, nn.Linear")
     kind = kwargs.get("approximate", args[1] if len(args) > 1 else "none")
-    return reader.add(
-        Gelu(node=node, shape=found[0].shape, linear=found[0], kind="exact" if kind == "none" else str(kind))
-    ) + found[1]
+    return (
+        reader.add(
+            Gelu(node=node, shape=found[0].shape, linear=found[0], kind="exact" if kind == "none" else str(kind))
+        )
+        + found[1]
+    )
 
 
 HANDLERS = {
-    "conv2d": _convolution, "convolution": _convolution, "linear": _linear, "layer_norm": _layer_norm, "gelu": _gelu,
-}  # fmt: skip
+    "conv2d": _convolution,
+    "convolution": _convolution,
+    "linear": _linear,
+    "layer_norm": _layer_norm,
+    "gelu": _gelu,
+}

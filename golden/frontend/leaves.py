@@ -1,4 +1,6 @@
-"""Mixtures known by their parameters (`experts.htoh4`, `experts.h4toh`, `w_gate`), whatever their forward does to use them."""
+"""Mixtures known by their parameters (`experts.htoh4`, `experts.h4toh`, `w_gate`), whatever their forward does to use
+them.
+"""
 
 import contextlib
 import inspect
@@ -164,7 +166,8 @@ def _embedding(mix: Mixture, gate: str, dim: int, more: int) -> torch.Tensor:
 
 
 def solve(mix: Mixture, task: int) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
-    """A mixture's parameters for a task, with the number of experts per token and the kind of gate that its output shows.
+    """A mixture's parameters for a task, with the number of experts per token and the kind of gate that its output
+    shows.
 
     Returns
     -------
@@ -199,15 +202,20 @@ def solve(mix: Mixture, task: int) -> tuple[dict[str, torch.Tensor], dict[str, A
     wanted = output.reshape(-1, dim).double()
     logits = x.double() @ weight[:dim].double() + bias.double()
     parameters = {
-        "mlp.experts.htoh4.weight": up, "mlp.experts.htoh4.bias": up_bias, "mlp.experts.h4toh.weight": down,
-        "mlp.experts.h4toh.bias": down_bias, "gate.weight": weight[:dim], "gate.bias": bias,
-    }  # fmt: skip
+        "mlp.experts.htoh4.weight": up,
+        "mlp.experts.htoh4.bias": up_bias,
+        "mlp.experts.h4toh.weight": down,
+        "mlp.experts.h4toh.bias": down_bias,
+        "gate.weight": weight[:dim],
+        "gate.bias": bias,
+    }
     best = np.inf
     for gelu in ("exact", "tanh"):
         each = torch.stack(
             [
                 F.gelu(x.double() @ up[e].double().T + up_bias[e], approximate="none" if gelu == "exact" else "tanh")
-                @ down[e].double().T + down_bias[e]
+                @ down[e].double().T
+                + down_bias[e]
                 for e in range(count)
             ],
             dim=1,

@@ -9,9 +9,32 @@ import torch
 from torch import fx
 
 __all__ = [
-    "Block", "Chosen", "Combine", "Constant", "Context", "Embed", "GateProbs", "GateScores", "Gelu", "Group", "Leaf", "Linear",
-    "Meaning", "Mixture", "Norm", "Patches", "Pixels", "Probs", "Ranked", "RankedIndex", "RankedTotal", "Residual", "ScoredChoice",
-    "Scores", "Stream", "Weighted",
+    "Block",
+    "Chosen",
+    "Combine",
+    "Constant",
+    "Context",
+    "Embed",
+    "GateProbs",
+    "GateScores",
+    "Gelu",
+    "Group",
+    "Leaf",
+    "Linear",
+    "Meaning",
+    "Mixture",
+    "Norm",
+    "Patches",
+    "Pixels",
+    "Probs",
+    "Ranked",
+    "RankedIndex",
+    "RankedTotal",
+    "Residual",
+    "ScoredChoice",
+    "Scores",
+    "Stream",
+    "Weighted",
 ]
 
 Index = np.ndarray[Any, np.dtype[np.int64]]

@@ -19,7 +19,7 @@ from moesaic.golden.frontend.meaning import (
     RankedTotal,
     ScoredChoice,
     Weighted,
-)  # fmt: skip
+)
 from moesaic.golden.frontend.reader import Known, Reader
 
 __all__ = ["HANDLERS", "combine_experts", "merge", "total", "weigh"]
@@ -30,11 +30,19 @@ __all__ = ["HANDLERS", "combine_experts", "merge", "total", "weigh"]
 def _scatter(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
     base, dim, index, source = args[:4]
     found = reader.find(index) if isinstance(index, torch.Tensor) else None
-    if not isinstance(base, Known) or bool(base.value.any()) or found is None or not isinstance(found[0], RankedIndex) or kwargs:
+    if (
+        not isinstance(base, Known)
+        or bool(base.value.any())
+        or found is None
+        or not isinstance(found[0], RankedIndex)
+        or kwargs
+    ):
         raise refusal("a scatter", "factors scattered into zeros [tokens, experts]")
     ranked, experts = found[0], base.value.shape[dim]
     if experts != ranked.logits.shape[1]:
-        raise refusal(f"a table of {experts} experts for a gate of {ranked.logits.shape[1]}", "a column for every expert")
+        raise refusal(
+            f"a table of {experts} experts for a gate of {ranked.logits.shape[1]}", "a column for every expert"
+        )
     if not isinstance(source, torch.Tensor):
         value = source.value if isinstance(source, Known) else source
         if not bool((torch.as_tensor(value) == 1).all()) or index.shape[dim] != 1:
@@ -44,10 +52,22 @@ def _scatter(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping
         chosen = Chosen(node=node, shape=(*ranked.shape, experts), logits=ranked.logits)
         return reader.add(chosen) + place.movedim(-1, dim)
     scores = as_scores(reader, node, source)
-    where, what = rows_of(ranked, found[1], dim), None if scores is None else scores[2].movedim(dim, -1).reshape(-1, index.shape[dim])
-    if scores is None or where is None or what is None or scores[0].logits is not ranked.logits or not torch.equal(where[1], what):
+    where, what = (
+        rows_of(ranked, found[1], dim),
+        None if scores is None else scores[2].movedim(dim, -1).reshape(-1, index.shape[dim]),
+    )
+    if (
+        scores is None
+        or where is None
+        or what is None
+        or scores[0].logits is not ranked.logits
+        or not torch.equal(where[1], what)
+    ):
         raise refusal("factors and experts in different orders", "the gate's factors at the gate's experts")
-    if not whole(where[1], scores[0].shape[1]) or index.movedim(dim, -1).shape[:-1] != base.value.movedim(dim, -1).shape[:-1]:
+    if (
+        not whole(where[1], scores[0].shape[1])
+        or index.movedim(dim, -1).shape[:-1] != base.value.movedim(dim, -1).shape[:-1]
+    ):
         raise refusal("a part of the factors", "all k factors of every token")
     combine = Combine(node=node, shape=(scores[0].shape[0], experts), scores=scores[0])
     place = where[0][:, None] * experts + torch.arange(experts)
@@ -65,7 +85,11 @@ def _equal(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[s
     count = found[0].logits.shape[1]
     if bool(((experts < 0) | (experts >= count)).any()):
         raise refusal(f"a comparison with an expert that the gate has not (of {count})", "numbers of experts")
-    return reader.add(Chosen(node=node, shape=(*found[0].shape, count), logits=found[0].logits)) + place * count + experts.long()
+    return (
+        reader.add(Chosen(node=node, shape=(*found[0].shape, count), logits=found[0].logits))
+        + place * count
+        + experts.long()
+    )
 
 
 def _one_hot(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
@@ -83,7 +107,11 @@ def _scored(reader: Reader, node: fx.Node, left: torch.Tensor, right: torch.Tens
         return None
     _, ranks, experts = chosen[0].shape
     token, rank, expert = chosen[1] // (ranks * experts), chosen[1] // experts % ranks, chosen[1] % experts
-    if scores[0].logits is not chosen[0].logits or not torch.equal(token, scores[1]) or not torch.equal(rank, scores[2]):
+    if (
+        scores[0].logits is not chosen[0].logits
+        or not torch.equal(token, scores[1])
+        or not torch.equal(rank, scores[2])
+    ):
         raise refusal("factors and experts in different orders", "the gate's factors at the gate's experts")
     k = scores[0].shape[1]
     meaning = ScoredChoice(node=node, shape=(scores[0].shape[0], k, experts), scores=scores[0])
@@ -125,8 +153,13 @@ def _weighted(reader: Reader, node: fx.Node, outputs: torch.Tensor, factors: tor
     chosen = by[1] % combine.shape[1]
     expert[column.flatten()] = chosen.flatten()
     if not torch.equal(token, by[1] // combine.shape[1]) or not torch.equal(expert[column], chosen):
-        raise refusal("expert outputs times factors of other tokens or experts", "each expert's output times its factor")
-    return reader.add(Weighted(node=node, shape=linear.shape, linear=linear, combine=combine, expert=expert.numpy())) + out[1]
+        raise refusal(
+            "expert outputs times factors of other tokens or experts", "each expert's output times its factor"
+        )
+    return (
+        reader.add(Weighted(node=node, shape=linear.shape, linear=linear, combine=combine, expert=expert.numpy()))
+        + out[1]
+    )
 
 
 def total(reader: Reader, node: fx.Node, ids: torch.Tensor, dim: int, keep: bool) -> torch.Tensor | None:
@@ -206,5 +239,9 @@ def combine_experts(reader: Reader, node: fx.Node, left: torch.Tensor, right: to
 
 
 HANDLERS = {
-    "eq": _equal, "one_hot": _one_hot, "scatter": _scatter, "scatter_add": _scatter, "where": _where,
-}  # fmt: skip
+    "eq": _equal,
+    "one_hot": _one_hot,
+    "scatter": _scatter,
+    "scatter_add": _scatter,
+    "where": _where,
+}

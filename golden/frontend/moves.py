@@ -16,13 +16,49 @@ if TYPE_CHECKING:
 __all__ = ["COPIES", "MOVES", "SHAPES", "move"]
 
 COPIES = {  # leave every element what and where it is
-    "_to_copy", "alias", "clone", "contiguous", "detach", "detach_", "dropout", "lift_fresh_copy", "to", "type_as",
+    "_to_copy",
+    "alias",
+    "clone",
+    "contiguous",
+    "detach",
+    "detach_",
+    "dropout",
+    "lift_fresh_copy",
+    "to",
+    "type_as",
 }
 JOINS = {"cat", "concat", "stack", "hstack", "vstack"}
 MOVES = JOINS | {
-    "_unsafe_view", "chunk", "expand", "expand_as", "flatten", "flip", "im2col", "index", "index_select", "movedim", "narrow",
-    "permute", "pixel_unshuffle", "repeat", "reshape", "roll", "select", "slice", "split", "split_with_sizes", "squeeze",
-    "swapaxes", "t", "tile", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "view",
+    "_unsafe_view",
+    "chunk",
+    "expand",
+    "expand_as",
+    "flatten",
+    "flip",
+    "im2col",
+    "index",
+    "index_select",
+    "movedim",
+    "narrow",
+    "permute",
+    "pixel_unshuffle",
+    "repeat",
+    "reshape",
+    "roll",
+    "select",
+    "slice",
+    "split",
+    "split_with_sizes",
+    "squeeze",
+    "swapaxes",
+    "t",
+    "tile",
+    "transpose",
+    "unbind",
+    "unflatten",
+    "unfold",
+    "unsqueeze",
+    "view",
 }
 SHAPES = {"empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
 
@@ -40,9 +76,10 @@ def move(reader: "Reader", node: fx.Node, name: str, args: Sequence[Any], kwargs
     plain = [ids(arg) for arg in args]
     if name == "index" and any(i is not None and i.dtype == torch.bool for i in plain[1]):
         raise Refusal(
-            "a choice of tokens by a mask", expected="every token, in every layer",
+            "a choice of tokens by a mask",
+            expected="every token, in every layer",
             nearest=MIXTURE_RECIPE,
-        )  # fmt: skip
+        )
     if name == "im2col":  # not made for integers; double holds these exactly
         return function_of(node)(plain[0].double(), *plain[1:], **kwargs).long()
     if name in ("view", "_unsafe_view"):  # the numbers need not lie in memory as the tensor does

@@ -6,8 +6,18 @@ MIXTURE_RECIPE = "the mixture of docs/models.md: all experts on all tokens, time
 
 _GELU = "nn.GELU(), or nn.GELU('tanh')"
 _NEAREST = {
-    "relu": _GELU, "relu_": _GELU, "relu6": _GELU, "leaky_relu": _GELU, "silu": _GELU, "hardswish": _GELU, "elu": _GELU,
-    "mish": _GELU, "hardtanh": _GELU, "tanh": _GELU, "sigmoid": _GELU, "softplus": _GELU,
+    "relu": _GELU,
+    "relu_": _GELU,
+    "relu6": _GELU,
+    "leaky_relu": _GELU,
+    "silu": _GELU,
+    "hardswish": _GELU,
+    "elu": _GELU,
+    "mish": _GELU,
+    "hardtanh": _GELU,
+    "tanh": _GELU,
+    "sigmoid": _GELU,
+    "softplus": _GELU,
     "batch_norm": "nn.LayerNorm before attention and before the MLP",
     "_native_batch_norm_legit_no_training": "nn.LayerNorm before attention and before the MLP",
     "group_norm": "nn.LayerNorm before attention and before the MLP",
@@ -16,13 +26,22 @@ _NEAREST = {
     "mean": "nn.LayerNorm for a norm written out; a mean over tokens after the last block only",
     "max_pool2d": "patch embedding as one convolution whose kernel and stride are the patch",
     "avg_pool2d": "patch embedding as one convolution whose kernel and stride are the patch",
-    "nonzero": MIXTURE_RECIPE, "nonzero_numpy": MIXTURE_RECIPE, "where": MIXTURE_RECIPE, "masked_select": MIXTURE_RECIPE,
-    "item": MIXTURE_RECIPE, "_local_scalar_dense": MIXTURE_RECIPE, "index_add": MIXTURE_RECIPE, "index_put": MIXTURE_RECIPE,
-    "scatter": MIXTURE_RECIPE, "bernoulli": "nn.Dropout, after .eval()", "native_dropout": "nn.Dropout, after .eval()",
+    "nonzero": MIXTURE_RECIPE,
+    "nonzero_numpy": MIXTURE_RECIPE,
+    "where": MIXTURE_RECIPE,
+    "masked_select": MIXTURE_RECIPE,
+    "item": MIXTURE_RECIPE,
+    "_local_scalar_dense": MIXTURE_RECIPE,
+    "index_add": MIXTURE_RECIPE,
+    "index_put": MIXTURE_RECIPE,
+    "scatter": MIXTURE_RECIPE,
+    "bernoulli": "nn.Dropout, after .eval()",
+    "native_dropout": "nn.Dropout, after .eval()",
     "cumsum": "learnt positions, added once to the embedded tokens",
-    "cos": "learnt positions, added once to the embedded tokens", "sin": "learnt positions, added once to the embedded tokens",
+    "cos": "learnt positions, added once to the embedded tokens",
+    "sin": "learnt positions, added once to the embedded tokens",
     "neg": "learnt positions, added once to the embedded tokens (rotary positions are not supported)",
-}  # fmt: skip
+}
 
 
 def nearest(name: str) -> str:

@@ -67,7 +67,9 @@ def _baddbmm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping
 
 def _matmul(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
     left, right = args[:2]
-    shape = torch.matmul(*(torch.empty((x.value if isinstance(x, Known) else x).shape, device="meta") for x in (left, right))).shape
+    shape = torch.matmul(
+        *(torch.empty((x.value if isinstance(x, Known) else x).shape, device="meta") for x in (left, right))
+    ).shape
     if isinstance(left, torch.Tensor) and isinstance(right, Known) and right.value.ndim == 2:
         rows = left.reshape(1, -1, left.shape[-1])
         return _batched(reader, node, rows, Known(right.value[None], right.names)).reshape(shape)
@@ -90,7 +92,9 @@ def _einsum(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[
         raise Refusal(f"einsum '{equation}'", expected="einsum of two tensors, with '->'", nearest=ATTENTION)
     a, b = letters
     if any(letter not in out and not (letter in a and letter in b) for letter in a + b):
-        raise Refusal(f"einsum '{equation}', which sums a letter of one tensor", expected="a matrix product", nearest=ATTENTION)
+        raise Refusal(
+            f"einsum '{equation}', which sums a letter of one tensor", expected="a matrix product", nearest=ATTENTION
+        )
     batch, inner = [x for x in a if x in b and x in out], [x for x in a if x in b and x not in out]
     left, right = [x for x in a if x not in b], [x for x in b if x not in a]
     sizes: dict[str, int] = {}

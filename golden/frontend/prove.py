@@ -45,8 +45,15 @@ def _outputs(module: nn.Module, image: torch.Tensor, args: Sequence[Any]) -> tup
 
 
 def worst_difference(
-    module: nn.Module, image: torch.Tensor, args: Sequence[Any], model: M3ViT, task: int, head: Head, *, normalised: bool
-) -> float:  # fmt: skip
+    module: nn.Module,
+    image: torch.Tensor,
+    args: Sequence[Any],
+    model: M3ViT,
+    task: int,
+    head: Head,
+    *,
+    normalised: bool,
+) -> float:
     """Largest difference of any output from the user's, as a fraction of that output's largest value.
 
     Parameters
@@ -81,7 +88,9 @@ def worst_difference(
             worst = max(worst, error)
             if not error <= tolerance:
                 raise CaptureError(
-                    f"the captured model must compute what the module computes, not something else: output {i} differs by "
-                    f"{error:.1e} of its largest value on random image {number + 1} of {IMAGES} (allowed: {tolerance:g})"
+                    f"the captured model must compute what the module computes, not something else: output {i} "
+                    f"differs by "
+                    f"{error:.1e} of its largest value on random image {number + 1} of {IMAGES} (allowed: "
+                    f"{tolerance:g})"
                 )
     return worst

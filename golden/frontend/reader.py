@@ -42,10 +42,10 @@ Handler = Callable[["Reader", fx.Node, Sequence[Any], Mapping[str, Any]], Value]
 class Reader:
     """Follows the elements of every tensor.
 
-    Each meaning (`meaning.Meaning`) owns a range of numbers, one for each of its elements. A tensor of the graph is held as
-    the numbers of its elements, in its own shape. What only moves elements (views, transpositions, slices, concatenations)
-    is done to the numbers; what computes is recognised by a handler, which looks the numbers up and makes a new meaning. So
-    no particular order of heads, of tokens or of q, k and v is assumed anywhere.
+    Each meaning (`meaning.Meaning`) owns a range of numbers, one for each of its elements. A tensor of the graph is
+    held as the numbers of its elements, in its own shape. What only moves elements (views, transpositions, slices,
+    concatenations) is done to the numbers; what computes is recognised by a handler, which looks the numbers up and
+    makes a new meaning. So no particular order of heads, of tokens or of q, k and v is assumed anywhere.
 
     Parameters
     ----------
@@ -74,7 +74,9 @@ class Reader:
         return start
 
     def find(self, ids: torch.Tensor) -> tuple[Meaning, torch.Tensor] | None:
-        """The one meaning that all elements belong to, and their places in it; None if there are several, or no elements."""
+        """The one meaning that all elements belong to, and their places in it; None if there are several, or no
+        elements.
+        """
         if not ids.numel():
             return None
         low, high = (int(x) for x in torch.aminmax(ids))
@@ -120,7 +122,9 @@ class Reader:
         found = self.find(args[0])
         numbers = found is not None and isinstance(found[0], (Chosen, RankedIndex))  # whole ones, which any type holds
         if any(kind not in (torch.float32, torch.float64) and not (numbers and kind != torch.bool) for kind in types):
-            raise Refusal(f"a cast to {types[0]}", expected="float32", nearest="float32 throughout: remove the cast or autocast")
+            raise Refusal(
+                f"a cast to {types[0]}", expected="float32", nearest="float32 throughout: remove the cast or autocast"
+            )
         if name == "dropout" and bool(args[2]):
             raise Refusal(
                 "dropout that is active in inference mode", expected="no dropout", nearest="nn.Dropout, after .eval()"

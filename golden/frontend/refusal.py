@@ -1,4 +1,6 @@
-"""Why a module cannot be captured: which node of its graph, on which line of the user's code, and what to write instead."""
+"""Why a module cannot be captured: which node of its graph, on which line of the user's code, and what to write
+instead.
+"""
 
 import re
 from dataclasses import dataclass

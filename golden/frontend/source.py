@@ -1,4 +1,6 @@
-"""Models by name: `package.module:function` or `file.py:function`, called, captured, and handed on like an imported one."""
+"""Models by name: `package.module:function` or `file.py:function`, called, captured, and handed on like an imported
+one.
+"""
 
 import contextlib
 import importlib
@@ -62,11 +64,11 @@ def open_function(text: str, options: ImportOptions) -> Imported:
     ----------
     text : str
         `package.module:function`, found from the current folder too, or `path/file.py:function`. The function takes no
-        arguments and returns an `nn.Module`, a pair of it and an example image, or a `Subject`. Random numbers are seeded
-        before it is called.
+        arguments and returns an `nn.Module`, a pair of it and an example image, or a `Subject`. Random numbers are
+        seeded before it is called.
     options : ImportOptions
-        `image_size`, `tasks` (the module is then called with the number of each) and `pixels`, where the function does not
-        say them.
+        `image_size`, `tasks` (the module is then called with the number of each) and `pixels`, where the function does
+        not say them.
 
     Raises
     ------
@@ -93,13 +95,15 @@ def _imported(text: str, captured: Captured, assumed: list[str]) -> Imported:
     config = captured.config
     report = ImportReport(
         source=text,
-        format=f"nn.Module, captured with torch.export: {config.depth} blocks of {config.dim} channels and {config.heads} heads, "
+        format=f"nn.Module, captured with torch.export: {config.depth} blocks of {config.dim} channels and "
+        f"{config.heads} heads, "
         f"{config.tokens} tokens" + (f", {config.experts} experts (top-{config.top_k})" if config.experts else ""),
         assumed=tuple(assumed),
         notes=captured.notes,
-        checked=f"equal to the module on random images: outputs within {captured.difference:.1e} of their largest value",
+        checked=f"equal to the module on random images: outputs within {captured.difference:.1e} of their largest "
+        f"value",
         names={name: ", ".join(whose) for name, whose in captured.names.items() if whose},
-    )  # fmt: skip
+    )
     return Imported(config=config, state=captured.state, heads={}, report=report, modules=dict(captured.heads))
 
 
@@ -128,14 +132,19 @@ def _function(text: str) -> Callable[[], Any]:
     module = _module(found["where"], text)
     function = getattr(module, found["function"], None)
     if not callable(function):
-        there = [name for name, value in vars(module).items() if inspect.isfunction(value) and value.__module__ == module.__name__]
+        there = [
+            name
+            for name, value in vars(module).items()
+            if inspect.isfunction(value) and value.__module__ == module.__name__
+        ]
         raise CaptureError(
             f"{text!r} must be a function of {found['where']}, which has {', '.join(sorted(there)) or 'none'}"
         )
     needed = [
-        p.name for p in inspect.signature(function).parameters.values()
+        p.name
+        for p in inspect.signature(function).parameters.values()
         if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]  # fmt: skip
+    ]
     if needed:
         raise CaptureError(f"{text!r} must be a function without arguments, not one that needs {', '.join(needed)}")
     return function
@@ -164,7 +173,9 @@ def _module(where: str, text: str) -> ModuleType:
                     f"model must be module:function of a module that is installed or in this folder, not {text!r} "
                     f"(there is no module {missing!r})"
                 ) from error
-            raise CaptureError(f"module {where!r} must be importable: it needs {missing!r}, which is not installed") from error
+            raise CaptureError(
+                f"module {where!r} must be importable: it needs {missing!r}, which is not installed"
+            ) from error
         except Exception as error:
             raise CaptureError(_failed(f"module {where!r} must be importable", error)) from error
 
@@ -226,5 +237,7 @@ def _pixels(subject: Subject, options: ImportOptions) -> tuple[Sequence[float], 
         mean = mean if subject.pixel_mean is None else list(subject.pixel_mean)
         std = std if subject.pixel_std is None else list(subject.pixel_std)
     if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
-        raise CaptureError(f"pixel_mean and pixel_std must be three numbers each, deviations positive, not {mean} and {std}")
+        raise CaptureError(
+            f"pixel_mean and pixel_std must be three numbers each, deviations positive, not {mean} and {std}"
+        )
     return mean, std

@@ -34,12 +34,15 @@ def stream_of(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream,
         linear = found[0]
         return _complete(
             Embed(node=node, shape=linear.shape, linear=linear, table=torch.zeros(linear.shape, dtype=torch.float64)),
-            found[1], node,
-        )  # fmt: skip
+            found[1],
+            node,
+        )
     return _joined(reader, ids, node)
 
 
-def as_stream(reader: Reader, ids: torch.Tensor, node: fx.Node, *, found: str, nearest: str) -> tuple[Stream, torch.Tensor]:
+def as_stream(
+    reader: Reader, ids: torch.Tensor, node: fx.Node, *, found: str, nearest: str
+) -> tuple[Stream, torch.Tensor]:
     """`stream_of`; `Refusal` if there is none."""
     stream = stream_of(reader, ids, node)
     if stream is None:
@@ -55,7 +58,9 @@ def _complete(embed: Embed, local: torch.Tensor, node: fx.Node) -> tuple[Stream,
 
 def _joined(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, torch.Tensor]:
     """Learnt tokens and patches, as torch.cat joins them along any dimension before the channels."""
-    refusal = Refusal("tokens joined in an unknown way", expected="whole tokens side by side", nearest=EMBEDDING, node=node)
+    refusal = Refusal(
+        "tokens joined in an unknown way", expected="whole tokens side by side", nearest=EMBEDDING, node=node
+    )
     rows = ids.reshape(-1, ids.shape[-1])
     owner, place = reader.owners(rows)
     if not bool((owner == owner[:, :1]).all()):
@@ -82,11 +87,15 @@ def _joined(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, t
     if not bool((columns == columns[:1]).all()) or not bool((row == row[:, :1]).all()):
         raise refusal
     order = columns[0]
-    if isinstance(patches, Embed) and patches.learnt and count:  # learnt tokens in two steps: those of the first stay first
+    if (
+        isinstance(patches, Embed) and patches.learnt and count
+    ):  # learnt tokens in two steps: those of the first stay first
         raise Refusal(
-            "learnt tokens joined twice, with positions between", expected="all learnt tokens joined before positions",
-            nearest=EMBEDDING, node=node,
-        )  # fmt: skip
+            "learnt tokens joined twice, with positions between",
+            expected="all learnt tokens joined before positions",
+            nearest=EMBEDDING,
+            node=node,
+        )
     table = torch.cat((torch.zeros(count, dim, dtype=torch.float64), before))
     token = torch.empty(len(rows), dtype=torch.int64)
     token[learnt], token[~learnt] = torch.arange(count), count + row[:, 0]

@@ -46,7 +46,9 @@ def shape(tensors: Tensors, name: str, dimensions: int, source: str) -> tuple[in
         raise ImportProblem(f"weights must have {name}, which gives the model's sizes, not {source!r}")
     found = tuple(tensors[name].shape)
     if len(found) != dimensions or 0 in found:
-        raise ImportProblem(f"{name} must have {dimensions} dimensions, none of them empty, not {list(found)} ({source})")
+        raise ImportProblem(
+            f"{name} must have {dimensions} dimensions, none of them empty, not {list(found)} ({source})"
+        )
     return found
 
 
@@ -93,6 +95,7 @@ def mixture_stride(tensors: Tensors, source: str) -> int:
     wanted = set(range(stride - 1, depth_of(tensors), stride))
     if blocks - wanted:
         raise ImportProblem(
-            f"mixtures must be in every {stride}. block ({sorted(wanted)}), not also in {sorted(blocks - wanted)} ({source})"
+            f"mixtures must be in every {stride}. block ({sorted(wanted)}), not also in {sorted(blocks - wanted)} "
+            f"({source})"
         )
     return stride

@@ -28,8 +28,14 @@ Array = np.ndarray[Any, Any]
 MOST_ERROR = 1e-3  # of an expected output's mean square; float32 in another order of sums is below 1e-9
 _WHOLE = {"patch_embed_weight": "patch_embed.proj.weight", "patch_embed_bias": "patch_embed.proj.bias"}
 _LAYER = {
-    "norm1": "norm1", "norm2": "norm2", "qkv": "attn.qkv", "attn_proj": "attn.proj", "fc1": "mlp.fc1", "fc2": "mlp.fc2",
-    "htoh4": "mlp.experts.htoh4", "h4toh": "mlp.experts.h4toh",
+    "norm1": "norm1",
+    "norm2": "norm2",
+    "qkv": "attn.qkv",
+    "attn_proj": "attn.proj",
+    "fc1": "mlp.fc1",
+    "fc2": "mlp.fc2",
+    "htoh4": "mlp.experts.htoh4",
+    "h4toh": "mlp.experts.h4toh",
 }
 _NAME = re.compile(r"l(\d+)_(\w+?)_(weight|bias)")
 _GATE = re.compile(r"l(\d+)_w_gate_T_task(\d+)")
@@ -65,18 +71,26 @@ def _sizes(raw: dict[str, Array], source: str) -> _Sizes:
     def usual(pattern: str) -> tuple[str, int]:
         found = [name for name in sorted(raw) if re.fullmatch(pattern, name)]
         counts = Counter(raw[name].size for name in found)
-        size = max(counts, key=lambda size: (counts[size], size), default=0)  # of two the larger: files are cut, not stretched
+        size = max(
+            counts, key=lambda size: (counts[size], size), default=0
+        )  # of two the larger: files are cut, not stretched
         return next(((name, size) for name in found if raw[name].size == size), ("", 0))
 
     name, dim = usual(r"patch_embed_bias|l\d+_norm[12]_(weight|bias)")
     if not dim:
-        raise ImportProblem(f"weights must have patch_embed_bias{SUFFIX} or a norm's, which give the channels, not {source!r}")
+        raise ImportProblem(
+            f"weights must have patch_embed_bias{SUFFIX} or a norm's, which give the channels, not {source!r}"
+        )
     for needed in ("patch_embed_weight", "pos_embed"):
         if needed not in raw:
             raise ImportProblem(f"weights must have {needed}{SUFFIX}, which gives the model's sizes, not {source!r}")
-    patch = round((_whole(raw["patch_embed_weight"].size, 3 * dim, "patch_embed_weight", "3 x channels", source)) ** 0.5)
+    patch = round(
+        (_whole(raw["patch_embed_weight"].size, 3 * dim, "patch_embed_weight", "3 x channels", source)) ** 0.5
+    )
     if 3 * dim * patch * patch != raw["patch_embed_weight"].size:
-        raise ImportProblem(f"patch_embed_weight must be of square patches, not {raw['patch_embed_weight'].size} values ({source})")
+        raise ImportProblem(
+            f"patch_embed_weight must be of square patches, not {raw['patch_embed_weight'].size} values ({source})"
+        )
     tokens = _whole(raw["pos_embed"].size, dim, "pos_embed", "channels", source)
     names = [canonical for n in raw if (canonical := _canonical(n)) is not None]
     tasks = max((int(match.group(2)) for n in raw if (match := _GATE.fullmatch(n))), default=-1) + 1
@@ -125,7 +139,9 @@ def _file_name(name: str) -> str:
     return f"{name}{SUFFIX}"
 
 
-def _tensors(raw: dict[str, Array], config: M3ViTConfig, shapes: dict[str, tuple[int, ...]], findings: Findings) -> Tensors:
+def _tensors(
+    raw: dict[str, Array], config: M3ViTConfig, shapes: dict[str, tuple[int, ...]], findings: Findings
+) -> Tensors:
     """Values in the model's shapes: positions with a leading 1, gates transposed back, no class token of its own."""
     tensors: Tensors = {"cls_token": torch.zeros(1, 1, config.dim)}  # it lies in row 0 of pos_embed already
     for name, values in raw.items():
@@ -141,7 +157,9 @@ def _tensors(raw: dict[str, Array], config: M3ViTConfig, shapes: dict[str, tuple
         if values.size != np.prod(shape):
             wanted = " x ".join(map(str, shape))
             findings.add(
-                "of the wrong size", f"{name}{SUFFIX}", f"must have {wanted} = {int(np.prod(shape))} values, not {values.size}"
+                "of the wrong size",
+                f"{name}{SUFFIX}",
+                f"must have {wanted} = {int(np.prod(shape))} values, not {values.size}",
             )
             tensors[canonical] = torch.zeros(shape)  # only so that it is not listed as missing too
         elif canonical.endswith(".w_gate"):
@@ -175,8 +193,10 @@ def _compare(raw: dict[str, Array], imported: M3ViTConfig, state: Tensors, notes
     relative = error / max(float(np.square(expected).mean()), 1e-30)
     if not relative <= MOST_ERROR:
         raise ImportProblem(
-            f"output of block {block} must be the folder's {name}{SUFFIX} with a mean squared error of {MOST_ERROR:g} of its mean "
-            f"square, not {relative:.3g}: other --heads, --top-k, --gate, --pixels or --image-size may be right; without that "
+            f"output of block {block} must be the folder's {name}{SUFFIX} with a mean squared error of "
+            f"{MOST_ERROR:g} of its mean "
+            f"square, not {relative:.3g}: other --heads, --top-k, --gate, --pixels or --image-size may be right; "
+            f"without that "
             f"file there is no comparison ({source})"
         )
     notes.checked = (
@@ -193,7 +213,6 @@ def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
         If sizes cannot be told, files are missing, extra, cut short, big-endian or not finite (all are listed), or the
         folder's expected output is not what the model computes.
     """
-
 
     source, findings, notes = str(folder), Findings(), Notes()
     raw = read_raw(folder, findings)
@@ -226,7 +245,14 @@ def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
         raise as_problem(error, source) from error
     tensors = _tensors(raw, config, shapes_of(config), findings)
     state = checked_state(
-        config, tensors, notes, source=source, fill=options.fill_missing, seed=options.seed, named=_file_name, findings=findings
+        config,
+        tensors,
+        notes,
+        source=source,
+        fill=options.fill_missing,
+        seed=options.seed,
+        named=_file_name,
+        findings=findings,
     )
     notes.notes.append("the class token lies in row 0 of the positions; gates transposed back")
     _compare(raw, config, state, notes, source)

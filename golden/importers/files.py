@@ -26,7 +26,9 @@ _HARMLESS: list[Any] = [
 ]
 _HARMLESS += [np.dtype, *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?"))]
 
-_ASKS = re.compile(r"GLOBAL (\S+) was not an allowed|unrecognized function|unsupported class|Can only build|blocked by default")
+_ASKS = re.compile(
+    r"GLOBAL (\S+) was not an allowed|unrecognized function|unsupported class|Can only build|blocked by default"
+)
 
 
 def _refused(path: Path, why: str) -> ImportProblem:
@@ -46,7 +48,8 @@ def _load_pickle(path: Path) -> Any:
                 raise _refused(path, "damaged or cut short") from error
             what = asked.group(1) or "code"
             raise ImportProblem(
-                f"weights must be plain tensors, not {str(path)!r}: it asks to run {what}, which a file from elsewhere may "
+                f"weights must be plain tensors, not {str(path)!r}: it asks to run {what}, which a file from "
+                f"elsewhere may "
                 "not. Where you trust it, save its tensors alone: "
                 "torch.save(torch.load(file, weights_only=False)['state_dict'], new_file)"
             ) from error
@@ -94,7 +97,9 @@ def tensors_in(data: Any, path: Path) -> Tensors:
             continue
         strange = {
             "not tensors": [
-                f"{key}: {type(value).__name__}" for key, value in mapping.items() if not isinstance(value, torch.Tensor)
+                f"{key}: {type(value).__name__}"
+                for key, value in mapping.items()
+                if not isinstance(value, torch.Tensor)
             ],
             "not dense": [
                 f"{key}: {value.layout}"

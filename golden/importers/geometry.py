@@ -10,7 +10,16 @@ from moesaic.golden.importers.imported import Notes
 from moesaic.golden.importers.options import PIXELS, ImportOptions
 from moesaic.golden.importers.problem import ImportProblem
 
-__all__ = ["extra_tokens", "has_class_token", "heads_of", "image_size_of", "makes_image", "mlp_ratio", "pixels_of", "task_names"]
+__all__ = [
+    "extra_tokens",
+    "has_class_token",
+    "heads_of",
+    "image_size_of",
+    "makes_image",
+    "mlp_ratio",
+    "pixels_of",
+    "task_names",
+]
 
 # Published sizes: patches of 16 pixels, Cityscapes (tiny), NYUD-v2, and squares of 224, 384 and 512.
 _IMAGES = {(128, 16): (128, 256), (1200, 16): (480, 640)}
@@ -78,7 +87,9 @@ def extra_tokens(tensors: Tensors, names: Sequence[str], source: str) -> int:
     found = [tensors.pop(name) for name in names if name in tensors]
     for tensor in found:
         if tensor.ndim != 3 or tensor.shape[0] != 1 or tensor.shape[2] != found[0].shape[2]:
-            raise ImportProblem(f"learnt tokens ({', '.join(names)}) must be [1, count, dim], not {list(tensor.shape)} ({source})")
+            raise ImportProblem(
+                f"learnt tokens ({', '.join(names)}) must be [1, count, dim], not {list(tensor.shape)} ({source})"
+            )
     if found:
         tensors["extra_tokens"] = torch.cat(found, dim=1)
     return sum(tensor.shape[1] for tensor in found)
@@ -88,7 +99,8 @@ def mlp_ratio(hidden: int, dim: int) -> float:
     """Hidden units per channel, as the float that gives exactly `hidden` again; 4 if there are none."""
     ratio = hidden / dim if hidden else 4.0
     return next(
-        (near for near in (ratio, math.nextafter(ratio, 0), math.nextafter(ratio, math.inf)) if dim * near == hidden), ratio
+        (near for near in (ratio, math.nextafter(ratio, 0), math.nextafter(ratio, math.inf)) if dim * near == hidden),
+        ratio,
     )
 
 
@@ -148,7 +160,8 @@ def task_names(count: int, named: Sequence[str], options: ImportOptions, notes: 
         return tuple(named)
     if named:
         raise ImportProblem(
-            f"tasks must be {count} names, one a gate, not the {len(named)} of the heads ({', '.join(named)}): give --tasks"
+            f"tasks must be {count} names, one a gate, not the {len(named)} of the heads ({', '.join(named)}): give "
+            f"--tasks"
         )
     names = _TASKS.get(count or 2) or tuple(f"task{i}" for i in range(count))
     notes.assumed.append(f"tasks {', '.join(names)}, in this order (--tasks)")

@@ -31,8 +31,12 @@ _BLOCK = {
     "mlp.fc2": "mlp.fc2",
 }
 _QKV = {
-    "attention.attention.query": 0, "attention.attention.key": 1, "attention.attention.value": 2,
-    "attention.q_proj": 0, "attention.k_proj": 1, "attention.v_proj": 2,
+    "attention.attention.query": 0,
+    "attention.attention.key": 1,
+    "attention.attention.value": 2,
+    "attention.q_proj": 0,
+    "attention.k_proj": 1,
+    "attention.v_proj": 2,
 }
 _LAYER = re.compile(r"(?:encoder\.layer|layers)\.(\d+)\.(.+)\.(weight|bias)")
 
@@ -108,8 +112,8 @@ def beside(folder: Path) -> Beside:
 def to_timm(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:
     """Tensors under timm's names, query, key and value joined; and for each name that of the file.
 
-    A name that is not known stays as it is. Query, key and value are joined if all three are there and alike; else the ones
-    that are there keep their names, and the joined one is missing.
+    A name that is not known stays as it is. Query, key and value are joined if all three are there and alike; else the
+    ones that are there keep their names, and the joined one is missing.
     """
     result: Tensors = {}
     names: dict[str, str] = {}

@@ -12,6 +12,7 @@ from moesaic.golden.importers.problem import folded
 
 __all__ = ["ImportReport", "Imported", "Notes"]
 
+
 @dataclass
 class Notes:
     """Collects what an importer assumes and does.

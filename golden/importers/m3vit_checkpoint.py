@@ -39,7 +39,8 @@ def _experts(tensors: Tensors, gates: list[str], source: str) -> tuple[int, int]
                 found = shape(tensors, name, dimensions, source)
                 if found[0] < experts:
                     raise ImportProblem(
-                        f"{name} must have all {experts} experts that the gate knows, not {found[0]} ({source}): experts are "
+                        f"{name} must have all {experts} experts that the gate knows, not {found[0]} ({source}): "
+                        f"experts are "
                         "spread over the workers' files 0.pth, 1.pth...; give the folder that holds all of them"
                     )
                 return experts, found[2] if part == "h4toh.weight" else found[1]

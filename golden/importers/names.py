@@ -58,7 +58,7 @@ def split(tensors: Tensors, path: Path) -> Split:
     if not found:
         raise ImportProblem(
             f"weights must be a vision transformer's, not {str(path)!r}: no name ends in {TIMM} or {HUGGING_FACE}",
-            {f"its {len(tensors)} tensors begin with": sorted({name.split('.')[0] for name in tensors})[:20]},
+            {f"its {len(tensors)} tensors begin with": sorted({name.split(".")[0] for name in tensors})[:20]},
         )
     if len(found) > 1:
         raise ImportProblem(

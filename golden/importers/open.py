@@ -33,9 +33,9 @@ def open_model(text: str, options: ImportOptions) -> Imported:
     Parameters
     ----------
     text : str
-        Path of an M3ViT checkpoint (one file, or a folder with {rank}.pth for each worker), of an Edge-MoE weight folder,
-        or of a plain ViT's or DeiT's state dict (a file, or a folder that `save_pretrained` wrote); or `module:function`, whose
-        module is captured.
+        Path of an M3ViT checkpoint (one file, or a folder with {rank}.pth for each worker), of an Edge-MoE weight
+        folder, or of a plain ViT's or DeiT's state dict (a file, or a folder that `save_pretrained` wrote); or
+        `module:function`, whose module is captured.
     options : ImportOptions
         What the files do not say.
 

@@ -65,7 +65,9 @@ class ImportOptions:
         tasks = self.tasks
         require(
             tasks is None or (0 < len(tasks) == len(set(tasks)) and all(tasks)),
-            "tasks", "distinct names with commas between", tasks,
+            "tasks",
+            "distinct names with commas between",
+            tasks,
         )
         require(self.gate is None or self.gate in GATE_KINDS, "gate", "one of " + ", ".join(GATE_KINDS), self.gate)
         require(self.pixels is None or self.pixels in PIXELS, "pixels", "one of " + ", ".join(PIXELS), self.pixels)
@@ -74,8 +76,13 @@ class ImportOptions:
     def given(self) -> tuple[str, ...]:
         """Names of the options that say something, as the command line writes them."""
         values = {
-            "--top-k": self.top_k, "--heads": self.heads, "--image-size": self.image_size, "--tasks": self.tasks,
-            "--gate": self.gate, "--pixels": self.pixels, "--fill-missing": self.fill_missing or None,
+            "--top-k": self.top_k,
+            "--heads": self.heads,
+            "--image-size": self.image_size,
+            "--tasks": self.tasks,
+            "--gate": self.gate,
+            "--pixels": self.pixels,
+            "--fill-missing": self.fill_missing or None,
         }
         return tuple(name for name, value in values.items() if value is not None)
 

@@ -55,7 +55,9 @@ def _fold_scales(tensors: Tensors, notes: Notes) -> Tensors:
 
 
 def _positions(tensors: Tensors, sizes: Sizes, prefix: int, options: ImportOptions, notes: Notes) -> Sizes:
-    """Sizes with a row of positions for every token; adds zeros where learnt tokens have none (timm's no_embed_class)."""
+    """Sizes with a row of positions for every token; adds zeros where learnt tokens have none (timm's
+    no_embed_class).
+    """
     if not prefix or makes_image(sizes.tokens - prefix, sizes.patch, options):
         return sizes
     if not makes_image(sizes.tokens, sizes.patch, options):

@@ -86,7 +86,9 @@ class Findings:
         for kind, name, detail in self.entries:
             sorted_out.setdefault(kind, {}).setdefault(detail, []).append(name)
         return {
-            kind: [f"{name}: {detail}" if detail else name for detail, names in details.items() for name in folded(names)]
+            kind: [
+                f"{name}: {detail}" if detail else name for detail, names in details.items() for name in folded(names)
+            ]
             for kind, details in sorted_out.items()
         }
 

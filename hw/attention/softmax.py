@@ -103,12 +103,20 @@ class SoftmaxBlock(wiring.Component):
         self.max_at = _maximum_at(rows)
         self.p_at = self.max_at + _Exponential.LATENCY
         self.latency = softmax_latency(rows)
-        super().__init__({
-            "i_valid": In(1), "i_t": In(data.ArrayLayout(signed(16), rows)), "i_mask": In(rows), "i_first": In(1),
-            "i_max": In(signed(MAXIMUM_BITS)), "i_sum": In(SUM_BITS),
-            "o_valid": Out(1), "o_p": Out(data.ArrayLayout(unsigned(8), rows)), "o_max": Out(signed(MAXIMUM_BITS)),
-            "o_sum": Out(SUM_BITS),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_t": In(data.ArrayLayout(signed(16), rows)),
+                "i_mask": In(rows),
+                "i_first": In(1),
+                "i_max": In(signed(MAXIMUM_BITS)),
+                "i_sum": In(SUM_BITS),
+                "o_valid": Out(1),
+                "o_p": Out(data.ArrayLayout(unsigned(8), rows)),
+                "o_max": Out(signed(MAXIMUM_BITS)),
+                "o_sum": Out(SUM_BITS),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -145,7 +153,9 @@ class SoftmaxBlock(wiring.Component):
         for k in range(self.rows):
             m.submodules[f"lane_{k}"] = lane = Shared(_Exponential)
             m.d.comb += [
-                lane.t.eq(scores[16 * k:16 * k + 16]), lane.maximum.eq(maximum), lane.valid.eq(mask[k]),
+                lane.t.eq(scores[16 * k : 16 * k + 16]),
+                lane.maximum.eq(maximum),
+                lane.valid.eq(mask[k]),
                 total.i[k].eq(lane.o),
             ]
         m.d.comb += Value.cast(self.o_p).eq(delay(m, Value.cast(total.i), self.latency - self.p_at, name="p"))
@@ -195,10 +205,15 @@ class ProbabilityShift(wiring.Component):
             raise ValueError(f"groups must divide lanes ({lanes}), not {groups!r}")
         self.lanes, self.groups = lanes, groups
         vector = data.ArrayLayout(unsigned(8), lanes)
-        super().__init__({
-            "i_valid": In(1), "i": In(vector), "i_lag": In(data.ArrayLayout(unsigned(9), groups)), "o_valid": Out(1),
-            "o": Out(vector),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i": In(vector),
+                "i_lag": In(data.ArrayLayout(unsigned(9), groups)),
+                "o_valid": Out(1),
+                "o": Out(vector),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -211,6 +226,6 @@ class ProbabilityShift(wiring.Component):
             m.d.sync += places.eq(lag[:4] | lag[4:].any().replicate(4))
             for k in range(g * size, (g + 1) * size):
                 half = Signal(9, name=f"half_{k}")
-                m.d.comb += half.eq(stored[8 * k:8 * k + 8].shift_left(1) >> places)
+                m.d.comb += half.eq(stored[8 * k : 8 * k + 8].shift_left(1) >> places)
                 m.d.sync += self.o[k].eq((half + 1)[1:])
         return m

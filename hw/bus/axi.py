@@ -90,10 +90,12 @@ class Axi4ReadSignature(wiring.Signature):
     def __init__(self, *, addr_bits: int, data_bits: int) -> None:
         _check_widths(addr_bits, data_bits, _AXI4_DATA_BITS)
         self.addr_bits, self.data_bits = addr_bits, data_bits
-        super().__init__({
-            "ar": Out(stream.Signature(_burst_layout(addr_bits))),
-            "r": In(stream.Signature(data.StructLayout({"data": data_bits, "resp": 2, "last": 1}))),
-        })
+        super().__init__(
+            {
+                "ar": Out(stream.Signature(_burst_layout(addr_bits))),
+                "r": In(stream.Signature(data.StructLayout({"data": data_bits, "resp": 2, "last": 1}))),
+            }
+        )
 
     def create(self, *, path: tuple[str | int, ...] = (), src_loc_at: int = 0) -> Axi4ReadBus:
         return Axi4ReadBus(self, path=path, src_loc_at=1 + src_loc_at)
@@ -132,11 +134,13 @@ class Axi4WriteSignature(wiring.Signature):
     def __init__(self, *, addr_bits: int, data_bits: int) -> None:
         _check_widths(addr_bits, data_bits, _AXI4_DATA_BITS)
         self.addr_bits, self.data_bits = addr_bits, data_bits
-        super().__init__({
-            "aw": Out(stream.Signature(_burst_layout(addr_bits))),
-            "w": Out(stream.Signature(data.StructLayout({"data": data_bits, "strb": data_bits // 8, "last": 1}))),
-            "b": In(stream.Signature(data.StructLayout({"resp": 2}))),
-        })
+        super().__init__(
+            {
+                "aw": Out(stream.Signature(_burst_layout(addr_bits))),
+                "w": Out(stream.Signature(data.StructLayout({"data": data_bits, "strb": data_bits // 8, "last": 1}))),
+                "b": In(stream.Signature(data.StructLayout({"resp": 2}))),
+            }
+        )
 
     def create(self, *, path: tuple[str | int, ...] = (), src_loc_at: int = 0) -> Axi4WriteBus:
         return Axi4WriteBus(self, path=path, src_loc_at=1 + src_loc_at)
@@ -179,13 +183,15 @@ class AxiLiteSignature(wiring.Signature):
         _check_widths(addr_bits, data_bits, (32, 64))
         self.addr_bits, self.data_bits = addr_bits, data_bits
         address = data.StructLayout({"addr": addr_bits, "prot": 3})
-        super().__init__({
-            "aw": Out(stream.Signature(address)),
-            "w": Out(stream.Signature(data.StructLayout({"data": data_bits, "strb": data_bits // 8}))),
-            "b": In(stream.Signature(data.StructLayout({"resp": 2}))),
-            "ar": Out(stream.Signature(address)),
-            "r": In(stream.Signature(data.StructLayout({"data": data_bits, "resp": 2}))),
-        })
+        super().__init__(
+            {
+                "aw": Out(stream.Signature(address)),
+                "w": Out(stream.Signature(data.StructLayout({"data": data_bits, "strb": data_bits // 8}))),
+                "b": In(stream.Signature(data.StructLayout({"resp": 2}))),
+                "ar": Out(stream.Signature(address)),
+                "r": In(stream.Signature(data.StructLayout({"data": data_bits, "resp": 2}))),
+            }
+        )
 
     def create(self, *, path: tuple[str | int, ...] = (), src_loc_at: int = 0) -> AxiLiteBus:
         return AxiLiteBus(self, path=path, src_loc_at=1 + src_loc_at)

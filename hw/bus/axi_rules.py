@@ -68,8 +68,14 @@ class Axi4ReadRules(Elaboratable):
     """
 
     def __init__(
-        self, bus: Any, *, data_bits: int, max_outstanding: int,
-        master: Check = Check.ASSERT, slave: Check = Check.ASSERT, name: str = "axi read",
+        self,
+        bus: Any,
+        *,
+        data_bits: int,
+        max_outstanding: int,
+        master: Check = Check.ASSERT,
+        slave: Check = Check.ASSERT,
+        name: str = "axi read",
     ) -> None:
         _positive("max_outstanding", max_outstanding)
         self.bus, self.data_bits, self.max_outstanding = bus, data_bits, max_outstanding
@@ -95,8 +101,12 @@ class Axi4ReadRules(Elaboratable):
         ]
         m.d.sync += self.outstanding.eq(self.outstanding + begin - end)
         with m.If(begin):
-            require(m, self.master, self.outstanding != self.max_outstanding,
-                    f"{name} AR: at most {self.max_outstanding} bursts may be outstanding")
+            require(
+                m,
+                self.master,
+                self.outstanding != self.max_outstanding,
+                f"{name} AR: at most {self.max_outstanding} bursts may be outstanding",
+            )
             m.d.sync += self.lengths[self.newest.index].eq(ar.payload.len)
             self.newest.advance(m)
         with m.If(_transfer(r) & (self.outstanding != 0)):
@@ -136,8 +146,14 @@ class Axi4WriteRules(Elaboratable):
     """
 
     def __init__(
-        self, bus: Any, *, data_bits: int, max_outstanding: int,
-        master: Check = Check.ASSERT, slave: Check = Check.ASSERT, name: str = "axi write",
+        self,
+        bus: Any,
+        *,
+        data_bits: int,
+        max_outstanding: int,
+        master: Check = Check.ASSERT,
+        slave: Check = Check.ASSERT,
+        name: str = "axi write",
     ) -> None:
         _positive("max_outstanding", max_outstanding)
         self.bus, self.data_bits, self.max_outstanding = bus, data_bits, max_outstanding
@@ -169,8 +185,12 @@ class Axi4WriteRules(Elaboratable):
             self.unanswered.eq(self.unanswered + full - end),
         ]
         with m.If(begin):
-            require(m, self.master, self.owed + self.unanswered < self.max_outstanding,
-                    f"{name} AW: at most {self.max_outstanding} bursts may be outstanding")
+            require(
+                m,
+                self.master,
+                self.owed + self.unanswered < self.max_outstanding,
+                f"{name} AW: at most {self.max_outstanding} bursts may be outstanding",
+            )
             m.d.sync += self.lengths[self.newest.index].eq(aw.payload.len)
             self.newest.advance(m)
         with m.If(_transfer(w) & (self.owed != 0)):
@@ -209,8 +229,13 @@ class AxiLiteRules(Elaboratable):
     """
 
     def __init__(
-        self, bus: Any, *, max_outstanding: int = 1,
-        master: Check = Check.ASSERT, slave: Check = Check.ASSERT, name: str = "axi lite",
+        self,
+        bus: Any,
+        *,
+        max_outstanding: int = 1,
+        master: Check = Check.ASSERT,
+        slave: Check = Check.ASSERT,
+        name: str = "axi lite",
     ) -> None:
         _positive("max_outstanding", max_outstanding)
         self.bus, self.max_outstanding = bus, max_outstanding
@@ -222,18 +247,30 @@ class AxiLiteRules(Elaboratable):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus = self.bus
-        for channel, check in (("aw", self.master), ("w", self.master), ("ar", self.master),
-                               ("b", self.slave), ("r", self.slave)):
+        for channel, check in (
+            ("aw", self.master),
+            ("w", self.master),
+            ("ar", self.master),
+            ("b", self.slave),
+            ("r", self.slave),
+        ):
             name = f"{self.name} {channel.upper()}"
             m.submodules[channel] = StreamContract(getattr(bus, channel), check=check, name=name)
-        for channel, count, response in (("ar", self.reads, "r"), ("aw", self.addressed, "b"),
-                                         ("w", self.written, "b")):
+        for channel, count, response in (
+            ("ar", self.reads, "r"),
+            ("aw", self.addressed, "b"),
+            ("w", self.written, "b"),
+        ):
             request, answer = getattr(bus, channel), getattr(bus, response)
             ended: ValueLike = _transfer(answer) & (count != 0)
             m.d.sync += count.eq(count + _transfer(request) - ended)
             with m.If(_transfer(request)):
-                require(m, self.slave, count != self.max_outstanding,
-                        f"{self.name} {channel.upper()}: at most {self.max_outstanding} may be outstanding")
+                require(
+                    m,
+                    self.slave,
+                    count != self.max_outstanding,
+                    f"{self.name} {channel.upper()}: at most {self.max_outstanding} may be outstanding",
+                )
             with m.If(answer.valid):
                 require(m, self.slave, count != 0, f"{self.name} {response.upper()}: a response needs a request")
         return m

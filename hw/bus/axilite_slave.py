@@ -19,7 +19,8 @@ def value_layout(registers: tuple[Register, ...]) -> data.FlexibleLayout:
     """Shape of one value: its fields if it has any, else a number under the name ``value``."""
     width = sum(register.width for register in registers)
     fields: dict[int | str, data.Field] = {
-        field.name: data.Field(unsigned(field.width), field.lsb) for field in registers[0].fields}
+        field.name: data.Field(unsigned(field.width), field.lsb) for field in registers[0].fields
+    }
     return data.FlexibleLayout(width, fields or {"value": data.Field(unsigned(width), 0)})
 
 
@@ -27,11 +28,11 @@ class AxiLiteSlave(wiring.Component):
     """Registers of one ``RegisterMap`` over AXI4-Lite.
 
     Takes address and data of a write in either order, holds one write and one read, and accepts any stall. A write
-    takes effect (``rw``, ``pulse``) two cycles after its address or one after its data, whichever is later, if no response
-    is waiting; its response is valid one cycle later. A read's data is valid four cycles after its address and is the register as it was
-    three cycles before. Sustained, one write per three cycles and one read per four cycles. Bad addresses and writes that are
-    not allowed answer SLVERR (beyond the map: DECERR) and change nothing. Reset state: nothing held, ``rw`` as in the
-    table.
+    takes effect (``rw``, ``pulse``) two cycles after its address or one after its data, whichever is later, if no
+    response is waiting; its response is valid one cycle later. A read's data is valid four cycles after its address and
+    is the register as it was three cycles before. Sustained, one write per three cycles and one read per four cycles.
+    Bad addresses and writes that are not allowed answer SLVERR (beyond the map: DECERR) and change nothing. Reset
+    state: nothing held, ``rw`` as in the table.
 
     Parameters
     ----------
@@ -69,26 +70,39 @@ class AxiLiteSlave(wiring.Component):
         self.table, self.addr_bits = table, addr_bits
 
         def struct(*kinds: Access) -> data.StructLayout:
-            return data.StructLayout({name: value_layout(words) for name, words in table.values.items()
-                                      if words[0].access in kinds and not words[0].constant})
+            return data.StructLayout(
+                {
+                    name: value_layout(words)
+                    for name, words in table.values.items()
+                    if words[0].access in kinds and not words[0].constant
+                }
+            )
 
-        super().__init__({
-            "bus": In(AxiLiteSignature(addr_bits=addr_bits)),
-            "lock": In(1),
-            "rw": Out(struct(Access.RW)),
-            "pulse": Out(struct(Access.W1S, Access.W1C)),
-            "ro": In(struct(Access.RO, Access.W1C)),
-        })
+        super().__init__(
+            {
+                "bus": In(AxiLiteSignature(addr_bits=addr_bits)),
+                "lock": In(1),
+                "rw": Out(struct(Access.RW)),
+                "pulse": Out(struct(Access.W1S, Access.W1C)),
+                "ro": In(struct(Access.RO, Access.W1C)),
+            }
+        )
         self.rules = AxiLiteRules(self.bus, max_outstanding=2, name="register file")
         # Proofs name these.
-        self.storage = {name: Signal(sum(word.width for word in words), name=name, init=join(words))
-                        for name, words in table.values.items() if words[0].access is Access.RW}
+        self.storage = {
+            name: Signal(sum(word.width for word in words), name=name, init=join(words))
+            for name, words in table.values.items()
+            if words[0].access is Access.RW
+        }
         self.write_full, self.data_full, self.read_full = Signal(), Signal(), Signal()
         self.write_address, self.read_address = Signal(addr_bits), Signal(addr_bits)
         self.decoded, self.looked = Signal(), Signal()  # the held write, the held read, a cycle later
         self.picked = Signal()  # the held read, two cycles later
-        self.chosen = {register.name: Signal(name=f"chosen_{register.name.lower()}")
-                       for register in table if register.access is not Access.RO}
+        self.chosen = {
+            register.name: Signal(name=f"chosen_{register.name.lower()}")
+            for register in table
+            if register.access is not Access.RO
+        }
         self.looked_response, self.answer_response = Signal(2), Signal(2)
         self.commit = Signal()
         self.accepted = Signal()  # the write of this commit changes something
@@ -125,8 +139,10 @@ class AxiLiteSlave(wiring.Component):
         answer, answered = Signal(32), Signal()
         m.d.comb += answered.eq(self.picked & (~bus.r.valid | bus.r.ready))
         m.d.sync += [
-            self.looked.eq(self.read_full & ~answered), self.picked.eq(self.looked & ~answered),
-            answer.eq(read_data), self.answer_response.eq(self.looked_response),
+            self.looked.eq(self.read_full & ~answered),
+            self.picked.eq(self.looked & ~answered),
+            answer.eq(read_data),
+            self.answer_response.eq(self.looked_response),
         ]
         with m.If(answered):
             m.d.sync += [self.read_full.eq(0), bus.r.valid.eq(1)]
@@ -154,20 +170,25 @@ class AxiLiteSlave(wiring.Component):
                 bits = Const(register.mask, register.width)
                 with m.If(self.accepted):
                     if register.access is Access.RW:
-                        held = self.storage[register.value_name][low:low + register.width]
+                        held = self.storage[register.value_name][low : low + register.width]
                         m.d.sync += held.eq((write_data & mask & bits) | (held & ~mask))
                     else:
                         m.d.comb += Value.cast(self.pulse[register.value_name]).eq(write_data & mask & bits)
 
     def decode_read(self, m: Module, read_data: Signal) -> None:
-        """What the held read answers: in the first cycle the register of each group that it may be, in the second the group's."""
+        """What the held read answers: in the first cycle the register of each group that it may be, in the second the
+        group's.
+        """
         m.d.sync += self.looked_response.eq(Mux(self.read_address >= MAP_BYTES, Response.DECERR, Response.SLVERR))
         with m.Switch(self.read_address):
             for register in self.table:
                 with m.Case(register.offset):
                     m.d.sync += self.looked_response.eq(Response.OKAY)
         place, group = self.read_address[:GROUP_LOG2], self.read_address[GROUP_LOG2:]
-        found = {register.offset >> GROUP_LOG2: Signal(32, name=f"group_{register.offset >> GROUP_LOG2}") for register in self.table}
+        found = {
+            register.offset >> GROUP_LOG2: Signal(32, name=f"group_{register.offset >> GROUP_LOG2}")
+            for register in self.table
+        }
         for number, value in found.items():
             m.d.sync += value.eq(0)
             with m.Switch(place):
@@ -183,7 +204,7 @@ class AxiLiteSlave(wiring.Component):
     def bit_of(self, register: Register) -> int:
         """Position of the register's bit 0 in its value."""
         words = self.table.values[register.value_name]
-        return sum(word.width for word in words[:words.index(register)])
+        return sum(word.width for word in words[: words.index(register)])
 
     def current(self, register: Register) -> Value:
         """What a read of the register gives, 32 bits."""
@@ -193,8 +214,8 @@ class AxiLiteSlave(wiring.Component):
             return Const(0, 32)
         low = self.bit_of(register)
         if register.access is Access.RW:
-            return self.storage[register.value_name][low:low + register.width]
-        value: Value = Value.cast(self.ro[register.value_name])[low:low + register.width]
+            return self.storage[register.value_name][low : low + register.width]
+        value: Value = Value.cast(self.ro[register.value_name])[low : low + register.width]
         return value & register.mask
 
 

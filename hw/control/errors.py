@@ -11,10 +11,12 @@ UNIT_BITS = 4  # ErrorUnit, ERROR_INSTRUCTION.unit
 INDEX_BITS = 24  # ERROR_INSTRUCTION.index
 
 # valid: the other fields describe an error this cycle. address: byte address or 0. index: as its ErrorUnit says.
-ErrorReport = data.StructLayout({
-    "valid": unsigned(1),
-    "code": unsigned(CODE_BITS),
-    "address": unsigned(ADDRESS_BITS),
-    "unit": unsigned(UNIT_BITS),
-    "index": unsigned(INDEX_BITS),
-})
+ErrorReport = data.StructLayout(
+    {
+        "valid": unsigned(1),
+        "code": unsigned(CODE_BITS),
+        "address": unsigned(ADDRESS_BITS),
+        "unit": unsigned(UNIT_BITS),
+        "index": unsigned(INDEX_BITS),
+    }
+)

@@ -28,8 +28,8 @@ class InstructionFetch(wiring.Component):
     The streams take turns; a stream asks for up to half a queue at a time, and only for what its queue has room for, so
     that a full queue holds up nobody else. The port delivers one beat per cycle as long as consumers take that much.
     A request that leaves the window is not issued. After the first error nothing more is requested until ``clear``.
-    Latency from ``run`` to the address on the bus is about a dozen cycles. After reset or ``clear`` no instruction is held and
-    every stream starts at its base again.
+    Latency from ``run`` to the address on the bus is about a dozen cycles. After reset or ``clear`` no instruction is
+    held and every stream starts at its base again.
 
     Parameters
     ----------
@@ -99,16 +99,30 @@ class InstructionFetch(wiring.Component):
         self.instruction_bytes, self.depth = instruction_bytes, depth
         self.beats = 8 * instruction_bytes // data_bits  # per instruction
         self.chunk = depth // 2  # instructions per request
-        super().__init__({
-            "base": In(ADDRESS_BITS).array(len(STREAMS)), "count": In(COUNT_BITS).array(len(STREAMS)),
-            "window_base": In(ADDRESS_BITS), "window_bytes": In(ADDRESS_BITS),
-            "run": In(1), "abort": In(1), "clear": In(1),
-            "o": Out(stream.Signature(8 * instruction_bytes)).array(len(STREAMS)),
-            "exhausted": Out(len(STREAMS)), "idle": Out(1), "report": Out(ErrorReport), "bytes_read": Out(64),
-            "axi": Out(Axi4ReadSignature(addr_bits=addr_bits, data_bits=data_bits)),
-        })
-        self.reader = AxiReader(addr_bits=addr_bits, data_bits=data_bits, max_burst=self.chunk * self.beats,
-                                max_outstanding=OUTSTANDING, credits=len(STREAMS) * depth * self.beats)
+        super().__init__(
+            {
+                "base": In(ADDRESS_BITS).array(len(STREAMS)),
+                "count": In(COUNT_BITS).array(len(STREAMS)),
+                "window_base": In(ADDRESS_BITS),
+                "window_bytes": In(ADDRESS_BITS),
+                "run": In(1),
+                "abort": In(1),
+                "clear": In(1),
+                "o": Out(stream.Signature(8 * instruction_bytes)).array(len(STREAMS)),
+                "exhausted": Out(len(STREAMS)),
+                "idle": Out(1),
+                "report": Out(ErrorReport),
+                "bytes_read": Out(64),
+                "axi": Out(Axi4ReadSignature(addr_bits=addr_bits, data_bits=data_bits)),
+            }
+        )
+        self.reader = AxiReader(
+            addr_bits=addr_bits,
+            data_bits=data_bits,
+            max_burst=self.chunk * self.beats,
+            max_outstanding=OUTSTANDING,
+            credits=len(STREAMS) * depth * self.beats,
+        )
         self.guard = WindowGuard(addr_bits=addr_bits, data_bits=data_bits)
         self.request = data.StructLayout({"stream": range(len(STREAMS)), "count": range(self.chunk + 1)})
         self.order = Queue(self.request, depth=OUTSTANDING)
@@ -132,7 +146,8 @@ class InstructionFetch(wiring.Component):
         failed = Signal()
         wants = Signal(len(STREAMS))
         amounts = []
-        # Three registers deep; after a request the state machine waits as long, and what consumers take meanwhile only makes room.
+        # Three registers deep; after a request the state machine waits as long, and what consumers take meanwhile only
+        # makes room.
         for k, (count, issued, reserved) in enumerate(zip(self.count, self.issued, self.reserved, strict=True)):
             left = Signal(COUNT_BITS, name=f"left_{STREAMS[k]}")
             some = Signal(name=f"some_{STREAMS[k]}")
@@ -154,13 +169,19 @@ class InstructionFetch(wiring.Component):
         settle = Signal(range(SETTLE_CYCLES + 1), init=SETTLE_CYCLES)
         m.d.comb += [
             guard.i.p.beats.eq(chosen.count * self.beats),
-            guard.window_base.eq(self.window_base), guard.window_bytes.eq(self.window_bytes),
-            guard.abort.eq(self.abort), reader.abort.eq(self.abort),
-            order.i.p.eq(chosen), order.i.valid.eq(sent),
-            order.clear.eq(self.clear), reader.clear.eq(self.clear),
-            self.axi.ar.payload.eq(reader.axi.ar.payload), self.axi.ar.valid.eq(reader.axi.ar.valid),
+            guard.window_base.eq(self.window_base),
+            guard.window_bytes.eq(self.window_bytes),
+            guard.abort.eq(self.abort),
+            reader.abort.eq(self.abort),
+            order.i.p.eq(chosen),
+            order.i.valid.eq(sent),
+            order.clear.eq(self.clear),
+            reader.clear.eq(self.clear),
+            self.axi.ar.payload.eq(reader.axi.ar.payload),
+            self.axi.ar.valid.eq(reader.axi.ar.valid),
             reader.axi.ar.ready.eq(self.axi.ar.ready),
-            reader.axi.r.payload.eq(self.axi.r.payload), reader.axi.r.valid.eq(self.axi.r.valid),
+            reader.axi.r.payload.eq(self.axi.r.payload),
+            reader.axi.r.valid.eq(self.axi.r.valid),
             self.axi.r.ready.eq(reader.axi.r.ready),
             self.idle.eq(reader.idle),
         ]
@@ -242,7 +263,7 @@ class InstructionFetch(wiring.Component):
             beat = Signal(range(self.beats))
             m.d.comb += [instruction.eq(Cat(earlier, arriving)), whole.eq(taken & (beat == self.beats - 1))]
             with m.If(taken):
-                m.d.sync += [earlier.eq(Cat(earlier, arriving)[self.data_bits:]), beat.eq(beat + 1)]
+                m.d.sync += [earlier.eq(Cat(earlier, arriving)[self.data_bits :]), beat.eq(beat + 1)]
             with m.If(self.clear):
                 m.d.sync += beat.eq(0)
         else:
@@ -265,7 +286,8 @@ class InstructionFetch(wiring.Component):
             m.d.sync += [arrived.eq(0), taken.eq(0), put.eq(0)]
         for k, (queue, o) in enumerate(zip(self.queues, self.o, strict=True)):
             m.d.comb += [
-                queue.i.payload.eq(put_instruction), queue.i.valid.eq(put & (put_stream == k)),
+                queue.i.payload.eq(put_instruction),
+                queue.i.valid.eq(put & (put_stream == k)),
                 queue.clear.eq(self.clear),
             ]
             with m.If(queue.i.valid):

@@ -173,7 +173,11 @@ class Sequencer(wiring.Component):
                     | (op.out_count > config.experts)
                 ),
                 # Two planes on one side are the same words twice, on both sides four times.
-                Mux(planes, op.in_blocks != Mux(four, op.shift_block.shift_left(2), op.shift_block.shift_left(1)), op.shift_block != 0),
+                Mux(
+                    planes,
+                    op.in_blocks != Mux(four, op.shift_block.shift_left(2), op.shift_block.shift_left(1)),
+                    op.shift_block != 0,
+                ),
                 wide & (0 if config.wide_operands else 1),
                 op.wide_stream & (op.stream == Stream.PROBABILITY),
                 op.wide_stationary & op.narrow,

@@ -50,8 +50,8 @@ class Supervisor(wiring.Component):
     Members
     -------
     start, abort_request, soft_reset : In(1)
-        Pulses from CTRL; soft_reset wins over abort_request, abort_request over start. An abort_request while the core is
-        cleared for a run ends that run in its first cycle.
+        Pulses from CTRL; soft_reset wins over abort_request, abort_request over start. An abort_request while the core
+        is cleared for a run ends that run in its first cycle.
     watchdog : In(32)
         Cycles without progress before the WATCHDOG error; 0 = off. Stable while busy.
     finished : In(1)
@@ -117,14 +117,33 @@ class Supervisor(wiring.Component):
             if value < 1:
                 raise ValueError(f"{name} must be positive, not {value!r}")
         self.sources, self.clear_cycles = errors, clear_cycles
-        super().__init__({
-            "start": In(1), "abort_request": In(1), "soft_reset": In(1), "watchdog": In(32),
-            "finished": In(1), "progress": In(1), "bus_idle": In(1), "errors": In(ErrorReport).array(errors),
-            "irq_enable": In(len(IRQS)), "irq_clear": In(len(IRQS)),
-            "run": Out(1), "abort": Out(1), "clear": Out(1), "started": Out(1), "counting": Out(1),
-            "busy": Out(1), "done": Out(1), "error": Out(1), "draining": Out(1), "start_refused": Out(1),
-            "irq_status": Out(len(IRQS)), "irq": Out(1), "report": Out(ErrorReport),
-        })
+        super().__init__(
+            {
+                "start": In(1),
+                "abort_request": In(1),
+                "soft_reset": In(1),
+                "watchdog": In(32),
+                "finished": In(1),
+                "progress": In(1),
+                "bus_idle": In(1),
+                "errors": In(ErrorReport).array(errors),
+                "irq_enable": In(len(IRQS)),
+                "irq_clear": In(len(IRQS)),
+                "run": Out(1),
+                "abort": Out(1),
+                "clear": Out(1),
+                "started": Out(1),
+                "counting": Out(1),
+                "busy": Out(1),
+                "done": Out(1),
+                "error": Out(1),
+                "draining": Out(1),
+                "start_refused": Out(1),
+                "irq_status": Out(len(IRQS)),
+                "irq": Out(1),
+                "report": Out(ErrorReport),
+            }
+        )
         # Proofs name these.
         self.state = Signal(State)
         self.restart = Signal()  # after this clear: run, else idle
@@ -149,7 +168,8 @@ class Supervisor(wiring.Component):
         m.d.comb += stuck.eq((self.watchdog != 0) & (self.remaining == 0))
 
         m.d.sync += self.abandoned.eq(
-            (self.state == State.CLEARING) & ~self.resetting & ~self.soft_reset & (self.abandoned | self.abort_request))
+            (self.state == State.CLEARING) & ~self.resetting & ~self.soft_reset & (self.abandoned | self.abort_request)
+        )
 
         # Later assignments win: lowest priority first.
         with m.If(self.abort_request | self.abandoned):
@@ -223,7 +243,10 @@ class Supervisor(wiring.Component):
             self.done.eq(self.state == State.DONE),
             self.draining.eq(self.state == State.DRAINING),
             self.busy.eq(live | (self.state == State.CLEARING)),
-            self.abort.eq((self.state == State.CLEARING) | (self.state == State.ERROR)
-                          | ((self.state == State.DRAINING) & (self.error | self.resetting))),
+            self.abort.eq(
+                (self.state == State.CLEARING)
+                | (self.state == State.ERROR)
+                | ((self.state == State.DRAINING) & (self.error | self.resetting))
+            ),
         ]
         return m

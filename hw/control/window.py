@@ -71,12 +71,17 @@ class WindowGuard(wiring.Component):
         if data_bits < 8 or data_bits & (data_bits - 1):
             raise ValueError(f"data_bits must be a power of two of 8 or more, not {data_bits!r}")
         self.addr_bits, self.beat_bytes = addr_bits, data_bits // 8
-        super().__init__({
-            "window_base": In(ADDRESS_BITS), "window_bytes": In(ADDRESS_BITS),
-            "i": In(stream.Signature(data.StructLayout({"addr": ADDRESS_BITS, "beats": BEATS_BITS}))),
-            "o": Out(stream.Signature(data.StructLayout({"addr": addr_bits, "beats": BEATS_BITS}))),
-            "abort": In(1), "error": Out(1), "error_addr": Out(ADDRESS_BITS),
-        })
+        super().__init__(
+            {
+                "window_base": In(ADDRESS_BITS),
+                "window_bytes": In(ADDRESS_BITS),
+                "i": In(stream.Signature(data.StructLayout({"addr": ADDRESS_BITS, "beats": BEATS_BITS}))),
+                "o": Out(stream.Signature(data.StructLayout({"addr": addr_bits, "beats": BEATS_BITS}))),
+                "abort": In(1),
+                "error": Out(1),
+                "error_addr": Out(ADDRESS_BITS),
+            }
+        )
         # Proofs name these.
         self.state = Signal(Step)
         self.held: Any = Signal(self.i.payload.shape(), reset_less=True)
@@ -100,16 +105,24 @@ class WindowGuard(wiring.Component):
                     m.d.sync += self.state.eq(Step.LOCATE)
             with m.Case(Step.LOCATE):
                 m.d.sync += [
-                    self.below.eq(held.addr < self.window_base), self.offset.eq(held.addr - self.window_base),
+                    self.below.eq(held.addr < self.window_base),
+                    self.offset.eq(held.addr - self.window_base),
                     self.state.eq(Step.MEASURE),
                 ]
             with m.Case(Step.MEASURE):
                 m.d.sync += [
-                    self.end.eq(self.offset + length), self.stop.eq(held.addr + length), self.state.eq(Step.JUDGE),
+                    self.end.eq(self.offset + length),
+                    self.stop.eq(held.addr + length),
+                    self.state.eq(Step.JUDGE),
                 ]
             with m.Case(Step.JUDGE):
-                m.d.sync += self.bad.eq(self.below | (self.end > self.window_bytes) | (self.stop > 1 << self.addr_bits)
-                                        | (held.addr % self.beat_bytes != 0) | (held.beats == 0))
+                m.d.sync += self.bad.eq(
+                    self.below
+                    | (self.end > self.window_bytes)
+                    | (self.stop > 1 << self.addr_bits)
+                    | (held.addr % self.beat_bytes != 0)
+                    | (held.beats == 0)
+                )
                 m.d.sync += self.state.eq(Step.OFFER)
             with m.Case(Step.OFFER):
                 m.d.comb += [self.error.eq(self.bad & ~self.abort), self.o.valid.eq(~self.bad & ~self.abort)]

@@ -16,8 +16,8 @@ __all__ = ["Accumulator"]
 class Accumulator(wiring.Component):
     """Adds each vector's dot products to its entry; hands the entry on after the last block of inputs.
 
-    One vector per cycle, latency 1 cycle, no back pressure. An entry must not come again within 3 cycles (``REUSE``). Sums wrap: the
-    compiler proves that they fit.
+    One vector per cycle, latency 1 cycle, no back pressure. An entry must not come again within 3 cycles (``REUSE``).
+    Sums wrap: the compiler proves that they fit.
 
     Members
     -------
@@ -44,22 +44,26 @@ class Accumulator(wiring.Component):
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         operation = operation_layout(config)
-        super().__init__({
-            "early_valid": In(1),
-            "early_slot": In(12),
-            "i_valid": In(1),
-            "i_op": In(operation),
-            "i_sums": In(data.ArrayLayout(signed(sum_bits(config.lanes)), config.rows)),
-            "o_valid": Out(1),
-            "o_op": Out(operation),
-            "o_acc": Out(data.ArrayLayout(signed(config.acc_bits), config.rows)),
-        })
+        super().__init__(
+            {
+                "early_valid": In(1),
+                "early_slot": In(12),
+                "i_valid": In(1),
+                "i_op": In(operation),
+                "i_sums": In(data.ArrayLayout(signed(sum_bits(config.lanes)), config.rows)),
+                "o_valid": Out(1),
+                "o_op": Out(operation),
+                "o_acc": Out(data.ArrayLayout(signed(config.acc_bits), config.rows)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         layout = data.ArrayLayout(signed(config.acc_bits), config.rows)
-        entries: memory.Memory = memory.Memory(shape=layout, depth=config.max_tokens, init=[], attrs={"ram_style": "block"})
+        entries: memory.Memory = memory.Memory(
+            shape=layout, depth=config.max_tokens, init=[], attrs={"ram_style": "block"}
+        )
         m.submodules.entries = entries
         write, read = entries.write_port(), entries.read_port()
         m.d.comb += [read.addr.eq(self.early_slot), read.en.eq(self.early_valid)]
@@ -67,7 +71,7 @@ class Accumulator(wiring.Component):
         total = Signal(layout)
         for r in range(config.rows):
             old = read.data[r]
-            kept = Mux(self.i_op.acc_first, 0, Mux(self.i_op.acc_shift, (old << 8)[:config.acc_bits].as_signed(), old))
+            kept = Mux(self.i_op.acc_first, 0, Mux(self.i_op.acc_shift, (old << 8)[: config.acc_bits].as_signed(), old))
             m.d.comb += total[r].eq(kept + self.i_sums[r])
         acc = Signal(layout, reset_less=True)
         op: Any = Signal(self.i_op.shape(), reset_less=True)

@@ -22,10 +22,12 @@ def array_latency(lanes: int) -> int:
 class Array(wiring.Component):
     """`rows` dot products that share one streamed vector; two int8 products per DSP slice.
 
-    One vector per cycle whatever `rows` is; latency ``array_latency(lanes)``. No back pressure. An exchange and what is loaded are
-    delayed alike from class to class: what is loaded up to the cycle of an exchange is part of the block it brings, in any cycle.
+    One vector per cycle whatever `rows` is; latency ``array_latency(lanes)``. No back pressure. An exchange and what is
+    loaded are delayed alike from class to class: what is loaded up to the cycle of an exchange is part of the block it
+    brings, in any cycle.
 
-    Inputs go through a register here (vectors and exchanges through two, so that the last word of a block may come with the exchange), wait for their class of lanes (see RowPair), and go through a register in each group of rows: no
+    Inputs go through a register here (vectors and exchanges through two, so that the last word of a block may come with
+    the exchange), wait for their class of lanes (see RowPair), and go through a register in each group of rows: no
     flip-flop drives more than a group's rows.
 
     Members
@@ -37,8 +39,8 @@ class Array(wiring.Component):
     clear : In(1)
         Shadow registers <- 0.
     word_load : In(rows / load_rows bits), word : In(load_rows x lanes x 8), narrow : In(1)
-        Fill `load_rows` consecutive rows: one bit per such group of rows. With `narrow` the word has 4 bits for each weight of two
-        groups: low nibbles for an even one, high nibbles for an odd one.
+        Fill `load_rows` consecutive rows: one bit per such group of rows. With `narrow` the word has 4 bits for each
+        weight of two groups: low nibbles for an even one, high nibbles for an odd one.
     key_load : In(rows bits), key : In(lanes x 8)
         Fill one row.
     lane_load : In(1), lane : In(range(lanes)), column : In(rows x 8)
@@ -63,21 +65,23 @@ class Array(wiring.Component):
     def __init__(self, *, rows: int, lanes: int, load_rows: int, narrow: bool = True) -> None:
         self.rows, self.lanes, self.load_rows = rows, lanes, load_rows
         self.unpacks = narrow  # whether `narrow` is looked at
-        super().__init__({
-            "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
-            "x_valid": In(1),
-            "swap": In(1),
-            "clear": In(1),
-            "word_load": In(rows // load_rows),
-            "word": In(8 * lanes * load_rows),
-            "narrow": In(1),
-            "key_load": In(rows),
-            "key": In(8 * lanes),
-            "lane_load": In(1),
-            "lane": In(range(lanes)),
-            "column": In(data.ArrayLayout(unsigned(8), rows)),
-            "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows)),
-        })
+        super().__init__(
+            {
+                "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
+                "x_valid": In(1),
+                "swap": In(1),
+                "clear": In(1),
+                "word_load": In(rows // load_rows),
+                "word": In(8 * lanes * load_rows),
+                "narrow": In(1),
+                "key_load": In(rows),
+                "key": In(8 * lanes),
+                "lane_load": In(1),
+                "lane": In(range(lanes)),
+                "column": In(data.ArrayLayout(unsigned(8), rows)),
+                "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -89,18 +93,35 @@ class Array(wiring.Component):
         m.d.sync += [early_x.eq(self.x), early_valid.eq(self.x_valid), early_swap.eq(self.swap)]
         with m.If(early_valid):
             m.d.sync += x.eq(early_x)
-        totals: Any = Signal(data.ArrayLayout(signed(LANE_BITS + (chain - 1).bit_length()), self.lanes // chain), reset_less=True)
+        totals: Any = Signal(
+            data.ArrayLayout(signed(LANE_BITS + (chain - 1).bit_length()), self.lanes // chain), reset_less=True
+        )
         for c in range(self.lanes // chain):
             m.d.sync += totals[c].eq(balanced_sum([x[lane] for lane in range(c * chain, (c + 1) * chain)]))
         row, row_load = self._rows(m)
         enable, swap, lane_load = Signal(), Signal(), Signal(self.lanes)
         column = Signal(self.column.shape(), reset_less=True)
-        m.d.sync += [enable.eq(early_valid), swap.eq(early_swap), lane_load.eq(self.lane_load << self.lane), column.eq(self.column)]
+        m.d.sync += [
+            enable.eq(early_valid),
+            swap.eq(early_swap),
+            lane_load.eq(self.lane_load << self.lane),
+            column.eq(self.column),
+        ]
 
         def late(values: Value, bits: int, *, name: str, reset_less: bool = True) -> Value:
             """Every lane's part as many cycles later as its place in the chain."""
-            return Cat(*(stages(m, values[lane * bits:(lane + 1) * bits], lane % chain, name=f"{name}_{lane}", reset_less=reset_less)[-1]
-                         for lane in range(self.lanes)))
+            return Cat(
+                *(
+                    stages(
+                        m,
+                        values[lane * bits : (lane + 1) * bits],
+                        lane % chain,
+                        name=f"{name}_{lane}",
+                        reset_less=reset_less,
+                    )[-1]
+                    for lane in range(self.lanes)
+                )
+            )
 
         late_x = late(x.as_value(), LANE_BITS, name="x")
         late_lanes = late(lane_load, 1, name="lane_load", reset_less=False)
@@ -108,15 +129,21 @@ class Array(wiring.Component):
         for g in range(self.rows // size):
             m.submodules[f"group_{g}"] = group = Shared(RowGroup, rows=size, lanes=self.lanes, load_rows=len(row))
             m.d.comb += [
-                group.x.eq(late_x), group.total.eq(totals), group.enable.eq(enable), group.swap.eq(swap), group.lane_load.eq(late_lanes), group.row.eq(late_rows),
-                group.row_load.eq(row_load[g * size:(g + 1) * size]),
+                group.x.eq(late_x),
+                group.total.eq(totals),
+                group.enable.eq(enable),
+                group.swap.eq(swap),
+                group.lane_load.eq(late_lanes),
+                group.row.eq(late_rows),
+                group.row_load.eq(row_load[g * size : (g + 1) * size]),
             ]
             for r in range(size):
                 m.d.comb += [group.column[r].eq(column[g * size + r]), self.sums[g * size + r].eq(group.sums[r])]
         return m
 
     def _rows(self, m: Module) -> tuple[list[Value], Value]:
-        """What fills rows, for each of `load_rows` neighbours (twice as many of narrow weights), and the rows that take it: words, keys
+        """What fills rows, for each of `load_rows` neighbours (twice as many of narrow weights), and the rows that take
+        it: words, keys
         and zeros on one bus."""
         width = 8 * self.lanes
         word = Signal(self.word.shape(), reset_less=True)
@@ -125,7 +152,11 @@ class Array(wiring.Component):
         from_key = Signal(chain, attrs={"keep": "true"})  # one for each class of lanes: it would drive them all
         nibbles = Signal(chain, attrs={"keep": "true"})
         row_load = Signal(self.rows)
-        m.d.sync += [word.eq(self.word), key.eq(self.key), from_key.eq((self.key_load.any() | self.clear).replicate(chain))]
+        m.d.sync += [
+            word.eq(self.word),
+            key.eq(self.key),
+            from_key.eq((self.key_load.any() | self.clear).replicate(chain)),
+        ]
         m.d.sync += nibbles.eq(self.narrow.replicate(chain))
         with m.If(self.clear):
             m.d.sync += key.eq(0)
@@ -136,9 +167,18 @@ class Array(wiring.Component):
             """What the word says, as 8 bits."""
             odd, place = divmod(neighbour, self.load_rows)
             byte = word.word_select(place * self.lanes + lane, 8)
-            return Mux(nibbles[lane % chain], byte[4 * odd:4 * odd + 4].as_signed(), byte.as_signed())[:8] if self.unpacks else byte
+            return (
+                Mux(nibbles[lane % chain], byte[4 * odd : 4 * odd + 4].as_signed(), byte.as_signed())[:8]
+                if self.unpacks
+                else byte
+            )
 
         def shared(neighbour: int) -> Value:
-            return Cat(*(Mux(from_key[lane % chain], key.word_select(lane, 8), weight(neighbour, lane)) for lane in range(self.lanes)))
+            return Cat(
+                *(
+                    Mux(from_key[lane % chain], key.word_select(lane, 8), weight(neighbour, lane))
+                    for lane in range(self.lanes)
+                )
+            )
 
         return [shared(k) for k in range(2 * self.load_rows if self.unpacks else self.load_rows)], row_load

@@ -1,4 +1,6 @@
-"""The streamed side: one vector per cycle from activations, residual (normalised on read) or probabilities, tokens gathered by expert."""
+"""The streamed side: one vector per cycle from activations, residual (normalised on read) or probabilities, tokens
+gathered by expert.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -29,18 +31,22 @@ from moesaic.hw.vector.rounding import digits
 
 __all__ = ["Feeder", "vector_layout"]
 
-QUEUE_DEPTH = 64  # vectors waiting for the array; more than the feeder's latency, so that it never starves a running pass
-ADDRESS_AT = 3    # stage (cycles from issue) at which a vector's address is known
+QUEUE_DEPTH = (
+    64  # vectors waiting for the array; more than the feeder's latency, so that it never starves a running pass
+)
+ADDRESS_AT = 3  # stage (cycles from issue) at which a vector's address is known
 _MEET = ADDRESS_AT + NormScalars.LATENCY
 _FINAL = _MEET + Normalise.LATENCY
 
 
 def vector_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A streamed vector with its operation."""
-    return data.StructLayout({
-        "op": operation_layout(config),
-        "x": data.ArrayLayout(signed(LANE_BITS), config.lanes),
-    })
+    return data.StructLayout(
+        {
+            "op": operation_layout(config),
+            "x": data.ArrayLayout(signed(LANE_BITS), config.lanes),
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,9 @@ def _carry(m: Module, value: Value, *, bits: int, name: str, first: int = 0, las
 class Feeder(wiring.Component):
     """Runs the streaming half of every compute instruction, in order.
 
-    One vector per cycle while the queue towards the array has room. Instructions without vectors (NORM, COPY, an empty expert) send a lone
-    operation with ``end``, so that everything retires in order. Reading an on-chip word takes the same number of cycles from every
-    source, so vectors leave in the order they were asked for. Empty after reset.
+    One vector per cycle while the queue towards the array has room. Instructions without vectors (NORM, COPY, an empty
+    expert) send a lone operation with ``end``, so that everything retires in order. Reading an on-chip word takes the
+    same number of cycles from every source, so vectors leave in the order they were asked for. Empty after reset.
 
     Members
     -------
@@ -83,7 +89,8 @@ class Feeder(wiring.Component):
     copies : In(8)
         COPY instructions completed by the loader, modulo 256.
     counts : In(experts x 13), queue_* : expert queues, one cycle of latency
-    activation_*, residual_*, sums_*, state_*, maxima_* : read ports of the memories, one cycle of latency; ``activation_low`` asks for
+    activation_*, residual_*, sums_*, state_*, maxima_* : read ports of the memories, one cycle of latency;
+    ``activation_low`` asks for
         the lower bytes of 16-bit values
     tap_* : Out
         Normalised vectors, for the activation memory, and their lower bytes; ``tap_due``: one comes in the next cycle.
@@ -139,47 +146,51 @@ class Feeder(wiring.Component):
         self.normalise = Normalise(lanes=config.lanes)
         self.shifter = ProbabilityShift(lanes=config.lanes, groups=config.groups)
         self.queue = Queue(vector_layout(config), depth=QUEUE_DEPTH)
-        self.head = StreamRegister(vector_layout(config))  # what the array decides on comes from registers, not from LUT RAM
+        self.head = StreamRegister(
+            vector_layout(config)
+        )  # what the array decides on comes from registers, not from LUT RAM
         # Stages at which the residual word is there, the vector is complete, and words of the other sources are there.
         self.meet, self.final = _MEET, _FINAL
         self.arrive = self.final - self.shifter.LATENCY
-        super().__init__({
-            "i": In(stream.Signature(issued_layout())),
-            "o": Out(stream.Signature(vector_layout(config))),
-            "retired": In(INDEX_BITS),
-            "copies": In(8),
-            "counts": In(data.ArrayLayout(unsigned(13), config.experts)),
-            "queue_expert": Out(6),
-            "queue_slot": Out(12),
-            "queue_token": In(12),
-            "queue_score": In(16),
-            "activation_enable": Out(1),
-            "attention_read": Out(1),
-            "activation_address": Out(16),
-            "activation_low": Out(1),
-            "activation_data": In(8 * config.lanes),
-            "maxima_data": In(data.ArrayLayout(signed(9), config.groups)),
-            "state_address": Out(13),
-            "state_maximum": In(signed(9)),
-            "residual_enable": Out(1),
-            "residual_address": Out(16),
-            "residual_data": In(data.ArrayLayout(signed(16), config.lanes)),
-            "sums_address": Out(12),
-            "sums_total": In(signed(28)),
-            "sums_squares": In(unsigned(42)),
-            "tap_due": Out(1),
-            "tap_valid": Out(1),
-            "tap_address": Out(16),
-            "tap_data": Out(8 * config.lanes),
-            "tap_low": Out(8 * config.lanes),
-            "context_write": Out(1),
-            "context_index": Out(range(CONTEXTS)),
-            "context_data": Out(context_layout()),
-            "context_route": Out(1),
-            "context_mark": Out(1),
-            "busy": Out(1),
-            "blocked": Out(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(issued_layout())),
+                "o": Out(stream.Signature(vector_layout(config))),
+                "retired": In(INDEX_BITS),
+                "copies": In(8),
+                "counts": In(data.ArrayLayout(unsigned(13), config.experts)),
+                "queue_expert": Out(6),
+                "queue_slot": Out(12),
+                "queue_token": In(12),
+                "queue_score": In(16),
+                "activation_enable": Out(1),
+                "attention_read": Out(1),
+                "activation_address": Out(16),
+                "activation_low": Out(1),
+                "activation_data": In(8 * config.lanes),
+                "maxima_data": In(data.ArrayLayout(signed(9), config.groups)),
+                "state_address": Out(13),
+                "state_maximum": In(signed(9)),
+                "residual_enable": Out(1),
+                "residual_address": Out(16),
+                "residual_data": In(data.ArrayLayout(signed(16), config.lanes)),
+                "sums_address": Out(12),
+                "sums_total": In(signed(28)),
+                "sums_squares": In(unsigned(42)),
+                "tap_due": Out(1),
+                "tap_valid": Out(1),
+                "tap_address": Out(16),
+                "tap_data": Out(8 * config.lanes),
+                "tap_low": Out(8 * config.lanes),
+                "context_write": Out(1),
+                "context_index": Out(range(CONTEXTS)),
+                "context_data": Out(context_layout()),
+                "context_route": Out(1),
+                "context_mark": Out(1),
+                "busy": Out(1),
+                "blocked": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -190,7 +201,9 @@ class Feeder(wiring.Component):
         m.submodules.head = self.head
         final = self.final
         live = [Signal(name=f"live_{k}") for k in range(final + 1)]
-        ops: list[Any] = [Signal(operation_layout(self.config), name=f"op_{k}", reset_less=True) for k in range(final + 1)]
+        ops: list[Any] = [
+            Signal(operation_layout(self.config), name=f"op_{k}", reset_less=True) for k in range(final + 1)
+        ]
         walk = self._walk(m, live[0], ops[0])
         for k in range(1, final + 1):
             m.d.sync += [live[k].eq(live[k - 1]), ops[k].eq(ops[k - 1])]
@@ -209,14 +222,16 @@ class Feeder(wiring.Component):
         """Take an instruction, wait until it may start, and issue its vectors one by one: stage 0."""
         config = self.config
         index = Signal(INDEX_BITS)
-        body: Any = Signal(data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "norm": instruction_layout(Opcode.NORM)}))
+        body: Any = Signal(
+            data.UnionLayout({"matmul": instruction_layout(Opcode.MATMUL), "norm": instruction_layout(Opcode.NORM)})
+        )
         op = body.matmul
         norm: Any = Signal(instruction_layout(Opcode.NORM))
         m.d.comb += self.context_index.eq(index)
         for name in context_layout().members:
             m.d.comb += self.context_data[name].eq(op[name])
 
-        vectors = Signal(13)     # streamed vectors per pass
+        vectors = Signal(13)  # streamed vectors per pass
         slot = Signal(12)
         in_block = Signal(8)
         out_block = Signal(11)
@@ -226,7 +241,8 @@ class Feeder(wiring.Component):
         outputs_left = Signal(13)
         last_slot, last_in, last_out = Signal(), Signal(), Signal()
         only_slot, only_in = Signal(), Signal()
-        # Operands in two planes on one side: the same words twice; on both sides: four times, with the upper plane of the stream first.
+        # Operands in two planes on one side: the same words twice; on both sides: four times, with the upper plane of
+        # the stream first.
         wide = config.wide_operands
         word, plane, planes = Signal(8), Signal(2 if wide else 1), Signal()
         split, twice = op.wide_stream, op.wide_stationary if wide else Const(0, 1)
@@ -251,7 +267,9 @@ class Feeder(wiring.Component):
             room.eq((index - self.retired)[:INDEX_BITS] < CONTEXTS),
         ]
         m.d.sync += [
-            only_slot.eq(vectors == 1), only_in.eq(op.in_blocks == 1), only_plane.eq(op.shift_block == 1),
+            only_slot.eq(vectors == 1),
+            only_in.eq(op.in_blocks == 1),
+            only_plane.eq(op.shift_block == 1),
             planes.eq(split | twice),
         ]
         arriving = data.View(instruction_layout(Opcode.MATMUL), self.i.p.body)
@@ -260,7 +278,11 @@ class Feeder(wiring.Component):
                 m.d.comb += self.i.ready.eq(1)
                 m.d.sync += [slot.eq(0), in_block.eq(0), out_block.eq(0), word.eq(0), plane.eq(0)]
                 with m.If(self.i.valid):
-                    m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body), due.eq(self.i.p.index - arriving.feed_wait)]
+                    m.d.sync += [
+                        index.eq(self.i.p.index),
+                        body.eq(self.i.p.body),
+                        due.eq(self.i.p.index - arriving.feed_wait),
+                    ]
                     m.next = "wait"
             with m.State("wait"):
                 m.d.comb += self.blocked.eq(~(waited & room))
@@ -270,9 +292,14 @@ class Feeder(wiring.Component):
             with m.State("start"):
                 m.d.comb += self.context_write.eq(1)
                 m.d.sync += [
-                    slots_left.eq(vectors), blocks_left.eq(op.in_blocks), outputs_left.eq(op.out_count),
-                    last_slot.eq(vectors == 1), last_in.eq(op.in_blocks == 1), last_out.eq(op.out_count <= config.rows),
-                    plane_left.eq(op.shift_block), last_plane.eq(only_plane),
+                    slots_left.eq(vectors),
+                    blocks_left.eq(op.in_blocks),
+                    outputs_left.eq(op.out_count),
+                    last_slot.eq(vectors == 1),
+                    last_in.eq(op.in_blocks == 1),
+                    last_out.eq(op.out_count <= config.rows),
+                    plane_left.eq(op.shift_block),
+                    last_plane.eq(only_plane),
                 ]
                 with m.If(op.opcode == Opcode.NORM):
                     # Vectors on their way still use the old constants.
@@ -302,19 +329,35 @@ class Feeder(wiring.Component):
                     m.d.sync += [slot.eq(slot + 1), slots_left.eq(slots_left - 1), last_slot.eq(slots_left == 2)]
                     with m.If(last_slot):
                         m.d.sync += [
-                            slot.eq(0), slots_left.eq(vectors), last_slot.eq(only_slot),
-                            in_block.eq(in_block + 1), blocks_left.eq(blocks_left - 1), last_in.eq(blocks_left == 2),
-                            word.eq(word + 1), plane_left.eq(plane_left - 1), last_plane.eq(plane_left == 2),
+                            slot.eq(0),
+                            slots_left.eq(vectors),
+                            last_slot.eq(only_slot),
+                            in_block.eq(in_block + 1),
+                            blocks_left.eq(blocks_left - 1),
+                            last_in.eq(blocks_left == 2),
+                            word.eq(word + 1),
+                            plane_left.eq(plane_left - 1),
+                            last_plane.eq(plane_left == 2),
                         ]
                         with m.If(planes & last_plane):
                             m.d.sync += [
-                                word.eq(0), plane.eq(plane + 1), plane_left.eq(op.shift_block), last_plane.eq(only_plane),
+                                word.eq(0),
+                                plane.eq(plane + 1),
+                                plane_left.eq(op.shift_block),
+                                last_plane.eq(only_plane),
                             ]
                         with m.If(last_in):
                             m.d.sync += [
-                                in_block.eq(0), blocks_left.eq(op.in_blocks), last_in.eq(only_in), out_block.eq(out_block + 1),
-                                outputs_left.eq(outputs_left - config.rows), last_out.eq(outputs_left <= 2 * config.rows),
-                                word.eq(0), plane.eq(0), plane_left.eq(op.shift_block), last_plane.eq(only_plane),
+                                in_block.eq(0),
+                                blocks_left.eq(op.in_blocks),
+                                last_in.eq(only_in),
+                                out_block.eq(out_block + 1),
+                                outputs_left.eq(outputs_left - config.rows),
+                                last_out.eq(outputs_left <= 2 * config.rows),
+                                word.eq(0),
+                                plane.eq(0),
+                                plane_left.eq(op.shift_block),
+                                last_plane.eq(only_plane),
                             ]
                             with m.If(op.stationary == Stationary.WEIGHTS):
                                 m.d.sync += bank.eq(~bank)
@@ -377,7 +420,12 @@ class Feeder(wiring.Component):
         ]
 
     def _read_residual(
-        self, m: Module, live: list[Signal], ops: list[Any], kinds: list[Value], addresses: list[Value],
+        self,
+        m: Module,
+        live: list[Signal],
+        ops: list[Any],
+        kinds: list[Value],
+        addresses: list[Value],
     ) -> None:
         """Read the residual to meet the scalars, and normalise it."""
         scalars, normalise = self.scalars, self.normalise
@@ -393,7 +441,13 @@ class Feeder(wiring.Component):
         ]
 
     def _read_activations(
-        self, m: Module, live: list[Signal], ops: list[Any], kinds: list[Value], addresses: list[Value], lows: list[Value],
+        self,
+        m: Module,
+        live: list[Signal],
+        ops: list[Any],
+        kinds: list[Value],
+        addresses: list[Value],
+        lows: list[Value],
     ) -> None:
         """Read activations or probabilities so that they leave the shifter together with a normalised vector."""
         config, shifter = self.config, self.shifter
@@ -409,7 +463,9 @@ class Feeder(wiring.Component):
         for lane in range(config.lanes):
             m.d.comb += shifter.i[lane].eq(self.activation_data.word_select(lane, 8))
         for g in range(config.groups):
-            m.d.comb += shifter.i_lag[g].eq(Mux(kinds[arrive] == Stream.PROBABILITY, self.state_maximum - self.maxima_data[g], 0))
+            m.d.comb += shifter.i_lag[g].eq(
+                Mux(kinds[arrive] == Stream.PROBABILITY, self.state_maximum - self.maxima_data[g], 0)
+            )
 
     def _send(self, m: Module, walk: _Walk, live: Value, op: data.View, kind: Value, low: Value) -> None:
         """The complete vector into the queue, the queue to the array, and the credits."""
@@ -424,20 +480,29 @@ class Feeder(wiring.Component):
             streamed = n[STREAMED_SHIFT:]
             lowest = streamed[-1] & ~streamed[:-1].any()  # -256, which the array does not take: -255
             plane = Mux(low, n[:PLANE_BITS], n[PLANE_BITS:].as_signed())
-            m.d.comb += queue.i.p.x[lane].eq(Mux(
-                kind == Stream.NORMALISED, Mux(split, plane, (streamed | lowest).as_signed()),
-                Mux(kind == Stream.PROBABILITY, shifter.o[lane], shifter.o[lane].as_signed())))
+            m.d.comb += queue.i.p.x[lane].eq(
+                Mux(
+                    kind == Stream.NORMALISED,
+                    Mux(split, plane, (streamed | lowest).as_signed()),
+                    Mux(kind == Stream.PROBABILITY, shifter.o[lane], shifter.o[lane].as_signed()),
+                )
+            )
         connect_stream(m, queue.o, self.head.i)
         connect_stream(m, self.head.o, self.o)
         pop = Signal()
         m.d.sync += pop.eq(self.o.valid & self.o.ready)
-        m.d.sync += [walk.credits.eq(walk.credits - walk.issue + pop), walk.in_pipe.eq(walk.in_pipe + walk.issue - live)]
+        m.d.sync += [
+            walk.credits.eq(walk.credits - walk.issue + pop),
+            walk.in_pipe.eq(walk.in_pipe + walk.issue - live),
+        ]
 
     def _tap(self, m: Module, walk: _Walk, live: list[Signal], ops: list[Any], kinds: list[Value]) -> None:
         """The copy of normalised vectors for the activation memory."""
         op, final = walk.op, self.final
         tap_base = _carry(m, op.tap_addr + walk.word, last=2, name="tap_base", bits=16)[2]
-        tap_stride = _carry(m, Mux(op.shift_block != 0, op.shift_block, op.in_blocks), last=1, name="tap_stride", bits=8)[1]
+        tap_stride = _carry(
+            m, Mux(op.shift_block != 0, op.shift_block, op.in_blocks), last=1, name="tap_stride", bits=8
+        )[1]
         tap_distance = Signal(20, reset_less=True)
         m.d.sync += tap_distance.eq(ops[1].slot * tap_stride)
         tap_address = _carry(m, tap_base + tap_distance, first=2, last=final, name="tap_address", bits=16)[-1]
@@ -445,7 +510,9 @@ class Feeder(wiring.Component):
         m.d.comb += self.tap_address.eq(tap_address)
         for valid, k in ((self.tap_valid, final), (self.tap_due, final - 1)):
             m.d.comb += valid.eq(live[k] & ops[k].vector & tapped[k] & (kinds[k] == Stream.NORMALISED))
-        wide = _carry(m, op.wide_result if self.config.wide_operands else Const(0, 1), last=final, name="wide", bits=1)[-1]
+        wide = _carry(m, op.wide_result if self.config.wide_operands else Const(0, 1), last=final, name="wide", bits=1)[
+            -1
+        ]
         for lane in range(self.config.lanes):
             n = self.normalise.o[lane]
             upper, lower = digits(n)

@@ -46,7 +46,7 @@ def write_back_stages(config: AcceleratorConfig) -> WriteBackStages:
     """Stages of the write-back of a configuration."""
     softmax = softmax_latency(config.rows)
     early = array_latency(config.lanes) + 1  # from the array's input to the accumulator's output
-    ready = 1 + Reciprocal.LATENCY + 1       # state read, reciprocal, times the scalar
+    ready = 1 + Reciprocal.LATENCY + 1  # state read, reciprocal, times the scalar
     hold = max(0, ready - early)
     linear = Requantise.LATENCY + Gelu.LATENCY + Scale.LATENCY
     # Residual: read, add, write. Softmax: written as it comes.

@@ -4,7 +4,16 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["LANE_BITS", "RowPair", "balanced_sum", "chain_length", "field_bits", "offset_of", "pair_latency", "sum_bits"]
+__all__ = [
+    "LANE_BITS",
+    "RowPair",
+    "balanced_sum",
+    "chain_length",
+    "field_bits",
+    "offset_of",
+    "pair_latency",
+    "sum_bits",
+]
 
 LANE_BITS = 9  # streamed values: int8, or uint8 for probabilities
 TREE_FANIN = 4  # terms added between two registers
@@ -14,8 +23,8 @@ _PRODUCT_LIMIT = 128 * 255  # largest product of an int8 and a value of -255..25
 def chain_length(lanes: int) -> int:
     """Lanes whose products are added up from slice to slice.
 
-    A packed weight has ``8 + field_bits`` bits: 27 with 8 lanes, all that a DSP48E2 multiplies; 25 with 2 lanes, which a DSP48E1
-    (Zynq-7000) multiplies too. Arrays of up to 16 lanes are those that such a device holds.
+    A packed weight has ``8 + field_bits`` bits: 27 with 8 lanes, all that a DSP48E2 multiplies; 25 with 2 lanes, which
+    a DSP48E1 (Zynq-7000) multiplies too. Arrays of up to 16 lanes are those that such a device holds.
     """
     return 8 if lanes > 16 else min(2, lanes)
 
@@ -53,23 +62,25 @@ def pair_latency(lanes: int, chain: int) -> int:
 def offset_of(total: Value, *, chain: int) -> Value:
     """What a chain starts from, given the sum of the values that it multiplies.
 
-    Half a field keeps the lower field from ever being negative, so that it borrows nothing from the upper one; 128 times the values
-    undoes the inverted sign bit of the lower weights.
+    Half a field keeps the lower field from ever being negative, so that it borrows nothing from the upper one; 128
+    times the values undoes the inverted sign bit of the lower weights.
     """
-    return (Const(1 << field_bits(chain) - 1, field_bits(chain)) - total.shift_left(7))[:field_bits(chain)]
+    return (Const(1 << field_bits(chain) - 1, field_bits(chain)) - total.shift_left(7))[: field_bits(chain)]
 
 
 class RowPair(wiring.Component):
     """Two rows of the array: stationary weights, double-buffered, times the vector that passes.
 
-    Each lane's two weights share a slice, as ``upper * 2**F + (lower + 128)`` with F = ``field_bits(chain)``: the lower weight with its
-    sign bit inverted is unsigned, so that packing is concatenation. A chain of slices adds ``packed * x``, from slice to slice through the
-    cascade, to ``2**(F - 1) - 128 * sum(x)``. That makes ``2**F * sum(upper * x) + sum(lower * x) + 2**(F - 1)``, whose last two terms lie
-    within 0..2**F - 1: the fields are the two sums, and nothing needs correcting. F grows by one bit for every doubling of the chain.
+    Each lane's two weights share a slice, as ``upper * 2**F + (lower + 128)`` with F = ``field_bits(chain)``: the lower
+    weight with its sign bit inverted is unsigned, so that packing is concatenation. A chain of slices adds ``packed *
+    x``, from slice to slice through the cascade, to ``2**(F - 1) - 128 * sum(x)``. That makes ``2**F * sum(upper * x) +
+    sum(lower * x) + 2**(F - 1)``, whose last two terms lie within 0..2**F - 1: the fields are the two sums, and nothing
+    needs correcting. F grows by one bit for every doubling of the chain.
 
-    Lane k of a chain adds its product k cycles after lane 0, so everything about it must come k cycles later: values, weights, exchanges.
-    ``class`` below is a lane's place k in its chain; lane = chain number * chain + k. One vector per cycle, latency from the value of
-    class 0 to the sums ``pair_latency(lanes, chain)``. No back pressure; nothing is reset.
+    Lane k of a chain adds its product k cycles after lane 0, so everything about it must come k cycles later: values,
+    weights, exchanges. ``class`` below is a lane's place k in its chain; lane = chain number * chain + k. One vector
+    per cycle, latency from the value of class 0 to the sums ``pair_latency(lanes, chain)``. No back pressure; nothing
+    is reset.
 
     Parameters
     ----------
@@ -83,7 +94,8 @@ class RowPair(wiring.Component):
     offset : In([lanes / chain] unsigned(F))
         ``offset_of`` the values of each chain, together with that of class 0.
     enable : In(pair_latency(lanes, chain) bits)
-        Bit k: the values of class k count, and after the last class, the stages that follow. Without it registers keep what they have.
+        Bit k: the values of class k count, and after the last class, the stages that follow. Without it registers keep
+        what they have.
     swap : In(chain bits)
         By class. Active <- shadow.
     row_load : In([2] chain bits), row : In([2] [chain] (lanes / chain) x 8 bits)
@@ -115,32 +127,42 @@ class RowPair(wiring.Component):
             raise ValueError(f"chain must be a power of two and at most lanes ({lanes}), not {chain!r}")
         self.lanes, self.chain = lanes, chain
         self.field = field_bits(chain)
-        super().__init__({
-            "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
-            "offset": In(data.ArrayLayout(unsigned(self.field), lanes // self.chain)),
-            "enable": In(pair_latency(lanes, chain)),
-            "swap": In(self.chain),
-            "row_load": In(data.ArrayLayout(unsigned(self.chain), 2)),
-            "row": In(data.ArrayLayout(data.ArrayLayout(unsigned(8 * lanes // chain), chain), 2)),
-            "lane_load": In(data.ArrayLayout(unsigned(lanes // chain), chain)),
-            "value": In(data.ArrayLayout(data.ArrayLayout(unsigned(8), self.chain), 2)),
-            "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), 2)),
-        })
+        super().__init__(
+            {
+                "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
+                "offset": In(data.ArrayLayout(unsigned(self.field), lanes // self.chain)),
+                "enable": In(pair_latency(lanes, chain)),
+                "swap": In(self.chain),
+                "row_load": In(data.ArrayLayout(unsigned(self.chain), 2)),
+                "row": In(data.ArrayLayout(data.ArrayLayout(unsigned(8 * lanes // chain), chain), 2)),
+                "lane_load": In(data.ArrayLayout(unsigned(lanes // chain), chain)),
+                "value": In(data.ArrayLayout(data.ArrayLayout(unsigned(8), self.chain), 2)),
+                "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), 2)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Upper and lower weights of a class lie side by side, all chains in one register: simulators then copy words, not bytes.
+        # Upper and lower weights of a class lie side by side, all chains in one register: simulators then copy words,
+        # not bytes.
         actives = [[self._weights(m, r, k) for k in range(self.chain)] for r in range(2)]
         uppers: list[Value] = []
         lowers: list[Value] = []
         for number in range(self.lanes // self.chain):
-            weights = [Cat(actives[0][k].word_select(number, 8), Const(0, self.field - 8), actives[1][k].word_select(number, 8)).as_signed()
-                       for k in range(self.chain)]
+            weights = [
+                Cat(
+                    actives[0][k].word_select(number, 8), Const(0, self.field - 8), actives[1][k].word_select(number, 8)
+                ).as_signed()
+                for k in range(self.chain)
+            ]
             total = self._chain(m, number, weights)
             # The top bit of the lower field, inverted, takes half a field away again.
-            lowers.append(Cat(total[:self.field - 1], ~total[self.field - 1]).as_signed())
-            uppers.append(total[self.field:].as_signed())
-        m.d.comb += [self.sums[0].eq(self._tree(m, lowers, name="lower")), self.sums[1].eq(self._tree(m, uppers, name="upper"))]
+            lowers.append(Cat(total[: self.field - 1], ~total[self.field - 1]).as_signed())
+            uppers.append(total[self.field :].as_signed())
+        m.d.comb += [
+            self.sums[0].eq(self._tree(m, lowers, name="lower")),
+            self.sums[1].eq(self._tree(m, uppers, name="upper")),
+        ]
         return m
 
     def _weights(self, m: Module, r: int, k: int) -> Value:
@@ -166,7 +188,9 @@ class RowPair(wiring.Component):
             m.d.sync += before.eq(self.offset[number])
         for k, packed in enumerate(weights):
             lane = number * self.chain + k
-            product = Signal((packed * self.x[lane]).shape(), name=f"product_{lane}", reset_less=True, attrs={"use_dsp": "yes"})
+            product = Signal(
+                (packed * self.x[lane]).shape(), name=f"product_{lane}", reset_less=True, attrs={"use_dsp": "yes"}
+            )
             total = Signal(signed(2 * self.field), name=f"total_{lane}", reset_less=True, attrs={"use_dsp": "yes"})
             with m.If(self.enable[k]):
                 m.d.sync += product.eq(packed * self.x[lane])
@@ -180,7 +204,7 @@ class RowPair(wiring.Component):
         while len(terms) > 1:
             sums: list[Value] = []
             for first in range(0, len(terms), TREE_FANIN):
-                total = balanced_sum(terms[first:first + TREE_FANIN])
+                total = balanced_sum(terms[first : first + TREE_FANIN])
                 result = Signal(total.shape(), name=f"{name}_{stage}_{first // TREE_FANIN}", reset_less=True)
                 with m.If(self.enable[self.chain + 1 + stage]):
                     m.d.sync += result.eq(total)

@@ -1,4 +1,6 @@
-"""What travels through the engine: decoded instructions, one operation per streamed vector, one context per instruction."""
+"""What travels through the engine: decoded instructions, one operation per streamed vector, one context per
+instruction.
+"""
 
 from amaranth.hdl import unsigned
 from amaranth.lib import data
@@ -8,13 +10,29 @@ from moesaic.hw.spec.isa import FORMATS, INSTRUCTION_BITS, Opcode
 
 __all__ = ["CONTEXTS", "INDEX_BITS", "context_layout", "instruction_layout", "issued_layout", "operation_layout"]
 
-CONTEXTS = 8      # instructions in flight between feeder and retirement; a power of two
-INDEX_BITS = 24   # position of an instruction in the compute stream
+CONTEXTS = 8  # instructions in flight between feeder and retirement; a power of two
+INDEX_BITS = 24  # position of an instruction in the compute stream
 
 _CONTEXT_FIELDS = (
-    "function", "stationary", "expert_valid", "out_count", "lane_low", "lane_count", "dst_memory", "dst_addr", "dst_stride", "group",
-    "shift", "scalar", "post_shift", "residual_shift", "fresh", "top_k", "gate_kind",
-    "wide_stationary", "wide_result",
+    "function",
+    "stationary",
+    "expert_valid",
+    "out_count",
+    "lane_low",
+    "lane_count",
+    "dst_memory",
+    "dst_addr",
+    "dst_stride",
+    "group",
+    "shift",
+    "scalar",
+    "post_shift",
+    "residual_shift",
+    "fresh",
+    "top_k",
+    "gate_kind",
+    "wide_stationary",
+    "wide_result",
 )
 
 
@@ -28,10 +46,12 @@ def instruction_layout(opcode: Opcode) -> data.StructLayout:
 
 def issued_layout() -> data.StructLayout:
     """A compute instruction on its way to loader and feeder."""
-    return data.StructLayout({
-        "index": unsigned(INDEX_BITS),
-        "body": unsigned(INSTRUCTION_BITS),
-    })
+    return data.StructLayout(
+        {
+            "index": unsigned(INDEX_BITS),
+            "body": unsigned(INSTRUCTION_BITS),
+        }
+    )
 
 
 def context_layout() -> data.StructLayout:
@@ -43,12 +63,30 @@ def context_layout() -> data.StructLayout:
 def operation_layout(config: AcceleratorConfig) -> data.StructLayout:
     """One streamed vector's companion.
 
-    ``vector``: there is one (a retirement of an empty instruction travels alone). ``token``: token number, or softmax state.
-    ``pass_first``: first vector that meets a new stationary block. ``acc_first``, ``acc_last``: first, last block of inputs.
-    ``block_end``: last vector of a block of outputs. ``end``: last of its instruction. ``bank``: parameters.
+    ``vector``: there is one (a retirement of an empty instruction travels alone). ``token``: token number, or softmax
+    state. ``pass_first``: first vector that meets a new stationary block. ``acc_first``, ``acc_last``: first, last
+    block of inputs. ``block_end``: last vector of a block of outputs. ``end``: last of its instruction. ``bank``:
+    parameters.
     """
-    return data.StructLayout({
-        "vector": 1, "end": 1, "context": range(CONTEXTS), "slot": unsigned(12), "token": unsigned(12), "block": unsigned(11),
-        "pass_first": 1, "slot_first": 1, "slot_last": 1, "acc_first": 1, "acc_last": 1, "acc_shift": 1, "block_end": 1,
-        "block_final": 1, "weights": 1, "attention": 1, "bank": 1, "score": unsigned(16),
-    })
+    return data.StructLayout(
+        {
+            "vector": 1,
+            "end": 1,
+            "context": range(CONTEXTS),
+            "slot": unsigned(12),
+            "token": unsigned(12),
+            "block": unsigned(11),
+            "pass_first": 1,
+            "slot_first": 1,
+            "slot_last": 1,
+            "acc_first": 1,
+            "acc_last": 1,
+            "acc_shift": 1,
+            "block_end": 1,
+            "block_final": 1,
+            "weights": 1,
+            "attention": 1,
+            "bank": 1,
+            "score": unsigned(16),
+        }
+    )

@@ -16,8 +16,9 @@ GROUP_ROWS = 16
 class RowGroup(wiring.Component):
     """Pairs of rows, and one register for each of their common inputs.
 
-    Inputs that concern a lane come ``lane % chain`` cycles late (see RowPair); the others are delayed here. One vector per cycle; latency
-    from the values of class 0 to the sums ``LATENCY`` and those of the pair. No back pressure; control bits are 0 after reset.
+    Inputs that concern a lane come ``lane % chain`` cycles late (see RowPair); the others are delayed here. One vector
+    per cycle; latency from the values of class 0 to the sums ``LATENCY`` and those of the pair. No back pressure;
+    control bits are 0 after reset.
 
     Parameters
     ----------
@@ -54,17 +55,19 @@ class RowGroup(wiring.Component):
             raise ValueError(f"load_rows must be even and divide rows ({rows}), not {load_rows!r}")
         self.rows, self.lanes, self.load_rows = rows, lanes, load_rows
         self.chain = chain_length(lanes)
-        super().__init__({
-            "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
-            "total": In(data.ArrayLayout(signed(LANE_BITS + (self.chain - 1).bit_length()), lanes // self.chain)),
-            "enable": In(1),
-            "swap": In(1),
-            "row_load": In(rows),
-            "column": In(data.ArrayLayout(unsigned(8), rows)),
-            "row": In(data.ArrayLayout(data.ArrayLayout(unsigned(8), lanes), load_rows)),
-            "lane_load": In(lanes),
-            "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows)),
-        })
+        super().__init__(
+            {
+                "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
+                "total": In(data.ArrayLayout(signed(LANE_BITS + (self.chain - 1).bit_length()), lanes // self.chain)),
+                "enable": In(1),
+                "swap": In(1),
+                "row_load": In(rows),
+                "column": In(data.ArrayLayout(unsigned(8), rows)),
+                "row": In(data.ArrayLayout(data.ArrayLayout(unsigned(8), lanes), load_rows)),
+                "lane_load": In(lanes),
+                "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -76,7 +79,13 @@ class RowGroup(wiring.Component):
             return register
 
         def by_class(value: Value, *, name: str, more: int = 0, reset_less: bool = True) -> list[Value]:
-            return stages(m, copy(value, name=name, reset_less=reset_less), self.chain - 1 + more, name=name, reset_less=reset_less)
+            return stages(
+                m,
+                copy(value, name=name, reset_less=reset_less),
+                self.chain - 1 + more,
+                name=name,
+                reset_less=reset_less,
+            )
 
         x = Signal(self.x.shape(), reset_less=True)  # the B registers
         m.d.sync += x.eq(copy(self.x.as_value(), name="x_copy"))
@@ -89,19 +98,26 @@ class RowGroup(wiring.Component):
         row_loads = by_class(self.row_load, name="row_load_copy", reset_less=False)
         columns = by_class(self.column.as_value(), name="column_copy")
         by_place = [lane for k in range(self.chain) for lane in range(k, self.lanes, self.chain)]
-        rows = [copy(Cat(*(self.row[k][lane] for lane in by_place)), name=f"row_copy_{k}") for k in range(self.load_rows)]
+        rows = [
+            copy(Cat(*(self.row[k][lane] for lane in by_place)), name=f"row_copy_{k}") for k in range(self.load_rows)
+        ]
         lane_load = copy(Cat(*(self.lane_load[lane] for lane in by_place)), name="lane_load_copy", reset_less=False)
         for r in range(0, self.rows, 2):
             m.submodules[f"pair_{r // 2}"] = pair = Shared(RowPair, lanes=self.lanes, chain=self.chain)
             m.d.comb += [
-                pair.x.eq(x), pair.offset.eq(offset), pair.enable.eq(enable), pair.swap.eq(swap), pair.lane_load.eq(lane_load),
+                pair.x.eq(x),
+                pair.offset.eq(offset),
+                pair.enable.eq(enable),
+                pair.swap.eq(swap),
+                pair.lane_load.eq(lane_load),
                 pair.row.eq(Cat(rows[r % self.load_rows], rows[r % self.load_rows + 1])),
-                self.sums[r].eq(pair.sums[0]), self.sums[r + 1].eq(pair.sums[1]),
+                self.sums[r].eq(pair.sums[0]),
+                self.sums[r + 1].eq(pair.sums[1]),
             ]
             for side in range(2):
                 place = r + side
                 m.d.comb += [
                     pair.row_load[side].eq(Cat(*(loads[place] for loads in row_loads))),
-                    pair.value[side].eq(Cat(*(column[8 * place:8 * place + 8] for column in columns))),
+                    pair.value[side].eq(Cat(*(column[8 * place : 8 * place + 8] for column in columns))),
                 ]
         return m

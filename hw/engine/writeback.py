@@ -27,7 +27,10 @@ __all__ = ["STATE_SUM_BITS", "WriteBack"]
 STATE_SUM_BITS = 24
 BIAS_BITS = 32
 GROUP_ROWS = 16  # rows that share a copy of a control bit
-MASK_AT, ADDRESS_AT = 3, 4  # cycles from the requantiser's input until the channels that count, and the address, are known
+MASK_AT, ADDRESS_AT = (
+    3,
+    4,
+)  # cycles from the requantiser's input until the channels that count, and the address, are known
 
 
 @dataclass(frozen=True)
@@ -76,17 +79,20 @@ class _Places:
 class WriteBack(wiring.Component):
     """Takes finished accumulators, applies their instruction's function and writes the result.
 
-    One vector of `rows` outputs per cycle; every function takes the same ``latency``, so results are written in order. No back
-    pressure. An output of the same token must not come again before the sums of the first are written (``reuse``).
+    One vector of `rows` outputs per cycle; every function takes the same ``latency``, so results are written in order.
+    No back pressure. An output of the same token must not come again before the sums of the first are written
+    (``reuse``).
 
     Members
     -------
     pop_valid, pop_op : In
-        The operation at the time its vector enters the array: softmax state is read early, so that 1/sum is there in time.
+        The operation at the time its vector enters the array: softmax state is read early, so that 1/sum is there in
+        time.
     i_valid, i_op, i_acc : In
         From the accumulator.
     context : Out/In
-        ``context_index`` and, in the same cycle, ``context``, for the operation at the input; ``pop_context_index`` likewise.
+        ``context_index`` and, in the same cycle, ``context``, for the operation at the input; ``pop_context_index``
+        likewise.
     parameters : In(2 x rows x 48), release : Out(1)
         Banks of biases and multipliers; the last vector that needs ``i_op.bank`` has passed.
     activation_due, residual_due : Out(1)
@@ -153,7 +159,9 @@ class WriteBack(wiring.Component):
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         rows, lanes = config.rows, config.lanes
-        self.requantise = Requantise(lanes=rows, acc_bits=config.acc_bits, bias_bits=BIAS_BITS + (PLANE_BITS if config.wide_operands else 0))
+        self.requantise = Requantise(
+            lanes=rows, acc_bits=config.acc_bits, bias_bits=BIAS_BITS + (PLANE_BITS if config.wide_operands else 0)
+        )
         self.gelu = Gelu(lanes=rows)
         self.scale = Scale(lanes=rows)
         self.softmax = SoftmaxBlock(rows=rows)
@@ -168,63 +176,67 @@ class WriteBack(wiring.Component):
         self.at_result = self.at_activated + self.scale.LATENCY
         self.at_commit = self.commit - self.hold
         if self.at_value < ADDRESS_AT:
-            raise AssertionError(f"the requantiser must take at least {ADDRESS_AT} cycles: addresses are made meanwhile")
+            raise AssertionError(
+                f"the requantiser must take at least {ADDRESS_AT} cycles: addresses are made meanwhile"
+            )
         self.group_bits = (config.groups - 1).bit_length()
         self.row_layout = data.ArrayLayout(signed(16), rows)
         operation = operation_layout(config)
         residual = data.ArrayLayout(signed(16), lanes)
-        super().__init__({
-            "pop_valid": In(1),
-            "pop_op": In(operation),
-            "i_valid": In(1),
-            "i_op": In(operation),
-            "i_acc": In(data.ArrayLayout(signed(config.acc_bits), rows)),
-            "context_index": Out(range(CONTEXTS)),
-            "context": In(context_layout()),
-            "pop_context_index": Out(range(CONTEXTS)),
-            "pop_scalar": In(16),
-            "parameters": In(data.ArrayLayout(unsigned(48 * rows), 2)),
-            "release": Out(1),
-            "state_address": Out(12),
-            "state_sum": In(STATE_SUM_BITS),
-            "old_state_address": Out(12),
-            "old_state_maximum": In(signed(9)),
-            "old_state_sum": In(STATE_SUM_BITS),
-            "state_write": Out(1),
-            "state_write_address": Out(12),
-            "state_write_maximum": Out(signed(9)),
-            "state_write_sum": Out(STATE_SUM_BITS),
-            "activation_due": Out(1),
-            "residual_due": Out(1),
-            "vector_memory": Out(2),
-            "vector_write": Out(1),
-            "vector_address": Out(16),
-            "vector_data": Out(8 * lanes),
-            "vector_low": Out(8 * lanes),
-            "vector_mask": Out(lanes),
-            "maxima_write": Out(1),
-            "maxima_mask": Out(config.groups),
-            "maxima_data": Out(signed(9)),
-            "residual_enable": Out(1),
-            "residual_address": Out(16),
-            "residual_data": In(residual),
-            "residual_write": Out(1),
-            "residual_write_address": Out(16),
-            "residual_write_data": Out(residual),
-            "residual_write_mask": Out(lanes),
-            "sums_address": Out(12),
-            "sums_total": In(signed(28)),
-            "sums_squares": In(unsigned(42)),
-            "sums_write": Out(1),
-            "sums_write_address": Out(12),
-            "sums_write_total": Out(signed(28)),
-            "sums_write_squares": Out(unsigned(42)),
-            "route_valid": Out(1),
-            "route_logits": Out(data.ArrayLayout(signed(16), rows)),
-            "route_op": Out(operation),
-            "route_context": Out(context_layout()),
-            "ended": Out(1),
-        })
+        super().__init__(
+            {
+                "pop_valid": In(1),
+                "pop_op": In(operation),
+                "i_valid": In(1),
+                "i_op": In(operation),
+                "i_acc": In(data.ArrayLayout(signed(config.acc_bits), rows)),
+                "context_index": Out(range(CONTEXTS)),
+                "context": In(context_layout()),
+                "pop_context_index": Out(range(CONTEXTS)),
+                "pop_scalar": In(16),
+                "parameters": In(data.ArrayLayout(unsigned(48 * rows), 2)),
+                "release": Out(1),
+                "state_address": Out(12),
+                "state_sum": In(STATE_SUM_BITS),
+                "old_state_address": Out(12),
+                "old_state_maximum": In(signed(9)),
+                "old_state_sum": In(STATE_SUM_BITS),
+                "state_write": Out(1),
+                "state_write_address": Out(12),
+                "state_write_maximum": Out(signed(9)),
+                "state_write_sum": Out(STATE_SUM_BITS),
+                "activation_due": Out(1),
+                "residual_due": Out(1),
+                "vector_memory": Out(2),
+                "vector_write": Out(1),
+                "vector_address": Out(16),
+                "vector_data": Out(8 * lanes),
+                "vector_low": Out(8 * lanes),
+                "vector_mask": Out(lanes),
+                "maxima_write": Out(1),
+                "maxima_mask": Out(config.groups),
+                "maxima_data": Out(signed(9)),
+                "residual_enable": Out(1),
+                "residual_address": Out(16),
+                "residual_data": In(residual),
+                "residual_write": Out(1),
+                "residual_write_address": Out(16),
+                "residual_write_data": Out(residual),
+                "residual_write_mask": Out(lanes),
+                "sums_address": Out(12),
+                "sums_total": In(signed(28)),
+                "sums_squares": In(unsigned(42)),
+                "sums_write": Out(1),
+                "sums_write_address": Out(12),
+                "sums_write_total": Out(signed(28)),
+                "sums_write_squares": Out(unsigned(42)),
+                "route_valid": Out(1),
+                "route_logits": Out(data.ArrayLayout(signed(16), rows)),
+                "route_op": Out(operation),
+                "route_context": Out(context_layout()),
+                "ended": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -245,7 +257,9 @@ class WriteBack(wiring.Component):
         return m
 
     def _divide(self, m: Module) -> tuple[Value, Value]:
-        """The multiplier that holds 1/sum of the query, and its exponent, for ATTEND; started when the vector enters the array."""
+        """The multiplier that holds 1/sum of the query, and its exponent, for ATTEND; started when the vector enters
+        the array.
+        """
         reciprocal = self.reciprocal
         popped = Signal()
         m.d.sync += popped.eq(self.pop_valid)
@@ -314,9 +328,9 @@ class WriteBack(wiring.Component):
         group0 = Signal(12)
         m.d.comb += group0.eq(context.group + op0.block)
         groups_later = stages(m, group0, self.at_commit, name="group")
-        remaining = Signal(signed(17), reset_less=True)   # outputs from this block's first on
-        first_channel = Signal(8, reset_less=True)         # of the group within its word
-        position = Signal(12, reset_less=True)             # vector or token number
+        remaining = Signal(signed(17), reset_less=True)  # outputs from this block's first on
+        first_channel = Signal(8, reset_less=True)  # of the group within its word
+        position = Signal(12, reset_less=True)  # vector or token number
         stride = Signal(8, reset_less=True)
         m.d.sync += [
             remaining.eq(context.out_count - op0.block * rows),
@@ -338,7 +352,8 @@ class WriteBack(wiring.Component):
         later = delay(m, remaining, 1, name="remaining")
         m.d.sync += [
             end.eq(context.lane_low + context.lane_count),
-            low.eq(flow.contexts[1].lane_low - first_channel), high.eq(end - first_channel),
+            low.eq(flow.contexts[1].lane_low - first_channel),
+            high.eq(end - first_channel),
         ]
         values = flow.contexts[2].stationary == Stationary.VALUES
         for r in range(rows):
@@ -397,8 +412,11 @@ class WriteBack(wiring.Component):
             delay(m, softmax.o_sum, wait, name="state_sum"),
         )
 
-    def _add(self, m: Module, flow: _Flow, places: _Places, result: data.View) -> tuple[data.View, data.View, Value, Value]:
-        """Residual plus result, residual before, the result as int8 (or its upper byte), and its lower byte, all at commit.
+    def _add(
+        self, m: Module, flow: _Flow, places: _Places, result: data.View
+    ) -> tuple[data.View, data.View, Value, Value]:
+        """Residual plus result, residual before, the result as int8 (or its upper byte), and its lower byte, all at
+        commit.
 
         The residual is read three cycles before the result is there: picked from its word, rounded, then added.
         """
@@ -410,7 +428,11 @@ class WriteBack(wiring.Component):
         halves: Any = Signal(data.ArrayLayout(signed(17), rows), reset_less=True)
         added: Any = Signal(self.row_layout, reset_less=True)
         narrow, lower = Signal(8 * rows, reset_less=True), Signal(8 * rows, reset_less=True)
-        wide = _copies(m, flow.contexts[at_p - 1].wide_result, rows, name="wide") if self.config.wide_operands else [Const(0, 1)] * rows
+        wide = (
+            _copies(m, flow.contexts[at_p - 1].wide_result, rows, name="wide")
+            if self.config.wide_operands
+            else [Const(0, 1)] * rows
+        )
         for r in range(rows):
             pair = digits(Mux(result[r] > DIGITS_TOP, DIGITS_TOP, result[r]))
             picked = self.residual_data[r]
@@ -422,7 +444,8 @@ class WriteBack(wiring.Component):
                 halves[r].eq((old[r] + ((1 << shift[r]) >> 1)[:8]) >> shift[r]),
                 added[r].eq(Mux(sum_r > 32767, 32767, Mux(sum_r < -32768, -32768, sum_r))),
                 narrow.word_select(r, 8).eq(
-                    Mux(wide[r], pair[0], Mux(result[r] > 127, 127, Mux(result[r] < -128, -128, result[r]))[:8])),
+                    Mux(wide[r], pair[0], Mux(result[r] > 127, 127, Mux(result[r] < -128, -128, result[r]))[:8])
+                ),
                 lower.word_select(r, 8).eq(pair[1]),
             ]
             m.d.comb += sum_r.eq(halves[r] + result[r])
@@ -435,8 +458,16 @@ class WriteBack(wiring.Component):
         )
 
     def _commit(
-        self, m: Module, flow: _Flow, places: _Places, probabilities: data.View, maximum: Value, state_sum: Value,
-        added: data.View, narrow: Value, lower: Value,
+        self,
+        m: Module,
+        flow: _Flow,
+        places: _Places,
+        probabilities: data.View,
+        maximum: Value,
+        state_sum: Value,
+        added: data.View,
+        narrow: Value,
+        lower: Value,
     ) -> None:
         """Write the result, whichever it is."""
         rows, groups, at_c = self.config.rows, self.config.groups, self.at_commit
@@ -444,8 +475,12 @@ class WriteBack(wiring.Component):
         vector_due, vector_write = Signal(), Signal()
         will_softmax = flow.runs(at_c - 1, Function.SOFTMAX)
         m.d.comb += [
-            vector_due.eq(flow.vectors[at_c - 1] & ~flow.runs(at_c - 1, Function.ADD) & ~flow.runs(at_c - 1, Function.ROUTE)),
-            self.activation_due.eq(vector_due & (will_softmax | (flow.contexts[at_c - 1].dst_memory == Memory.ACTIVATION))),
+            vector_due.eq(
+                flow.vectors[at_c - 1] & ~flow.runs(at_c - 1, Function.ADD) & ~flow.runs(at_c - 1, Function.ROUTE)
+            ),
+            self.activation_due.eq(
+                vector_due & (will_softmax | (flow.contexts[at_c - 1].dst_memory == Memory.ACTIVATION))
+            ),
             self.residual_due.eq(flow.adds[at_c - 1]),
         ]
         m.d.sync += [softmax_write.eq(flow.vectors[at_c - 1] & will_softmax), vector_write.eq(vector_due)]
@@ -490,7 +525,9 @@ class WriteBack(wiring.Component):
             update.i_fresh.eq(flow.contexts[at_c].fresh),
         ]
         at_s = at_c + update.latency
-        fresh_start = delay(m, flow.contexts[at_c].fresh & (flow.ops[at_c].block == 0), update.latency, name="fresh_start")
+        fresh_start = delay(
+            m, flow.contexts[at_c].fresh & (flow.ops[at_c].block == 0), update.latency, name="fresh_start"
+        )
         summed = delay_valid(m, adds, update.latency, name="summed")
         new_total, new_squares = Signal(signed(28), reset_less=True), Signal(unsigned(42), reset_less=True)
         m.d.comb += self.sums_address.eq(flow.ops[at_s - 1].token)

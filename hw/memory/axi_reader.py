@@ -88,7 +88,13 @@ class AxiReader(wiring.Component):
     axi: Axi4ReadBus
 
     def __init__(
-        self, *, addr_bits: int, data_bits: int, max_burst: int, max_outstanding: int, credits: int,
+        self,
+        *,
+        addr_bits: int,
+        data_bits: int,
+        max_burst: int,
+        max_outstanding: int,
+        credits: int,
         check_slave: bool = True,
     ) -> None:
         axi = Axi4ReadSignature(addr_bits=addr_bits, data_bits=data_bits)
@@ -97,19 +103,21 @@ class AxiReader(wiring.Component):
             raise ValueError(f"credits must be at least max_burst ({max_burst}), not {credits!r}")
         self.addr_bits, self.data_bits, self.max_burst = addr_bits, data_bits, max_burst
         self.max_outstanding, self.credits, self.check_slave = max_outstanding, credits, check_slave
-        super().__init__({
-            "cmd": In(stream.Signature(data.StructLayout({"addr": addr_bits, "beats": BEATS_BITS}))),
-            "o": Out(stream.Signature(data_bits)),
-            "release": In(range(credits + 1)),
-            "abort": In(1),
-            "clear": In(1),
-            "idle": Out(1),
-            "beats_done": Out(32),
-            "error": Out(1),
-            "error_resp": Out(2),
-            "error_addr": Out(addr_bits),
-            "axi": Out(axi),
-        })
+        super().__init__(
+            {
+                "cmd": In(stream.Signature(data.StructLayout({"addr": addr_bits, "beats": BEATS_BITS}))),
+                "o": Out(stream.Signature(data_bits)),
+                "release": In(range(credits + 1)),
+                "abort": In(1),
+                "clear": In(1),
+                "idle": Out(1),
+                "beats_done": Out(32),
+                "error": Out(1),
+                "error_resp": Out(2),
+                "error_addr": Out(addr_bits),
+                "axi": Out(axi),
+            }
+        )
         size = (data_bits // 8).bit_length() - 1
         self.splitter = BurstSplitter(word_bits=addr_bits - size, max_burst=max_burst)
         self.flight = Queue(self.splitter.o.payload.shape(), depth=max_outstanding)  # bursts whose last beat is owed
@@ -117,8 +125,11 @@ class AxiReader(wiring.Component):
         self.beat = Signal(range(max_burst))  # of the oldest burst
         self.flushing = Signal()
         self.rules = Axi4ReadRules(
-            self.axi, data_bits=data_bits, max_outstanding=max_outstanding,
-            slave=Check.ASSERT if check_slave else Check.OFF, name="reader",
+            self.axi,
+            data_bits=data_bits,
+            max_outstanding=max_outstanding,
+            slave=Check.ASSERT if check_slave else Check.OFF,
+            name="reader",
         )
 
     def elaborate(self, platform: object) -> Module:

@@ -85,18 +85,20 @@ class AxiWriter(wiring.Component):
         check_burst(data_bits=data_bits, max_burst=max_burst, max_outstanding=max_outstanding)
         self.addr_bits, self.data_bits, self.max_burst = addr_bits, data_bits, max_burst
         self.max_outstanding, self.check_slave = max_outstanding, check_slave
-        super().__init__({
-            "cmd": In(stream.Signature(data.StructLayout({"addr": addr_bits, "beats": BEATS_BITS}))),
-            "i": In(stream.Signature(data_bits)),
-            "abort": In(1),
-            "clear": In(1),
-            "idle": Out(1),
-            "beats_done": Out(32),
-            "error": Out(1),
-            "error_resp": Out(2),
-            "error_addr": Out(addr_bits),
-            "axi": Out(axi),
-        })
+        super().__init__(
+            {
+                "cmd": In(stream.Signature(data.StructLayout({"addr": addr_bits, "beats": BEATS_BITS}))),
+                "i": In(stream.Signature(data_bits)),
+                "abort": In(1),
+                "clear": In(1),
+                "idle": Out(1),
+                "beats_done": Out(32),
+                "error": Out(1),
+                "error_resp": Out(2),
+                "error_addr": Out(addr_bits),
+                "axi": Out(axi),
+            }
+        )
         word_bits = addr_bits - (data_bits // 8).bit_length() + 1
         self.splitter = BurstSplitter(word_bits=word_bits, max_burst=max_burst)
         self.flight = Queue(word_bits, depth=max_outstanding)  # bursts without response: where they begin
@@ -105,8 +107,11 @@ class AxiWriter(wiring.Component):
         self.complete = Signal(range(max_outstanding + 1))  # bursts that lack only their response
         self.flushing = Signal()
         self.rules = Axi4WriteRules(
-            self.axi, data_bits=data_bits, max_outstanding=max_outstanding,
-            slave=Check.ASSERT if check_slave else Check.OFF, name="writer",
+            self.axi,
+            data_bits=data_bits,
+            max_outstanding=max_outstanding,
+            slave=Check.ASSERT if check_slave else Check.OFF,
+            name="writer",
         )
 
     def elaborate(self, platform: object) -> Module:

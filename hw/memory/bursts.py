@@ -52,11 +52,13 @@ class BurstSplitter(wiring.Component):
 
     def __init__(self, *, word_bits: int, max_burst: int) -> None:
         self.max_burst = max_burst
-        super().__init__({
-            "i": In(stream.Signature(data.StructLayout({"word": word_bits, "beats": BEATS_BITS}))),
-            "o": Out(stream.Signature(data.StructLayout({"word": word_bits, "last": range(max_burst)}))),
-            "drop": In(1),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(data.StructLayout({"word": word_bits, "beats": BEATS_BITS}))),
+                "o": Out(stream.Signature(data.StructLayout({"word": word_bits, "last": range(max_burst)}))),
+                "drop": In(1),
+            }
+        )
         self.word = Signal(word_bits)
         self.left = Signal(BEATS_BITS)
 

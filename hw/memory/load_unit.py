@@ -56,23 +56,25 @@ class LoadUnit(wiring.Component):
         self.config = config
         self.guard = WindowGuard(addr_bits=config.addr_bits, data_bits=config.port_bits)
         addresses = data.ArrayLayout(unsigned(config.addr_bits), config.ports)
-        super().__init__({
-            "i": In(stream.Signature(INSTRUCTION_BITS)),
-            "cmd": Out(stream.Signature(data.StructLayout({"addr": addresses, "beats": unsigned(24)}))),
-            "retired": In(INDEX_BITS),
-            "counts": In(data.ArrayLayout(unsigned(13), config.experts)),
-            "bases": In(data.ArrayLayout(addresses, len(Base))),
-            "window_base": In(64),
-            "window_bytes": In(64),
-            "abort": In(1),
-            "done": Out(INDEX_BITS),
-            "waiting_router": Out(1),
-            "waiting_space": Out(1),
-            "error": Out(1),
-            "error_code": Out(8),
-            "error_index": Out(INDEX_BITS),
-            "error_address": Out(64),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(INSTRUCTION_BITS)),
+                "cmd": Out(stream.Signature(data.StructLayout({"addr": addresses, "beats": unsigned(24)}))),
+                "retired": In(INDEX_BITS),
+                "counts": In(data.ArrayLayout(unsigned(13), config.experts)),
+                "bases": In(data.ArrayLayout(addresses, len(Base))),
+                "window_base": In(64),
+                "window_bytes": In(64),
+                "abort": In(1),
+                "done": Out(INDEX_BITS),
+                "waiting_router": Out(1),
+                "waiting_space": Out(1),
+                "error": Out(1),
+                "error_code": Out(8),
+                "error_index": Out(INDEX_BITS),
+                "error_address": Out(64),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -95,8 +97,11 @@ class LoadUnit(wiring.Component):
         m.submodules.guard = guard = self.guard
         asked = Signal()
         m.d.comb += [
-            guard.window_base.eq(self.window_base), guard.window_bytes.eq(self.window_bytes), guard.abort.eq(self.abort),
-            guard.i.p.addr.eq(target), guard.i.p.beats.eq(op.beats),
+            guard.window_base.eq(self.window_base),
+            guard.window_bytes.eq(self.window_bytes),
+            guard.abort.eq(self.abort),
+            guard.i.p.addr.eq(target),
+            guard.i.p.beats.eq(op.beats),
         ]
         with m.FSM():
             with m.State("idle"):
@@ -105,8 +110,13 @@ class LoadUnit(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "decode"
             with m.State("decode"):
-                bad = ((op.base > max(Base)) | (op.unused != 0) | (op.beats == 0) | ((op.beats & (config.beats_per_word - 1)) != 0)
-                       | (op.expert_valid & (op.expert >= config.experts)))
+                bad = (
+                    (op.base > max(Base))
+                    | (op.unused != 0)
+                    | (op.beats == 0)
+                    | ((op.beats & (config.beats_per_word - 1)) != 0)
+                    | (op.expert_valid & (op.expert >= config.experts))
+                )
                 m.next = "wait"
                 with m.If(op.opcode != Opcode.FETCH):
                     m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
@@ -125,9 +135,14 @@ class LoadUnit(wiring.Component):
                 with m.Switch(port):
                     for p in range(config.ports):
                         with m.Case(p):
-                            m.d.sync += target.eq((op.offset << port_log2) + Mux(
-                                op.base == Base.IMAGE, self.bases[Base.IMAGE][p],
-                                Mux(op.base == Base.TASK, self.bases[Base.TASK][p], self.bases[Base.WEIGHT][p])))
+                            m.d.sync += target.eq(
+                                (op.offset << port_log2)
+                                + Mux(
+                                    op.base == Base.IMAGE,
+                                    self.bases[Base.IMAGE][p],
+                                    Mux(op.base == Base.TASK, self.bases[Base.TASK][p], self.bases[Base.WEIGHT][p]),
+                                )
+                            )
                 m.d.sync += asked.eq(0)
                 m.next = "check"
             with m.State("check"):

@@ -61,26 +61,28 @@ class StoreUnit(wiring.Component):
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.guard = WindowGuard(addr_bits=config.addr_bits, data_bits=config.port_bits)
-        super().__init__({
-            "i": In(stream.Signature(INSTRUCTION_BITS)),
-            "cmd": Out(stream.Signature(data.StructLayout({"addr": config.addr_bits, "beats": BEATS_BITS}))),
-            "o": Out(stream.Signature(config.port_bits)),
-            "read_enable": Out(1),
-            "read_address": Out(16),
-            "read_data": In(16 * config.lanes),
-            "read_ready": In(1),
-            "retired": In(INDEX_BITS),
-            "result_base": In(64),
-            "window_base": In(64),
-            "window_bytes": In(64),
-            "abort": In(1),
-            "done": Out(INDEX_BITS),
-            "bytes": Out(64),
-            "error": Out(1),
-            "error_code": Out(8),
-            "error_index": Out(INDEX_BITS),
-            "error_address": Out(64),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(INSTRUCTION_BITS)),
+                "cmd": Out(stream.Signature(data.StructLayout({"addr": config.addr_bits, "beats": BEATS_BITS}))),
+                "o": Out(stream.Signature(config.port_bits)),
+                "read_enable": Out(1),
+                "read_address": Out(16),
+                "read_data": In(16 * config.lanes),
+                "read_ready": In(1),
+                "retired": In(INDEX_BITS),
+                "result_base": In(64),
+                "window_base": In(64),
+                "window_bytes": In(64),
+                "abort": In(1),
+                "done": Out(INDEX_BITS),
+                "bytes": Out(64),
+                "error": Out(1),
+                "error_code": Out(8),
+                "error_index": Out(INDEX_BITS),
+                "error_address": Out(64),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -98,15 +100,20 @@ class StoreUnit(wiring.Component):
         beat = Signal(range(max(2, beats_per_word)))
         m.d.sync += pending.eq(self.read_enable & self.read_ready)
         m.d.comb += [
-            words.i.valid.eq(pending), words.i.payload.eq(self.read_data),
+            words.i.valid.eq(pending),
+            words.i.payload.eq(self.read_data),
             self.o.payload.eq(words.o.payload.word_select(beat, config.port_bits)),
-            self.error_index.eq(self.done), self.error_code.eq(code),
+            self.error_index.eq(self.done),
+            self.error_code.eq(code),
             self.error_address.eq(Mux(code == ErrorCode.ADDRESS_RANGE, address, 0)),
         ]
         m.submodules.guard = guard = self.guard
         m.d.comb += [
-            guard.window_base.eq(self.window_base), guard.window_bytes.eq(self.window_bytes), guard.abort.eq(self.abort),
-            guard.i.p.addr.eq(address), guard.i.p.beats.eq(size >> (port_bytes - 1).bit_length()),
+            guard.window_base.eq(self.window_base),
+            guard.window_bytes.eq(self.window_bytes),
+            guard.abort.eq(self.abort),
+            guard.i.p.addr.eq(address),
+            guard.i.p.beats.eq(size >> (port_bytes - 1).bit_length()),
         ]
         connect_stream(m, guard.o, self.cmd)
         with m.FSM():
@@ -117,15 +124,25 @@ class StoreUnit(wiring.Component):
                     m.next = "decode"
             with m.State("decode"):
                 m.d.sync += [
-                    address.eq(self.result_base + op.offset), size.eq(op.words * (2 * config.lanes)),
-                    to_read.eq(op.words), to_send.eq(op.words), more.eq(1), last_word.eq(op.words == 1), self.read_address.eq(op.src_addr), beat.eq(0),
+                    address.eq(self.result_base + op.offset),
+                    size.eq(op.words * (2 * config.lanes)),
+                    to_read.eq(op.words),
+                    to_send.eq(op.words),
+                    more.eq(1),
+                    last_word.eq(op.words == 1),
+                    self.read_address.eq(op.src_addr),
+                    beat.eq(0),
                 ]
                 m.next = "wait"
                 with m.If(op.opcode != Opcode.STORE):
                     m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
                     m.next = "refused"
-                with m.Elif((op.unused != 0) | (op.words == 0) | (op.offset[:(port_bytes - 1).bit_length()] != 0)
-                            | (op.src_addr + op.words > config.residual_words)):
+                with m.Elif(
+                    (op.unused != 0)
+                    | (op.words == 0)
+                    | (op.offset[: (port_bytes - 1).bit_length()] != 0)
+                    | (op.src_addr + op.words > config.residual_words)
+                ):
                     m.d.sync += code.eq(ErrorCode.BAD_FIELD)
                     m.next = "refused"
             with m.State("wait"):
@@ -142,7 +159,11 @@ class StoreUnit(wiring.Component):
                 # A word on its way needs a place too.
                 m.d.comb += self.read_enable.eq(more & (words.level + pending < WORDS_AHEAD))
                 with m.If(self.read_enable & self.read_ready):
-                    m.d.sync += [self.read_address.eq(self.read_address + 1), to_read.eq(to_read - 1), more.eq(to_read != 1)]
+                    m.d.sync += [
+                        self.read_address.eq(self.read_address + 1),
+                        to_read.eq(to_read - 1),
+                        more.eq(to_read != 1),
+                    ]
                 m.d.comb += self.o.valid.eq(words.o.valid)
                 with m.If(self.o.valid & self.o.ready):
                     m.d.sync += [beat.eq(beat + 1), self.bytes.eq(self.bytes + port_bytes)]

@@ -25,9 +25,9 @@ class WeightStream(wiring.Component):
     successive stripes, the first one lowest, are one word. A transfer is a whole number of words.
 
     Each port writes its beats straight into its own banks of the queue, so that the queue is also what evens out the
-    ports: a slow port holds back the words, and never the other ports. A burst is requested only when the queue has room
-    for it, so responses never wait. One beat per port and cycle in, one word per cycle out; latency from the last beat of
-    a word to ``o.valid`` is 4 cycles. Empty and idle after reset.
+    ports: a slow port holds back the words, and never the other ports. A burst is requested only when the queue has
+    room for it, so responses never wait. One beat per port and cycle in, one word per cycle out; latency from the last
+    beat of a word to ``o.valid`` is 4 cycles. Empty and idle after reset.
 
     ``skip`` throws away the next words as they arrive, as many per cycle as are there; meanwhile ``o`` offers nothing.
     ``abort`` stops all ports (see :class:`AxiReader`); what is queued then is not a whole number of words in every
@@ -71,7 +71,8 @@ class WeightStream(wiring.Component):
     idle : Out(1)
         No command, nothing in flight; words may be queued.
     error : Out(1)
-        In the cycle before, a beat came with an error response or a misplaced ``RLAST`` (pulse); of several ports the lowest reports.
+        In the cycle before, a beat came with an error response or a misplaced ``RLAST`` (pulse); of several ports the
+        lowest reports.
     error_resp : Out(2)
         Its response.
     error_addr : Out(addr_bits)
@@ -108,8 +109,17 @@ class WeightStream(wiring.Component):
     axi: list[Axi4ReadBus]
 
     def __init__(
-        self, *, ports: int, addr_bits: int, port_bits: int, word_bytes: int, depth_words: int, max_burst: int,
-        max_outstanding: int, check_slave: bool = True, ram_style: str = "block",
+        self,
+        *,
+        ports: int,
+        addr_bits: int,
+        port_bits: int,
+        word_bytes: int,
+        depth_words: int,
+        max_burst: int,
+        max_outstanding: int,
+        check_slave: bool = True,
+        ram_style: str = "block",
     ) -> None:
         if ports < 1:
             raise ValueError(f"ports must be positive, not {ports!r}")
@@ -125,28 +135,34 @@ class WeightStream(wiring.Component):
         self.ports, self.port_bits, self.word_bytes, self.depth_words = ports, port_bits, word_bytes, depth_words
         self.readers = [
             AxiReader(
-                addr_bits=addr_bits, data_bits=port_bits, max_burst=max_burst, max_outstanding=max_outstanding,
-                credits=depth_words * self.stripes, check_slave=check_slave,
+                addr_bits=addr_bits,
+                data_bits=port_bits,
+                max_burst=max_burst,
+                max_outstanding=max_outstanding,
+                credits=depth_words * self.stripes,
+                check_slave=check_slave,
             )
             for _ in range(ports)
         ]
         command = data.StructLayout({"addr": data.ArrayLayout(unsigned(addr_bits), ports), "beats": BEATS_BITS})
-        super().__init__({
-            "cmd": In(stream.Signature(command)),
-            "o": Out(stream.Signature(8 * word_bytes)),
-            "skip": In(stream.Signature(24)),
-            "level": Out(range(depth_words + 1)),
-            "abort": In(1),
-            "clear": In(1),
-            "idle": Out(1),
-            "error": Out(1),
-            "error_resp": Out(2),
-            "error_addr": Out(addr_bits),
-            "error_port": Out(range(ports)),
-            "bytes_read": Out(COUNT_BITS),
-            "bytes_skipped": Out(COUNT_BITS),
-            "axi": Out(Axi4ReadSignature(addr_bits=addr_bits, data_bits=port_bits)).array(ports),
-        })
+        super().__init__(
+            {
+                "cmd": In(stream.Signature(command)),
+                "o": Out(stream.Signature(8 * word_bytes)),
+                "skip": In(stream.Signature(24)),
+                "level": Out(range(depth_words + 1)),
+                "abort": In(1),
+                "clear": In(1),
+                "idle": Out(1),
+                "error": Out(1),
+                "error_resp": Out(2),
+                "error_addr": Out(addr_bits),
+                "error_port": Out(range(ports)),
+                "bytes_read": Out(COUNT_BITS),
+                "bytes_skipped": Out(COUNT_BITS),
+                "axi": Out(Axi4ReadSignature(addr_bits=addr_bits, data_bits=port_bits)).array(ports),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -272,7 +288,14 @@ class WeightStream(wiring.Component):
         require(m, Check.ASSERT, self.level + joined <= depth, "weights: the queue must not overflow")
         with m.If(self.clear):
             # What was released by words of before belongs to credits that no longer are.
-            m.d.sync += [self.level.eq(0), full.eq(0), skipping.eq(0), counted.eq(0), released.eq(0), self.bytes_skipped.eq(0)]
+            m.d.sync += [
+                self.level.eq(0),
+                full.eq(0),
+                skipping.eq(0),
+                counted.eq(0),
+                released.eq(0),
+                self.bytes_skipped.eq(0),
+            ]
             for ahead, _, fill, index in whole:
                 m.d.sync += [ahead.eq(0), fill.eq(0), index.eq(0)]
 
@@ -285,10 +308,18 @@ class WeightStream(wiring.Component):
             m.d.sync += self.bytes_read.eq(0)
         for p, reader in reversed(list(enumerate(self.readers))):
             failed = Signal(name=f"failed_{p}")
-            resp, addr = Signal(2, name=f"failed_resp_{p}"), Signal(len(self.error_addr), name=f"failed_addr_{p}", reset_less=True)
+            resp, addr = (
+                Signal(2, name=f"failed_resp_{p}"),
+                Signal(len(self.error_addr), name=f"failed_addr_{p}", reset_less=True),
+            )
             m.d.sync += [failed.eq(reader.error), resp.eq(reader.error_resp), addr.eq(reader.error_addr)]
             with m.If(failed):
-                m.d.comb += [self.error.eq(1), self.error_resp.eq(resp), self.error_addr.eq(addr), self.error_port.eq(p)]
+                m.d.comb += [
+                    self.error.eq(1),
+                    self.error_resp.eq(resp),
+                    self.error_addr.eq(addr),
+                    self.error_port.eq(p),
+                ]
 
 
 def _count(bits: list):

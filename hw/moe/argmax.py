@@ -42,9 +42,13 @@ class ArgMax(wiring.Component):
             raise ValueError(f"terms must be 2 or more, not {terms!r}")
         self.bits, self.terms = bits, terms
         self.latency = tree_latency(terms)
-        super().__init__({
-            "i": In(data.ArrayLayout(signed(bits), terms)), "o": Out(signed(bits)), "o_index": Out(range(terms)),
-        })
+        super().__init__(
+            {
+                "i": In(data.ArrayLayout(signed(bits), terms)),
+                "o": Out(signed(bits)),
+                "o_index": Out(range(terms)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -65,8 +69,12 @@ class ArgMax(wiring.Component):
                 merged.append((value, index))
             if len(found) % 2:
                 value_rest, index_rest = found[-1]
-                merged.append((delay(m, value_rest, int(registered), name=f"value_rest_{level}"),
-                               delay(m, index_rest, int(registered), name=f"index_rest_{level}")))
+                merged.append(
+                    (
+                        delay(m, value_rest, int(registered), name=f"value_rest_{level}"),
+                        delay(m, index_rest, int(registered), name=f"index_rest_{level}"),
+                    )
+                )
             found, level = merged, level + 1
         m.d.comb += [self.o.eq(found[0][0]), self.o_index.eq(found[0][1])]
         return m

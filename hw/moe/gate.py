@@ -115,14 +115,20 @@ class Gate(wiring.Component):
         self.experts, self.max_top_k, self.tag_bits = experts, max_top_k, tag_bits
         self.maximum_at, self.chosen_at, self.sum_at = _stages(experts, max_top_k)
         self.latency = gate_latency(experts, max_top_k)
-        super().__init__({
-            "i_valid": In(1), "i_logits": In(data.ArrayLayout(signed(16), experts)), "i_mask": In(experts),
-            "i_top_k": In(range(max_top_k + 1)), "i_kind": In(1), "i_tag": In(tag_bits),
-            "o_valid": Out(1),
-            "o_index": Out(data.ArrayLayout(Shape.cast(range(experts)), max_top_k)),
-            "o_score": Out(data.ArrayLayout(unsigned(16), max_top_k)),
-            "o_tag": Out(tag_bits),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_logits": In(data.ArrayLayout(signed(16), experts)),
+                "i_mask": In(experts),
+                "i_top_k": In(range(max_top_k + 1)),
+                "i_kind": In(1),
+                "i_tag": In(tag_bits),
+                "o_valid": Out(1),
+                "o_index": Out(data.ArrayLayout(Shape.cast(range(experts)), max_top_k)),
+                "o_score": Out(data.ArrayLayout(unsigned(16), max_top_k)),
+                "o_tag": Out(tag_bits),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -133,7 +139,7 @@ class Gate(wiring.Component):
         lowest = Const(-1 << _KEY_BITS - 1, signed(_KEY_BITS))
         keys: Value = Signal(_KEY_BITS * self.experts, reset_less=True, name="keys")
         for e in range(self.experts):
-            key: Value = keys[_KEY_BITS * e:_KEY_BITS * (e + 1)]
+            key: Value = keys[_KEY_BITS * e : _KEY_BITS * (e + 1)]
             m.d.sync += key.eq(Mux(self.i_mask[e], self.i_logits[e], lowest))
 
         # The winners, and all keys as they were beside the first of them.
@@ -145,15 +151,16 @@ class Gate(wiring.Component):
             left = self.chosen_at - self.maximum_at - j * (pick.latency + 1)
             values.append(delay(m, pick.o, left, name=f"value_{j}"))
             m.d.comb += self.o_index[j].eq(
-                delay(m, pick.o_index, left + self.latency - self.chosen_at, name=f"index_{j}"))
+                delay(m, pick.o_index, left + self.latency - self.chosen_at, name=f"index_{j}")
+            )
             beside = delay(m, keys, pick.latency, name=f"keys_{j}")
             if j == 0:
                 maximum, all_keys = pick.o, beside
             if j < self.max_top_k - 1:
                 keys = Signal(_KEY_BITS * self.experts, reset_less=True, name=f"without_{j}")
                 for e in range(self.experts):
-                    key = keys[_KEY_BITS * e:_KEY_BITS * (e + 1)]
-                    m.d.sync += key.eq(Mux(pick.o_index == e, lowest, beside[_KEY_BITS * e:_KEY_BITS * (e + 1)]))
+                    key = keys[_KEY_BITS * e : _KEY_BITS * (e + 1)]
+                    m.d.sync += key.eq(Mux(pick.o_index == e, lowest, beside[_KEY_BITS * e : _KEY_BITS * (e + 1)]))
 
         # Softmax over all experts: the sum starts as soon as the maximum is known.
         m.submodules.all_sum = all_sum = AdderTree(shape=Shape(16), terms=self.experts)
@@ -161,8 +168,10 @@ class Gate(wiring.Component):
         for e in range(self.experts):
             m.submodules[f"exponential_{e}"] = lane = _WideExponential()
             m.d.comb += [
-                lane.t.eq(all_keys[_KEY_BITS * e:_KEY_BITS * (e + 1)].as_signed()), lane.maximum.eq(maximum),
-                lane.valid.eq(mask[e]), all_sum.i[e].eq(lane.o),
+                lane.t.eq(all_keys[_KEY_BITS * e : _KEY_BITS * (e + 1)].as_signed()),
+                lane.maximum.eq(maximum),
+                lane.valid.eq(mask[e]),
+                all_sum.i[e].eq(lane.o),
             ]
 
         # Softmax over the chosen.
@@ -173,7 +182,10 @@ class Gate(wiring.Component):
         for j in range(1, self.max_top_k):
             m.submodules[f"chosen_{j}"] = lane = _WideExponential()
             m.d.comb += [
-                lane.t.eq(values[j]), lane.maximum.eq(values[0]), lane.valid.eq(j < top_k), some_sum.i[j].eq(lane.o),
+                lane.t.eq(values[j]),
+                lane.maximum.eq(values[0]),
+                lane.valid.eq(j < top_k),
+                some_sum.i[j].eq(lane.o),
             ]
             chosen.append(lane.o)
 
@@ -181,9 +193,13 @@ class Gate(wiring.Component):
         kind = delay(m, self.i_kind, self.sum_at - 1, name="kind")
         all_ready = self.maximum_at + _WideExponential.LATENCY + all_sum.latency
         some_ready = self.chosen_at + _WideExponential.LATENCY + some_sum.latency
-        m.d.sync += total.eq(Mux(
-            kind == GateKind.NOISY, delay(m, some_sum.o, self.sum_at - 1 - some_ready, name="some"),
-            delay(m, all_sum.o, self.sum_at - 1 - all_ready, name="all")))
+        m.d.sync += total.eq(
+            Mux(
+                kind == GateKind.NOISY,
+                delay(m, some_sum.o, self.sum_at - 1 - some_ready, name="some"),
+                delay(m, all_sum.o, self.sum_at - 1 - all_ready, name="all"),
+            )
+        )
 
         m.submodules.reciprocal = reciprocal = Reciprocal(in_bits=len(total))
         divided_at = self.sum_at + Reciprocal.LATENCY

@@ -68,19 +68,32 @@ class ExpertQueues(wiring.Component):
         self.experts, self.max_tokens, self.max_top_k = experts, max_tokens, max_top_k
         expert, token = Shape.cast(range(experts)), Shape.cast(range(max_tokens))
         count = Shape.cast(range(max_tokens + 1))
-        self.routed = data.StructLayout({
-            "token": token, "last": 1, "index": data.ArrayLayout(expert, max_top_k),
-            "score": data.ArrayLayout(unsigned(16), max_top_k),
-        })
+        self.routed = data.StructLayout(
+            {
+                "token": token,
+                "last": 1,
+                "index": data.ArrayLayout(expert, max_top_k),
+                "score": data.ArrayLayout(unsigned(16), max_top_k),
+            }
+        )
         self.entry = data.StructLayout({"token": token, "score": 16})
-        super().__init__({
-            "i_clear": In(1), "i_valid": In(1), "i_token": In(token), "i_last": In(1),
-            "i_index": In(data.ArrayLayout(expert, max_top_k)),
-            "i_score": In(data.ArrayLayout(unsigned(16), max_top_k)),
-            "i_top_k": In(range(max_top_k + 1)),
-            "o_done": Out(1), "o_counts": Out(data.ArrayLayout(count, experts)),
-            "q_expert": In(expert), "q_slot": In(token), "q_token": Out(token), "q_score": Out(16),
-        })
+        super().__init__(
+            {
+                "i_clear": In(1),
+                "i_valid": In(1),
+                "i_token": In(token),
+                "i_last": In(1),
+                "i_index": In(data.ArrayLayout(expert, max_top_k)),
+                "i_score": In(data.ArrayLayout(unsigned(16), max_top_k)),
+                "i_top_k": In(range(max_top_k + 1)),
+                "o_done": Out(1),
+                "o_counts": Out(data.ArrayLayout(count, experts)),
+                "q_expert": In(expert),
+                "q_slot": In(token),
+                "q_token": Out(token),
+                "q_score": Out(16),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -91,9 +104,12 @@ class ExpertQueues(wiring.Component):
         put, take = buffer.write_port(), buffer.read_port()
         written, taken = Signal(range(self.max_tokens + 1)), Signal(range(self.max_tokens + 1))
         m.d.comb += [
-            put.addr.eq(written), put.en.eq(self.i_valid),
-            put.data.token.eq(self.i_token), put.data.last.eq(self.i_last),
-            put.data.index.eq(self.i_index), put.data.score.eq(self.i_score),
+            put.addr.eq(written),
+            put.en.eq(self.i_valid),
+            put.data.token.eq(self.i_token),
+            put.data.last.eq(self.i_last),
+            put.data.index.eq(self.i_index),
+            put.data.score.eq(self.i_score),
         ]
 
         # One rank per cycle; the next token is read while the last rank of this one is appended.
@@ -102,7 +118,8 @@ class ExpertQueues(wiring.Component):
         m.d.comb += [
             last_rank.eq(rank + 1 >= self.i_top_k),
             fetch.eq((written != taken) & (~active | last_rank)),
-            take.addr.eq(taken), take.en.eq(fetch),
+            take.addr.eq(taken),
+            take.en.eq(fetch),
         ]
         with m.If(self.i_valid):
             m.d.sync += written.eq(written + 1)
@@ -122,10 +139,13 @@ class ExpertQueues(wiring.Component):
         choose_last, place_last = Signal(), Signal()
         ranks = range(self.max_top_k)
         m.d.sync += [
-            choose_valid.eq(active), choose_last.eq(active & last_rank & take.data.last),
+            choose_valid.eq(active),
+            choose_last.eq(active & last_rank & take.data.last),
             chosen.eq(Array([take.data.index[j] for j in ranks])[rank]),
-            entry.token.eq(take.data.token), entry.score.eq(Array([take.data.score[j] for j in ranks])[rank]),
-            place_valid.eq(choose_valid), place_last.eq(choose_last),
+            entry.token.eq(take.data.token),
+            entry.score.eq(Array([take.data.score[j] for j in ranks])[rank]),
+            place_valid.eq(choose_valid),
+            place_last.eq(choose_last),
             placed.eq(entry),
             self.o_done.eq(place_last),
         ]
@@ -140,12 +160,16 @@ class ExpertQueues(wiring.Component):
             m.d.comb += self.o_counts[e].eq(counts[e])
 
         queues: memory.Memory = memory.Memory(
-            shape=self.entry, depth=self.experts * self.max_tokens, init=[], attrs={"ram_style": "block"})
+            shape=self.entry, depth=self.experts * self.max_tokens, init=[], attrs={"ram_style": "block"}
+        )
         m.submodules.queues = queues
         append, read = queues.write_port(), queues.read_port()
         m.d.comb += [
-            append.addr.eq(place), append.en.eq(place_valid), append.data.eq(placed),
+            append.addr.eq(place),
+            append.en.eq(place_valid),
+            append.data.eq(placed),
             read.addr.eq(bases[self.q_expert] + self.q_slot),
-            self.q_token.eq(read.data.token), self.q_score.eq(read.data.score),
+            self.q_token.eq(read.data.token),
+            self.q_score.eq(read.data.score),
         ]
         return m

@@ -86,15 +86,28 @@ class Router(wiring.Component):
         self.queues = ExpertQueues(experts=experts, max_tokens=max_tokens, max_top_k=max_top_k)
         self.groups = -(-experts // rows)
         self.latency = router_latency(experts, max_top_k)
-        super().__init__({
-            "i_valid": In(1), "i_logits": In(data.ArrayLayout(signed(16), rows)),
-            "i_group": In(range(max(self.groups, 2))),
-            "i_slot": In(self.token_shape), "i_token": In(self.token_shape), "i_first": In(1), "i_last_group": In(1),
-            "i_last": In(1), "i_experts": In(range(experts + 1)), "i_top_k": In(range(max_top_k + 1)), "i_kind": In(1),
-            "o_busy": Out(1), "o_done": Out(1), "o_counts": Out(self.queues.o_counts.shape()),
-            "q_expert": In(range(experts)), "q_slot": In(self.token_shape), "q_token": Out(self.token_shape),
-            "q_score": Out(16),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_logits": In(data.ArrayLayout(signed(16), rows)),
+                "i_group": In(range(max(self.groups, 2))),
+                "i_slot": In(self.token_shape),
+                "i_token": In(self.token_shape),
+                "i_first": In(1),
+                "i_last_group": In(1),
+                "i_last": In(1),
+                "i_experts": In(range(experts + 1)),
+                "i_top_k": In(range(max_top_k + 1)),
+                "i_kind": In(1),
+                "o_busy": Out(1),
+                "o_done": Out(1),
+                "o_counts": Out(self.queues.o_counts.shape()),
+                "q_expert": In(range(experts)),
+                "q_slot": In(self.token_shape),
+                "q_token": Out(self.token_shape),
+                "q_score": Out(16),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -106,7 +119,9 @@ class Router(wiring.Component):
         with m.If(start):
             m.d.sync += [
                 Cat(mask[e] for e in range(self.experts)).eq(Cat(e < self.i_experts for e in range(self.experts))),
-                top_k.eq(self.i_top_k), kind.eq(self.i_kind), self.o_busy.eq(1),
+                top_k.eq(self.i_top_k),
+                kind.eq(self.i_kind),
+                self.o_busy.eq(1),
             ]
         with m.Elif(queues.o_done):
             m.d.sync += self.o_busy.eq(0)
@@ -116,7 +131,10 @@ class Router(wiring.Component):
         token, last = Signal(self.token_shape, reset_less=True), Signal(reset_less=True)
         complete = Signal()
         m.d.sync += [
-            current.eq(Value.cast(self.i_logits)), group.eq(self.i_group), token.eq(self.i_token), last.eq(self.i_last),
+            current.eq(Value.cast(self.i_logits)),
+            group.eq(self.i_group),
+            token.eq(self.i_token),
+            last.eq(self.i_last),
             complete.eq(self.i_valid & self.i_last_group),
         ]
         blocks: list[Value] = []
@@ -128,18 +146,31 @@ class Router(wiring.Component):
             m.submodules[f"logits_{g}"] = kept
             write, read = kept.write_port(), kept.read_port()
             m.d.comb += [
-                write.addr.eq(self.i_slot), write.data.eq(Value.cast(self.i_logits)),
-                write.en.eq(self.i_valid & (self.i_group == g)), read.addr.eq(self.i_slot),
+                write.addr.eq(self.i_slot),
+                write.data.eq(Value.cast(self.i_logits)),
+                write.en.eq(self.i_valid & (self.i_group == g)),
+                read.addr.eq(self.i_slot),
             ]
             blocks.append(Mux(group == g, current, read.data))
         m.d.comb += [
-            gate.i_valid.eq(complete), Value.cast(gate.i_logits).eq(Cat(*blocks)), gate.i_mask.eq(mask),
-            gate.i_top_k.eq(top_k), gate.i_kind.eq(kind), gate.i_tag.eq(Cat(token, last)),
-            queues.i_clear.eq(start), queues.i_valid.eq(gate.o_valid),
-            queues.i_token.eq(gate.o_tag[:-1]), queues.i_last.eq(gate.o_tag[-1]),
-            queues.i_index.eq(gate.o_index), queues.i_score.eq(gate.o_score), queues.i_top_k.eq(top_k),
-            self.o_done.eq(queues.o_done), self.o_counts.eq(queues.o_counts),
-            queues.q_expert.eq(self.q_expert), queues.q_slot.eq(self.q_slot),
-            self.q_token.eq(queues.q_token), self.q_score.eq(queues.q_score),
+            gate.i_valid.eq(complete),
+            Value.cast(gate.i_logits).eq(Cat(*blocks)),
+            gate.i_mask.eq(mask),
+            gate.i_top_k.eq(top_k),
+            gate.i_kind.eq(kind),
+            gate.i_tag.eq(Cat(token, last)),
+            queues.i_clear.eq(start),
+            queues.i_valid.eq(gate.o_valid),
+            queues.i_token.eq(gate.o_tag[:-1]),
+            queues.i_last.eq(gate.o_tag[-1]),
+            queues.i_index.eq(gate.o_index),
+            queues.i_score.eq(gate.o_score),
+            queues.i_top_k.eq(top_k),
+            self.o_done.eq(queues.o_done),
+            self.o_counts.eq(queues.o_counts),
+            queues.q_expert.eq(self.q_expert),
+            queues.q_slot.eq(self.q_slot),
+            self.q_token.eq(queues.q_token),
+            self.q_score.eq(queues.q_score),
         ]
         return m

@@ -60,14 +60,14 @@ class AcceleratorConfig:
     clock_mhz : float
         Clock the board runs at; used by reports only.
     narrow_weights : bool
-        Whether stationary weights may also have 4 bits: the weight stream then fills ``2 * load_rows`` rows per cycle. Not where
-        `load_rows` is all rows.
+        Whether stationary weights may also have 4 bits: the weight stream then fills ``2 * load_rows`` rows per cycle.
+        Not where `load_rows` is all rows.
     wide_operands : bool
-        Whether weights and activations may also have 16 bits, in two planes that pass the array one after the other: activation and
-        key/value memory then hold two bytes for every lane.
+        Whether weights and activations may also have 16 bits, in two planes that pass the array one after the other:
+        activation and key/value memory then hold two bytes for every lane.
     ultra_ram : bool
-        Whether prefetch buffer and activation memory are UltraRAM in place of block RAM. It changes neither behaviour nor programs,
-        and is not part of the configuration hash.
+        Whether prefetch buffer and activation memory are UltraRAM in place of block RAM. It changes neither behaviour
+        nor programs, and is not part of the configuration hash.
 
     Raises
     ------
@@ -114,7 +114,9 @@ class AcceleratorConfig:
         if self.load_rows > self.rows:
             raise ValueError(f"load_rows must be at most rows ({self.rows}), not {self.load_rows!r}")
         if self.narrow_weights and self.load_rows == self.rows:
-            raise ValueError(f"narrow_weights must be False where load_rows is all rows ({self.rows}), not {self.narrow_weights!r}")
+            raise ValueError(
+                f"narrow_weights must be False where load_rows is all rows ({self.rows}), not {self.narrow_weights!r}"
+            )
         if self.ports not in (1, 2, 4):
             raise ValueError(f"ports must be 1, 2 or 4, not {self.ports!r}")
         if self.port_bits not in (32, 64, 128):
@@ -124,21 +126,35 @@ class AcceleratorConfig:
         ratio, rest = divmod(self.word_bytes, self.stripe_bytes)
         if rest or ratio not in (1, 2, 4, 8, 16):
             raise ValueError(
-                f"load_rows * lanes must be 1, 2, 4, 8 or 16 stripes of ports * port_bits / 8 = {self.stripe_bytes} bytes, "
-                f"not {self.word_bytes!r} bytes")
-        limits = {"max_tokens": (8, 4095), "residual_words": (8, 65536), "activation_words": (8, 65536),
-                  "kv_words": (8, 65536), "experts": (2, 64), "max_top_k": (1, 4), "max_dim": (self.lanes, 4095),
-                  "acc_bits": (20, 40), "max_burst": (1, 256), "max_outstanding": (1, 32)}
+                f"load_rows * lanes must be 1, 2, 4, 8 or 16 stripes of ports * port_bits / 8 = {self.stripe_bytes} "
+                f"bytes, "
+                f"not {self.word_bytes!r} bytes"
+            )
+        limits = {
+            "max_tokens": (8, 4095),
+            "residual_words": (8, 65536),
+            "activation_words": (8, 65536),
+            "kv_words": (8, 65536),
+            "experts": (2, 64),
+            "max_top_k": (1, 4),
+            "max_dim": (self.lanes, 4095),
+            "acc_bits": (20, 40),
+            "max_burst": (1, 256),
+            "max_outstanding": (1, 32),
+        }
         for field, (low, high) in limits.items():
             value = getattr(self, field)
             if not low <= value <= high:
                 raise ValueError(f"{field} must be between {low} and {high}, not {value!r}")
         if self.wide_operands and self.acc_bits < LEAST_WIDE_ACC_BITS:
-            raise ValueError(f"acc_bits must be {LEAST_WIDE_ACC_BITS} or more with wide_operands, not {self.acc_bits!r}")
+            raise ValueError(
+                f"acc_bits must be {LEAST_WIDE_ACC_BITS} or more with wide_operands, not {self.acc_bits!r}"
+            )
         if self.prefetch_words < 2 * (self.block_words + self.param_words):
             raise ValueError(
                 f"prefetch_words must hold two weight blocks ({2 * (self.block_words + self.param_words)} words), "
-                f"not {self.prefetch_words!r}")
+                f"not {self.prefetch_words!r}"
+            )
 
     @property
     def word_bytes(self) -> int:
@@ -208,37 +224,158 @@ PRESETS: dict[str, AcceleratorConfig] = {
     config.name: config
     for config in (
         # For tests: m3vit-micro in seconds.
-        AcceleratorConfig(name="micro8", rows=8, lanes=8, load_rows=2, ports=1, prefetch_words=256, max_tokens=72,
-                          residual_words=1024, activation_words=4096, kv_words=2048, experts=8, max_top_k=2, max_dim=128,
-                          max_burst=16),
-        AcceleratorConfig(name="micro16", rows=16, lanes=16, load_rows=2, ports=1, prefetch_words=256, max_tokens=72,
-                          residual_words=512, activation_words=2048, kv_words=1024, experts=8, max_top_k=2, max_dim=128,
-                          max_burst=16),
+        AcceleratorConfig(
+            name="micro8",
+            rows=8,
+            lanes=8,
+            load_rows=2,
+            ports=1,
+            prefetch_words=256,
+            max_tokens=72,
+            residual_words=1024,
+            activation_words=4096,
+            kv_words=2048,
+            experts=8,
+            max_top_k=2,
+            max_dim=128,
+            max_burst=16,
+        ),
+        AcceleratorConfig(
+            name="micro16",
+            rows=16,
+            lanes=16,
+            load_rows=2,
+            ports=1,
+            prefetch_words=256,
+            max_tokens=72,
+            residual_words=512,
+            activation_words=2048,
+            kv_words=1024,
+            experts=8,
+            max_top_k=2,
+            max_dim=128,
+            max_burst=16,
+        ),
         # The same with weights and activations of 16 bits.
-        AcceleratorConfig(name="micro8-wide", rows=8, lanes=8, load_rows=2, ports=1, prefetch_words=512, max_tokens=72,
-                          residual_words=1024, activation_words=4096, kv_words=2048, experts=8, max_top_k=2, max_dim=128,
-                          max_burst=16, acc_bits=40, wide_operands=True),
+        AcceleratorConfig(
+            name="micro8-wide",
+            rows=8,
+            lanes=8,
+            load_rows=2,
+            ports=1,
+            prefetch_words=512,
+            max_tokens=72,
+            residual_words=1024,
+            activation_words=4096,
+            kv_words=2048,
+            experts=8,
+            max_top_k=2,
+            max_dim=128,
+            max_burst=16,
+            acc_bits=40,
+            wide_operands=True,
+        ),
         # The reference: m3vit-tiny and deit-tiny on a ZCU102, 64 B per cycle from four HP ports.
-        AcceleratorConfig(name="zcu102", rows=64, lanes=64, load_rows=2, ports=4, prefetch_words=8192, max_tokens=256,
-                          residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
-                          max_dim=1024),
-        AcceleratorConfig(name="zcu102-wide", rows=64, lanes=64, load_rows=2, ports=4, prefetch_words=8192, max_tokens=256,
-                          residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
-                          max_dim=1024, acc_bits=40, wide_operands=True),
+        AcceleratorConfig(
+            name="zcu102",
+            rows=64,
+            lanes=64,
+            load_rows=2,
+            ports=4,
+            prefetch_words=8192,
+            max_tokens=256,
+            residual_words=1024,
+            activation_words=4096,
+            kv_words=2048,
+            experts=16,
+            max_top_k=4,
+            max_dim=1024,
+        ),
+        AcceleratorConfig(
+            name="zcu102-wide",
+            rows=64,
+            lanes=64,
+            load_rows=2,
+            ports=4,
+            prefetch_words=8192,
+            max_tokens=256,
+            residual_words=1024,
+            activation_words=4096,
+            kv_words=2048,
+            experts=16,
+            max_top_k=4,
+            max_dim=1024,
+            acc_bits=40,
+            wide_operands=True,
+        ),
         # m3vit-small: 1,201 tokens of 384 channels stay on chip.
-        AcceleratorConfig(name="zcu102-small", rows=64, lanes=64, load_rows=2, ports=4, prefetch_words=4096,
-                          max_tokens=1216, residual_words=7424, activation_words=16384, kv_words=14592, experts=16,
-                          max_top_k=4, max_dim=1024),
+        AcceleratorConfig(
+            name="zcu102-small",
+            rows=64,
+            lanes=64,
+            load_rows=2,
+            ports=4,
+            prefetch_words=4096,
+            max_tokens=1216,
+            residual_words=7424,
+            activation_words=16384,
+            kv_words=14592,
+            experts=16,
+            max_top_k=4,
+            max_dim=1024,
+        ),
         # The other boards (boards/data): as many multipliers as the fabric holds, the same stream from DDR.
-        AcceleratorConfig(name="zcu104", rows=32, lanes=64, load_rows=2, ports=4, prefetch_words=8192, max_tokens=256,
-                          residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
-                          max_dim=1024, ultra_ram=True),
-        AcceleratorConfig(name="kv260", rows=16, lanes=64, load_rows=2, ports=4, prefetch_words=8192, max_tokens=256,
-                          residual_words=1024, activation_words=4096, kv_words=2048, experts=16, max_top_k=4,
-                          max_dim=1024, ultra_ram=True),
+        AcceleratorConfig(
+            name="zcu104",
+            rows=32,
+            lanes=64,
+            load_rows=2,
+            ports=4,
+            prefetch_words=8192,
+            max_tokens=256,
+            residual_words=1024,
+            activation_words=4096,
+            kv_words=2048,
+            experts=16,
+            max_top_k=4,
+            max_dim=1024,
+            ultra_ram=True,
+        ),
+        AcceleratorConfig(
+            name="kv260",
+            rows=16,
+            lanes=64,
+            load_rows=2,
+            ports=4,
+            prefetch_words=8192,
+            max_tokens=256,
+            residual_words=1024,
+            activation_words=4096,
+            kv_words=2048,
+            experts=16,
+            max_top_k=4,
+            max_dim=1024,
+            ultra_ram=True,
+        ),
         # Zynq-7000: 64-bit AXI3 ports (bursts of 16), 32-bit addresses; m3vit-micro.
-        AcceleratorConfig(name="pynq-z2", rows=8, lanes=16, load_rows=2, ports=2, port_bits=64, addr_bits=32,
-                          prefetch_words=4096, max_tokens=72, residual_words=512, activation_words=2048, kv_words=1024,
-                          experts=8, max_top_k=2, max_dim=128, max_burst=16, clock_mhz=100.0),
+        AcceleratorConfig(
+            name="pynq-z2",
+            rows=8,
+            lanes=16,
+            load_rows=2,
+            ports=2,
+            port_bits=64,
+            addr_bits=32,
+            prefetch_words=4096,
+            max_tokens=72,
+            residual_words=512,
+            activation_words=2048,
+            kv_words=1024,
+            experts=8,
+            max_top_k=2,
+            max_dim=128,
+            max_burst=16,
+            clock_mhz=100.0,
+        ),
     )
 }

@@ -1,8 +1,9 @@
-"""The instruction set: one table of layouts, used by the compiler, the functional simulator, the RTL and the documentation.
+"""The instruction set: one table of layouts, used by the compiler, the functional simulator, the RTL and the
+documentation.
 
-An accelerator runs three instruction streams at once, each fetched on its own: *load* (weights from DDR into the prefetch
-buffer), *compute* (the array) and *store* (results to DDR). Every instruction is 256 bits, little endian; fields are packed from
-bit 0 upwards in the order of the tables.
+An accelerator runs three instruction streams at once, each fetched on its own: *load* (weights from DDR into the
+prefetch buffer), *compute* (the array) and *store* (results to DDR). Every instruction is 256 bits, little endian;
+fields are packed from bit 0 upwards in the order of the tables.
 """
 
 import enum
@@ -10,8 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = [
-    "FORMATS", "INSTRUCTION_BITS", "INSTRUCTION_BYTES", "Base", "Field", "Format", "Function", "GateKind", "Memory", "Opcode",
-    "Stationary", "Stream", "decode", "disassemble", "encode", "to_markdown",
+    "FORMATS",
+    "INSTRUCTION_BITS",
+    "INSTRUCTION_BYTES",
+    "Base",
+    "Field",
+    "Format",
+    "Function",
+    "GateKind",
+    "Memory",
+    "Opcode",
+    "Stationary",
+    "Stream",
+    "decode",
+    "disassemble",
+    "encode",
+    "to_markdown",
 ]
 
 INSTRUCTION_BYTES = 32
@@ -22,37 +37,37 @@ class Opcode(enum.IntEnum):
     """What an instruction does. 0 is not an opcode, so that empty memory is refused."""
 
     MATMUL = 1  # compute: stationary blocks x streamed vectors, with everything that happens to the result
-    NORM = 2    # compute: constants of the LayerNorm that later MATMULs read through
-    COPY = 3    # compute: weight stream into an on-chip memory (image, position embedding)
-    FETCH = 4   # load: DDR into the prefetch buffer
-    STORE = 5   # store: residual memory to DDR
+    NORM = 2  # compute: constants of the LayerNorm that later MATMULs read through
+    COPY = 3  # compute: weight stream into an on-chip memory (image, position embedding)
+    FETCH = 4  # load: DDR into the prefetch buffer
+    STORE = 5  # store: residual memory to DDR
 
 
 class Stationary(enum.IntEnum):
     """Where the stationary block comes from."""
 
     WEIGHTS = 0  # next block of the weight stream: `rows` output channels x `lanes` input channels
-    KEYS = 1     # key/value memory, one row per key: `rows` keys x `lanes` channels
-    VALUES = 2   # key/value memory, one lane per key: `rows` channels x `lanes` keys (the transpose, for free)
+    KEYS = 1  # key/value memory, one row per key: `rows` keys x `lanes` channels
+    VALUES = 2  # key/value memory, one lane per key: `rows` channels x `lanes` keys (the transpose, for free)
 
 
 class Stream(enum.IntEnum):
     """What is streamed past the stationary block."""
 
-    ACTIVATION = 0     # activation memory, int8
-    NORMALISED = 1     # residual memory through LayerNorm, int8
-    PROBABILITY = 2    # activation memory, uint8, shifted to the query's final maximum
+    ACTIVATION = 0  # activation memory, int8
+    NORMALISED = 1  # residual memory through LayerNorm, int8
+    PROBABILITY = 2  # activation memory, uint8, shifted to the query's final maximum
 
 
 class Function(enum.IntEnum):
     """What happens to a finished accumulator."""
 
-    INT8 = 0      # requantise to int8, write
-    GELU = 1      # requantise to Q5.10, GELU, requantise to int8, write
-    ADD = 2       # requantise to int16, (times the expert's score), add to the residual, update LayerNorm sums
-    SOFTMAX = 3   # one block of scores: running maximum, exponential, running sum; probabilities written as uint8
-    ATTEND = 4    # requantise by the query's 1/sum to int8, write
-    ROUTE = 5     # gate logits to the router: top-k, scores, expert queues
+    INT8 = 0  # requantise to int8, write
+    GELU = 1  # requantise to Q5.10, GELU, requantise to int8, write
+    ADD = 2  # requantise to int16, (times the expert's score), add to the residual, update LayerNorm sums
+    SOFTMAX = 3  # one block of scores: running maximum, exponential, running sum; probabilities written as uint8
+    ATTEND = 4  # requantise by the query's 1/sum to int8, write
+    ROUTE = 5  # gate logits to the router: top-k, scores, expert queues
 
 
 class Memory(enum.IntEnum):
@@ -75,7 +90,7 @@ class GateKind(enum.IntEnum):
     """Normalisation of the gate's scores."""
 
     NOISY_VMOE = 0  # softmax over all experts, then the k largest, not renormalised
-    NOISY = 1       # the k largest, then softmax over those
+    NOISY = 1  # the k largest, then softmax over those
 
 
 @dataclass(frozen=True)
@@ -127,78 +142,155 @@ _COMPUTE_HEAD = (
 FORMATS: dict[Opcode, Format] = {
     f.opcode: f
     for f in (
-        Format(Opcode.MATMUL, "compute", "For each block of `rows` outputs, for each block of `lanes` inputs: load a stationary block, stream the "
-               "tokens past it, accumulate; after the last input block apply `function`.", (
-                   *_COMPUTE_HEAD,
-                   Field("expert_valid", 1, "run for one expert's queue: token count and token numbers come from the queue; skipped if it is empty"),
-                   Field("expert", 6, "expert number"),
-                   Field("speculative", 1, "the weights were fetched whatever the router says: if skipped, drop them from the weight stream"),
-                   Field("gather", 1, "with expert_valid: the stream is addressed by token number (else by position in the queue)"),
-                   Field("stationary", 2, "source of the stationary blocks", Stationary),
-                   Field("stream", 2, "source of the streamed vectors", Stream),
-                   Field("function", 3, "treatment of the result", Function),
-                   Field("out_count", 13, "outputs: channels (WEIGHTS, VALUES) or keys (KEYS)"),
-                   Field("in_blocks", 8, "blocks of `lanes` inputs"),
-                   Field("key_count", 12, "VALUES: keys; in_blocks must be ceil(key_count / lanes), lanes beyond the last key of the last block are loaded as zero"),
-                   Field("kv_addr", 16, "KEYS, VALUES: first word in the key/value memory"),
-                   Field("kv_stride", 8, "KEYS, VALUES: words from one key to the next"),
-                   Field("lane_low", 7, "KEYS: lanes below are loaded as zero. VALUES: channels of the word below are not written"),
-                   Field("lane_count", 8, "KEYS, VALUES: lanes (channels) from lane_low that belong to the head"),
-                   Field("token_count", 12, "streamed vectors per block (without expert_valid)"),
-                   Field("token_base", 12, "number of the first token: index into LayerNorm sums; KEYS, VALUES: index into the softmax state"),
-                   Field("src_addr", 16, "first word of the stream"),
-                   Field("src_stride", 8, "words from one token to the next"),
-                   Field("tap", 1, "NORMALISED, with ROUTE or INT8 to KV: also write the normalised vectors to the activation memory, as int8 (wide_result: all their bits)"),
-                   Field("tap_addr", 16, "first word of that copy; token stride is in_blocks, or shift_block if that is not 0"),
-                   Field("dst_memory", 2, "INT8, GELU, ATTEND: ACTIVATION or KV", Memory),
-                   Field("dst_addr", 16, "first word written (ADD: in the residual memory)"),
-                   Field("dst_stride", 8, "words from one token to the next"),
-                   Field("group", 4, "group of `rows` channels within the word at which outputs (and VALUES' channels) start"),
-                   Field("shift", 6, "right shift of the first requantisation (ATTEND: added to the exponent of 1/sum)"),
-                   Field("scalar", 16, "SOFTMAX, ATTEND: multiplier. GELU: multiplier of the output"),
-                   Field("post_shift", 5, "GELU: shift of the output. ADD with expert_valid: shift after the score"),
-                   Field("shift_block", 8, "blocks of inputs in a plane, if the stream or the stationary blocks come in two; else 0"),
-                   Field("residual_shift", 3, "ADD: the old residual is shifted right by this, rounded"),
-                   Field("fresh", 1, "ADD: restart the LayerNorm sums with this instruction's first output block"),
-                   Field("top_k", 3, "ROUTE: experts per token"),
-                   Field("gate_kind", 1, "ROUTE: normalisation of scores", GateKind),
-                   Field("narrow", 1, "WEIGHTS: 4 bits each, two rows in a byte"),
-                   Field("wide_stream", 1, "ACTIVATION, NORMALISED: the stream comes in two planes, the upper one first"),
-                   Field("wide_stationary", 1, "the stationary blocks come in two planes, the upper one first; biases count 256 units"),
-                   Field("wide_result", 1, "INT8, GELU, ATTEND: results of 16 bits; the same for a tap"),
-               )),
-        Format(Opcode.NORM, "compute", "Set the LayerNorm constants used by the MATMULs that follow.", (
-            *_COMPUTE_HEAD,
-            Field("dim", 12, "channels per token"),
-            Field("inv_dim", 16, "16 / dim = inv_dim * 2^-inv_dim_shift"),
-            Field("inv_dim_shift", 6, ""),
-            Field("scale", 16, "dim / (step of the normalised int8) = scale * 2^-(shift - 4)"),
-            Field("shift", 6, "right shift after normalising, before the exponent of the token's 1/sqrt is added"),
-            Field("epsilon", 40, "dim^2 * eps in squared residual steps, at least 1"),
-        )),
-        Format(Opcode.COPY, "compute", "Move words from the weight stream into an on-chip memory.", (
-            *_COMPUTE_HEAD,
-            Field("memory", 2, "ACTIVATION (lanes x int8 per word) or RESIDUAL (lanes x int16 per word)", Memory),
-            Field("addr", 16, "first word written"),
-            Field("words", 17, "weight-stream words moved; each holds load_rows activation words or load_rows/2 residual words, lowest first"),
-        )),
-        Format(Opcode.FETCH, "load", "Read one contiguous piece on every weight port into the prefetch buffer.", (
-            Field("opcode", 4, "operation", Opcode),
-            Field("base", 2, "base address registers", Base),
-            Field("offset", 32, "beats from the base, on each port"),
-            Field("beats", 24, "beats on each port: a multiple of beats_per_word"),
-            Field("expert_valid", 1, "skip if this expert's queue is empty"),
-            Field("expert", 6, "expert number"),
-            Field("speculative", 1, "with expert_valid: fetch without waiting for the router, and whatever it says"),
-            Field("wait", 24, "start when this many compute instructions have retired (0: at once)"),
-        )),
-        Format(Opcode.STORE, "store", "Write residual words to DDR.", (
-            Field("opcode", 4, "operation", Opcode),
-            Field("src_addr", 16, "first word in the residual memory"),
-            Field("words", 16, "residual words"),
-            Field("offset", 40, "bytes from the result base; a multiple of the port width"),
-            Field("wait", 24, "start when this many compute instructions have retired"),
-        )),
+        Format(
+            Opcode.MATMUL,
+            "compute",
+            "For each block of `rows` outputs, for each block of `lanes` inputs: load a stationary block, stream the "
+            "tokens past it, accumulate; after the last input block apply `function`.",
+            (
+                *_COMPUTE_HEAD,
+                Field(
+                    "expert_valid",
+                    1,
+                    "run for one expert's queue: token count and token numbers come from the queue; skipped if it is "
+                    "empty",
+                ),
+                Field("expert", 6, "expert number"),
+                Field(
+                    "speculative",
+                    1,
+                    "the weights were fetched whatever the router says: if skipped, drop them from the weight stream",
+                ),
+                Field(
+                    "gather",
+                    1,
+                    "with expert_valid: the stream is addressed by token number (else by position in the queue)",
+                ),
+                Field("stationary", 2, "source of the stationary blocks", Stationary),
+                Field("stream", 2, "source of the streamed vectors", Stream),
+                Field("function", 3, "treatment of the result", Function),
+                Field("out_count", 13, "outputs: channels (WEIGHTS, VALUES) or keys (KEYS)"),
+                Field("in_blocks", 8, "blocks of `lanes` inputs"),
+                Field(
+                    "key_count",
+                    12,
+                    "VALUES: keys; in_blocks must be ceil(key_count / lanes), lanes beyond the last key of the last "
+                    "block are loaded as zero",
+                ),
+                Field("kv_addr", 16, "KEYS, VALUES: first word in the key/value memory"),
+                Field("kv_stride", 8, "KEYS, VALUES: words from one key to the next"),
+                Field(
+                    "lane_low",
+                    7,
+                    "KEYS: lanes below are loaded as zero. VALUES: channels of the word below are not written",
+                ),
+                Field("lane_count", 8, "KEYS, VALUES: lanes (channels) from lane_low that belong to the head"),
+                Field("token_count", 12, "streamed vectors per block (without expert_valid)"),
+                Field(
+                    "token_base",
+                    12,
+                    "number of the first token: index into LayerNorm sums; KEYS, VALUES: index into the softmax state",
+                ),
+                Field("src_addr", 16, "first word of the stream"),
+                Field("src_stride", 8, "words from one token to the next"),
+                Field(
+                    "tap",
+                    1,
+                    "NORMALISED, with ROUTE or INT8 to KV: also write the normalised vectors to the activation "
+                    "memory, as int8 (wide_result: all their bits)",
+                ),
+                Field(
+                    "tap_addr",
+                    16,
+                    "first word of that copy; token stride is in_blocks, or shift_block if that is not 0",
+                ),
+                Field("dst_memory", 2, "INT8, GELU, ATTEND: ACTIVATION or KV", Memory),
+                Field("dst_addr", 16, "first word written (ADD: in the residual memory)"),
+                Field("dst_stride", 8, "words from one token to the next"),
+                Field(
+                    "group", 4, "group of `rows` channels within the word at which outputs (and VALUES' channels) start"
+                ),
+                Field("shift", 6, "right shift of the first requantisation (ATTEND: added to the exponent of 1/sum)"),
+                Field("scalar", 16, "SOFTMAX, ATTEND: multiplier. GELU: multiplier of the output"),
+                Field("post_shift", 5, "GELU: shift of the output. ADD with expert_valid: shift after the score"),
+                Field(
+                    "shift_block",
+                    8,
+                    "blocks of inputs in a plane, if the stream or the stationary blocks come in two; else 0",
+                ),
+                Field("residual_shift", 3, "ADD: the old residual is shifted right by this, rounded"),
+                Field("fresh", 1, "ADD: restart the LayerNorm sums with this instruction's first output block"),
+                Field("top_k", 3, "ROUTE: experts per token"),
+                Field("gate_kind", 1, "ROUTE: normalisation of scores", GateKind),
+                Field("narrow", 1, "WEIGHTS: 4 bits each, two rows in a byte"),
+                Field("wide_stream", 1, "ACTIVATION, NORMALISED: the stream comes in two planes, the upper one first"),
+                Field(
+                    "wide_stationary",
+                    1,
+                    "the stationary blocks come in two planes, the upper one first; biases count 256 units",
+                ),
+                Field("wide_result", 1, "INT8, GELU, ATTEND: results of 16 bits; the same for a tap"),
+            ),
+        ),
+        Format(
+            Opcode.NORM,
+            "compute",
+            "Set the LayerNorm constants used by the MATMULs that follow.",
+            (
+                *_COMPUTE_HEAD,
+                Field("dim", 12, "channels per token"),
+                Field("inv_dim", 16, "16 / dim = inv_dim * 2^-inv_dim_shift"),
+                Field("inv_dim_shift", 6, ""),
+                Field("scale", 16, "dim / (step of the normalised int8) = scale * 2^-(shift - 4)"),
+                Field("shift", 6, "right shift after normalising, before the exponent of the token's 1/sqrt is added"),
+                Field("epsilon", 40, "dim^2 * eps in squared residual steps, at least 1"),
+            ),
+        ),
+        Format(
+            Opcode.COPY,
+            "compute",
+            "Move words from the weight stream into an on-chip memory.",
+            (
+                *_COMPUTE_HEAD,
+                Field("memory", 2, "ACTIVATION (lanes x int8 per word) or RESIDUAL (lanes x int16 per word)", Memory),
+                Field("addr", 16, "first word written"),
+                Field(
+                    "words",
+                    17,
+                    "weight-stream words moved; each holds load_rows activation words or load_rows/2 residual words, "
+                    "lowest first",
+                ),
+            ),
+        ),
+        Format(
+            Opcode.FETCH,
+            "load",
+            "Read one contiguous piece on every weight port into the prefetch buffer.",
+            (
+                Field("opcode", 4, "operation", Opcode),
+                Field("base", 2, "base address registers", Base),
+                Field("offset", 32, "beats from the base, on each port"),
+                Field("beats", 24, "beats on each port: a multiple of beats_per_word"),
+                Field("expert_valid", 1, "skip if this expert's queue is empty"),
+                Field("expert", 6, "expert number"),
+                Field(
+                    "speculative", 1, "with expert_valid: fetch without waiting for the router, and whatever it says"
+                ),
+                Field("wait", 24, "start when this many compute instructions have retired (0: at once)"),
+            ),
+        ),
+        Format(
+            Opcode.STORE,
+            "store",
+            "Write residual words to DDR.",
+            (
+                Field("opcode", 4, "operation", Opcode),
+                Field("src_addr", 16, "first word in the residual memory"),
+                Field("words", 16, "residual words"),
+                Field("offset", 40, "bytes from the result base; a multiple of the port width"),
+                Field("wait", 24, "start when this many compute instructions have retired"),
+            ),
+        ),
     )
 }
 
@@ -256,7 +348,9 @@ def decode(data: bytes) -> tuple[Opcode, dict[str, int]]:
         value = word >> position & (1 << field.bits) - 1
         position += field.bits
         if field.values is not None and value not in list(field.values):
-            raise ValueError(f"{layout.opcode.name}.{field.name} must be one of {[int(v) for v in field.values]}, not {value}")
+            raise ValueError(
+                f"{layout.opcode.name}.{field.name} must be one of {[int(v) for v in field.values]}, not {value}"
+            )
         values[field.name] = value
     return layout.opcode, values
 
@@ -279,8 +373,14 @@ def to_markdown() -> str:
     """The tables of `docs/isa.md`."""
     lines = []
     for layout in FORMATS.values():
-        lines += [f"### {layout.opcode.name} ({layout.stream} stream, opcode {int(layout.opcode)})", "", layout.doc, "",
-                  "| bits | field | meaning |", "|---|---|---|"]
+        lines += [
+            f"### {layout.opcode.name} ({layout.stream} stream, opcode {int(layout.opcode)})",
+            "",
+            layout.doc,
+            "",
+            "| bits | field | meaning |",
+            "|---|---|---|",
+        ]
         offsets = layout.offsets
         for field in layout.fields:
             low = offsets[field.name]

@@ -1,4 +1,6 @@
-"""The register map as text: Markdown for the documentation, a C header for host programs, SystemRDL for register tools."""
+"""The register map as text: Markdown for the documentation, a C header for host programs, SystemRDL for
+register tools.
+"""
 
 import dataclasses
 from typing import Any
@@ -19,8 +21,8 @@ __all__ = ["to_c_header", "to_json", "to_markdown", "to_systemrdl"]
 _INTRO = """\
 # Registers
 
-Generated from `hw/spec/registers.py`, as are the RTL's register file and the driver's names; `moesaic registers` prints it as Markdown, C header,
-SystemRDL or JSON.
+Generated from `hw/spec/registers.py`, as are the RTL's register file and the driver's names;
+`moesaic registers` prints it as Markdown, C header, SystemRDL or JSON.
 
 The host sees {size} bytes over AXI4-Lite, in 32-bit little-endian words. This table is for {ports} weight ports;
 the per-port registers repeat every 32 bytes.
@@ -41,11 +43,18 @@ def _access(access: Access, locked: bool) -> str:
 
 def to_markdown(table: RegisterMap) -> str:
     """The page docs/registers.md for one map."""
-    lines = [_INTRO.format(size=MAP_BYTES, ports=table.ports), "## Map", "",
-             "| offset | name | access | reset | meaning |", "|---|---|---|---|---|"]
+    lines = [
+        _INTRO.format(size=MAP_BYTES, ports=table.ports),
+        "## Map",
+        "",
+        "| offset | name | access | reset | meaning |",
+        "|---|---|---|---|---|",
+    ]
     for register in table:
-        lines.append(f"| 0x{register.offset:03X} | {register.name} | {_access(register.access, register.locked)} "
-                     f"| 0x{register.reset:X} | {register.doc} |")
+        lines.append(
+            f"| 0x{register.offset:03X} | {register.name} | {_access(register.access, register.locked)} "
+            f"| 0x{register.reset:X} | {register.doc} |"
+        )
     lines += ["", "## Fields", "", "| register | bits | field | meaning |", "|---|---|---|---|"]
     for register in table:
         for field in register.fields:
@@ -61,10 +70,16 @@ def to_markdown(table: RegisterMap) -> str:
 
 def to_c_header(table: RegisterMap) -> str:
     """A C header with offsets, field masks and error codes, every name prefixed ``MOESAIC_``."""
-    lines = ["/* Generated from hw/spec/registers.py. */",
-             "#ifndef MOESAIC_REGISTERS_H", "#define MOESAIC_REGISTERS_H", "",
-             f"#define MOESAIC_PORTS {table.ports}", f"#define MOESAIC_MAP_BYTES {MAP_BYTES}",
-             f"#define MOESAIC_COUNTERS {len(COUNTERS)}", ""]
+    lines = [
+        "/* Generated from hw/spec/registers.py. */",
+        "#ifndef MOESAIC_REGISTERS_H",
+        "#define MOESAIC_REGISTERS_H",
+        "",
+        f"#define MOESAIC_PORTS {table.ports}",
+        f"#define MOESAIC_MAP_BYTES {MAP_BYTES}",
+        f"#define MOESAIC_COUNTERS {len(COUNTERS)}",
+        "",
+    ]
     for register in table:
         comment = f"/* {register.access.value}: {register.doc} */"
         lines.append(f"#define MOESAIC_{register.name} 0x{register.offset:03X}  {comment}")
@@ -102,16 +117,26 @@ def to_systemrdl(table: RegisterMap) -> str:
 
     What SystemRDL cannot say is in the descriptions: that a register is locked while the accelerator is busy.
     """
-    lines = ["// Generated from hw/spec/registers.py.", "addrmap moesaic {", '    name = "Moesaic accelerator";',
-             "    default regwidth = 32;", "    default accesswidth = 32;", "    littleendian;", ""]
+    lines = [
+        "// Generated from hw/spec/registers.py.",
+        "addrmap moesaic {",
+        '    name = "Moesaic accelerator";',
+        "    default regwidth = 32;",
+        "    default accesswidth = 32;",
+        "    littleendian;",
+        "",
+    ]
     for register in table:
         doc = register.doc + ("; locked while STATUS.busy" if register.locked else "")
         lines += ["    reg {", f"        desc = {_rdl_text(doc)};"]
         for field in register.fields or (Field("value", 0, register.width, register.doc),):
             reset = (register.reset & field.mask) >> field.lsb
             access = "sw = r; hw = na;" if register.constant else _RDL_ACCESS[register.access]
-            lines.append(f"        field {{ desc = {_rdl_text(field.doc)}; {access} reset = {field.width}'h{reset:x}; }} "
-                         f"{field.name}[{field.lsb + field.width - 1}:{field.lsb}];")
+            lines.append(
+                f"        field "
+                f"{{ desc = {_rdl_text(field.doc)}; {access} reset = {field.width}'h{reset:x}; }} "
+                f"{field.name}[{field.lsb + field.width - 1}:{field.lsb}];"
+            )
         lines.append(f"    }} {register.name} @ 0x{register.offset:03X};")
     lines += ["};"]
     return "\n".join(lines) + "\n"

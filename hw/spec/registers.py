@@ -7,8 +7,20 @@ from functools import cached_property
 from typing import Any
 
 __all__ = [
-    "COUNTERS", "ID_VALUE", "IRQS", "MAP_BYTES", "MAX_PORTS", "VERSION_VALUE",
-    "Access", "Counter", "ErrorCode", "ErrorUnit", "Field", "Register", "RegisterMap", "register_map",
+    "COUNTERS",
+    "ID_VALUE",
+    "IRQS",
+    "MAP_BYTES",
+    "MAX_PORTS",
+    "VERSION_VALUE",
+    "Access",
+    "Counter",
+    "ErrorCode",
+    "ErrorUnit",
+    "Field",
+    "Register",
+    "RegisterMap",
+    "register_map",
 ]
 
 ID_VALUE = 0x4D4F4531  # "MOE1"
@@ -35,7 +47,9 @@ class ErrorCode(enum.IntEnum):
 
     doc: str
 
-    def __new__(cls, value: int, doc: str = "") -> Any:  # Self needs Python 3.11; the default: `ErrorCode(1)` has no text
+    def __new__(
+        cls, value: int, doc: str = ""
+    ) -> Any:  # Self needs Python 3.11; the default: `ErrorCode(1)` has no text
         code = int.__new__(cls, value)
         code._value_ = value
         code.doc = doc
@@ -63,7 +77,9 @@ class ErrorUnit(enum.IntEnum):
 
     doc: str
 
-    def __new__(cls, value: int, doc: str = "") -> Any:  # Self needs Python 3.11; the default: `ErrorUnit(1)` has no text
+    def __new__(
+        cls, value: int, doc: str = ""
+    ) -> Any:  # Self needs Python 3.11; the default: `ErrorUnit(1)` has no text
         unit = int.__new__(cls, value)
         unit._value_ = value
         unit.doc = doc
@@ -135,8 +151,10 @@ class Register:
         used = 0
         for field in self.fields:
             if field.mask & used or field.mask >> self.width:
-                raise ValueError(f"field {field.name} of {self.name} must be free bits below {self.width}, "
-                                 f"not {field.lsb + field.width - 1}:{field.lsb}")
+                raise ValueError(
+                    f"field {field.name} of {self.name} must be free bits below {self.width}, "
+                    f"not {field.lsb + field.width - 1}:{field.lsb}"
+                )
             used |= field.mask
 
     @property
@@ -274,23 +292,45 @@ def register_map(ports: int, *, config_hash: int = 0) -> RegisterMap:
     constant("ID", 0x000, ID_VALUE, 'identification, "MOE1"')
     constant("VERSION", 0x004, VERSION_VALUE, "register map version: major 31:16, minor 15:0")
     constant("CONFIG_HASH", 0x008, config_hash, "low 32 bits of the SHA-256 of the accelerator's configuration")
-    flags("CTRL", 0x010, Access.W1S, "commands; soft_reset wins over abort, abort over start",
-          start="clear the core and run", soft_reset="abort if running, drain, clear, go idle; clears every status bit",
-          abort="end the run with HOST_ABORT; ignored when no run is in progress")
-    flags("STATUS", 0x014, Access.RO, "state of the supervisor",
-          busy="a run, a drain or a clear is in progress; configuration registers are locked",
-          done="the last run ended without an error",
-          error="an error is latched in the error registers; with draining, transactions are still owed by the bus",
-          draining="no new work is issued; waiting for the bus",
-          start_refused="start was written while busy (START_WHILE_BUSY); cleared by the next accepted start")
+    flags(
+        "CTRL",
+        0x010,
+        Access.W1S,
+        "commands; soft_reset wins over abort, abort over start",
+        start="clear the core and run",
+        soft_reset="abort if running, drain, clear, go idle; clears every status bit",
+        abort="end the run with HOST_ABORT; ignored when no run is in progress",
+    )
+    flags(
+        "STATUS",
+        0x014,
+        Access.RO,
+        "state of the supervisor",
+        busy="a run, a drain or a clear is in progress; configuration registers are locked",
+        done="the last run ended without an error",
+        error="an error is latched in the error registers; with draining, transactions are still owed by the bus",
+        draining="no new work is issued; waiting for the bus",
+        start_refused="start was written while busy (START_WHILE_BUSY); cleared by the next accepted start",
+    )
     irqs = {"done": "a run ended without an error", "error": "an error was latched (the drain may still be going on)"}
     flags("IRQ_ENABLE", 0x018, Access.RW, "which events raise the interrupt", **{name: irqs[name] for name in IRQS})
     flags("IRQ_STATUS", 0x01C, Access.W1C, "events since they were last cleared", **{name: irqs[name] for name in IRQS})
     status("ERROR_CODE", 0x020, "first error since the last start, see the error codes")
     status("ERROR_ADDR", 0x024, "byte address that belongs to the error, 0 if it has none", bits=64)
-    registers.append(Register("ERROR_INSTRUCTION", 0x02C, Access.RO, 32, 0, (
-        Field("index", 0, 24, "position of the instruction in its stream, modulo 2**24"),
-        Field("unit", 28, 4, "unit that reported, see the error units")), "what was being executed"))
+    registers.append(
+        Register(
+            "ERROR_INSTRUCTION",
+            0x02C,
+            Access.RO,
+            32,
+            0,
+            (
+                Field("index", 0, 24, "position of the instruction in its stream, modulo 2**24"),
+                Field("unit", 28, 4, "unit that reported, see the error units"),
+            ),
+            "what was being executed",
+        )
+    )
     config("WATCHDOG", 0x030, "cycles without progress before the WATCHDOG error; 0 = off", reset=1_000_000)
     doc = "free for the host: which program is loaded"
     registers.append(Register("PROGRAM_HASH", 0x034, Access.RW, 32, 0, (), doc))

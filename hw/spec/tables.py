@@ -4,21 +4,34 @@ import functools
 import math
 
 __all__ = [
-    "DIGITS_TOP", "EXP_FRACTION_BITS", "GELU_FRACTION_BITS", "GELU_KNOT_BITS", "GELU_STEP_LOG2", "LOGIT_FRACTION_BITS", "NORM_BITS", "PLANE_BITS",
-    "STORED_SHIFT", "STREAMED_SHIFT", "exp2_table", "gelu_knots", "reciprocal_table", "rsqrt_table", "wide_exp2_table",
+    "DIGITS_TOP",
+    "EXP_FRACTION_BITS",
+    "GELU_FRACTION_BITS",
+    "GELU_KNOT_BITS",
+    "GELU_STEP_LOG2",
+    "LOGIT_FRACTION_BITS",
+    "NORM_BITS",
+    "PLANE_BITS",
+    "STORED_SHIFT",
+    "STREAMED_SHIFT",
+    "exp2_table",
+    "gelu_knots",
+    "reciprocal_table",
+    "rsqrt_table",
+    "wide_exp2_table",
 ]
 
-EXP_FRACTION_BITS = 8      # fraction bits of attention scores, in powers of two
-LOGIT_FRACTION_BITS = 10   # fraction bits of gate logits, in powers of two
-GELU_FRACTION_BITS = 10    # fraction bits of GELU's int16 input and output
-GELU_STEP_LOG2 = 5         # knots every 2^-5
-GELU_KNOT_BITS = 14        # unsigned, in units of 2^-16
+EXP_FRACTION_BITS = 8  # fraction bits of attention scores, in powers of two
+LOGIT_FRACTION_BITS = 10  # fraction bits of gate logits, in powers of two
+GELU_FRACTION_BITS = 10  # fraction bits of GELU's int16 input and output
+GELU_STEP_LOG2 = 5  # knots every 2^-5
+GELU_KNOT_BITS = 14  # unsigned, in units of 2^-16
 GELU_KNOT_FRACTION_BITS = 16
-NORM_BITS = 13             # of a normalised value, signed
-STREAMED_SHIFT = 4         # of these, dropped for a single pass of the array
-STORED_SHIFT = 5           # and in the activation memory
-PLANE_BITS = 8             # of the lower of two planes
-DIGITS_TOP = 127 * 257     # largest integer of two signed bytes, 256 * 127 + 127: above it 16-bit results saturate
+NORM_BITS = 13  # of a normalised value, signed
+STREAMED_SHIFT = 4  # of these, dropped for a single pass of the array
+STORED_SHIFT = 5  # and in the activation memory
+PLANE_BITS = 8  # of the lower of two planes
+DIGITS_TOP = 127 * 257  # largest integer of two signed bytes, 256 * 127 + 127: above it 16-bit results saturate
 
 
 @functools.cache
@@ -49,10 +62,11 @@ def rsqrt_table() -> tuple[int, ...]:
 def gelu_knots() -> tuple[int, ...]:
     """Knots of delta(a) = ReLU(a) - GELU(a) for a >= 0, every 1/32, in units of 2^-16; zero from the last knot on.
 
-    Between knots delta is interpolated linearly. A chord misses a curve by up to ``h^2/8 * delta''``; moving each knot by half
-    of that splits the error between both sides, which halves Edge-MoE's worst error (ICCAD 2023, section 4.3) at the same step.
+    Between knots delta is interpolated linearly. A chord misses a curve by up to ``h^2/8 * delta''``; moving each knot
+    by half of that splits the error between both sides, which halves Edge-MoE's worst error (ICCAD 2023, section 4.3)
+    at the same step.
     """
-    h = 2.0 ** -GELU_STEP_LOG2
+    h = 2.0**-GELU_STEP_LOG2
     count = 136
 
     def knot(a: float) -> float:

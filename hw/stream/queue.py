@@ -46,12 +46,14 @@ class Queue(wiring.Component):
         if depth < 1:
             raise ValueError(f"depth must be positive, not {depth!r}")
         self.shape, self.depth = shape, depth
-        super().__init__({
-            "i": In(stream.Signature(shape)),
-            "o": Out(stream.Signature(shape)),
-            "clear": In(1),
-            "level": Out(range(depth + 1)),
-        })
+        super().__init__(
+            {
+                "i": In(stream.Signature(shape)),
+                "o": Out(stream.Signature(shape)),
+                "clear": In(1),
+                "level": Out(range(depth + 1)),
+            }
+        )
         self.storage: memory.Memory = memory.Memory(shape=shape, depth=depth, init=[])
         self.write_index = Signal(range(depth))
         self.read_index = Signal(range(depth))

@@ -92,9 +92,7 @@ class StreamContract(Elaboratable):
         Name of the stream in messages.
     """
 
-    def __init__(
-        self, port: Any, *, check: Check = Check.ASSERT, unless: ValueLike = 0, name: str = "stream"
-    ) -> None:
+    def __init__(self, port: Any, *, check: Check = Check.ASSERT, unless: ValueLike = 0, name: str = "stream") -> None:
         self.port, self.check, self.unless, self.name = port, check, unless, name
         self.stalled = Signal()
         self.held = Signal(len(Value.cast(port.payload)), reset_less=True)
@@ -107,7 +105,9 @@ class StreamContract(Elaboratable):
         with m.If(self.stalled & ~waived):
             require(m, self.check, self.port.valid, f"{self.name}: valid must hold until the transfer")
             require(
-                m, self.check, Value.cast(self.port.payload) == self.held,
+                m,
+                self.check,
+                Value.cast(self.port.payload) == self.held,
                 f"{self.name}: payload must hold until the transfer",
             )
         return m

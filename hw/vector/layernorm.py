@@ -70,12 +70,23 @@ class NormScalars(wiring.Component):
         self.total_shape = signed(16 + max_dim.bit_length())
         self.squares_shape = unsigned((max_dim << 30).bit_length())
         self.variance_bits = ((max_dim * max_dim << 30) + (1 << 40)).bit_length()
-        super().__init__({
-            "i_valid": In(1), "i_total": In(self.total_shape), "i_squares": In(self.squares_shape),
-            "i_dim": In(12), "i_inv_dim": In(16), "i_inv_dim_shift": In(6), "i_scale": In(16), "i_epsilon": In(40),
-            "i_shift": In(6),
-            "o_valid": Out(1), "o_mean": Out(signed(MEAN_BITS)), "o_mult": Out(16), "o_shift": Out(6),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_total": In(self.total_shape),
+                "i_squares": In(self.squares_shape),
+                "i_dim": In(12),
+                "i_inv_dim": In(16),
+                "i_inv_dim_shift": In(6),
+                "i_scale": In(16),
+                "i_epsilon": In(40),
+                "i_shift": In(6),
+                "o_valid": Out(1),
+                "o_mean": Out(signed(MEAN_BITS)),
+                "o_mult": Out(16),
+                "o_shift": Out(6),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -89,7 +100,8 @@ class NormScalars(wiring.Component):
         m.submodules.mean = mean = RoundShift(in_bits=len(scaled), shift_bits=6, out_bits=MEAN_BITS)
         before_mean = 1 + DSP_LATENCY
         m.d.comb += [
-            mean.i.eq(scaled), mean.shift.eq(delay(m, self.i_inv_dim_shift, before_mean, name="inv_dim_shift")),
+            mean.i.eq(scaled),
+            mean.shift.eq(delay(m, self.i_inv_dim_shift, before_mean, name="inv_dim_shift")),
             self.o_mean.eq(delay(m, mean.o, self.LATENCY - before_mean - RoundShift.LATENCY, name="mean")),
         ]
 
@@ -138,9 +150,15 @@ class _NormaliseLane(wiring.Component):
     o: Signal
 
     def __init__(self) -> None:
-        super().__init__({
-            "i": In(signed(16)), "mean": In(signed(MEAN_BITS)), "mult": In(16), "shift": In(6), "o": Out(signed(NORM_BITS)),
-        })
+        super().__init__(
+            {
+                "i": In(signed(16)),
+                "mean": In(signed(MEAN_BITS)),
+                "mult": In(16),
+                "shift": In(6),
+                "o": Out(signed(NORM_BITS)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -192,11 +210,17 @@ class Normalise(wiring.Component):
         if lanes < 1:
             raise ValueError(f"lanes must be positive, not {lanes!r}")
         self.lanes = lanes
-        super().__init__({
-            "i_valid": In(1), "i": In(data.ArrayLayout(signed(16), lanes)),
-            "i_mean": In(signed(MEAN_BITS)), "i_mult": In(16), "i_shift": In(6),
-            "o_valid": Out(1), "o": Out(data.ArrayLayout(signed(NORM_BITS), lanes)),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i": In(data.ArrayLayout(signed(16), lanes)),
+                "i_mean": In(signed(MEAN_BITS)),
+                "i_mult": In(16),
+                "i_shift": In(6),
+                "o_valid": Out(1),
+                "o": Out(data.ArrayLayout(signed(NORM_BITS), lanes)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -205,7 +229,10 @@ class Normalise(wiring.Component):
         for k in range(self.lanes):
             m.submodules[f"lane_{k}"] = lane = Shared(_NormaliseLane)
             m.d.comb += [
-                lane.i.eq(self.i[k]), lane.mean.eq(self.i_mean), lane.mult.eq(self.i_mult), lane.shift.eq(shift),
+                lane.i.eq(self.i[k]),
+                lane.mean.eq(self.i_mean),
+                lane.mult.eq(self.i_mult),
+                lane.shift.eq(shift),
                 self.o[k].eq(lane.o),
             ]
         return m
@@ -224,10 +251,15 @@ class _SumLane(wiring.Component):
     squares: Signal
 
     def __init__(self) -> None:
-        super().__init__({
-            "new": In(signed(16)), "old": In(signed(16)), "mask": In(1),
-            "total": Out(signed(17)), "squares": Out(signed(32)),
-        })
+        super().__init__(
+            {
+                "new": In(signed(16)),
+                "old": In(signed(16)),
+                "mask": In(1),
+                "total": Out(signed(17)),
+                "squares": Out(signed(32)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -235,7 +267,8 @@ class _SumLane(wiring.Component):
         difference, together = Signal(self._FACTOR, reset_less=True), Signal(self._FACTOR, reset_less=True)
         change = Signal(self._FACTOR, reset_less=True)
         m.d.sync += [
-            difference.eq(self.new - self.old), together.eq(Mux(self.mask, self.new + self.old, 0)),
+            difference.eq(self.new - self.old),
+            together.eq(Mux(self.mask, self.new + self.old, 0)),
             change.eq(Mux(self.mask, self.new - self.old, 0)),
         ]
         m.d.comb += [
@@ -292,10 +325,18 @@ class SumUpdate(wiring.Component):
         self.lanes = lanes
         self.latency = sum_latency(lanes)
         vector, growth = data.ArrayLayout(signed(16), lanes), (lanes - 1).bit_length()
-        super().__init__({
-            "i_valid": In(1), "i_new": In(vector), "i_old": In(vector), "i_mask": In(lanes), "i_fresh": In(1),
-            "o_valid": Out(1), "o_total": Out(signed(17 + growth)), "o_squares": Out(signed(32 + growth)),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_new": In(vector),
+                "i_old": In(vector),
+                "i_mask": In(lanes),
+                "i_fresh": In(1),
+                "o_valid": Out(1),
+                "o_total": Out(signed(17 + growth)),
+                "o_squares": Out(signed(32 + growth)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -310,8 +351,11 @@ class SumUpdate(wiring.Component):
         for k in range(self.lanes):
             m.submodules[f"lane_{k}"] = lane = Shared(_SumLane)
             m.d.comb += [
-                lane.new.eq(new[16 * k:16 * k + 16]), lane.old.eq(old[16 * k:16 * k + 16]), lane.mask.eq(mask[k]),
-                totals.i[k].eq(lane.total), squares.i[k].eq(lane.squares),
+                lane.new.eq(new[16 * k : 16 * k + 16]),
+                lane.old.eq(old[16 * k : 16 * k + 16]),
+                lane.mask.eq(mask[k]),
+                totals.i[k].eq(lane.total),
+                squares.i[k].eq(lane.squares),
             ]
         m.d.comb += [self.o_total.eq(totals.o), self.o_squares.eq(squares.o)]
         return m

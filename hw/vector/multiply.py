@@ -10,13 +10,14 @@ from moesaic.hw.vector.reduce import tree_latency
 __all__ = ["DSP_LATENCY", "LutMultiply", "dsp_product"]
 
 DSP_LATENCY = 2  # cycles, registered operands to product: the M and P registers of a DSP slice
-DSP_BITS = 27    # of a slice's wider operand, signed
+DSP_BITS = 27  # of a slice's wider operand, signed
 
 
 def dsp_product(m: Module, a: Value, b: Value, *, name: str) -> Signal:
     """``a * b``, exact, `DSP_LATENCY` cycles later. Give it registers: they become A and B of the slice.
 
-    A signed `a` of more bits than a slice takes is divided over two of them, whose products are added in the second cycle.
+    A signed `a` of more bits than a slice takes is divided over two of them, whose products are added in the second
+    cycle.
     """
     product = Signal((a * b).shape(), name=name, reset_less=True)
     below = DSP_BITS - 1

@@ -33,5 +33,5 @@ def top_bits(value: Value, position: Value, *, bits: int) -> Value:
     """`value` shifted so that bit `position`, its highest one, becomes the highest of `bits`; the rest is cut off."""
     missing = max(bits - len(value), 0)
     wide = value.shift_left(missing)
-    shifted = (wide << (len(value) - 1 - position)[:len(position)])[:len(wide)]
-    return shifted[len(wide) - bits:]
+    shifted = (wide << (len(value) - 1 - position)[: len(position)])[: len(wide)]
+    return shifted[len(wide) - bits :]

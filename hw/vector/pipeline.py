@@ -13,7 +13,8 @@ Item = TypeVar("Item", Value, data.View)
 def stages(m: Module, value: Item, count: int, *, name: str, first: int = 0, reset_less: bool = True) -> list[Item]:
     """`value` and the `count` registers behind it: entry k is `value`, k cycles later.
 
-    Registers are named by stage, from ``first + 1`` on. Without reset they can become shift-register LUTs; valid bits need one.
+    Registers are named by stage, from ``first + 1`` on. Without reset they can become shift-register LUTs; valid bits
+    need one.
     """
     if count < 0:
         raise ValueError(f"cycles of {name} must not be negative, not {count!r}")

@@ -50,9 +50,15 @@ class Reciprocal(wiring.Component):
         if not 2 <= in_bits <= 31:
             raise ValueError(f"in_bits must be between 2 and 31, not {in_bits!r}")
         self.in_bits = in_bits
-        super().__init__({
-            "i_valid": In(1), "i": In(in_bits), "o_valid": Out(1), "o_r": Out(16), "o_e": Out(range(in_bits)),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i": In(in_bits),
+                "o_valid": Out(1),
+                "o_r": Out(16),
+                "o_e": Out(range(in_bits)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

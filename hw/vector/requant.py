@@ -26,9 +26,15 @@ class _Lane(wiring.Component):
 
     def __init__(self, *, acc_bits: int, bias_bits: int) -> None:
         self.acc_bits = acc_bits
-        super().__init__({
-            "acc": In(signed(acc_bits)), "bias": In(signed(bias_bits)), "mult": In(16), "shift": In(6), "o": Out(signed(16)),
-        })
+        super().__init__(
+            {
+                "acc": In(signed(acc_bits)),
+                "bias": In(signed(bias_bits)),
+                "mult": In(16),
+                "shift": In(6),
+                "o": Out(signed(16)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -91,15 +97,17 @@ class Requantise(wiring.Component):
         if acc_bits < 18:
             raise ValueError(f"acc_bits must be 18 or more, not {acc_bits!r}")
         self.lanes, self.acc_bits, self.bias_bits = lanes, acc_bits, bias_bits
-        super().__init__({
-            "i_valid": In(1),
-            "i_acc": In(data.ArrayLayout(signed(acc_bits), lanes)),
-            "i_bias": In(data.ArrayLayout(signed(bias_bits), lanes)),
-            "i_mult": In(data.ArrayLayout(unsigned(16), lanes)),
-            "i_shift": In(6),
-            "o_valid": Out(1),
-            "o": Out(data.ArrayLayout(signed(16), lanes)),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i_acc": In(data.ArrayLayout(signed(acc_bits), lanes)),
+                "i_bias": In(data.ArrayLayout(signed(bias_bits), lanes)),
+                "i_mult": In(data.ArrayLayout(unsigned(16), lanes)),
+                "i_shift": In(6),
+                "o_valid": Out(1),
+                "o": Out(data.ArrayLayout(signed(16), lanes)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -108,7 +116,10 @@ class Requantise(wiring.Component):
         for k in range(self.lanes):
             m.submodules[f"lane_{k}"] = lane = Shared(_Lane, acc_bits=self.acc_bits, bias_bits=self.bias_bits)
             m.d.comb += [
-                lane.acc.eq(self.i_acc[k]), lane.bias.eq(self.i_bias[k]), lane.mult.eq(self.i_mult[k]),
-                lane.shift.eq(shift), self.o[k].eq(lane.o),
+                lane.acc.eq(self.i_acc[k]),
+                lane.bias.eq(self.i_bias[k]),
+                lane.mult.eq(self.i_mult[k]),
+                lane.shift.eq(shift),
+                self.o[k].eq(lane.o),
             ]
         return m

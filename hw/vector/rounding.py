@@ -67,7 +67,7 @@ class RoundShift(wiring.Component):
         m.d.sync += shifted.eq(Cat(Const(0, 1), self.i).as_signed() >> self.shift)
 
         kept = self.out_bits + 2
-        top = shifted[min(kept, len(shifted)) - 1:]
+        top = shifted[min(kept, len(shifted)) - 1 :]
         fits, negative = Signal(reset_less=True), Signal(reset_less=True)
         rounded = Signal(signed(kept), reset_less=True)
         m.d.sync += [
@@ -76,7 +76,10 @@ class RoundShift(wiring.Component):
             rounded.eq((shifted[:kept].as_signed() + 1) >> 1),
         ]
 
-        above = rounded[self.out_bits - 1:]
-        m.d.sync += self.o.eq(Mux(
-            fits & (above.all() | ~above.any()), rounded[:self.out_bits], Mux(negative, low, high)[:self.out_bits]))
+        above = rounded[self.out_bits - 1 :]
+        m.d.sync += self.o.eq(
+            Mux(
+                fits & (above.all() | ~above.any()), rounded[: self.out_bits], Mux(negative, low, high)[: self.out_bits]
+            )
+        )
         return m

@@ -51,16 +51,22 @@ class ReciprocalSqrt(wiring.Component):
             raise ValueError(f"in_bits must be between 3 and 62, not {in_bits!r}")
         self.in_bits = in_bits
         self.pairs = (in_bits + 1) // 2
-        super().__init__({
-            "i_valid": In(1), "i": In(in_bits), "o_valid": Out(1), "o_r": Out(16), "o_e": Out(range(self.pairs)),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i": In(in_bits),
+                "o_valid": Out(1),
+                "o_r": Out(16),
+                "o_e": Out(range(self.pairs)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
 
         # The leading pair of bits gives the exponent at once.
-        pairs = Cat(self.i[2 * k:2 * k + 2].any() for k in range(self.pairs))
+        pairs = Cat(self.i[2 * k : 2 * k + 2].any() for k in range(self.pairs))
         exponent = Signal(range(self.pairs), reset_less=True)
         m.d.sync += exponent.eq(leading_one(m, pairs, name="position"))
         m.d.comb += self.o_e.eq(delay(m, exponent, self.LATENCY - 1, name="exponent"))

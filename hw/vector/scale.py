@@ -74,14 +74,16 @@ class Scale(wiring.Component):
         if lanes < 1:
             raise ValueError(f"lanes must be positive, not {lanes!r}")
         self.lanes = lanes
-        super().__init__({
-            "i_valid": In(1),
-            "i": In(data.ArrayLayout(signed(16), lanes)),
-            "i_mult": In(16),
-            "i_shift": In(5),
-            "o_valid": Out(1),
-            "o": Out(data.ArrayLayout(signed(16), lanes)),
-        })
+        super().__init__(
+            {
+                "i_valid": In(1),
+                "i": In(data.ArrayLayout(signed(16), lanes)),
+                "i_mult": In(16),
+                "i_shift": In(5),
+                "o_valid": Out(1),
+                "o": Out(data.ArrayLayout(signed(16), lanes)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -38,7 +38,9 @@ def _entry(board: Board) -> dict[str, Any]:
         },
         "budget": board.budget.to_dict(),
         "needed_at_least": {
-            kind: amount for kind, amount in lower_bound(config, board.budget).to_dict().items() if kind in ("dsp", "bram36", "uram")
+            kind: amount
+            for kind, amount in lower_bound(config, board.budget).to_dict().items()
+            if kind in ("dsp", "bram36", "uram")
         },
     }
 
@@ -46,7 +48,8 @@ def _entry(board: Board) -> dict[str, Any]:
 @guarded
 def boards(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Boards, or .toml files that describe one.", show_default="all that are known")
+        list[str] | None,
+        typer.Argument(help="Boards, or .toml files that describe one.", show_default="all that are known"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
 ) -> None:

@@ -77,8 +77,18 @@ def compile_(
     """Quantise and compile: write a program folder (memory image, manifest, quantised network)."""
     stages = Stages(quiet=quiet)
     request = make_request(
-        model=one_model(model, named), task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate,
-        widths=widths, weights=weights, calibrate=calibrate, options=options, stages=stages,
+        model=one_model(model, named),
+        task=task,
+        board=board,
+        config=config,
+        seed=seed,
+        blocks=blocks,
+        speculate=speculate,
+        widths=widths,
+        weights=weights,
+        calibrate=calibrate,
+        options=options,
+        stages=stages,
     )
     from moesaic.flow import program as programs
 

@@ -42,17 +42,29 @@ EXAMPLES = examples(
 def explore(
     model: ModelArgument = None,
     named: ModelOption = None,
-    board: Annotated[str, typer.Option(help="Board, or a .toml file that describes one: its resources, ports and DDR.")] = "zcu102",
+    board: Annotated[
+        str, typer.Option(help="Board, or a .toml file that describes one: its resources, ports and DDR.")
+    ] = "zcu102",
     space: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Values to search, a .toml file: docs/explore.md.", show_default="sizes around the board's own"),
+        typer.Option(
+            metavar="FILE",
+            help="Values to search, a .toml file: docs/explore.md.",
+            show_default="sizes around the board's own",
+        ),
     ] = None,
-    clock: Annotated[float | None, typer.Option(metavar="MHZ", help="Clock to assume.", show_default="the space's, else the board's")] = None,
+    clock: Annotated[
+        float | None, typer.Option(metavar="MHZ", help="Clock to assume.", show_default="the space's, else the board's")
+    ] = None,
     limit: Annotated[float, typer.Option(min=1, max=100, help="Per cent of each resource that may be taken.")] = 100.0,
     task: Annotated[str | None, typer.Option(help="Task of the model.", show_default="the model's first")] = None,
     blocks: Blocks = None,
-    confirm: Annotated[int, typer.Option(min=0, help="Simulate so many of the fastest of the front on RTL (minutes each).")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results.", show_default="out/explore-MODEL-BOARD")] = None,
+    confirm: Annotated[
+        int, typer.Option(min=0, help="Simulate so many of the fastest of the front on RTL (minutes each).")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results.", show_default="out/explore-MODEL-BOARD")
+    ] = None,
     page: Annotated[
         Path | None, typer.Option(help="Markdown page whose table of this board is written anew.", show_default="none")
     ] = None,
@@ -60,7 +72,9 @@ def explore(
     weights: Weights = None,
     seed: Seed = 0,
     latency: Latency = DEFAULT_LATENCY,
-    as_json: Annotated[bool, typer.Option("--json", help="Print explore.json to standard output, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print explore.json to standard output, and nothing else.")
+    ] = False,
     quiet: Quiet = False,
     *,
     options: ImportOptions,
@@ -71,7 +85,10 @@ def explore(
     if latency < 2:
         raise InputError(f"latency must be at least 2 cycles, not {latency!r}")
     if WIDTHS.get(widths, 8) > 8:
-        raise InputError(f"widths must be of 8 bits, not {widths!r}: what wide operands cost is not estimated (`moesaic synth` counts it)")
+        raise InputError(
+            f"widths must be of 8 bits, not {widths!r}: what wide operands cost is not estimated (`moesaic synth` "
+            f"counts it)"
+        )
     found = find_board(board)
     if found is None:
         raise InputError(f"board must be one with resources to compare with, not the bare accelerator {board!r}")
@@ -87,8 +104,16 @@ def explore(
         wanted = Space({**wanted.axes, "clock_mhz": (clock,)})
     stages = Stages(quiet=quiet)
     request = make_request(
-        model=one_model(model, named), task=task, board=board, seed=seed, blocks=blocks, widths=widths, weights=weights,
-        options=options, stages=stages)
+        model=one_model(model, named),
+        task=task,
+        board=board,
+        seed=seed,
+        blocks=blocks,
+        widths=widths,
+        weights=weights,
+        options=options,
+        stages=stages,
+    )
     folder = out if out is not None else Path("out") / f"explore-{request.model.name}-{found.name}"
     check_replaceable(folder, marker=flow.MARKER)
     if confirm:

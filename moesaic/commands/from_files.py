@@ -23,28 +23,30 @@ Heads = Annotated[
 ]
 ImageSize = Annotated[
     str | None,
-    typer.Option(
-        help="HEIGHTxWIDTH in pixels.", metavar="HxW", show_default="as published", rich_help_panel=_PANEL
-    ),
+    typer.Option(help="HEIGHTxWIDTH in pixels.", metavar="HxW", show_default="as published", rich_help_panel=_PANEL),
 ]
 Tasks = Annotated[
     str | None,
     typer.Option(
-        help="Names of the tasks, in the order of their gates.", metavar="NAME,NAME", show_default="as published",
+        help="Names of the tasks, in the order of their gates.",
+        metavar="NAME,NAME",
+        show_default="as published",
         rich_help_panel=_PANEL,
     ),
 ]
 GateKind = Annotated[
     str | None,
     typer.Option(
-        help="'noisy_vmoe' (softmax, then top-k) or 'noisy' (top-k, then softmax).", show_default="what the file says",
+        help="'noisy_vmoe' (softmax, then top-k) or 'noisy' (top-k, then softmax).",
+        show_default="what the file says",
         rich_help_panel=_PANEL,
     ),
 ]
 Pixels = Annotated[
     str | None,
     typer.Option(
-        help="Normalisation of pixels: 'imagenet', 'half' (0.5 and 0.5) or 'unit' (none).", show_default="as published",
+        help="Normalisation of pixels: 'imagenet', 'half' (0.5 and 0.5) or 'unit' (none).",
+        show_default="as published",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -91,12 +93,15 @@ def import_options(
 
 
 def from_files(function: Callable[..., None]) -> Callable[..., None]:
-    """A command that has the options of models from files too; its function, which has a `seed`, gets them as `options`."""
+    """A command that has the options of models from files too; its function, which has a `seed`, gets them as
+    `options`.
+    """
     signature = inspect.signature(function)
     own = [parameter for name, parameter in signature.parameters.items() if name != "options"]
     added = [
         parameter.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        for name, parameter in inspect.signature(import_options).parameters.items() if name != "seed"
+        for name, parameter in inspect.signature(import_options).parameters.items()
+        if name != "seed"
     ]
 
     @functools.wraps(function)

@@ -38,7 +38,8 @@ def _board_of(model: str | None, *, seed: int, rtl_only: bool) -> str:
 @guarded
 def generate(
     board: Annotated[
-        str, typer.Option(help=f"Board: {', '.join(board_choices())} (bare accelerators with --rtl-only), or a .toml file.")
+        str,
+        typer.Option(help=f"Board: {', '.join(board_choices())} (bare accelerators with --rtl-only), or a .toml file."),
     ] = "zcu102",
     config: Config = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="out/BOARD")] = None,
@@ -47,13 +48,15 @@ def generate(
     ] = None,
     task: Annotated[str, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.")] = ALL_TASKS,
     accelerator: Annotated[
-        str | None, typer.Option(help=f"Another accelerator for the board: {', '.join(PRESETS)}.", show_default="the board's own")
+        str | None,
+        typer.Option(help=f"Another accelerator for the board: {', '.join(PRESETS)}.", show_default="the board's own"),
     ] = None,
     rtl_only: Annotated[
         bool, typer.Option("--rtl-only", help="Only Verilog and IP component, for a block design of your own.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="If OUT holds other things, or results of Vivado, rename it to OUT.old-1 first.")
+        bool,
+        typer.Option("--force", help="If OUT holds other things, or results of Vivado, rename it to OUT.old-1 first."),
     ] = False,
     seed: Seed = 0,
     speculate: Speculate = None,
@@ -61,7 +64,9 @@ def generate(
     weights: Weights = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write a Vivado project for a board: Verilog, block design, constraints, registers; with --model its program too."""
+    """Write a Vivado project for a board: Verilog, block design, constraints, registers; with --model its
+    program too.
+    """
     if board == AUTO:
         board = _board_of(model, seed=seed, rtl_only=rtl_only)
     if config is not None and accelerator is not None:
@@ -93,6 +98,13 @@ def generate(
     request = None
     if model is not None:
         request = make_request(
-            model=model, task=task, board=accelerator or board, config=config, seed=seed, speculate=speculate,
-            widths=widths, weights=weights)
+            model=model,
+            task=task,
+            board=accelerator or board,
+            config=config,
+            seed=seed,
+            speculate=speculate,
+            widths=widths,
+            weights=weights,
+        )
     generator.generate_project(found, folder, stages, request=request, force=force)

@@ -10,8 +10,30 @@ from moesaic.flow.request import ALL_TASKS, InputError
 from moesaic.golden.config import PRESETS as MODELS
 
 __all__ = [
-    "DEFAULT_LATENCY", "DEFAULT_MODEL", "Blocks", "Board", "Calibrate", "Config", "Image", "Json", "Latency", "Model", "ModelArgument", "ModelOption", "Quiet",
-    "Resize", "Resources", "Saif", "Seed", "Sim", "Speculate", "Task", "Weights", "Widths", "is_rtl", "one_model",
+    "DEFAULT_LATENCY",
+    "DEFAULT_MODEL",
+    "Blocks",
+    "Board",
+    "Calibrate",
+    "Config",
+    "Image",
+    "Json",
+    "Latency",
+    "Model",
+    "ModelArgument",
+    "ModelOption",
+    "Quiet",
+    "Resize",
+    "Resources",
+    "Saif",
+    "Seed",
+    "Sim",
+    "Speculate",
+    "Task",
+    "Weights",
+    "Widths",
+    "is_rtl",
+    "one_model",
 ]
 
 DEFAULT_MODEL, DEFAULT_LATENCY = "m3vit-tiny", 100
@@ -28,15 +50,20 @@ Task = Annotated[
 Board = Annotated[
     str | None,
     typer.Option(
-        help=f"Board or accelerator: {', '.join(board_choices())}; a .toml file that describes a board; or '{AUTO}': the fastest of "
+        help=f"Board or accelerator: {', '.join(board_choices())}; a .toml file that describes a board; or '{AUTO}': "
+        f"the fastest of "
         "those that hold the model.",
-        show_default="micro8 for m3vit-micro, zcu102-small for what zcu102 cannot hold, else zcu102; with w16a16 the same and -wide",
+        show_default="micro8 for m3vit-micro, zcu102-small for what zcu102 cannot hold, else zcu102; with w16a16 the "
+        "same and -wide",
     ),
 ]
 Config = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="Accelerator from a .toml file, such as `moesaic explore` writes.", show_default="the board's own"
+        "--config",
+        metavar="FILE",
+        help="Accelerator from a .toml file, such as `moesaic explore` writes.",
+        show_default="the board's own",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Of seeded weights, the sample scene and the DDR model's stalls.")]
@@ -49,7 +76,8 @@ Speculate = Annotated[
 ]
 Weights = Annotated[Path | None, typer.Option(help="Parameters (.safetensors) in place of the shipped ones.")]
 Widths = Annotated[
-    str, typer.Option(help="Bits of weights and activations: 'w8a8', 'w4a8' for experts with 4-bit weights, or 'w16a16'.")
+    str,
+    typer.Option(help="Bits of weights and activations: 'w8a8', 'w4a8' for experts with 4-bit weights, or 'w16a16'."),
 ]
 Calibrate = Annotated[
     Path | None,
@@ -64,11 +92,16 @@ Sim = Annotated[
 Latency = Annotated[int, typer.Option(help="Of the DDR model, cycles.")]
 Json = Annotated[bool, typer.Option("--json", help="Print report.json to standard output, and nothing else.")]
 Resources = Annotated[
-    bool, typer.Option("--resources", help="Count LUTs, DSP slices and memories with Yosys, where not done before (minutes).")
+    bool,
+    typer.Option(
+        "--resources", help="Count LUTs, DSP slices and memories with Yosys, where not done before (minutes)."
+    ),
 ]
 Saif = Annotated[
     bool,
-    typer.Option("--saif", help="Write the RTL's switching activity for Vivado, activity.saif (a build of its own, and slower)."),
+    typer.Option(
+        "--saif", help="Write the RTL's switching activity for Vivado, activity.saif (a build of its own, and slower)."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
 

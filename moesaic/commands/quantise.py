@@ -49,15 +49,17 @@ def quantise(
     ] = None,
     seed: Seed = 0,
     weights: Weights = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON to standard output, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the figures as JSON to standard output, and nothing else.")
+    ] = False,
     quiet: Quiet = False,
     *,
     options: ImportOptions,
 ) -> None:
     """Quantise, and say what it costs: error and routing of every block, what each layer's rounding costs alone.
 
-    A folder of 8 images or more is divided: every fourth image is kept to judge by. Files that are no images are skipped and
-    listed. `compile` and `run` take the same --calibrate.
+    A folder of 8 images or more is divided: every fourth image is kept to judge by. Files that are no images are
+    skipped and listed. `compile` and `run` take the same --calibrate.
     """
     stages = Stages(quiet=quiet)
     if out is not None:
@@ -65,8 +67,15 @@ def quantise(
 
         check_replaceable(out, marker=flow.MARKER)
     request = make_request(
-        model=model or DEFAULT_MODEL, task=ALL_TASKS, board=board, seed=seed, widths=widths, weights=weights,
-        calibrate=calibrate, options=options, stages=stages,
+        model=model or DEFAULT_MODEL,
+        task=ALL_TASKS,
+        board=board,
+        seed=seed,
+        widths=widths,
+        weights=weights,
+        calibrate=calibrate,
+        options=options,
+        stages=stages,
     )
     from moesaic.flow import quantise as flow
 
@@ -88,11 +97,16 @@ def _number(value: float | None, form: str = "{:.1f}") -> str:
 
 def _show(report: dict[str, Any], every: bool) -> None:
     console = Console(highlight=False)
-    table = Table("block", "kind", "SQNR, dB", "cosine", "routed alike, %", title="Integers against float, the worst task")
+    table = Table(
+        "block", "kind", "SQNR, dB", "cosine", "routed alike, %", title="Integers against float, the worst task"
+    )
     for row in report["blocks"]:
         routed = row["routing_agreement"]
         table.add_row(
-            row["name"], row["kind"], _number(row["sqnr_db"]), _number(row["cosine"], "{:.5f}"),
+            row["name"],
+            row["kind"],
+            _number(row["sqnr_db"]),
+            _number(row["cosine"], "{:.5f}"),
             _number(None if routed is None else 100 * routed),
         )
     console.print(table)
@@ -100,7 +114,11 @@ def _show(report: dict[str, Any], every: bool) -> None:
     if not every:
         layers = sorted(sorted(layers, key=lambda row: -row["share"])[:16], key=lambda row: report["layers"].index(row))
     table = Table(
-        "layer", "SQNR, dB", "alone, dB", "share, %", "rerouted, %",
+        "layer",
+        "SQNR, dB",
+        "alone, dB",
+        "share, %",
+        "rerouted, %",
         title="Every rounding" if every else "Roundings that cost most (--all for every one)",
         caption="SQNR of the tensor, all roundings on; alone: of the block's output with no other rounding;\n"
         "share of the sum of these errors; tokens that this rounding alone sends to other experts;\n"
@@ -108,11 +126,16 @@ def _show(report: dict[str, Any], every: bool) -> None:
     )
     for row in layers:
         table.add_row(
-            row["name"], _number(row["sqnr_db"]), _number(row["alone_db"]), f"{100 * row['share']:.1f}",
+            row["name"],
+            _number(row["sqnr_db"]),
+            _number(row["alone_db"]),
+            f"{100 * row['share']:.1f}",
             f"{100 * row['rerouted']:.2f}" if row["rerouted"] else "–",
         )
     console.print(table)
     if report["spend"]:
         console.print("Where more bits would help most: " + ", ".join(row["name"] for row in report["spend"]))
-    console.print(f"[dim]{report['weights']} weights, {report['widths']}; calibrated on {report['calibrated_on']}, "
-                  f"measured on {report['measured_on']}[/]")
+    console.print(
+        f"[dim]{report['weights']} weights, {report['widths']}; calibrated on {report['calibrated_on']}, "
+        f"measured on {report['measured_on']}[/]"
+    )

@@ -13,8 +13,15 @@ from moesaic.hw.spec.registers import register_map
 
 __all__ = ["EXAMPLES", "registers"]
 
-EXAMPLES = examples("registers --accelerator zcu102 --format c > moesaic.h", "registers --format systemrdl > moesaic.rdl")
-FORMATS = {"md": to_markdown, "c": to_c_header, "systemrdl": to_systemrdl, "json": lambda table: json.dumps(to_json(table), indent=1) + "\n"}
+EXAMPLES = examples(
+    "registers --accelerator zcu102 --format c > moesaic.h", "registers --format systemrdl > moesaic.rdl"
+)
+FORMATS = {
+    "md": to_markdown,
+    "c": to_c_header,
+    "systemrdl": to_systemrdl,
+    "json": lambda table: json.dumps(to_json(table), indent=1) + "\n",
+}
 
 
 @guarded

@@ -76,11 +76,30 @@ def run(
     rtl = is_rtl(sim)
     stages = Stages(quiet=quiet)
     request = make_request(
-        model=model, task=task, board=board, config=config, seed=seed, blocks=blocks, speculate=speculate, widths=widths,
-        weights=weights, calibrate=calibrate, options=options, stages=stages,
+        model=model,
+        task=task,
+        board=board,
+        config=config,
+        seed=seed,
+        blocks=blocks,
+        speculate=speculate,
+        widths=widths,
+        weights=weights,
+        calibrate=calibrate,
+        options=options,
+        stages=stages,
     )
     from moesaic.flow import run as flow
 
     folder = out if out is not None else Path("out") / request.name
-    how = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources, saif=saif)
+    how = flow.Options(
+        image=image,
+        resize=resize,
+        out=folder,
+        rtl=rtl,
+        latency=latency,
+        command=this_command(),
+        resources=resources,
+        saif=saif,
+    )
     verdict(flow.run(request, how, stages), folder, as_json=as_json)

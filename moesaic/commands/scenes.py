@@ -73,7 +73,10 @@ def _show(result: dict) -> None:
     for task, row in result["tasks"].items():
         cycles, used = result["cycles"].get(task), result["experts_used"].get(task)
         table.add_row(
-            task, row["measure"], f"{row['float']:.4f}", f"{row['accelerator']:.4f}",
+            task,
+            row["measure"],
+            f"{row['float']:.4f}",
+            f"{row['accelerator']:.4f}",
             "–" if cycles is None else f"{cycles['min']:,} to {cycles['max']:,}",
             "–" if used is None else f"{used['min']} to {used['max']}, mean {used['mean']:.1f}",
         )

@@ -35,5 +35,14 @@ def simulate(
     stages = Stages(quiet=quiet)
     loaded = programs.load_program(program, stages)
     folder = out if out is not None else Path("out") / loaded.request.name
-    options = flow.Options(image=image, resize=resize, out=folder, rtl=rtl, latency=latency, command=this_command(), resources=resources, saif=saif)
+    options = flow.Options(
+        image=image,
+        resize=resize,
+        out=folder,
+        rtl=rtl,
+        latency=latency,
+        command=this_command(),
+        resources=resources,
+        saif=saif,
+    )
     verdict(flow.simulate(loaded, options, stages), folder, as_json=as_json)

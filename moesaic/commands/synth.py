@@ -16,7 +16,12 @@ from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "synth"]
 
-EXAMPLES = examples("synth --board zcu102", "synth --board pynq-z2 --timing", "synth --board micro8 --json", "synth --board zcu102 --config out/explore/1.toml")
+EXAMPLES = examples(
+    "synth --board zcu102",
+    "synth --board pynq-z2 --timing",
+    "synth --board micro8 --json",
+    "synth --board zcu102 --config out/explore/1.toml",
+)
 KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
 
 
@@ -35,8 +40,13 @@ def _print_resources(console: Console, report: dict[str, Any]) -> None:
     table.add_row("total" if report["complete"] else "total, incomplete", *_cells(report["resources"]), style="bold")
     if "budget" in report:
         table.add_row(report["board"], *_cells(report["budget"]), style="dim")
-        table.add_row("", *("" if percent is None else f"[{'red' if percent > 100 else 'green'}]{percent:.1f} %[/]"
-                            for percent in report["percent"].values()))
+        table.add_row(
+            "",
+            *(
+                "" if percent is None else f"[{'red' if percent > 100 else 'green'}]{percent:.1f} %[/]"
+                for percent in report["percent"].values()
+            ),
+        )
     console.print(table)
     for module, reason in report["unmapped"].items():
         console.print(f"[red]not mapped:[/] {module}: {reason.splitlines()[0]}")
@@ -45,8 +55,11 @@ def _print_resources(console: Console, report: dict[str, Any]) -> None:
     elif report.get("excess"):
         parts = ", ".join(f"{KINDS[kind]} by {amount:,}" for kind, amount in report["excess"].items())
         best = report.get("largest_that_fits")
-        console.print(f"[red]does not fit[/] {report['board']}: {parts}; the largest preset that fits is {best}" if best else
-                      f"[red]does not fit[/] {report['board']}: {parts}; no preset fits")
+        console.print(
+            f"[red]does not fit[/] {report['board']}: {parts}; the largest preset that fits is {best}"
+            if best
+            else f"[red]does not fit[/] {report['board']}: {parts}; no preset fits"
+        )
     console.print(report["note"], style="dim")
 
 
@@ -58,25 +71,40 @@ def _print_timing(console: Console, timing: dict[str, Any]) -> None:
         table.add_column(title, overflow="fold")
     for path in timing["paths"]:
         style = "red" if path["slack_ns"] < 0 else "green"
-        table.add_row(f"{path['delay_ns']:.2f}", f"[{style}]{path['slack_ns']:+.2f}[/]", str(path["levels"]), f"{path['logic_ns']:.2f}",
-                      f"{path['net_ns']:.2f}", f"{path['from']}\n{path['to']}", path["advice"])
+        table.add_row(
+            f"{path['delay_ns']:.2f}",
+            f"[{style}]{path['slack_ns']:+.2f}[/]",
+            str(path["levels"]),
+            f"{path['logic_ns']:.2f}",
+            f"{path['net_ns']:.2f}",
+            f"{path['from']}\n{path['to']}",
+            path["advice"],
+        )
     console.print()
-    console.print(f"longest paths at {timing['clock_mhz']:g} MHz, {timing['delays']}; the longest allows {timing['reachable_mhz']} MHz")
+    console.print(
+        f"longest paths at {timing['clock_mhz']:g} MHz, {timing['delays']}; the longest allows "
+        f"{timing['reachable_mhz']} MHz"
+    )
     console.print(table)
     console.print(timing["note"], style="dim")
 
 
 @guarded
 def synth(
-    board: Annotated[str, typer.Option(help=f"Board or accelerator: {', '.join(board_choices())}, or a board's .toml file.")] = "zcu102",
+    board: Annotated[
+        str, typer.Option(help=f"Board or accelerator: {', '.join(board_choices())}, or a board's .toml file.")
+    ] = "zcu102",
     config: Config = None,
     timing: Annotated[bool, typer.Option("--timing", help="Also report the longest paths.")] = False,
     paths: Annotated[int, typer.Option(min=1, help="How many paths.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder for synthesis.json.", show_default="none")] = None,
     page: Annotated[
-        Path | None, typer.Option(help="Markdown page whose tables of this board are written anew.", show_default="none")
+        Path | None,
+        typer.Option(help="Markdown page whose tables of this board are written anew.", show_default="none"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print synthesis.json to standard output, and nothing else.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print synthesis.json to standard output, and nothing else.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Synthesise the whole accelerator with Yosys: resources per unit, fit to the board, longest paths."""

@@ -51,8 +51,15 @@ def train(
     if resume and not checkpoint.is_file():
         raise InputError(f"there must be a checkpoint to resume, not nothing at {str(checkpoint)!r}")
 
-    given = {"--model": model, "--out": out, "--steps": steps, "--scenes": scenes, "--seed": seed,
-             "--threads": threads, "--work": work}
+    given = {
+        "--model": model,
+        "--out": out,
+        "--steps": steps,
+        "--scenes": scenes,
+        "--seed": seed,
+        "--threads": threads,
+        "--work": work,
+    }
     words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
     words += ["--baseline"] * baseline + ["--resume"] * resume
     train_main(words)

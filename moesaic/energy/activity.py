@@ -76,11 +76,15 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
     config : AcceleratorConfig
     """
     prefetch_bits = 2 * 8 * stream_bytes  # in and out
-    halves = 1 + config.wide_operands  # of a value in activation and key/value memory: read and written together, needed or not
+    halves = (
+        1 + config.wide_operands
+    )  # of a value in activation and key/value memory: read and written together, needed or not
     if op.opcode is Opcode.COPY:
         if op.fields["memory"] == Memory.RESIDUAL:
             return Activity(stream_bytes=stream_bytes, prefetch_bits=prefetch_bits, residual_bits=8 * stream_bytes)
-        return Activity(stream_bytes=stream_bytes, prefetch_bits=prefetch_bits, activation_bits=halves * 8 * stream_bytes)
+        return Activity(
+            stream_bytes=stream_bytes, prefetch_bits=prefetch_bits, activation_bits=halves * 8 * stream_bytes
+        )
     if op.opcode is not Opcode.MATMUL or not tokens:
         return Activity(stream_bytes=stream_bytes, prefetch_bits=prefetch_bits)
     word = 8 * config.lanes
@@ -111,7 +115,8 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
         activation_bits=halves * ((vectors - normalised) * word + to_activation * written + tapped),
         kv_bits=halves * (stationary * word + to_kv * written),
         residual_bits=normalised * 2 * word + adds * 2 * 2 * written,  # 16 bits a value; added to: read and written
-        accumulator_bits=(2 * vectors - results) * sums + results * sums,  # first pass writes, the others add; read at the end
+        accumulator_bits=(2 * vectors - results) * sums
+        + results * sums,  # first pass writes, the others add; read at the end
         prefetch_bits=prefetch_bits,
     )
 

@@ -17,8 +17,8 @@ RAM_PORT_BITS = 64  # that a published design's block RAM is assumed to read or 
 def uncalibrated_watts(design: Design) -> float:
     """Dynamic power on chip by the published energies alone, W.
 
-    Multiplications follow from the operations and the latency that are published. Of the rest only the amount is: every LUT
-    is taken to compute, and every block RAM to be read or written once, in each cycle.
+    Multiplications follow from the operations and the latency that are published. Of the rest only the amount is: every
+    LUT is taken to compute, and every block RAM to be read or written once, in each cycle.
     """
     if design.clock_mhz is None:
         raise ValueError(f"clock_mhz of {design.title} must be known, not {design.clock_mhz!r}")
@@ -84,7 +84,9 @@ class Calibration:
 
 
 def fit(designs: Sequence[Design]) -> tuple[float, float]:
-    """Static power for each LUT of the device (W), and the factor of the dynamic part: least squares of relative errors."""
+    """Static power for each LUT of the device (W), and the factor of the dynamic part: least squares of relative
+    errors.
+    """
     measured = np.array([design.watts for design in designs], float)
     terms = np.array([[design.device_luts, uncalibrated_watts(design)] for design in designs])
     static, factor = np.linalg.lstsq(terms / measured[:, None], np.ones(len(designs)), rcond=None)[0]

@@ -12,7 +12,8 @@ __all__ = ["RANDOM_TOGGLES", "Device", "Layer", "Power", "Toggles", "run_power"]
 RANDOM_TOGGLES = 0.5  # of the bits of random data change from word to word: what the published energies are of
 MEMORIES = "memories"
 CLOCKS = "clocks"
-# Units by what makes them work; the others (array, accumulators, feeder...) work for each streamed vector. Of control, which
+# Units by what makes them work; the others (array, accumulators, feeder...) work for each streamed vector. Of control,
+# which
 # works a few cycles for each instruction, only the clocks are counted.
 _CONTROL = ("instruction fetch", "registers", "supervisor")
 _WORK = {

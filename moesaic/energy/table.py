@@ -135,7 +135,9 @@ def energies() -> Energies:
 
 
 def _designs(section: str) -> tuple[Design, ...]:
-    return tuple(Design(**{**entry, "assumed": tuple(entry.get("assumed", ()))}) for entry in _read("published.toml")[section])
+    return tuple(
+        Design(**{**entry, "assumed": tuple(entry.get("assumed", ()))}) for entry in _read("published.toml")[section]
+    )
 
 
 @functools.cache

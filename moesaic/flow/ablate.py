@@ -52,7 +52,11 @@ VARIANTS = (
     Variant("norm_pass", "LayerNorm in a pass of its own", CompileOptions(normalise_on_read=False)),
     Variant("no_attention_reordering", "keys and values read again for every query", CompileOptions(query_group=1)),
     Variant(
-        "no_token_reordering", "experts loaded as tokens come", CompileOptions(token_group=1), speculate=0, needs_experts=True
+        "no_token_reordering",
+        "experts loaded as tokens come",
+        CompileOptions(token_group=1),
+        speculate=0,
+        needs_experts=True,
     ),
     Variant("dense", "dense layers of all experts' parameters", dense=True, needs_experts=True),
 )
@@ -82,7 +86,9 @@ def _program(program: Program, variant: Variant, task: str) -> Program:
     )
 
 
-def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: Path, *, rtl: bool = True) -> dict[str, Any]:
+def ablate(
+    program: Program, image: IntArray, task: str, stages: Stages, work: Path, *, rtl: bool = True
+) -> dict[str, Any]:
     """Run every variant on one image.
 
     Parameters
@@ -100,7 +106,8 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
     -------
     dict
         `task`, and `variants`: for each its `name`, `title`, `bit_exact`, measured `cycles` (None without RTL),
-        `model_cycles`, `bytes_read`, `array_busy` cycles, and estimated energy: `chip_mj` with `energy_error`, and `ddr_mj`.
+        `model_cycles`, `bytes_read`, `array_busy` cycles, and estimated energy: `chip_mj` with `energy_error`, and
+        `ddr_mj`.
 
     Raises
     ------
@@ -120,8 +127,12 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
         counters = {} if outcome.rtl is None else outcome.rtl.counters
         works = layer_works(task_model(changed, task), outcome.experts)
         energy = energy_report(
-            works, resources, changed.request.config, changed.request.board_origin,
-            instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]), measured=outcome.rtl is not None,
+            works,
+            resources,
+            changed.request.config,
+            changed.request.board_origin,
+            instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]),
+            measured=outcome.rtl is not None,
         )
         rows.append(
             {

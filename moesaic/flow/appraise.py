@@ -37,7 +37,8 @@ def _toggles(
 
 
 def appraise(report: dict[str, Any], program: Program, outcomes: Sequence[TaskOutcome]) -> None:
-    """Add `layers`, energy and `worst_case` to every task of a report, and to the report those of the first, `peers` and `calibration`.
+    """Add `layers`, energy and `worst_case` to every task of a report, and to the report those of the first, `peers`
+    and `calibration`.
 
     A run that was not bit exact gets neither energy nor worst cases: it is no measure of anything.
 
@@ -58,8 +59,13 @@ def appraise(report: dict[str, Any], program: Program, outcomes: Sequence[TaskOu
         if report["bit_exact"]:
             fetched = entry["counters"].get("fetch_bytes", outcome.counters["FETCH_BYTES"])
             entry |= energy_report(
-                works, report["resources"], config, request.board_origin, instruction_bytes=fetched,
-                toggles=_toggles(program, outcome, before, works), measured=measured,
+                works,
+                report["resources"],
+                config,
+                request.board_origin,
+                instruction_bytes=fetched,
+                toggles=_toggles(program, outcome, before, works),
+                measured=measured,
             )
             entry["worst_case"] = worst_cases(model, outcome.experts, request.model.top_k)
         else:
@@ -74,6 +80,11 @@ def appraise(report: dict[str, Any], program: Program, outcomes: Sequence[TaskOu
     report["worst_case"] = {task: entry["worst_case"] for task, entry in report["tasks"].items()}
     report["calibration"] = calibration_report()
     report["peers"] = peers_report(
-        first, request.model, config, request.board_origin, report["resources"], whole=request.whole and report["bit_exact"],
+        first,
+        request.model,
+        config,
+        request.board_origin,
+        report["resources"],
+        whole=request.whole and report["bit_exact"],
         widths=report["widths"],
     )

@@ -46,16 +46,22 @@ def holds(model: M3ViTConfig, name: str) -> bool:
 
 
 def candidates(model: M3ViTConfig, *, boards_only: bool = False) -> list[Candidate]:
-    """Every preset (or those of boards): first what holds the model, the fastest first (of equals a board), then what does not."""
+    """Every preset (or those of boards): first what holds the model, the fastest first (of equals a board), then what
+    does not.
+    """
     boards = board_names()
-    clocked = [load_board(name).accelerator if name in boards else config for name, config in PRESETS.items()
-               if name in boards or not boards_only]
+    clocked = [
+        load_board(name).accelerator if name in boards else config
+        for name, config in PRESETS.items()
+        if name in boards or not boards_only
+    ]
     tried = [_try(model, config) for config in clocked]
     return sorted(tried, key=lambda c: (c.milliseconds, c.config.name not in boards))
 
 
 def choose(model: M3ViTConfig, stages: Stages, *, boards_only: bool = False) -> str:
-    """Name of the preset (of a board, if `boards_only`) that is expected to be fastest; says which, and why not the others.
+    """Name of the preset (of a board, if `boards_only`) that is expected to be fastest; says which, and why not the
+    others.
 
     Raises
     ------
@@ -66,7 +72,9 @@ def choose(model: M3ViTConfig, stages: Stages, *, boards_only: bool = False) -> 
         found = candidates(model, boards_only=boards_only)
     best, *others = found
     if best.problem:
-        largest = max(found, key=lambda c: (c.config.residual_words * c.config.lanes, c.config.kv_words * c.config.lanes))
+        largest = max(
+            found, key=lambda c: (c.config.residual_words * c.config.lanes, c.config.kv_words * c.config.lanes)
+        )
         kind = "board" if boards_only else "preset"
         raise CompileError(f"model '{model.name}': no {kind} holds it; on {largest.config.name}: {largest.problem}")
     slower = [f"{c.config.name} {c.milliseconds:.3g} ms" for c in others if not c.problem]
@@ -74,5 +82,7 @@ def choose(model: M3ViTConfig, stages: Stages, *, boards_only: bool = False) -> 
     why = [f"slower: {', '.join(slower)}" if slower else "the only one that holds it"]
     if small:
         why.append(f"too small: {', '.join(small)}")
-    stages.say(f"           board: {best.config.name}, {best.milliseconds:.3g} ms expected for an image ({'; '.join(why)})")
+    stages.say(
+        f"           board: {best.config.name}, {best.milliseconds:.3g} ms expected for an image ({'; '.join(why)})"
+    )
     return best.config.name

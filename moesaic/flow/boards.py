@@ -29,7 +29,9 @@ def find_board(name: str) -> Board | None:
     if name.endswith(".toml") or name in board_names():
         return load_board(name)
     if name not in PRESETS:
-        raise BoardError(f"board must be one of {', '.join(board_choices())}, or a .toml file that describes one, not {name!r}")
+        raise BoardError(
+            f"board must be one of {', '.join(board_choices())}, or a .toml file that describes one, not {name!r}"
+        )
     return None
 
 

@@ -15,7 +15,10 @@ from moesaic.golden.scenes import render_batch
 __all__ = ["Calibration", "calibration", "shown"]
 
 ENOUGH = 8  # images of a folder, from which on every fourth is kept to judge by
-UNSEEN, UNSEEN_TOKENS = 16, 2112  # rendered scenes to judge by, and their tokens, at most; none of them is ever trained on
+UNSEEN, UNSEEN_TOKENS = (
+    16,
+    2112,
+)  # rendered scenes to judge by, and their tokens, at most; none of them is ever trained on
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,34 @@ def calibration(request: Request) -> Calibration:
         images = calibration_images(model)
         few = min(max(UNSEEN_TOKENS // model.tokens, 2), UNSEEN)
         return Calibration(
-            images, f"{len(images)} rendered scenes", render_batch(range(few), model.image_size)[0], f"{few} other rendered scenes"
+            images,
+            f"{len(images)} rendered scenes",
+            render_batch(range(few), model.image_size)[0],
+            f"{few} other rendered scenes",
         )
     folder = read_folder(request.calibrate, model.image_size, max(calibration_count(model) * 4 // 3, ENOUGH))
     images, where = folder.images, str(request.calibrate)
     if len(images) < ENOUGH:
         return Calibration(
-            images, f"{len(images)} images of {where}", images, "the same images", folder.skipped,
-            [*folder.warnings, f"figures are of the images that steps were chosen by: {ENOUGH} or more give some to judge by"],
+            images,
+            f"{len(images)} images of {where}",
+            images,
+            "the same images",
+            folder.skipped,
+            [
+                *folder.warnings,
+                f"figures are of the images that steps were chosen by: {ENOUGH} or more give some to judge by",
+            ],
         )
     unseen = images[::4]
     seen = np.delete(images, np.s_[::4], axis=0)
     return Calibration(
-        seen, f"{len(seen)} images of {where}", unseen, f"{len(unseen)} other images of it", folder.skipped, folder.warnings,
+        seen,
+        f"{len(seen)} images of {where}",
+        unseen,
+        f"{len(unseen)} other images of it",
+        folder.skipped,
+        folder.warnings,
     )
 
 

@@ -1,4 +1,6 @@
-"""Counts that the estimate of resources is fitted to: `python -m moesaic.flow.counts zcu102 kv260 --out boards/counts.json`."""
+"""Counts that the estimate of resources is fitted to: `python -m moesaic.flow.counts zcu102 kv260 --out
+boards/counts.json`.
+"""
 
 import argparse
 import json
@@ -29,8 +31,12 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
     synthesis = synthesise_noted(config, family=family, uram=uram, stages=stages)
     if not synthesis.complete:
         raise InputError(f"accelerator {name!r} must be mapped whole, but {', '.join(synthesis.failures)} could not be")
-    return {"config": config.to_dict(), "family": family, "uram": uram,
-            "units": {unit: amount.to_dict() for unit, amount in synthesis.units.items()}}
+    return {
+        "config": config.to_dict(),
+        "family": family,
+        "uram": uram,
+        "units": {unit: amount.to_dict() for unit, amount in synthesis.units.items()},
+    }
 
 
 def main() -> None:

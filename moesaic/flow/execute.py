@@ -139,7 +139,14 @@ def _functional(
 
 
 def _rtl(
-    program: Program, image: IntArray, stages: Stages, work: Path, latency: int | None, cache: Path | None, *, saif: bool
+    program: Program,
+    image: IntArray,
+    stages: Stages,
+    work: Path,
+    latency: int | None,
+    cache: Path | None,
+    *,
+    saif: bool,
 ) -> list[RtlResult]:
     request = program.request
     simulator = RtlSimulator(

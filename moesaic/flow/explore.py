@@ -1,4 +1,6 @@
-"""The explore stage: what every configuration of a space would take and cost for a model on a board, and the best of them."""
+"""The explore stage: what every configuration of a space would take and cost for a model on a board, and the best of
+them.
+"""
 
 import dataclasses
 import json
@@ -107,7 +109,8 @@ def _beats(one: Point, other: Point) -> bool:
 def front(points: Sequence[Point]) -> list[Point]:
     """The points that no other beats in latency, share of the device and energy together, the fastest first.
 
-    Of points that are the same within what the models can tell apart one is kept, the one whose goals have the smallest product.
+    Of points that are the same within what the models can tell apart one is kept, the one whose goals have the smallest
+    product.
     """
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (math.prod(p.goals), p.goals)):
@@ -122,8 +125,13 @@ def _point(choice: Choice, needed: Resources, answer: Forecast, board: Board) ->
     units = model().units(config, family=board.family, uram=board.budget.uram > 0)
     whole = Layer("image", answer.activity, 1e3 * point.milliseconds * config.clock_mhz)
     device = Device(name=board.part, luts=board.budget.lut, family=board.family, uram=config.ultra_ram)
-    power = run_power({unit: amount.to_dict() for unit, amount in units.items()}, [whole], device,
-                      clock_mhz=config.clock_mhz, beat_bytes=config.stripe_bytes)
+    power = run_power(
+        {unit: amount.to_dict() for unit, amount in units.items()},
+        [whole],
+        device,
+        clock_mhz=config.clock_mhz,
+        beat_bytes=config.stripe_bytes,
+    )
     return dataclasses.replace(point, energy_mj=1e3 * power.joule)
 
 
@@ -131,13 +139,21 @@ def _shortage(estimates: Sequence[Resources], excess: Mapping[str, int], allowed
     """Of what too much is needed: how many need it, and the least that any does; the worst kind first."""
     least = {kind: min(needed.to_dict()[kind] for needed in estimates) for kind in excess}
     worst = sorted(excess, key=lambda kind: (-excess[kind], -least[kind] / max(allowed[kind], 0.5)))
-    parts = [f"{excess[kind]} of {len(estimates)} need too much {TITLES[kind]}"
-             + (f" (at least {least[kind]:,}, where {allowed[kind]:,.0f} are allowed)" if least[kind] > allowed[kind] else "")
-             for kind in worst]
+    parts = [
+        f"{excess[kind]} of {len(estimates)} need too much {TITLES[kind]}"
+        + (
+            f" (at least {least[kind]:,}, where {allowed[kind]:,.0f} are allowed)"
+            if least[kind] > allowed[kind]
+            else ""
+        )
+        for kind in worst
+    ]
     return "; ".join(parts)
 
 
-def _affordable(choices: Sequence[Choice], board: Board, limit: float, stages: Stages) -> list[tuple[Choice, Resources]]:
+def _affordable(
+    choices: Sequence[Choice], board: Board, limit: float, stages: Stages
+) -> list[tuple[Choice, Resources]]:
     """The configurations that the board has the resources for.
 
     Raises
@@ -156,7 +172,9 @@ def _affordable(choices: Sequence[Choice], board: Board, limit: float, stages: S
         if not too_much:
             result.append((choice, needed))
     if not result:
-        raise InputError(f"space must have a configuration that fits {board.name}; {_shortage(estimates, excess, allowed)}")
+        raise InputError(
+            f"space must have a configuration that fits {board.name}; {_shortage(estimates, excess, allowed)}"
+        )
     stages.note(f"{len(result)} of {len(choices)} fit {board.name}")
     return result
 
@@ -166,7 +184,10 @@ def _possible(space: Space, board: Board, question: Question) -> tuple[list[Choi
     choices = list(configurations(space, board, question.model, refused))
     if not choices:
         reason, count = refused.most_common(1)[0]
-        raise InputError(f"space must have a configuration that is possible on {board.name}; {count} of {space.size} are not because {reason}")
+        raise InputError(
+            f"space must have a configuration that is possible on {board.name}; {count} of {space.size} are not "
+            f"because {reason}"
+        )
     return choices, refused
 
 
@@ -189,8 +210,8 @@ def explore(
     Returns
     -------
     dict
-        `searched` (how many were possible, fitted, held the model), `refused`, `front` and `points` (latency, share and energy of all).
-        The front's points are `Point` under the key `best`.
+        `searched` (how many were possible, fitted, held the model), `refused`, `front` and `points` (latency, share and
+        energy of all). The front's points are `Point` under the key `best`.
 
     Raises
     ------
@@ -202,15 +223,24 @@ def explore(
         affordable = _affordable(choices, board, limit, stages)
     with stages.stage("latency", f"cycles of {len(affordable):,} configurations"):
         answers = forecasts(
-            question, [choice for choice, _ in affordable], workers=workers,
-            progress=lambda done: stages.note(f"{done:,} of {len(affordable):,}"))
+            question,
+            [choice for choice, _ in affordable],
+            workers=workers,
+            progress=lambda done: stages.note(f"{done:,} of {len(affordable):,}"),
+        )
     with stages.stage("energy", f"energy of {len(affordable):,} configurations"):
-        points = [_point(choice, needed, answer, board) for (choice, needed), answer in zip(affordable, answers, strict=True)
-                  if isinstance(answer, Forecast)]
+        points = [
+            _point(choice, needed, answer, board)
+            for (choice, needed), answer in zip(affordable, answers, strict=True)
+            if isinstance(answer, Forecast)
+        ]
     too_small = Counter(answer for answer in answers if isinstance(answer, str))
     if not points:
         reason, _ = too_small.most_common(1)[0]
-        raise InputError(f"space must have a configuration that holds {question.model.name}; none of {len(affordable)} does: {reason}")
+        raise InputError(
+            f"space must have a configuration that holds {question.model.name}; none of {len(affordable)} does: "
+            f"{reason}"
+        )
     best = front(points)
     return {
         "model": question.model.name,
@@ -220,11 +250,18 @@ def explore(
         "ddr": {"latency": question.ddr_latency, "gbs": board.memory.bandwidth_gbs},
         "limit": limit,
         "space": {axis: list(values) for axis, values in space.axes.items()},
-        "searched": {"combinations": space.size, "possible": len(choices), "fit": len(affordable), "hold_model": len(points)},
+        "searched": {
+            "combinations": space.size,
+            "possible": len(choices),
+            "fit": len(affordable),
+            "hold_model": len(points),
+        },
         "refused": dict(refused),
         "too_small": dict(too_small),
         "front": [point_entry(number, point) for number, point in enumerate(best, start=1)],
-        "points": [[round(point.milliseconds, 6), round(point.share, 4), round(point.energy_mj, 6)] for point in points],
+        "points": [
+            [round(point.milliseconds, 6), round(point.share, 4), round(point.energy_mj, 6)] for point in points
+        ],
         "energy_error": round(calibration().error, 4),
         "best": best,
         "wall_s": dict(stages.wall_s),
@@ -256,11 +293,14 @@ def _text(entry: Mapping[str, Any], result: Mapping[str, Any], point: Point) -> 
     more = "" if point.choice.widths == DEFAULT_WIDTHS else f" --widths {point.choice.widths}"
     more += "" if point.choice.speculate is None else f" --speculate {point.choice.speculate}"
     used = ", ".join(f"{percent} % of {TITLES[kind]}" for kind, percent in entry["percent"].items())
-    return configuration_text(point.choice.config, [
-        f"Number {entry['number']} of the front of {result['model']} on {result['board']}, by moesaic explore.",
-        f"Expected: {entry['cycles']:,} cycles, {entry['latency_ms']:.4g} ms; {used}.",
-        f"moesaic run --model {result['model']} --board {result['board']} --config {entry['file']}{more}",
-    ])
+    return configuration_text(
+        point.choice.config,
+        [
+            f"Number {entry['number']} of the front of {result['model']} on {result['board']}, by moesaic explore.",
+            f"Expected: {entry['cycles']:,} cycles, {entry['latency_ms']:.4g} ms; {used}.",
+            f"moesaic run --model {result['model']} --board {result['board']} --config {entry['file']}{more}",
+        ],
+    )
 
 
 def write_exploration(result: dict[str, Any], folder: Path) -> None:

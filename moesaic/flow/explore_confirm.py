@@ -25,22 +25,31 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
     Returns
     -------
     dict
-        `cycles` measured, `error` of the exploration's estimate, `routed_cycles` and `routed_error` of the analytic model that knows the
-        routing, `bit_exact`.
+        `cycles` measured, `error` of the exploration's estimate, `routed_cycles` and `routed_error` of the analytic
+        model that knows the routing, `bit_exact`.
 
     Raises
     ------
     ToolMissing, CompileError, BuildFailed, SimulationFailed
     """
-    request = request.replace(config=point.choice.config, board=point.choice.config.name, configured=True,
-                              speculate=point.choice.speculate, widths=point.choice.widths)
+    request = request.replace(
+        config=point.choice.config,
+        board=point.choice.config.name,
+        configured=True,
+        speculate=point.choice.speculate,
+        widths=point.choice.widths,
+    )
     program, _ = make_program(request, stages)
     image = render(request.seed, request.model.image_size).image
     (outcome,) = execute(program, image, stages, rtl=True, work=work, latency=latency)
     if outcome.rtl is None or not outcome.rtl.counters:
-        raise SimulationFailed(f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}")
+        raise SimulationFailed(
+            f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}"
+        )
     cycles = int(outcome.rtl.counters["cycles"])
-    routed = round(max(cost.end for cost in task_model(program, outcome.task, ddr_latency=latency).costs(outcome.experts)))
+    routed = round(
+        max(cost.end for cost in task_model(program, outcome.task, ddr_latency=latency).costs(outcome.experts))
+    )
     return {
         "cycles": cycles,
         "error": point.forecast.cycles / cycles - 1,
@@ -50,8 +59,12 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
     }
 
 
-def confirm_front(request: Request, result: dict[str, Any], count: int, stages: Stages, folder: Path, *, latency: int) -> None:
-    """The fastest `count` configurations of the front, one after the other; each is added to the folder's files as it is done."""
+def confirm_front(
+    request: Request, result: dict[str, Any], count: int, stages: Stages, folder: Path, *, latency: int
+) -> None:
+    """The fastest `count` configurations of the front, one after the other; each is added to the folder's files as it
+    is done.
+    """
     for entry, point in list(zip(result["front"], result["best"], strict=True))[:count]:
         stages.say(f"[bold]{entry['number']}[/]: {entry['name']}")
         with tempfile.TemporaryDirectory(prefix="moesaic-") as work:

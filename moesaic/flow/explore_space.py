@@ -1,4 +1,6 @@
-"""Search spaces: which values of which sizes, as data and as a file, and the configurations that they make for a model."""
+"""Search spaces: which values of which sizes, as data and as a file, and the configurations that they make for
+a model.
+"""
 
 import itertools
 import tomllib
@@ -30,7 +32,10 @@ AXES: Mapping[str, tuple[type, str]] = {
     "activation_kib": (int, "activation memory, KiB"),
     "ultra_ram": (bool, "prefetch buffer and activation memory in UltraRAM"),
     "clock_mhz": (float, "clock"),
-    "widths": (str, f"bits of weights and activations: {', '.join(name for name, bits in WIDTHS.items() if bits <= 8)}"),
+    "widths": (
+        str,
+        f"bits of weights and activations: {', '.join(name for name, bits in WIDTHS.items() if bits <= 8)}",
+    ),
     "speculate": (int, f"experts fetched before the router has decided; '{AUTO_SPECULATION}': the compiler's choice"),
 }
 _DEPTH = 512  # words: the least that a block RAM holds, so that less saves nothing
@@ -84,19 +89,21 @@ def default_space(board: Board) -> Space:
     own, system = board.accelerator, board.system
     prefetch = own.prefetch_bytes >> 10
     activation = own.activation_words * own.lanes >> 10
-    return Space({
-        "rows": tuple(size for size in (own.rows // 4, own.rows // 2, own.rows, 2 * own.rows) if size >= 4),
-        "lanes": tuple(size for size in (own.lanes // 2, own.lanes, 2 * own.lanes) if 8 <= size <= 128),
-        "load_rows": (2, 4),
-        "ports": tuple(ports for ports in (1, 2, 4) if ports <= len(board.ports.weights)),
-        "port_bits": system.port_bits[-2:],
-        "prefetch_kib": tuple(size for size in (prefetch // 4, prefetch // 2, prefetch, 2 * prefetch) if size),
-        "activation_kib": tuple(size for size in (activation // 4, activation // 2, activation) if size),
-        "ultra_ram": (False, True) if board.budget.uram else (False,),
-        "clock_mhz": (board.clock_mhz,),
-        "widths": (DEFAULT_WIDTHS,),
-        "speculate": (AUTO_SPECULATION,),
-    })
+    return Space(
+        {
+            "rows": tuple(size for size in (own.rows // 4, own.rows // 2, own.rows, 2 * own.rows) if size >= 4),
+            "lanes": tuple(size for size in (own.lanes // 2, own.lanes, 2 * own.lanes) if 8 <= size <= 128),
+            "load_rows": (2, 4),
+            "ports": tuple(ports for ports in (1, 2, 4) if ports <= len(board.ports.weights)),
+            "port_bits": system.port_bits[-2:],
+            "prefetch_kib": tuple(size for size in (prefetch // 4, prefetch // 2, prefetch, 2 * prefetch) if size),
+            "activation_kib": tuple(size for size in (activation // 4, activation // 2, activation) if size),
+            "ultra_ram": (False, True) if board.budget.uram else (False,),
+            "clock_mhz": (board.clock_mhz,),
+            "widths": (DEFAULT_WIDTHS,),
+            "speculate": (AUTO_SPECULATION,),
+        }
+    )
 
 
 def _value(axis: str, value: object) -> Any:
@@ -160,8 +167,10 @@ def _sized(own: AcceleratorConfig, model: M3ViTConfig, values: Mapping[str, Any]
         if (values[axis] << 10) % bytes_:
             raise ValueError(f"{axis} must be whole words of {bytes_} bytes, not {values[axis]!r}")
     return own.replace(
-        name=(f"{rows}x{lanes}-load{load_rows}-ports{values['ports']}x{values['port_bits']}-prefetch{values['prefetch_kib']}"
-              f"-activation{values['activation_kib']}{'-ultra' if values['ultra_ram'] else ''}-{values['clock_mhz']:g}mhz"),
+        name=(
+            f"{rows}x{lanes}-load{load_rows}-ports{values['ports']}x{values['port_bits']}-prefetch{values['prefetch_kib']}"
+            f"-activation{values['activation_kib']}{'-ultra' if values['ultra_ram'] else ''}-{values['clock_mhz']:g}mhz"
+        ),
         rows=rows,
         lanes=lanes,
         load_rows=load_rows,

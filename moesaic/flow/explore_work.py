@@ -63,7 +63,11 @@ class _Worker:
         return self._hollow[bits]
 
     def speculated(self, choice: Choice) -> int:
-        return speculation(self.hollow(choice), choice.config, self.question.task) if choice.speculate is None else choice.speculate
+        return (
+            speculation(self.hollow(choice), choice.config, self.question.task)
+            if choice.speculate is None
+            else choice.speculate
+        )
 
     def answer(self, jobs: Sequence[_Job]) -> list[tuple[int, Answer]]:
         """Forecasts of configurations of one shape."""
@@ -71,7 +75,8 @@ class _Worker:
         hollow = self.hollow(first)
         try:
             _, graph = compile_graphs(
-                hollow, first.config, task=question.task, blocks=question.blocks, speculate=self.speculated(first))
+                hollow, first.config, task=question.task, blocks=question.blocks, speculate=self.speculated(first)
+            )
         except CompileError as error:
             return [(number, str(error).partition("\n")[0]) for number, _ in jobs]
         known: dict[str, Forecast] = {}  # clock and kind of memory change no cycle

@@ -61,14 +61,23 @@ def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
     else:
         experts = tuple(
             QuantExpert(
-                _linear(f"{name}.mlp.experts.{e}.fc1", model.expert_hidden, dim, expert_bits, reads="planes" if wide else "int8"),
+                _linear(
+                    f"{name}.mlp.experts.{e}.fc1",
+                    model.expert_hidden,
+                    dim,
+                    expert_bits,
+                    reads="planes" if wide else "int8",
+                ),
                 _linear(f"{name}.mlp.experts.{e}.fc2", dim, model.expert_hidden, expert_bits, wide=wide),
             )
             for e in range(model.experts)
         )
         mlp = QuantMoE(
             norm=norm,
-            gates={task: _linear(f"{name}.mlp.gate.{task}", model.experts, dim, expert_bits if wide else 8, reads="planes") for task in model.tasks},
+            gates={
+                task: _linear(f"{name}.mlp.gate.{task}", model.experts, dim, expert_bits if wide else 8, reads="planes")
+                for task in model.tasks
+            },
             top_k=model.top_k,
             renormalise=model.gate_kind == "noisy",
             experts=experts,

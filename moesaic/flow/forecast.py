@@ -60,7 +60,9 @@ def whole_graph(
 
 def forecast(graph: Graph, model: QuantModel, config: AcceleratorConfig, *, ddr_latency: int = DDR_LATENCY) -> Forecast:
     """The analytic model on a graph, with as many tokens for every expert."""
-    pieces = {op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None}
+    pieces = {
+        op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None
+    }
     sizes = model.config
     tokens = mean_tokens(max(1, sizes.top_k), max(1, sizes.experts))
     costs = estimate(graph, pieces, config, tokens, timing=timing(config), ddr_latency=ddr_latency)

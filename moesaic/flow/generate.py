@@ -82,7 +82,9 @@ def generate_project(
             size, limit = len(program.image.memory), board.memory.window_bytes
             if size > limit:
                 raise InputError(
-                    f"program of {request.model.name} must be at most {limit:,} bytes, the DDR window of {board.name}, not {size:,}")
+                    f"program of {request.model.name} must be at most {limit:,} bytes, the DDR window of "
+                    f"{board.name}, not {size:,}"
+                )
             (new / "program").mkdir()
             save_program(program, new / "program")
             (new / "runtime").mkdir()

@@ -35,8 +35,14 @@ def _dense(head: own.DenseHead) -> HostHead:
     config, depth = head.config, isinstance(head, own.DepthHead)
     layers = (("conv", 0), ("gelu",), ("conv", 1), ("shuffle", head.cells), ("resize", *config.image_size))
     return HostHead(
-        _tensors(head.norm, [_pair(head.conv), _pair(head.predict)]), layers, config.grid, config.tokens - config.patches,
-        head.norm.eps, "ratio" if depth else "classes", own.NEAREST, FAR,
+        _tensors(head.norm, [_pair(head.conv), _pair(head.predict)]),
+        layers,
+        config.grid,
+        config.tokens - config.patches,
+        head.norm.eps,
+        "ratio" if depth else "classes",
+        own.NEAREST,
+        FAR,
     )
 
 
@@ -45,7 +51,9 @@ def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[torch.Tensor, torc
     weight, bias = _pair(convolution)
     assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None and norm.running_mean is not None
     gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return weight.double() * gain[:, None, None, None], (bias.double() - norm.running_mean.double()) * gain + norm.bias.double()
+    return weight.double() * gain[:, None, None, None], (
+        bias.double() - norm.running_mean.double()
+    ) * gain + norm.bias.double()
 
 
 def _up(head: UpHead) -> HostHead:
@@ -70,7 +78,11 @@ def _up(head: UpHead) -> HostHead:
     if (height, width) != tuple(config.image_size):
         layers.append(("resize", *config.image_size))
     return HostHead(
-        _tensors(head.norm, convolutions), tuple(layers), config.grid, config.tokens - config.patches, head.norm.eps,
+        _tensors(head.norm, convolutions),
+        tuple(layers),
+        config.grid,
+        config.tokens - config.patches,
+        head.norm.eps,
         "value" if head.task == "depth" else "classes",
     )
 

@@ -11,7 +11,15 @@ from moesaic.flow.model_cycles import Routing, TaskModel
 
 __all__ = ["LayerWork", "layer_works", "part_of"]
 
-_GROUPS = {"q": "qkv", "k": "qkv", "v": "qkv", "scores": "attention", "attend": "attention", "proj": "proj", "route": "router"}
+_GROUPS = {
+    "q": "qkv",
+    "k": "qkv",
+    "v": "qkv",
+    "scores": "attention",
+    "attend": "attention",
+    "proj": "proj",
+    "route": "router",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +80,9 @@ def _group(op: Op) -> str:
     return f"{part}.{_GROUPS.get(op.role, op.role)}"
 
 
-def layer_works(model: TaskModel, routing: Routing, measured: Mapping[str, int | None] | None = None) -> list[LayerWork]:
+def layer_works(
+    model: TaskModel, routing: Routing, measured: Mapping[str, int | None] | None = None
+) -> list[LayerWork]:
     """Layers of one task, in order.
 
     Parameters

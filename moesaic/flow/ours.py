@@ -1,4 +1,6 @@
-"""Which folders may be replaced: those that hold only what was generated, unchanged. Nothing of anybody else's is ever deleted."""
+"""Which folders may be replaced: those that hold only what was generated, unchanged. Nothing of anybody else's is ever
+deleted.
+"""
 
 import hashlib
 import os
@@ -20,6 +22,7 @@ def _digest(path: Path) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """Everything in a folder that is not a real folder itself; links are not followed."""
+
     def unreadable(error: OSError) -> None:
         raise error
 
@@ -53,8 +56,11 @@ def foreign_files(folder: Path) -> list[str]:
 
 def _refuse_protected(folder: Path) -> None:
     place = folder.resolve()
-    for what, inner in (("the home folder", Path.home()), ("the folder of temporary files", Path(tempfile.gettempdir())),
-                        ("the working folder", Path.cwd())):
+    for what, inner in (
+        ("the home folder", Path.home()),
+        ("the folder of temporary files", Path(tempfile.gettempdir())),
+        ("the working folder", Path.cwd()),
+    ):
         if inner.resolve() == place or place in inner.resolve().parents:
             raise InputError(f"out must not be {what} or a folder around it, not {str(folder)!r}")
     if os.path.ismount(place):
@@ -66,12 +72,14 @@ def _refuse_protected(folder: Path) -> None:
 
 
 def check_place(folder: Path, *, force: bool) -> None:
-    """Refuse to write a folder where another stands, unless that one is ours and unchanged, or `force` lets it be moved aside.
+    """Refuse to write a folder where another stands, unless that one is ours and unchanged, or `force` lets it be moved
+    aside.
 
     Raises
     ------
     InputError
-        Also with `force`: the home, temporary and working folders and those around them, mount points, git checkouts and links.
+        Also with `force`: the home, temporary and working folders and those around them, mount points, git checkouts
+        and links.
     """
     if folder.is_dir():
         _refuse_protected(folder)
@@ -79,8 +87,10 @@ def check_place(folder: Path, *, force: bool) -> None:
         if foreign:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
             raise InputError(
-                f"out must be a new or empty folder, or hold only what was generated, not {str(folder)!r}, which holds {foreign[0]!r}"
-                f"{more}; --force moves that folder aside")
+                f"out must be a new or empty folder, or hold only what was generated, not {str(folder)!r}, which "
+                f"holds {foreign[0]!r}"
+                f"{more}; --force moves that folder aside"
+            )
         return
     check_replaceable(folder, marker=SUMS)
 

@@ -39,7 +39,9 @@ def _even_model(model: M3ViTConfig, config: AcceleratorConfig) -> TaskModel:
     hollow, task = hollow_model(model), model.tasks[0]
     check(hollow, config, tasks=(task,), blocks=model.depth)
     _, graph = compile_graphs(hollow, config, task=task)
-    pieces = {op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None}
+    pieces = {
+        op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None
+    }
     return TaskModel(graph, pieces, config)
 
 
@@ -54,17 +56,41 @@ def _even_routing(model: M3ViTConfig) -> dict[str, list[int]]:
 
 def _row(name: str, where: str, model: str, image: str, gop: float, **figures: Any) -> dict[str, Any]:
     return {
-        "name": name, "board": where, "model": model, "image": image, "gop": round(gop, 3), "precision": "", "clock_mhz": None,
-        "ms": None, "ms_is": "", "mj": None, "mj_is": "", "mj_error": None, "ddr_mj": None, "ours": False, "source": "", "assumed": [],
+        "name": name,
+        "board": where,
+        "model": model,
+        "image": image,
+        "gop": round(gop, 3),
+        "precision": "",
+        "clock_mhz": None,
+        "ms": None,
+        "ms_is": "",
+        "mj": None,
+        "mj_is": "",
+        "mj_error": None,
+        "ddr_mj": None,
+        "ours": False,
+        "source": "",
+        "assumed": [],
         **figures,
     }
 
 
 def _published(design: Design) -> dict[str, Any]:
     return _row(
-        design.name, design.board, design.model, "as published", design.gop, precision=design.precision, clock_mhz=design.clock_mhz,
-        ms=design.latency_ms, ms_is="published", mj=None if design.millijoule is None else round(design.millijoule, 3),
-        mj_is="" if design.millijoule is None else "published", source=design.source, assumed=list(design.assumed),
+        design.name,
+        design.board,
+        design.model,
+        "as published",
+        design.gop,
+        precision=design.precision,
+        clock_mhz=design.clock_mhz,
+        ms=design.latency_ms,
+        ms_is="published",
+        mj=None if design.millijoule is None else round(design.millijoule, 3),
+        mj_is="" if design.millijoule is None else "published",
+        source=design.source,
+        assumed=list(design.assumed),
     )
 
 
@@ -79,18 +105,36 @@ def _estimated(
     milliseconds = sum(work.cycles for work in works) / (1e3 * config.clock_mhz)
     energy = energy_report(works, resources, config, board)
     return _row(
-        "Moesaic", resources["board"], model.name, "{} × {}".format(*model.image_size), 2e-9 * whole_macs(model), precision="W8A8",
-        clock_mhz=config.clock_mhz, ms=round(milliseconds, 4), ms_is="estimated", ours=True,
-        mj=energy["energy"]["chip_mj"], mj_is="estimated", mj_error=energy["energy_error"], ddr_mj=energy["energy"]["ddr_mj"],
+        "Moesaic",
+        resources["board"],
+        model.name,
+        "{} × {}".format(*model.image_size),
+        2e-9 * whole_macs(model),
+        precision="W8A8",
+        clock_mhz=config.clock_mhz,
+        ms=round(milliseconds, 4),
+        ms_is="estimated",
+        ours=True,
+        mj=energy["energy"]["chip_mj"],
+        mj_is="estimated",
+        mj_error=energy["energy_error"],
+        ddr_mj=energy["energy"]["ddr_mj"],
         source="analytic model, tokens spread evenly over the experts",
     )
 
 
 def peers_report(
-    entry: Mapping[str, Any], model: M3ViTConfig, config: AcceleratorConfig, board: str, resources: Mapping[str, Any], *, whole: bool,
+    entry: Mapping[str, Any],
+    model: M3ViTConfig,
+    config: AcceleratorConfig,
+    board: str,
+    resources: Mapping[str, Any],
+    *,
+    whole: bool,
     widths: str,
 ) -> list[dict[str, Any]]:
-    """Rows of a table: this run, the published accelerators' network on this accelerator, and the published accelerators.
+    """Rows of a table: this run, the published accelerators' network on this accelerator, and the published
+    accelerators.
 
     Parameters
     ----------
@@ -111,18 +155,31 @@ def peers_report(
     Returns
     -------
     list of dict
-        `name`, `board`, `model`, `image`, `gop` (operations, two for each multiply-accumulate), `precision`, `clock_mhz`, `ms`
-        and `mj` (on chip) with `ms_is` and `mj_is` (measured, published or estimated), `mj_error`, `ddr_mj`, `ours`, `source`,
-        `assumed`.
+        `name`, `board`, `model`, `image`, `gop` (operations, two for each multiply-accumulate), `precision`,
+        `clock_mhz`, `ms` and `mj` (on chip) with `ms_is` and `mj_is` (measured, published or estimated), `mj_error`,
+        `ddr_mj`, `ours`, `source`, `assumed`.
     """
     rows = []
     if whole and entry["latency_ms"] is not None:
-        rows.append(_row(
-            "Moesaic, this run", resources["board"], model.name, "{} × {}".format(*model.image_size), 2e-9 * entry["macs"],
-            precision=widths.upper(), clock_mhz=config.clock_mhz, ms=entry["latency_ms"], ms_is="measured", ours=True,
-            mj=entry["energy"]["chip_mj"], mj_is="estimated", mj_error=entry["energy_error"], ddr_mj=entry["energy"]["ddr_mj"],
-            source="cycles counted by the RTL in simulation, at the preset's clock",
-        ))
+        rows.append(
+            _row(
+                "Moesaic, this run",
+                resources["board"],
+                model.name,
+                "{} × {}".format(*model.image_size),
+                2e-9 * entry["macs"],
+                precision=widths.upper(),
+                clock_mhz=config.clock_mhz,
+                ms=entry["latency_ms"],
+                ms_is="measured",
+                ours=True,
+                mj=entry["energy"]["chip_mj"],
+                mj_is="estimated",
+                mj_error=entry["energy_error"],
+                ddr_mj=entry["energy"]["ddr_mj"],
+                source="cycles counted by the RTL in simulation, at the preset's clock",
+            )
+        )
     for size in SIZES:
         other = dataclasses.replace(preset(OTHERS_MODEL), image_size=size)
         if rows and model.name == OTHERS_MODEL and model.image_size == size:

@@ -63,7 +63,9 @@ def _estimates(compilation: Compilation) -> dict[str, int]:
     for task, graph in compilation.scheduled.items():
         words = sum(op.weight_words or 0 for op in graph.ops if op.weights == IMAGE_PIECE)
         pieces = compilation.store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, words)}
-        costs = estimate(graph, pieces, config, mean_tokens(max(1, model.top_k), max(1, model.experts)), timing=timing(config))
+        costs = estimate(
+            graph, pieces, config, mean_tokens(max(1, model.top_k), max(1, model.experts)), timing=timing(config)
+        )
         result[task] = round(max(cost.end for cost in costs))
     return result
 
@@ -97,7 +99,9 @@ def make_program(
             seed=request.seed,
             options=options,
         )
-    return Program(request, network, qmodel, compilation.image, _estimates(compilation), options, seen.to_dict()), compilation
+    return Program(
+        request, network, qmodel, compilation.image, _estimates(compilation), options, seen.to_dict()
+    ), compilation
 
 
 def save_program(program: Program, folder: Path) -> None:

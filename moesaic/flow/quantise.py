@@ -21,7 +21,9 @@ __all__ = ["MARKER", "quantise", "save"]
 
 MARKER = "quantise.json"  # by which a result folder is known
 _NETWORK = "network.safetensors"
-_TOKENS = 1056  # that every rounding alone is measured on, or as near as whole images come: 8 of m3vit-tiny, 1 of m3vit-small
+_TOKENS = (
+    1056  # that every rounding alone is measured on, or as near as whole images come: 8 of m3vit-tiny, 1 of m3vit-small
+)
 _NAMED = 8  # layers to spend bits on, at most
 _WORTH = 0.03  # of all noise, or of all tokens: less is not worth bits
 
@@ -79,10 +81,11 @@ def quantise(
     -------
     QuantModel
     dict
-        `blocks`: on the images to judge by, of each SQNR of the integers against float (decibels), cosine, fraction of tokens that are routed alike, the
-        worst of all tasks. `tasks`: the same of each. `layers`: on the first `layers_measured_on` of these images, of each rounding the SQNR of the tensor with all roundings on
-        (None for weights), the SQNR of the block's output if it were the only one, its share of the sum of all those errors, and the
-        fraction of tokens that it sends to other experts. `spend`: the layers that more bits would help most.
+        `blocks`: on the images to judge by, of each SQNR of the integers against float (decibels), cosine, fraction of
+        tokens that are routed alike, the worst of all tasks. `tasks`: the same of each. `layers`: on the first
+        `layers_measured_on` of these images, of each rounding the SQNR of the tensor with all roundings on (None for
+        weights), the SQNR of the block's output if it were the only one, its share of the sum of all those errors, and
+        the fraction of tokens that it sends to other experts. `spend`: the layers that more bits would help most.
 
     Raises
     ------

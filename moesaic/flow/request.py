@@ -183,8 +183,8 @@ def make_request(
     task : str or None
         A task of the model, or `all`; None is the first.
     board : str or None
-        Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual one,
-        `auto` the preset that is expected to be fastest.
+        Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual
+        one, `auto` the preset that is expected to be fastest.
     config : Path, AcceleratorConfig or None
         Another accelerator for the board, as such or as a file (`boards.configuration`).
     seed, blocks, speculate, widths, weights, calibrate
@@ -202,7 +202,8 @@ def make_request(
     options = ImportOptions(seed=seed) if options is None else options
     if model not in models.PRESETS and not _from_outside(model):
         raise InputError(
-            f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not {model!r}"
+            f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not "
+            f"{model!r}"
         )
     if not 0 <= seed < 1 << 31:
         raise InputError(f"seed must be from 0 to 2147483647, not {seed!r}")
@@ -215,7 +216,9 @@ def make_request(
     if model in models.PRESETS:
         network = models.PRESETS[model]
         if options.given:
-            raise InputError(f"{', '.join(options.given)} must be said of a model from files, not of the built-in {model!r}")
+            raise InputError(
+                f"{', '.join(options.given)} must be said of a model from files, not of the built-in {model!r}"
+            )
     else:
         if weights is not None:
             raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
@@ -223,14 +226,17 @@ def make_request(
         network = imported.config
     if accelerator is None:
         accelerator = accelerator_of(
-            _auto(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None))
+            _auto(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
+        )
     name, origin, sizes = accelerator
     if WIDTHS[widths] > 8 and not sizes.wide_operands:
         wide = f"{name}{_WIDE}"
         if board not in (None, AUTO) or config is not None or wide not in PRESETS:
             raise InputError(
                 f"widths must be of 8 bits on {name}, which has no wide_operands, not {widths!r}: choose one of "
-                f"{', '.join(preset for preset, found in PRESETS.items() if found.wide_operands)}, or a configuration with wide_operands = true")
+                f"{', '.join(preset for preset, found in PRESETS.items() if found.wide_operands)}, or a "
+                f"configuration with wide_operands = true"
+            )
         name, origin, sizes = accelerator_of(wide)
     task = network.tasks[0] if task is None else task
     _one_of("task", task, [*network.tasks, ALL_TASKS])

@@ -38,7 +38,11 @@ def _estimated(config: AcceleratorConfig, board: Board | None, family: str, *, u
     units = model().units(config, family=family, uram=uram)
     total = sum(units.values(), Resources())
     fit = None if board is None else Fit(total, board.budget)
-    how = "" if board is None else f"; `moesaic synth --board {board.name}` counts (minutes the first time), or `--resources` with a run"
+    how = (
+        ""
+        if board is None
+        else f"; `moesaic synth --board {board.name}` counts (minutes the first time), or `--resources` with a run"
+    )
     return {
         **_plain(total),
         "fits": None if fit is None else fit.fits,
@@ -47,8 +51,11 @@ def _estimated(config: AcceleratorConfig, board: Board | None, family: str, *, u
         "units": {unit: _plain(amount) for unit, amount in units.items()},
         "unmapped": {},
         "family": family,
-        "percent": None if fit is None else {line.kind: round(line.percent, 1) if line.budget else None for line in fit.lines},
-        "note": f"This state of the hardware has not been counted: an estimate from accelerators that were synthesised{how}.",
+        "percent": None
+        if fit is None
+        else {line.kind: round(line.percent, 1) if line.budget else None for line in fit.lines},
+        "note": f"This state of the hardware has not been counted: an estimate from accelerators that were "
+        f"synthesised{how}.",
     }
 
 
@@ -103,9 +110,7 @@ def report_resources(
     else:
         with stages.stage("resources", "resources, as counted before"):
             synthesis = _known(config, family, uram=uram)
-    fields = (
-        _estimated(config, found, family, uram=uram) if synthesis is None else _counted(synthesis, config, found)
-    )
+    fields = _estimated(config, found, family, uram=uram) if synthesis is None else _counted(synthesis, config, found)
     return {
         **fields,
         "board": name,

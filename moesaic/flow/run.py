@@ -115,15 +115,15 @@ def _input(request: Request, options: Options, folder: Path) -> _Input:
 def _finish(program: Program, options: Options, stages: Stages, given: _Input, folder: Path) -> dict[str, Any]:
     """Simulate, compare, and fill the result folder."""
     work = folder / "simulation"
-    outcomes = execute(program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency, saif=options.saif)
+    outcomes = execute(
+        program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency, saif=options.saif
+    )
     activity = None
     if options.saif:
         with stages.stage("saif", f"switching activity, {ACTIVITY}"):
             board_ns = 1e3 / program.request.config.clock_mhz
             activity = place_saif(work / SAIF, folder / ACTIVITY, stretch=board_ns / CYCLE_NS)
-    resources = report_resources(
-        program.request.config, program.request.board_origin, stages, count=options.resources
-    )
+    resources = report_resources(program.request.config, program.request.board_origin, stages, count=options.resources)
     with stages.stage("report", "report"):
         write_image(folder / INPUT, given.pixels)
         pictures = write_maps(program, outcomes, given.pixels, given.scene, folder)

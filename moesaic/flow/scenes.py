@@ -46,9 +46,15 @@ def check_numbers(scenes: Sequence[int]) -> None:
 def _check_heads(program: Program) -> None:
     """`InputError` if not all blocks are run, or no task has a head that these scenes have a truth for."""
     if not program.request.whole:
-        raise InputError(f"blocks must be all {program.request.model.depth} to score a map, not {program.request.blocks!r}")
-    if not any(isinstance(program.network.heads[t], DenseHead) for t in program.request.tasks if t in program.network.heads):
-        raise InputError(f"model must have a head for the classes or the depth of street scenes, not {program.request.model.name!r}")
+        raise InputError(
+            f"blocks must be all {program.request.model.depth} to score a map, not {program.request.blocks!r}"
+        )
+    if not any(
+        isinstance(program.network.heads[t], DenseHead) for t in program.request.tasks if t in program.network.heads
+    ):
+        raise InputError(
+            f"model must have a head for the classes or the depth of street scenes, not {program.request.model.name!r}"
+        )
 
 
 def _rtl(program: Program, images: Array, stages: Stages, work: Path, latency: int | None) -> list[RtlResult]:
@@ -58,9 +64,16 @@ def _rtl(program: Program, images: Array, stages: Stages, work: Path, latency: i
     with stages.stage("build", "simulator (Verilator and C++; minutes the first time)"):
         simulator.build()
     runs = [RtlRun(task, image=image) for image in list(images) for task in request.tasks]
-    with stages.stage("rtl", f"RTL simulation, {len(runs)} runs"), stages.following(work / "marks.jsonl", len(runs) * (request.blocks + 1)):
+    with (
+        stages.stage("rtl", f"RTL simulation, {len(runs)} runs"),
+        stages.following(work / "marks.jsonl", len(runs) * (request.blocks + 1)),
+    ):
         return simulator.run(
-            program.image, runs, work_dir=work, seed=request.seed + 1, plusargs=[] if latency is None else [f"+latency={latency}"],
+            program.image,
+            runs,
+            work_dir=work,
+            seed=request.seed + 1,
+            plusargs=[] if latency is None else [f"+latency={latency}"],
         )
 
 
@@ -94,7 +107,14 @@ def _spread(values: list[int]) -> dict[str, float]:
 
 
 def _run_all(
-    program: Program, scenes: Sequence[int], images: Array, stages: Stages, work: Path, *, rtl: bool, latency: int | None
+    program: Program,
+    scenes: Sequence[int],
+    images: Array,
+    stages: Stages,
+    work: Path,
+    *,
+    rtl: bool,
+    latency: int | None,
 ) -> list[tuple[int, TaskOutcome, RtlResult | None]]:
     silent = Stages(quiet=True)
     expected = []
@@ -104,7 +124,9 @@ def _run_all(
             expected += [
                 (scene, outcome) for outcome in execute(program, image, silent, rtl=False, work=work, quality=False)
             ]
-    results: Sequence[RtlResult | None] = _rtl(program, images, stages, work, latency) if rtl else [None] * len(expected)
+    results: Sequence[RtlResult | None] = (
+        _rtl(program, images, stages, work, latency) if rtl else [None] * len(expected)
+    )
     return [(scene, outcome, result) for (scene, outcome), result in zip(expected, results, strict=True)]
 
 
@@ -129,8 +151,8 @@ def score_scenes(
     Returns
     -------
     dict
-        `model`, `weights`, `board`, `scenes`, `compared`, `bit_exact`, `differences` (task, scene, text), `tasks` (for each:
-        `measure`, `float`, `accelerator`), and by task the spread of `cycles` and of `experts_used` over scenes.
+        `model`, `weights`, `board`, `scenes`, `compared`, `bit_exact`, `differences` (task, scene, text), `tasks` (for
+        each: `measure`, `float`, `accelerator`), and by task the spread of `cycles` and of `experts_used` over scenes.
 
     Raises
     ------

@@ -20,10 +20,15 @@ __all__ = ["MARKER", "fit_report", "synth", "timing_report", "write_page"]
 
 MARKER = "synthesis.json"
 NOTE = (
-    "An estimate: Yosys maps each distinct module once. Vivado packs small LUTs in pairs, moves registers into DSP slices and block RAM, optimises "
-    "across modules and may choose other memories; placed designs usually take fewer LUTs than this. The processing system and SmartConnect are not in it."
+    "An estimate: Yosys maps each distinct module once. Vivado packs small LUTs in pairs, moves registers into DSP "
+    "slices and block RAM, optimises "
+    "across modules and may choose other memories; placed designs usually take fewer LUTs than this. The processing "
+    "system and SmartConnect are not in it."
 )
-NETS = "Cell delays are published figures, net delays a model by number of loads: a forecast of which paths are long, not a sign-off."
+NETS = (
+    "Cell delays are published figures, net delays a model by number of loads: "
+    "a forecast of which paths are long, not a sign-off."
+)
 
 
 def _numbers(values: dict[str, int | float]) -> dict[str, int | float]:
@@ -36,7 +41,8 @@ def synthesise_noted(config: AcceleratorConfig, *, family: str, uram: bool, stag
         verilog = synthesis_verilog(config)
     with stages.stage("synthesis", f"synthesis of {config.name} with Yosys"):
         return synthesise_verilog(
-            verilog, family=family, uram=uram, progress=lambda done, count: stages.note(f"{done} of {count} modules"))
+            verilog, family=family, uram=uram, progress=lambda done, count: stages.note(f"{done} of {count} modules")
+        )
 
 
 def fit_report(synthesis: Synthesis, config: AcceleratorConfig, board: Board | None) -> dict[str, Any]:
@@ -77,8 +83,16 @@ def _path_report(path: TimingPath, clock_mhz: float, family: str) -> dict[str, A
         "levels": path.levels,
         "logic_ns": round(sum(step.cell for step in path.steps), 3),
         "net_ns": round(sum(step.net for step in path.steps), 3),
-        "steps": [{"cell": step.kind, "at": describe(step, path), "net_ns": round(step.net, 3), "loads": step.loads,
-                   "cell_ns": round(step.cell, 3)} for step in path.steps],
+        "steps": [
+            {
+                "cell": step.kind,
+                "at": describe(step, path),
+                "net_ns": round(step.net, 3),
+                "loads": step.loads,
+                "cell_ns": round(step.cell, 3),
+            }
+            for step in path.steps
+        ],
         "advice": advice(path, delays),
     }
 
@@ -108,7 +122,13 @@ def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) ->
 
 
 def synth(
-    config: AcceleratorConfig, board: Board | None, stages: Stages, *, timing: int = 0, out: Path | None = None, family: str = "zynqmp",
+    config: AcceleratorConfig,
+    board: Board | None,
+    stages: Stages,
+    *,
+    timing: int = 0,
+    out: Path | None = None,
+    family: str = "zynqmp",
 ) -> dict[str, Any]:
     """Synthesise, compare with the board, and look for long paths.
 
@@ -137,7 +157,9 @@ def synth(
     if out is not None:
         check_replaceable(out, marker=MARKER)
     family = board.family if board is not None else family
-    synthesis = synthesise_noted(config, family=family, uram=board.budget.uram > 0 if board is not None else config.ultra_ram, stages=stages)
+    synthesis = synthesise_noted(
+        config, family=family, uram=board.budget.uram > 0 if board is not None else config.ultra_ram, stages=stages
+    )
     result = fit_report(synthesis, config, board)
     if board is not None and result["fits"] is False:
         with stages.stage("smaller", f"the largest preset that fits {board.name}"):
@@ -160,7 +182,11 @@ def resources_markdown(report: dict[str, Any]) -> str:
     titles = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
 
     def row(name: str, amount: dict[str, Any], form: str = ",") -> str:
-        return "| " + " | ".join([name, *("–" if amount[kind] in (0, None) else format(amount[kind], form) for kind in titles)]) + " |"
+        return (
+            "| "
+            + " | ".join([name, *("–" if amount[kind] in (0, None) else format(amount[kind], form) for kind in titles)])
+            + " |"
+        )
 
     lines = [f"| {report['accelerator']} | {' | '.join(titles.values())} |", "|---|" + "--:|" * len(titles)]
     lines += [row(unit, amount) for unit, amount in report["units"].items()]
@@ -173,21 +199,39 @@ def resources_markdown(report: dict[str, Any]) -> str:
 def paths_markdown(timing: dict[str, Any]) -> str:
     """The longest paths as a table."""
     lines = ["| ns | slack | levels | from | to | what would shorten it |", "|--:|--:|--:|---|---|---|"]
-    lines += [f"| {path['delay_ns']:.2f} | {path['slack_ns']:+.2f} | {path['levels']} | `{path['from']}` | `{path['to']}` | {path['advice']} |"
-              for path in timing["paths"]]
+    lines += [
+        f"| {path['delay_ns']:.2f} | {path['slack_ns']:+.2f} | {path['levels']} | `{path['from']}` | `{path['to']}` "
+        f"| {path['advice']} |"
+        for path in timing["paths"]
+    ]
     return "\n".join(lines) + "\n"
 
 
 def timing_markdown(report: dict[str, Any]) -> str:
     """The longest paths as a page, cell by cell."""
     timing = report["timing"]
-    lines = [f"# Longest paths of {report['accelerator']} at {timing['clock_mhz']:g} MHz ({timing['delays']})", "",
-             f"Period {1e3 / timing['clock_mhz']:.3f} ns less {timing['uncertainty_ns']} ns of clock uncertainty. {timing['note']}", "",
-             paths_markdown(timing).rstrip()]
+    lines = [
+        f"# Longest paths of {report['accelerator']} at {timing['clock_mhz']:g} MHz ({timing['delays']})",
+        "",
+        (
+            f"Period {1e3 / timing['clock_mhz']:.3f} ns less {timing['uncertainty_ns']} ns of clock uncertainty. "
+            f"{timing['note']}"
+        ),
+        "",
+        paths_markdown(timing).rstrip(),
+    ]
     for number, path in enumerate(timing["paths"], start=1):
-        lines += ["", f"## {number}: {path['delay_ns']:.2f} ns, {path['logic_ns']:.2f} in logic, {path['net_ns']:.2f} in nets", "", "```",
-                  "   net  loads   cell  at"]
-        lines += [f"{step['net_ns']:6.3f} {step['loads']:6} {step['cell_ns']:6.3f}  {step['cell']:9} {step['at']}" for step in path["steps"]]
+        lines += [
+            "",
+            f"## {number}: {path['delay_ns']:.2f} ns, {path['logic_ns']:.2f} in logic, {path['net_ns']:.2f} in nets",
+            "",
+            "```",
+            "   net  loads   cell  at",
+        ]
+        lines += [
+            f"{step['net_ns']:6.3f} {step['loads']:6} {step['cell_ns']:6.3f}  {step['cell']:9} {step['at']}"
+            for step in path["steps"]
+        ]
         lines.append("```")
     return "\n".join(lines) + "\n"
 
@@ -210,7 +254,9 @@ def write_page(page: Path, report: dict[str, Any]) -> None:
     tables = [resources_markdown(report)]
     if "timing" in report:
         timing = report["timing"]
-        tables.append(f"Longest paths at {timing['clock_mhz']:g} MHz ({1e3 / timing['clock_mhz']:.2f} ns); {timing['delays']}; "
-                      f"the longest allows {timing['reachable_mhz']:g} MHz:\n")
+        tables.append(
+            f"Longest paths at {timing['clock_mhz']:g} MHz ({1e3 / timing['clock_mhz']:.2f} ns); {timing['delays']}; "
+            f"the longest allows {timing['reachable_mhz']:g} MHz:\n"
+        )
         tables.append(paths_markdown(timing))
     page.write_text("".join([before, start, "\n".join(tables), end, after]), encoding="utf-8")

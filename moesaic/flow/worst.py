@@ -18,7 +18,9 @@ def even_routing(routed: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     return result
 
 
-def same_routing(routed: Mapping[str, Sequence[int]], top_k: int, chosen: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+def same_routing(
+    routed: Mapping[str, Sequence[int]], top_k: int, chosen: Mapping[str, Sequence[int]]
+) -> dict[str, list[int]]:
     """All tokens choose the same `top_k` experts: those of `chosen`, block by block."""
     return {
         block: [sum(tokens) // top_k if expert in chosen[block] else 0 for expert in range(len(tokens))]
@@ -27,7 +29,9 @@ def same_routing(routed: Mapping[str, Sequence[int]], top_k: int, chosen: Mappin
 
 
 def _fetch_order(model: TaskModel, block: str) -> list[int]:
-    """Experts of a block as the program comes to them; those whose weights are fetched before the router has decided first."""
+    """Experts of a block as the program comes to them; those whose weights are fetched before the router has decided
+    first.
+    """
     experts: dict[int, bool] = {}
     for op in model.graph.ops:
         if op.expert is not None and f"blocks.{op.block}" == block:
@@ -49,8 +53,8 @@ def worst_cases(model: TaskModel, routed: Routing, top_k: int) -> dict[str, dict
     Returns
     -------
     dict of case to dict
-        `same_guessed` and `same_unguessed`: all tokens choose the same experts, which are those fetched first or last; `even`;
-        `real`. Each with `title`, `cycles`, `latency_ms`, `bytes` and `routing`. Empty without mixtures.
+        `same_guessed` and `same_unguessed`: all tokens choose the same experts, which are those fetched first or last;
+        `even`; `real`. Each with `title`, `cycles`, `latency_ms`, `bytes` and `routing`. Empty without mixtures.
     """
     if not routed:
         return {}

@@ -23,7 +23,11 @@ _GROUPS = {
     "weight stream": ("weight stream", "load unit"),
 }
 _GROUP_COLOURS = {
-    "array": "#2f6690", "results": "#5b8c5a", "operands": "#8fb8d6", "router": "#1b1e23", "weight stream": "#d9822b",
+    "array": "#2f6690",
+    "results": "#5b8c5a",
+    "operands": "#8fb8d6",
+    "router": "#1b1e23",
+    "weight stream": "#d9822b",
     "control and rest": "#c9ccd1",
 }
 
@@ -37,7 +41,9 @@ def _thousands(axis: Any) -> None:
 
 
 @styled
-def roofline(layers: Sequence[Mapping[str, Any]], macs_per_cycle: int, bytes_per_cycle: int, image: Mapping[str, float]) -> Figure:
+def roofline(
+    layers: Sequence[Mapping[str, Any]], macs_per_cycle: int, bytes_per_cycle: int, image: Mapping[str, float]
+) -> Figure:
     """Every layer as a point under the roof of arithmetic and DDR; the whole image as a star.
 
     Parameters
@@ -62,11 +68,23 @@ def roofline(layers: Sequence[Mapping[str, Any]], macs_per_cycle: int, bytes_per
             axes.scatter(
                 [layer["macs"] / layer["bytes"] if layer["bytes"] else high for layer in mine],
                 [layer["macs"] / layer["cycles"] for layer in mine],
-                color=colour, s=26, alpha=0.8, linewidths=0, label=kind, zorder=3,
+                color=colour,
+                s=26,
+                alpha=0.8,
+                linewidths=0,
+                label=kind,
+                zorder=3,
             )
     axes.scatter(
-        [image["macs"] / image["bytes"]], [image["macs"] / image["cycles"]], marker="*", s=170, color="#ffffff", edgecolors=INK,
-        linewidths=1.2, label="whole image", zorder=4,
+        [image["macs"] / image["bytes"]],
+        [image["macs"] / image["cycles"]],
+        marker="*",
+        s=170,
+        color="#ffffff",
+        edgecolors=INK,
+        linewidths=1.2,
+        label="whole image",
+        zorder=4,
     )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -76,11 +94,25 @@ def roofline(layers: Sequence[Mapping[str, Any]], macs_per_cycle: int, bytes_per
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(2, numticks=8))
     axes.set_xlabel("multiply-accumulates for each byte from DDR (right of the dotted line: no bytes)")
     axes.set_ylabel("multiply-accumulates per cycle")
-    axes.text(high * 1.5, macs_per_cycle * 1.1, f"{macs_per_cycle:,} multipliers", ha="right", va="bottom", fontsize=8, color=INK)
+    axes.text(
+        high * 1.5,
+        macs_per_cycle * 1.1,
+        f"{macs_per_cycle:,} multipliers",
+        ha="right",
+        va="bottom",
+        fontsize=8,
+        color=INK,
+    )
     where = np.sqrt(low * ridge)
     axes.annotate(
-        f"{bytes_per_cycle} B per cycle", (where, bytes_per_cycle * where), xytext=(6, -4), textcoords="offset points", ha="left",
-        va="top", fontsize=8, color=INK,
+        f"{bytes_per_cycle} B per cycle",
+        (where, bytes_per_cycle * where),
+        xytext=(6, -4),
+        textcoords="offset points",
+        ha="left",
+        va="top",
+        fontsize=8,
+        color=INK,
     )
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.6g}"))
@@ -90,7 +122,13 @@ def roofline(layers: Sequence[Mapping[str, Any]], macs_per_cycle: int, bytes_per
 
 
 @styled
-def energy(units: Mapping[str, float], static: float, ddr: tuple[float, float], layers: Sequence[Mapping[str, Any]], error: float) -> Figure:
+def energy(
+    units: Mapping[str, float],
+    static: float,
+    ddr: tuple[float, float],
+    layers: Sequence[Mapping[str, Any]],
+    error: float,
+) -> Figure:
     """Energy of an image by unit, and by part of the network and kind of layer; mJ.
 
     Parameters
@@ -117,7 +155,11 @@ def energy(units: Mapping[str, float], static: float, ddr: tuple[float, float], 
     least = [value * error if name != "DDR" else ddr[0] - ddr[1] for name, value, _ in bars]
     most = [value * error if name != "DDR" else 0.0 for name, value, _ in bars]
     left.barh(
-        places, values, color=[colour for _, _, colour in bars], height=0.7, xerr=[least, most],
+        places,
+        values,
+        color=[colour for _, _, colour in bars],
+        height=0.7,
+        xerr=[least, most],
         error_kw={"ecolor": INK, "elinewidth": 0.8, "capsize": 2},
     )
     left.set_yticks(places, [name for name, _, _ in bars])
@@ -127,9 +169,12 @@ def energy(units: Mapping[str, float], static: float, ddr: tuple[float, float], 
     parts = list(dict.fromkeys(layer["part"] for layer in layers))
     base = np.zeros(len(parts))
     for kind, colour in KINDS.items():
-        amounts = np.array([
-            sum(layer["mj"] for layer in layers if layer["part"] == part and _kind(layer["name"]) == kind) for part in parts
-        ])
+        amounts = np.array(
+            [
+                sum(layer["mj"] for layer in layers if layer["part"] == part and _kind(layer["name"]) == kind)
+                for part in parts
+            ]
+        )
         if amounts.any():
             right.bar(range(len(parts)), amounts, bottom=base, color=colour, label=kind, width=0.72)
             base = base + amounts
@@ -152,8 +197,12 @@ def _by_group(units: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, f
 
 
 @styled
-def resources(units: Mapping[str, Mapping[str, float]], totals: Mapping[str, float], budget: Mapping[str, float] | None) -> Figure:
-    """A bar for each kind of resource, by group of units: share of the board's, or of the whole design's if there is no board."""
+def resources(
+    units: Mapping[str, Mapping[str, float]], totals: Mapping[str, float], budget: Mapping[str, float] | None
+) -> Figure:
+    """A bar for each kind of resource, by group of units: share of the board's, or of the whole design's if there is no
+    board.
+    """
     kinds = [kind for kind in _TITLES if totals[kind] or (budget is not None and budget[kind])]
     whole = {kind: (budget[kind] if budget is not None else totals[kind]) or 1 for kind in kinds}
     figure, axes = new_figure(0.9 + 0.42 * len(kinds))
@@ -166,8 +215,12 @@ def resources(units: Mapping[str, Mapping[str, float]], totals: Mapping[str, flo
             base = base + values
     limit = max(100.0, *base)
     for place, kind, share in zip(places, kinds, base, strict=True):
-        text = f"{totals[kind]:,g}" + ("" if budget is None else f" of {budget[kind]:,g}, {share:.0f} %" if budget[kind] else ", none there")
-        axes.text(limit * 1.02, place, text, va="center", fontsize=8, color=COLOURS["blocked"] if share > 100.5 else INK)
+        text = f"{totals[kind]:,g}" + (
+            "" if budget is None else f" of {budget[kind]:,g}, {share:.0f} %" if budget[kind] else ", none there"
+        )
+        axes.text(
+            limit * 1.02, place, text, va="center", fontsize=8, color=COLOURS["blocked"] if share > 100.5 else INK
+        )
     if budget is not None:
         axes.axvline(100, color=INK, linewidth=1)
     axes.set_yticks(places, [_TITLES[kind] for kind in kinds])
@@ -211,12 +264,25 @@ def peers(rows: Sequence[Mapping[str, Any]]) -> Figure:
         ours = row["ours"]
         error = None if row["mj_error"] is None else row["mj"] * row["mj_error"]
         axes.errorbar(
-            row["ms"], row["mj"], yerr=error, fmt="o" if ours else "s", color=COLOURS["blocked"] if ours else COLOURS["busy"],
-            markersize=6, elinewidth=0.9, capsize=3, markerfacecolor=None if row["ms_is"] != "estimated" else "#ffffff",
+            row["ms"],
+            row["mj"],
+            yerr=error,
+            fmt="o" if ours else "s",
+            color=COLOURS["blocked"] if ours else COLOURS["busy"],
+            markersize=6,
+            elinewidth=0.9,
+            capsize=3,
+            markerfacecolor=None if row["ms_is"] != "estimated" else "#ffffff",
         )
         label = f"{row['model']} {row['image']}" if ours else f"{row['name']}, {row['board']}"
-        axes.annotate(label, (row["ms"], row["mj"]), xytext=(7, 5 - 15 * (number % 2)), textcoords="offset points", fontsize=8,
-                      color=INK)
+        axes.annotate(
+            label,
+            (row["ms"], row["mj"]),
+            xytext=(7, 5 - 15 * (number % 2)),
+            textcoords="offset points",
+            fontsize=8,
+            color=INK,
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(x=0.25, y=0.15)
@@ -227,9 +293,13 @@ def peers(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     figure.legend(
         handles=[
-            Line2D([], [], marker="o", linestyle="", color=COLOURS["blocked"], label="Moesaic (hollow: estimated time)"),
+            Line2D(
+                [], [], marker="o", linestyle="", color=COLOURS["blocked"], label="Moesaic (hollow: estimated time)"
+            ),
             Patch(color=COLOURS["busy"], label="published"),
         ],
-        loc="outside upper left", ncols=2, fontsize=8,
+        loc="outside upper left",
+        ncols=2,
+        fontsize=8,
     )
     return figure

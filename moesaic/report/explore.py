@@ -23,22 +23,50 @@ def picture(result: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
     front = result["front"]
-    axes.scatter([ms for ms, _, _ in result["points"]], [100 * share for _, share, _ in result["points"]], s=9, color=COLOURS["idle"],
-                 linewidth=0, label=f"{len(result['points']):,} configurations that fit")
+    axes.scatter(
+        [ms for ms, _, _ in result["points"]],
+        [100 * share for _, share, _ in result["points"]],
+        s=9,
+        color=COLOURS["idle"],
+        linewidth=0,
+        label=f"{len(result['points']):,} configurations that fit",
+    )
     milliseconds = [entry["latency_ms"] for entry in front]
     shares = [entry["percent"][entry["fullest"]] for entry in front]
-    drawn = axes.scatter(milliseconds, shares, s=30, c=[entry["energy_mj"] for entry in front], cmap="viridis_r", zorder=3, label="the front")
+    drawn = axes.scatter(
+        milliseconds,
+        shares,
+        s=30,
+        c=[entry["energy_mj"] for entry in front],
+        cmap="viridis_r",
+        zorder=3,
+        label="the front",
+    )
     bar = figure.colorbar(drawn, ax=axes, pad=0.02)
     bar.set_label(f"energy of an image, mJ (± {100 * result['energy_error']:.0f} %)")
     bar.outline.set_visible(False)
     confirmed = [entry for entry in front if entry.get("confirmed")]
     if confirmed:
-        axes.scatter([entry["latency_ms"] for entry in confirmed], [entry["percent"][entry["fullest"]] for entry in confirmed],
-                     s=90, facecolor="none", edgecolor=COLOURS["starved"], linewidth=1.6, zorder=4, label="simulated on RTL")
+        axes.scatter(
+            [entry["latency_ms"] for entry in confirmed],
+            [entry["percent"][entry["fullest"]] for entry in confirmed],
+            s=90,
+            facecolor="none",
+            edgecolor=COLOURS["starved"],
+            linewidth=1.6,
+            zorder=4,
+            label="simulated on RTL",
+        )
     for entry, x, y in zip(front, milliseconds, shares, strict=True):
         if entry["number"] in (1, len(front)) or entry in confirmed:
-            axes.annotate(f"{entry['number']}: {entry['config']['rows']} × {entry['config']['lanes']}", (x, y), textcoords="offset points",
-                          xytext=(7, 5), fontsize=8, color="#3d434b")
+            axes.annotate(
+                f"{entry['number']}: {entry['config']['rows']} × {entry['config']['lanes']}",
+                (x, y),
+                textcoords="offset points",
+                xytext=(7, 5),
+                fontsize=8,
+                color="#3d434b",
+            )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
@@ -65,22 +93,42 @@ def _markdown(result: Mapping[str, Any]) -> str:
     widths = _widths(result["front"])
     more = ("", "") if not confirmed else (" on RTL | estimate | bit exact |", "--:|--:|---|")
     lines = [
-        (f"{searched['combinations']:,} combinations ({values}): {searched['possible']:,} possible, {searched['fit']:,} fit, "
-         f"{searched['hold_model']:,} hold `{result['model']}`; {len(result['front'])} on the front."),
+        (
+            f"{searched['combinations']:,} combinations ({values}): {searched['possible']:,} possible, "
+            f"{searched['fit']:,} fit, "
+            f"{searched['hold_model']:,} hold `{result['model']}`; {len(result['front'])} on the front."
+        ),
         "",
-        f"| |{' widths |' if widths else ''} array | load | ports | prefetch, KiB | activation, KiB | cycles | ms | limit | LUT % | DSP % | BRAM % | mJ ± {100 * result['energy_error']:.0f} % |{more[0]}",
+        (
+            f"| |{' widths |' if widths else ''} array | load | ports | prefetch, KiB | activation, KiB | cycles | "
+            f"ms | limit | LUT % | DSP % | BRAM % | mJ ± {100 * result['energy_error']:.0f} % |{more[0]}"
+        ),
         f"|--:|{'---|' if widths else ''}---|--:|---|--:|--:|--:|--:|---|--:|--:|--:|--:|{more[1]}",
     ]
     for entry in result["front"]:
         config, percent = entry["config"], entry["percent"]
         ultra = ", UltraRAM" if config["ultra_ram"] else ""
-        cells = [entry["number"], *([entry["widths"]] if widths else []), f"{config['rows']} × {config['lanes']}", config["load_rows"], f"{config['ports']} × {config['port_bits']}",
-                 f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10}{ultra}",
-                 config["activation_words"] * config["lanes"] >> 10, f"{entry['cycles']:,}", f"{entry['latency_ms']:.4g}", entry["limit"],
-                 *(f"{percent[kind]:.1f}" for kind in ("lut", "dsp", "bram36")), f"{entry['energy_mj']:.3g}"]
+        cells = [
+            entry["number"],
+            *([entry["widths"]] if widths else []),
+            f"{config['rows']} × {config['lanes']}",
+            config["load_rows"],
+            f"{config['ports']} × {config['port_bits']}",
+            f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10}{ultra}",
+            config["activation_words"] * config["lanes"] >> 10,
+            f"{entry['cycles']:,}",
+            f"{entry['latency_ms']:.4g}",
+            entry["limit"],
+            *(f"{percent[kind]:.1f}" for kind in ("lut", "dsp", "bram36")),
+            f"{entry['energy_mj']:.3g}",
+        ]
         done = entry.get("confirmed")
         if confirmed:
-            cells += [f"{done['cycles']:,}", f"{100 * done['error']:+.2f} %", "yes" if done["bit_exact"] else "NO"] if done else ["", "", ""]
+            cells += (
+                [f"{done['cycles']:,}", f"{100 * done['error']:+.2f} %", "yes" if done["bit_exact"] else "NO"]
+                if done
+                else ["", "", ""]
+            )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -106,14 +154,29 @@ def print_exploration(result: Mapping[str, Any]) -> None:
     searched, front = result["searched"], result["front"]
     console = Console(highlight=False)
     console.width = max(console.width, 118)
-    console.print(f"{searched['combinations']:,} combinations: {searched['possible']:,} possible, {searched['fit']:,} fit {result['board']}, "
-                  f"{searched['hold_model']:,} hold {result['model']}; {len(front)} on the front")
+    console.print(
+        f"{searched['combinations']:,} combinations: {searched['possible']:,} possible, {searched['fit']:,} fit "
+        f"{result['board']}, "
+        f"{searched['hold_model']:,} hold {result['model']}; {len(front)} on the front"
+    )
     table = Table(box=None, header_style="dim", pad_edge=False)
     kinds = [kind for kind in _KINDS if any(kind in entry["percent"] for entry in front)]
     clocks = len({entry["config"]["clock_mhz"] for entry in front}) > 1
     widths = _widths(front)
-    titles = ["#", *(["widths"] if widths else []), "array", "load", "ports", "prefetch", "activation", *(["MHz"] if clocks else []), "cycles", "ms", "limit",
-              *(f"{_KINDS[kind]} %" for kind in kinds)]
+    titles = [
+        "#",
+        *(["widths"] if widths else []),
+        "array",
+        "load",
+        "ports",
+        "prefetch",
+        "activation",
+        *(["MHz"] if clocks else []),
+        "cycles",
+        "ms",
+        "limit",
+        *(f"{_KINDS[kind]} %" for kind in kinds),
+    ]
     confirmed = any(entry.get("confirmed") for entry in front)
     titles += [f"mJ ± {100 * result['energy_error']:.0f} %", *(["on RTL", "error"] if confirmed else [])]
     for title in titles:
@@ -121,16 +184,34 @@ def print_exploration(result: Mapping[str, Any]) -> None:
     for entry in front:
         config = entry["config"]
         ram = " ultra" if config["ultra_ram"] else ""
-        row = [str(entry["number"]), *([entry["widths"]] if widths else []), f"{config['rows']} × {config['lanes']}", str(config["load_rows"]),
-               f"{config['ports']} × {config['port_bits']}", f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10} KiB{ram}",
-               f"{config['activation_words'] * config['lanes'] >> 10} KiB{ram}", *([f"{config['clock_mhz']:g}"] if clocks else []),
-               f"{entry['cycles']:,}", f"{entry['latency_ms']:.4g}", entry["limit"]]
-        row += [f"[bold]{entry['percent'][kind]:.1f}[/]" if kind == entry["fullest"] else f"{entry['percent'].get(kind, 0):.1f}" for kind in kinds]
+        row = [
+            str(entry["number"]),
+            *([entry["widths"]] if widths else []),
+            f"{config['rows']} × {config['lanes']}",
+            str(config["load_rows"]),
+            f"{config['ports']} × {config['port_bits']}",
+            f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10} KiB{ram}",
+            f"{config['activation_words'] * config['lanes'] >> 10} KiB{ram}",
+            *([f"{config['clock_mhz']:g}"] if clocks else []),
+            f"{entry['cycles']:,}",
+            f"{entry['latency_ms']:.4g}",
+            entry["limit"],
+        ]
+        row += [
+            f"[bold]{entry['percent'][kind]:.1f}[/]"
+            if kind == entry["fullest"]
+            else f"{entry['percent'].get(kind, 0):.1f}"
+            for kind in kinds
+        ]
         row.append(f"{entry['energy_mj']:.3g}")
         if confirmed:
             done = entry.get("confirmed")
             row += [f"{done['cycles']:,}", f"{100 * done['error']:+.2f} %"] if done else ["", ""]
         table.add_row(*row)
     console.print(table)
-    console.print("Latency: analytic model, every expert used alike; at least what DDR needs at its peak. Resources and energy: estimated "
-                  "(docs/explore.md, docs/energy.md).", style="dim")
+    console.print(
+        "Latency: analytic model, every expert used alike; at least what DDR needs at its peak. Resources and "
+        "energy: estimated "
+        "(docs/explore.md, docs/energy.md).",
+        style="dim",
+    )

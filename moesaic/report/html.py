@@ -41,7 +41,9 @@ def read_report(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{str(path)!r} must be a report, not a damaged file ({error})") from error
     if version != FORMAT:
-        again = f"; it is of another version of Moesaic: run {report['command']!r} again" if report.get("command") else ""
+        again = (
+            f"; it is of another version of Moesaic: run {report['command']!r} again" if report.get("command") else ""
+        )
         raise InputError(f"format of {str(path)!r} must be {FORMAT}, not {version!r}{again}")
     return report
 
@@ -127,7 +129,10 @@ def _task_plots(folder: Path, task: str, report: dict[str, Any], data: dict[str,
             draw(
                 "energy",
                 charts.energy(
-                    found["units_mj"], found["static_mj"], (found["ddr_mj"], found["ddr_least_mj"]), entry["layers"],
+                    found["units_mj"],
+                    found["static_mj"],
+                    (found["ddr_mj"], found["ddr_least_mj"]),
+                    entry["layers"],
                     entry["energy_error"],
                 ),
             )

@@ -56,8 +56,8 @@ def write_maps(
     """Write PNGs, and say which there are: {task: {what: file name}}.
 
     `accelerator` is made from the output that was simulated, `float` by the float network; `truth` is there for a
-    rendered scene. There are none if not all blocks were run, or for a task without a head; the accelerator's is missing after
-    an error.
+    rendered scene. There are none if not all blocks were run, or for a task without a head; the accelerator's is
+    missing after an error.
     """
     if not program.request.whole:
         return {}

@@ -55,8 +55,13 @@ def needed_weight_bytes(
 
 
 def array_products(model: M3ViTConfig, blocks: int, *, expert_bits: int = 8) -> int:
-    """Products of bytes that one image takes: of 16-bit operands four each, two where pixels or probabilities have 8 bits."""
-    macs, context = sum(model.block_macs(number) for number in range(blocks)), blocks * model.tokens * model.tokens * model.dim
+    """Products of bytes that one image takes: of 16-bit operands four each, two where pixels or probabilities have 8
+    bits.
+    """
+    macs, context = (
+        sum(model.block_macs(number) for number in range(blocks)),
+        blocks * model.tokens * model.tokens * model.dim,
+    )
     return model.embed_macs + macs if expert_bits <= 8 else 2 * model.embed_macs + 4 * macs - 2 * context
 
 
@@ -227,7 +232,11 @@ def _task_entry(
         "weight_bytes_read": _counted(outcome, "WEIGHT_BYTES"),
         "speculated_bytes_dropped": _counted(outcome, "SPECULATED_BYTES_DROPPED"),
         "roofline": roofline(
-            array_products(model, request.blocks, expert_bits=request.expert_bits), needed, macs_per_cycle=config.macs_per_cycle, bytes_per_cycle=config.stripe_bytes, cycles=cycles
+            array_products(model, request.blocks, expert_bits=request.expert_bits),
+            needed,
+            macs_per_cycle=config.macs_per_cycle,
+            bytes_per_cycle=config.stripe_bytes,
+            cycles=cycles,
         ),
         "latency_ms": None if milliseconds is None else round(milliseconds, 6),
         "fps": None if not milliseconds else round(1000 / milliseconds, 3),

@@ -21,9 +21,9 @@ def module_outputs(program: Program, outcomes: list[TaskOutcome], image: np.ndar
     Returns
     -------
     dict of task to list of dict
-        `output` (its number in what the module returns), `shape`, `sqnr_db` (None if there is no difference), and for a vector
-        `largest` [accelerator, float]: where its largest value is, which is a classifier's answer. Empty if not all blocks
-        were run, or if the model was not captured.
+        `output` (its number in what the module returns), `shape`, `sqnr_db` (None if there is no difference), and for a
+        vector `largest` [accelerator, float]: where its largest value is, which is a classifier's answer. Empty if not
+        all blocks were run, or if the model was not captured.
     """
     if not program.request.whole:
         return {}

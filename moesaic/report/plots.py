@@ -210,6 +210,16 @@ def part_timelines(
     axes.set_ylabel("part of the network (numbers: blocks)")
     axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
     axes.grid(axis="y", visible=False)
-    entries = [("load from DDR", READ), ("fill the array", INK), *((state, COLOURS[state]) for state in ARRAY_STATES), ("store", WRITTEN)]
-    figure.legend(handles=[Patch(color=colour, label=label) for label, colour in entries], loc="outside upper left", ncols=8, fontsize=8)
+    entries = [
+        ("load from DDR", READ),
+        ("fill the array", INK),
+        *((state, COLOURS[state]) for state in ARRAY_STATES),
+        ("store", WRITTEN),
+    ]
+    figure.legend(
+        handles=[Patch(color=colour, label=label) for label, colour in entries],
+        loc="outside upper left",
+        ncols=8,
+        fontsize=8,
+    )
     return figure

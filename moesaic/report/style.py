@@ -20,8 +20,15 @@ MEANINGS = {
 }
 # Layers, by the last part of their names.
 KINDS = {
-    "embed": "#7a6f9b", "qkv": "#2f6690", "attention": "#5b8c5a", "proj": "#8fb8d6", "fc1": "#d9822b", "fc2": "#e8b57d",
-    "router": "#1b1e23", "experts": "#9b2226", "result": "#c9ccd1",
+    "embed": "#7a6f9b",
+    "qkv": "#2f6690",
+    "attention": "#5b8c5a",
+    "proj": "#8fb8d6",
+    "fc1": "#d9822b",
+    "fc2": "#e8b57d",
+    "router": "#1b1e23",
+    "experts": "#9b2226",
+    "result": "#c9ccd1",
 }
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",

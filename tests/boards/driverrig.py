@@ -20,7 +20,16 @@ __all__ = ["CONFIG", "Case", "nano", "simulate"]
 
 CONFIG = PRESETS["micro8"]
 NANO = M3ViTConfig(
-    name="nano", image_size=(16, 16), patch_size=8, dim=16, heads=2, depth=2, mlp_ratio=2, experts=4, expert_hidden=16, top_k=2,
+    name="nano",
+    image_size=(16, 16),
+    patch_size=8,
+    dim=16,
+    heads=2,
+    depth=2,
+    mlp_ratio=2,
+    experts=4,
+    expert_hidden=16,
+    top_k=2,
     tasks=("x", "y"),
 )
 
@@ -53,7 +62,10 @@ def simulate(case: Case, folder: Path, *, module: str, limit: int, env: dict[str
     job = {"program": str(folder / "program"), "images": str(folder / "images.npy"), "limit": limit}
     (folder / "job.json").write_text(json.dumps(job))
     run(
-        simulator.build(), test_module=module, work_dir=folder / "work", timeout_s=900,
+        simulator.build(),
+        test_module=module,
+        work_dir=folder / "work",
+        timeout_s=900,
         env={"MOESAIC_JOB": str(folder / "job.json"), **(env or {})},
     )
     kept = sorted((folder / "work" / "results").glob("*.npz"))

@@ -1,9 +1,10 @@
-"""A stand-in of PYNQ's public API, strict where a board is unforgiving, with the functional simulator as the accelerator.
+"""A stand-in of PYNQ's public API, strict where a board is unforgiving, with the functional simulator as the
+accelerator.
 
-Names and behaviour follow PYNQ's documentation and sources (3.0): `Overlay` with `ip_dict` and `interrupt_pins`, `MMIO`,
-`allocate` giving an array with `physical_address`, `flush`, `invalidate` and `freebuffer`, `Interrupt` with a coroutine
-`wait`. What the host writes reaches the accelerator only after `flush`; what the accelerator writes reaches the host only
-after `invalidate`.
+Names and behaviour follow PYNQ's documentation and sources (3.0): `Overlay` with `ip_dict` and `interrupt_pins`,
+`MMIO`, `allocate` giving an array with `physical_address`, `flush`, `invalidate` and `freebuffer`, `Interrupt` with a
+coroutine `wait`. What the host writes reaches the accelerator only after `flush`; what the accelerator writes reaches
+the host only after `invalidate`.
 """
 
 import asyncio
@@ -96,7 +97,9 @@ def make_module(board: Board) -> ModuleType:
     current: list[Any] = []  # the overlay that is loaded
 
     class Overlay:
-        def __init__(self, bitfile_name: str, dtbo: str | None = None, download: bool = True, ignore_version: bool = False) -> None:
+        def __init__(
+            self, bitfile_name: str, dtbo: str | None = None, download: bool = True, ignore_version: bool = False
+        ) -> None:
             path = Path(bitfile_name)
             if not path.is_file() or not path.with_suffix(".hwh").is_file():
                 raise OSError(f"Bitstream file {bitfile_name} does not exist.")
@@ -104,10 +107,18 @@ def make_module(board: Board) -> ModuleType:
             interrupts = {"irq": {"controller": INTERRUPTS, "index": 0, "fullpath": f"{ACCELERATOR}/irq"}}
             self.ip_dict = {
                 ACCELERATOR: {
-                    "phys_addr": REGISTERS, "addr_range": REGISTERS_BYTES, "type": "xilinx.com:module_ref:accelerator:1.0", "state": None,
-                    "interrupts": interrupts if board.interrupts else {}, "parameters": {},
+                    "phys_addr": REGISTERS,
+                    "addr_range": REGISTERS_BYTES,
+                    "type": "xilinx.com:module_ref:accelerator:1.0",
+                    "state": None,
+                    "interrupts": interrupts if board.interrupts else {},
+                    "parameters": {},
                 },
-                INTERRUPTS: {"phys_addr": PORTS.interrupt_base, "addr_range": REGISTERS_BYTES, "type": "xilinx.com:ip:axi_intc:4.1"},
+                INTERRUPTS: {
+                    "phys_addr": PORTS.interrupt_base,
+                    "addr_range": REGISTERS_BYTES,
+                    "type": "xilinx.com:ip:axi_intc:4.1",
+                },
             }
             self.interrupt_pins = {f"{ACCELERATOR}/irq": interrupts["irq"]} if board.interrupts else {}
             if download:

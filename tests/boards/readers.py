@@ -17,15 +17,27 @@ from moesaic.sim.tools import find_verilator
 __all__ = ["TopPort", "clocks_of", "slang_errors", "top_ports", "verilator_problems", "yosys_json"]
 
 # What no warning may be about; widths and unused bits are how generated Verilog is written.
-_SERIOUS = ("BLKANDNBLK", "CASEINCOMPLETE", "COMBDLY", "IMPLICIT", "LATCH", "MULTIDRIVEN", "MULTITOP", "PINMISSING", "PINNOTFOUND",
-            "UNOPTFLAT")
+_SERIOUS = (
+    "BLKANDNBLK",
+    "CASEINCOMPLETE",
+    "COMBDLY",
+    "IMPLICIT",
+    "LATCH",
+    "MULTIDRIVEN",
+    "MULTITOP",
+    "PINMISSING",
+    "PINNOTFOUND",
+    "UNOPTFLAT",
+)
 
 
 def verilator_problems(path: Path, top: str) -> list[str]:
     """Errors and serious warnings of Verilator's lint."""
     verilator = find_verilator()
     command = [str(verilator.executable), "--lint-only", "-Wno-fatal", "--top-module", top, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "VERILATOR_ROOT": str(verilator.root)})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "VERILATOR_ROOT": str(verilator.root)}
+    )
     serious = re.compile(rf"%Error|%Warning-({'|'.join(_SERIOUS)})\b")
     problems = [line for line in done.stderr.splitlines() if serious.match(line)]
     return problems if done.returncode == 0 or problems else [f"status {done.returncode}: {done.stderr[-500:]}"]
@@ -51,7 +63,10 @@ def yosys_json(path: Path, top: str, to: Path) -> dict[str, Any]:
     passes = [f"read_verilog {path}", f"hierarchy -check -top {top}", "proc", "opt_clean", f"write_json {to}"]
     done = subprocess.run([sys.executable, "-c", _YOSYS, *passes], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError("\n".join(line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line) or done.stderr[-500:])
+        raise RuntimeError(
+            "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line)
+            or done.stderr[-500:]
+        )
     result: dict[str, Any] = json.loads(to.read_text())
     return result
 
@@ -65,8 +80,12 @@ def clocks_of(design: dict[str, Any], top: str) -> set[str]:
     def clocks(name: str) -> set[tuple[str, int]]:
         if name not in known:
             module = modules[name]
-            inputs = {bit: (port, index) for port, entry in module["ports"].items() if entry["direction"] == "input"
-                      for index, bit in enumerate(entry["bits"])}
+            inputs = {
+                bit: (port, index)
+                for port, entry in module["ports"].items()
+                if entry["direction"] == "input"
+                for index, bit in enumerate(entry["bits"])
+            }
             known[name] = found = set()
             for cell, entry in module["cells"].items():
                 for bit in _clock_bits(entry):
@@ -136,13 +155,21 @@ def top_ports(path: Path, top: str) -> dict[str, TopPort]:
     (module,) = [part for part in parts if part.header.name.valueText == top]
     for member in module.members:
         if member.kind.name == "PortDeclaration":
-            texts = {spec.name.valueText: spec.value.expr.literal.valueText
-                     for instance in member.attributes for spec in instance.specs if hasattr(spec, "name")}
+            texts = {
+                spec.name.valueText: spec.value.expr.literal.valueText
+                for instance in member.attributes
+                for spec in instance.specs
+                if hasattr(spec, "name")
+            }
             for declarator in member.declarators:
                 if hasattr(declarator, "name"):
                     attributes[declarator.name.valueText] = texts
     return {
-        port.name: TopPort(port.name, port.direction == pyslang.ast.ArgumentDirection.Out, port.type.bitWidth,
-                           attributes.get(port.name, {}))
+        port.name: TopPort(
+            port.name,
+            port.direction == pyslang.ast.ArgumentDirection.Out,
+            port.type.bitWidth,
+            attributes.get(port.name, {}),
+        )
         for port in instances[0].body.portList
     }

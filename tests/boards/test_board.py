@@ -69,40 +69,83 @@ def test_aperture_and_clock(board: Board) -> None:
     assert board.accelerator.max_burst <= board.system.max_burst
 
 
-@pytest.mark.parametrize(("pattern", "to", "message"), [
-    (r'^title = .*\n', "", "title must be given"),
-    (r'^title = .*', "title = 3", "title must be a text, not 3"),
-    (r'^title', "colour = 'red'\ntitle", "colour must be absent (fields: title, part"),
-    (r'^part = .*', 'part = "spartan"', "part must be a device with package and speed grade, like xczu9eg-ffvb1156-2-e, not 'spartan'"),
-    (r'^speed_grade = .*', 'speed_grade = "-3"', "speed_grade must be that of xczu9eg-ffvb1156-2-e, not '-3'"),
-    (r'^board_part = .*', 'board_part = "zcu102"', "board_part must be vendor:board:part0:version, not 'zcu102'"),
-    (r'^family = .*', 'family = "versal"', "family must be one of zynqmp, zynq7000, not 'versal'"),
-    (r'^clock_mhz = .*', 'clock_mhz = 3000', "clock_mhz must be from 10 to 500, not 3000"),
-    (r'^clock_mhz = .*', 'clock_mhz = "fast"', "clock_mhz must be a number, not 'fast'"),
-    (r'^accelerator = .*', 'accelerator = "abacus"', "accelerator must be a table or one of micro8,"),
-    (r'^accelerator = .*', 'accelerator = 4', "accelerator must be the name of a preset or a table of sizes, not 4"),
-    (r'^accelerator = .*', 'accelerator = {rows = 5, lanes = 8}', "accelerator: rows must be a power of two, not 5"),
-    (r'^accelerator = .*', 'accelerator = {rows = "5", lanes = 8}', "accelerator.rows must be a whole number, not '5'"),
-    (r'^accelerator = .*', 'accelerator = {lanes = 8}', "accelerator.rows must be given"),
-    (r'^accelerator = .*', 'accelerator = "zcu104"', "accelerator.ultra_ram must be false where there is no URAM"),
-    (r'^weights = .*', 'weights = ["HP0", "HP1"]', "ports.weights must be 4 ports, as accelerator zcu102 has, not ['HP0', 'HP1']"),
-    (r'^weights = .*', 'weights = ["HP0", "HP1", "HP2", "HP7"]', "ports.weights must be of HPC0, HPC1, HP0, HP1, HP2, HP3, not 'HP7'"),
-    (r'^weights = .*', 'weights = "HP0"', "ports.weights must be a list of names, not 'HP0'"),
-    (r'^control = .*', 'control = "HP0"', "ports.weights and ports.control must be different ports"),
-    (r'^registers = .*', 'registers = "GP0"', "ports.registers must be one of HPM0_FPD, HPM1_FPD, HPM0_LPD, not 'GP0'"),
-    (r'^registers_base = .*', 'registers_base = 0xA000_1000', "ports.registers_base must be a multiple of 0x10000 from 0xa0000000 to 0xaffe0000 (HPM0_FPD)"),
-    (r'^registers_base = .*', 'registers_base = 0xB000_0000', "(HPM0_FPD), not '0xb0000000'"),
-    (r'^bits = .*', 'bits = 72', "memory.bits must be 16, 32 or 64, not 72"),
-    (r'^mega_transfers = .*', 'mega_transfers = 0', "memory.mega_transfers must be positive, not 0"),
-    (r'^window_base = .*', 'window_base = 0x1000_0001', "memory.window_base must be a multiple of 4096, not '0x10000001'"),
-    (r'^window_bytes = .*', 'window_bytes = 0x8000_0000', "memory.window_bytes must be a multiple of 4096, and end below 0x80000000"),
-    (r'^lut = .*', 'lut = -1', "budget: lut must be at least 0, not -1"),
-    (r'^dsp = .*', 'dsp = 2.5', "budget.dsp must be a whole number, not 2.5"),
-    (r'^dsp = .*\n', '', "budget.dsp must be given"),
-    (r'^\[budget\]\n', '', "memory.lut must be absent"),
-    (r'^\[ports\]', '[port]', "ports must be a table, not None"),
-    (r'^title = ', 'title ', "the file must be TOML"),
-])
+@pytest.mark.parametrize(
+    ("pattern", "to", "message"),
+    [
+        (r"^title = .*\n", "", "title must be given"),
+        (r"^title = .*", "title = 3", "title must be a text, not 3"),
+        (r"^title", "colour = 'red'\ntitle", "colour must be absent (fields: title, part"),
+        (
+            r"^part = .*",
+            'part = "spartan"',
+            "part must be a device with package and speed grade, like xczu9eg-ffvb1156-2-e, not 'spartan'",
+        ),
+        (r"^speed_grade = .*", 'speed_grade = "-3"', "speed_grade must be that of xczu9eg-ffvb1156-2-e, not '-3'"),
+        (r"^board_part = .*", 'board_part = "zcu102"', "board_part must be vendor:board:part0:version, not 'zcu102'"),
+        (r"^family = .*", 'family = "versal"', "family must be one of zynqmp, zynq7000, not 'versal'"),
+        (r"^clock_mhz = .*", "clock_mhz = 3000", "clock_mhz must be from 10 to 500, not 3000"),
+        (r"^clock_mhz = .*", 'clock_mhz = "fast"', "clock_mhz must be a number, not 'fast'"),
+        (r"^accelerator = .*", 'accelerator = "abacus"', "accelerator must be a table or one of micro8,"),
+        (
+            r"^accelerator = .*",
+            "accelerator = 4",
+            "accelerator must be the name of a preset or a table of sizes, not 4",
+        ),
+        (
+            r"^accelerator = .*",
+            "accelerator = {rows = 5, lanes = 8}",
+            "accelerator: rows must be a power of two, not 5",
+        ),
+        (
+            r"^accelerator = .*",
+            'accelerator = {rows = "5", lanes = 8}',
+            "accelerator.rows must be a whole number, not '5'",
+        ),
+        (r"^accelerator = .*", "accelerator = {lanes = 8}", "accelerator.rows must be given"),
+        (r"^accelerator = .*", 'accelerator = "zcu104"', "accelerator.ultra_ram must be false where there is no URAM"),
+        (
+            r"^weights = .*",
+            'weights = ["HP0", "HP1"]',
+            "ports.weights must be 4 ports, as accelerator zcu102 has, not ['HP0', 'HP1']",
+        ),
+        (
+            r"^weights = .*",
+            'weights = ["HP0", "HP1", "HP2", "HP7"]',
+            "ports.weights must be of HPC0, HPC1, HP0, HP1, HP2, HP3, not 'HP7'",
+        ),
+        (r"^weights = .*", 'weights = "HP0"', "ports.weights must be a list of names, not 'HP0'"),
+        (r"^control = .*", 'control = "HP0"', "ports.weights and ports.control must be different ports"),
+        (
+            r"^registers = .*",
+            'registers = "GP0"',
+            "ports.registers must be one of HPM0_FPD, HPM1_FPD, HPM0_LPD, not 'GP0'",
+        ),
+        (
+            r"^registers_base = .*",
+            "registers_base = 0xA000_1000",
+            "ports.registers_base must be a multiple of 0x10000 from 0xa0000000 to 0xaffe0000 (HPM0_FPD)",
+        ),
+        (r"^registers_base = .*", "registers_base = 0xB000_0000", "(HPM0_FPD), not '0xb0000000'"),
+        (r"^bits = .*", "bits = 72", "memory.bits must be 16, 32 or 64, not 72"),
+        (r"^mega_transfers = .*", "mega_transfers = 0", "memory.mega_transfers must be positive, not 0"),
+        (
+            r"^window_base = .*",
+            "window_base = 0x1000_0001",
+            "memory.window_base must be a multiple of 4096, not '0x10000001'",
+        ),
+        (
+            r"^window_bytes = .*",
+            "window_bytes = 0x8000_0000",
+            "memory.window_bytes must be a multiple of 4096, and end below 0x80000000",
+        ),
+        (r"^lut = .*", "lut = -1", "budget: lut must be at least 0, not -1"),
+        (r"^dsp = .*", "dsp = 2.5", "budget.dsp must be a whole number, not 2.5"),
+        (r"^dsp = .*\n", "", "budget.dsp must be given"),
+        (r"^\[budget\]\n", "", "memory.lut must be absent"),
+        (r"^\[ports\]", "[port]", "ports must be a table, not None"),
+        (r"^title = ", "title ", "the file must be TOML"),
+    ],
+)
 def test_refused(pattern: str, to: str, message: str) -> None:
     text, count = re.subn(pattern, to, text_of("zcu102"), count=1, flags=re.MULTILINE)
     assert count == 1
@@ -117,8 +160,14 @@ def test_zynq_7000_has_its_own_limits() -> None:
 
     config = "accelerator = {rows = 16, lanes = 16, ports = 2, port_bits = %d, max_burst = %d, prefetch_words = 4096}"
     for text, message in (
-        (change("^accelerator = .*", config % (128, 16)), "accelerator.port_bits must be one of 32, 64 on Zynq-7000, not 128"),
-        (change("^accelerator = .*", config % (64, 64)), "accelerator.max_burst must be at most 16 on Zynq-7000, not 64"),
+        (
+            change("^accelerator = .*", config % (128, 16)),
+            "accelerator.port_bits must be one of 32, 64 on Zynq-7000, not 128",
+        ),
+        (
+            change("^accelerator = .*", config % (64, 64)),
+            "accelerator.max_burst must be at most 16 on Zynq-7000, not 64",
+        ),
         (change("^uram = .*", "uram = 4"), "budget.uram must be 0 on Zynq-7000, not 4"),
     ):
         with pytest.raises(BoardError, match=re.escape(message)):
@@ -138,23 +187,33 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_unknown_boards(tmp_path: Path) -> None:
-    with pytest.raises(BoardError, match="board must be one of kv260, pynq-z2, zcu102, zcu104, or a TOML file, not 'abacus'"):
+    with pytest.raises(
+        BoardError, match="board must be one of kv260, pynq-z2, zcu102, zcu104, or a TOML file, not 'abacus'"
+    ):
         load_board("abacus")
-    with pytest.raises(BoardError, match=r"board must be a readable TOML file, not '.*none.toml' \(No such file or directory\)"):
+    with pytest.raises(
+        BoardError, match=r"board must be a readable TOML file, not '.*none.toml' \(No such file or directory\)"
+    ):
         load_board(tmp_path / "none.toml")
     (tmp_path / "latin.toml").write_bytes(b'title = "\xe9"')
     with pytest.raises(BoardError, match=r"not UTF-8"):
         load_board(tmp_path / "latin.toml")
-    with pytest.raises(BoardError, match="board must be one of .*zcu104.*micro8.*, or a .toml file that describes one, not 'abacus'"):
+    with pytest.raises(
+        BoardError, match="board must be one of .*zcu104.*micro8.*, or a .toml file that describes one, not 'abacus'"
+    ):
         make_request(model="m3vit-tiny", board="abacus")
 
 
 def test_too_large() -> None:
     kv260 = load_board("kv260")
-    with pytest.raises(FitError, match=re.escape(
-        "accelerator zcu102 must fit kv260, but needs at least DSP 2,048 of 1,248 (800 too many), BRAM36 400.0 of 144 (256.0 too many); "
-        "the largest preset that fits is"
-    )):
+    with pytest.raises(
+        FitError,
+        match=re.escape(
+            "accelerator zcu102 must fit kv260, but needs at least DSP 2,048 of 1,248 (800 too many), BRAM36 400.0 "
+            "of 144 (256.0 too many); "
+            "the largest preset that fits is"
+        ),
+    ):
         check_fit(kv260, PRESETS["zcu102"])
     with pytest.raises(FitError, match="no preset fits"):
         check_fit(kv260.replace(budget=Resources(lut=10, uram=1)))
@@ -162,8 +221,10 @@ def test_too_large() -> None:
 
 def test_lower_bound_by_hand() -> None:
     zcu102 = lower_bound(PRESETS["zcu102"], load_board("zcu102").budget)
-    # 64 x 64 / 2 DSPs. Prefetch: 8 banks of 8,192 x 128 in blocks of 4,096 x 9: 2 deep by 15 wide. Activations 4,096 x 512 with byte
-    # writes, 64 of 72 bits: 8 x 8 blocks of 512. Keys and values 2,048 x 512: 4 x 8. Residual 1,024 x 1,024: 2 x 16, twice.
+    # 64 x 64 / 2 DSPs. Prefetch: 8 banks of 8,192 x 128 in blocks of 4,096 x 9: 2 deep by 15 wide. Activations 4,096 x
+    # 512 with byte
+    # writes, 64 of 72 bits: 8 x 8 blocks of 512. Keys and values 2,048 x 512: 4 x 8. Residual 1,024 x 1,024: 2 x 16,
+    # twice.
     assert (zcu102.dsp, zcu102.bram36, zcu102.uram) == (2048, 8 * 30 + 64 + 32 + 2 * 32, 0)
     zcu104 = lower_bound(PRESETS["zcu104"], load_board("zcu104").budget)
     # UltraRAM: 8 banks of 2 deep by 2 wide, and activations 1 deep by 8 wide (64 of 72 bits with byte writes).

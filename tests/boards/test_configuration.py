@@ -20,17 +20,22 @@ def test_written_and_read(name: str, tmp_path: Path) -> None:
 def test_fields_left_out_are_the_boards(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("rows = 32\nclock_mhz = 250\n")
-    assert read_configuration(file, PRESETS["zcu102"]) == PRESETS["zcu102"].replace(name="mine", rows=32, clock_mhz=250.0)
+    assert read_configuration(file, PRESETS["zcu102"]) == PRESETS["zcu102"].replace(
+        name="mine", rows=32, clock_mhz=250.0
+    )
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("rows = 8", "lanes must be given"),
-    ("rows = 8\nlanes = 8\ncolour = 1", "colour must be absent (fields: name, rows, lanes"),
-    ("rows = '8'\nlanes = 8", "rows must be a whole number, not '8'"),
-    ("rows = 5\nlanes = 8", "rows must be a power of two, not 5"),
-    ("rows = 8\nlanes = 8\nultra_ram = 1", "ultra_ram must be true or false, not 1"),
-    ("rows = ", "must be TOML"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows = 8", "lanes must be given"),
+        ("rows = 8\nlanes = 8\ncolour = 1", "colour must be absent (fields: name, rows, lanes"),
+        ("rows = '8'\nlanes = 8", "rows must be a whole number, not '8'"),
+        ("rows = 5\nlanes = 8", "rows must be a power of two, not 5"),
+        ("rows = 8\nlanes = 8\nultra_ram = 1", "ultra_ram must be true or false, not 1"),
+        ("rows = ", "must be TOML"),
+    ],
+)
 def test_refused(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(text)
@@ -51,7 +56,9 @@ def test_on_a_board() -> None:
     board = load_board("zcu104")
     small = board.accelerator.replace(ports=2, clock_mhz=200.0)
     changed = on_board(board, small)
-    assert changed.ports.weights == board.ports.weights[:2] and changed.clock_mhz == 200 and changed.accelerator == small
+    assert (
+        changed.ports.weights == board.ports.weights[:2] and changed.clock_mhz == 200 and changed.accelerator == small
+    )
     with pytest.raises(ConfigurationError, match="ports must be at most 2 on pynq-z2, not 4"):
         on_board(load_board("pynq-z2"), board.accelerator)
     with pytest.raises(ConfigurationError, match="accelerator.port_bits must be one of 32, 64"):

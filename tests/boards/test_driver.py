@@ -49,30 +49,47 @@ def test_places_do_not_overlap(case: Case) -> None:
 def test_a_moved_program_is_the_same_program(case: Case) -> None:
     by = 0x2000_0000
     moved = place(case.program, case.program.address + by, slots=1).program
-    assert moved.memory is case.program.memory and moved.manifest["memory_sha256"] == case.program.manifest["memory_sha256"]
+    assert (
+        moved.memory is case.program.memory
+        and moved.manifest["memory_sha256"] == case.program.manifest["memory_sha256"]
+    )
     before, after = case.program.registers("y"), moved.registers("y")
     bases = {name for name in before if "base" in name}
-    assert {name: after[name] - before[name] for name in before} == {name: by if name in bases else 0 for name in before}
-    assert case.program.address == case.program.region(case.program.manifest["regions"][0]["name"]).address  # not changed
+    assert {name: after[name] - before[name] for name in before} == {
+        name: by if name in bases else 0 for name in before
+    }
+    assert (
+        case.program.address == case.program.region(case.program.manifest["regions"][0]["name"]).address
+    )  # not changed
 
 
-@pytest.mark.parametrize(("address", "slots", "message"), [
-    (0x1000, 0, "slots must be 1 or more, not 0"),
-    (0x1010, 1, "address must be a multiple of 4096, not 0x1010"),
-    (-4096, 1, "address must be a multiple of 4096, not -0x1000"),
-    ((1 << 40) - 4096, 2, r"address must leave 0x[0-9a-f]+ bytes below 0x10000000000, what the accelerator can address"),
-])
+@pytest.mark.parametrize(
+    ("address", "slots", "message"),
+    [
+        (0x1000, 0, "slots must be 1 or more, not 0"),
+        (0x1010, 1, "address must be a multiple of 4096, not 0x1010"),
+        (-4096, 1, "address must be a multiple of 4096, not -0x1000"),
+        (
+            (1 << 40) - 4096,
+            2,
+            r"address must leave 0x[0-9a-f]+ bytes below 0x10000000000, what the accelerator can address",
+        ),
+    ],
+)
 def test_bad_places(case: Case, address: int, slots: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         place(case.program, address, slots=slots)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"slots": 0}, "slots must be 1 or more, not 0"),
-    ({"watchdog": -1}, "watchdog must be 0 or more, not -1"),
-    ({"retries": -1}, "retries must be 0 or more, not -1"),
-    ({"timeout": 0}, "timeout must be positive, not 0"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"slots": 0}, "slots must be 1 or more, not 0"),
+        ({"watchdog": -1}, "watchdog must be 0 or more, not -1"),
+        ({"retries": -1}, "retries must be 0 or more, not -1"),
+        ({"timeout": 0}, "timeout must be positive, not 0"),
+    ],
+)
 def test_bad_options(case: Case, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Driver(FunctionalTransport(CONFIG), case.program, **options)
@@ -83,14 +100,18 @@ def test_wrong_use_is_said(case: Case, accelerator: Accelerator) -> None:
         _ = Driver(FunctionalTransport(CONFIG), case.program).program
     with pytest.raises(ValueError, match="task must be one of x, y, not 'flow'"):
         accelerator.run(case.images[0], "flow")
-    with pytest.raises(ValueError, match=r"image must be uint8 RGB, \[16, 16, 3\] or \[3, 16, 16\], not float64 \[16, 16, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"image must be uint8 RGB, \[16, 16, 3\] or \[3, 16, 16\], not float64 \[16, 16, 3\]"
+    ):
         accelerator.run(np.zeros((16, 16, 3)))
     with pytest.raises(ValueError, match="slot must be from 0 to 1, not 2"):
         loop.run(accelerator.driver.run("x", slot=2))
     loop.run(accelerator.driver.submit("x", case.images[0]))
     with pytest.raises(RuntimeError, match="run must wait for what was submitted"):
         accelerator.run(case.images[0])
-    assert np.array_equal(case.program.unpack_result(loop.run(accelerator.driver.collect()).result), case.expected("x", 0))
+    assert np.array_equal(
+        case.program.unpack_result(loop.run(accelerator.driver.collect()).result), case.expected("x", 0)
+    )
     assert np.array_equal(accelerator.run(case.images[1]).tokens, case.expected("x", 1))
 
 
@@ -160,8 +181,10 @@ def test_a_driver_that_is_opened_again(case: Case) -> None:
 
 def test_exceptions_say_what_they_must() -> None:
     error = AcceleratorError(ErrorCode.READ_SLVERR, ErrorUnit.LOAD, 7, 0x1000, draining=True)
-    assert str(error) == ("READ_SLVERR: a data read was answered with SLVERR (load unit, instruction 7, address 0x1000; "
-                          "the bus still owes responses)")
+    assert str(error) == (
+        "READ_SLVERR: a data read was answered with SLVERR (load unit, instruction 7, address 0x1000; "
+        "the bus still owes responses)"
+    )
     assert isinstance(RunTimeout(1, "", idle=True), TimeoutError) and "bus owes" in str(RunTimeout(1, "", idle=False))
     assert str(BusError("write of 0x4", 2)) == "write of 0x4 was answered with SLVERR"
     assert "reset input" in str(RunLost("HARDWARE_RESET", "")) and issubclass(AcceleratorBusy, RuntimeError)

@@ -8,7 +8,8 @@ from moesaic.boards.memory_rules import memories
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import PRESETS
 
-# docs/explore.md states these: per cent of the total, of the accelerators that the model was fitted to, and of one that was left out.
+# docs/explore.md states these: per cent of the total, of the accelerators that the model was fitted to, and of one that
+# was left out.
 FITTED = {"lut": 2.0, "ff": 3.0, "dsp": 2.0}
 LEFT_OUT = {"lut": 4.0, "ff": 10.0, "dsp": 10.0}
 
@@ -47,9 +48,10 @@ def test_memories_are_exact(sample: Counted) -> None:
 def test_memories_by_hand() -> None:
     got = memories(PRESETS["zcu102"], uram=False)
     assert got["weight stream"] == Resources(bram36=8 * 30)  # eight banks of 8192 x 128: 2 deep, 15 wide of 4096 x 9
-    assert got["accumulators"] == Resources(bram36=24)       # 64 x 27 bits, 72 to a block
-    assert got["router"] == Resources(bram36=3 + 1.5)        # 4096 x 24 bits; 256 x 89 bits in three halves
-    # Activations 64, keys and values 32, two copies of the residual 32 each, maxima 1, two sums 1 each, three states 0.5 each.
+    assert got["accumulators"] == Resources(bram36=24)  # 64 x 27 bits, 72 to a block
+    assert got["router"] == Resources(bram36=3 + 1.5)  # 4096 x 24 bits; 256 x 89 bits in three halves
+    # Activations 64, keys and values 32, two copies of the residual 32 each, maxima 1, two sums 1 each, three states
+    # 0.5 each.
     assert got["memories and core"] == Resources(bram36=64 + 32 + 64 + 1 + 2 + 1.5)
     ultra = memories(PRESETS["kv260"], uram=True)
     assert ultra["weight stream"] == Resources(uram=8 * 4) and ultra["memories and core"].uram == 8

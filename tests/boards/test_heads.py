@@ -54,14 +54,18 @@ def test_numpy_heads_equal_torch_heads(config: M3ViTConfig, tmp_path: Path) -> N
 def test_numpy_up_heads_equal_torch_up_heads(task: str, channels: int, convolutions: int, tmp_path: Path) -> None:
     """M3ViT's own head: batch norms are folded into the convolutions."""
     config = preset("m3vit-micro")
-    head = UpHead(config, task=task, channels=channels, convolutions=convolutions, hidden=16, kernel=3 if convolutions == 4 else 1)
+    head = UpHead(
+        config, task=task, channels=channels, convolutions=convolutions, hidden=16, kernel=3 if convolutions == 4 else 1
+    )
     rng = np.random.default_rng(2)
     for name, tensor in head.state_dict().items():
         if tensor.is_floating_point():
             low = 0.5 if name.endswith("running_var") else -1.0
             tensor.copy_(torch.from_numpy(rng.uniform(low, 1.0, tensor.shape)))
     qmodel = SimpleNamespace(blocks=[SimpleNamespace(residual_step=STEP)] * config.depth)
-    save_heads(tmp_path / FILE, host_heads(torch.nn.ModuleDict({task: head}), qmodel, blocks=config.depth), program_sha256=SHA)
+    save_heads(
+        tmp_path / FILE, host_heads(torch.nn.ModuleDict({task: head}), qmodel, blocks=config.depth), program_sha256=SHA
+    )
     heads = load_heads(tmp_path / FILE, program_sha256=SHA)
     residual = rng.normal(0, 800, (config.tokens, config.dim)).astype(np.int16)
     with torch.no_grad():
@@ -84,7 +88,7 @@ def test_pictures() -> None:
     _, heads = pair(ODD)
     labels = np.arange(6, dtype=np.uint8).reshape(2, 3)
     assert np.array_equal(heads.picture(labels), PALETTE[labels])
-    grey = heads.picture(np.array([[1.0, 80.0 ** 0.5, 80.0, 500.0]], np.float32))
+    grey = heads.picture(np.array([[1.0, 80.0**0.5, 80.0, 500.0]], np.float32))
     assert grey.shape == (1, 4, 3) and grey[0, :, 0].tolist() in ([255, 127, 0, 0], [255, 128, 0, 0])
 
 
@@ -108,13 +112,31 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         load_heads(path, program_sha256=SHA)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"format": 2}, "format of heads must be 1, not 2"),
-    ({"tasks": {"flow": {}}}, "heads must be a readable heads.npz"),
-    ({"tasks": {"x": {"tensors": [], "layers": [], "grid": [1, 1], "prefix": 0, "eps": 0, "output": "sound", "near": 1, "far": 1}}},
-     "output must be one of classes, value, ratio, not 'sound'"),
-    ({"tasks": 3}, "heads must be a readable heads.npz"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format of heads must be 1, not 2"),
+        ({"tasks": {"flow": {}}}, "heads must be a readable heads.npz"),
+        (
+            {
+                "tasks": {
+                    "x": {
+                        "tensors": [],
+                        "layers": [],
+                        "grid": [1, 1],
+                        "prefix": 0,
+                        "eps": 0,
+                        "output": "sound",
+                        "near": 1,
+                        "far": 1,
+                    }
+                }
+            },
+            "output must be one of classes, value, ratio, not 'sound'",
+        ),
+        ({"tasks": 3}, "heads must be a readable heads.npz"),
+    ],
+)
 def test_wrong_descriptions_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
     _, heads = pair(ODD)
     path = tmp_path / FILE

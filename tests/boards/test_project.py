@@ -22,8 +22,19 @@ from moesaic.hw.spec.registers import register_map
 
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
 FILES = {
-    "README.md", "SHA256SUMS", "address_map.md", "bd.tcl", "build.tcl", "config.json", "constraints.xdc", "include/moesaic_board.h",
-    "include/moesaic_registers.h", "ip/component.xml", "ip/package.tcl", "registers.md", "rtl/accelerator.v",
+    "README.md",
+    "SHA256SUMS",
+    "address_map.md",
+    "bd.tcl",
+    "build.tcl",
+    "config.json",
+    "constraints.xdc",
+    "include/moesaic_board.h",
+    "include/moesaic_registers.h",
+    "ip/component.xml",
+    "ip/package.tcl",
+    "registers.md",
+    "rtl/accelerator.v",
 }
 
 
@@ -51,15 +62,24 @@ def test_folder(quick, tmp_path: Path, monkeypatch, capsys, name: str) -> None:
     assert moesaic(monkeypatch, capsys, "generate", "--board", name, "--out", out)[0] == 0
     assert files(out) == FILES
     board = load_board(name)
-    assert json.loads((out / "config.json").read_text()) == {**board.accelerator.to_dict(), "hash": board.accelerator.hash}
+    assert json.loads((out / "config.json").read_text()) == {
+        **board.accelerator.to_dict(),
+        "hash": board.accelerator.hash,
+    }
     readme = (out / "README.md").read_text()
     assert "## Checked without Vivado" in readme and "## Not checked" in readme
     assert ("cannot reach" in readme) == (board.stream_gbs > board.memory.bandwidth_gbs)
     for text in ("{{", "{%"):
-        assert not [path for path in sorted(files(out) - {"rtl/accelerator.v"}) if text in (out / path).read_text()], text
+        assert not [path for path in sorted(files(out) - {"rtl/accelerator.v"}) if text in (out / path).read_text()], (
+            text
+        )
     addresses = (out / "address_map.md").read_text()
-    for number in (board.ports.registers_base, board.ports.interrupt_base, board.memory.window_base,
-                   board.memory.window_base + board.memory.window_bytes - 1):
+    for number in (
+        board.ports.registers_base,
+        board.ports.interrupt_base,
+        board.memory.window_base,
+        board.memory.window_base + board.memory.window_bytes - 1,
+    ):
         assert f"`0x{number:09X}`" in addresses
     for bus, port in board.ports.memory.items():
         assert f"| `{bus}` | {port}, {board.accelerator.port_bits} bit |" in addresses
@@ -71,14 +91,25 @@ def test_header_is_c(quick, tmp_path: Path, monkeypatch, capsys) -> None:
     out = tmp_path / "out"
     moesaic(monkeypatch, capsys, "generate", "--board", "zcu104", "--out", out)
     program = tmp_path / "probe.c"
-    program.write_text('#include <stdio.h>\n#include "moesaic_board.h"\n#include "moesaic_board.h"\nint main(void) {\n'
-                       '  printf("%u %u %u %u %u %u\\n", MOESAIC_REGISTERS_BASE, MOESAIC_WINDOW_BASE, MOESAIC_WINDOW_BYTES, MOESAIC_CLOCK_HZ,\n'
-                       "         MOESAIC_CONFIG_HASH_VALUE, (unsigned)MOESAIC_CTRL);\n  return 0;\n}\n")
-    subprocess.run(["gcc", "-Wall", "-Werror", "-std=c99", f"-I{out / 'include'}", program, "-o", tmp_path / "probe"], check=True)
+    program.write_text(
+        '#include <stdio.h>\n#include "moesaic_board.h"\n#include "moesaic_board.h"\nint main(void) {\n'
+        '  printf("%u %u %u %u %u %u\\n", MOESAIC_REGISTERS_BASE, MOESAIC_WINDOW_BASE, MOESAIC_WINDOW_BYTES, '
+        "MOESAIC_CLOCK_HZ,\n"
+        "         MOESAIC_CONFIG_HASH_VALUE, (unsigned)MOESAIC_CTRL);\n  return 0;\n}\n"
+    )
+    subprocess.run(
+        ["gcc", "-Wall", "-Werror", "-std=c99", f"-I{out / 'include'}", program, "-o", tmp_path / "probe"], check=True
+    )
     values = [int(word) for word in subprocess.check_output([tmp_path / "probe"], text=True).split()]
     board = load_board("zcu104")
-    assert values == [board.ports.registers_base, board.memory.window_base, board.memory.window_bytes, 300_000_000,
-                      int(board.accelerator.hash[-8:], 16), register_map(4)["CTRL"].offset]
+    assert values == [
+        board.ports.registers_base,
+        board.memory.window_base,
+        board.memory.window_bytes,
+        300_000_000,
+        int(board.accelerator.hash[-8:], 16),
+        register_map(4)["CTRL"].offset,
+    ]
 
 
 @pytest.mark.parametrize("name", board_names())
@@ -103,7 +134,9 @@ def test_component_describes_the_verilog(tmp_path: Path, name: str) -> None:
         assert (int(left.text or "") + 1 if left is not None else 1) == port.bits
     assert not ports
 
-    mapped = [text(port, "physicalPort/name") for port in each(component, "busInterfaces/busInterface/portMaps/portMap")]
+    mapped = [
+        text(port, "physicalPort/name") for port in each(component, "busInterfaces/busInterface/portMaps/portMap")
+    ]
     assert sorted(mapped) == [port.name for port in ports_of(config)]
     names = {text(bus, "name") for bus in each(component, "busInterfaces/busInterface")}
     assert names == {"s_axil", "m_axi_c", "aclk", "aresetn", "irq", *(f"m_axi_w{n}" for n in range(config.ports))}
@@ -112,7 +145,9 @@ def test_component_describes_the_verilog(tmp_path: Path, name: str) -> None:
 
     block = each(component, "memoryMaps/memoryMap/addressBlock")
     assert len(block) == 1 and int(text(block[0], "range")) == REGISTERS_BYTES
-    registers = {text(register, "name"): int(text(register, "addressOffset"), 0) for register in each(block[0], "register")}
+    registers = {
+        text(register, "name"): int(text(register, "addressOffset"), 0) for register in each(block[0], "register")
+    }
     assert registers == {register.name: register.offset for register in register_map(config.ports)}
     for file in each(component, "fileSets/fileSet/file"):
         assert text(file, "name") == "../rtl/accelerator.v"
@@ -148,7 +183,9 @@ def test_rtl_only(quick, tmp_path: Path, monkeypatch, capsys) -> None:
 
 def test_with_a_program(quick, tmp_path: Path, monkeypatch, capsys) -> None:
     out = tmp_path / "out"
-    status, said = moesaic(monkeypatch, capsys, "generate", "--board", "pynq-z2", "--model", "m3vit-micro", "--out", out)
+    status, said = moesaic(
+        monkeypatch, capsys, "generate", "--board", "pynq-z2", "--model", "m3vit-micro", "--out", out
+    )
     assert status == 0, said
     assert {"runtime/run_image.py", "runtime/moesaic/boards/runtime.py", "program/heads.npz"} <= files(out)
     image = ProgramImage.load(out / "program")
@@ -158,17 +195,26 @@ def test_with_a_program(quick, tmp_path: Path, monkeypatch, capsys) -> None:
     assert board.memory.window_base == image.address
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--board", "abacus"], "board must be one of kv260, pynq-z2, zcu102, zcu104, micro8, .*not 'abacus'"),
-    (["--board", "micro8"], "board must be a board to make a project, not the bare accelerator 'micro8': use --rtl-only"),
-    (["--board", "kv260", "--accelerator", "zcu102"], "accelerator zcu102 must fit kv260, but needs at least DSP 2,048 of 1,248"),
-    (["--board", "kv260", "--accelerator", "abacus"], "accelerator must be one of micro8, .*not 'abacus'"),
-    (["--board", "kv260", "--rtl-only", "--model", "m3vit-tiny"], "model must not be given with --rtl-only"),
-    (["--board", "kv260", "--model", "alexnet"], "model must be .*not 'alexnet'"),
-    (["--board", "pynq-z2", "--model", "m3vit-tiny"], "tokens must be at most 72"),
-    (["--board", "none.toml"], "board must be a readable TOML file, not 'none.toml'"),
-    (["--board", "kv260", "--accelerator", "micro8"], "ports.weights must be 1 ports, as accelerator micro8 has"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--board", "abacus"], "board must be one of kv260, pynq-z2, zcu102, zcu104, micro8, .*not 'abacus'"),
+        (
+            ["--board", "micro8"],
+            "board must be a board to make a project, not the bare accelerator 'micro8': use --rtl-only",
+        ),
+        (
+            ["--board", "kv260", "--accelerator", "zcu102"],
+            "accelerator zcu102 must fit kv260, but needs at least DSP 2,048 of 1,248",
+        ),
+        (["--board", "kv260", "--accelerator", "abacus"], "accelerator must be one of micro8, .*not 'abacus'"),
+        (["--board", "kv260", "--rtl-only", "--model", "m3vit-tiny"], "model must not be given with --rtl-only"),
+        (["--board", "kv260", "--model", "alexnet"], "model must be .*not 'alexnet'"),
+        (["--board", "pynq-z2", "--model", "m3vit-tiny"], "tokens must be at most 72"),
+        (["--board", "none.toml"], "board must be a readable TOML file, not 'none.toml'"),
+        (["--board", "kv260", "--accelerator", "micro8"], "ports.weights must be 1 ports, as accelerator micro8 has"),
+    ],
+)
 def test_bad_input(tmp_path: Path, monkeypatch, capsys, arguments: list[str], message: str) -> None:
     monkeypatch.setattr(generate, "annotated_verilog", lambda config: pytest.fail("refused only after long work"))
     status, said = moesaic(monkeypatch, capsys, "generate", *arguments, "--out", tmp_path / "out")

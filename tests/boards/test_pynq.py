@@ -53,7 +53,9 @@ def test_images_give_golden_results(case: Case, folder: Path, board: Board) -> N
         for number, task in enumerate(("x", "y", "y")):
             result = accelerator.run(case.images[number], task)
             assert np.array_equal(result.tokens, case.expected(task, number))
-            assert result.map is None and result.task == task and set(result.seconds) == {"write", "run", "read", "head"}
+            assert (
+                result.map is None and result.task == task and set(result.seconds) == {"write", "run", "read", "head"}
+            )
             assert result.counters["marks"] == 3 and result.counters["weight_bytes"] > 0
         assert board.downloads == [folder / "micro8.bit"]
         assert board.used > len(case.program.memory)

@@ -14,7 +14,13 @@ from moesaic.boards.verilog import TOP
 
 # Signals that AMBA requires of a channel, beside its handshake.
 CHANNELS = {
-    "AXI4": {"AR": "ADDR LEN SIZE BURST", "R": "DATA RESP LAST", "AW": "ADDR LEN SIZE BURST", "W": "DATA STRB LAST", "B": "RESP"},
+    "AXI4": {
+        "AR": "ADDR LEN SIZE BURST",
+        "R": "DATA RESP LAST",
+        "AW": "ADDR LEN SIZE BURST",
+        "W": "DATA STRB LAST",
+        "B": "RESP",
+    },
     "AXI4LITE": {"AR": "ADDR PROT", "R": "DATA RESP", "AW": "ADDR PROT", "W": "DATA STRB", "B": "RESP"},
 }
 DRIVEN = {"AR", "AW", "W"}  # channels that a master drives
@@ -67,8 +73,16 @@ def _axi_problems(name: str, ports: dict[str, TopPort], parameters: dict[str, st
             expected[f"{channel}READY"] = not forward
     optional = {"ARCACHE", "ARPROT", "AWCACHE", "AWPROT"}
     problems += [f"{name} has no {logical}" for logical in expected if logical not in ports]
-    problems += [f"{name} has {logical}, which its protocol does not" for logical in ports if logical not in {*expected, *optional}]
-    problems += [f"{name} {logical} points the wrong way" for logical, out in expected.items() if logical in ports and ports[logical].output != out]
+    problems += [
+        f"{name} has {logical}, which its protocol does not"
+        for logical in ports
+        if logical not in {*expected, *optional}
+    ]
+    problems += [
+        f"{name} {logical} points the wrong way"
+        for logical, out in expected.items()
+        if logical in ports and ports[logical].output != out
+    ]
     data, address = parameters["DATA_WIDTH"], parameters["ADDR_WIDTH"]
     for logical, port in ports.items():
         wanted = int(data) if logical.endswith("DATA") else int(address) if logical.endswith("ADDR") else port.bits
@@ -95,11 +109,19 @@ def connection_problems(script: str, ports: dict[str, TopPort]) -> list[str]:
             if first != f"XIL_INTERFACENAME {name}":
                 problems.append(f"parameters at {port.name} must be those of {name}, not {first!r}")
             parameters[name] = dict(item.split(" ", 1) for item in rest)
-    calls = re.findall(r"^(connect_bd_net|connect_bd_intf_net) \[get_bd_(?:intf_)?pins ([\w/]+)\] \[get_bd_(?:intf_)?pins ([\w/]+)\]$", script,
-                       re.MULTILINE)
+    calls = re.findall(
+        r"^(connect_bd_net|connect_bd_intf_net) \[get_bd_(?:intf_)?pins ([\w/]+)\] \[get_bd_(?:intf_)?pins ([\w/]+)\]$",
+        script,
+        re.MULTILINE,
+    )
     if len(calls) != len(re.findall(r"^connect_bd", script, re.MULTILINE)):
         problems.append("a connection is not understood")
-    connected = [(call, pin.removeprefix("accelerator_0/")) for call, *pins in calls for pin in pins if pin.startswith("accelerator_0/")]
+    connected = [
+        (call, pin.removeprefix("accelerator_0/"))
+        for call, *pins in calls
+        for pin in pins
+        if pin.startswith("accelerator_0/")
+    ]
     for name, kind in kinds.items():
         wanted = "connect_bd_intf_net" if ":interface:" in kind else "connect_bd_net"
         count = sum(call == wanted and pin == name for call, pin in connected)
@@ -124,17 +146,41 @@ def edit(pattern: str, to: str) -> Callable[[str], str]:
 
 
 PLANTED_IN_SCRIPT = {
-    "connection removed": (edit(r"^connect_bd_intf_net \[get_bd_intf_pins accelerator_0/m_axi_w1\].*\n", ""), "m_axi_w1 must be connected once"),
-    "interrupt removed": (edit(r"^connect_bd_net \[get_bd_pins accelerator_0/irq\].*\n", ""), "irq must be connected once"),
-    "connected twice": (edit(r"^(connect_bd_net .*accelerator_0/aresetn\]\n)", r"\1\1"), "aresetn must be connected once .* not 2 times"),
+    "connection removed": (
+        edit(r"^connect_bd_intf_net \[get_bd_intf_pins accelerator_0/m_axi_w1\].*\n", ""),
+        "m_axi_w1 must be connected once",
+    ),
+    "interrupt removed": (
+        edit(r"^connect_bd_net \[get_bd_pins accelerator_0/irq\].*\n", ""),
+        "irq must be connected once",
+    ),
+    "connected twice": (
+        edit(r"^(connect_bd_net .*accelerator_0/aresetn\]\n)", r"\1\1"),
+        "aresetn must be connected once .* not 2 times",
+    ),
     "pin renamed": (edit(r"accelerator_0/m_axi_c\]", "accelerator_0/m_axi_d]"), "m_axi_d is connected and is no port"),
 }
 PLANTED_IN_VERILOG = {
-    "port renamed": (lambda text: text.replace("m_axi_w0_rlast", "m_axi_w0_rend").replace("m_axi_w0 RLAST", "m_axi_w0 REND"), "m_axi_w0 has no RLAST"),
-    "port not annotated": (edit(r"^  \(\* X_INTERFACE_INFO = .* irq INTERRUPT\" \*\)\n", ""), "port irq belongs to no interface"),
-    "port turned": (edit(r"^  output m_axi_c_wvalid;", "  input m_axi_c_wvalid;"), "m_axi_c WVALID points the wrong way"),
-    "port narrowed": (edit(r"^  input \[63:0\] m_axi_w1_rdata;\n  wire \[63:0\]", "  input [31:0] m_axi_w1_rdata;\n  wire [31:0]"), "m_axi_w1_rdata must be 64 bits"),
-    "bus without a clock": (edit(r"ASSOCIATED_BUSIF m_axi_c:", "ASSOCIATED_BUSIF "), "aclk must be the clock of every bus"),
+    "port renamed": (
+        lambda text: text.replace("m_axi_w0_rlast", "m_axi_w0_rend").replace("m_axi_w0 RLAST", "m_axi_w0 REND"),
+        "m_axi_w0 has no RLAST",
+    ),
+    "port not annotated": (
+        edit(r"^  \(\* X_INTERFACE_INFO = .* irq INTERRUPT\" \*\)\n", ""),
+        "port irq belongs to no interface",
+    ),
+    "port turned": (
+        edit(r"^  output m_axi_c_wvalid;", "  input m_axi_c_wvalid;"),
+        "m_axi_c WVALID points the wrong way",
+    ),
+    "port narrowed": (
+        edit(r"^  input \[63:0\] m_axi_w1_rdata;\n  wire \[63:0\]", "  input [31:0] m_axi_w1_rdata;\n  wire [31:0]"),
+        "m_axi_w1_rdata must be 64 bits",
+    ),
+    "bus without a clock": (
+        edit(r"ASSOCIATED_BUSIF m_axi_c:", "ASSOCIATED_BUSIF "),
+        "aclk must be the clock of every bus",
+    ),
 }
 
 
@@ -158,7 +204,8 @@ def test_planted_mistakes_are_found(tmp_path: Path, mistake: str) -> None:
 BROKEN = {
     "syntax": "module accelerator(input aclk, output reg q);\n  always @(posedge aclk) q <= ;\nendmodule\n",
     "unknown module": "module accelerator(input aclk, output q);\n  nothing there (.clk(aclk), .q(q));\nendmodule\n",
-    "unknown port": "module part(input clk);\nendmodule\nmodule accelerator(input aclk);\n  part one (.clock(aclk));\nendmodule\n",
+    "unknown port": "module part(input clk);\nendmodule\nmodule accelerator(input aclk);\n  part one "
+    "(.clock(aclk));\nendmodule\n",
 }
 
 
@@ -183,7 +230,9 @@ SECOND_CLOCK = {
 def test_a_second_clock_is_found(tmp_path: Path, mistake: str) -> None:
     path = tmp_path / "clocks.v"
     part = "module part(input c); reg r; always @(posedge c) r <= ~r; (* keep *) wire k = r; endmodule\n"
-    path.write_text(f"{part}module accelerator(input aclk, input irq_clock, output reg q);\n{SECOND_CLOCK[mistake]}\nendmodule\n")
+    path.write_text(
+        f"{part}module accelerator(input aclk, input irq_clock, output reg q);\n{SECOND_CLOCK[mistake]}\nendmodule\n"
+    )
     assert clocks_of(yosys_json(path, TOP, tmp_path / "clocks.json"), TOP) != {"aclk"}
 
 

@@ -23,8 +23,13 @@ def case() -> Case:
 def description(change: dict[str, Change]) -> str:
     """The map as JSON, some registers changed."""
     table: RegisterMap = register_map(CONFIG.ports, config_hash=int(CONFIG.hash[-8:], 16))
-    return json.dumps(to_json(dataclasses.replace(
-        table, registers=tuple(change.get(register.name, lambda r: r)(register) for register in table))))
+    return json.dumps(
+        to_json(
+            dataclasses.replace(
+                table, registers=tuple(change.get(register.name, lambda r: r)(register) for register in table)
+            )
+        )
+    )
 
 
 def check(case: Case, folder: Path, change: dict[str, Change], *, tests: str = "") -> None:
@@ -62,6 +67,8 @@ def with_(**values: object) -> Change:
         ({"CYCLES_LO": with_(offset=0x404), "CYCLES_HI": with_(offset=0x400)}, "counter", "cycles after the run"),
     ],
 )
-def test_a_wrong_description_is_found(case: Case, tmp_path: Path, change: dict[str, Change], tests: str, message: str) -> None:
+def test_a_wrong_description_is_found(
+    case: Case, tmp_path: Path, change: dict[str, Change], tests: str, message: str
+) -> None:
     with pytest.raises(SimulationFailed, match=message):
         check(case, tmp_path, change, tests=tests)

@@ -1,4 +1,6 @@
-"""What is copied to a board: complete, for an older Python, with numpy alone; and the examples, on a stand-in of PYNQ."""
+"""What is copied to a board: complete, for an older Python, with numpy alone; and the examples, on a stand-in
+of PYNQ.
+"""
 
 import json
 import os
@@ -63,7 +65,12 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_a_board(code: str, *, folder: Path, path: list[Path]) -> str:
     """Run code in a fresh process that sees only these folders, numpy and Pillow."""
     done = subprocess.run(
-        [sys.executable, "-S", "-c", BOARD + code], cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, "-S", "-c", BOARD + code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, Path(np.__file__).parents[1]]))},
     )
     assert done.returncode == 0, done.stderr
@@ -76,7 +83,10 @@ def test_the_folder_is_complete_and_needs_numpy_only(host: Path) -> None:
 import moesaic, moesaic.boards.runtime, moesaic.boards.frames, moesaic.boards.pynq
 print(moesaic.__file__)
 print(*sorted({name.split(".")[0] for name, module in sys.modules.items() if module} - set(sys.stdlib_module_names)))
-""", folder=host, path=[host]).splitlines()
+""",
+        folder=host,
+        path=[host],
+    ).splitlines()
     assert Path(out[0]) == host / "moesaic" / "__init__.py"
     assert {name for name in out[1].split() if not name.startswith("_")} == {"moesaic", "numpy"}
     assert sum(path.stat().st_size for path in host.rglob("*.py")) < 300_000
@@ -84,7 +94,15 @@ print(*sorted({name.split(".")[0] for name, module in sys.modules.items() if mod
 
 def test_the_folder_runs_on_an_older_python(host: Path) -> None:
     """PYNQ's images have Python 3.10."""
-    command = [sys.executable, "-c", "import vermin; vermin.main()", "--no-tips", "--violations", "-t=3.10-", "--eval-annotations"]
+    command = [
+        sys.executable,
+        "-c",
+        "import vermin; vermin.main()",
+        "--no-tips",
+        "--violations",
+        "-t=3.10-",
+        "--eval-annotations",
+    ]
     done = subprocess.run([*command, str(host)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     (host / "newer.py").write_text("import tomllib\n")
@@ -105,7 +123,11 @@ def test_a_folder_that_is_something_else_is_kept(tmp_path: Path, host: Path) -> 
 def test_nothing_beside_the_runtime_is_copied() -> None:
     layers = {".".join(name.split(".")[:2]) for name in closure()}
     assert layers == {"moesaic", "moesaic.boards", "moesaic.compiler", "moesaic.golden", "moesaic.hw"}
-    assert not {name for name in closure() if name.startswith(("moesaic.hw.top", "moesaic.golden.m3vit", "moesaic.boards.project"))}
+    assert not {
+        name
+        for name in closure()
+        if name.startswith(("moesaic.hw.top", "moesaic.golden.m3vit", "moesaic.boards.project"))
+    }
 
 
 @pytest.fixture
@@ -125,8 +147,14 @@ def play(script: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("board", [True, False])
 def test_the_example_for_images(
-    board: bool, program: Path, host: Path, pictures: Path, bitfile: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    board: bool,
+    program: Path,
+    host: Path,
+    pictures: Path,
+    bitfile: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     place = ["--bitfile", bitfile] if board else []
     play(host / "run_image.py", [program, pictures, "--out", tmp_path / "maps", *place], monkeypatch, pynq=board)
@@ -142,7 +170,13 @@ def test_the_example_for_images(
 
 @pytest.mark.parametrize("board", [True, False])
 def test_the_example_for_streams(
-    board: bool, program: Path, host: Path, pictures: Path, bitfile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    board: bool,
+    program: Path,
+    host: Path,
+    pictures: Path,
+    bitfile: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     place = ["--bitfile", bitfile] if board else []
@@ -153,13 +187,19 @@ def test_the_example_for_streams(
 
 
 def test_the_notebook(
-    program: Path, host: Path, pictures: Path, bitfile: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    program: Path,
+    host: Path,
+    pictures: Path,
+    bitfile: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, "pynq", make_module(Board(CONFIG)))
     cells = [cell for cell in json.loads((host / "board.ipynb").read_text())["cells"] if cell["cell_type"] == "code"]
     sources = ["".join(cell["source"]) for cell in cells]
     assert sources[0].startswith("BITFILE, PROGRAM, IMAGE = ")
-    sources[0] = f"BITFILE, PROGRAM, IMAGE = {str(bitfile)!r}, {str(program)!r}, {str(pictures / 'street1.png')!r}"
+    image = str(pictures / "street1.png")
+    sources[0] = f"BITFILE, PROGRAM, IMAGE = {str(bitfile)!r}, {str(program)!r}, {image!r}"
     script = bitfile.with_name("cells.py")
     script.write_text("\n".join(sources))
     runpy.run_path(str(script))
@@ -167,11 +207,17 @@ def test_the_notebook(
     assert "('semseg', 'depth') (64, 64)" in out and "frames per second" in out and "weight_bytes" in out
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["PROGRAM", "PICTURES", "--bitfile", "BITFILE"], "error: PYNQ must be installed to use a board"),
-    (["PROGRAM", "PICTURES"], "error: --bitfile must be given: the host runtime has no simulator"),
-    (["nowhere", "PICTURES", "--bitfile", "BITFILE"], "error: program image 'nowhere' cannot be read: No such file"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["PROGRAM", "PICTURES", "--bitfile", "BITFILE"], "error: PYNQ must be installed to use a board"),
+        (["PROGRAM", "PICTURES"], "error: --bitfile must be given: the host runtime has no simulator"),
+        (
+            ["nowhere", "PICTURES", "--bitfile", "BITFILE"],
+            "error: program image 'nowhere' cannot be read: No such file",
+        ),
+    ],
+)
 @pytest.mark.parametrize("script", ["run_image.py", "video_stream.py"])
 def test_a_board_process_ends_with_one_line(
     script: str, arguments: list[str], message: str, program: Path, host: Path, pictures: Path, bitfile: Path
@@ -202,7 +248,10 @@ def test_sources_of_frames(tmp_path: Path, pictures: Path, monkeypatch: pytest.M
     (tmp_path / "empty").mkdir()
     np.save(tmp_path / "float.npy", np.zeros((1, *SIZE, 3)))
     for source, message in (
-        ("nothing.png", "source must be an image, a folder, a video, an .npy file or the number of a camera, not 'nothing.png'"),
+        (
+            "nothing.png",
+            "source must be an image, a folder, a video, an .npy file or the number of a camera, not 'nothing.png'",
+        ),
         (tmp_path / "broken.png", "image must be a readable image file"),
         (tmp_path / "empty", "folder must hold images"),
         (tmp_path / "float.npy", r"frames must be uint8 \[N, 64, 64, 3\], not float64 \[1, 64, 64, 3\]"),
@@ -263,4 +312,5 @@ def test_write_runtime_into_a_folder_with_a_program(program: Path, tmp_path: Pat
     shutil.copytree(program, tmp_path / "board" / "program")
     write_runtime(tmp_path / "board")
     assert {"moesaic", "program", "run_image.py", "video_stream.py", "board.ipynb", "README.md"} == {
-        path.name for path in (tmp_path / "board").iterdir()}
+        path.name for path in (tmp_path / "board").iterdir()
+    }

@@ -81,7 +81,8 @@ def test_project_is_built_with_the_whole_verilog(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("until", "last"), [("project", "new"), ("synthesis", "new"), ("implementation", "done"), ("bitstream", "done")])
+    ("until", "last"), [("project", "new"), ("synthesis", "new"), ("implementation", "done"), ("bitstream", "done")]
+)
 def test_build_stops_where_it_is_told(until: str, last: str, tmp_path: Path):
     _, folder = project("pynq-z2", tmp_path)
     done = run(folder / "build.tcl", "--until", until, "--jobs", "4")
@@ -93,7 +94,11 @@ def test_build_stops_where_it_is_told(until: str, last: str, tmp_path: Path):
 
 def test_build_refuses_its_own_bad_options(tmp_path: Path):
     _, folder = project("pynq-z2", tmp_path)
-    for option, value, message in (("--until", "end", "--until must"), ("--jobs", "0", "--jobs must"), ("-x", "1", "option must")):
+    for option, value, message in (
+        ("--until", "end", "--until must"),
+        ("--jobs", "0", "--jobs must"),
+        ("-x", "1", "option must"),
+    ):
         done = run(folder / "build.tcl", option, value)
         assert not done.ok and message in done.error
 
@@ -144,11 +149,18 @@ def _with_component(folder: Path, vlnv: str = "moesaic:accelerator:accelerator:1
     cell = "create_bd_cell -type module -reference accelerator accelerator_0"
     text = script.read_text()
     assert cell in text
-    script.write_text(text.replace(cell, "\n".join([
-        "set_property ip_repo_paths [file join [file dirname [info script]] ip] [current_project]",
-        "update_ip_catalog",
-        f"create_bd_cell -type ip -vlnv {vlnv} accelerator_0",
-    ])))
+    script.write_text(
+        text.replace(
+            cell,
+            "\n".join(
+                [
+                    "set_property ip_repo_paths [file join [file dirname [info script]] ip] [current_project]",
+                    "update_ip_catalog",
+                    f"create_bd_cell -type ip -vlnv {vlnv} accelerator_0",
+                ]
+            ),
+        )
+    )
 
 
 @pytest.mark.parametrize("name", ["zcu102", "pynq-z2"])
@@ -163,12 +175,27 @@ def test_component_serves_in_a_block_design(name: str, tmp_path: Path):
     assert done.summary["nets"] == nets
 
 
-@pytest.mark.parametrize(("find", "put", "says"), [
-    ("<spirit:name>irq</spirit:name>", "<spirit:name>interrupt</spirit:name>", "its ports are not those of module|irq"),
-    ("rtl/accelerator.v", "rtl/accelerator_1.v", "refers to '../rtl/accelerator_1.v', which does not exist"),
-    ("<spirit:version>1.0<", "<spirit:version>1.1<", "'moesaic:accelerator:accelerator:1.0' is not in the IP catalog"),
-    ("<spirit:modelName>accelerator<", "<spirit:modelName>accelerators<", "module 'accelerators' is in none of its files"),
-])
+@pytest.mark.parametrize(
+    ("find", "put", "says"),
+    [
+        (
+            "<spirit:name>irq</spirit:name>",
+            "<spirit:name>interrupt</spirit:name>",
+            "its ports are not those of module|irq",
+        ),
+        ("rtl/accelerator.v", "rtl/accelerator_1.v", "refers to '../rtl/accelerator_1.v', which does not exist"),
+        (
+            "<spirit:version>1.0<",
+            "<spirit:version>1.1<",
+            "'moesaic:accelerator:accelerator:1.0' is not in the IP catalog",
+        ),
+        (
+            "<spirit:modelName>accelerator<",
+            "<spirit:modelName>accelerators<",
+            "module 'accelerators' is in none of its files",
+        ),
+    ],
+)
 def test_component_that_is_not_true(find: str, put: str, says: str, tmp_path: Path):
     _, folder = project("pynq-z2", tmp_path)
     _with_component(folder)

@@ -48,9 +48,21 @@ def run(script: Path, *arguments: str, release: str = RELEASES[0], boards: str =
     assert tclsh is not None, "tclsh must be installed: sudo apt-get install tcl"
     summary = script.parent / "summary.json"
     summary.unlink(missing_ok=True)
-    command = [tclsh, str(STANDIN), "-release", release, "-boards", boards, "-summary", str(summary), "-source", str(script)]
+    command = [
+        tclsh,
+        str(STANDIN),
+        "-release",
+        release,
+        "-boards",
+        boards,
+        "-summary",
+        str(summary),
+        "-source",
+        str(script),
+    ]
     done = subprocess.run(
-        [*command, "-tclargs", *arguments], check=False, capture_output=True, text=True, timeout=60, cwd=script.parent)
+        [*command, "-tclargs", *arguments], check=False, capture_output=True, text=True, timeout=60, cwd=script.parent
+    )
     written = json.loads(summary.read_text()) if summary.exists() else {}
     return Outcome(done.returncode == 0, done.stdout, done.stderr, written)
 

@@ -43,7 +43,9 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_run_and_simulate_again(models: Path, invoke: Callable[..., Any], results: Any) -> None:
-    done = invoke("run", "--model", "models.py:vit", "--board", "micro8", "--sim", "functional", "--out", "out", "--seed", 5)
+    done = invoke(
+        "run", "--model", "models.py:vit", "--board", "micro8", "--sim", "functional", "--out", "out", "--seed", 5
+    )
     assert done.exit_code == 0, done.stderr
     assert "equal to the module on random images" in done.stderr and "on the host" in done.stderr
     report = results(Path("out")).report
@@ -65,4 +67,8 @@ def test_refused_by_line(models: Path, invoke: Callable[..., Any]) -> None:
     done = invoke("compile", "models.py:relu", "--board", "micro8", "--out", "program")
     assert done.exit_code == 2 and not Path("program").exists()
     number = next(i for i, text in enumerate(models.read_text().splitlines(), 1) if "self.encoder(x)" in text)
-    assert "not 'relu'" in done.stderr and f"models.py:{number}" in done.stderr and "nearest supported: nn.GELU()" in done.stderr
+    assert (
+        "not 'relu'" in done.stderr
+        and f"models.py:{number}" in done.stderr
+        and "nearest supported: nn.GELU()" in done.stderr
+    )

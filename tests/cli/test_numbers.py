@@ -25,7 +25,8 @@ def test_sixteen_bits() -> None:
     model = preset("m3vit-tiny")
     assert needed_weight_bytes(model, 12, {}, expert_bits=16) == 2 * needed_weight_bytes(model, 12, {})
     assert array_products(model, 12) == model.macs
-    # Pixels and probabilities keep 8 bits: 129 patches of 768 values, 12 times 129 x 129 probabilities times 192 channels.
+    # Pixels and probabilities keep 8 bits: 129 patches of 768 values, 12 times 129 x 129 probabilities times 192
+    # channels.
     expected = 4 * model.macs - 2 * 129 * 768 * 192 - 2 * 12 * 129 * 129 * 192
     assert array_products(model, 12, expert_bits=16) == expected
 

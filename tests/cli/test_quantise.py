@@ -76,7 +76,9 @@ def test_one_image_of_one_colour_is_warned_of(tmp_path: Path, invoke: Callable[.
     assert done.stderr.count("warning:") == 3
 
 
-def test_a_run_says_what_it_was_calibrated_on(photos: Path, tmp_path: Path, invoke: Callable[..., Any], results: Any) -> None:
+def test_a_run_says_what_it_was_calibrated_on(
+    photos: Path, tmp_path: Path, invoke: Callable[..., Any], results: Any
+) -> None:
     program, out = tmp_path / "program", tmp_path / "out"
     (photos / "<i>odd.txt").write_text("a name that is no HTML")
     arguments = ("--model", "m3vit-micro", "--blocks", 1, "--calibrate", photos)
@@ -113,13 +115,18 @@ def test_images_decide_the_network(photos: Path) -> None:
     assert not any(np.array_equal(a, b) for a in rendered.images for b in rendered.unseen)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda folder: None, "calibrate must be a folder of images, not"),
-    (lambda folder: folder.write_text("x"), "calibrate must be a folder of images, not"),
-    (lambda folder: folder.mkdir(), "calibrate must be a folder with images in it, not"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: None, "calibrate must be a folder of images, not"),
+        (lambda folder: folder.write_text("x"), "calibrate must be a folder of images, not"),
+        (lambda folder: folder.mkdir(), "calibrate must be a folder with images in it, not"),
+    ],
+)
 @pytest.mark.parametrize("command", ["quantise", "compile"])
-def test_no_images(command: str, make: Callable[[Path], Any], message: str, tmp_path: Path, invoke: Callable[..., Any]) -> None:
+def test_no_images(
+    command: str, make: Callable[[Path], Any], message: str, tmp_path: Path, invoke: Callable[..., Any]
+) -> None:
     make(tmp_path / "images")
     out = tmp_path / "new" / "out"
     done = invoke(command, "m3vit-micro", "--calibrate", tmp_path / "images", "--out", out)
@@ -128,15 +135,23 @@ def test_no_images(command: str, make: Callable[[Path], Any], message: str, tmp_
     assert not out.parent.exists() and done.stdout == ""
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda tensor: tensor.fill_(float("nan")), "NaN or infinite"),
-    (lambda tensor: tensor.mul_(1e30), "output must be finite in calibration, not so for task semseg"),
-])
-def test_values_that_are_not_finite(change: Callable[[torch.Tensor], Any], message: str, tmp_path: Path, invoke: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensor: tensor.fill_(float("nan")), "NaN or infinite"),
+        (lambda tensor: tensor.mul_(1e30), "output must be finite in calibration, not so for task semseg"),
+    ],
+)
+def test_values_that_are_not_finite(
+    change: Callable[[torch.Tensor], Any], message: str, tmp_path: Path, invoke: Callable[..., Any]
+) -> None:
     model, heads, _ = weights.load("m3vit-micro")
     with torch.no_grad():
         change(model.blocks[1].mlp.experts.h4toh.weight)
-    save_file({**model.state_dict(), **{f"heads.{name}": t for name, t in heads.state_dict().items()}}, tmp_path / "w.safetensors")
+    save_file(
+        {**model.state_dict(), **{f"heads.{name}": t for name, t in heads.state_dict().items()}},
+        tmp_path / "w.safetensors",
+    )
     done = invoke("quantise", "m3vit-micro", "--weights", tmp_path / "w.safetensors", "--out", tmp_path / "out")
     assert done.exit_code == 2 and message in done.stderr, done.stderr
     assert not (tmp_path / "out").exists()

@@ -48,8 +48,16 @@ class ReadSlave:
     """Read channels; ``bursts`` are the addresses and lengths asked for, ``waiting`` the beats owed."""
 
     def __init__(
-        self, bench: Bench, name: str, *, addr_bits: int, data_bits: int, max_burst: int, rng: random.Random,
-        pace: Pace | None = None, salt: int = 0,
+        self,
+        bench: Bench,
+        name: str,
+        *,
+        addr_bits: int,
+        data_bits: int,
+        max_burst: int,
+        rng: random.Random,
+        pace: Pace | None = None,
+        salt: int = 0,
     ) -> None:
         signature = Axi4ReadSignature(addr_bits=addr_bits, data_bits=data_bits)
         self.address, self.beat = payload_layout(signature, "ar"), payload_layout(signature, "r")
@@ -95,7 +103,14 @@ class WriteSlave:
     """Write channels; ``memory`` are the beats written with strobes, ``bursts`` the addresses and lengths asked for."""
 
     def __init__(
-        self, bench: Bench, name: str, *, addr_bits: int, data_bits: int, max_burst: int, rng: random.Random,
+        self,
+        bench: Bench,
+        name: str,
+        *,
+        addr_bits: int,
+        data_bits: int,
+        max_burst: int,
+        rng: random.Random,
         pace: Pace | None = None,
     ) -> None:
         signature = Axi4WriteSignature(addr_bits=addr_bits, data_bits=data_bits)

@@ -1,4 +1,6 @@
-"""One loop per clock cycle: actors drive inputs after the falling edge and look at settled values before the rising one."""
+"""One loop per clock cycle: actors drive inputs after the falling edge and look at settled values before the rising
+one.
+"""
 
 import random
 from collections import deque

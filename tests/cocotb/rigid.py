@@ -27,7 +27,9 @@ def pack(values: object, bits: int) -> int:
 
 
 async def check_pipeline(dut: SimHandleBase, *, latency: int, inputs: Columns, outputs: Columns, seed: int = 0) -> None:
-    """Send every row of `inputs`, expect the rows of `outputs` `latency` cycles later: with gaps first, then without."""
+    """Send every row of `inputs`, expect the rows of `outputs` `latency` cycles later: with gaps first, then
+    without.
+    """
     rng = random.Random(seed)
     words = {port: [pack(row, bits) for row in values] for port, (values, bits) in inputs.items()}
     expected = {port: [pack(row, bits) for row in values] for port, (values, bits) in outputs.items()}
@@ -47,7 +49,8 @@ async def check_pipeline(dut: SimHandleBase, *, latency: int, inputs: Columns, o
         flight.append(sent if go else None)
         sent += go
         due = flight.pop(0)
-        assert bench.get("o_valid") == (due is not None), f"o_valid is wrong in cycle {bench.cycle}, vector {due}"
+        wrong = f"o_valid is wrong in cycle {bench.cycle}, vector {due}"
+        assert bench.get("o_valid") == (due is not None), wrong
         if due is not None:
             assert due == received
             for port, column in expected.items():
@@ -55,7 +58,9 @@ async def check_pipeline(dut: SimHandleBase, *, latency: int, inputs: Columns, o
                 if got != column[due]:
                     sample = {name: np.asarray(values)[due].tolist() for name, (values, _) in inputs.items()}
                     wanted = np.asarray(outputs[port][0])[due].tolist()
-                    raise AssertionError(f"vector {due}: {port} is {got:#x}, not {column[due]:#x} = {wanted}; inputs {sample}")
+                    raise AssertionError(
+                        f"vector {due}: {port} is {got:#x}, not {column[due]:#x} = {wanted}; inputs {sample}"
+                    )
             received += 1
         await bench.step()
     bench.set("i_valid", 0)

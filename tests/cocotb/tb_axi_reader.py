@@ -35,13 +35,22 @@ class Consumer:
 class Rig:
     """The reader with its slave and its consumer."""
 
-    def __init__(self, dut: SimHandleBase, *, pace: Pace | None = None, take: float = 1.0, give: float = 1.0,
-                 free: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        dut: SimHandleBase,
+        *,
+        pace: Pace | None = None,
+        take: float = 1.0,
+        give: float = 1.0,
+        free: float = 1.0,
+        seed: int = 0,
+    ) -> None:
         rng = self.rng = random.Random(seed)
         self.bench = Bench(dut)
         self.cmd = Source(self.bench, "cmd", rng=rng, chance=give)
-        self.slave = ReadSlave(self.bench, "axi", addr_bits=ADDR_BITS, data_bits=DATA_BITS, max_burst=MAX_BURST,
-                               rng=rng, pace=pace)
+        self.slave = ReadSlave(
+            self.bench, "axi", addr_bits=ADDR_BITS, data_bits=DATA_BITS, max_burst=MAX_BURST, rng=rng, pace=pace
+        )
         self.sink = Sink(self.bench, "o", rng=rng, chance=take)
         self.consumer = Consumer(self.bench, self.sink, rng, free)
         self.errors: list[tuple[int, int]] = []
@@ -56,7 +65,14 @@ class Rig:
 
     async def start(self) -> None:
         await self.bench.start(
-            cmd__valid=0, cmd__payload=0, o__ready=0, release=0, abort=0, clear=0, axi__ar__ready=0, axi__r__valid=0,
+            cmd__valid=0,
+            cmd__payload=0,
+            o__ready=0,
+            release=0,
+            abort=0,
+            clear=0,
+            axi__ar__ready=0,
+            axi__r__valid=0,
             axi__r__payload=0,
         )
 

@@ -20,8 +20,9 @@ class Rig:
         self.bench = Bench(dut)
         self.cmd = Source(self.bench, "cmd", rng=rng, chance=0.5)
         self.input = Source(self.bench, "i", rng=rng, chance=give)
-        self.slave = WriteSlave(self.bench, "axi", addr_bits=ADDR_BITS, data_bits=DATA_BITS, max_burst=MAX_BURST,
-                                rng=rng, pace=pace)
+        self.slave = WriteSlave(
+            self.bench, "axi", addr_bits=ADDR_BITS, data_bits=DATA_BITS, max_burst=MAX_BURST, rng=rng, pace=pace
+        )
         self.errors: list[tuple[int, int]] = []
         self.beats: list[int] = []  # cycles of the transfers on W
         self.bench.add(self)
@@ -37,8 +38,16 @@ class Rig:
 
     async def start(self) -> None:
         await self.bench.start(
-            cmd__valid=0, cmd__payload=0, i__valid=0, i__payload=0, abort=0, clear=0, axi__aw__ready=0,
-            axi__w__ready=0, axi__b__valid=0, axi__b__payload=0,
+            cmd__valid=0,
+            cmd__payload=0,
+            i__valid=0,
+            i__payload=0,
+            abort=0,
+            clear=0,
+            axi__aw__ready=0,
+            axi__w__ready=0,
+            axi__b__valid=0,
+            axi__b__payload=0,
         )
 
     def send(self, addr: int, beats: int) -> dict[int, int]:

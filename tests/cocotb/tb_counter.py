@@ -37,5 +37,3 @@ async def breaks_the_rule(dut):
     dut.step.value = 15
     dut.go.value = 1
     await ClockCycles(dut.clk, STOP_AT)
-
-

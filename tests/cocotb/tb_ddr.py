@@ -85,8 +85,16 @@ class Writes:
         address, beats = self.addresses[0] if self.addresses else (0, 1)
         data, strobes, last = self.data[0] if self.data else (0, 0, 0)
         for name, value in {
-            "awvalid": bool(self.addresses), "awaddr": address, "awlen": beats - 1, "awsize": SIZE, "awburst": INCR,
-            "wvalid": bool(self.data), "wdata": data, "wstrb": strobes, "wlast": last, "bready": 1,
+            "awvalid": bool(self.addresses),
+            "awaddr": address,
+            "awlen": beats - 1,
+            "awsize": SIZE,
+            "awburst": INCR,
+            "wvalid": bool(self.data),
+            "wdata": data,
+            "wstrb": strobes,
+            "wlast": last,
+            "bready": 1,
         }.items():
             self.bench.set(name, int(value))
 

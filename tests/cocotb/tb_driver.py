@@ -50,7 +50,12 @@ class Scenario:
         assert result.counters["cycles"] > 0
         folder = Path("results")
         folder.mkdir(exist_ok=True)
-        np.savez(folder / f"{name}-{number}.npz", task=result.task, image=number, result=np.frombuffer(result.result, np.uint8))
+        np.savez(
+            folder / f"{name}-{number}.npz",
+            task=result.task,
+            image=number,
+            result=np.frombuffer(result.result, np.uint8),
+        )
 
     async def good(self, name: str, number: int = 0) -> None:
         """A run that must be correct."""
@@ -177,7 +182,9 @@ async def abort_in_mid_run(dut) -> None:
 
 @cocotb.test()
 async def a_bus_that_is_silent(dut) -> None:
-    """With the watchdog: its error. Without: the driver's time-out. Either way not for ever, and then as good as new."""
+    """With the watchdog: its error. Without: the driver's time-out. Either way not for ever, and then as good
+    as new.
+    """
     s = await Scenario(dut).open()
     await s.memory(dead_port=0, dead_after=5)
     assert error_of(await s.fails(AcceleratorError))[:2] == ("WATCHDOG", "CONTROL")
@@ -237,12 +244,18 @@ async def ordinary_code(dut) -> None:
         return await coroutine
 
     def script() -> list:
-        with Accelerator(s.bus, PROGRAM, run=resume(awaited), timeout=LIMIT * s.cycle, watchdog=WATCHDOG) as accelerator:
+        with Accelerator(
+            s.bus, PROGRAM, run=resume(awaited), timeout=LIMIT * s.cycle, watchdog=WATCHDOG
+        ) as accelerator:
             first = accelerator.run(IMAGES[0].transpose(1, 2, 0), PROGRAM.tasks[0])
             return [first, *accelerator.stream((image, PROGRAM.tasks[0]) for image in IMAGES[:2])]
 
     for number, prediction in zip((0, 0, 1), await bridge(script)(), strict=True):
         folder = Path("results")
         folder.mkdir(exist_ok=True)
-        np.savez(folder / f"ordinary-{len(list(folder.glob('ordinary*')))}.npz", task=prediction.task, image=number,
-                 tokens=prediction.tokens)
+        np.savez(
+            folder / f"ordinary-{len(list(folder.glob('ordinary*')))}.npz",
+            task=prediction.task,
+            image=number,
+            tokens=prediction.tokens,
+        )

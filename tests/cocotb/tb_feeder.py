@@ -85,7 +85,11 @@ class Reference:
                     if f["tap"] and block == 0 and number == 0:
                         place, value = f["tap_addr"] + slot * (f["shift_block"] or f["in_blocks"]) + ib, n[slot]
                         upper = value + 128 >> 8
-                        tapped = (pack(upper, 8), pack(value - 256 * upper, 8)) if f.get("wide_result") else (pack(value >> 5, 8), None)
+                        tapped = (
+                            (pack(upper, 8), pack(value - 256 * upper, 8))
+                            if f.get("wide_result")
+                            else (pack(value >> 5, 8), None)
+                        )
                         self.taps.append((place, *tapped))
                     last, end = slot == count - 1, ib == f["in_blocks"] - 1
                     operation = {
@@ -334,7 +338,16 @@ async def random_programs(dut: SimHandleBase, pace: str) -> None:
 @cocotb.test()
 async def one_vector_per_cycle(dut: SimHandleBase) -> None:
     """Whatever the stream, and from one block and one instruction to the next after a few cycles."""
-    head = {"expert_valid": 0, "expert": 0, "gather": 0, "tap": 0, "shift_block": 0, "wide_stream": 0, "stationary": 0, "function": 0}
+    head = {
+        "expert_valid": 0,
+        "expert": 0,
+        "gather": 0,
+        "tap": 0,
+        "shift_block": 0,
+        "wide_stream": 0,
+        "stationary": 0,
+        "function": 0,
+    }
     matmul = {
         **head,
         "out_count": 3 * ROWS,

@@ -82,9 +82,17 @@ class Fetch:
             self.reports.append((report.code, report.address, report.unit, report.index))
 
     async def start(self) -> None:
-        await self.bench.start(run=0, abort=0, clear=0, axi__ar__ready=0, axi__r__valid=0, axi__r__payload=0,
-                               window_base=WINDOW[0], window_bytes=WINDOW[1],
-                               **{f"{name}__{k}": 0 for name in ("base", "count") for k in range(3)})
+        await self.bench.start(
+            run=0,
+            abort=0,
+            clear=0,
+            axi__ar__ready=0,
+            axi__r__valid=0,
+            axi__r__payload=0,
+            window_base=WINDOW[0],
+            window_bytes=WINDOW[1],
+            **{f"{name}__{k}": 0 for name in ("base", "count") for k in range(3)},
+        )
 
     async def begin(self, counts: tuple[int, ...], bases: tuple[int, ...] = BASES) -> None:
         """As the supervisor does: clear while abort, then run."""
@@ -205,8 +213,14 @@ async def wild_addresses_are_refused(dut) -> None:
     low, high = WINDOW[0], sum(WINDOW)
     for stream in range(3):
         for base, count, first_bad in (
-            (low - 32, 3, low - 32), (high - 64, 3, None), (high, 1, high), (0, 1, 0), (1 << 32 | BASES[0], 1, None),
-            ((1 << 64) - 32, 2, None), (low + 8, 1, None), (high - 32 * 6, 7, high - 32 * 2),
+            (low - 32, 3, low - 32),
+            (high - 64, 3, None),
+            (high, 1, high),
+            (0, 1, 0),
+            (1 << 32 | BASES[0], 1, None),
+            ((1 << 64) - 32, 2, None),
+            (low + 8, 1, None),
+            (high - 32 * 6, 7, high - 32 * 2),
         ):
             bases, counts = list(BASES), [0, 0, 0]
             bases[stream], counts[stream] = base, count

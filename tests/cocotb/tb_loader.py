@@ -336,7 +336,12 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
             if CONFIG.wide_operands and rng.random() < 0.7:
                 both = kind == "keys" and rng.randrange(2)
                 blocks = fields["in_blocks"]
-                fields |= {"shift_block": blocks, "in_blocks": (4 if both else 2) * blocks, "wide_stationary": 1, "wide_stream": both}
+                fields |= {
+                    "shift_block": blocks,
+                    "in_blocks": (4 if both else 2) * blocks,
+                    "wide_stationary": 1,
+                    "wide_stream": both,
+                }
         program.append((Opcode.MATMUL, fields))
     return program
 
@@ -353,7 +358,14 @@ async def random_programs(dut: SimHandleBase, pace: str) -> None:
     }[pace]
     rng = random.Random(pace)
     program = random_program(rng, 60)
-    dropped = {"stationary": Stationary.WEIGHTS, "out_count": 2 * ROWS, "in_blocks": 3, "expert_valid": 1, "expert": 3, "speculative": 1}
+    dropped = {
+        "stationary": Stationary.WEIGHTS,
+        "out_count": 2 * ROWS,
+        "in_blocks": 3,
+        "expert_valid": 1,
+        "expert": 3,
+        "speculative": 1,
+    }
     program += [(Opcode.MATMUL, {**dropped, "narrow": narrow}) for narrow in range(1 + CONFIG.narrow_weights)]
     rig = Rig(dut, 7, program, empty=(1, 3, 4), **chances)
     await rig.run()

@@ -22,8 +22,10 @@ def tokens(rng: np.random.Generator, dim: int) -> np.ndarray:
 @cocotb.test
 async def matches_golden(dut):
     rng = np.random.default_rng(6)
-    columns = {port: [] for port in (
-        "i_total", "i_squares", "i_dim", "i_inv_dim", "i_inv_dim_shift", "i_scale", "i_epsilon", "i_shift")}
+    columns = {
+        port: []
+        for port in ("i_total", "i_squares", "i_dim", "i_inv_dim", "i_inv_dim_shift", "i_scale", "i_epsilon", "i_shift")
+    }
     mean, mult, out_shift = [], [], []
     for dim in (1, 8, 192, 384, integer("MAX_DIM")):
         for epsilon in (1, dim * dim * 5, (1 << 40) - 1):
@@ -39,11 +41,24 @@ async def matches_golden(dut):
             mean.append(round_shift(total * inv_dim, inv_shift))
             mult.append((r * scale + (1 << 15)) >> 16)
             out_shift.append(e + shift)
-    widths = {"i_total": integer("TOTAL_BITS"), "i_squares": integer("SQUARES_BITS"), "i_dim": 12, "i_inv_dim": 16,
-              "i_inv_dim_shift": 6, "i_scale": 16, "i_epsilon": 40, "i_shift": 6}
+    widths = {
+        "i_total": integer("TOTAL_BITS"),
+        "i_squares": integer("SQUARES_BITS"),
+        "i_dim": 12,
+        "i_inv_dim": 16,
+        "i_inv_dim_shift": 6,
+        "i_scale": 16,
+        "i_epsilon": 40,
+        "i_shift": 6,
+    }
     mix = rng.permutation(sum(len(part) for part in mean))
     await check_pipeline(
-        dut, latency=integer("LATENCY"),
+        dut,
+        latency=integer("LATENCY"),
         inputs={port: (np.concatenate(parts)[mix], widths[port]) for port, parts in columns.items()},
-        outputs={"o_mean": (np.concatenate(mean)[mix], 21), "o_mult": (np.concatenate(mult)[mix], 16),
-                 "o_shift": (np.concatenate(out_shift)[mix], 6)})
+        outputs={
+            "o_mean": (np.concatenate(mean)[mix], 21),
+            "o_mult": (np.concatenate(mult)[mix], 16),
+            "o_shift": (np.concatenate(out_shift)[mix], 6),
+        },
+    )

@@ -24,5 +24,8 @@ async def matches_golden(dut):
     shift[:400] = rng.integers(0, 63, 400)
     expected = saturate(round_shift(product, shift[:, None]), NORM_BITS)
     await check_pipeline(
-        dut, latency=integer("LATENCY"), outputs={"o": (expected, NORM_BITS)},
-        inputs={"i": (x, 16), "i_mean": (mean, 21), "i_mult": (mult, 16), "i_shift": (shift, 6)})
+        dut,
+        latency=integer("LATENCY"),
+        outputs={"o": (expected, NORM_BITS)},
+        inputs={"i": (x, 16), "i_mean": (mean, 21), "i_mult": (mult, 16), "i_shift": (shift, 6)},
+    )

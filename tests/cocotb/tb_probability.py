@@ -18,5 +18,8 @@ async def every_pair(dut):
     values, lag = p[block[order]], lag[order]
     expected = probability(values, lag[:, :, None])
     await check_pipeline(
-        dut, latency=integer("LATENCY"), inputs={"i": (values.reshape(-1, lanes), 8), "i_lag": (lag, 9)},
-        outputs={"o": (expected.reshape(-1, lanes), 8)})
+        dut,
+        latency=integer("LATENCY"),
+        inputs={"i": (values.reshape(-1, lanes), 8), "i_lag": (lag, 9)},
+        outputs={"o": (expected.reshape(-1, lanes), 8)},
+    )

@@ -18,4 +18,5 @@ async def matches_golden(dut):
     x = x[(x > 0) & (x < 1 << bits)]
     r, e = reciprocal(x)
     await check_pipeline(
-        dut, latency=integer("LATENCY"), inputs={"i": (x, bits)}, outputs={"o_r": (r, 16), "o_e": (e, 5)})
+        dut, latency=integer("LATENCY"), inputs={"i": (x, bits)}, outputs={"o_r": (r, 16), "o_e": (e, 5)}
+    )

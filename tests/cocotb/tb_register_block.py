@@ -1,7 +1,7 @@
 """The register block of the whole accelerator, read and written field by field against the description.
 
-The description comes from a file, not from the module that the hardware was made of, so that a description that is wrong
-can be tried too.
+The description comes from a file, not from the module that the hardware was made of, so that a description that is
+wrong can be tried too.
 """
 
 import json
@@ -31,7 +31,9 @@ def described() -> RegisterMap:
     """The map of the job's description."""
     description = json.loads(Path(os.environ["MOESAIC_REGISTERS"]).read_text())
     registers = tuple(
-        Register(**{**entry, "access": Access(entry["access"]), "fields": tuple(Field(**field) for field in entry["fields"])})
+        Register(
+            **{**entry, "access": Access(entry["access"]), "fields": tuple(Field(**field) for field in entry["fields"])}
+        )
         for entry in description["registers"]
     )
     return RegisterMap(description["ports"], registers)
@@ -178,7 +180,9 @@ async def locked_while_busy(dut) -> None:
 
 @cocotb.test()
 async def every_bit_of_status_and_interrupts(dut) -> None:
-    """Each bit of CTRL, STATUS, IRQ_ENABLE and IRQ_STATUS does what it says, and 1 clears only the bit that it is written to."""
+    """Each bit of CTRL, STATUS, IRQ_ENABLE and IRQ_STATUS does what it says, and 1 clears only the bit that it is
+    written to.
+    """
     s = await Registers(dut).start()
     assert [field.name for field in TABLE["IRQ_STATUS"].fields] == list(IRQS)
     enable, status = TABLE["IRQ_ENABLE"], TABLE["IRQ_STATUS"]
@@ -249,7 +253,9 @@ async def every_field_of_an_error(dut) -> None:
         assert await s.value(register) == 0, f"{register} after a good run"
 
 
-async def check_error(s: Registers, code: ErrorCode, unit: ErrorUnit, index: int | None, address: int, **options: object) -> None:
+async def check_error(
+    s: Registers, code: ErrorCode, unit: ErrorUnit, index: int | None, address: int, **options: object
+) -> None:
     try:
         await s.driver.run(TASK, **options)
         raise AssertionError(f"{code.name} must be raised")
@@ -258,8 +264,12 @@ async def check_error(s: Registers, code: ErrorCode, unit: ErrorUnit, index: int
     assert "error" in await s.flags("STATUS")
     word = await s.value("ERROR_INSTRUCTION")
     assert not word & ~TABLE["ERROR_INSTRUCTION"].mask
-    got = (await s.value("ERROR_CODE"), await s.field("ERROR_INSTRUCTION", "unit"), await s.field("ERROR_INSTRUCTION", "index"),
-           await s.value("ERROR_ADDR_LO") | await s.value("ERROR_ADDR_HI") << 32)
+    got = (
+        await s.value("ERROR_CODE"),
+        await s.field("ERROR_INSTRUCTION", "unit"),
+        await s.field("ERROR_INSTRUCTION", "index"),
+        await s.value("ERROR_ADDR_LO") | await s.value("ERROR_ADDR_HI") << 32,
+    )
     assert got == (code, unit, got[2] if index is None else index, address), f"{code.name}: {got}"
 
 

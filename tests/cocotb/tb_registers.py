@@ -65,7 +65,8 @@ class Host:
         self.rng = random.Random(SEED)
         self.bench = Bench(dut)
         self.aw, self.w, self.ar = (
-            Source(self.bench, f"bus__{name}", rng=self.rng, chance=1 - stall) for name in ("aw", "w", "ar"))
+            Source(self.bench, f"bus__{name}", rng=self.rng, chance=1 - stall) for name in ("aw", "w", "ar")
+        )
         self.b, self.r = (Sink(self.bench, f"bus__{name}", rng=self.rng, chance=1 - stall) for name in ("b", "r"))
         self.pulses: list[tuple[str, int]] = []
         self.bench.observers.append(self.watch)
@@ -76,8 +77,9 @@ class Host:
         self.pulses += [(name, pulse[name].as_bits()) for name in layout.members if pulse[name].as_bits()]
 
     async def start(self) -> None:
-        await self.bench.start(lock=0, ro=0, bus__aw__valid=0, bus__w__valid=0, bus__ar__valid=0, bus__b__ready=0,
-                               bus__r__ready=0)
+        await self.bench.start(
+            lock=0, ro=0, bus__aw__valid=0, bus__w__valid=0, bus__ar__valid=0, bus__b__ready=0, bus__r__ready=0
+        )
 
     def set_inputs(self, words: dict[str, int]) -> None:
         """Drive ``ro`` from words by register name."""

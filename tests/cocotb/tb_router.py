@@ -20,8 +20,9 @@ def random_logits(rng: np.random.Generator, tokens: int, experts: int, style: in
     return np.clip(rng.normal(size=(tokens, experts)) * spread, -32768, 32767).astype(np.int64)
 
 
-async def run(bench: Bench, rng: np.random.Generator, *, tokens: int, experts: int, top_k: int, kind: int, style: int,
-              gaps: float) -> None:
+async def run(
+    bench: Bench, rng: np.random.Generator, *, tokens: int, experts: int, top_k: int, kind: int, style: int, gaps: float
+) -> None:
     """One instruction from the first vector to the comparison of every queue."""
     rows, most = integer("ROWS"), integer("EXPERTS")
     logits = random_logits(rng, tokens, experts, style)
@@ -39,7 +40,7 @@ async def run(bench: Bench, rng: np.random.Generator, *, tokens: int, experts: i
                 await bench.step()
             first = group == 0 and i == 0
             bench.set("i_valid", 1)
-            bench.set("i_logits", pack(wide[i, group * rows:(group + 1) * rows], 16))
+            bench.set("i_logits", pack(wide[i, group * rows : (group + 1) * rows], 16))
             bench.set("i_group", group)
             bench.set("i_slot", i)
             bench.set("i_token", int(number[i]))
@@ -80,9 +81,26 @@ async def run(bench: Bench, rng: np.random.Generator, *, tokens: int, experts: i
 
 async def start(dut: SimHandleBase) -> Bench:
     bench = Bench(dut)
-    await bench.start(**dict.fromkeys((
-        "i_valid", "i_logits", "i_group", "i_slot", "i_token", "i_first", "i_last_group", "i_last", "i_experts", "i_top_k",
-        "i_kind", "q_expert", "q_slot"), 0))
+    await bench.start(
+        **dict.fromkeys(
+            (
+                "i_valid",
+                "i_logits",
+                "i_group",
+                "i_slot",
+                "i_token",
+                "i_first",
+                "i_last_group",
+                "i_last",
+                "i_experts",
+                "i_top_k",
+                "i_kind",
+                "q_expert",
+                "q_slot",
+            ),
+            0,
+        )
+    )
     await bench.step()
     assert not bench.get("o_busy") and not bench.get("o_counts")
     return bench
@@ -99,7 +117,8 @@ async def matches_golden(dut):
             for kind in (0, 1):
                 short = int(rng.integers(1, depth))
                 for style, gaps, tokens in ((0, 0, depth), (1, 0.3, depth), (2, 0, depth), (2, 0.5, short), (2, 0, 1)):
-                    await run(bench, rng, tokens=tokens, experts=experts, top_k=top_k, kind=kind, style=style,
-                              gaps=gaps)
+                    await run(
+                        bench, rng, tokens=tokens, experts=experts, top_k=top_k, kind=kind, style=style, gaps=gaps
+                    )
                     cases += 1
     assert cases >= 40

@@ -16,8 +16,11 @@ async def matches_golden(dut):
     mult = np.concatenate([mults.ravel(), rng.integers(0, 65536, 3000)])
     shift = np.concatenate([shifts.ravel(), rng.integers(8, 25, 3000)])
     values = rng.integers(-32768, 32768, (len(mult), lanes))
-    values[:mults.size] = rng.choice(edges, (mults.size, lanes))
+    values[: mults.size] = rng.choice(edges, (mults.size, lanes))
     expected = int16(round_shift(values * mult[:, None], shift[:, None]))
     await check_pipeline(
-        dut, latency=integer("LATENCY"), outputs={"o": (expected, 16)},
-        inputs={"i": (values, 16), "i_mult": (mult, 16), "i_shift": (shift, 5)})
+        dut,
+        latency=integer("LATENCY"),
+        outputs={"o": (expected, 16)},
+        inputs={"i": (values, 16), "i_mult": (mult, 16), "i_shift": (shift, 5)},
+    )

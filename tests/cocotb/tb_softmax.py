@@ -33,15 +33,23 @@ async def matches_golden(dut):
     t = np.concatenate([t, sweep])
     mask = np.concatenate([mask, np.ones_like(sweep)])
     first, maximum, total = (
-        np.concatenate([a, np.full(len(sweep), b)]) for a, b in ((first, 1), (maximum, 7), (total, 99)))
+        np.concatenate([a, np.full(len(sweep), b)]) for a, b in ((first, 1), (maximum, 7), (total, 99))
+    )
     p, new_maximum, new_total = np.zeros_like(t), np.zeros_like(maximum), np.zeros_like(total)
     for i in range(len(t)):
         keys = mask[i] == 1
-        old = (None, None) if first[i] else (maximum[i:i + 1], total[i:i + 1])
-        row, new_maximum[i:i + 1], new_total[i:i + 1] = softmax_block(t[i:i + 1, keys], *old)
+        old = (None, None) if first[i] else (maximum[i : i + 1], total[i : i + 1])
+        row, new_maximum[i : i + 1], new_total[i : i + 1] = softmax_block(t[i : i + 1, keys], *old)
         p[i, keys] = row[0]
     await check_pipeline(
-        dut, latency=integer("LATENCY"),
-        inputs={"i_t": (t, 16), "i_mask": (mask, 1), "i_first": (first, 1), "i_max": (maximum, 9),
-                "i_sum": (total, 24)},
-        outputs={"o_p": (p, 8), "o_max": (new_maximum, 9), "o_sum": (new_total, 24)})
+        dut,
+        latency=integer("LATENCY"),
+        inputs={
+            "i_t": (t, 16),
+            "i_mask": (mask, 1),
+            "i_first": (first, 1),
+            "i_max": (maximum, 9),
+            "i_sum": (total, 24),
+        },
+        outputs={"o_p": (p, 8), "o_max": (new_maximum, 9), "o_sum": (new_total, 24)},
+    )

@@ -21,5 +21,8 @@ async def matches_sums(dut):
     squares = ((new**2 - before**2) * mask).sum(axis=1)
     growth = (lanes - 1).bit_length()
     await check_pipeline(
-        dut, latency=integer("LATENCY"), outputs={"o_total": (total, 17 + growth), "o_squares": (squares, 32 + growth)},
-        inputs={"i_new": (new, 16), "i_old": (old, 16), "i_mask": (mask, 1), "i_fresh": (fresh, 1)})
+        dut,
+        latency=integer("LATENCY"),
+        outputs={"o_total": (total, 17 + growth), "o_squares": (squares, 32 + growth)},
+        inputs={"i_new": (new, 16), "i_old": (old, 16), "i_mask": (mask, 1), "i_fresh": (fresh, 1)},
+    )

@@ -11,10 +11,31 @@ from moesaic.hw.spec.registers import ErrorCode, ErrorUnit
 
 SOURCES, CLEAR_CYCLES = 3, 2
 SEED = int(os.environ.get("COCOTB_RANDOM_SEED", "1"))
-NAMES = ("run", "abort", "clear", "started", "counting", "busy", "done", "error", "draining", "start_refused",
-         "irq_status", "irq")
-INPUTS = {"start": 0, "abort_request": 0, "soft_reset": 0, "watchdog": 0, "finished": 0, "progress": 0, "bus_idle": 1,
-          "irq_enable": 3, "irq_clear": 0} | {f"errors__{k}": 0 for k in range(SOURCES)}
+NAMES = (
+    "run",
+    "abort",
+    "clear",
+    "started",
+    "counting",
+    "busy",
+    "done",
+    "error",
+    "draining",
+    "start_refused",
+    "irq_status",
+    "irq",
+)
+INPUTS = {
+    "start": 0,
+    "abort_request": 0,
+    "soft_reset": 0,
+    "watchdog": 0,
+    "finished": 0,
+    "progress": 0,
+    "bus_idle": 1,
+    "irq_enable": 3,
+    "irq_clear": 0,
+} | {f"errors__{k}": 0 for k in range(SOURCES)}
 DONE_IRQ, ERROR_IRQ = 1, 2
 
 
@@ -94,8 +115,9 @@ async def errors_are_latched_and_the_next_run_is_clean(dut) -> None:
     for source in range(SOURCES):
         await d.to_run()
         await d.step(bus_idle=0)
-        inputs = {f"errors__{k}": failure(1 + k, 0x1234_5678_9ABC_0000 + k, 2 + k, 100 + k)
-                  for k in range(source, SOURCES)}
+        inputs = {
+            f"errors__{k}": failure(1 + k, 0x1234_5678_9ABC_0000 + k, 2 + k, 100 + k) for k in range(source, SOURCES)
+        }
         seen = await d.pulse(**inputs)
         assert seen["error"] and seen["draining"] and seen["abort"] and not seen["run"]
         assert seen["irq"] and seen["irq_status"] == ERROR_IRQ, "at once, not after the drain"

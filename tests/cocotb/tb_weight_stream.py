@@ -20,15 +20,30 @@ HEAD = 2  # words that wait behind the queue
 class Rig:
     """The stream with a memory behind each port."""
 
-    def __init__(self, dut: SimHandleBase, *, paces: list[Pace] | None = None, take: float = 1.0, give: float = 1.0,
-                 seed: int = 0) -> None:
+    def __init__(
+        self,
+        dut: SimHandleBase,
+        *,
+        paces: list[Pace] | None = None,
+        take: float = 1.0,
+        give: float = 1.0,
+        seed: int = 0,
+    ) -> None:
         rng = self.rng = random.Random(seed)
         self.bench = Bench(dut)
         self.cmd = Source(self.bench, "cmd", rng=rng, chance=give)
         self.skip = Source(self.bench, "skip", rng=rng)
         self.slaves = [
-            ReadSlave(self.bench, f"axi__{p}", addr_bits=ADDR_BITS, data_bits=PORT_BITS,
-                      max_burst=SIZES["max_burst"], rng=rng, pace=paces[p] if paces else Pace(), salt=p)
+            ReadSlave(
+                self.bench,
+                f"axi__{p}",
+                addr_bits=ADDR_BITS,
+                data_bits=PORT_BITS,
+                max_burst=SIZES["max_burst"],
+                rng=rng,
+                pace=paces[p] if paces else Pace(),
+                salt=p,
+            )
             for p in range(PORTS)
         ]
         self.sink = Sink(self.bench, "o", rng=rng, chance=take)
@@ -125,7 +140,9 @@ async def prefetch_runs_ahead_until_it_is_full(dut: SimHandleBase) -> None:
     await rig.bench.until(lambda: rig.bench.get("level") == DEPTH - HEAD, limit=100 + 3 * DEPTH * STRIPES)
     await rig.bench.step(50)
     for slave in rig.slaves:
-        assert DEPTH * STRIPES <= sum(beats for _, beats in slave.bursts) <= (DEPTH + HEAD) * STRIPES and not slave.waiting
+        assert (
+            DEPTH * STRIPES <= sum(beats for _, beats in slave.bursts) <= (DEPTH + HEAD) * STRIPES and not slave.waiting
+        )
     rig.sink.chance = 1.0
     await rig.receive(DEPTH, limit=DEPTH + 1)  # a word per cycle from the queue
     await rig.receive(len(expected), limit=100 + 6 * DEPTH * STRIPES)

@@ -254,7 +254,9 @@ class Rig:
         self.plan.setdefault(cycle, []).append((name, value))
 
     def issue(self, item: Instruction, *, gaps: float = 0.0) -> None:
-        """Plan an instruction as the core sends it: no token comes again before `reuse` allows, in whichever pass the gaps are."""
+        """Plan an instruction as the core sends it: no token comes again before `reuse` allows, in whichever pass the
+        gaps are.
+        """
         cycle = max(self.free, self.bench.cycle + 1)
         context = CONTEXT.const(item.f).as_bits()
         last: dict[int, int] = {}  # cycle of each slot's vector

@@ -83,12 +83,16 @@ def test_narrow_weights_are_checked():
     compile_model(qmodel, CONFIG)
     with pytest.raises(
         CompileError,
-        match=r"layer 'blocks.1.mlp.experts.0.fc1': weights must be of 8 bits on configuration 'c', which has no narrow_weights, not 4",
+        match=r"layer 'blocks.1.mlp.experts.0.fc1': weights must be of 8 bits on configuration 'c', which has no "
+        r"narrow_weights, not 4",
     ):
         compile_model(qmodel, CONFIG.replace(narrow_weights=False))
     expert = qmodel.blocks[1].mlp.experts[0]
     for change, message in (
-        ({"weight": np.where(expert.fc1.weight == -8, 8, expert.fc1.weight).astype(np.int8)}, "weight must be int4, not 8"),
+        (
+            {"weight": np.where(expert.fc1.weight == -8, 8, expert.fc1.weight).astype(np.int8)},
+            "weight must be int4, not 8",
+        ),
         ({"bits": 5}, "bits must be 16, 8 or 4, not 5"),
     ):
         fc1 = dataclasses.replace(expert.fc1, **change)

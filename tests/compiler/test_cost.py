@@ -83,6 +83,7 @@ def test_latencies_are_those_of_the_rtl():
 
 def test_experts_left_out_take_time():
     """Each is an instruction still, and eight of them are on their way at most."""
+
     def last_block(unused: frozenset[int]) -> float:
         return list(part_cycles(tiny(0, unused, 2)).values())[2]
 

@@ -16,8 +16,16 @@ UNITS = {
     "registers": {"lut": 300, "ff": 400, "dsp": 0},
 }
 WORK = Activity(
-    vectors=1000, results=100, normalised=400, stream_bytes=6400, stored_bytes=640, activation_bits=7000, kv_bits=800, residual_bits=900,
-    accumulator_bits=5000, prefetch_bits=102_400,
+    vectors=1000,
+    results=100,
+    normalised=400,
+    stream_bytes=6400,
+    stored_bytes=640,
+    activation_bits=7000,
+    kv_bits=800,
+    residual_bits=900,
+    accumulator_bits=5000,
+    prefetch_bits=102_400,
 )
 DEVICE = Device(name="none", luts=100_000)
 PLAIN = Calibration(1e-5, 2.0, ())

@@ -29,7 +29,9 @@ def test_variants(tmp_path: Path) -> None:
         assert row["cycles"] >= whole["cycles"], row
         assert (row["cycles"], row["bytes_read"]) != (whole["cycles"], whole["bytes_read"]), row
         assert row["bytes_read"] > whole["bytes_read"] or name in (
-            "no_speculation", "no_prefetch", "no_attention_reordering",
+            "no_speculation",
+            "no_prefetch",
+            "no_attention_reordering",
         )
     assert rows["no_token_reordering"]["bytes_read"] > 5 * whole["bytes_read"]
     assert rows["no_attention_reordering"]["cycles"] > 2 * whole["cycles"]

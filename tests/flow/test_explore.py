@@ -32,8 +32,15 @@ from moesaic.report.explore import write_page
 
 BOARD, MICRO = load_board("pynq-z2"), MODELS["m3vit-micro"]
 ASKED = Question(MICRO, "semseg", 2, 100)
-SMALL = {"rows": (8, 16), "lanes": (8, 16), "load_rows": (2, 4), "ports": (1, 2), "port_bits": (64,), "prefetch_kib": (32, 64),
-         "activation_kib": (8, 32)}
+SMALL = {
+    "rows": (8, 16),
+    "lanes": (8, 16),
+    "load_rows": (2, 4),
+    "ports": (1, 2),
+    "port_bits": (64,),
+    "prefetch_kib": (32, 64),
+    "activation_kib": (8, 32),
+}
 
 
 def space(**axes: tuple) -> Space:
@@ -48,11 +55,20 @@ def result() -> dict:
 def point(ms: float, share: float, energy: float = 1.0) -> Point:
     """A point of that latency, share and energy, at 1 MHz on a device with 10,000 LUTs."""
     config = PRESETS["micro8"].replace(clock_mhz=1.0)
-    return Point(Choice(config), Forecast(round(1000 * ms), 1, 1, Activity()), Resources(lut=round(10_000 * share)), Resources(lut=10_000), 10.0, energy)
+    return Point(
+        Choice(config),
+        Forecast(round(1000 * ms), 1, 1, Activity()),
+        Resources(lut=round(10_000 * share)),
+        Resources(lut=10_000),
+        10.0,
+        energy,
+    )
 
 
 def test_front_keeps_what_nothing_beats() -> None:
-    points = [point(*p) for p in ((1.0, 0.9), (1.004, 0.7), (1.1, 0.8), (2.0, 0.5), (3.0, 0.6), (4.0, 0.4), (4.1, 0.3995))]
+    points = [
+        point(*p) for p in ((1.0, 0.9), (1.004, 0.7), (1.1, 0.8), (2.0, 0.5), (3.0, 0.6), (4.0, 0.4), (4.1, 0.3995))
+    ]
     assert [(p.milliseconds, p.share) for p in front(points)] == [(1.004, 0.7), (2.0, 0.5), (4.0, 0.4)]
     assert front([]) == []
     thrifty = front([*points, point(3.0, 0.6, 0.9)])  # worse in two, better in the third
@@ -61,7 +77,9 @@ def test_front_keeps_what_nothing_beats() -> None:
 
 def test_front_of_a_search_is_not_beaten(result: dict) -> None:
     """By any of the points that were searched, beyond what the models can tell apart."""
-    best = [(entry["latency_ms"], entry["percent"][entry["fullest"]] / 100, entry["energy_mj"]) for entry in result["front"]]
+    best = [
+        (entry["latency_ms"], entry["percent"][entry["fullest"]] / 100, entry["energy_mj"]) for entry in result["front"]
+    ]
     assert 2 <= len(best) < len(result["points"]) and best == sorted(best)
     for mine in best:
         assert not [p for p in result["points"] if all(a < 0.99 * b for a, b in zip(p, mine, strict=True))]
@@ -75,7 +93,9 @@ def test_limit_is_kept() -> None:
 
 
 def test_forecast_is_what_a_compiled_program_expects() -> None:
-    """From sizes alone, the same cycles as from the packed network; and every piece has the words that packing gives it."""
+    """From sizes alone, the same cycles as from the packed network; and every piece has the words that packing gives
+    it.
+    """
     for board in ("micro8", "pynq-z2"):
         request = make_request(model="m3vit-micro", board=board, task="semseg", speculate=4)
         program, compilation = make_program(request, Stages(quiet=True))
@@ -92,7 +112,9 @@ def test_words_of_narrow_experts() -> None:
     hollow, config = hollow_model(MICRO, 4), PRESETS["micro8"]
     compilation = compile_all(hollow, config, tasks=("semseg",), blocks=2)
     ops = [op for op in compilation.scheduled["semseg"].ops if op.weights is not None and op.weight_words is None]
-    assert ops and all(stream_words(compilation.scheduled["semseg"], op, config) == compilation.pieces[op.weights].words for op in ops)
+    assert ops and all(
+        stream_words(compilation.scheduled["semseg"], op, config) == compilation.pieces[op.weights].words for op in ops
+    )
 
 
 def test_two_processes_say_what_one_says() -> None:
@@ -106,12 +128,16 @@ def test_two_processes_say_what_one_says() -> None:
 
 def test_shared_shapes_change_nothing() -> None:
     """What is compiled once for many is what each would get by itself."""
-    choices = list(configurations(space(rows=(8,), load_rows=(2,), ports=(1, 2), clock_mhz=(50.0, 100.0)), BOARD, MICRO, Counter()))
+    choices = list(
+        configurations(space(rows=(8,), load_rows=(2,), ports=(1, 2), clock_mhz=(50.0, 100.0)), BOARD, MICRO, Counter())
+    )
     answers = forecasts(ASKED, choices, progress=lambda done: None, workers=1)
     hollow = hollow_model(MICRO)
     assert len({answer.cycles for answer in answers if isinstance(answer, Forecast)}) > 3
     for choice, answer in zip(choices, answers, strict=True):
-        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), hollow, choice.config), choice.config.name
+        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), hollow, choice.config), (
+            choice.config.name
+        )
 
 
 def test_widths_are_searched() -> None:
@@ -119,7 +145,9 @@ def test_widths_are_searched() -> None:
     refused: Counter[str] = Counter()
     asked = space(rows=(4, 8), load_rows=(2, 4), ports=(1,), prefetch_kib=(64,), widths=("w8a8", "w4a8"))
     choices = list(configurations(asked, BOARD, MICRO, refused))
-    assert {choice.widths for choice in choices} == {"w8a8", "w4a8"} and refused["load_rows must be below rows for w4a8"]
+    assert {choice.widths for choice in choices} == {"w8a8", "w4a8"} and refused[
+        "load_rows must be below rows for w4a8"
+    ]
     for choice, answer in zip(choices, forecasts(ASKED, choices, progress=lambda done: None, workers=1), strict=True):
         hollow = hollow_model(MICRO, choice.expert_bits)
         assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), hollow, choice.config), choice
@@ -139,29 +167,44 @@ def test_sizes_follow_the_model() -> None:
         assert config.max_tokens >= tiny.tokens and config.residual_words * config.lanes >= tiny.tokens * tiny.dim
 
 
-@pytest.mark.parametrize(("axes", "message"), [
-    ({"rows": (5,)}, r"32 of 32 are not because rows must be a power of two"),
-    ({"ports": (4,)}, r"ports must be at most 2 on pynq-z2"),
-    ({"rows": (64,), "lanes": (64,), "prefetch_kib": (256,)}, r"fits pynq-z2; 6 of 6 need too much DSP \(at least 4,\d+, where 220 are allowed\); 6 of 6 need too much LUT"),
-    ({"lanes": (8,), "rows": (8,), "load_rows": (2,), "ports": (1,), "activation_kib": (1,)},
-     r"configuration that holds m3vit-micro; none of \d+ does: .*activation memory"),
-    ({"prefetch_kib": (4096,)}, r"need too much BRAM36"),
-])
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"rows": (5,)}, r"32 of 32 are not because rows must be a power of two"),
+        ({"ports": (4,)}, r"ports must be at most 2 on pynq-z2"),
+        (
+            {"rows": (64,), "lanes": (64,), "prefetch_kib": (256,)},
+            (
+                r"fits pynq-z2; 6 of 6 need too much DSP \(at least 4,\d+, where 220 are allowed\); 6 of 6 need "
+                r"too much "
+                r"LUT"
+            ),
+        ),
+        (
+            {"lanes": (8,), "rows": (8,), "load_rows": (2,), "ports": (1,), "activation_kib": (1,)},
+            r"configuration that holds m3vit-micro; none of \d+ does: .*activation memory",
+        ),
+        ({"prefetch_kib": (4096,)}, r"need too much BRAM36"),
+    ],
+)
 def test_empty_spaces_name_the_constraint(axes: dict[str, tuple], message: str) -> None:
     with pytest.raises(InputError, match=message):
         explore(ASKED, BOARD, space(**axes), Stages(quiet=True), workers=1)
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("rows = [8, 'many']", "rows must be a whole number, not [8, 'many']"),
-    ("rows = []", "rows must have at least one value, not []"),
-    ("rows = -8", "rows must be positive, not -8"),
-    ("colour = 1", "colour must be one of rows, lanes,"),
-    ("ultra_ram = 1", "ultra_ram must be true or false, not 1"),
-    ("speculate = 'all'", "speculate must be a whole number, not 'all'"),
-    ("widths = ['w8a8', 'w16a16']", "widths must be one of w8a8, w4a8, not ['w8a8', 'w16a16']"),
-    ("rows =", "must be TOML"),
-])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rows = [8, 'many']", "rows must be a whole number, not [8, 'many']"),
+        ("rows = []", "rows must have at least one value, not []"),
+        ("rows = -8", "rows must be positive, not -8"),
+        ("colour = 1", "colour must be one of rows, lanes,"),
+        ("ultra_ram = 1", "ultra_ram must be true or false, not 1"),
+        ("speculate = 'all'", "speculate must be a whole number, not 'all'"),
+        ("widths = ['w8a8', 'w16a16']", "widths must be one of w8a8, w4a8, not ['w8a8', 'w16a16']"),
+        ("rows =", "must be TOML"),
+    ],
+)
 def test_wrong_spaces(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "space.toml"
     file.write_text(text)
@@ -207,13 +250,23 @@ def test_folder(result: dict, tmp_path: Path) -> None:
 
 
 def test_confirmed_on_rtl(tmp_path: Path) -> None:
-    """A point runs bit exact, takes the cycles that were expected, and the folder says so; one after it is left alone."""
+    """A point runs bit exact, takes the cycles that were expected, and the folder says so; one after it is left
+    alone.
+    """
     request = make_request(model="m3vit-micro", board="micro8", task="semseg", blocks=2)
     hollow = hollow_model(request.model)
     graph = whole_graph(hollow, request.config, "semseg", blocks=2)
-    expected = Point(Choice(request.config), forecast(graph, hollow, request.config), Resources(lut=1), BOARD.budget, 10.0, 1.0)
-    found = {"model": "m3vit-micro", "board": "pynq-z2", "points": [[1.0, 0.5, 1.0]], "energy_error": 0.3, "best": [expected, expected],
-             "front": [point_entry(number, expected) for number in (1, 2)]}
+    expected = Point(
+        Choice(request.config), forecast(graph, hollow, request.config), Resources(lut=1), BOARD.budget, 10.0, 1.0
+    )
+    found = {
+        "model": "m3vit-micro",
+        "board": "pynq-z2",
+        "points": [[1.0, 0.5, 1.0]],
+        "energy_error": 0.3,
+        "best": [expected, expected],
+        "front": [point_entry(number, expected) for number in (1, 2)],
+    }
     confirm_front(request, found, 1, Stages(quiet=True), tmp_path, latency=100)
     first, second = json.loads((tmp_path / "explore.json").read_text())["front"]
     done = first["confirmed"]
@@ -241,20 +294,34 @@ def test_auto_with_a_configuration(tmp_path: Path) -> None:
     assert make_request(model="m3vit-micro", config=file).board == "mine"
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    ("explore m3vit-micro --board micro8", "board must be one with resources to compare with, not the bare accelerator 'micro8'"),
-    ("explore m3vit-micro --board abacus", "board must be one of"),
-    ("explore m3vit-micro --model m3vit-tiny", "model must be given once"),
-    ("explore m3vit-nano", "model must be one of m3vit-micro,"),
-    ("explore m3vit-micro --task all", "task must be one of the model's, not 'all'"),
-    ("explore m3vit-micro --latency 1", "latency must be at least 2 cycles, not 1"),
-    ("explore m3vit-micro --space none.toml", "space must be a readable TOML file, not 'none.toml'"),
-    ("explore m3vit-micro --board pynq-z2 --clock 2000", "space must have a configuration that is possible on pynq-z2"),
-    ("generate --board auto", "board must be named if there is no model to choose it for"),
-    ("generate --board zcu102 --accelerator zcu104 --config a.toml", "accelerator must not be given beside a configuration"),
-    ("synth --board pynq-z2 --config none.toml", "configuration must be a readable TOML file, not 'none.toml'"),
-])
-def test_bad_input_on_the_command_line(words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            "explore m3vit-micro --board micro8",
+            "board must be one with resources to compare with, not the bare accelerator 'micro8'",
+        ),
+        ("explore m3vit-micro --board abacus", "board must be one of"),
+        ("explore m3vit-micro --model m3vit-tiny", "model must be given once"),
+        ("explore m3vit-nano", "model must be one of m3vit-micro,"),
+        ("explore m3vit-micro --task all", "task must be one of the model's, not 'all'"),
+        ("explore m3vit-micro --latency 1", "latency must be at least 2 cycles, not 1"),
+        ("explore m3vit-micro --space none.toml", "space must be a readable TOML file, not 'none.toml'"),
+        (
+            "explore m3vit-micro --board pynq-z2 --clock 2000",
+            "space must have a configuration that is possible on pynq-z2",
+        ),
+        ("generate --board auto", "board must be named if there is no model to choose it for"),
+        (
+            "generate --board zcu102 --accelerator zcu104 --config a.toml",
+            "accelerator must not be given beside a configuration",
+        ),
+        ("synth --board pynq-z2 --config none.toml", "configuration must be a readable TOML file, not 'none.toml'"),
+    ],
+)
+def test_bad_input_on_the_command_line(
+    words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, words.split())
     assert done.exit_code == 2 and message in " ".join(done.stderr.split()), done.stderr

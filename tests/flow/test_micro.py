@@ -113,7 +113,9 @@ def full_bytes(rig, micro: QuantModel, scene: np.ndarray, task: str) -> int:
 
 
 def test_analytic_model(tmp_path: Path) -> None:
-    """The cost model is within 0.1 % of the RTL for every block and the image, 2 % for the short parts before and after."""
+    """The cost model is within 0.1 % of the RTL for every block and the image, 2 % for the short parts before and
+    after.
+    """
     request = make_request(model="m3vit-micro", task="all")
     stages = Stages(quiet=True)
     program, _ = make_program(request, stages, cache=tmp_path)
@@ -121,11 +123,15 @@ def test_analytic_model(tmp_path: Path) -> None:
     for entry in report["tasks"].values():
         model = entry["model_cycles"]
         assert [*model] == ["image", "embed", *(block["name"] for block in entry["blocks"]), "result"]
-        assert all(abs(part["error"]) < (0.02 if name in ("embed", "result") else 0.001) for name, part in model.items()), model
+        assert all(
+            abs(part["error"]) < (0.02 if name in ("embed", "result") else 0.001) for name, part in model.items()
+        ), model
 
 
 @pytest.mark.parametrize("chosen, speculate", [({1, 6}, 0), ({1, 6}, 2), ({1, 2, 4, 7}, 6)])
-def test_analytic_model_of_experts_left_out(rig, micro: QuantModel, scene: np.ndarray, chosen: set[int], speculate: int) -> None:
+def test_analytic_model_of_experts_left_out(
+    rig, micro: QuantModel, scene: np.ndarray, chosen: set[int], speculate: int
+) -> None:
     """Skipping an expert, and dropping one that was fetched in vain, takes the cycles that the model says."""
     forced = force_experts(micro, chosen)
     program = compile_model(forced, rig.config, speculate=speculate)

@@ -35,7 +35,8 @@ def test_an_output_that_differs_is_named_and_scored_as_it_is(program, tmp_path, 
         broken = dataclasses.replace(first.functional, output=output)
         found = scenes.differences(
             [e["name"] for e in program.image.manifest["tensors"]],
-            {"integer golden": first.golden, "functional simulator": broken}, [1.0] * len(first.golden.marks),
+            {"integer golden": first.golden, "functional simulator": broken},
+            [1.0] * len(first.golden.marks),
         )
         return [dataclasses.replace(first, functional=broken, differences=found), *others]
 
@@ -47,8 +48,15 @@ def test_an_output_that_differs_is_named_and_scored_as_it_is(program, tmp_path, 
 
 
 def test_scores_are_those_of_the_maps(program, tmp_path, monkeypatch):
-    monkeypatch.setattr(scenes, "render_batch", lambda seeds, size: (
-        np.zeros((1, 3, *size), np.uint8), np.zeros((1, *size), np.uint8), np.full((1, *size), 7.0, np.float32)))
+    monkeypatch.setattr(
+        scenes,
+        "render_batch",
+        lambda seeds, size: (
+            np.zeros((1, 3, *size), np.uint8),
+            np.zeros((1, *size), np.uint8),
+            np.full((1, *size), 7.0, np.float32),
+        ),
+    )
     result = scenes.score_scenes(program, [0], Stages(quiet=True), tmp_path, rtl=False)
     image = np.zeros((3, 64, 64), np.uint8)
     head = program.network.heads["depth"]

@@ -19,20 +19,60 @@ STALLS = [f"+stall_{channel}=30" for channel in ("ar", "r", "aw", "w", "b")]
 
 # Padded heads, words and blocks; no class token; softmax over the chosen experts.
 PADDED = M3ViTConfig(
-    name="padded", image_size=(32, 48), patch_size=8, dim=40, heads=2, depth=2, mlp_ratio=3, experts=5, expert_hidden=44,
-    top_k=3, gate_kind="noisy", class_token=False)  # fmt: skip
+    name="padded",
+    image_size=(32, 48),
+    patch_size=8,
+    dim=40,
+    heads=2,
+    depth=2,
+    mlp_ratio=3,
+    experts=5,
+    expert_hidden=44,
+    top_k=3,
+    gate_kind="noisy",
+    class_token=False,
+)
 HEADS = M3ViTConfig(
-    name="heads", image_size=(32, 48), patch_size=8, dim=72, heads=3, depth=2, mlp_ratio=2, experts=9, expert_hidden=60,
-    tasks=("x", "y", "z"))  # fmt: skip
+    name="heads",
+    image_size=(32, 48),
+    patch_size=8,
+    dim=72,
+    heads=3,
+    depth=2,
+    mlp_ratio=2,
+    experts=9,
+    expert_hidden=60,
+    tasks=("x", "y", "z"),
+)
 
 # Four groups to a word; two ports, four beats to a word; so few activation words that tokens go in chunks.
 NARROW = AcceleratorConfig(
-    name="narrow", rows=4, lanes=16, load_rows=4, narrow_weights=False, ports=2, port_bits=64, prefetch_words=64, max_tokens=64, max_dim=128,
-    activation_words=700, max_burst=16)  # fmt: skip
+    name="narrow",
+    rows=4,
+    lanes=16,
+    load_rows=4,
+    narrow_weights=False,
+    ports=2,
+    port_bits=64,
+    prefetch_words=64,
+    max_tokens=64,
+    max_dim=128,
+    activation_words=700,
+    max_burst=16,
+)
 # Four groups, four narrow ports, blocks much wider than the network.
 WIDE = AcceleratorConfig(
-    name="wide", rows=8, lanes=32, load_rows=2, ports=4, port_bits=32, prefetch_words=64, max_tokens=64, max_dim=128,
-    max_burst=16)  # fmt: skip
+    name="wide",
+    rows=8,
+    lanes=32,
+    load_rows=2,
+    ports=4,
+    port_bits=32,
+    prefetch_words=64,
+    max_tokens=64,
+    max_dim=128,
+    max_burst=16,
+)
 
 
 @pytest.mark.parametrize("config", [NARROW, WIDE], ids=lambda config: config.name)

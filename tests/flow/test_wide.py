@@ -1,4 +1,6 @@
-"""m3vit-micro with weights and activations of 16 bits, whole on RTL: every byte of every block; and what they are worth."""
+"""m3vit-micro with weights and activations of 16 bits, whole on RTL: every byte of every block; and what they are
+worth.
+"""
 
 from pathlib import Path
 
@@ -25,7 +27,9 @@ from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 
 STALLS = [f"+stall_{channel}=40" for channel in ("ar", "r", "aw", "w", "b")]
-GROUPS = PRESETS["micro8-wide"].replace(name="8 x 16 wide", lanes=16, residual_words=512, activation_words=2048, kv_words=1024)
+GROUPS = PRESETS["micro8-wide"].replace(
+    name="8 x 16 wide", lanes=16, residual_words=512, activation_words=2048, kv_words=1024
+)
 
 
 def output(result: bytes) -> np.ndarray:
@@ -42,7 +46,8 @@ def wide() -> QuantModel:
 
 
 @pytest.mark.parametrize(
-    ("config", "plusargs"), [(PRESETS["micro8-wide"], []), (PRESETS["micro8-wide"], STALLS), (GROUPS, [])],
+    ("config", "plusargs"),
+    [(PRESETS["micro8-wide"], []), (PRESETS["micro8-wide"], STALLS), (GROUPS, [])],
     ids=["still", "stalls", "2 groups"],
 )
 def test_bit_exact(
@@ -104,15 +109,25 @@ def test_what_it_is_worth(tmp_path: Path, wide: QuantModel, micro: QuantModel, s
 
 
 def test_only_where_operands_are_wide(wide: QuantModel) -> None:
-    with pytest.raises(CompileError, match="layer 'embed': operands must be of 8 bits on configuration 'micro8', which has no wide_operands"):
+    with pytest.raises(
+        CompileError,
+        match="layer 'embed': operands must be of 8 bits on configuration 'micro8', which has no wide_operands",
+    ):
         compile_model(wide, PRESETS["micro8"].replace(acc_bits=40))
-    with pytest.raises(CompileError, match="widths must be of 8 bits where LayerNorm has a pass of its own, not 'w16a16'"):
+    with pytest.raises(
+        CompileError, match="widths must be of 8 bits where LayerNorm has a pass of its own, not 'w16a16'"
+    ):
         compile_all(wide, PRESETS["micro8-wide"], options=CompileOptions(normalise_on_read=False))
     with pytest.raises(ValueError, match="acc_bits must be 36 or more with wide_operands, not 27"):
         PRESETS["micro8"].replace(wide_operands=True)
     assert make_request(model="m3vit-micro", widths="w16a16").config is PRESETS["micro8-wide"]
-    assert make_request(model="m3vit-tiny", widths="w16a16", board="zcu102-wide").name == "m3vit-tiny-semseg-zcu102-wide-w16a16"
-    with pytest.raises(InputError, match="widths must be of 8 bits on zcu104, which has no wide_operands, not 'w16a16': choose one of"):
+    assert (
+        make_request(model="m3vit-tiny", widths="w16a16", board="zcu102-wide").name
+        == "m3vit-tiny-semseg-zcu102-wide-w16a16"
+    )
+    with pytest.raises(
+        InputError, match="widths must be of 8 bits on zcu104, which has no wide_operands, not 'w16a16': choose one of"
+    ):
         make_request(model="m3vit-tiny", widths="w16a16", board="zcu104")
     with pytest.raises(InputError, match="widths must be of 8 bits on zcu102-small"):
         make_request(model="m3vit-small", widths="w16a16")
@@ -123,4 +138,6 @@ def test_results_of_8_and_16_bits_side_by_side(micro: QuantModel, scene: np.ndar
     config = PRESETS["micro8-wide"]
     functional = FunctionalSimulator(config)
     functional.load(compile_model(micro, config))
-    assert np.array_equal(output(functional.run("semseg", scene).result), IntM3ViT(micro, config.rows).run(scene, "semseg")[-1])
+    assert np.array_equal(
+        output(functional.run("semseg", scene).result), IntM3ViT(micro, config.rows).run(scene, "semseg")[-1]
+    )

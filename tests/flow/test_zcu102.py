@@ -48,7 +48,11 @@ def run(
 
 
 def check_model(
-    program: ProgramImage, qmodel: QuantModel, task: str, experts: dict[str, tuple[int, ...]], result: RtlResult,
+    program: ProgramImage,
+    qmodel: QuantModel,
+    task: str,
+    experts: dict[str, tuple[int, ...]],
+    result: RtlResult,
     blocks: int | None = None,
 ) -> None:
     """The analytic model is within 5 % of the RTL for every part of the network, 3 % for the image."""
@@ -68,7 +72,9 @@ def test_m3vit_tiny(tmp_path: Path) -> None:
     for task, result in zip(program.tasks, results, strict=True):
         routings = functional.run(task, image).routings
         assert len(routings) == 6
-        assert all(len(routing.lengths) >= 16 and all(routing.lengths[:16]) for routing in routings), "the image must use all 16 experts"
+        assert all(len(routing.lengths) >= 16 and all(routing.lengths[:16]) for routing in routings), (
+            "the image must use all 16 experts"
+        )
         assert result.counters["cycles"] <= 300_000
         experts = {f"blocks.{2 * k + 1}": routing.lengths for k, routing in enumerate(routings)}
         check_model(program, qmodel, task, experts, result)

@@ -61,7 +61,9 @@ def _violated(text: str, asserts: str) -> list[str]:
     return result
 
 
-def _solve(top: Elaboratable, free: Iterable[Signal], work: Path, options: str, timeout: float) -> tuple[str, list[str]]:
+def _solve(
+    top: Elaboratable, free: Iterable[Signal], work: Path, options: str, timeout: float
+) -> tuple[str, list[str]]:
     """What the solver says, and the source lines of violated assertions."""
     source, asserts = work / "top.il", work / "asserts.txt"
     source.write_text(rtlil.convert(top, name="top", ports=list(free)))
@@ -69,7 +71,10 @@ def _solve(top: Elaboratable, free: Iterable[Signal], work: Path, options: str, 
     done = subprocess.run(
         [sys.executable, "-c", _RUN],
         input=f"{_PREPARE.format(source=source)}\ntee -q -o {asserts} dump t:$assert\n{sat}\n",
-        capture_output=True, encoding="utf-8", timeout=timeout, check=False,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=timeout,
+        check=False,
     )
     (work / "trace.txt").write_text(done.stdout + done.stderr)
     if done.returncode:
@@ -106,7 +111,9 @@ def prove(top: Elaboratable, *, free: Iterable[Signal], work: Path, depth: int =
         raise ProofFailed(f"{verdict}; violated: {', '.join(violated)}; see {work / 'trace.txt'}")
 
 
-def refute(top: Elaboratable, *, free: Iterable[Signal], work: Path, depth: int = 12, timeout: float = 120) -> list[str]:
+def refute(
+    top: Elaboratable, *, free: Iterable[Signal], work: Path, depth: int = 12, timeout: float = 120
+) -> list[str]:
     """Find the shortest run from reset that violates an assertion.
 
     Parameters

@@ -53,8 +53,10 @@ class WriterProof(Elaboratable):
             Assert(rules.owed == dut.filling.level + last),
             Assert(rules.unanswered == dut.complete),
             Assert(rules.newest.index == dut.filling.write_index),
-            Assert((rules.filling.index + last == dut.filling.read_index)
-                   | ((rules.filling.index + last == dut.max_outstanding) & (dut.filling.read_index == 0))),
+            Assert(
+                (rules.filling.index + last == dut.filling.read_index)
+                | ((rules.filling.index + last == dut.max_outstanding) & (dut.filling.read_index == 0))
+            ),
             Assert(rules.filling.index < dut.max_outstanding),
             Assert(~w.valid | (rules.owed != 0)),
             Assert((rules.owed != 0) | (rules.beat == 0)),

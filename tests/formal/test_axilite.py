@@ -11,15 +11,18 @@ from moesaic.hw.bus.axilite_slave import AxiLiteSlave
 from moesaic.hw.spec.registers import MAP_BYTES, Access, Field, Register, RegisterMap
 from moesaic.hw.stream.rules import Check, StreamContract
 
-TABLE = RegisterMap(1, (
-    Register("FIXED", 0x000, Access.RO, 8, 0x5A, (), "", constant=True),
-    Register("LOCKED_LO", 0x004, Access.RW, 32, 1, (), "", locked=True),
-    Register("LOCKED_HI", 0x008, Access.RW, 4, 0, (), "", locked=True),
-    Register("FREE", 0x00C, Access.RW, 10, 0x3, (Field("a", 0, 2, ""), Field("b", 8, 2, "")), ""),
-    Register("GO", 0x010, Access.W1S, 2, 0, (Field("x", 0, 1, ""), Field("y", 1, 1, "")), ""),
-    Register("EVENTS", 0x014, Access.W1C, 1, 0, (Field("z", 0, 1, ""),), ""),
-    Register("STATE", 0x020, Access.RO, 6, 0, (), ""),
-))
+TABLE = RegisterMap(
+    1,
+    (
+        Register("FIXED", 0x000, Access.RO, 8, 0x5A, (), "", constant=True),
+        Register("LOCKED_LO", 0x004, Access.RW, 32, 1, (), "", locked=True),
+        Register("LOCKED_HI", 0x008, Access.RW, 4, 0, (), "", locked=True),
+        Register("FREE", 0x00C, Access.RW, 10, 0x3, (Field("a", 0, 2, ""), Field("b", 8, 2, "")), ""),
+        Register("GO", 0x010, Access.W1S, 2, 0, (Field("x", 0, 1, ""), Field("y", 1, 1, "")), ""),
+        Register("EVENTS", 0x014, Access.W1C, 1, 0, (Field("z", 0, 1, ""),), ""),
+        Register("STATE", 0x020, Access.RO, 6, 0, (), ""),
+    ),
+)
 
 
 class SlaveProof(Elaboratable):
@@ -61,7 +64,9 @@ class SlaveProof(Elaboratable):
         m.d.comb += Assert(~Value.cast(dut.pulse).any() | (dut.commit & lawful), "a pulse is a lawful write")
         was_looked = Signal()
         m.d.sync += [
-            was_held.eq(dut.write_full & ~dut.commit), was_asked.eq(dut.read_full & ~asked), was_looked.eq(dut.looked & ~asked),
+            was_held.eq(dut.write_full & ~dut.commit),
+            was_asked.eq(dut.read_full & ~asked),
+            was_looked.eq(dut.looked & ~asked),
         ]
         with m.If(known):
             m.d.comb += Assert(dut.decoded == was_held, "an address is compared within a cycle")
@@ -76,7 +81,8 @@ class SlaveProof(Elaboratable):
         m.d.comb += asked.eq(dut.picked & (~bus.r.valid | bus.r.ready))
         m.d.sync += [
             answered.eq(asked),
-            was_known.eq(read_known), was_beyond.eq(dut.read_address >= MAP_BYTES),
+            was_known.eq(read_known),
+            was_beyond.eq(dut.read_address >= MAP_BYTES),
         ]
         with m.If(known & answered):
             m.d.comb += Assert(bus.r.valid)
@@ -91,7 +97,10 @@ class SlaveProof(Elaboratable):
                 Assert(~dut.picked | dut.looked),
                 Assert(~dut.looked | (dut.looked_response == Mux(read_known, Response.OKAY, refused_now))),
                 Assert(~dut.picked | (dut.answer_response == Mux(read_known, Response.OKAY, refused_now))),
-                *(Assert(~dut.decoded | (chosen == (address == TABLE[name].offset))) for name, chosen in dut.chosen.items()),
+                *(
+                    Assert(~dut.decoded | (chosen == (address == TABLE[name].offset)))
+                    for name, chosen in dut.chosen.items()
+                ),
                 Assert(rules.addressed == dut.write_full + bus.b.valid),
                 Assert(rules.written == dut.data_full + bus.b.valid),
                 Assert(rules.reads == dut.read_full + bus.r.valid),
@@ -158,9 +167,17 @@ class TakesTooMuch(AxiLiteSlave):
         return m
 
 
-@pytest.mark.parametrize("bug", [
-    WithdrawsResponse, AnswersWithoutData, ReadDataMoves, IgnoresLock, WritesWhereItShouldNot, TakesTooMuch,
-])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        WithdrawsResponse,
+        AnswersWithoutData,
+        ReadDataMoves,
+        IgnoresLock,
+        WritesWhereItShouldNot,
+        TakesTooMuch,
+    ],
+)
 def test_register_file_bug_is_found(tmp_path: Path, bug: type[AxiLiteSlave]) -> None:
     top = SlaveProof(bug(TABLE, addr_bits=13), invariants=False)
     assert refute(top, free=top.free, work=tmp_path)

@@ -24,11 +24,13 @@ class Wires(wiring.Component):
 
     def __init__(self, signature: wiring.Signature) -> None:
         shapes = {channel: member.signature.members["payload"].shape for channel, member in signature.members.items()}
-        super().__init__({
-            f"{channel}_{name}": In(port)
-            for channel, shape in shapes.items()
-            for name, port in (("payload", shape), ("valid", 1), ("ready", 1))
-        })
+        super().__init__(
+            {
+                f"{channel}_{name}": In(port)
+                for channel, shape in shapes.items()
+                for name, port in (("payload", shape), ("valid", 1), ("ready", 1))
+            }
+        )
         for channel, shape in shapes.items():
             interface = stream.Signature(shape).create()
             interface.payload = getattr(self, f"{channel}_payload")

@@ -1,4 +1,6 @@
-"""Stream blocks keep order, lose nothing and keep the contract, for any traffic: proved, and refuted on planted bugs."""
+"""Stream blocks keep order, lose nothing and keep the contract, for any traffic: proved, and refuted on planted
+bugs.
+"""
 
 from pathlib import Path
 

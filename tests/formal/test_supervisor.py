@@ -58,9 +58,17 @@ class SupervisorProof(Elaboratable):
         report, error, resetting, watchdog = Signal(len(Value.cast(dut.report))), Signal(), Signal(), Signal(32)
         enable = Signal(2)
         m.d.sync += [
-            was.eq(dut.state), past.eq(inputs), unit_error.eq(Cat(source.valid for source in dut.errors).any()),
-            remaining.eq(dut.remaining), cleared.eq(dut.cleared), report.eq(dut.report), error.eq(dut.error),
-            resetting.eq(dut.resetting), watchdog.eq(dut.watchdog), enable.eq(dut.irq_enable), abandoned.eq(dut.abandoned),
+            was.eq(dut.state),
+            past.eq(inputs),
+            unit_error.eq(Cat(source.valid for source in dut.errors).any()),
+            remaining.eq(dut.remaining),
+            cleared.eq(dut.cleared),
+            report.eq(dut.report),
+            error.eq(dut.error),
+            resetting.eq(dut.resetting),
+            watchdog.eq(dut.watchdog),
+            enable.eq(dut.irq_enable),
+            abandoned.eq(dut.abandoned),
         ]
         resting = (was == State.IDLE) | (was == State.DONE) | (was == State.ERROR)
         live = (was == State.RUNNING) | (was == State.DRAINING)
@@ -94,8 +102,14 @@ class SupervisorProof(Elaboratable):
             with m.If(dut.error & ~error):
                 m.d.comb += Assert(live & dut.irq_status[1], "an error raises its event at once")
                 m.d.comb += Assert(dut.irq | ~enable[1])
-                m.d.comb += Assert(dut.report.valid & (unit_error | (dut.report.code == ErrorCode.WATCHDOG.value)
-                                                       | (dut.report.code == ErrorCode.HOST_ABORT.value)))
+                m.d.comb += Assert(
+                    dut.report.valid
+                    & (
+                        unit_error
+                        | (dut.report.code == ErrorCode.WATCHDOG.value)
+                        | (dut.report.code == ErrorCode.HOST_ABORT.value)
+                    )
+                )
             with m.If(dut.error & error):
                 m.d.comb += Assert(Value.cast(dut.report) == report, "the first error is kept")
             with m.If(live & ~progress & (remaining != 0)):
@@ -184,10 +198,20 @@ class DoneDespiteAnError(Supervisor):
         return m
 
 
-@pytest.mark.parametrize("bug", [
-    ClearsABusyBus, ClearsWithoutAbort, RunsOnAfterAnError, LastErrorWins, NeverLeavesTheDrain, WatchdogSleeps,
-    LosesTheEvent, DoneDespiteAnError, ForgetsTheAbort,
-])
+@pytest.mark.parametrize(
+    "bug",
+    [
+        ClearsABusyBus,
+        ClearsWithoutAbort,
+        RunsOnAfterAnError,
+        LastErrorWins,
+        NeverLeavesTheDrain,
+        WatchdogSleeps,
+        LosesTheEvent,
+        DoneDespiteAnError,
+        ForgetsTheAbort,
+    ],
+)
 def test_supervisor_bug_is_found(tmp_path: Path, bug: type[Supervisor]) -> None:
     top = SupervisorProof(bug(**SMALL))
     assert refute(top, free=top.free, work=tmp_path)

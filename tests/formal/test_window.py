@@ -32,8 +32,13 @@ class GuardProof(Elaboratable):
             m.d.sync += pending.eq(0)
 
         first, stop = taken.addr, taken.addr + taken.beats * dut.beat_bytes
-        lawful = ((first >= dut.window_base) & (stop <= dut.window_base + dut.window_bytes)
-                  & (stop <= 1 << dut.addr_bits) & (first % dut.beat_bytes == 0) & (taken.beats != 0))
+        lawful = (
+            (first >= dut.window_base)
+            & (stop <= dut.window_base + dut.window_bytes)
+            & (stop <= 1 << dut.addr_bits)
+            & (first % dut.beat_bytes == 0)
+            & (taken.beats != 0)
+        )
         m.d.comb += [
             Assert(~dut.o.valid | (pending & lawful & (dut.o.p.addr == first) & (dut.o.p.beats == taken.beats))),
             Assert(~dut.error | (pending & ~lawful & (dut.error_addr == first))),

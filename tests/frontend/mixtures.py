@@ -85,7 +85,10 @@ class Batched(nn.Module):
 
     def __init__(self, experts: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.weight, self.bias = nn.Parameter(torch.empty(experts, outputs, inputs)), nn.Parameter(torch.empty(experts, outputs))
+        self.weight, self.bias = (
+            nn.Parameter(torch.empty(experts, outputs, inputs)),
+            nn.Parameter(torch.empty(experts, outputs)),
+        )
 
 
 class Gate(nn.Module):
@@ -98,7 +101,9 @@ class Gate(nn.Module):
 
 
 class Published(nn.Module):
-    """M3ViT's names; a loop over experts with masks, whose shapes depend on the image; a gate per task; returns a loss too."""
+    """M3ViT's names; a loop over experts with masks, whose shapes depend on the image; a gate per task; returns a loss
+    too.
+    """
 
     def __init__(self, gates: int, experts: int = EXPERTS, k: int = K, factor: float = 1.0) -> None:
         super().__init__()

@@ -49,7 +49,9 @@ def test_gates_that_are_not_called():
 
 
 def test_sixty_four_experts():
-    captured = capture(zoo.seeded(mixtures.TaskVit(lambda: mixtures.Published(1, experts=64, k=5))), zoo.image(), tasks={"a": (0,)})
+    captured = capture(
+        zoo.seeded(mixtures.TaskVit(lambda: mixtures.Published(1, experts=64, k=5))), zoo.image(), tasks={"a": (0,)}
+    )
     assert (captured.config.experts, captured.config.top_k) == (64, 5)
     assert captured.difference < 1e-5
 
@@ -58,9 +60,21 @@ def test_sixty_four_experts():
 def test_our_own(scope):
     """The model of this package, whose forward has loops with masks, captured like anybody else's."""
     config = M3ViTConfig(
-        image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=2, mlp_ratio=2, experts=4, expert_hidden=24, top_k=3,
-        gate_scope=scope, gate_task_dim=8, gate_kind="noisy", pixel_mean=(0.4, 0.5, 0.6), pixel_std=(0.2, 0.3, 0.4),
-    )  # fmt: skip
+        image_size=(16, 16),
+        patch_size=8,
+        dim=32,
+        heads=2,
+        depth=2,
+        mlp_ratio=2,
+        experts=4,
+        expert_hidden=24,
+        top_k=3,
+        gate_scope=scope,
+        gate_task_dim=8,
+        gate_kind="noisy",
+        pixel_mean=(0.4, 0.5, 0.6),
+        pixel_std=(0.2, 0.3, 0.4),
+    )
     model = build(config, 3)
     captured = capture(model, zoo.image(), tasks={"semseg": (0,), "depth": (1,)})
     assert captured.config.gate_bias == (scope == "task_conditioned")
@@ -72,7 +86,9 @@ def test_our_own(scope):
             wanted = model(x, task)
             for mine, other in zip(captured.model()(x, task), wanted, strict=True):
                 assert float((mine - other).abs().max()) < 2e-5 * float(other.abs().max())
-    assert any("output 0" in note for note in captured.notes)  # the first block's, which the accelerator does not return
+    assert any(
+        "output 0" in note for note in captured.notes
+    )  # the first block's, which the accelerator does not return
 
 
 def refused(model, **options):

@@ -1,4 +1,6 @@
-"""Vision transformers as other packages build them, with random weights, and on the functional simulator bit for bit."""
+"""Vision transformers as other packages build them, with random weights, and on the functional simulator bit
+for bit.
+"""
 
 import importlib
 from collections.abc import Callable
@@ -38,8 +40,15 @@ def assert_runs_bit_exact(captured: Captured, accelerator=MICRO) -> None:
 def of(config: str, model: str, **changes) -> Callable[[], torch.nn.Module]:
     def make():
         transformers = pytest.importorskip("transformers")
-        sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3,
-                 "intermediate_size": 96, "initializer_range": 0.2}  # fmt: skip
+        sizes = {
+            "image_size": 32,
+            "patch_size": 8,
+            "hidden_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 3,
+            "intermediate_size": 96,
+            "initializer_range": 0.2,
+        }
         return getattr(transformers, model)(getattr(transformers, config)(**sizes | changes)).eval()
 
     return make
@@ -48,12 +57,13 @@ def of(config: str, model: str, **changes) -> Callable[[], torch.nn.Module]:
 TRANSFORMERS = {
     "ViTModel": (of("ViTConfig", "ViTModel"), 1),
     "ViT, attention written out, tanh": (
-        of("ViTConfig", "ViTForImageClassification", attn_implementation="eager", hidden_act="gelu_pytorch_tanh"), 1,
+        of("ViTConfig", "ViTForImageClassification", attn_implementation="eager", hidden_act="gelu_pytorch_tanh"),
+        1,
     ),
     "DeiTModel": (of("DeiTConfig", "DeiTModel"), 2),
     "DeiT with two classifiers": (of("DeiTConfig", "DeiTForImageClassificationWithTeacher", qkv_bias=False), 2),
     "DINOv2": (of("Dinov2Config", "Dinov2Model", mlp_ratio=2, num_hidden_layers=1), 1),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", TRANSFORMERS)

@@ -142,32 +142,62 @@ class Branching(zoo.Mlp):
 
 
 def blocks(kind):
-    return zoo.seeded(zoo.Vit(zoo.Conv(), nn.Sequential(*(kind(zoo.Fused(DIM, HEADS), zoo.Mlp(DIM)) for _ in range(2)))))
+    return zoo.seeded(
+        zoo.Vit(zoo.Conv(), nn.Sequential(*(kind(zoo.Fused(DIM, HEADS), zoo.Mlp(DIM)) for _ in range(2))))
+    )
 
 
 # name: (model, words that the text must have, source text of the line it must name; "" for torch's own modules)
 CASES = {
     "BatchNorm": (lambda: zoo.vit(mlp=Normalised), ["batch_norm", "nn.LayerNorm"], "self.batch(x.mT)"),
-    "ReLU": (lambda: zoo.vit(mlp=lambda: zoo.Mlp(DIM, nn.ReLU())), ["relu", "nn.GELU()", "blocks.0.mlp"], "self.down(self.act("),
+    "ReLU": (
+        lambda: zoo.vit(mlp=lambda: zoo.Mlp(DIM, nn.ReLU())),
+        ["relu", "nn.GELU()", "blocks.0.mlp"],
+        "self.down(self.act(",
+    ),
     "SwiGLU": (lambda: zoo.vit(mlp=SwiGlu), ["silu", "nn.GELU()"], "F.silu(self.a(x)) * self.b(x)"),
     "GeGLU": (lambda: zoo.vit(mlp=GeGlu), ["element by element", "no gated units"], "F.gelu(self.a(x)) * self.b(x)"),
-    "active dropout": (lambda: zoo.vit(mlp=lambda: Dropped(DIM)), ["dropout", "training=self.training"], "F.dropout(super()"),
-    "two linears": (lambda: zoo.vit(mlp=lambda: LowRank(DIM)), ["second layer of an MLP", "pre-norm"], "self.down(self.up(x))"),
-    "position bias": (lambda: zoo.vit(lambda: Biased(DIM, HEADS, False)), ["relative position bias"], "+ self.table).softmax"),
-    "fused position bias": (lambda: zoo.vit(lambda: Biased(DIM, HEADS, True)), ["position bias"], "attn_mask=self.table"),
+    "active dropout": (
+        lambda: zoo.vit(mlp=lambda: Dropped(DIM)),
+        ["dropout", "training=self.training"],
+        "F.dropout(super()",
+    ),
+    "two linears": (
+        lambda: zoo.vit(mlp=lambda: LowRank(DIM)),
+        ["second layer of an MLP", "pre-norm"],
+        "self.down(self.up(x))",
+    ),
+    "position bias": (
+        lambda: zoo.vit(lambda: Biased(DIM, HEADS, False)),
+        ["relative position bias"],
+        "+ self.table).softmax",
+    ),
+    "fused position bias": (
+        lambda: zoo.vit(lambda: Biased(DIM, HEADS, True)),
+        ["position bias"],
+        "attn_mask=self.table",
+    ),
     "norm of queries": (lambda: zoo.vit(lambda: NormedQueries(DIM, HEADS)), ["none of q, k or v"], "self.q_norm(q)"),
     "causal": (lambda: zoo.vit(lambda: Causal(DIM, HEADS)), ["causal"], "is_causal=True"),
     "no softmax": (lambda: zoo.vit(lambda: Quadratic(DIM, HEADS)), ["without softmax"], "q @ k.mT @ v"),
     "post-norm": (lambda: blocks(PostNorm), ["LayerNorm(x)", "norm_first=True"], "self.qkv(x)"),
-    "torch's post-norm": (lambda: zoo.encoder(norm_first=False), ["LayerNorm(x)", "norm_first=True"], "self.blocks(self.embed"),
+    "torch's post-norm": (
+        lambda: zoo.encoder(norm_first=False),
+        ["LayerNorm(x)", "norm_first=True"],
+        "self.blocks(self.embed",
+    ),
     "torch's ReLU": (lambda: zoo.encoder(activation="relu"), ["relu", "nn.GELU()"], "self.blocks(self.embed"),
     "parallel": (lambda: blocks(Parallel), ["earlier residual stream", "pre-norm"], "y = self.norm1(x)"),
     "convolution stem": (lambda: zoo.vit(embed=Stem()), ["nn.Conv2d(3, dim"], "self.b(self.a(x))"),
     "overlapping patches": (lambda: zoo.vit(embed=Overlapping()), ["do not overlap"], "self.a(x).flatten"),
     "normed embedding": (lambda: zoo.vit(embed=NormedEmbedding()), ["residual stream"], ""),
     "control flow": (lambda: zoo.vit(mlp=lambda: Branching(DIM)), ["must not depend on the image"], "if x.mean() > 0"),
-    "no transformer": (lambda: zoo.seeded(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))), ["vision transformer"], ""),
-}  # fmt: skip
+    "no transformer": (
+        lambda: zoo.seeded(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))),
+        ["vision transformer"],
+        "",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -194,7 +224,9 @@ def changed(**changes):
     return patch
 
 
-@pytest.mark.parametrize("parameter", ["blocks.1.mlp.fc2.bias", "blocks.0.attn.qkv.weight", "pos_embed", "blocks.0.norm1.weight"])
+@pytest.mark.parametrize(
+    "parameter", ["blocks.1.mlp.fc2.bias", "blocks.0.attn.qkv.weight", "pos_embed", "blocks.0.norm1.weight"]
+)
 def test_a_match_that_computes_something_else_is_refused(monkeypatch, parameter):
     """One parameter that the match gets a little wrong is seen in the proof."""
 
@@ -207,7 +239,9 @@ def test_a_match_that_computes_something_else_is_refused(monkeypatch, parameter)
         return assembled
 
     changed(assemble=wrong)(monkeypatch)
-    with pytest.raises(CaptureError, match="must compute what the module computes, not something else: output 0 differs by"):
+    with pytest.raises(
+        CaptureError, match="must compute what the module computes, not something else: output 0 differs by"
+    ):
         capture(zoo.vit(depth=2), zoo.image())
 
 
@@ -224,7 +258,9 @@ def test_parameters_that_are_no_numbers(value):
     with torch.no_grad():
         model.blocks[1].attention.qkv.weight[2, 3] = value
         model.embed.cls[0, 0, 1] = value
-    with pytest.raises(CaptureError, match=r"finite.*embed.cls \(1 values\), blocks.1.attention.qkv.weight \(1 values\)"):
+    with pytest.raises(
+        CaptureError, match=r"finite.*embed.cls \(1 values\), blocks.1.attention.qkv.weight \(1 values\)"
+    ):
         capture(model, zoo.image())
 
 
@@ -266,7 +302,11 @@ def test_things_that_are_no_module():
     with pytest.raises(CaptureError, match="must be an nn.Module, not dict"):
         capture({}, zoo.image())
     sizes = ({0: torch.export.Dim("batch", max=8)},)
-    exported = torch.export.export(zoo.seeded(nn.Sequential(nn.Flatten(), nn.Linear(768, 4))), (zoo.image().expand(2, -1, -1, -1),), dynamic_shapes=sizes)
+    exported = torch.export.export(
+        zoo.seeded(nn.Sequential(nn.Flatten(), nn.Linear(768, 4))),
+        (zoo.image().expand(2, -1, -1, -1),),
+        dynamic_shapes=sizes,
+    )
     with pytest.raises(CaptureError, match="must be an nn.Module, not ExportedProgram"):
         capture(exported, zoo.image())
     with torch.device("meta"):

@@ -53,7 +53,9 @@ def test_a_module_and_its_image(written):
 
 
 def test_random_weights_come_from_the_seed(written):
-    name = written("def vit():\n    return zoo.Vit(zoo.Conv(), zoo.Block(zoo.Fused(32, 2), zoo.Mlp(32))).eval(), zoo.image()\n")
+    name = written(
+        "def vit():\n    return zoo.Vit(zoo.Conv(), zoo.Block(zoo.Fused(32, 2), zoo.Mlp(32))).eval(), zoo.image()\n"
+    )
     before = torch.random.get_rng_state()
     one, same, other = (open_function(f"{name}:vit", ImportOptions(seed=seed)).state for seed in (1, 1, 2))
     key = "blocks.0.mlp.fc1.weight"

@@ -21,7 +21,9 @@ def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
         draw = rng.standard_normal(tuple(parameter.shape))
         scale = 0.3 if parameter.ndim < 2 else 1.5 * parameter.shape[-1] ** -0.5
         with torch.no_grad():
-            parameter.copy_(torch.from_numpy(draw * scale + (1.0 if "norm" in name and name.endswith("weight") else 0.0)))
+            parameter.copy_(
+                torch.from_numpy(draw * scale + (1.0 if "norm" in name and name.endswith("weight") else 0.0))
+            )
     return module.eval()
 
 
@@ -136,7 +138,9 @@ class Conv(nn.Module):
 
 
 class Unfolded(nn.Module):
-    """Patches cut by reshaping, values of a pixel fastest; positions on the patches; class token last; pixels normalised."""
+    """Patches cut by reshaping, values of a pixel fastest; positions on the patches; class token last; pixels
+    normalised.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -34,8 +34,9 @@ def test_micro_is_small():
 
 def test_counts_add_up_by_hand():
     # One dense and one mixture block, 5 tokens of 8 channels.
-    config = M3ViTConfig(image_size=(4, 4), patch_size=2, dim=8, heads=2, depth=2, mlp_ratio=2,
-                         experts=4, expert_hidden=6, top_k=2)
+    config = M3ViTConfig(
+        image_size=(4, 4), patch_size=2, dim=8, heads=2, depth=2, mlp_ratio=2, experts=4, expert_hidden=6, top_k=2
+    )
     assert config.tokens == 5 and config.patch_values == 12
     assert config.embed_macs == 5 * 12 * 8
     attention = 5 * 8 * 24 + 2 * 5 * 5 * 8 + 5 * 8 * 8
@@ -56,25 +57,28 @@ def test_survives_json():
         assert again == config and hash(again) == hash(config)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"image_size": (60, 64)}, r"image_size must be two positive multiples of the patch size 8, not \(60, 64\)"),
-    ({"patch_size": 0}, r"patch_size must be a positive integer, not 0"),
-    ({"heads": 3}, r"dim must be a multiple of the 3 heads, not 64"),
-    ({"depth": 0}, r"depth must be a positive integer, not 0"),
-    ({"mlp_ratio": 0.3}, r"mlp_ratio must be positive and give whole hidden units for dim 64, not 0.3"),
-    ({"experts": -1}, r"experts must be an integer, 0 or more, not -1"),
-    ({"expert_hidden": 0}, r"expert_hidden must be a positive integer, not 0"),
-    ({"top_k": 9}, r"top_k must be from 1 to the 8 experts, not 9"),
-    ({"gate_task_dim": 0}, r"gate_task_dim must be a positive integer, not 0"),
-    ({"moe_every": 0}, r"moe_every must be a positive integer, not 0"),
-    ({"tasks": ()}, r"tasks must be distinct names, at least one, not \(\)"),
-    ({"tasks": ("a", "a")}, r"tasks must be distinct names, at least one, not \('a', 'a'\)"),
-    ({"gate_kind": "soft"}, r"gate_kind must be one of noisy_vmoe, noisy, not 'soft'"),
-    ({"gate_scope": "one"}, r"gate_scope must be one of multi_gate, task_conditioned, not 'one'"),
-    ({"eps": 0.0}, r"eps must be positive, not 0.0"),
-    ({"pixel_mean": (0.5,)}, r"pixel_mean must be three numbers, not \(0.5,\)"),
-    ({"pixel_std": (0.5, 0.5, 0.0)}, r"pixel_std must be three positive numbers, not \(0.5, 0.5, 0.0\)"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_size": (60, 64)}, r"image_size must be two positive multiples of the patch size 8, not \(60, 64\)"),
+        ({"patch_size": 0}, r"patch_size must be a positive integer, not 0"),
+        ({"heads": 3}, r"dim must be a multiple of the 3 heads, not 64"),
+        ({"depth": 0}, r"depth must be a positive integer, not 0"),
+        ({"mlp_ratio": 0.3}, r"mlp_ratio must be positive and give whole hidden units for dim 64, not 0.3"),
+        ({"experts": -1}, r"experts must be an integer, 0 or more, not -1"),
+        ({"expert_hidden": 0}, r"expert_hidden must be a positive integer, not 0"),
+        ({"top_k": 9}, r"top_k must be from 1 to the 8 experts, not 9"),
+        ({"gate_task_dim": 0}, r"gate_task_dim must be a positive integer, not 0"),
+        ({"moe_every": 0}, r"moe_every must be a positive integer, not 0"),
+        ({"tasks": ()}, r"tasks must be distinct names, at least one, not \(\)"),
+        ({"tasks": ("a", "a")}, r"tasks must be distinct names, at least one, not \('a', 'a'\)"),
+        ({"gate_kind": "soft"}, r"gate_kind must be one of noisy_vmoe, noisy, not 'soft'"),
+        ({"gate_scope": "one"}, r"gate_scope must be one of multi_gate, task_conditioned, not 'one'"),
+        ({"eps": 0.0}, r"eps must be positive, not 0.0"),
+        ({"pixel_mean": (0.5,)}, r"pixel_mean must be three numbers, not \(0.5,\)"),
+        ({"pixel_std": (0.5, 0.5, 0.0)}, r"pixel_std must be three positive numbers, not \(0.5, 0.5, 0.0\)"),
+    ],
+)
 def test_bad_values_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(preset("m3vit-micro"), **change)

@@ -55,10 +55,14 @@ def test_blocks_are_judged_on_all_scenes():
         assert result[task]["blocks"] != agreement(model, q, images[:8], task, key_block=8)
 
 
-@pytest.mark.parametrize(("bad", "message"), [
-    (["--scenes", "0"], "scenes must be positive, not 0"), (["--rows", "0"], "rows must be positive, not 0"),
-    (["--weights", "none.safetensors"], "none.safetensors"),
-])
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (["--scenes", "0"], "scenes must be positive, not 0"),
+        (["--rows", "0"], "rows must be positive, not 0"),
+        (["--weights", "none.safetensors"], "none.safetensors"),
+    ],
+)
 def test_bad_input_is_refused(bad, message, capsys):
     with pytest.raises(SystemExit):
         main(bad)

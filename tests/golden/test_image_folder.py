@@ -57,7 +57,9 @@ def test_doubtful_images_are_warned_of(tmp_path):
 
 
 def test_no_images_are_refused(tmp_path):
-    with pytest.raises(ImageError, match=r"calibrate must be a folder with images in it, not .* \(0 files, none readable\)"):
+    with pytest.raises(
+        ImageError, match=r"calibrate must be a folder with images in it, not .* \(0 files, none readable\)"
+    ):
         read_folder(tmp_path, SIZE, 4)
     (tmp_path / "x.png").write_text("no")
     with pytest.raises(ImageError, match="1 files, none readable"):

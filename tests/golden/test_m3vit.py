@@ -12,8 +12,20 @@ from moesaic.golden.m3vit import M3ViT, build
 from moesaic.golden.scenes import render
 from moesaic.golden.trace import Trace
 
-SMALL = M3ViTConfig(name="test", image_size=(16, 24), patch_size=8, dim=16, heads=2, depth=4, mlp_ratio=2,
-                    experts=4, expert_hidden=12, top_k=2, pixel_mean=(0.4, 0.5, 0.6), pixel_std=(0.2, 0.3, 0.4))
+SMALL = M3ViTConfig(
+    name="test",
+    image_size=(16, 24),
+    patch_size=8,
+    dim=16,
+    heads=2,
+    depth=4,
+    mlp_ratio=2,
+    experts=4,
+    expert_hidden=12,
+    top_k=2,
+    pixel_mean=(0.4, 0.5, 0.6),
+    pixel_std=(0.2, 0.3, 0.4),
+)
 VARIANTS = {
     "published": SMALL,
     "noisy": dataclasses.replace(SMALL, gate_kind="noisy", top_k=3),
@@ -120,10 +132,15 @@ def test_published_parameter_names():
     state = M3ViT(config).state_dict()
     assert set(state) == published
     shapes = {
-        "patch_embed.proj.weight": (192, 3, 16, 16), "pos_embed": (1, 129, 192), "cls_token": (1, 1, 192),
-        "blocks.0.attn.qkv.weight": (576, 192), "blocks.0.mlp.fc1.weight": (768, 192),
-        "blocks.1.mlp.experts.htoh4.weight": (16, 384, 192), "blocks.1.mlp.experts.htoh4.bias": (16, 384),
-        "blocks.1.mlp.experts.h4toh.weight": (16, 192, 384), "blocks.1.mlp.experts.h4toh.bias": (16, 192),
+        "patch_embed.proj.weight": (192, 3, 16, 16),
+        "pos_embed": (1, 129, 192),
+        "cls_token": (1, 1, 192),
+        "blocks.0.attn.qkv.weight": (576, 192),
+        "blocks.0.mlp.fc1.weight": (768, 192),
+        "blocks.1.mlp.experts.htoh4.weight": (16, 384, 192),
+        "blocks.1.mlp.experts.htoh4.bias": (16, 384),
+        "blocks.1.mlp.experts.h4toh.weight": (16, 192, 384),
+        "blocks.1.mlp.experts.h4toh.bias": (16, 192),
         "blocks.1.mlp.gate.0.w_gate": (192, 16),
     }
     assert {name: tuple(state[name].shape) for name in shapes} == shapes

@@ -197,7 +197,9 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
         if isinstance(b.mlp, QuantMoE):
             residual = mixture(b.mlp, residual, task, b.mlp.order[task])
         else:
-            inner = hidden(linear(b.mlp.fc1, streamed(norm(b.mlp.norm, residual))), b.mlp.hidden_mult, b.mlp.hidden_shift)
+            inner = hidden(
+                linear(b.mlp.fc1, streamed(norm(b.mlp.norm, residual))), b.mlp.hidden_mult, b.mlp.hidden_shift
+            )
             residual = add(residual, linear(b.mlp.fc2, inner))
         outputs.append(residual)
     return outputs

@@ -42,8 +42,10 @@ def test_distance_piece_by_piece():
     whole, pieces = Distance().add(reference, actual), Distance()
     for i in range(7):
         pieces.add(reference[i], actual[i])
-    assert pieces.sqnr_db == pytest.approx(whole.sqnr_db) == pytest.approx(
-        10 * math.log10(np.square(reference).sum() / np.square(reference - actual).sum())
+    assert (
+        pieces.sqnr_db
+        == pytest.approx(whole.sqnr_db)
+        == pytest.approx(10 * math.log10(np.square(reference).sum() / np.square(reference - actual).sum()))
     )
     assert pieces.cosine == pytest.approx(whole.cosine)
 

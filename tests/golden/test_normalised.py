@@ -19,7 +19,16 @@ from moesaic.hw.spec.config import PRESETS
 
 ALL = np.arange(-4096, 4096)
 MODEL = M3ViTConfig(
-    name="small", image_size=(16, 16), patch_size=8, dim=16, heads=2, depth=2, mlp_ratio=2, experts=4, expert_hidden=16, top_k=2
+    name="small",
+    image_size=(16, 16),
+    patch_size=8,
+    dim=16,
+    heads=2,
+    depth=2,
+    mlp_ratio=2,
+    experts=4,
+    expert_hidden=16,
+    top_k=2,
 )
 
 
@@ -40,18 +49,31 @@ def test_bias_makes_up_for_rounding_down(reads, dropped, compensated):
     weight, bias, fine = rng.standard_normal((24, 48)), rng.standard_normal(24), 1 / 1024
     x = np.clip(rng.standard_normal((4000, 48)), -3.9, 3.9)
     q = quantise_linear(
-        "x", weight, bias, in_step=fine * 2**dropped, out_step=1e-3, reads=reads, dropped=dropped, inputs=x if compensated else None
+        "x",
+        weight,
+        bias,
+        in_step=fine * 2**dropped,
+        out_step=1e-3,
+        reads=reads,
+        dropped=dropped,
+        inputs=x if compensated else None,
     )
     whole = np.clip(np.rint(x / fine), -4096, 4095).astype(np.int64)
     seen = {"streamed": numerics.norm_streamed, "planes": lambda n: n, "int8": numerics.norm_stored}[reads](whole)
-    error = numerics.round_shift((seen @ q.weight.T.astype(np.int64) + q.bias) * q.mult, q.shift) * 1e-3 - (x @ weight.T + bias)
+    error = numerics.round_shift((seen @ q.weight.T.astype(np.int64) + q.bias) * q.mult, q.shift) * 1e-3 - (
+        x @ weight.T + bias
+    )
     floor = np.abs(weight).sum(axis=1).max() * fine * 2**dropped / 2  # what half a unit of every input would be
     assert np.abs(error.mean(axis=0)).max() < max(0.05 * floor, 0.01)
 
 
 def test_planes_hold_their_blocks_twice():
     rng, config = np.random.default_rng(0), PRESETS["micro8"]
-    weight, bias, mult = rng.integers(-127, 128, (10, 20)).astype(np.int8), np.arange(10, dtype=np.int32), np.arange(10, dtype=np.uint16)
+    weight, bias, mult = (
+        rng.integers(-127, 128, (10, 20)).astype(np.int8),
+        np.arange(10, dtype=np.int32),
+        np.arange(10, dtype=np.uint16),
+    )
     once, twice = (pack_linear(weight, bias, mult, config, planes=n) for n in (1, 2))
     padded, *_ = unpack_linear(twice, 10, 48, config)
     assert np.array_equal(padded[:, :24], padded[:, 24:]) and np.array_equal(padded[:, :20], weight)
@@ -77,7 +99,11 @@ def test_stored_network_is_nearly_the_same():
 
 def test_stored_network_needs_a_shift():
     qmodel = random_qmodel(MODEL, 1)
-    attention = dataclasses.replace(qmodel.blocks[0].attention, q=dataclasses.replace(qmodel.blocks[0].attention.q, shift=0))
-    broken = dataclasses.replace(qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], attention=attention), *qmodel.blocks[1:]))
+    attention = dataclasses.replace(
+        qmodel.blocks[0].attention, q=dataclasses.replace(qmodel.blocks[0].attention.q, shift=0)
+    )
+    broken = dataclasses.replace(
+        qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], attention=attention), *qmodel.blocks[1:])
+    )
     with pytest.raises(ValueError, match=r"blocks.0.attn.q: shift must be at least 1 to read stored values, not 0"):
         stored_norm(broken)

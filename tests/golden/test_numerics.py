@@ -46,8 +46,9 @@ def gelu_errors() -> Iterator[Measurement]:
     codes = np.arange(-32768, 32768)
     x = codes / 2**tables.GELU_FRACTION_BITS
     exact = np.array([0.5 * v * math.erfc(-v / math.sqrt(2)) for v in x])
-    yield Measurement("GELU before output rounding, every int16", "1", 5.5e-5,
-                      numerics.gelu_exact(codes) / 2**21 - exact)
+    yield Measurement(
+        "GELU before output rounding, every int16", "1", 5.5e-5, numerics.gelu_exact(codes) / 2**21 - exact
+    )
     rounded = numerics.gelu(codes) / 2**tables.GELU_FRACTION_BITS
     yield Measurement("GELU, every int16", "1", 5.5e-5 + 2**-11, rounded - exact)
 
@@ -55,25 +56,29 @@ def gelu_errors() -> Iterator[Measurement]:
 def reciprocal_errors() -> Iterator[Measurement]:
     x = np.concatenate([np.arange(1, 1 << 16), np.random.default_rng(0).integers(1 << 16, 1 << 24, 1 << 18)])
     r, e = numerics.reciprocal(x)
-    yield Measurement("reciprocal, 1..65,535 and 2^18 random values below 2^24", "relative", 9e-5,
-                      x * np.ldexp(r, -16 - e) - 1)
+    yield Measurement(
+        "reciprocal, 1..65,535 and 2^18 random values below 2^24", "relative", 9e-5, x * np.ldexp(r, -16 - e) - 1
+    )
 
 
 def rsqrt_errors() -> Iterator[Measurement]:
     rng = np.random.default_rng(1)
     x = np.concatenate([np.arange(1, 1 << 16), rng.integers(1 << 16, 1 << 51, 1 << 18) >> rng.integers(0, 35, 1 << 18)])
     r, e = numerics.rsqrt(x)
-    yield Measurement("rsqrt, 1..65,535 and 2^18 random values below 2^51", "relative", 1.1e-4,
-                      np.sqrt(x) * np.ldexp(r, -16 - e) - 1)
+    yield Measurement(
+        "rsqrt, 1..65,535 and 2^18 random values below 2^51", "relative", 1.1e-4, np.sqrt(x) * np.ldexp(r, -16 - e) - 1
+    )
 
 
 def exponential_errors() -> Iterator[Measurement]:
     d = np.arange(16 << 8)
-    yield Measurement("exp2_block, every distance below 16", "1/255", 0.63,
-                      numerics.exp2_block(d) - 255 * 2.0 ** (-d / 256))
+    yield Measurement(
+        "exp2_block, every distance below 16", "1/255", 0.63, numerics.exp2_block(d) - 255 * 2.0 ** (-d / 256)
+    )
     d = np.arange(1 << 16)
-    yield Measurement("wide_exp2, every distance below 64", "1/65535", 134,
-                      numerics.wide_exp2(d) - 65535 * 2.0 ** (-d / 1024))
+    yield Measurement(
+        "wide_exp2, every distance below 64", "1/65535", 134, numerics.wide_exp2(d) - 65535 * 2.0 ** (-d / 1024)
+    )
 
 
 def softmax_row(t: np.ndarray, block: int) -> np.ndarray:
@@ -81,7 +86,7 @@ def softmax_row(t: np.ndarray, block: int) -> np.ndarray:
     maximum = total = None
     stored, maxima = [], []
     for start in range(0, len(t), block):
-        p, maximum, total = numerics.softmax_block(t[None, start:start + block], maximum, total)
+        p, maximum, total = numerics.softmax_block(t[None, start : start + block], maximum, total)
         stored.append(p[0])
         maxima.append(maximum[0])
     final = [numerics.probability(p, maximum[0] - m) for p, m in zip(stored, maxima, strict=True)]
@@ -156,12 +161,22 @@ def layernorm_errors() -> Iterator[Measurement]:
         inv_dim, inv_dim_shift = mantissa(16 / dim)
         scale, shift = mantissa(dim * 32)
         epsilon = max(1, round(dim**2 * eps / residual_step**2))
-        y = numerics.layernorm(q, q.sum(axis=1), (q * q).sum(axis=1), dim=dim, inv_dim=inv_dim,
-                               inv_dim_shift=inv_dim_shift, scale=scale, shift=shift + 4 - 5, epsilon=epsilon)
+        y = numerics.layernorm(
+            q,
+            q.sum(axis=1),
+            (q * q).sum(axis=1),
+            dim=dim,
+            inv_dim=inv_dim,
+            inv_dim_shift=inv_dim_shift,
+            scale=scale,
+            shift=shift + 4 - 5,
+            epsilon=epsilon,
+        )
         real = q * residual_step
         exact = (real - real.mean(axis=1, keepdims=True)) / np.sqrt(real.var(axis=1, keepdims=True) + eps)
-        yield Measurement(f"LayerNorm of {dim} channels, 400 rows, step 1/1024", "steps", 0.9,
-                          y - np.clip(exact / step, -4096, 4095))
+        yield Measurement(
+            f"LayerNorm of {dim} channels, 400 rows, step 1/1024", "steps", 0.9, y - np.clip(exact / step, -4096, 4095)
+        )
 
 
 def route_errors() -> Iterator[Measurement]:
@@ -178,8 +193,15 @@ def route_errors() -> Iterator[Measurement]:
 
 @functools.cache
 def measurements() -> tuple[Measurement, ...]:
-    sources = (gelu_errors, reciprocal_errors, rsqrt_errors, exponential_errors, softmax_errors, layernorm_errors,
-               route_errors)
+    sources = (
+        gelu_errors,
+        reciprocal_errors,
+        rsqrt_errors,
+        exponential_errors,
+        softmax_errors,
+        layernorm_errors,
+        route_errors,
+    )
     return tuple(row for source in sources for row in source())
 
 
@@ -209,8 +231,10 @@ def test_document_is_current() -> None:
 def test_document_names_the_sizes() -> None:
     text = DOCUMENT.read_text()
     for name, words, bits in (
-        ("gelu_knots", tables.gelu_knots(), tables.GELU_KNOT_BITS), ("exp2_table", tables.exp2_table(), 10),
-        ("wide_exp2_table", tables.wide_exp2_table(), 16), ("reciprocal_table", tables.reciprocal_table(), 16),
+        ("gelu_knots", tables.gelu_knots(), tables.GELU_KNOT_BITS),
+        ("exp2_table", tables.exp2_table(), 10),
+        ("wide_exp2_table", tables.wide_exp2_table(), 16),
+        ("reciprocal_table", tables.reciprocal_table(), 16),
         ("rsqrt_table", tables.rsqrt_table(), 16),
     ):
         assert max(words).bit_length() <= bits

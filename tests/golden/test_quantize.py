@@ -124,7 +124,9 @@ def test_linear_by_hand():
 
 
 def test_four_bits():
-    """Whole range, half a step at most where nothing is clipped, and better than rounding where inputs are correlated."""
+    """Whole range, half a step at most where nothing is clipped, and better than rounding where inputs are
+    correlated.
+    """
     rng = np.random.default_rng(8)
     weight, bias = rng.standard_normal((24, 64)), rng.standard_normal(24)
     x = rng.standard_normal((2000, 64)) @ rng.standard_normal((64, 64)) * 0.2
@@ -303,7 +305,13 @@ def test_failed_save_leaves_nothing(tmp_path, quantised):
         ({"weights": "guessed"}, "weights must be one of trained, seeded, imported, partly seeded, not 'guessed'"),
         ({"config": preset("m3vit-micro")}, r"config must be the model's own \(tiny\), not 'm3vit-micro'"),
         ({"images": images().astype(float)}, "calibration images must be uint8, not 'float64'"),
-        ({"images": images()[:0]}, r"calibration images must be \[n, 3, 16, 16\] with n >= 1, not \[0, 3, 16, 16\]"),
+        (
+            {"images": images()[:0]},
+            (
+                r"calibration images must be \[n, 3, 16, 16\] with n >= 1, not \[0, 3, "
+                r"16, 16\]"
+            ),
+        ),
         ({"images": images()[0]}, r"calibration images must be \[n, 3, 16, 16\]"),
     ],
 )
@@ -318,7 +326,11 @@ def test_parameters_that_are_not_finite_are_named(value):
     model: M3ViT = build(CONFIG, 1)
     with torch.no_grad():
         model.blocks[1].mlp.experts.h4toh.bias[3, 2] = value
-    with pytest.raises(ValueError, match=r"parameters must be finite, not so in blocks\.1\.mlp\.experts\.h4toh\.bias"):
+    with pytest.raises(
+        ValueError,
+        match=r"parameters must be finite, not so in "
+        r"blocks\.1\.mlp\.experts\.h4toh\.bias",
+    ):
         quantize(model, CONFIG, images(1), weights="seeded")
 
 

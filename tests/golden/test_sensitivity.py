@@ -20,7 +20,16 @@ from moesaic.golden.trace import Trace
 torch.set_num_threads(1)
 
 CONFIG = M3ViTConfig(
-    name="small", image_size=(32, 32), patch_size=8, dim=32, heads=2, depth=2, mlp_ratio=2.0, experts=4, expert_hidden=16, top_k=2
+    name="small",
+    image_size=(32, 32),
+    patch_size=8,
+    dim=32,
+    heads=2,
+    depth=2,
+    mlp_ratio=2.0,
+    experts=4,
+    expert_hidden=16,
+    top_k=2,
 )
 IMAGES = render_batch(range(6), CONFIG.image_size)[0]
 
@@ -55,7 +64,8 @@ def test_with_all_roundings_it_is_near_the_integers(network):
         step = qmodel.embed_step
         embedded = rounded.embed(image[None])[0].numpy() / step
         assert np.abs(embedded - trace["embed"]).max() < 1.01
-        # Each block from the integers' own residual: one difference in the last place spreads to as many errors as rounding makes.
+        # Each block from the integers' own residual: one difference in the last place spreads to as many errors as
+        # rounding makes.
         before = trace["embed"]
         for i, block in enumerate(qmodel.blocks):
             start, found = torch.from_numpy(before[None] * np.float32(step)), Outcome()
@@ -71,7 +81,11 @@ def test_with_all_roundings_it_is_near_the_integers(network):
 
 def test_costs_are_of_their_block_and_part(network, costs):
     assert set(costs) == {(i, part) for i in range(2) for part in parts_of(i == 1)}
-    assert all(0 < cost.noise < 0.01 for cost in costs.values() if cost.part not in ("gate.logits", "norm2.gate", "gate.weight"))
+    assert all(
+        0 < cost.noise < 0.01
+        for cost in costs.values()
+        if cost.part not in ("gate.logits", "norm2.gate", "gate.weight")
+    )
     assert all(cost.rerouted == 0 for (block, _), cost in costs.items() if block == 0)
     assert costs[1, "fc2.weight"].rerouted == 0  # comes after the gate
 
@@ -97,15 +111,29 @@ def test_every_task_counts(network, costs):
     block, task = qmodel.blocks[1], CONFIG.tasks[1]
     gate = block.mlp.gates[task]
     gates = block.mlp.gates | {task: dataclasses.replace(gate, weight=-gate.weight)}
-    turned = dataclasses.replace(qmodel, blocks=(qmodel.blocks[0], dataclasses.replace(block, mlp=dataclasses.replace(block.mlp, gates=gates))))
+    turned = dataclasses.replace(
+        qmodel, blocks=(qmodel.blocks[0], dataclasses.replace(block, mlp=dataclasses.replace(block.mlp, gates=gates)))
+    )
     found = {(cost.block, cost.part): cost for cost in sensitivity(model, turned, IMAGES)}
     assert 0.3 < found[1, "gate.weight"].rerouted - costs[1, "gate.weight"].rerouted <= 0.5
-    assert tensor_noise(model, turned, IMAGES)[1, "gate.logits"] > 100 * tensor_noise(model, qmodel, IMAGES)[1, "gate.logits"]
+    assert (
+        tensor_noise(model, turned, IMAGES)[1, "gate.logits"]
+        > 100 * tensor_noise(model, qmodel, IMAGES)[1, "gate.logits"]
+    )
 
 
 def test_tensor_noise_adds_up_along_the_network(network):
     noise = tensor_noise(*network, IMAGES)
-    assert {part for block, part in noise if block == 1} >= {"norm1", "q", "k", "v", "scores", "probs", "context", "hidden"}
+    assert {part for block, part in noise if block == 1} >= {
+        "norm1",
+        "q",
+        "k",
+        "v",
+        "scores",
+        "probs",
+        "context",
+        "hidden",
+    }
     for part in ("norm1", "norm2", "residual"):
         assert noise[1, part] > noise[0, part]
     assert all(value < 0.03 for value in noise.values())

@@ -96,7 +96,9 @@ def test_what_all_keys_share_costs_nothing():
     model = build(config, 3)
     with torch.no_grad():
         for block in model.blocks:
-            block.attn.qkv.bias[config.dim : 2 * config.dim] += 40.0  # scores beyond int16, and a step too large for keys
+            block.attn.qkv.bias[config.dim : 2 * config.dim] += (
+                40.0  # scores beyond int16, and a step too large for keys
+            )
     qmodel = quantize(model, config, images, weights="seeded", compensate=False)
     rows = agreement(model, qmodel, images[:2], "depth", key_block=8)
     assert all(row["sqnr_db"] > 22 for row in rows)

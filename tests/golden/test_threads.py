@@ -16,7 +16,9 @@ def test_one_thread_and_then_as_before():
     try:
         with threadpool_limits(2):
             torch.set_num_threads(2)
-            assert any("openblas" in pool["internal_api"] for pool in threadpool_info())  # NumPy's products are among them
+            assert any(
+                "openblas" in pool["internal_api"] for pool in threadpool_info()
+            )  # NumPy's products are among them
             outside = counts()
             with pytest.raises(KeyError), one_thread():
                 assert torch.get_num_threads() == 1

@@ -28,8 +28,10 @@ def test_names_and_shapes(traced):
     expected = {"pixels": (3, 64, 64), "embed": (n, dim)}
     for i in range(CONFIG.depth):
         b = f"blocks.{i}"
-        expected |= {f"{b}.{x}": (n, dim) for x in ("norm1", "attn.q", "attn.k", "attn.v", "attn.context", "attn.proj",
-                                                     "mid", "norm2", "mlp.out")}
+        expected |= {
+            f"{b}.{x}": (n, dim)
+            for x in ("norm1", "attn.q", "attn.k", "attn.v", "attn.context", "attn.proj", "mid", "norm2", "mlp.out")
+        }
         expected |= {b: (n, dim), f"{b}.attn.scores": (2, n, n), f"{b}.attn.probs": (2, n, n)}
         if i % 2:
             expected |= {f"{b}.mlp.gate.logits": (n, 8), f"{b}.mlp.gate.scores": (n, k), f"{b}.mlp.gate.index": (n, k)}

@@ -76,7 +76,9 @@ def test_what_cannot_be_resumed(tmp_path):
     for _, _ in zip(range(5), trainer.run(), strict=False):
         pass
     trainer.save(path)
-    with pytest.raises(ValueError, match="steps must be those of the checkpoint .8. or leave its first 5 as they were, not 12"):
+    with pytest.raises(
+        ValueError, match="steps must be those of the checkpoint .8. or leave its first 5 as they were, not 12"
+    ):
         Trainer(TINY, dataclasses.replace(SHORT, steps=12)).resume(path)
     with pytest.raises(ValueError, match="recipe must be that of the checkpoint"):
         Trainer(TINY, dataclasses.replace(SHORT, rate=1.0)).resume(path)
@@ -103,10 +105,14 @@ def test_rate_rises_stays_and_falls_to_zero():
     assert rates[:70] == [rate_factor(step, dataclasses.replace(recipe, steps=500)) for step in range(70)]
 
 
-@pytest.mark.parametrize(("field", "value", "message"), [
-    ("steps", 0, "steps must be positive, not 0"), ("batch", 0, "batch must be positive, not 0"),
-    ("cooldown", 0.0, "cooldown must be above 0 and at most 1, not 0.0"),
-])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps", 0, "steps must be positive, not 0"),
+        ("batch", 0, "batch must be positive, not 0"),
+        ("cooldown", 0.0, "cooldown must be above 0 and at most 1, not 0.0"),
+    ],
+)
 def test_bad_recipes(field, value, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**{field: value})
@@ -149,7 +155,8 @@ def test_command_writes_weights_and_metrics(tmp_path, monkeypatch, capsys):
 
 def test_command_refuses_bad_input(tmp_path, capsys):
     cases = (
-        (["--model", "x"], "model must be one of"), (["--steps", "0"], "steps must be positive, not 0"),
+        (["--model", "x"], "model must be one of"),
+        (["--steps", "0"], "steps must be positive, not 0"),
         (["--model", "deit-tiny", "--baseline"], "model must have experts, not 'deit-tiny'"),
         (["--threads", "0"], "threads must be positive, not 0"),
         (["--resume", "--work", str(tmp_path)], "there must be a checkpoint to resume, not nothing at"),

@@ -18,7 +18,9 @@ def filled(head: UpHead, seed: int = 0) -> UpHead:
     rng = np.random.default_rng(seed)
     for name, tensor in head.state_dict().items():
         if tensor.is_floating_point():
-            values = rng.uniform(0.5, 2.0, tensor.shape) if name.endswith("running_var") else rng.normal(size=tensor.shape)
+            values = (
+                rng.uniform(0.5, 2.0, tensor.shape) if name.endswith("running_var") else rng.normal(size=tensor.shape)
+            )
             tensor.copy_(torch.from_numpy(values))
     return head
 
@@ -50,7 +52,10 @@ def reference(p: dict[str, np.ndarray], tokens: np.ndarray, config, levels: int)
     x = x.T.reshape(-1, *config.grid)
     for i in range(levels):
         x = convolve(x, p[f"conv_{i}.weight"], p[f"conv_{i}.bias"])
-        bn = {part: p[f"syncbn_fc_{i}.{part}"][:, None, None] for part in ("weight", "bias", "running_mean", "running_var")}
+        bn = {
+            part: p[f"syncbn_fc_{i}.{part}"][:, None, None]
+            for part in ("weight", "bias", "running_mean", "running_var")
+        }
         x = np.maximum((x - bn["running_mean"]) / np.sqrt(bn["running_var"] + 1e-5) * bn["weight"] + bn["bias"], 0)
         if levels == 4 and i < 3:
             x = bilinear(x, (2 * x.shape[1], 2 * x.shape[2]))
@@ -60,7 +65,9 @@ def reference(p: dict[str, np.ndarray], tokens: np.ndarray, config, levels: int)
     return bilinear(x, config.image_size)
 
 
-@pytest.mark.parametrize(("config", "convolutions", "kernel"), [(CONFIG, 4, 3), (CONFIG, 2, 3), (CONFIG, 2, 1), (EIGHT, 4, 3)])
+@pytest.mark.parametrize(
+    ("config", "convolutions", "kernel"), [(CONFIG, 4, 3), (CONFIG, 2, 3), (CONFIG, 2, 1), (EIGHT, 4, 3)]
+)
 @torch.no_grad()
 def test_equations(config, convolutions, kernel):
     head = filled(UpHead(config, task="semseg", channels=5, convolutions=convolutions, kernel=kernel, hidden=7))
@@ -95,21 +102,27 @@ def test_every_problem_is_listed():
     tensors["conv_9.bias"] = torch.zeros(1)
     with pytest.raises(WeightError) as caught:
         up_head(CONFIG, "semseg", tensors, "best_model.pth.tar")
-    assert sorted(caught.value.problems) == sorted([
-        "semseg: conv_2.bias: missing",
-        "semseg: syncbn_fc_1.running_var: 8 values are NaN or infinite, the first at [0]",
-        "semseg: norm.weight: shape must be [6], not [192]",
-        "semseg: conv_9.bias: not in the model",
-    ])
+    assert sorted(caught.value.problems) == sorted(
+        [
+            "semseg: conv_2.bias: missing",
+            "semseg: syncbn_fc_1.running_var: 8 values are NaN or infinite, the first at [0]",
+            "semseg: norm.weight: shape must be [6], not [192]",
+            "semseg: conv_9.bias: not in the model",
+        ]
+    )
     with pytest.raises(WeightError, match="channels must be 1 for depth, not 5"):
         up_head(CONFIG, "depth", tensors, "x")
     with pytest.raises(WeightError, match=r"conv_0.weight: must be a convolution's.*: missing"):
         up_head(CONFIG, "depth", {}, "x")
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"convolutions": 3}, "convolutions must be 2 or 4, not 3"), ({"kernel": 5}, "kernel must be 1 or 3, not 5"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"convolutions": 3}, "convolutions must be 2 or 4, not 3"),
+        ({"kernel": 5}, "kernel must be 1 or 3, not 5"),
+    ],
+)
 def test_bad_use(options, message):
     with pytest.raises(ValueError, match=message):
         UpHead(CONFIG, task="semseg", channels=2, **options)

@@ -57,15 +57,17 @@ def test_all_problems_are_listed_and_nothing_is_loaded(tmp_path):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(WeightError, match="weights must fit the model, not .*bad.safetensors") as caught:
         load_tensors(model, heads, read_file(path), str(path))
-    assert sorted(caught.value.problems) == sorted([
-        "cls_token: missing",
-        "pos_embed: shape must be [1, 65, 64], not [1, 64, 64]",
-        "blocks.0.norm1.weight: 1 values are NaN or infinite, the first at [5]",
-        "blocks.1.mlp.experts.htoh4.bias: 1 values are NaN or infinite, the first at [2, 3]",
-        "blocks.2.norm1.bias: type must be floating point, not torch.int32",
-        "blocks.9.norm1.weight: not in the model",
-        "heads.depth.conv.bias: missing",
-    ])
+    assert sorted(caught.value.problems) == sorted(
+        [
+            "cls_token: missing",
+            "pos_embed: shape must be [1, 65, 64], not [1, 64, 64]",
+            "blocks.0.norm1.weight: 1 values are NaN or infinite, the first at [5]",
+            "blocks.1.mlp.experts.htoh4.bias: 1 values are NaN or infinite, the first at [2, 3]",
+            "blocks.2.norm1.bias: type must be floating point, not torch.int32",
+            "blocks.9.norm1.weight: not in the model",
+            "heads.depth.conv.bias: missing",
+        ]
+    )
     assert all(problem in str(caught.value) for problem in caught.value.problems)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 

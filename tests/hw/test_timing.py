@@ -18,10 +18,12 @@ from moesaic.hw.timing import timing
 from moesaic.hw.vector.requant import Requantise
 
 SIZES = [
-    AcceleratorConfig(name="test", rows=rows, lanes=lanes, experts=experts, max_top_k=top_k, prefetch_words=1024,
-                      max_dim=256)
+    AcceleratorConfig(
+        name="test", rows=rows, lanes=lanes, experts=experts, max_top_k=top_k, prefetch_words=1024, max_dim=256
+    )
     for (rows, lanes), (experts, top_k) in itertools.product(
-        ((4, 8), (8, 8), (4, 32), (16, 64), (64, 64), (128, 128)), ((2, 1), (8, 2), (64, 4)))
+        ((4, 8), (8, 8), (4, 32), (16, 64), (64, 64), (128, 128)), ((2, 1), (8, 2), (64, 4))
+    )
 ]
 
 
@@ -55,7 +57,9 @@ def of_components(config: AcceleratorConfig) -> Timing:
     )
 
 
-@pytest.mark.parametrize("config", [*PRESETS.values(), *SIZES], ids=lambda c: f"{c.name}-{c.rows}x{c.lanes}-{c.experts}/{c.max_top_k}")
+@pytest.mark.parametrize(
+    "config", [*PRESETS.values(), *SIZES], ids=lambda c: f"{c.name}-{c.rows}x{c.lanes}-{c.experts}/{c.max_top_k}"
+)
 def test_arithmetic_equals_components(config: AcceleratorConfig) -> None:
     assert timing(config) == of_components(config)
 

@@ -47,8 +47,16 @@ class Tree(wiring.Component):
     """Two pairs, a different submodule, a memory, a table, and combinational logic without inputs."""
 
     def __init__(self) -> None:
-        super().__init__({"i": In(signed(8)), "o": Out(signed(8)), "address": In(4), "word": Out(8), "entry": Out(8),
-                          "constant": Out(8)})
+        super().__init__(
+            {
+                "i": In(signed(8)),
+                "o": Out(signed(8)),
+                "address": In(4),
+                "word": Out(8),
+                "entry": Out(8),
+                "constant": Out(8),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -60,9 +68,16 @@ class Tree(wiring.Component):
         table = Array([11, 7, 5, 3])
         constant = Signal(8)
         m.d.comb += [
-            left.i.eq(self.i), right.i.eq(left.o), other.i.eq(right.o), self.o.eq(other.o),
-            port.addr.eq(self.address), port.en.eq(1), self.word.eq(port.data),
-            self.entry.eq(table[self.address[:2]]), constant.eq(42), self.constant.eq(constant),
+            left.i.eq(self.i),
+            right.i.eq(left.o),
+            other.i.eq(right.o),
+            self.o.eq(other.o),
+            port.addr.eq(self.address),
+            port.en.eq(1),
+            self.word.eq(port.data),
+            self.entry.eq(table[self.address[:2]]),
+            constant.eq(42),
+            self.constant.eq(constant),
         ]
         return m
 
@@ -97,10 +112,15 @@ def test_no_process_waits_for_what_never_changes() -> None:
 
 
 def test_text_does_not_depend_on_the_process() -> None:
-    script = "import sys; sys.path.insert(0, sys.argv[1]); import test_verilog as t; print(t.to_verilog(t.Tree(), name='t'))"
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_verilog as t; print(t.to_verilog(t.Tree(), name='t'))"
+    )
     texts = {
         subprocess.run(
-            [sys.executable, "-c", script, os.path.dirname(__file__)], check=True, capture_output=True, text=True,
+            [sys.executable, "-c", script, os.path.dirname(__file__)],
+            check=True,
+            capture_output=True,
+            text=True,
             env={**os.environ, "PYTHONHASHSEED": seed},
         ).stdout
         for seed in "12"
@@ -115,12 +135,17 @@ def test_source_locations_on_request() -> None:
 
 def test_sharing_keeps_what_differs() -> None:
     text = "".join(
-        f"module \\top.{name}\n\n  wire width 8 input {a}  \\x\n\n  wire width 8 output {1 - a}  signed \\y\n\n  connect \\y {value}\n\nend\n"
+        f"module \\top.{name}\n\n  wire width 8 input {a}  \\x\n\n  wire width 8 output {1 - a}  signed \\y\n\n  "
+        f"connect \\y {value}\n\nend\n"
         for name, a, value in (("one", 0, "\\x"), ("two", 1, "\\x"), ("three", 0, "8'00000001"))
     )
-    top = "module \\top\n\n" + "".join(
-        f"  cell \\top.{name} \\{name}\n    connect \\x 8'00000000\n  end\n\n" for name in ("one", "two", "three")
-    ) + "end\n"
+    top = (
+        "module \\top\n\n"
+        + "".join(
+            f"  cell \\top.{name} \\{name}\n    connect \\x 8'00000000\n  end\n\n" for name in ("one", "two", "three")
+        )
+        + "end\n"
+    )
     shared = share_modules(top + text)
     assert re.findall(r"^module (\S+)", shared, flags=re.MULTILINE) == ["\\top.one", "\\top.three", "\\top"]
     assert re.findall(r"cell (\S+ \S+)", shared) == ["\\top.one \\one", "\\top.one \\two", "\\top.three \\three"]

@@ -26,18 +26,24 @@ def check(program: Program, entry: dict[str, Any], task: str, watch: Watch) -> N
     model, routing = task_model(program, task), entry["tokens_per_expert"]
     done = total(program_activity(model.graph, model.costs(routing), model.tokens(routing), config))
     assert (done.vectors, done.normalised, done.results, done.routed) == tuple(
-        watch.work[name] for name in ("vectors", "normalised", "results", "routed"))
+        watch.work[name] for name in ("vectors", "normalised", "results", "routed")
+    )
     assert (done.vectors, done.stationary_words) == (counters["array_busy"], counters["stationary_words_read"])
     halves = 1 + config.wide_operands
     keys = watch.bits["key/value"] + 8 * config.lanes * counters["stationary_words_read"]
     assert (done.activation_bits, done.residual_bits, done.kv_bits) == (
-        halves * watch.bits["activation"], watch.bits["residual"], halves * keys)
+        halves * watch.bits["activation"],
+        watch.bits["residual"],
+        halves * keys,
+    )
     # Every sum is written once, and read once: for the next block of inputs, or as a result.
     assert done.accumulator_bits == 2 * counters["array_busy"] * config.rows * config.acc_bits
     assert done.prefetch_bits == 2 * 8 * counters["weight_bytes"] == 2 * watch.work["beats"] * config.port_bits
 
 
-def watched(program: Program, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Watch, Counter[str]]]:
+def watched(
+    program: Program, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, Watch, Counter[str]]]:
     """The tasks of a result one after the other: what moved in each, and what toggled."""
     config = program.image.config
     assert config.rows == config.lanes  # where a vector of results is a word of a memory

@@ -67,9 +67,14 @@ def test_energy_never_without_its_error(measured: Result) -> None:
         assert sum(power.values()) * seconds * 1e3 == pytest.approx(entry["energy_mj_per_frame"], rel=1e-3)
         assert energy["chip_mj"] + energy["ddr_mj"] == pytest.approx(entry["energy_mj_per_frame"], rel=1e-4)
         assert sum(energy["layers_mj"].values()) == pytest.approx(
-            entry["energy_mj_per_frame"] - 1e3 * 8e-12 * entry["counters"]["fetch_bytes"] * energy["ddr"]["picojoule_per_bit"], rel=1e-4)
+            entry["energy_mj_per_frame"]
+            - 1e3 * 8e-12 * entry["counters"]["fetch_bytes"] * energy["ddr"]["picojoule_per_bit"],
+            rel=1e-4,
+        )
         assert 0.3 < energy["toggles"]["vectors"] < 0.6 and 0.3 < energy["toggles"]["weights"] < 0.6
-        bits = 8 * (entry["counters"]["weight_bytes"] + entry["counters"]["fetch_bytes"] + entry["counters"]["store_bytes"])
+        bits = 8 * (
+            entry["counters"]["weight_bytes"] + entry["counters"]["fetch_bytes"] + entry["counters"]["store_bytes"]
+        )
         assert energy["ddr_mj"] == pytest.approx(1e3 * 1e-12 * bits * energy["ddr"]["picojoule_per_bit"], rel=1e-3)
     page = (measured.folder / "report.html").read_text()
     percent = f"{100 * report['energy_error']:.0f} %"
@@ -91,7 +96,10 @@ def test_peers(measured: Result) -> None:
 def test_routings() -> None:
     routed = {"blocks.1": [5, 0, 9, 2], "blocks.3": [4, 4, 4, 4]}
     assert even_routing(routed) == {"blocks.1": [4, 4, 4, 4], "blocks.3": [4, 4, 4, 4]}
-    assert same_routing(routed, 2, {"blocks.1": [3, 1], "blocks.3": [0, 2]}) == {"blocks.1": [0, 8, 0, 8], "blocks.3": [8, 0, 8, 0]}
+    assert same_routing(routed, 2, {"blocks.1": [3, 1], "blocks.3": [0, 2]}) == {
+        "blocks.1": [0, 8, 0, 8],
+        "blocks.3": [8, 0, 8, 0],
+    }
 
 
 def test_worst_cases_on_rtl(measured: Result, program: Any, tmp_path: Path) -> None:
@@ -108,7 +116,9 @@ def test_worst_cases_on_rtl(measured: Result, program: Any, tmp_path: Path) -> N
         image = compile_model(forced, request.config, tasks=["semseg"], speculate=request.speculate)
         changed = dataclasses.replace(program, request=request.replace(tasks=("semseg",)), qmodel=forced, image=image)
         scene = scenes.render_batch([7], request.model.image_size)[0][0]
-        outcome = execute(changed, np.asarray(scene), Stages(quiet=True), rtl=True, work=tmp_path / case, quality=False)[0]
+        outcome = execute(
+            changed, np.asarray(scene), Stages(quiet=True), rtl=True, work=tmp_path / case, quality=False
+        )[0]
         assert not outcome.differences and outcome.rtl is not None
         assert {block: list(queues) for block, queues in outcome.experts.items()}["blocks.1"] == tokens
         works = layer_works(task_model(changed, "semseg"), outcome.experts)

@@ -1,4 +1,6 @@
-"""The page in a browser: at a desk's width and at a phone's, nothing is missing, empty, blank, or on top of something else."""
+"""The page in a browser: at a desk's width and at a phone's, nothing is missing, empty, blank, or on top of something
+else.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,9 @@ FAULTS = {
     "overlap": lambda page: page.replace("<h2>Resources</h2>", '<h2 style="margin-bottom: -60px">Resources</h2>', 1),
     "empty": lambda page: page.replace("</header>", "<p></p></header>", 1),
     "wider than the window": lambda page: page.replace("<header>", '<header style="width: 2000px">', 1),
-    "blank": lambda page: page.replace("</header>", f'<img alt="nothing" width="90" height="90" src="{BLANK}"></header>', 1),
+    "blank": lambda page: page.replace(
+        "</header>", f'<img alt="nothing" width="90" height="90" src="{BLANK}"></header>', 1
+    ),
     "console": lambda page: page.replace("</header>", "<script>console.error('broken')</script></header>", 1),
 }
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAP///////yH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="

@@ -19,8 +19,11 @@ def image(path: Path) -> Path:
 def simulate(source: str, tmp_path: Path, **env: str) -> None:
     data = image(tmp_path / "image.bin")
     run(
-        build(source, top="ddr", extra_args=PARAMETERS), test_module="tb_ddr", work_dir=tmp_path / "run",
-        env={"IMAGE": str(data), **env}, timeout_s=300,
+        build(source, top="ddr", extra_args=PARAMETERS),
+        test_module="tb_ddr",
+        work_dir=tmp_path / "run",
+        env={"IMAGE": str(data), **env},
+        timeout_s=300,
         plusargs=[f"+image={data}", "+dump=dump.bin", "+dump_bytes=8192", "+latency=20"],
     )
 
@@ -34,8 +37,11 @@ def test_against_python(tmp_path: Path) -> None:
     ("right", "wrong", "test"),
     [
         ("mem[index] = {<<8{big}};", "mem[index] = big;", "reads_the_image"),
-        ("burst.due = now + longint'(latency > 2 ? latency - 1 : 1)", "burst.due = now + longint'(latency)",
-         "first_beat_after_latency"),
+        (
+            "burst.due = now + longint'(latency > 2 ? latency - 1 : 1)",
+            "burst.due = now + longint'(latency)",
+            "first_beat_after_latency",
+        ),
         ("if (p >= first) serve(p)", "serve(p)", "ports_share_the_bandwidth"),
         ("if (wstrb[i]) mem", "if (!wstrb[i]) mem", "writes"),
         ("err_addr & ~longint'(WORD - 1)", "err_addr", "error_at_one_word"),

@@ -125,7 +125,9 @@ def test_narrow_experts_take_half_the_bytes(speculate):
     """All else equal: matrices of experts at 4 bits, their parameters as before; what is dropped shrinks alike."""
     model, config = dataclasses.replace(preset("m3vit-micro"), depth=2), PRESETS["micro8"]
     run, wide = (
-        check(force_experts(random_qmodel(model, 0, bits), [1, 2]), config, tasks=["depth"], speculate=speculate)["depth"]
+        check(force_experts(random_qmodel(model, 0, bits), [1, 2]), config, tasks=["depth"], speculate=speculate)[
+            "depth"
+        ]
         for bits in (4, 8)
     )
     assert run.routings[0].lengths[1] and not run.routings[0].lengths[0]
@@ -303,10 +305,25 @@ def find(stream: str, **wanted: int) -> int:
         ("compute", {"function": Function.ADD}, {"group": 3}, "group must be between 0 and 0, not 3"),
         ("compute", {"function": Function.ADD}, {"feed_wait": 40}, "feed_wait must be at most 2, not 40"),
         ("compute", {"function": Function.GELU}, {"narrow": 1}, "words are left over"),
-        ("compute", {"function": Function.ROUTE}, {"in_blocks": 3}, "in planes, in_blocks must be 2 \\* shift_block, not 3"),
+        (
+            "compute",
+            {"function": Function.ROUTE},
+            {"in_blocks": 3},
+            "in planes, in_blocks must be 2 \\* shift_block, not 3",
+        ),
         ("compute", {"function": Function.GELU}, {"shift_block": 2}, "shift_block must be 0 without planes, not 2"),
-        ("compute", {"function": Function.GELU}, {"wide_result": 1}, "operands and results must have 8 bits on configuration '.*', not '16'"),
-        ("compute", {"function": Function.SOFTMAX}, {"wide_result": 1}, "wide_result must go with INT8, GELU, ATTEND or ROUTE, not 'SOFTMAX'"),
+        (
+            "compute",
+            {"function": Function.GELU},
+            {"wide_result": 1},
+            "operands and results must have 8 bits on configuration '.*', not '16'",
+        ),
+        (
+            "compute",
+            {"function": Function.SOFTMAX},
+            {"wide_result": 1},
+            "wide_result must go with INT8, GELU, ATTEND or ROUTE, not 'SOFTMAX'",
+        ),
         ("compute", {"function": Function.SOFTMAX}, {"narrow": 1}, "stationary must be WEIGHTS if narrow, not 'KEYS'"),
         ("compute", {"opcode": 2}, {"dim": 0}, "dim must be positive, not 0"),
         ("compute", {"opcode": 2}, {"dim": 200}, "dim must be at most 128, not 200"),

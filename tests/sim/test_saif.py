@@ -87,11 +87,20 @@ module accelerator(aclk, irq);
   wire irq;
   \\accelerator.unit  unit (""".replace("\\\\", "\\")
     lines = trace_registers(verilog, top="accelerator").splitlines()
-    assert [line.split("*/")[-2 if "*/" in line else -1].strip() for line in lines if "tracing_off" not in line][1:] == [
-        "reg [7:0] o = 8'h00;", r"reg [7:0] \row$3  = 8'h00;", "endmodule", "module accelerator(aclk, irq);", "input aclk;", "output irq;",
+    assert [line.split("*/")[-2 if "*/" in line else -1].strip() for line in lines if "tracing_off" not in line][
+        1:
+    ] == [
+        "reg [7:0] o = 8'h00;",
+        r"reg [7:0] \row$3  = 8'h00;",
+        "endmodule",
+        "module accelerator(aclk, irq);",
+        "input aclk;",
+        "output irq;",
         r"\accelerator.unit  unit (",
     ]
-    assert all(line.startswith("/*verilator tracing_off*/") == line.endswith("/*verilator tracing_on*/") for line in lines)
+    assert all(
+        line.startswith("/*verilator tracing_off*/") == line.endswith("/*verilator tracing_on*/") for line in lines
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,8 +108,14 @@ module accelerator(aclk, irq);
     [
         (lambda text: text.replace("(INSTANCE dut", "(INSTANCE other"), "must have the instance testbench/dut"),
         (lambda text: text[: len(text) // 2], "must end its instances|must be a net or an instance"),
-        (lambda text: text.replace("(T1 60)", "(T1 61)"), "times of a net must add up to the duration 100, not as in .*busy"),
-        (lambda text: text.replace("   (INSTANCE core", "   nonsense\n   (INSTANCE core"), "must be a net or an instance, not 'nonsense'"),
+        (
+            lambda text: text.replace("(T1 60)", "(T1 61)"),
+            "times of a net must add up to the duration 100, not as in .*busy",
+        ),
+        (
+            lambda text: text.replace("   (INSTANCE core", "   nonsense\n   (INSTANCE core"),
+            "must be a net or an instance, not 'nonsense'",
+        ),
         (lambda text: "", "must be a SAIF file of Verilator"),
     ],
 )
@@ -130,7 +145,9 @@ class Counter(wiring.Component):
 
 def test_toggles_of_a_counter(tmp_path: Path) -> None:
     """What Verilator writes is read: bit n of a counter that counts by one toggles once in 2 ** n cycles."""
-    simulator = build(to_verilog(Counter(), name="counter"), top="counter", extra_args=["--trace-saif", "--trace-depth", "2"])
+    simulator = build(
+        to_verilog(Counter(), name="counter"), top="counter", extra_args=["--trace-saif", "--trace-depth", "2"]
+    )
     run(simulator, test_module="tb_saif", work_dir=tmp_path, plusargs=["--trace", "--trace-file", "out.saif"])
     place_saif(tmp_path / "out.saif", tmp_path / "placed.saif", instance=("counter",))
     found = {}
@@ -151,7 +168,9 @@ def nets(path: Path) -> dict[str, dict[str, int]]:
             place.pop()
         elif " (TC " in line:
             inside = [name for name in place[len(PLACE) :] if name is not None]
-            found.setdefault("/".join(inside), {})[line[1:].split(" ")[0].replace("\\", "")] = int(line.rsplit("(TC ", 1)[1].rstrip(")"))
+            found.setdefault("/".join(inside), {})[line[1:].split(" ")[0].replace("\\", "")] = int(
+                line.rsplit("(TC ", 1)[1].rstrip(")")
+            )
     return found
 
 
@@ -169,7 +188,9 @@ def hierarchy(verilog: str) -> dict[str, tuple[set[str], dict[str, str]]]:
 
 
 def test_a_whole_accelerator(tmp_path: Path) -> None:
-    """One block of m3vit-micro: counters toggle as often as they counted, and every name is one of the project's Verilog."""
+    """One block of m3vit-micro: counters toggle as often as they counted, and every name is one of the project's
+    Verilog.
+    """
     out, stages = tmp_path / "out", Stages(quiet=True)
     request = make_request(model="m3vit-micro", blocks=1)
     report = flow.run(request, flow.Options(out=out, saif=True), stages)
@@ -177,7 +198,9 @@ def test_a_whole_accelerator(tmp_path: Path) -> None:
     assert report["bit_exact"] and report["saif"]["nets"] == totals.nets and totals.instances > 150
     found = nets(out / flow.ACTIVITY)
     top, cycle = found[""], 1e6 / request.config.clock_mhz  # ps
-    counters = {name: value for name, value in report["tasks"]["semseg"]["counters"].items() if f"count_{name}[0]" in top}
+    counters = {
+        name: value for name, value in report["tasks"]["semseg"]["counters"].items() if f"count_{name}[0]" in top
+    }
     assert {"cycles", "array_busy", "array_idle", "activation_words_read", "stationary_words_read"} <= counters.keys()
     by_ones = [name for name in counters if name not in ("activation_words_read", "attention_words_read")]
     assert {name: top[f"count_{name}[0]"] for name in by_ones} == {name: counters[name] for name in by_ones}

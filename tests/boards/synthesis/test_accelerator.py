@@ -63,7 +63,8 @@ def test_products_and_memories_are_those_of_a_calculation(micro: Synthesis) -> N
     units = micro.units
     assert units["array"].dsp == MICRO.rows * MICRO.lanes // 2  # two products each
     assert units["requantisers"].dsp == MICRO.rows
-    # By bytes: activations 4096 x 8 and keys 2048 x 8 to a RAMB36, RAMB18; residual 1024 x 128, halves of 1024 x 16, two copies; maxima 4096 x 9.
+    # By bytes: activations 4096 x 8 and keys 2048 x 8 to a RAMB36, RAMB18; residual 1024 x 128, halves of 1024 x 16,
+    # two copies; maxima 4096 x 9.
     memories = 8 * 1 + 8 * 0.5 + 2 * 8 * 0.5 + 1
     small = units["memories and core"].bram36 - memories
     assert 0 <= small <= 4  # LayerNorm sums, softmax state
@@ -84,14 +85,18 @@ def test_paths_are_found_and_named(micro: Synthesis) -> None:
 
 
 def test_a_module_that_yosys_refuses_is_named_and_the_rest_is_counted(tmp_path: Path) -> None:
-    wrong = synthesise_verilog(GOOD + PART.format(body="always @(posedge clk) o <= nothing(i);"), family="zynqmp", uram=False, cache=tmp_path)
+    wrong = synthesise_verilog(
+        GOOD + PART.format(body="always @(posedge clk) o <= nothing(i);"), family="zynqmp", uram=False, cache=tmp_path
+    )
     assert not wrong.complete
     assert list(wrong.failures) == ["broken"]
     assert "nothing" in wrong.failures["broken"]
     assert wrong.total.ff == 8
     with pytest.raises(ValueError, match="every module must be mapped for paths, but 'broken' is not"):
         wrong.timing()
-    latch = synthesise_verilog(GOOD + PART.format(body="always @* if (clk) o = i;"), family="zynqmp", uram=False, cache=tmp_path)
+    latch = synthesise_verilog(
+        GOOD + PART.format(body="always @* if (clk) o = i;"), family="zynqmp", uram=False, cache=tmp_path
+    )
     assert list(latch.failures) == ["broken"]
     assert "cells must be mapped to a device that is known here, not 'LD" in latch.failures["broken"]
 
@@ -131,8 +136,12 @@ def test_without_yosys_one_line_says_what_to_install(monkeypatch: pytest.MonkeyP
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    with pytest.raises(SynthesisMissing, match=r"synthesis needs Yosys as a library; type: pip install 'moesaic\[synth\]'"):
-        synthesise_verilog(GOOD + PART.format(body="always @(posedge clk) o <= i;"), family="zynqmp", uram=False, cache=tmp_path)
+    with pytest.raises(
+        SynthesisMissing, match=r"synthesis needs Yosys as a library; type: pip install 'moesaic\[synth\]'"
+    ):
+        synthesise_verilog(
+            GOOD + PART.format(body="always @(posedge clk) o <= i;"), family="zynqmp", uram=False, cache=tmp_path
+        )
 
 
 # --- fit ---
@@ -142,7 +151,12 @@ def test_each_resource_against_the_budget() -> None:
     fit = Fit(Resources(lut=50, ff=120, dsp=3, bram36=1.5), Resources(lut=100, ff=100, dsp=4, bram36=10))
     assert not fit.fits
     assert [(line.title, line.percent, line.excess) for line in fit.lines] == [
-        ("LUT", 50.0, 0), ("FF", 120.0, 20), ("DSP", 75.0, 0), ("BRAM36", 15.0, 0), ("URAM", 0.0, 0)]
+        ("LUT", 50.0, 0),
+        ("FF", 120.0, 20),
+        ("DSP", 75.0, 0),
+        ("BRAM36", 15.0, 0),
+        ("URAM", 0.0, 0),
+    ]
     assert Fit(Resources(uram=1), Resources()).lines[-1].percent == float("inf")
 
 
@@ -150,13 +164,19 @@ def test_each_resource_against_the_budget() -> None:
 def test_too_large_says_what_by_how_much_and_what_would_fit(micro: Synthesis) -> None:
     total = micro.total
     board = load_board("zcu102")
-    small = board.replace(budget=Resources(lut=total.lut, ff=total.ff, dsp=total.dsp, bram36=total.bram36), accelerator=PRESETS["zcu102"])
+    small = board.replace(
+        budget=Resources(lut=total.lut, ff=total.ff, dsp=total.dsp, bram36=total.bram36), accelerator=PRESETS["zcu102"]
+    )
     names = [config.name for config in candidates(small, PRESETS["zcu102"])]
     assert "micro8" in names and "zcu102" not in names  # larger ones are ruled out by what they need at least
     best = largest_fitting(small.replace(budget=total), MICRO.replace(rows=8, lanes=16, name="x"))
     assert best is not None and best[0].name == "micro8"
     assert largest_fitting(board.replace(budget=Resources(lut=1)), MICRO) is None
-    report = fit_report(micro, MICRO, board.replace(budget=Resources(lut=total.lut - 5, ff=total.ff, dsp=total.dsp, bram36=total.bram36)))
+    report = fit_report(
+        micro,
+        MICRO,
+        board.replace(budget=Resources(lut=total.lut - 5, ff=total.ff, dsp=total.dsp, bram36=total.bram36)),
+    )
     assert report["fits"] is False
     assert report["excess"] == {"lut": 5}
 

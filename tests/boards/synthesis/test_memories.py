@@ -13,17 +13,34 @@ from moesaic.hw.verilog import to_verilog
 class Store(wiring.Component):
     """One memory with a write port and read ports, all on ports of the module."""
 
-    def __init__(self, *, depth: int, parts: int, bits: int, reads: int = 1, style: str = "block", asynchronous: bool = False) -> None:
-        self.depth, self.parts, self.bits, self.reads, self.style, self.asynchronous = depth, parts, bits, reads, style, asynchronous
+    def __init__(
+        self, *, depth: int, parts: int, bits: int, reads: int = 1, style: str = "block", asynchronous: bool = False
+    ) -> None:
+        self.depth, self.parts, self.bits, self.reads, self.style, self.asynchronous = (
+            depth,
+            parts,
+            bits,
+            reads,
+            style,
+            asynchronous,
+        )
         shape = parts * bits
-        super().__init__({
-            "w_addr": In(range(depth)), "w_data": In(shape), "w_en": In(parts),
-            **{f"r{k}_addr": In(range(depth)) for k in range(reads)}, **{f"r{k}_data": Out(shape) for k in range(reads)}})
+        super().__init__(
+            {
+                "w_addr": In(range(depth)),
+                "w_data": In(shape),
+                "w_en": In(parts),
+                **{f"r{k}_addr": In(range(depth)) for k in range(reads)},
+                **{f"r{k}_data": Out(shape) for k in range(reads)},
+            }
+        )
 
     def elaborate(self, platform: object) -> Design:
         m = Design()
         attrs = {"ram_style": self.style} if self.style else {}
-        store = memory.Memory(shape=data.ArrayLayout(unsigned(self.bits), self.parts), depth=self.depth, init=[], attrs=attrs)
+        store = memory.Memory(
+            shape=data.ArrayLayout(unsigned(self.bits), self.parts), depth=self.depth, init=[], attrs=attrs
+        )
         m.submodules.store = store
         write = store.write_port(granularity=1)
         m.d.comb += [write.addr.eq(self.w_addr), write.data.eq(self.w_data), write.en.eq(self.w_en)]
@@ -56,7 +73,8 @@ class All(wiring.Component):
         return m
 
 
-# What it is, and the primitives that it takes, calculated: a RAMB36 is 4096 x 9, 2048 x 18, 1024 x 36 or (one read, one write port)
+# What it is, and the primitives that it takes, calculated: a RAMB36 is 4096 x 9, 2048 x 18, 1024 x 36 or (one read, one
+# write port)
 # 512 x 72; every ninth bit is lost if bytes are written one by one. An UltraRAM is 4096 x 72.
 BLOCK = {
     # 4096 words of 64 bytes, written by bytes: 4096 x 8 of a RAMB36, 64 times.
@@ -78,10 +96,14 @@ ULTRA = {
 
 def test_memories_take_what_was_calculated() -> None:
     table = {**BLOCK, **{f"ultra_{name}": entry for name, entry in ULTRA.items()}}
-    modules = split_modules(to_verilog(All({name: store for name, (store, _) in table.items()}), name="memories", assertions=False))
+    modules = split_modules(
+        to_verilog(All({name: store for name, (store, _) in table.items()}), name="memories", assertions=False)
+    )
     children = modules["memories"].children
     mapped, failures = map_modules(list(children.values()), modules, family="zynqmp", uram=True)
     assert not failures
-    found = {name: {cell: count for cell, count in mapped[module].counts.cells.items() if cell.startswith(("RAM", "URAM"))}
-             for name, module in children.items()}
+    found = {
+        name: {cell: count for cell, count in mapped[module].counts.cells.items() if cell.startswith(("RAM", "URAM"))}
+        for name, module in children.items()
+    }
     assert found == {name: cells for name, (_, cells) in table.items()}

@@ -63,7 +63,12 @@ def test_a_design_of_two_levels() -> None:
     leaf = next(name for name in modules if not modules[name].children)
     pair = next(name for name in modules if set(modules[name].children) == {"left", "right"})
     assert counts == {"quad": 1, pair: 2, leaf: 4}
-    assert set(modules[leaf].ports) == {Port("clk", False, 1), Port("rst", False, 1), Port("i", False, 8), Port("o", True, 9)}
+    assert set(modules[leaf].ports) == {
+        Port("clk", False, 1),
+        Port("rst", False, 1),
+        Port("i", False, 8),
+        Port("o", True, 9),
+    }
     paths = instance_paths(modules, "quad")
     assert paths[()] == "quad"
     assert paths[("two", "right")] == leaf
@@ -80,8 +85,22 @@ def test_what_is_no_design_is_refused() -> None:
 
 
 def test_each_cell_counts_once() -> None:
-    cells = {"LUT1": 1, "LUT6": 10, "INV": 2, "SRL16E": 3, "RAM64M8": 2, "RAM32X1D": 1, "FDRE": 7, "FDSE": 1, "CARRY4": 5, "MUXF7": 4,
-             "DSP48E2": 6, "RAMB36E2": 2, "RAMB18E2": 3, "URAM288": 4}
+    cells = {
+        "LUT1": 1,
+        "LUT6": 10,
+        "INV": 2,
+        "SRL16E": 3,
+        "RAM64M8": 2,
+        "RAM32X1D": 1,
+        "FDRE": 7,
+        "FDSE": 1,
+        "CARRY4": 5,
+        "MUXF7": 4,
+        "DSP48E2": 6,
+        "RAMB36E2": 2,
+        "RAMB18E2": 3,
+        "URAM288": 4,
+    }
     counts = CellCounts(cells)
     assert (counts.lut_logic, counts.lut_memory, counts.carry8) == (13, 3 + 16 + 2, 3)
     assert resources_of(counts) == Resources(lut=34, ff=8, dsp=6, bram36=3.5, uram=4)
@@ -92,10 +111,20 @@ def test_a_cell_that_nobody_knows_is_named() -> None:
         resources_of(CellCounts({"LUT2": 1, "$_MUX_": 3}))
 
 
-@pytest.mark.parametrize(("path", "unit"), [
-    ("", "top"), ("core", "memories and core"), ("core.array.row_3", "array"), ("core.writeback", "write-back"),
-    ("core.writeback.scale.lane_0.multiply", "expert scores"), ("core.router.gate.exponential_4", "router"), ("weights.reader_0", "weight stream"),
-    ("core.something_new", "memories and core"), ("something_new", "top")])
+@pytest.mark.parametrize(
+    ("path", "unit"),
+    [
+        ("", "top"),
+        ("core", "memories and core"),
+        ("core.array.row_3", "array"),
+        ("core.writeback", "write-back"),
+        ("core.writeback.scale.lane_0.multiply", "expert scores"),
+        ("core.router.gate.exponential_4", "router"),
+        ("weights.reader_0", "weight stream"),
+        ("core.something_new", "memories and core"),
+        ("something_new", "top"),
+    ],
+)
 def test_instances_have_units(path: str, unit: str) -> None:
     assert unit_of(tuple(path.split(".")) if path else ()) == unit
     assert unit in UNITS

@@ -1,4 +1,6 @@
-"""The walker on netlists whose longest path is known by hand, and on random ones against the same logic in one module."""
+"""The walker on netlists whose longest path is known by hand, and on random ones against the same logic in one
+module.
+"""
 
 import random
 
@@ -29,7 +31,11 @@ class Netlist:
         return self._next
 
     def cell(self, kind: str, **pins) -> None:
-        self.cells[f"c{len(self.cells)}"] = [kind, {}, {port: bits if isinstance(bits, list) else [bits] for port, bits in pins.items()}]
+        self.cells[f"c{len(self.cells)}"] = [
+            kind,
+            {},
+            {port: bits if isinstance(bits, list) else [bits] for port, bits in pins.items()},
+        ]
 
     def register(self, data, name: str = "", **pins) -> int:
         q = self.net(name)
@@ -95,7 +101,7 @@ def test_carry_chain_of_sixteen_bits() -> None:
     a = [n.register("0", f"a[{k}]") for k in range(16)]
     carry: int | str = "0"
     for block in range(4):
-        s = [n.lut(net) for net in a[4 * block:4 * block + 4]]
+        s = [n.lut(net) for net in a[4 * block : 4 * block + 4]]
         o = [n.net() for _ in range(4)]
         co = [n.net() for _ in range(4)]
         n.cell("CARRY4", CI=carry if block else "0", CYINIT="0", DI=["0"] * 4, S=s, CO=co, O=o)
@@ -112,18 +118,30 @@ def test_carry_chain_of_sixteen_bits() -> None:
 def test_a_carry_chain_passes_its_own_bit() -> None:
     n = Netlist()
     o, co = n.net(), n.net()
-    n.cell("CARRY4", CI="0", CYINIT="0", DI=["0"] * 4, S=["0", "0", "0", n.register("0", "a")], CO=["x", "x", "x", co], O=["x", "x", "x", o])
+    n.cell(
+        "CARRY4",
+        CI="0",
+        CYINIT="0",
+        DI=["0"] * 4,
+        S=["0", "0", "0", n.register("0", "a")],
+        CO=["x", "x", "x", co],
+        O=["x", "x", "x", o],
+    )
     n.register(o, "sum")
     n.register(n.lut(co), "carry")
     ends = {path.steps[-1].name: path.delay for path in longest(n).paths}
     assert ends["sum"] == pytest.approx(D.ff_out + D.net + D.lut + D.net_local + D.ff_setup)
-    assert ends["carry"] == pytest.approx(D.ff_out + D.net + D.carry_data_carry + D.net + D.lut + D.net_local + D.ff_setup)
+    assert ends["carry"] == pytest.approx(
+        D.ff_out + D.net + D.carry_data_carry + D.net + D.lut + D.net_local + D.ff_setup
+    )
 
 
 @pytest.mark.parametrize(("behind", "stages"), [(0, ()), (1, ("P",)), (2, ("M", "P"))])
 def test_registers_behind_a_product_move_into_the_dsp(behind: int, stages: tuple[str, ...]) -> None:
     n = Netlist()
-    a, b = (n.lut(n.register("0", name), n.register("0", name + "2")) for name in "ab")  # LUTs: operand registers cannot move
+    a, b = (
+        n.lut(n.register("0", name), n.register("0", name + "2")) for name in "ab"
+    )  # LUTs: operand registers cannot move
     p = [n.net() for _ in range(4)]
     n.cell("DSP48E2", CLK=1, A=[a] * 4, B=[b] * 4, P=p)
     for _ in range(behind):
@@ -161,7 +179,9 @@ def test_a_chain_of_dsp_slices_adds_between_registers() -> None:
     for k in range(3):
         pins = {"PCIN": [cascade]} if cascade else {"C": [n.register("0", "start")]}
         cascade, p = n.net(), n.net(f"p{k}")
-        n.cell("DSP48E2", CLK=1, A=[n.register("0", f"a{k}")], B=[n.register("0", f"b{k}")], P=[p], PCOUT=[cascade], **pins)
+        n.cell(
+            "DSP48E2", CLK=1, A=[n.register("0", f"a{k}")], B=[n.register("0", f"b{k}")], P=[p], PCOUT=[cascade], **pins
+        )
         n.cells[f"c{len(n.cells) - 1}"][1].update(MREG="1", PREG="1", AREG="1", BREG="1")
     n.register(n.lut(p), "end")
     paths = {(path.steps[0].name, path.steps[-1].name): path for path in longest(n).paths}
@@ -212,7 +232,10 @@ def test_logic_that_feeds_itself_is_named() -> None:
 
 
 def test_a_path_through_two_children() -> None:
-    """A register in one child, logic in another, the end in a third: delays of nets count once, names have instance paths."""
+    """A register in one child, logic in another, the end in a third: delays of nets count once, names have instance
+    paths.
+    """
+
     def child(name: str, build) -> tuple[Module, dict]:
         n = Netlist()
         i, o = n.net("i"), None
@@ -221,13 +244,19 @@ def test_a_path_through_two_children() -> None:
         return Module(name, "", (Port("i", False, 1), Port("o", True, 1)), {}), n.raw()
 
     modules, raw = {}, {}
-    for name, build in (("source", lambda n, i: n.register(i, "launch")), ("logic", lambda n, i: n.lut(n.lut(i))),
-                        ("sink", lambda n, i: n.register(n.lut(i), "land"))):
+    for name, build in (
+        ("source", lambda n, i: n.register(i, "launch")),
+        ("logic", lambda n, i: n.lut(n.lut(i))),
+        ("sink", lambda n, i: n.register(n.lut(i), "land")),
+    ):
         modules[name], raw[name] = child(name, build)
     top = Netlist()
     x, y, z = top.net("x"), top.net("y"), top.net("z")
-    top.cells = {"one": ["source", {}, {"i": ["0"], "o": [x]}], "two": ["logic", {}, {"i": [x], "o": [y]}],
-                 "three": ["sink", {}, {"i": [y], "o": [z]}]}
+    top.cells = {
+        "one": ["source", {}, {"i": ["0"], "o": [x]}],
+        "two": ["logic", {}, {"i": [x], "o": [y]}],
+        "three": ["sink", {}, {"i": [y], "o": [z]}],
+    }
     modules["top"] = Module("top", "", (), {"one": "source", "two": "logic", "three": "sink"})
     raw["top"] = top.raw()
     path, *_ = analyse(modules, raw, top="top", delays=D).paths
@@ -235,7 +264,12 @@ def test_a_path_through_two_children() -> None:
     assert path.delay == pytest.approx(D.ff_out + 3 * (D.net + D.lut) + D.net_local + D.ff_setup)
     assert path.delay == pytest.approx(sum(step.net + step.cell for step in path.steps))
     assert [(step.where, step.kind) for step in path.steps] == [
-        ("one", "FDRE"), ("two", "LUT1"), ("two", "LUT1"), ("three", "LUT1"), ("three", "FDRE")]
+        ("one", "FDRE"),
+        ("two", "LUT1"),
+        ("two", "LUT1"),
+        ("three", "LUT1"),
+        ("three", "FDRE"),
+    ]
     assert (path.steps[0].name, path.steps[-1].name) == ("launch", "land")
 
 
@@ -268,7 +302,11 @@ def _random_design(rng: random.Random) -> tuple[dict, dict, dict]:
         top.register(top.lut(*rng.sample(nets, 2)), f"e{k}")
     flat = Netlist()
     flat._next = 10_000
-    flat.cells = {name: [kind, parameters, dict(pins)] for name, (kind, parameters, pins) in top.cells.items() if kind not in names}
+    flat.cells = {
+        name: [kind, parameters, dict(pins)]
+        for name, (kind, parameters, pins) in top.cells.items()
+        if kind not in names
+    }
     merged: dict = {}
 
     def find(net):
@@ -279,8 +317,13 @@ def _random_design(rng: random.Random) -> tuple[dict, dict, dict]:
     for instance, name in children.items():
         base = flat._next
         flat._next += 1000
-        inner = {bit: base + bit for cell in raw[name]["cells"].values() for bits in cell[2].values() for bit in bits
-                 if isinstance(bit, int) and bit != 1}
+        inner = {
+            bit: base + bit
+            for cell in raw[name]["cells"].values()
+            for bits in cell[2].values()
+            for bit in bits
+            if isinstance(bit, int) and bit != 1
+        }
         inner |= {bit: base + bit for port in raw[name]["ports"].values() for bit in port[1]}
         for port, bits in top.cells[instance][2].items():
             for outer, bit in zip(bits, raw[name]["ports"][port][1], strict=True):
@@ -289,7 +332,11 @@ def _random_design(rng: random.Random) -> tuple[dict, dict, dict]:
                 elif find(outer) != find(inner[bit]):
                     merged[find(outer)] = find(inner[bit])
         for cell, (kind, parameters, pins) in raw[name]["cells"].items():
-            flat.cells[f"{instance}.{cell}"] = [kind, parameters, {p: [inner.get(b, b) for b in bits] for p, bits in pins.items()}]
+            flat.cells[f"{instance}.{cell}"] = [
+                kind,
+                parameters,
+                {p: [inner.get(b, b) for b in bits] for p, bits in pins.items()},
+            ]
     for cell in flat.cells.values():
         cell[2] = {port: [find(bit) if isinstance(bit, int) else bit for bit in bits] for port, bits in cell[2].items()}
     modules["top"] = Module("top", "", (), children)
@@ -300,7 +347,9 @@ def _random_design(rng: random.Random) -> tuple[dict, dict, dict]:
 @pytest.mark.parametrize("seed", range(40))
 def test_hierarchy_and_flat_agree(seed: int) -> None:
     modules, raw, flat = _random_design(random.Random(seed))
-    plain = D.__class__(**{**D.__dict__, "net_doubling": 0.0, "net_local": D.net})  # loads of repeated modules are a maximum over places
+    plain = D.__class__(
+        **{**D.__dict__, "net_doubling": 0.0, "net_local": D.net}
+    )  # loads of repeated modules are a maximum over places
     paths = analyse(modules, raw, top="top", delays=plain).paths
     expected, *_ = analyse({"top": Module("top", "", (), {})}, {"top": flat}, top="top", delays=plain).paths
     assert max(path.delay for path in paths) == pytest.approx(expected.delay)

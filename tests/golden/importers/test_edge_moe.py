@@ -36,7 +36,9 @@ def test_block_outputs_are_the_published_equations(tmp_path, g):
     assert (imported.config.image_size, imported.config.heads) == ((g.height, g.width), g.heads)
     assert imported.config.pixel_mean == (0, 0, 0) and imported.config.pixel_std == (1, 1, 1)
     assert imported.report.kind == "imported"
-    assert f"output of block {g.depth - 1}" in imported.report.checked and "mean squared error" in imported.report.checked
+    assert (
+        f"output of block {g.depth - 1}" in imported.report.checked and "mean squared error" in imported.report.checked
+    )
     model = M3ViT(imported.config)
     model.load_state_dict(imported.state)
     image = np.random.default_rng(2).random((3, g.height, g.width))
@@ -132,7 +134,9 @@ def test_byte_order_of_usual_values_is_not_doubted():
     assert not looks_swapped(np.ones(5, np.float32)) and not looks_swapped(np.full(3, np.nan, np.float32))
 
 
-@pytest.mark.parametrize("options", [{"heads": 4}, {"top_k": 1}, {"pixels": "imagenet"}, {"gate": "noisy"}, {"image_size": (64, 32)}])
+@pytest.mark.parametrize(
+    "options", [{"heads": 4}, {"top_k": 1}, {"pixels": "imagenet"}, {"gate": "noisy"}, {"image_size": (64, 32)}]
+)
 def test_an_expected_output_that_is_not_reproduced_is_refused(folder, options):
     with pytest.raises(ImportProblem, match=r"output of block 3 must be the folder's l3_x_post_moe.*--heads, --top-k"):
         open_model(str(folder), ImportOptions(**{"heads": 2} | options))
@@ -145,7 +149,10 @@ def test_an_expected_output_that_is_not_reproduced_is_refused(folder, options):
     [
         (["patch_embed_weight"], "must have patch_embed_weight.float32.bin, which gives the model's sizes"),
         (["pos_embed"], "must have pos_embed.float32.bin, which gives"),
-        (["l1_w_gate_T_task0", "l1_w_gate_T_task1", "l3_w_gate_T_task0", "l3_w_gate_T_task1"], "must have l1_w_gate_T_task0"),
+        (
+            ["l1_w_gate_T_task0", "l1_w_gate_T_task1", "l3_w_gate_T_task0", "l3_w_gate_T_task1"],
+            "must have l1_w_gate_T_task0",
+        ),
     ],
 )
 def test_files_that_give_sizes(folder, gone, text):
@@ -161,6 +168,8 @@ def test_sizes_come_from_any_file_of_a_kind(folder):
     with pytest.raises(ImportProblem) as caught:
         open_model(str(folder), HEADS)
     assert set(caught.value.groups["missing"]) == {
-        "l1_htoh4_weight.float32.bin: [6, 48, 32]", "l{1,3}_htoh4_bias.float32.bin: [6, 48]",
-        "l{0,2}_fc1_bias.float32.bin: [64]", "patch_embed_bias.float32.bin: [32]",
+        "l1_htoh4_weight.float32.bin: [6, 48, 32]",
+        "l{1,3}_htoh4_bias.float32.bin: [6, 48]",
+        "l{0,2}_fc1_bias.float32.bin: [64]",
+        "patch_embed_bias.float32.bin: [32]",
     }

@@ -72,7 +72,9 @@ def test_cut_files(tmp_path, kind, keep):
         torch.save({"state_dict": state}, tmp_path / "a", _use_new_zipfile_serialization=kind == "zip")
     data = (tmp_path / "a").read_bytes()
     (tmp_path / "a").write_bytes(data[: int(len(data) * keep)])
-    with pytest.raises(ImportProblem, match=r"must be a whole \.pth or \.safetensors file, not .*a' \((damaged|it is empty)"):
+    with pytest.raises(
+        ImportProblem, match=r"must be a whole \.pth or \.safetensors file, not .*a' \((damaged|it is empty)"
+    ):
         read_tensors(tmp_path / "a")
 
 

@@ -15,7 +15,14 @@ from moesaic.golden.up_head import UpHead
 from moesaic.golden.weights import WeightError
 
 CONFIG = M3ViTConfig(
-    image_size=(32, 64), patch_size=8, dim=32, heads=2, depth=4, mlp_ratio=2, experts=6, expert_hidden=48,
+    image_size=(32, 64),
+    patch_size=8,
+    dim=32,
+    heads=2,
+    depth=4,
+    mlp_ratio=2,
+    experts=6,
+    expert_hidden=48,
     tasks=("semseg", "depth"),
 )
 

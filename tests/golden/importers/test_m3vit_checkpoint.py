@@ -177,9 +177,7 @@ def test_experts_alone_can_be_filled_from_a_seed(tmp_path):
     path = str(save(tmp_path / "a.pth", state))
     with pytest.raises(ImportProblem, match="--fill-missing draws missing experts at random"):
         open_model(path, HEADS)
-    one, same, other = (
-        open_model(path, ImportOptions(heads=2, fill_missing=True, seed=seed)) for seed in (1, 1, 2)
-    )
+    one, same, other = (open_model(path, ImportOptions(heads=2, fill_missing=True, seed=seed)) for seed in (1, 1, 2))
     name = "blocks.3.mlp.experts.htoh4.weight"
     assert one.report.kind == "partly seeded" and one.report.filled == (name, "blocks.3.mlp.experts.h4toh.bias")
     assert torch.equal(one.state[name], same.state[name]) and not torch.equal(one.state[name], other.state[name])
@@ -214,7 +212,9 @@ def test_missing_workers_are_named(workers):
 def test_last_worker_missing_or_one_file_alone_is_not_enough(workers):
     (workers / "11.pth").unlink()
     for path, count in ((workers, 11), (workers / "0.pth", 1)):
-        with pytest.raises(ImportProblem, match=f"must have all 12 experts that the gate knows, not {count}.*the folder"):
+        with pytest.raises(
+            ImportProblem, match=f"must have all 12 experts that the gate knows, not {count}.*the folder"
+        ):
             open_model(str(path), HEADS)
 
 
@@ -229,7 +229,9 @@ def test_workers_that_disagree_are_listed(workers):
         open_model(str(workers), HEADS)
     assert caught.value.groups == {
         "missing": ["blocks.1.mlp.experts.htoh4.bias (in 2.pth)"],
-        "of the wrong shape": ["blocks.3.mlp.experts.h4toh.weight (in 2.pth): must be ['any', 32, 48], not [1, 48, 32]"],
+        "of the wrong shape": [
+            "blocks.3.mlp.experts.h4toh.weight (in 2.pth): must be ['any', 32, 48], not [1, 48, 32]"
+        ],
         "shared, but not the same as in 0.pth": ["pos_embed (in 2.pth)"],
         "not in 0.pth": ["other (in 2.pth)"],
     }
@@ -238,7 +240,10 @@ def test_workers_that_disagree_are_listed(workers):
 @pytest.mark.parametrize(
     "change, text",
     [
-        ({"patch_embed.proj.weight": torch.zeros(32, 4, 8, 8)}, r"must be \[dim, 3, patch, patch\], not \[32, 4, 8, 8\]"),
+        (
+            {"patch_embed.proj.weight": torch.zeros(32, 4, 8, 8)},
+            r"must be \[dim, 3, patch, patch\], not \[32, 4, 8, 8\]",
+        ),
         ({"pos_embed": torch.zeros(33, 32)}, r"pos_embed must have 3 dimensions"),
         ({"pos_embed": torch.zeros(1, 36, 32)}, r"image-size must be given with --image-size.*35 patches of 8 pixels"),
         ({"blocks.2.mlp.gate.0.w_gate": torch.zeros(32, 6)}, r"mixtures must be in every 2. block.* not also in \[2\]"),
@@ -256,7 +261,10 @@ def test_sizes_that_cannot_be_told(tmp_path, change, text):
         ({"heads": 5}, r"heads must divide the model's 32 channels, not 5"),
         ({"heads": 2, "top_k": 7}, r"top_k must be from 1 to the 6 experts, not 7"),
         ({"heads": 2, "tasks": ("a", "b", "c")}, r"tasks must be 2 names, one a gate, not 'a,b,c'"),
-        ({"heads": 2, "image_size": (64, 64)}, r"image-size must give the model's 32 patches of 8 x 8 pixels, not 64x64"),
+        (
+            {"heads": 2, "image_size": (64, 64)},
+            r"image-size must give the model's 32 patches of 8 x 8 pixels, not 64x64",
+        ),
     ],
 )
 def test_options_that_do_not_fit(tmp_path, options, text):

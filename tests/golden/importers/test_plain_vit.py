@@ -116,8 +116,13 @@ def test_what_is_not_in_a_plain_vit_is_listed(tmp_path):
 def theirs(kind: str, **changes) -> torch.nn.Module:
     """A small ViT or DeiT as `transformers` builds it, weights large enough to matter."""
     sizes = {
-        "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 80, "image_size": 48,
-        "patch_size": 16, "initializer_range": 0.2,
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 80,
+        "image_size": 48,
+        "patch_size": 16,
+        "initializer_range": 0.2,
     }
     torch.manual_seed(4)
     model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**sizes | changes))
@@ -128,7 +133,9 @@ def theirs(kind: str, **changes) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("form", ["folder", "file", "names of the module", "half"])
-@pytest.mark.parametrize("kind, changes", [("ViT", {}), ("DeiT", {}), ("ViT", {"qkv_bias": False, "hidden_act": "gelu_new"})])
+@pytest.mark.parametrize(
+    "kind, changes", [("ViT", {}), ("DeiT", {}), ("ViT", {"qkv_bias": False, "hidden_act": "gelu_new"})]
+)
 def test_transformers_names(tmp_path, kind, changes, form):
     model = theirs(kind, **changes)
     path, options = tmp_path / "theirs", ImportOptions()

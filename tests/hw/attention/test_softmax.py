@@ -11,14 +11,24 @@ from moesaic.sim.verilated import cocotb_test
 
 def test_softmax_block(tmp_path: Path) -> None:
     unit = SoftmaxBlock(rows=8)
-    cocotb_test(unit, name="softmax_block", module="tb_softmax", tmp_path=tmp_path,
-                env={"ROWS": "8", "LATENCY": str(unit.latency)})
+    cocotb_test(
+        unit,
+        name="softmax_block",
+        module="tb_softmax",
+        tmp_path=tmp_path,
+        env={"ROWS": "8", "LATENCY": str(unit.latency)},
+    )
 
 
 def test_probability_shift(tmp_path: Path) -> None:
     unit = ProbabilityShift(lanes=8, groups=2)
-    cocotb_test(unit, name="probability_shift", module="tb_probability", tmp_path=tmp_path,
-                env={"LANES": "8", "GROUPS": "2", "LATENCY": str(ProbabilityShift.LATENCY)})
+    cocotb_test(
+        unit,
+        name="probability_shift",
+        module="tb_probability",
+        tmp_path=tmp_path,
+        env={"LANES": "8", "GROUPS": "2", "LATENCY": str(ProbabilityShift.LATENCY)},
+    )
 
 
 def test_sizes_are_checked() -> None:

@@ -15,12 +15,15 @@ def test_fetch(tmp_path: Path, seed: int) -> None:
     cocotb_test(InstructionFetch(addr_bits=32, depth=8), name="fetch", module="tb_fetch", tmp_path=tmp_path, seed=seed)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"depth": 12}, r"depth must be a power of two of 2 or more, not 12"),
-    ({"depth": 1}, r"depth must be a power of two of 2 or more, not 1"),
-    ({"instruction_bytes": 24}, r"instruction_bytes must be a power of two, not 24"),
-    ({"data_bits": 512}, r"data_bits must divide 256, not 512"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"depth": 12}, r"depth must be a power of two of 2 or more, not 12"),
+        ({"depth": 1}, r"depth must be a power of two of 2 or more, not 1"),
+        ({"instruction_bytes": 24}, r"instruction_bytes must be a power of two, not 24"),
+        ({"data_bits": 512}, r"data_bits must divide 256, not 512"),
+    ],
+)
 def test_bad_arguments(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         InstructionFetch(addr_bits=32, **arguments)

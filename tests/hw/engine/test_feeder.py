@@ -13,7 +13,11 @@ from moesaic.sim.verilated import cocotb_test
 
 @pytest.mark.parametrize(
     "changes",
-    [{"max_tokens": 20}, {"max_tokens": 24, "rows": 4, "lanes": 16}, {"max_tokens": 20, "wide_operands": True, "acc_bits": 40}],
+    [
+        {"max_tokens": 20},
+        {"max_tokens": 24, "rows": 4, "lanes": 16},
+        {"max_tokens": 20, "wide_operands": True, "acc_bits": 40},
+    ],
     ids=["1 group", "4 groups", "wide"],
 )
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:

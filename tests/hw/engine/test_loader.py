@@ -11,7 +11,17 @@ from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 
-@pytest.mark.parametrize("changes", [{}, {"rows": 4, "lanes": 16}, {"lanes": 16, "load_rows": 4}, {"rows": 4, "lanes": 8, "load_rows": 4, "narrow_weights": False}, {"rows": 4, "wide_operands": True, "acc_bits": 40}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"rows": 4, "lanes": 16},
+        {"lanes": 16, "load_rows": 4},
+        {"rows": 4, "lanes": 8, "load_rows": 4, "narrow_weights": False},
+        {"rows": 4, "wide_operands": True, "acc_bits": 40},
+    ],
+    ids=str,
+)
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     cocotb_test(
         Loader(PRESETS["micro8"].replace(**changes)),

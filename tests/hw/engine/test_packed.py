@@ -23,7 +23,8 @@ def split(total: np.ndarray, field: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def wrong_products(chain: int, field: int) -> int:
-    """Products that come out wrong for the first value that has any, over all int8 weights and 9-bit values but -256, with the other
+    """Products that come out wrong for the first value that has any, over all int8 weights and 9-bit values but -256,
+    with the other
     lanes at their extremes.
     """
     upper, lower = INT8[:, None], INT8[None, :]
@@ -37,7 +38,9 @@ def wrong_products(chain: int, field: int) -> int:
             total = packed * x + rest + offset
             upper_sum, lower_sum = split(total, field)
             expected = others * LARGEST * sign
-            if wrong := np.count_nonzero(upper_sum != upper * x + expected) + np.count_nonzero(lower_sum != lower * x + expected):
+            if wrong := np.count_nonzero(upper_sum != upper * x + expected) + np.count_nonzero(
+                lower_sum != lower * x + expected
+            ):
                 return wrong
     return 0
 
@@ -55,7 +58,13 @@ def test_no_field_bit_to_spare(chain: int) -> None:
 def test_widths() -> None:
     """A DSP48E1 multiplies 25 bits, a DSP48E2 27: what small and large arrays need."""
     assert [(chain_length(lanes), 8 + field_bits(chain_length(lanes))) for lanes in (4, 8, 16, 32, 64, 128)] == [
-        (2, 25), (2, 25), (2, 25), (8, 27), (8, 27), (8, 27)]
+        (2, 25),
+        (2, 25),
+        (2, 25),
+        (8, 27),
+        (8, 27),
+        (8, 27),
+    ]
 
 
 @pytest.mark.parametrize(("chain", "total"), [(2, -510), (2, 510), (8, -2040), (8, 0), (8, 2040)])
@@ -82,5 +91,10 @@ def test_exported_rtl(tmp_path: Path, chain: int, place: int) -> None:
     verilog = to_verilog(RowPair(lanes=chain, chain=chain), name="pair")
     sizes = {"CHAIN": chain, "FIELD": field_bits(chain), "PLACE": place, "SUM_BITS": sum_bits(chain)}
     assert pair_latency(chain, chain) == 1 + chain
-    simulator = build(verilog, top="packing", extra_sources=[COCOTB / "packing.sv"], extra_args=[f"-G{name}={value}" for name, value in sizes.items()])
+    simulator = build(
+        verilog,
+        top="packing",
+        extra_sources=[COCOTB / "packing.sv"],
+        extra_args=[f"-G{name}={value}" for name, value in sizes.items()],
+    )
     run(simulator, test_module="tb_packing", work_dir=tmp_path, python_path=[COCOTB])

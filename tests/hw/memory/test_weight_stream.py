@@ -8,7 +8,12 @@ from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.sim.verilated import cocotb_test
 
 ONE = {
-    "ports": 1, "addr_bits": 16, "port_bits": 128, "word_bytes": 16, "depth_words": 64, "max_burst": 16,
+    "ports": 1,
+    "addr_bits": 16,
+    "port_bits": 128,
+    "word_bytes": 16,
+    "depth_words": 64,
+    "max_burst": 16,
     "max_outstanding": 4,
 }
 FOUR = {**ONE, "ports": 4, "port_bits": 32, "word_bytes": 32}  # two stripes to a word, as on the large boards
@@ -19,7 +24,10 @@ EIGHTH = {**ONE, "port_bits": 32, "word_bytes": 32, "depth_words": 16}
 @pytest.mark.parametrize("sizes", [ONE, FOUR, QUARTER, EIGHTH], ids=["1 port", "4 ports", "4 stripes", "8 stripes"])
 def test_rtl(tmp_path: Path, sizes: dict[str, int]) -> None:
     cocotb_test(
-        WeightStream(**sizes), name="weights", module="tb_weight_stream", tmp_path=tmp_path,
+        WeightStream(**sizes),
+        name="weights",
+        module="tb_weight_stream",
+        tmp_path=tmp_path,
         env={"SIZES": json.dumps(sizes)},
     )
 

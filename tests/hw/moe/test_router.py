@@ -15,9 +15,19 @@ from moesaic.sim.verilated import cocotb_test
 @pytest.mark.parametrize(("rows", "experts", "max_top_k", "max_tokens"), [(4, 10, 3, 20), (8, 8, 2, 33)])
 def test_router(tmp_path: Path, rows: int, experts: int, max_top_k: int, max_tokens: int) -> None:
     unit = Router(rows=rows, experts=experts, max_top_k=max_top_k, max_tokens=max_tokens)
-    cocotb_test(unit, name="router", module="tb_router", tmp_path=tmp_path,
-                env={"ROWS": str(rows), "EXPERTS": str(experts), "MAX_TOP_K": str(max_top_k),
-                     "MAX_TOKENS": str(max_tokens), "LATENCY": str(unit.latency)})
+    cocotb_test(
+        unit,
+        name="router",
+        module="tb_router",
+        tmp_path=tmp_path,
+        env={
+            "ROWS": str(rows),
+            "EXPERTS": str(experts),
+            "MAX_TOP_K": str(max_top_k),
+            "MAX_TOKENS": str(max_tokens),
+            "LATENCY": str(unit.latency),
+        },
+    )
 
 
 def test_sizes_are_checked() -> None:

@@ -75,11 +75,14 @@ def test_c_header_defines_every_register_once() -> None:
     assert {f"MOESAIC_{register.name}" for register in register_map(2)} <= set(names)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"ports": 0}, r"ports must be 1 to 16, not 0"),
-    ({"ports": 17}, r"ports must be 1 to 16, not 17"),
-    ({"ports": 1, "config_hash": -1}, r"config_hash must fit 32 bits, not -1"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ports": 0}, r"ports must be 1 to 16, not 0"),
+        ({"ports": 17}, r"ports must be 1 to 16, not 17"),
+        ({"ports": 1, "config_hash": -1}, r"config_hash must fit 32 bits, not -1"),
+    ],
+)
 def test_bad_arguments(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         register_map(**arguments)

@@ -10,8 +10,13 @@ from moesaic.sim.verilated import cocotb_test
 
 
 def test_gelu(tmp_path: Path) -> None:
-    cocotb_test(Gelu(lanes=4), name="gelu", module="tb_gelu", tmp_path=tmp_path,
-                env={"LANES": "4", "LATENCY": str(Gelu.LATENCY)})
+    cocotb_test(
+        Gelu(lanes=4),
+        name="gelu",
+        module="tb_gelu",
+        tmp_path=tmp_path,
+        env={"LANES": "4", "LATENCY": str(Gelu.LATENCY)},
+    )
 
 
 def test_lanes_are_checked() -> None:

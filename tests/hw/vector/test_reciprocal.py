@@ -11,8 +11,13 @@ from moesaic.sim.verilated import cocotb_test
 
 @pytest.mark.parametrize("in_bits", [24, 12])
 def test_reciprocal(tmp_path: Path, in_bits: int) -> None:
-    cocotb_test(Reciprocal(in_bits=in_bits), name="reciprocal", module="tb_reciprocal", tmp_path=tmp_path,
-                env={"IN_BITS": str(in_bits), "LATENCY": str(Reciprocal.LATENCY)})
+    cocotb_test(
+        Reciprocal(in_bits=in_bits),
+        name="reciprocal",
+        module="tb_reciprocal",
+        tmp_path=tmp_path,
+        env={"IN_BITS": str(in_bits), "LATENCY": str(Reciprocal.LATENCY)},
+    )
 
 
 @pytest.mark.parametrize("in_bits", [1, 32])

@@ -11,8 +11,13 @@ from moesaic.sim.verilated import cocotb_test
 
 @pytest.mark.parametrize(("acc_bits", "bias_bits"), [(27, 32), (40, 40)])
 def test_requantise(tmp_path: Path, acc_bits: int, bias_bits: int) -> None:
-    cocotb_test(Requantise(lanes=4, acc_bits=acc_bits, bias_bits=bias_bits), name="requantise", module="tb_requant", tmp_path=tmp_path,
-                env={"LANES": "4", "ACC_BITS": str(acc_bits), "BIAS_BITS": str(bias_bits), "LATENCY": str(Requantise.LATENCY)})
+    cocotb_test(
+        Requantise(lanes=4, acc_bits=acc_bits, bias_bits=bias_bits),
+        name="requantise",
+        module="tb_requant",
+        tmp_path=tmp_path,
+        env={"LANES": "4", "ACC_BITS": str(acc_bits), "BIAS_BITS": str(bias_bits), "LATENCY": str(Requantise.LATENCY)},
+    )
 
 
 def test_sizes_are_checked() -> None:

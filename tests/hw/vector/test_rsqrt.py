@@ -10,8 +10,13 @@ from moesaic.sim.verilated import cocotb_test
 
 
 def test_rsqrt(tmp_path: Path) -> None:
-    cocotb_test(ReciprocalSqrt(in_bits=51), name="rsqrt", module="tb_rsqrt", tmp_path=tmp_path,
-                env={"IN_BITS": "51", "LATENCY": str(ReciprocalSqrt.LATENCY)})
+    cocotb_test(
+        ReciprocalSqrt(in_bits=51),
+        name="rsqrt",
+        module="tb_rsqrt",
+        tmp_path=tmp_path,
+        env={"IN_BITS": "51", "LATENCY": str(ReciprocalSqrt.LATENCY)},
+    )
 
 
 @pytest.mark.parametrize("in_bits", [2, 63])

@@ -14,8 +14,13 @@ from moesaic.sim.verilated import cocotb_test
 
 
 def test_scale(tmp_path: Path) -> None:
-    cocotb_test(Scale(lanes=8), name="scale", module="tb_scale", tmp_path=tmp_path,
-                env={"LANES": "8", "LATENCY": str(Scale.LATENCY)})
+    cocotb_test(
+        Scale(lanes=8),
+        name="scale",
+        module="tb_scale",
+        tmp_path=tmp_path,
+        env={"LANES": "8", "LATENCY": str(Scale.LATENCY)},
+    )
 
 
 def test_sizes_are_checked() -> None:
