@@ -11,6 +11,7 @@ from typing import Any
 
 from moesaic.boards.family import FAMILIES, Family
 from moesaic.boards.resources import Resources
+from moesaic.errors import InputError
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
 __all__ = [
@@ -30,7 +31,7 @@ REGISTERS_BYTES = (
 )
 
 
-class BoardError(ValueError):
+class BoardError(InputError):
     """A board is unknown or its description is wrong; the message names board, field and value."""
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from moesaic.boards.board import Board, BoardError, section
+from moesaic.errors import InputError
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["ConfigurationError", "configuration_text", "on_board", "read_configuration"]
 
 
-class ConfigurationError(ValueError):
+class ConfigurationError(InputError):
     """A configuration's file is wrong, or does not suit the board; the message names file, field and value."""
 
 

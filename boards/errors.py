@@ -1,11 +1,12 @@
 """What can go wrong between a host and an accelerator, each with a name."""
 
+from moesaic.errors import FailedRun
 from moesaic.hw.spec.registers import ErrorCode, ErrorUnit
 
 __all__ = ["AcceleratorBusy", "AcceleratorError", "BusError", "RunLost", "RunTimeout", "WrongAccelerator"]
 
 
-class BusError(RuntimeError):
+class BusError(FailedRun):
     """A register access was answered with an error; `response` is AXI's (2 SLVERR, 3 DECERR)."""
 
     def __init__(self, what: str, response: int) -> None:
@@ -13,15 +14,15 @@ class BusError(RuntimeError):
         super().__init__(f"{what} was answered with {({2: 'SLVERR', 3: 'DECERR'}).get(response, response)}")
 
 
-class WrongAccelerator(RuntimeError):
+class WrongAccelerator(FailedRun):
     """What answers is not an accelerator, or not the one that the program was compiled for."""
 
 
-class AcceleratorBusy(RuntimeError):
+class AcceleratorBusy(FailedRun):
     """A start cannot be taken; nothing was changed."""
 
 
-class AcceleratorError(RuntimeError):
+class AcceleratorError(FailedRun):
     """A run ended with an error; names code, unit, instruction and address."""
 
     def __init__(self, code: ErrorCode, unit: ErrorUnit, index: int, address: int, *, draining: bool) -> None:
@@ -31,7 +32,7 @@ class AcceleratorError(RuntimeError):
         super().__init__(f"{code.name}: {code.doc} ({where}{owed})")
 
 
-class RunLost(RuntimeError):
+class RunLost(FailedRun):
     """A run that was started is no longer there: the accelerator was reset meanwhile.
 
     Parameters
@@ -48,7 +49,7 @@ class RunLost(RuntimeError):
         super().__init__(f"{name}: the accelerator was reset during the run, by {by} ({status})")
 
 
-class RunTimeout(TimeoutError):
+class RunTimeout(FailedRun, TimeoutError):
     """A run did not end in time; it was ended by a soft reset.
 
     Parameters

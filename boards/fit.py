@@ -5,12 +5,13 @@ is made.
 from moesaic.boards.board import Board
 from moesaic.boards.memory_rules import primitives
 from moesaic.boards.resources import Resources
+from moesaic.errors import InputError
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
 __all__ = ["FitError", "check_fit", "largest_preset", "lower_bound"]
 
 
-class FitError(ValueError):
+class FitError(InputError):
     """An accelerator is too large for a board; the message says of what it needs too much, and what would fit."""
 
 

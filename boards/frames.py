@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.errors import InputError
+
 __all__ = ["IMAGES", "VIDEOS", "FrameError", "frames", "write_picture"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -16,7 +18,7 @@ IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm")
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 
-class FrameError(ValueError):
+class FrameError(InputError):
     """A source of images that cannot be read; the message says what would do."""
 
 

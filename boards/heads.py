@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.errors import InputError
+
 __all__ = ["FILE", "HeadError", "HostHead", "HostHeads", "load_heads", "save_heads"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -23,7 +25,7 @@ OUTPUTS = ("classes", "value", "ratio")
 Layer = tuple[Any, ...]
 
 
-class HeadError(ValueError):
+class HeadError(InputError):
     """Heads that cannot be read, or do not belong to the program."""
 
 

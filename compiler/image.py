@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.compiler.pack import pack_image, split_ports, unpack_residual
+from moesaic.errors import InputError
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.qmodel import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -24,7 +25,7 @@ PAGE_BYTES = 4096  # regions start on a page
 _MEMORY, _MANIFEST = "memory.bin", "manifest.json"
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """A program image is damaged, of another version, or for another accelerator."""
 
 

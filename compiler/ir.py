@@ -4,12 +4,13 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from moesaic.errors import InputError
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
 
 __all__ = ["CompileError", "Graph", "Op", "Ref", "Space", "Tensor", "live_ranges"]
 
 
-class CompileError(ValueError):
+class CompileError(InputError):
     """The model cannot be compiled for this configuration, or a pass broke the graph; the message names the node."""
 
 

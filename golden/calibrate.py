@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moesaic.errors import InputError
 from moesaic.golden.balance import AttentionSizes
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import Block, M3ViT
@@ -49,7 +50,7 @@ KEPT = (
 )
 
 
-class CalibrationError(ValueError):
+class CalibrationError(InputError):
     """A network that cannot be calibrated: something in it is not finite."""
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from moesaic.errors import InputError
 from moesaic.golden.scenes import render
 
 __all__ = ["ImageError", "read_image", "write_image", "write_sample"]
 
 
-class ImageError(ValueError):
+class ImageError(InputError):
     """An image file that a model cannot take."""
 
 

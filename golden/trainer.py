@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from moesaic.errors import InputError
 from moesaic.golden.checkpoint import load_checkpoint, save_checkpoint
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.heads import Heads
@@ -34,7 +35,7 @@ SHARDS = 2  # parts of a batch that are computed side by side; the result does n
 FIRST_CHECK_SEED = 90_000  # scenes that a running training is judged on
 
 
-class ResumeError(ValueError):
+class ResumeError(InputError):
     """A checkpoint that the wanted run cannot continue from."""
 
 

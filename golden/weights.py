@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from moesaic.errors import InputError
 from moesaic.golden.config import preset
 from moesaic.golden.heads import Heads, build_heads
 from moesaic.golden.m3vit import M3ViT, build
@@ -18,7 +19,7 @@ __all__ = ["WeightError", "check_tensors", "load", "load_tensors", "read_file"]
 HEADS = "heads."  # what the heads' tensors are called in a file, before their own names
 
 
-class WeightError(ValueError):
+class WeightError(InputError):
     """Weights that do not fit a model.
 
     Parameters

@@ -9,12 +9,13 @@ from typing import Any
 from amaranth.back.rtlil import ModuleEmitter, convert
 from amaranth.lib import wiring
 
+from moesaic.errors import FailedRun
 from moesaic.hw.shared import ExportPlatform
 
 __all__ = ["ExportError", "share_modules", "to_verilog"]
 
 
-class ExportError(RuntimeError):
+class ExportError(FailedRun):
     """Yosys refused the design; the message is what it printed."""
 
 

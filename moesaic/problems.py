@@ -2,37 +2,11 @@
 
 import errno
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["BAD_INPUT", "FAILED", "INTERRUPTED", "Problem", "explain"]
+from moesaic.errors import FAILED, INTERRUPTED, MoesaicError
 
-FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-
-# Where errors that a user can cause or mend are defined; a module that is not loaded has raised none.
-_INPUT = (
-    ("moesaic.flow.request", "InputError"),
-    ("moesaic.boards.board", "BoardError"),
-    ("moesaic.boards.fit", "FitError"),
-    ("moesaic.boards.configuration", "ConfigurationError"),
-    ("moesaic.golden.image_io", "ImageError"),
-    ("moesaic.golden.weights", "WeightError"),
-    ("moesaic.golden.calibrate", "CalibrationError"),
-    ("moesaic.golden.importers.problem", "ImportProblem"),
-    ("moesaic.golden.frontend.refusal", "CaptureError"),
-    ("moesaic.compiler.ir", "CompileError"),
-    ("moesaic.compiler.image", "ImageError"),
-    ("moesaic.boards.heads", "HeadError"),
-    ("moesaic.sim.tools", "ToolMissing"),
-    ("moesaic.boards.synthesis.mapping", "SynthesisMissing"),
-)
-_FAILURE = (
-    ("moesaic.sim.verilated", "BuildFailed"),
-    ("moesaic.sim.verilated", "SimulationFailed"),
-    ("moesaic.sim.saif", "SaifError"),
-    ("moesaic.sim.machine", "ProgramError"),
-    ("moesaic.hw.verilog", "ExportError"),
-)
+__all__ = ["Problem", "explain"]
 
 
 @dataclass(frozen=True)
@@ -54,21 +28,13 @@ class Problem:
     status: int
 
 
-def _loaded(places: tuple[tuple[str, str], ...]) -> Iterator[type[BaseException]]:
-    for module, name in places:
-        if module in sys.modules:
-            yield getattr(sys.modules[module], name)
-
-
 def explain(error: BaseException) -> Problem | None:
     """The problem behind an exception; None for one that only a mistake in this program can raise."""
     if isinstance(error, KeyboardInterrupt):
         return Problem("interrupted; nothing was kept", "", INTERRUPTED)
     first, _, rest = str(error).partition("\n")
-    if isinstance(error, tuple(_loaded(_INPUT))):
-        return Problem(first, rest, BAD_INPUT)
-    if isinstance(error, tuple(_loaded(_FAILURE))):
-        return Problem(first, rest, FAILED)
+    if isinstance(error, MoesaicError):
+        return Problem(first, rest, error.exit_status)
     if isinstance(error, MemoryError):
         return Problem("there must be more memory: it is used up", "", FAILED)
     if isinstance(error, OSError):

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from moesaic.errors import FailedRun
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["Array", "Machine", "ProgramError", "Tracked", "WeightQueue"]
@@ -14,7 +15,7 @@ __all__ = ["Array", "Machine", "ProgramError", "Tracked", "WeightQueue"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class ProgramError(RuntimeError):
+class ProgramError(FailedRun):
     """A program does something that the instruction set does not define; the message names the instruction and the
     reason.
 

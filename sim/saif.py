@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from moesaic.errors import FailedRun
+
 __all__ = ["PLACE", "SaifError", "Totals", "place_saif", "read_totals", "trace_registers"]
 
 PLACE = (
@@ -25,7 +27,7 @@ _INSTANCE = re.compile(r"^\s*\(INSTANCE (\S+)$")
 _NET = re.compile(r"^\s*\((\S+) \(T0 (\d+)\) \(T1 (\d+)\) \(TZ 0\) \(TX 0\) \(TB 0\) \(TC (\d+)\)\)$")
 
 
-class SaifError(RuntimeError):
+class SaifError(FailedRun):
     """A file is not the SAIF that Verilator writes, or lacks an instance; the message names file and line."""
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import find_libpython
 
+from moesaic.errors import InputError
+
 __all__ = ["Compiler", "ToolMissing", "Verilator", "find_compiler", "find_python_library", "find_verilator"]
 
 OLDEST_VERILATOR = (5, 36)  # what cocotb 2.1 asks for
 
 
-class ToolMissing(RuntimeError):
+class ToolMissing(InputError):
     """A program that the simulation needs is not on this machine; the message has the line that installs it."""
 
 

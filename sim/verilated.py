@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 import cocotb_tools.config
 from amaranth.lib import wiring
 
+from moesaic.errors import FailedRun
 from moesaic.hw.verilog import to_verilog
 from moesaic.sim.tools import Compiler, ToolMissing, Verilator, find_compiler, find_python_library, find_verilator
 
@@ -47,11 +48,11 @@ SWITCHES = ("coverage", "sc", "timing", "trace", "trace_fst", "trace_vcd", "trac
 SMALL_BYTES = 400_000  # generated C++ below this is compiled as one file: reading the headers is what costs
 
 
-class BuildFailed(RuntimeError):
+class BuildFailed(FailedRun):
     """Verilator or the C++ compiler refused the sources; the message is what it printed."""
 
 
-class SimulationFailed(RuntimeError):
+class SimulationFailed(FailedRun):
     """A cocotb test failed, none ran, or the simulator died; the message names it and ends with the log's tail."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from moesaic.boards.synthesis.cache import Cache, default_cache
 from moesaic.boards.synthesis.cells import CellCounts
 from moesaic.boards.synthesis.modules import Module, stub
+from moesaic.errors import FailedRun, InputError
 
 __all__ = ["FAMILIES", "NOT_YET", "Mapped", "Runs", "SynthesisFailed", "SynthesisMissing", "find_yosys", "map_modules"]
 
@@ -32,11 +33,11 @@ BUNDLE_BYTES = 100_000  # small modules go together: starting Yosys and reading 
 _MEMORY = re.compile(r"^  reg (?:\[\d+:\d+\] )?(?:\\\S+ |\w+) ?\[\d+:\d+\];", re.MULTILINE)
 
 
-class SynthesisMissing(RuntimeError):
+class SynthesisMissing(InputError):
     """Yosys as a library is not installed; the message has the line that installs it."""
 
 
-class SynthesisFailed(RuntimeError):
+class SynthesisFailed(FailedRun):
     """Yosys ended before its work was done; the message is the end of what it printed."""
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import fx
 
+from moesaic.errors import InputError
+
 __all__ = ["CaptureError", "Line", "Refusal", "line_of", "lines_of_text"]
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n(?:\s+(?P<code>[^\n]+))?')
@@ -16,7 +18,7 @@ _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parent)
 
 
-class CaptureError(ValueError):
+class CaptureError(InputError):
     """A module that cannot be captured; the first line says what and where, the next ones what to do."""
 
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from moesaic.errors import InputError
+
 __all__ = ["Findings", "ImportProblem", "as_problem", "folded"]
 
 NUMBER = re.compile(r"\d+")
@@ -40,7 +42,7 @@ def folded(names: Iterable[str]) -> list[str]:
     return result
 
 
-class ImportProblem(ValueError):
+class ImportProblem(InputError):
     """A model that cannot be imported.
 
     Parameters

@@ -9,8 +9,8 @@ import typer
 
 from moesaic.commands.command import examples, guarded
 from moesaic.commands.options import Json, Quiet, Sim, is_rtl
+from moesaic.errors import FAILED
 from moesaic.flow.stages import Stages
-from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "ablate"]
 

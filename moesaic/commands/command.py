@@ -11,7 +11,8 @@ from typing import Any, ParamSpec
 import typer
 from rich.console import Console
 
-from moesaic.problems import FAILED, explain
+from moesaic.errors import FAILED
+from moesaic.problems import explain
 from moesaic.summary import print_summary
 
 __all__ = ["examples", "guarded", "this_command", "verdict"]

@@ -20,12 +20,12 @@ from moesaic.commands.options import (
     Widths,
     one_model,
 )
+from moesaic.errors import FAILED, InputError
 from moesaic.flow.boards import find_board
-from moesaic.flow.request import ALL_TASKS, InputError, make_request
+from moesaic.flow.request import ALL_TASKS, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
-from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "explore"]
 

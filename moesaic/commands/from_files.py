@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from moesaic.flow.request import InputError
+from moesaic.errors import InputError
 from moesaic.golden.importers.options import ImportOptions
 
 __all__ = ["from_files", "import_options"]

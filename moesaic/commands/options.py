@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, board_choices
-from moesaic.flow.request import ALL_TASKS, InputError
+from moesaic.flow.request import ALL_TASKS
 from moesaic.golden.config import PRESETS as MODELS
 
 __all__ = [

@@ -24,10 +24,10 @@ from moesaic.commands.options import (
     Widths,
     is_rtl,
 )
+from moesaic.errors import FAILED
 from moesaic.flow.request import ALL_TASKS, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
-from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "scenes"]
 

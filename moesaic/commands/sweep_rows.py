@@ -7,7 +7,8 @@ import typer
 
 from moesaic.commands.command import examples, guarded, this_command
 from moesaic.commands.options import DEFAULT_MODEL, Board, Model, Quiet, Seed
-from moesaic.flow.request import InputError, make_request
+from moesaic.errors import InputError
+from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 
 __all__ = ["EXAMPLES", "sweep_rows"]

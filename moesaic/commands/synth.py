@@ -10,9 +10,9 @@ from rich.table import Table
 
 from moesaic.commands.command import examples, guarded
 from moesaic.commands.options import Config, Quiet
+from moesaic.errors import FAILED
 from moesaic.flow.boards import accelerator_of, board_choices, configured, find_board
 from moesaic.flow.stages import Stages
-from moesaic.problems import FAILED
 
 __all__ = ["EXAMPLES", "synth"]
 

@@ -7,7 +7,8 @@ import typer
 
 from moesaic.commands.command import examples, guarded
 from moesaic.commands.options import Model
-from moesaic.flow.request import InputError, make_request
+from moesaic.errors import InputError
+from moesaic.flow.request import make_request
 from moesaic.golden.config import preset
 
 __all__ = ["EXAMPLES", "train"]

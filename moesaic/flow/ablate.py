@@ -6,12 +6,12 @@ from typing import Any
 
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pipeline import EVERYTHING, compile_all
+from moesaic.errors import InputError
 from moesaic.flow.energy import energy_report
 from moesaic.flow.execute import execute
 from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import Program
-from moesaic.flow.request import InputError
 from moesaic.flow.resources import report_resources
 from moesaic.flow.stages import Stages
 from moesaic.golden.dense_twin import dense_twin

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.estimate import COUNTS
+from moesaic.errors import InputError
 from moesaic.flow.boards import accelerator_of, find_board
-from moesaic.flow.request import InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.synth import synthesise_noted
 

@@ -18,11 +18,11 @@ from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.fit import TITLES
 from moesaic.energy.calibration import calibration
 from moesaic.energy.model import Device, Layer, run_power
+from moesaic.errors import InputError
 from moesaic.flow.explore_space import AUTO_SPECULATION, Choice, Space, configurations
 from moesaic.flow.explore_work import Question, forecasts
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.forecast import Forecast
-from moesaic.flow.request import InputError
 from moesaic.flow.stages import Stages
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 

@@ -13,7 +13,7 @@ from typing import Any
 from moesaic.boards.board import Board
 from moesaic.boards.configuration import ConfigurationError, on_board
 from moesaic.compiler.layout import HeadLayout, words_for
-from moesaic.flow.request import InputError
+from moesaic.errors import InputError
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.config import AcceleratorConfig

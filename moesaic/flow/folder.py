@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from moesaic.flow.request import InputError
+from moesaic.errors import InputError
 
 __all__ = ["check_replaceable", "check_space", "new_folder"]
 

@@ -7,10 +7,11 @@ import moesaic
 from moesaic.boards.board import Board
 from moesaic.boards.fit import check_fit
 from moesaic.boards.project.write import VERILOG, ProgramFacts, annotated_verilog, write_ip, write_project
+from moesaic.errors import InputError
 from moesaic.flow.folder import new_folder
 from moesaic.flow.ours import check_place, set_aside, write_sums
 from moesaic.flow.program import make_program, save_program
-from moesaic.flow.request import InputError, Request
+from moesaic.flow.request import Request
 from moesaic.flow.runtime import write_runtime
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig

@@ -7,8 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable
-from moesaic.flow.request import InputError
 
 __all__ = ["SUMS", "check_place", "foreign_files", "set_aside", "write_sums"]
 

@@ -13,11 +13,12 @@ from moesaic.compiler.image import ImageError, ProgramImage
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all
+from moesaic.errors import InputError
 from moesaic.flow.calibration import shown
 from moesaic.flow.fit import check_fit
 from moesaic.flow.heads import host_heads
 from moesaic.flow.quantised import FloatModel, load_float, quantised
-from moesaic.flow.request import ALL_TASKS, InputError, Request, make_request
+from moesaic.flow.request import ALL_TASKS, Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.importers.options import ImportOptions

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from moesaic.errors import InputError
 from moesaic.flow.calibration import Calibration, calibration
-from moesaic.flow.request import InputError, Request
+from moesaic.flow.request import Request
 from moesaic.golden import quantfile, weights
 from moesaic.golden.importers.heads import imported_heads
 from moesaic.golden.importers.imported import Imported

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, accelerator_of, configured
 from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
@@ -18,7 +19,7 @@ from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 if TYPE_CHECKING:  # brings torch, which a built-in model's request can wait for
     from moesaic.golden.importers.imported import Imported
 
-__all__ = ["ALL_TASKS", "DEFAULT_BOARDS", "InputError", "Request", "make_request"]
+__all__ = ["ALL_TASKS", "DEFAULT_BOARDS", "Request", "make_request"]
 
 ALL_TASKS = "all"
 DEFAULT_BOARDS = {
@@ -30,10 +31,6 @@ DEFAULT_BOARDS = {
 _OTHERWISE = "zcu102"
 _WIDE = "-wide"  # of the accelerator that is a usual one with wide operands
 _WEIGHT_FILES = (".pth", ".pt", ".tar", ".bin", ".safetensors", ".ckpt")
-
-
-class InputError(ValueError):
-    """What the user typed cannot be done; the message says what can."""
 
 
 def _one_of(what: str, value: str, valid: list[str]) -> None:

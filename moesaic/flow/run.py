@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
+from moesaic.errors import InputError
 from moesaic.flow.appraise import appraise
 from moesaic.flow.execute import execute
 from moesaic.flow.folder import check_replaceable, check_space, new_folder
 from moesaic.flow.program import Program, make_program, save_program
-from moesaic.flow.request import InputError, Request
+from moesaic.flow.request import Request
 from moesaic.flow.resources import report_resources
 from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from moesaic.errors import InputError
 from moesaic.flow.execute import Residuals, TaskOutcome, differences, execute
 from moesaic.flow.program import Program
-from moesaic.flow.request import InputError
 from moesaic.flow.stages import Stages
 from moesaic.golden import metrics
 from moesaic.golden.heads import DenseHead

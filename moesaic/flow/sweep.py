@@ -8,10 +8,11 @@ from pathlib import Path
 import matplotlib.ticker
 from matplotlib.figure import Figure
 
+from moesaic.errors import InputError
 from moesaic.flow.execute import execute
 from moesaic.flow.folder import check_space
 from moesaic.flow.program import Program, make_program
-from moesaic.flow.request import InputError, Request
+from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.scenes import render
 from moesaic.report import plots

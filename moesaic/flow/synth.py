@@ -11,8 +11,8 @@ from moesaic.boards.synthesis.fit import Fit, largest_fitting
 from moesaic.boards.synthesis.paths import Path as TimingPath
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
 from moesaic.boards.verilog import synthesis_verilog
+from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable, new_folder
-from moesaic.flow.request import InputError
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import AcceleratorConfig
 

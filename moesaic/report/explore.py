@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 from rich.console import Console
 from rich.table import Table
 
-from moesaic.flow.request import InputError
+from moesaic.errors import InputError
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.report.plots import COLOURS
 

@@ -9,8 +9,8 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from moesaic.errors import InputError
 from moesaic.flow.peers import OTHERS_MODEL
-from moesaic.flow.request import InputError
 from moesaic.golden.scenes import CLASSES, PALETTE
 from moesaic.report import charts, plots
 from moesaic.report.data import load_data

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from moesaic.errors import InputError
 from moesaic.flow.folder import new_folder
 from moesaic.flow.ours import SUMS, check_place, foreign_files, set_aside, write_sums
-from moesaic.flow.request import InputError
 
 
 def make(folder: Path, *, force: bool = False) -> Path | None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable, check_space, new_folder
-from moesaic.flow.request import InputError
 
 
 def _names(folder: Path) -> set[str]:

@@ -16,6 +16,7 @@ from moesaic.compiler.cost import stream_words
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_all
 from moesaic.energy.activity import Activity
+from moesaic.errors import InputError
 from moesaic.flow import auto
 from moesaic.flow.explore import Point, explore, front, point_entry, write_exploration
 from moesaic.flow.explore_confirm import confirm_front
@@ -24,7 +25,7 @@ from moesaic.flow.explore_work import Question, forecasts
 from moesaic.flow.fit import hollow_model
 from moesaic.flow.forecast import Forecast, forecast, whole_graph
 from moesaic.flow.program import make_program
-from moesaic.flow.request import InputError, make_request
+from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig

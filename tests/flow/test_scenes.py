@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from moesaic.errors import InputError
 from moesaic.flow import scenes
 from moesaic.flow.program import make_program
-from moesaic.flow.request import ALL_TASKS, InputError, make_request
+from moesaic.flow.request import ALL_TASKS, make_request
 from moesaic.flow.stages import Stages
 
 

@@ -12,8 +12,9 @@ from moesaic.compiler.ir import CompileError
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pack import unpack_residual
 from moesaic.compiler.pipeline import compile_all, compile_model
+from moesaic.errors import InputError
 from moesaic.flow.model_cycles import image_costs
-from moesaic.flow.request import InputError, make_request
+from moesaic.flow.request import make_request
 from moesaic.golden import metrics, scenes, weights
 from moesaic.golden.config import preset
 from moesaic.golden.m3vit_int import IntM3ViT, force_experts

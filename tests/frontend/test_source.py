@@ -5,11 +5,12 @@ import textwrap
 import pytest
 import torch
 
+from moesaic.errors import BAD_INPUT
 from moesaic.golden.frontend.refusal import CaptureError
 from moesaic.golden.frontend.source import is_function, open_function
 from moesaic.golden.importers.open import open_model
 from moesaic.golden.importers.options import ImportOptions
-from moesaic.problems import BAD_INPUT, explain
+from moesaic.problems import explain
 
 PREFIX = """
     import torch

@@ -12,12 +12,13 @@ import pytest
 from moesaic.compiler.pipeline import compile_model
 from moesaic.energy.activity import program_activity, total
 from moesaic.energy.calibration import calibration
+from moesaic.errors import InputError
 from moesaic.flow.execute import execute
 from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import task_model
 from moesaic.flow.peers import SIZES, whole_macs
 from moesaic.flow.program import make_program
-from moesaic.flow.request import InputError, make_request
+from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.flow.worst import even_routing, same_routing, worst_cases
 from moesaic.golden import scenes

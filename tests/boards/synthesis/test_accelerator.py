@@ -14,7 +14,7 @@ from moesaic.boards.synthesis.fit import Fit, candidates, largest_fitting
 from moesaic.boards.synthesis.mapping import Runs, SynthesisFailed, SynthesisMissing
 from moesaic.boards.synthesis.modules import split_modules
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise, synthesise_verilog
-from moesaic.flow.request import InputError
+from moesaic.errors import InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.synth import fit_report, synth, write_page
 from moesaic.hw.spec.config import PRESETS
