@@ -11,6 +11,7 @@ from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from moesaic.cache import cache_root
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import Accelerator
 from moesaic.hw.verilog import to_verilog
@@ -22,8 +23,7 @@ _KEPT_S = 30 * 24 * 3600  # what was not used for a month goes
 
 
 def _default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "moesaic" / "verilog"
+    return cache_root() / "verilog"
 
 
 def _sources(folder: Traversable) -> list[tuple[str, bytes]]:
@@ -64,7 +64,7 @@ def synthesis_verilog(config: AcceleratorConfig, *, cache: Path | None = None) -
     ----------
     config : AcceleratorConfig
     cache : Path, optional
-        Folder of exports; ``$XDG_CACHE_HOME/moesaic/verilog`` or ``~/.cache/moesaic/verilog`` if not given.
+        Folder of exports; `cache_root` / verilog if not given.
 
     Raises
     ------

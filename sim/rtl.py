@@ -13,6 +13,7 @@ import jinja2
 import numpy as np
 
 import moesaic.hw
+from moesaic.cache import cache_root
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pack import unpack_residual
 from moesaic.golden.qmodel import IntArray
@@ -20,7 +21,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import Accelerator
 from moesaic.hw.verilog import to_verilog
 from moesaic.sim.saif import trace_registers
-from moesaic.sim.verilated import Build, build, default_cache, run
+from moesaic.sim.verilated import Build, build, run
 
 __all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator", "accelerator_verilog"]
 
@@ -56,7 +57,7 @@ def accelerator_verilog(config: AcceleratorConfig, *, cache: Path | None = None)
     digest = hashlib.sha256(config.hash.encode())
     for path in sorted(root.rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    kept = (cache or default_cache()) / f"accelerator-{digest.hexdigest()}.sv"
+    kept = (cache or cache_root()) / f"accelerator-{digest.hexdigest()}.sv"
     if kept.exists():
         return kept.read_text()
     text = to_verilog(Accelerator(config), name="accelerator")

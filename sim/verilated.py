@@ -19,11 +19,12 @@ from xml.etree import ElementTree
 import cocotb_tools.config
 from amaranth.lib import wiring
 
+from moesaic.cache import cache_root
 from moesaic.errors import FailedRun
 from moesaic.hw.verilog import to_verilog
 from moesaic.sim.tools import Compiler, ToolMissing, Verilator, find_compiler, find_python_library, find_verilator
 
-__all__ = ["Build", "BuildFailed", "SimulationFailed", "ToolMissing", "build", "cocotb_test", "default_cache", "run"]
+__all__ = ["Build", "BuildFailed", "SimulationFailed", "ToolMissing", "build", "cocotb_test", "run"]
 
 # Amaranth's Verilog is full of width warnings that say nothing; assertions are the check.
 VERILATOR_FLAGS = (
@@ -77,12 +78,6 @@ class Build:
     @property
     def executable(self) -> Path:
         return self.path / "simulator"
-
-
-def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/moesaic`` or ``~/.cache/moesaic``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "moesaic"
 
 
 def _digest(*parts: str | bytes) -> str:
@@ -217,7 +212,7 @@ def build(
     extra_args : sequence of str
         More arguments for Verilator.
     cache : Path
-        Directory of all builds; :func:`default_cache` if not given. What was not used for a month is removed.
+        Directory of all builds; `cache_root` if not given. What was not used for a month is removed.
     optimise : str
         Level of the C++ compiler. For 4,096 multipliers ``-O2`` runs 1.4 times as fast as ``-O1`` and takes 1.8 times
         as long to build: right for whole networks, not for unit tests.
@@ -231,7 +226,7 @@ def build(
     """
     compiler, verilator = find_compiler(), find_verilator()
     find_python_library()  # would only be missed after minutes
-    cache = (cache or default_cache()).resolve()
+    cache = (cache or cache_root()).resolve()
     cache.mkdir(parents=True, exist_ok=True)
     libraries = cocotb_tools.config.libs_dir
     main = cocotb_tools.config.share_dir / "lib" / "verilator" / "verilator.cpp"

@@ -11,13 +11,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from moesaic.cache import cache_root
+
 __all__ = ["Cache", "default_cache"]
 
 
 def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/moesaic/synthesis`` or ``~/.cache/moesaic/synthesis``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "moesaic" / "synthesis"
+    """Folder of synthesis in the cache of the whole program."""
+    return cache_root() / "synthesis"
 
 
 class Cache:

@@ -7,6 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from moesaic.cache import home
 from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable
 
@@ -57,11 +58,11 @@ def foreign_files(folder: Path) -> list[str]:
 def _refuse_protected(folder: Path) -> None:
     place = folder.resolve()
     for what, inner in (
-        ("the home folder", Path.home()),
+        ("the home folder", home()),
         ("the folder of temporary files", Path(tempfile.gettempdir())),
         ("the working folder", Path.cwd()),
     ):
-        if inner.resolve() == place or place in inner.resolve().parents:
+        if inner is not None and (inner.resolve() == place or place in inner.resolve().parents):
             raise InputError(f"out must not be {what} or a folder around it, not {str(folder)!r}")
     if os.path.ismount(place):
         raise InputError(f"out must not be a mount point, not {str(folder)!r}")

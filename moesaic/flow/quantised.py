@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from moesaic.cache import cache_root
 from moesaic.errors import InputError
 from moesaic.flow.calibration import Calibration, calibration
 from moesaic.flow.request import Request
@@ -22,7 +23,6 @@ from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
-from moesaic.sim.verilated import default_cache
 
 __all__ = ["FloatModel", "load_float", "quantised", "source_hash"]
 
@@ -148,7 +148,7 @@ def quantised(
             ]
         ).encode()
     ).hexdigest()
-    folder = cache or default_cache()
+    folder = cache or cache_root()
     kept = folder / f"quantised-{request.model.name}-{key}.safetensors"
     if kept.is_file():
         os.utime(kept)

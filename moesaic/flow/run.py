@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
+from moesaic.cache import cache_root
 from moesaic.errors import InputError
 from moesaic.flow.appraise import appraise
 from moesaic.flow.execute import execute
@@ -27,7 +28,6 @@ from moesaic.sim.rtl import SAIF
 from moesaic.sim.rtl_run import CYCLE_NS
 from moesaic.sim.saif import place_saif
 from moesaic.sim.tools import find_compiler, find_verilator
-from moesaic.sim.verilated import default_cache
 
 __all__ = ["ACTIVITY", "DDR_LATENCY", "Options", "run", "simulate"]
 
@@ -92,7 +92,7 @@ def _check(request: Request, options: Options) -> None:
     if options.rtl:
         find_compiler()
         find_verilator()
-        check_space(default_cache(), _CACHE_SPACE)
+        check_space(cache_root(), _CACHE_SPACE)
 
 
 def _read(path: Path, size: tuple[int, int], *, resize: bool) -> np.ndarray[Any, Any]:
