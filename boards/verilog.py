@@ -75,7 +75,7 @@ def synthesis_verilog(config: AcceleratorConfig, *, cache: Path | None = None) -
     folder.mkdir(parents=True, exist_ok=True)
     key = _key(config)
     path = folder / f"{key}.v"
-    with open(folder / f".{key}.lock", "w") as lock:
+    with open(folder / f".{key}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # of two that want the same one exports
         try:
             text = path.read_text(encoding="utf-8")

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out is not None:
         partial = options.out.with_name(options.out.name + ".partial")
         try:
-            partial.write_text(json.dumps({"scenes": options.scenes, "rows": rows}, indent=1) + "\n")
+            partial.write_text(json.dumps({"scenes": options.scenes, "rows": rows}, indent=1) + "\n", encoding="utf-8")
             partial.replace(options.out)
         finally:
             partial.unlink(missing_ok=True)

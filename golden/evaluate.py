@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out is not None:
         partial = options.out.with_name(options.out.name + ".partial")
         try:
-            partial.write_text(text + "\n")
+            partial.write_text(text + "\n", encoding="utf-8")
             partial.replace(options.out)
         finally:
             partial.unlink(missing_ok=True)

@@ -96,7 +96,7 @@ def write_weights(folder: Path, model: M3ViT, heads: Heads, facts: dict[str, Any
         save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, partial)
         partial.chmod(0o644)  # the writer leaves it to its owner alone
         partial.replace(path)
-        partial.write_text(json.dumps(facts, indent=1) + "\n")
+        partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
         partial.replace(path.with_suffix(".json"))
     finally:
         partial.unlink(missing_ok=True)

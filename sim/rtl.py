@@ -59,10 +59,10 @@ def accelerator_verilog(config: AcceleratorConfig, *, cache: Path | None = None)
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     kept = (cache or cache_root()) / f"accelerator-{digest.hexdigest()}.sv"
     if kept.exists():
-        return kept.read_text()
+        return kept.read_text(encoding="utf-8")
     text = to_verilog(Accelerator(config), name="accelerator")
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False, encoding="utf-8") as file:
         file.write(text)
     Path(file.name).replace(kept)
     return text
@@ -167,7 +167,7 @@ class RtlSimulator:
         self.config, self.base, self.cache, self.saif = config, base, cache, saif
         self._built: Build | None = None
         self.memory_bytes = max(1 << 25, 1 << (memory_bytes - 1).bit_length())
-        source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text()
+        source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text(encoding="utf-8")
         self.testbench = jinja2.Template(source, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
             ports=config.ports,
             addr_bits=config.addr_bits,
@@ -253,7 +253,8 @@ class RtlSimulator:
                 current = item.image
             entries.append(entry)
         (work_dir / "job.json").write_text(
-            json.dumps({"program": str((work_dir / "program").resolve()), "limit": limit, "runs": entries})
+            json.dumps({"program": str((work_dir / "program").resolve()), "limit": limit, "runs": entries}),
+            encoding="utf-8",
         )
         run(
             simulator,
@@ -277,9 +278,9 @@ class RtlSimulator:
         return self._collect(program, runs, work_dir)
 
     def _collect(self, program: ProgramImage, runs: Sequence[RtlRun], work_dir: Path) -> list[RtlResult]:
-        outcomes = json.loads((work_dir / "outcome.json").read_text())
-        lines = [json.loads(line) for line in (work_dir / "marks.jsonl").read_text().splitlines()]
-        names = (work_dir / "trace.csv").open().readline().strip().split(",")
+        outcomes = json.loads((work_dir / "outcome.json").read_text(encoding="utf-8"))
+        lines = [json.loads(line) for line in (work_dir / "marks.jsonl").read_text(encoding="utf-8").splitlines()]
+        names = (work_dir / "trace.csv").open(encoding="utf-8").readline().strip().split(",")
         table = np.loadtxt(work_dir / "trace.csv", delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)
         results = []
         for number, outcome in enumerate(outcomes):
@@ -305,7 +306,7 @@ class RtlSimulator:
     def _residual(self, program: ProgramImage, path: Path) -> IntArray:
         """Residual rows of the network's tokens from a dump of the whole memory."""
         tensor = program.manifest["tensors"][0]
-        words = [line for line in path.read_text().split() if not line.startswith(("@", "//"))]
+        words = [line for line in path.read_text(encoding="utf-8").split() if not line.startswith(("@", "//"))]
         first = tensor["address"]
         data = b"".join(bytes.fromhex(word)[::-1] for word in words[first : first + tensor["tokens"] * tensor["words"]])
         return unpack_residual(data, tensor["tokens"], tensor["dim"], self.config)

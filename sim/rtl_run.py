@@ -170,7 +170,7 @@ async def _set_memory(dut: Any, values: Mapping[str, int]) -> None:
 @cocotb.test()
 async def run_job(dut: Any) -> None:
     """All runs of the job, one after the other; writes outcome.json and the results."""
-    job = json.loads(Path(os.environ["MOESAIC_JOB"]).read_text())
+    job = json.loads(Path(os.environ["MOESAIC_JOB"]).read_text(encoding="utf-8"))
     program = ProgramImage.load(job["program"])
     config = program.config
     bus = SimulatedBus(
@@ -225,4 +225,4 @@ async def run_job(dut: Any) -> None:
             "address": int(dut.viol_addr.value),
         }
         outcomes.append(outcome)
-        Path("outcome.json").write_text(json.dumps(outcomes))
+        Path("outcome.json").write_text(json.dumps(outcomes), encoding="utf-8")

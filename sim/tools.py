@@ -65,7 +65,9 @@ class Compiler:
 
 
 def _print_of(*command: str | Path) -> str:
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     return done.stdout.strip()
 
 
@@ -93,7 +95,8 @@ def find_verilator() -> Verilator:
             done = subprocess.run(
                 [str(executable), "--version"],
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
+                errors="replace",
                 check=False,
                 env={**os.environ, "VERILATOR_ROOT": str(root)},
             )
@@ -142,6 +145,6 @@ def find_python_library() -> Path:
 
 def _cpuinfo() -> str:
     try:
-        return Path("/proc/cpuinfo").read_text()
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return ""

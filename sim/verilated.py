@@ -92,7 +92,7 @@ def _digest(*parts: str | bytes) -> str:
 def _locked(path: Path) -> Iterator[None]:
     """Let one process at a time make an entry; the lock goes with the process that holds it."""
     path.parent.mkdir(exist_ok=True)
-    with open(path, "w") as handle:
+    with open(path, "w", encoding="utf-8") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -124,7 +124,7 @@ def _command(command: Sequence[str | Path], *, what: str, cwd: Path, env: Mappin
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         check=False,
     )
@@ -286,7 +286,7 @@ def build(
                 cwd=work,
                 env=verilator.environment,
             )
-            variables = _make_variables((work / "cpp" / "Vtop_classes.mk").read_text())
+            variables = _make_variables((work / "cpp" / "Vtop_classes.mk").read_text(encoding="utf-8"))
             objects = _Objects(verilator=verilator, compiler=compiler, variables=variables)
             runtime = objects.runtime(variables["VM_GLOBAL_FAST"] + variables["VM_GLOBAL_SLOW"], cache=cache)
             sources = _model_sources(work / "cpp", variables, fast=(optimise, *FAST_FLAGS))
@@ -329,7 +329,7 @@ def _model_sources(
     once = variables["VM_CLASSES_SLOW"] + variables["VM_SUPPORT_SLOW"]
     if sum((cpp / f"{name}.cpp").stat().st_size for name in often + once) < SMALL_BYTES:
         single = cpp / "all.cpp"
-        single.write_text("".join(f'#include "{name}.cpp"\n' for name in often + once))
+        single.write_text("".join(f'#include "{name}.cpp"\n' for name in often + once), encoding="utf-8")
         return [(single, fast)]
     jobs = [(cpp / f"{name}.cpp", fast) for name in often] + [(cpp / f"{name}.cpp", SLOW_FLAGS) for name in once]
     return sorted(jobs, key=lambda job: -job[0].stat().st_size)  # the longest first, so that none is left alone at last
@@ -395,7 +395,7 @@ def run(
         **env,
     }
     problem = ""
-    with open(log, "w") as out:
+    with open(log, "w", encoding="utf-8") as out:
         try:
             done = subprocess.run(
                 [str(build.executable), *plusargs],
@@ -418,7 +418,7 @@ def run(
         parts = [f"{test_module}: {', '.join([*failures, problem] if problem else failures)} (log: {log})"]
         parts += [f"{name}:\n{text}" for name, text in list(failures.items())[:3]]
         if problem:
-            parts.append("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
+            parts.append("\n".join(log.read_text(errors="replace", encoding="utf-8").splitlines()[-40:]))
         raise SimulationFailed("\n".join(parts))
 
 

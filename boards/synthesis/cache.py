@@ -59,7 +59,7 @@ class Cache:
     def counts(self, key: str) -> dict[str, int] | None:
         """Cells by type of a netlist that was stored, or None."""
         try:
-            found = json.loads(self._path(key, "counts.json").read_text())
+            found = json.loads(self._path(key, "counts.json").read_text(encoding="utf-8"))
             return {str(cell): int(number) for cell, number in found.items()}
         except (OSError, ValueError, AttributeError, TypeError):  # not there, or damaged: made again
             return None
@@ -82,7 +82,7 @@ class Cache:
             for key in sorted(keys):  # all in one order: nobody waits in a circle
                 path = self._path(key, "lock")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                fcntl.flock(stack.enter_context(open(path, "w")), fcntl.LOCK_EX)
+                fcntl.flock(stack.enter_context(open(path, "w", encoding="utf-8")), fcntl.LOCK_EX)
             yield
 
     def store(self, key: str, netlist: dict[str, Any]) -> None:

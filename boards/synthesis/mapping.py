@@ -133,11 +133,11 @@ class Runs:
         """Netlists of modules."""
         with tempfile.TemporaryDirectory(prefix="moesaic-synthesis-") as folder:
             source = Path(folder) / "source.v"
-            source.write_text(_source(names, modules))
+            source.write_text(_source(names, modules), encoding="utf-8")
             job = {"source": str(source), "out": folder, "modules": list(names), "passes": list(passes)}
             process = subprocess.Popen(
                 [sys.executable, "-m", "moesaic.boards.synthesis.worker"],
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 cwd=folder,
                 stdin=subprocess.PIPE,
@@ -155,7 +155,9 @@ class Runs:
             if process.returncode:
                 tail = "\n".join(printed.strip().splitlines()[-12:])
                 raise SynthesisFailed(f"Yosys ended with status {process.returncode} on {', '.join(names)}:\n{tail}")
-            return [json.loads((Path(folder) / f"{index}.json").read_text()) for index in range(len(names))]
+            return [
+                json.loads((Path(folder) / f"{index}.json").read_text(encoding="utf-8")) for index in range(len(names))
+            ]
 
 
 def _bundles(names: Sequence[str], modules: Mapping[str, Module]) -> list[list[str]]:

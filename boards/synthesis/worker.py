@@ -40,10 +40,10 @@ def main() -> None:
         libyosys.run_pass(line.format(top=BUNDLE), design)
     whole = out / "design.json"
     libyosys.run_pass(f"write_json {whole}", design)
-    mapped = json.loads(whole.read_text())["modules"]
+    mapped = json.loads(whole.read_text(encoding="utf-8"))["modules"]
     whole.unlink()
     for index, name in enumerate(job["modules"]):
-        (out / f"{index}.json").write_text(json.dumps(_trimmed(mapped[name])))
+        (out / f"{index}.json").write_text(json.dumps(_trimmed(mapped[name])), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,11 @@ def _write_rtl(config: AcceleratorConfig, new: Path, stages: Stages, *, part: st
     with stages.stage("verilog", f"Verilog of {config.name}"):
         verilog = annotated_verilog(config)
     (new / VERILOG).parent.mkdir()
-    (new / VERILOG).write_text(verilog)
+    (new / VERILOG).write_text(verilog, encoding="utf-8")
     write_ip(config, new, part=part)
-    (new / "config.json").write_text(json.dumps({**config.to_dict(), "hash": config.hash}, indent=1) + "\n")
+    (new / "config.json").write_text(
+        json.dumps({**config.to_dict(), "hash": config.hash}, indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def _finish(new: Path, folder: Path, stages: Stages, *, force: bool) -> None:

@@ -128,7 +128,7 @@ def save_program(program: Program, folder: Path) -> None:
         "estimated_cycles": program.estimate,
         "calibration": program.calibrated,
     }
-    (folder / _ORIGIN).write_text(json.dumps(origin, indent=1) + "\n")
+    (folder / _ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 
 def load_program(folder: Path, stages: Stages) -> Program:
@@ -144,7 +144,7 @@ def load_program(folder: Path, stages: Stages) -> Program:
     with stages.stage("load", f"program in {folder}"):
         image = ProgramImage.load(folder)
         try:
-            origin: dict[str, Any] = json.loads((folder / _ORIGIN).read_text())
+            origin: dict[str, Any] = json.loads((folder / _ORIGIN).read_text(encoding="utf-8"))
             tasks, known = tuple(origin["tasks"]), origin["parameters_sha256"]
             request = make_request(
                 model=origin["model"],

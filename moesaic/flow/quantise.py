@@ -131,4 +131,4 @@ def quantise(
 def save(qmodel: QuantModel, report: dict[str, Any], folder: Path) -> None:
     """Write the quantised network and the figures."""
     quantfile.save(qmodel, folder / _NETWORK)
-    (folder / MARKER).write_text(json.dumps(report, indent=1) + "\n")
+    (folder / MARKER).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -83,7 +83,7 @@ class Stages:
         def follow() -> None:
             while not done.wait(0.5):
                 try:
-                    lines = path.read_text().splitlines()
+                    lines = path.read_text(encoding="utf-8").splitlines()
                     last = json.loads(lines[-1])
                 except (OSError, ValueError, IndexError):  # not there yet, or half a line
                     continue

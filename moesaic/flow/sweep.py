@@ -170,5 +170,5 @@ def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stag
     text = page(request, points, command)
     folder.mkdir(parents=True, exist_ok=True)
     plot(points).savefig(folder / PLOT, dpi=150)
-    (folder / PAGE).write_text(text)
+    (folder / PAGE).write_text(text, encoding="utf-8")
     return text

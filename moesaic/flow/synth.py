@@ -171,9 +171,9 @@ def synth(
     result["wall_s"] = dict(stages.wall_s)
     if out is not None:
         with new_folder(out) as new:
-            (new / MARKER).write_text(json.dumps(result, indent=1) + "\n")
+            (new / MARKER).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             if "timing" in result:
-                (new / "timing.md").write_text(timing_markdown(result))
+                (new / "timing.md").write_text(timing_markdown(result), encoding="utf-8")
     return result
 
 

@@ -36,7 +36,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"folder must hold a {NUMBERS} that `moesaic run` wrote, not {str(folder)!r}")
     try:
-        report: dict[str, Any] = json.loads(path.read_text())
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         version = report["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{str(path)!r} must be a report, not a damaged file ({error})") from error
@@ -53,7 +53,7 @@ def write_report(report: dict[str, Any], folder: Path) -> None:
     path = folder / NUMBERS
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
+        partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -173,7 +173,7 @@ def render_html(folder: Path) -> str:
             task: [(what, PICTURES[what], _uri(folder / name)) for what, name in files.items()]
             for task, files in report["pictures"].items()
         }
-        source = (importlib.resources.files("moesaic.report") / "report.html.j2").read_text()
+        source = (importlib.resources.files("moesaic.report") / "report.html.j2").read_text(encoding="utf-8")
         environment = jinja2.Environment(
             autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
