@@ -11,8 +11,10 @@ from typing import Any
 
 from moesaic.boards.family import FAMILIES, Family
 from moesaic.boards.resources import Resources
-from moesaic.errors import InputError
+from moesaic.boards.section import BoardError, check_number, require, section
+from moesaic.boards.toml_file import name_of, parse_toml, read_toml_text
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.names import check_name
 
 __all__ = [
     "REGISTERS_BYTES",
@@ -23,21 +25,13 @@ __all__ = [
     "board_names",
     "load_board",
     "parse_board",
-    "section",
 ]
 
 REGISTERS_BYTES = (
     0x1_0000  # of addresses that the register port gets, the width of its address bus; the interrupt controller as many
 )
-
-
-class BoardError(InputError):
-    """A board is unknown or its description is wrong; the message names board, field and value."""
-
-
-def _require(ok: bool, field: str, requirement: str, value: object) -> None:
-    if not ok:
-        raise BoardError(f"{field} must be {requirement}, not {value!r}")
+_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"  # part of a name of Vivado's
+_LONGEST_TITLE = 100  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,34 +148,47 @@ class Board:
     sources: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        _require(
-            bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name)),
-            "name",
-            "letters, digits, '.', '_' and '-'",
-            self.name,
+        check_name("name", self.name, error=BoardError)
+        check_name("model", self.model, error=BoardError)
+        require(
+            self.title.isprintable() and len(self.title) <= _LONGEST_TITLE,
+            "title",
+            f"a line of at most {_LONGEST_TITLE} characters",
+            self.title,
         )
-        _require(self.family in FAMILIES, "family", f"one of {', '.join(FAMILIES)}", self.family)
-        _require(
+        require(self.family in FAMILIES, "family", f"one of {', '.join(FAMILIES)}", self.family)
+        require(
             bool(re.fullmatch(r"x[a-z0-9]+-[A-Za-z0-9-]+", self.part))
             or bool(re.fullmatch(r"xc7z\w+-\d\w*", self.part)),
             "part",
             "a device with package and speed grade, like xczu9eg-ffvb1156-2-e",
             self.part,
         )
-        _require(
+        require(
             self.speed_grade.startswith("-") and self.speed_grade in self.part,
             "speed_grade",
             f"that of {self.part}",
             self.speed_grade,
         )
-        _require(self.board_part.count(":") == 3, "board_part", "vendor:board:part0:version", self.board_part)
-        _require(10 <= self.clock_mhz <= 500, "clock_mhz", "from 10 to 500", self.clock_mhz)
+        require(
+            bool(re.fullmatch(rf"{_WORD}(:{_WORD}){{3}}", self.board_part)),
+            "board_part",
+            "vendor:board:part0:version",
+            self.board_part,
+        )
+        require(
+            bool(re.fullmatch(rf"({_WORD}( {_WORD}(:{_WORD}){{3}})( (?=.)|$))*", self.board_connections)),
+            "board_connections",
+            "empty, or pairs of a connector and vendor:board:connector:version",
+            self.board_connections,
+        )
+        require(10 <= self.clock_mhz <= 500, "clock_mhz", "from 10 to 500", self.clock_mhz)
         self._check_ports()
         self._check_memory()
-        _require(
+        require(
             self.budget.uram == 0 or self.system.has_uram, "budget.uram", f"0 on {self.system.title}", self.budget.uram
         )
-        _require(
+        require(
             not self.accelerator.ultra_ram or self.budget.uram > 0,
             "accelerator.ultra_ram",
             "false where there is no URAM",
@@ -192,28 +199,28 @@ class Board:
         ports, system, config = self.ports, self.system, self.accelerator
         for field, names in (("ports.weights", ports.weights), ("ports.control", (ports.control,))):
             for name in names:
-                _require(name in system.memory, field, f"of {', '.join(system.memory)}", name)
+                require(name in system.memory, field, f"of {', '.join(system.memory)}", name)
         used = [*ports.weights, ports.control]
-        _require(len(set(used)) == len(used), "ports.weights and ports.control", "different ports", used)
-        _require(
+        require(len(set(used)) == len(used), "ports.weights and ports.control", "different ports", used)
+        require(
             len(ports.weights) == config.ports,
             "ports.weights",
             f"{config.ports} ports, as accelerator {config.name} has",
             list(ports.weights),
         )
-        _require(
+        require(
             config.port_bits in system.port_bits,
             "accelerator.port_bits",
             f"one of {', '.join(map(str, system.port_bits))} on {system.title}",
             config.port_bits,
         )
-        _require(
+        require(
             config.max_burst <= system.max_burst,
             "accelerator.max_burst",
             f"at most {system.max_burst} on {system.title}",
             config.max_burst,
         )
-        _require(
+        require(
             ports.registers in system.managers,
             "ports.registers",
             f"one of {', '.join(system.managers)}",
@@ -221,7 +228,7 @@ class Board:
         )
         manager = system.managers[ports.registers]
         last = manager.base + manager.bytes - 2 * REGISTERS_BYTES
-        _require(
+        require(
             manager.base <= ports.registers_base <= last and ports.registers_base % REGISTERS_BYTES == 0,
             "ports.registers_base",
             f"a multiple of {REGISTERS_BYTES:#x} from {manager.base:#x} to {last:#x} ({ports.registers})",
@@ -230,10 +237,10 @@ class Board:
 
     def _check_memory(self) -> None:
         memory, config = self.memory, self.accelerator
-        _require(memory.bits in (16, 32, 64), "memory.bits", "16, 32 or 64", memory.bits)
-        _require(memory.mega_transfers > 0, "memory.mega_transfers", "positive", memory.mega_transfers)
-        _require(memory.bytes > 0, "memory.bytes", "positive", memory.bytes)
-        _require(
+        require(memory.bits in (16, 32, 64), "memory.bits", "16, 32 or 64", memory.bits)
+        require(memory.mega_transfers > 0, "memory.mega_transfers", "positive", memory.mega_transfers)
+        require(memory.bytes > 0, "memory.bytes", "positive", memory.bytes)
+        require(
             memory.window_base >= 0 and memory.window_base % 4096 == 0,
             "memory.window_base",
             "a multiple of 4096",
@@ -241,7 +248,7 @@ class Board:
         )
         end = memory.window_base + memory.window_bytes
         low = min(memory.bytes, 0x8000_0000, 1 << config.addr_bits)  # more lies elsewhere in the map
-        _require(
+        require(
             memory.window_bytes > 0 and memory.window_bytes % 4096 == 0 and end <= low,
             "memory.window_bytes",
             f"a multiple of 4096, and end below {low:#x}",
@@ -274,62 +281,13 @@ def _with_clock(board: Board) -> Board:
     return dataclasses.replace(board, accelerator=board.accelerator.replace(clock_mhz=board.clock_mhz))
 
 
-def section(kind: type, field: str, table: object) -> Any:
-    """An instance of a dataclass from a TOML table: every field there, of its type, and no other.
-
-    Parameters
-    ----------
-    kind : type
-    field : str
-        The table's name, for messages; empty for a whole file.
-    table : object
-
-    Raises
-    ------
-    BoardError
-    """
-    if not isinstance(table, dict):
-        raise BoardError(f"{field} must be a table, not {table!r}")
-    known = {f.name: f for f in dataclasses.fields(kind)}
-    for name in table:
-        _require(
-            name in known, f"{field}.{name}" if field else name, f"absent (fields: {', '.join(known)})", table[name]
-        )
-    values = {}
-    for name, entry in known.items():
-        path = f"{field}.{name}" if field else name
-        if name not in table:
-            if entry.default is dataclasses.MISSING or kind is Resources:  # a budget says what there is none of
-                raise BoardError(f"{path} must be given")
-            continue
-        value = table[name]
-        wanted = str(entry.type)
-        if "tuple" in wanted:
-            _require(isinstance(value, list) and all(isinstance(v, str) for v in value), path, "a list of names", value)
-            value = tuple(value)
-        elif "float" in wanted:
-            _require(isinstance(value, int | float) and not isinstance(value, bool), path, "a number", value)
-        elif "bool" in wanted:
-            _require(isinstance(value, bool), path, "true or false", value)
-        elif "int" in wanted:
-            _require(isinstance(value, int) and not isinstance(value, bool), path, "a whole number", value)
-        else:
-            _require(isinstance(value, str) and bool(value), path, "a text", value)
-        values[name] = value
-    try:
-        return kind(**values)
-    except BoardError:
-        raise
-    except ValueError as error:  # of Resources and AcceleratorConfig: they name the field already
-        raise BoardError(f"{field}: {error}" if field else str(error)) from error
-
-
 def _accelerator(value: object, name: str) -> AcceleratorConfig:
     if isinstance(value, str):
-        _require(value in PRESETS, "accelerator", f"a table or one of {', '.join(PRESETS)}", value)
+        require(value in PRESETS, "accelerator", f"a table or one of {', '.join(PRESETS)}", value)
         return PRESETS[value]
     if isinstance(value, dict):
         config: AcceleratorConfig = section(AcceleratorConfig, "accelerator", {"name": name, **value})
+        check_name("accelerator.name", config.name, error=BoardError)
         return config
     raise BoardError(f"accelerator must be the name of a preset or a table of sizes, not {value!r}")
 
@@ -343,7 +301,7 @@ def parse_board(text: str, *, name: str) -> Board:
         If it is not TOML, or a field is missing, unknown or wrong; the message names the board and the field.
     """
     try:
-        table = tomllib.loads(text)
+        table = parse_toml(text)
         sections: dict[str, Any] = {
             "accelerator": _accelerator(table.pop("accelerator", None), name),
             "ports": section(Ports, "ports", table.pop("ports", None)),
@@ -351,24 +309,25 @@ def parse_board(text: str, *, name: str) -> Board:
             "budget": section(Resources, "budget", table.pop("budget", None)),
             "sources": table.pop("sources", {}),
         }
-        _require(isinstance(sections["sources"], dict), "sources", "a table", sections["sources"])
+        sources = sections["sources"]
+        require(
+            isinstance(sources, dict) and all(isinstance(text, str) for text in sources.values()),
+            "sources",
+            "a table of texts",
+            sources,
+        )
         plain = {f.name: f for f in dataclasses.fields(Board) if f.name not in sections and f.name != "name"}
         for field, value in table.items():
-            _require(field in plain, field, f"absent (fields: {', '.join([*plain, *sections])})", value)
+            require(field in plain, field, f"absent (fields: {', '.join([*plain, *sections])})", value)
         for field, entry in plain.items():
             if field not in table:
                 if entry.default is dataclasses.MISSING:
                     raise BoardError(f"{field} must be given")
             elif field == "clock_mhz":
-                _require(
-                    isinstance(table[field], int | float) and not isinstance(table[field], bool),
-                    field,
-                    "a number",
-                    table[field],
-                )
+                check_number(table[field], int | float, field, "a number")
                 table[field] = float(table[field])
             else:
-                _require(isinstance(table[field], str) and bool(table[field]), field, "a text", table[field])
+                require(isinstance(table[field], str) and bool(table[field]), field, "a text", table[field])
         return _with_clock(Board(name=name, **table, **sections))
     except tomllib.TOMLDecodeError as error:
         raise BoardError(f"board '{name}': the file must be TOML: {error}") from error
@@ -398,11 +357,7 @@ def load_board(name: str | Path) -> Board:
     text = str(name)
     if text.endswith(".toml"):
         path = Path(text)
-        try:
-            return parse_board(path.read_text(encoding="utf-8"), name=path.stem)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise BoardError(f"board must be a readable TOML file, not {text!r} ({reason})") from error
+        return parse_board(read_toml_text(path, what="board", error=BoardError), name=name_of(path))
     if text not in board_names():
         raise BoardError(f"board must be one of {', '.join(board_names())}, or a TOML file, not {text!r}")
     return parse_board(

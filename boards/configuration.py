@@ -5,9 +5,13 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from moesaic.boards.board import Board, BoardError, section
+from moesaic.boards.board import Board, BoardError
+from moesaic.boards.project.quote import comment
+from moesaic.boards.section import section
+from moesaic.boards.toml_file import name_of, parse_toml, read_toml_text
 from moesaic.errors import InputError
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.names import check_name
 
 __all__ = ["ConfigurationError", "configuration_text", "on_board", "read_configuration"]
 
@@ -23,7 +27,7 @@ def configuration_text(config: AcceleratorConfig, comments: Sequence[str] = ()) 
         return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
     lines = [
-        *(f"# {line}".rstrip() for line in comments),
+        *(f"# {comment(line)}".rstrip() for line in comments),
         *(f"{name} = {literal(value)}" for name, value in config.to_dict().items()),
     ]
     return "\n".join(lines) + "\n"
@@ -44,16 +48,15 @@ def read_configuration(path: Path, base: AcceleratorConfig | None = None) -> Acc
     ConfigurationError
         If the file cannot be read, is not TOML, or a field is unknown, of a wrong type or out of range.
     """
+    text = read_toml_text(path, what="configuration", error=ConfigurationError)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise ConfigurationError(f"configuration must be a readable TOML file, not {str(path)!r} ({reason})") from error
+        table = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"configuration {str(path)!r} must be TOML: {error}") from error
     before = {} if base is None else {name: value for name, value in base.to_dict().items() if name != "name"}
     try:
-        config: AcceleratorConfig = section(AcceleratorConfig, "", {"name": path.stem, **before, **table})
+        config: AcceleratorConfig = section(AcceleratorConfig, "", {"name": name_of(path), **before, **table})
+        check_name("name", config.name, error=BoardError)
     except BoardError as error:
         raise ConfigurationError(f"configuration {str(path)!r}: {error}") from error
     return config.replace(clock_mhz=float(config.clock_mhz))  # TOML may say 300

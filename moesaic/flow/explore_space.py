@@ -12,6 +12,7 @@ from typing import Any
 
 from moesaic.boards.board import Board
 from moesaic.boards.configuration import ConfigurationError, on_board
+from moesaic.boards.toml_file import parse_toml, read_toml_text
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.errors import InputError
 from moesaic.golden.config import M3ViTConfig
@@ -38,6 +39,7 @@ AXES: Mapping[str, tuple[type, str]] = {
     ),
     "speculate": (int, f"experts fetched before the router has decided; '{AUTO_SPECULATION}': the compiler's choice"),
 }
+_LARGEST = 1 << 20  # value of any axis
 _DEPTH = 512  # words: the least that a block RAM holds, so that less saves nothing
 
 
@@ -112,7 +114,7 @@ def _value(axis: str, value: object) -> Any:
         return value
     if axis == "widths":
         # What wide operands cost is not estimated.
-        if value not in WIDTHS or WIDTHS[str(value)] > 8:
+        if not isinstance(value, str) or WIDTHS.get(value, 16) > 8:
             raise ValueError(f"one of {', '.join(name for name, bits in WIDTHS.items() if bits <= 8)}")
         return value
     if kind is bool:
@@ -123,6 +125,8 @@ def _value(axis: str, value: object) -> Any:
         raise ValueError("a whole number" if kind is int else "a number")
     if value < 0 or (value == 0 and axis != "speculate"):
         raise ValueError("positive")
+    if not value <= _LARGEST:  # nor NaN
+        raise ValueError(f"at most {_LARGEST}")
     return kind(value)
 
 
@@ -134,11 +138,9 @@ def read_space(path: Path, board: Board) -> Space:
     InputError
         If the file cannot be read, or an axis is unknown, empty, or has a value of the wrong kind.
     """
+    text = read_toml_text(path, what="space", error=InputError)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise InputError(f"space must be a readable TOML file, not {str(path)!r} ({reason})") from error
+        table = parse_toml(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"space {str(path)!r} must be TOML: {error}") from error
     axes = dict(default_space(board).axes)
@@ -169,8 +171,8 @@ def _sized(own: AcceleratorConfig, model: M3ViTConfig, values: Mapping[str, Any]
     return own.replace(
         name=(
             f"{rows}x{lanes}-load{load_rows}-ports{values['ports']}x{values['port_bits']}-prefetch{values['prefetch_kib']}"
-            f"-activation{values['activation_kib']}{'-ultra' if values['ultra_ram'] else ''}-{values['clock_mhz']:g}mhz"
-        ),
+            f"-act{values['activation_kib']}{'-ultra' if values['ultra_ram'] else ''}-{values['clock_mhz']:g}mhz"
+        ).replace(".", "p"),
         rows=rows,
         lanes=lanes,
         load_rows=load_rows,
