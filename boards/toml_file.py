@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.errors import InputError
-from moesaic.json_file import read_text
+from moesaic.json_file import read_utf8
 
 __all__ = ["MOST_BYTES", "name_of", "parse_toml", "read_toml_text"]
 
@@ -24,7 +24,7 @@ def read_toml_text(path: Path, *, what: str, error: type[InputError]) -> str:
     error : type of InputError
         Raised if it is no file, too large, cannot be read, or is not UTF-8.
     """
-    return read_text(path, most=MOST_BYTES, what=what, kind="a readable TOML file", error=error)
+    return read_utf8(path, most=MOST_BYTES, what=what, kind="a readable TOML file", error=error)
 
 
 def parse_toml(text: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from moesaic.errors import InputError
 
-__all__ = ["read_bytes", "read_json", "read_text"]
+__all__ = ["read_bytes", "read_json", "read_utf8"]
 
 
 def read_bytes(path: Path, *, most: int, what: str, kind: str, error: type[InputError]) -> bytes:
@@ -47,7 +47,7 @@ def read_bytes(path: Path, *, most: int, what: str, kind: str, error: type[Input
     return data
 
 
-def read_text(path: Path, *, most: int, what: str, kind: str, error: type[InputError]) -> str:
+def read_utf8(path: Path, *, most: int, what: str, kind: str, error: type[InputError]) -> str:
     """The text of a regular file, as `read_bytes`; `error` also if it is not UTF-8."""
     try:
         return read_bytes(path, most=most, what=what, kind=kind, error=error).decode("utf-8")
@@ -65,7 +65,7 @@ def read_json(path: Path, *, most: int, what: str, error: type[InputError]) -> A
     def constant(name: str) -> NoReturn:
         raise ValueError(f"{name} is no number")
 
-    text = read_text(path, most=most, what=what, kind=kind, error=error)
+    text = read_utf8(path, most=most, what=what, kind=kind, error=error)
     try:
         return json.loads(text, parse_constant=constant)
     except RecursionError:
