@@ -1,6 +1,10 @@
 """Sizes of an M3ViT: one frozen description, its derived counts, and the named presets."""
 
+import math
 from dataclasses import dataclass, fields
+
+from moesaic.errors import InputError
+from moesaic.names import check_tasks
 
 __all__ = ["PRESETS", "M3ViTConfig", "preset"]
 
@@ -54,7 +58,7 @@ class M3ViTConfig:
 
     Raises
     ------
-    ValueError
+    InputError
         If a size is out of range or two sizes do not fit each other; the message names the field.
     """
 
@@ -89,7 +93,7 @@ class M3ViTConfig:
 
         def require(ok: bool, field: str, what: str) -> None:
             if not ok:
-                raise ValueError(f"{field} must be {what}, not {getattr(self, field)!r}")
+                raise InputError(f"{field} must be {what}, not {getattr(self, field)!r}")
 
         for name in ("patch_size", "dim", "heads", "depth", "moe_every"):
             value = getattr(self, name)
@@ -116,12 +120,12 @@ class M3ViTConfig:
                 f"from 1 to the {self.experts} experts",
             )
             require(self.gate_task_dim >= 1, "gate_task_dim", "a positive integer")
-        require(0 < len(self.tasks) == len(set(self.tasks)), "tasks", "distinct names, at least one")
+        check_tasks(self.tasks)
         require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
         require(self.gate_scope in GATE_SCOPES, "gate_scope", "one of " + ", ".join(GATE_SCOPES))
         require(isinstance(self.extra_tokens, int) and self.extra_tokens >= 0, "extra_tokens", "an integer, 0 or more")
         require(self.gelu in GELU_KINDS, "gelu", "one of " + ", ".join(GELU_KINDS))
-        require(self.eps > 0, "eps", "positive")
+        require(0 <= self.eps < math.inf, "eps", "zero or positive, and finite")
         require(len(self.pixel_mean) == 3, "pixel_mean", "three numbers")
         require(len(self.pixel_std) == 3 and all(s > 0 for s in self.pixel_std), "pixel_std", "three positive numbers")
 
@@ -168,12 +172,12 @@ class M3ViTConfig:
         return tuple(block for block in range(self.depth) if self.is_moe(block))
 
     def task_index(self, task: str | int) -> int:
-        """Number of a task given by name or number; `ValueError` if there is none such."""
+        """Number of a task given by name or number; `InputError` if there is none such."""
         if isinstance(task, str) and task in self.tasks:
             return self.tasks.index(task)
         if not isinstance(task, str) and 0 <= task < len(self.tasks):
             return int(task)
-        raise ValueError(f"task must be one of {', '.join(self.tasks)}, not {task!r}")
+        raise InputError(f"task must be one of {', '.join(self.tasks)}, not {task!r}")
 
     # Work and storage.
 
@@ -243,7 +247,7 @@ PRESETS: dict[str, M3ViTConfig] = {
 
 
 def preset(name: str) -> M3ViTConfig:
-    """The preset of that name; `ValueError` if there is none such."""
+    """The preset of that name; `InputError` if there is none such."""
     if name not in PRESETS:
-        raise ValueError(f"model must be one of {', '.join(PRESETS)}, not {name!r}")
+        raise InputError(f"model must be one of {', '.join(PRESETS)}, not {name!r}")
     return PRESETS[name]

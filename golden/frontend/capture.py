@@ -11,15 +11,18 @@ from torch import fx, nn
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend import arithmetic, attention, gates, layers, leaves, mixture, products
 from moesaic.golden.frontend.assemble import assemble, chain
-from moesaic.golden.frontend.export import check_module, trace_module
+from moesaic.golden.frontend.export import check_numbers, trace_module
 from moesaic.golden.frontend.head import Head, extract_head
 from moesaic.golden.frontend.leaves import Mixture, find_mixtures, observe
 from moesaic.golden.frontend.meaning import Pixels, Residual
 from moesaic.golden.frontend.nodes import name_of
-from moesaic.golden.frontend.prove import worst_difference
+from moesaic.golden.frontend.prepare import prepare
+from moesaic.golden.frontend.prove import random_image, worst_difference
 from moesaic.golden.frontend.reader import Known, Reader, Unknown
 from moesaic.golden.frontend.refusal import CaptureError, line_of
+from moesaic.golden.frontend.surroundings import usual_torch
 from moesaic.golden.m3vit import M3ViT
+from moesaic.names import check_tasks
 
 __all__ = ["DEFAULT_TASK", "CaptureError", "Captured", "capture"]
 
@@ -108,25 +111,42 @@ def capture(
         If the module cannot be traced, has a layer that is not supported (the message has the user's line and the
         nearest supported thing), or computes something else than what was recognised.
     """
-    check_module(module)
     tasks = {DEFAULT_TASK: ()} if tasks is None else tasks
-    if not tasks:
-        raise CaptureError("tasks must be at least one, not none")
-    if not isinstance(image, torch.Tensor) or image.ndim != 4 or image.shape[0] != 1:
+    check_tasks(tuple(tasks), error=CaptureError)
+    for task, arguments in tasks.items():
+        if not isinstance(arguments, (tuple, list)):
+            raise CaptureError(
+                f"arguments of task '{task}' must be a tuple or list, not {type(arguments).__name__}: (0,) for the "
+                "number 0"
+            )
+    with usual_torch():
+        return _captured(module, _example(image), name, tasks, pixel_mean, pixel_std)
+
+
+def _example(image: Any) -> torch.Tensor:
+    """An image like a user's example, as a plain tensor: bytes, or float32."""
+    if not isinstance(image, torch.Tensor) or image.ndim != 4 or image.shape[0] != 1 or image.is_nested:
         shape = list(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
         raise CaptureError(
             f"example image must be a tensor [1, 3, height, width], not {shape}: shapes are fixed, batches are one"
         )
     if image.dtype != torch.uint8 and not image.is_floating_point():
         raise CaptureError(f"example image must be uint8 or floating point, not {image.dtype}")
-    notes = []
-    kinds = {tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()}
-    if kinds - {torch.float32}:
-        module = copy.deepcopy(module).float()
-        notes.append(
-            f"converted to float32: parameters of {', '.join(sorted(str(k) for k in kinds - {torch.float32}))}"
-        )
-    image = image if image.dtype == torch.uint8 else image.float()
+    # Only its shape and type matter: it may be uninitialised, or of inference mode.
+    like = torch.empty(image.shape, dtype=torch.uint8 if image.dtype == torch.uint8 else torch.float32)
+    return random_image(like, 0).to(like.dtype)
+
+
+def _captured(
+    module: nn.Module,
+    image: torch.Tensor,
+    name: str,
+    tasks: Mapping[str, Sequence[Any]],
+    pixel_mean: Sequence[float],
+    pixel_std: Sequence[float],
+) -> Captured:
+    module, said = prepare(module)
+    notes = list(said)
     readings = {
         task: _read(module, image, tuple(arguments), number) for number, (task, arguments) in enumerate(tasks.items())
     }
@@ -171,6 +191,7 @@ def _read(module: nn.Module, image: torch.Tensor, arguments: tuple[Any, ...], ta
     if mixtures:
         observe(module, (image, *arguments), mixtures)
     graph = trace_module(module, (image, *arguments), mixtures)
+    check_numbers(module, graph, mixtures)
     reader = Reader(HANDLERS)
     channels, height, width = image.shape[1:]
     pixels = Pixels(

@@ -1,7 +1,5 @@
 """Traces a module with torch.export, and says in the user's terms what cannot be traced."""
 
-import traceback
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,44 +8,42 @@ from torch import fx, nn
 
 from moesaic.golden.frontend.leaves import Mixture, stand_ins
 from moesaic.golden.frontend.nearest import MIXTURE_RECIPE
-from moesaic.golden.frontend.refusal import CaptureError, line_of, lines_of_text
+from moesaic.golden.frontend.prepare import listing
+from moesaic.golden.frontend.refusal import CaptureError, line_of, place_of
+from moesaic.golden.frontend.surroundings import quiet_torch
 
-__all__ = ["check_module", "trace_module"]
-
-_LISTED = 6  # names in an error
-
-
-def _listing(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+__all__ = ["check_numbers", "trace_module"]
 
 
-def check_module(module: Any) -> None:
-    """What can be known to be wrong before tracing.
+def check_numbers(module: nn.Module, graph: fx.GraphModule, mixtures: Sequence[Mixture]) -> None:
+    """`CaptureError` if a parameter that the graph or a mixture uses is not finite, or a buffer is NaN.
 
-    Raises
-    ------
-    CaptureError
-        If it is no module, in training mode, or its parameters are not real, finite numbers in memory.
+    What nothing uses may be anything; a buffer may be infinite, as a mask is.
     """
-    if not isinstance(module, nn.Module):
-        raise CaptureError(f"model must be an nn.Module, not {type(module).__name__}")
-    training = [name or type(module).__name__ for name, part in module.named_modules() if part.training]
-    if training:
-        raise CaptureError(
-            f"model must be in inference mode, not in training mode ({_listing(training)})\n"
-            "call model.eval() before returning it: dropout and noisy gates would change what it computes"
-        )
-    tensors = dict(module.named_parameters()) | dict(module.named_buffers())
-    if meta := [name for name, tensor in tensors.items() if tensor.is_meta]:
-        raise CaptureError(f"parameters must be in memory, not on the meta device ({_listing(meta)})")
+    needed, waiting = set[fx.Node](), [node for node in graph.graph.nodes if node.op == "output"]
+    while waiting:
+        node = waiting.pop()
+        if node not in needed:
+            needed.add(node)
+            waiting += node.all_input_nodes
+    names = {str(node.target) for node in needed if node.op == "get_attr"}
+    for mixture in mixtures:
+        inside = (*(f"{gate}.w_gate".lstrip(".") for gate in mixture.gates), "experts.htoh4.", "experts.h4toh.")
+        names |= {
+            name
+            for name, _ in module.named_parameters()
+            if name.startswith(tuple(".".join(filter(None, (mixture.name, part))) for part in inside))
+        }
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
     bad = [
-        f"{name} ({int((~torch.isfinite(tensor)).sum())} values)"
-        for name, tensor in tensors.items()
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+        f"{name} ({count} values)"
+        for name, tensor in (parameters | buffers).items()
+        if name in names
+        and tensor.is_floating_point()
+        and (count := int((tensor.isnan() if name in buffers else ~tensor.isfinite()).sum()))
     ]
     if bad:
-        raise CaptureError(f"parameters must be finite, not NaN or infinite: {_listing(bad)}")
+        raise CaptureError(f"parameters must be finite, not NaN or infinite: {listing(bad)}")
 
 
 def trace_module(module: nn.Module, args: Sequence[Any], mixtures: Sequence[Mixture]) -> fx.GraphModule:
@@ -61,8 +57,7 @@ def trace_module(module: nn.Module, args: Sequence[Any], mixtures: Sequence[Mixt
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one opaque operator for a whole encoder layer otherwise
     try:
-        with warnings.catch_warnings(), torch.no_grad(), stand_ins(mixtures):
-            warnings.simplefilter("ignore")
+        with quiet_torch(), torch.no_grad(), stand_ins(mixtures):
             program = torch.export.export(module, tuple(args), strict=False)
             _check_dropout(program.graph)
             traced = program.run_decompositions({}).module(check_guards=False)
@@ -87,9 +82,8 @@ def _check_dropout(graph: fx.Graph) -> None:
 
 
 def _explained(error: Exception) -> str:
-    lines = lines_of_text("".join(traceback.format_exception(error)))
     text = str(error).strip().splitlines()
-    where = f"\nat {lines[-1]}" if lines else ""
+    where = place_of(error)
     kind = type(error).__name__
     if "DataDependent" in kind or "data-dependent" in str(error).lower() or "unbacked" in str(error).lower():
         return (

@@ -1,6 +1,6 @@
 """The canonical model against the user's, on random images: a match that computes something else is refused."""
 
-import copy
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,10 +9,12 @@ from torch import nn
 from torch.utils import _pytree as pytree
 
 from moesaic.golden.frontend.head import Head
-from moesaic.golden.frontend.refusal import CaptureError
+from moesaic.golden.frontend.prepare import copied
+from moesaic.golden.frontend.refusal import CaptureError, place_of
+from moesaic.golden.frontend.surroundings import quiet_torch
 from moesaic.golden.m3vit import M3ViT
 
-__all__ = ["IMAGES", "TOLERANCE", "random_image", "unit_pixels", "worst_difference"]
+__all__ = ["IMAGES", "TOLERANCE", "difference", "random_image", "unit_pixels", "worst_difference"]
 
 IMAGES = 2
 TOLERANCE = 1e-5  # of the largest value of an output
@@ -35,13 +37,50 @@ def unit_pixels(given: torch.Tensor, model: M3ViT, *, normalised: bool) -> torch
 
 
 def _outputs(module: nn.Module, image: torch.Tensor, args: Sequence[Any]) -> tuple[list[Any], float]:
-    """Everything the module returns, and how exact it is."""
-    with torch.no_grad():
+    """Everything the module returns, and how exact it is; the module may change the image that it is given."""
+
+    def leaves(kind: torch.dtype) -> list[Any]:
+        given = image.clone() if image.dtype == torch.uint8 else image.to(kind, copy=True)
+        torch.set_default_dtype(kind)  # of what its code makes itself
         try:
-            return pytree.tree_leaves(copy.deepcopy(module).double()(image, *args)), TOLERANCE
-        except (RuntimeError, TypeError):  # code that makes float32 tensors of its own
-            single = image if image.dtype == torch.uint8 else image.float()
-            return pytree.tree_leaves(module(single, *args)), SINGLE
+            with torch.no_grad(), quiet_torch():
+                return pytree.tree_leaves(copied(module, kind)(given, *args))
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    try:
+        return leaves(torch.float64), TOLERANCE
+    except CaptureError:
+        raise
+    except Exception:  # code that insists on float32, in whatever way
+        try:
+            return leaves(torch.float32), SINGLE
+        except Exception as error:
+            raise CaptureError(
+                f"the module must run on a random image, not fail with {type(error).__name__}: "
+                f"{' '.join(str(error).split())}{place_of(error)}"
+            ) from error
+
+
+def difference(got: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Largest difference as a fraction of the largest finite value of `wanted`; infinite if they differ in shape, in
+    a whole number or truth value, or in where they are infinite. Not a number if `wanted` is nowhere one.
+    """
+    if got.shape != wanted.shape:
+        return math.inf
+    if not wanted.numel():
+        return 0.0
+    if not (wanted.is_floating_point() or wanted.is_complex()):
+        return 0.0 if torch.equal(got.to(wanted.dtype), wanted) else math.inf
+    if bool(wanted.isnan().any()):
+        return math.nan
+    finite = wanted.isfinite()
+    if not torch.equal(got.to(wanted.dtype)[~finite], wanted[~finite]):
+        return math.inf
+    if not bool(finite.any()):
+        return 0.0
+    largest = float(wanted[finite].abs().max())
+    return float((got[finite] - wanted[finite]).abs().max()) / max(largest, 1e-30)
 
 
 def worst_difference(
@@ -84,13 +123,17 @@ def worst_difference(
         with torch.no_grad():
             got = head(model(unit_pixels(given, model, normalised=normalised), task)[-1][0])
         for i, tensor in zip(head.outputs, got, strict=True):
-            error = float((tensor - wanted[i]).abs().max()) / max(float(wanted[i].abs().max()), 1e-30)
+            error = difference(tensor, wanted[i])
             worst = max(worst, error)
+            if math.isnan(error):
+                raise CaptureError(
+                    f"outputs of the module must be numbers, not NaN: output {i} has NaN on random image {number + 1} "
+                    f"of {IMAGES}, before anything is captured"
+                )
             if not error <= tolerance:
+                how = f"by {error:.1e} of its largest value" if math.isfinite(error) else "in whole or infinite values"
                 raise CaptureError(
                     f"the captured model must compute what the module computes, not something else: output {i} "
-                    f"differs by "
-                    f"{error:.1e} of its largest value on random image {number + 1} of {IMAGES} (allowed: "
-                    f"{tolerance:g})"
+                    f"differs {how} on random image {number + 1} of {IMAGES} (allowed: {tolerance:g})"
                 )
     return worst

@@ -3,6 +3,7 @@ instead.
 """
 
 import re
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import fx
 
 from moesaic.errors import InputError
 
-__all__ = ["CaptureError", "Line", "Refusal", "line_of", "lines_of_text"]
+__all__ = ["CaptureError", "Line", "Refusal", "line_of", "lines_of_text", "place_of"]
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n(?:\s+(?P<code>[^\n]+))?')
 _TORCH = str(Path(torch.__file__).parent)
@@ -76,3 +77,9 @@ def line_of(node: fx.Node) -> Line | None:
     """The user's line that made a node: the innermost one outside torch."""
     lines = lines_of_text(node.meta.get("stack_trace") or "")
     return lines[-1] if lines else None
+
+
+def place_of(error: BaseException) -> str:
+    """A line of text with the user's line that an exception came from; nothing if none is known."""
+    lines = lines_of_text("".join(traceback.format_exception(error)))
+    return f"\nat {lines[-1]}" if lines else ""

@@ -2,14 +2,12 @@
 one.
 """
 
-import contextlib
 import importlib
 import importlib.util
 import inspect
 import re
 import sys
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,10 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from moesaic.errors import MoesaicError
 from moesaic.golden.frontend.capture import Captured, capture
-from moesaic.golden.frontend.refusal import CaptureError, lines_of_text
+from moesaic.golden.frontend.refusal import CaptureError, place_of
+from moesaic.golden.frontend.surroundings import found_from, printing_to_stderr, usual_torch
 from moesaic.golden.importers.imported import Imported, ImportReport
 from moesaic.golden.importers.options import PIXELS, ImportOptions
+from moesaic.names import check_tasks
 
 __all__ = ["Subject", "is_function", "open_function"]
 
@@ -43,6 +44,11 @@ class Subject:
         The module is called as `module(image, *arguments)` for each.
     pixel_mean, pixel_std : three numbers, optional
         How pixels in [0, 1] are normalised before they reach the module, if it does not do so itself.
+
+    Raises
+    ------
+    CaptureError
+        If a task's name is none.
     """
 
     module: nn.Module
@@ -50,6 +56,12 @@ class Subject:
     tasks: Mapping[str, Sequence[Any]] | None = None
     pixel_mean: Sequence[float] | None = None
     pixel_std: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.tasks is not None:
+            if not isinstance(self.tasks, Mapping):
+                raise CaptureError(f"tasks must be a mapping of name to arguments, not {type(self.tasks).__name__}")
+            check_tasks(tuple(self.tasks), error=CaptureError)
 
 
 def is_function(text: str) -> bool:
@@ -79,16 +91,29 @@ def open_function(text: str, options: ImportOptions) -> Imported:
     if refused:
         raise CaptureError(f"{', '.join(refused)} must not be given for {text!r}: the module itself says it")
     assumed: list[str] = []
-    with torch.random.fork_rng(devices=[]):  # torch.export draws numbers too
+    # Of what the user's code changes in torch (its defaults, its random numbers) nothing is left afterwards.
+    with printing_to_stderr(), found_from(_folder(text)), usual_torch(), torch.random.fork_rng(devices=[]):
         function = _function(text)
         torch.manual_seed(options.seed)
         subject = _subject(text, function)
         image, tasks = _image(subject, options, assumed), _tasks(subject, options)
         mean, std = _pixels(subject, options)
-        captured = capture(subject.module, image, name=_name(text), tasks=tasks, pixel_mean=mean, pixel_std=std)
+        try:
+            captured = capture(subject.module, image, name=_name(text), tasks=tasks, pixel_mean=mean, pixel_std=std)
+        except CaptureError as error:
+            raise _with_size(error, assumed) from error
     if subject.pixel_mean is None and options.pixels is None and captured.normalised:
         assumed.append("pixels are normalised with mean 0.5 and deviation 0.5 before the module (--pixels)")
     return _imported(text, captured, assumed)
+
+
+def _with_size(error: CaptureError, assumed: Sequence[str]) -> CaptureError:
+    """An error that also says which size was assumed, for another one may be all that is wrong."""
+    if not assumed:
+        return error
+    first, *rest = str(error).split("\n")
+    said = f"{first}; images of {_SIDE} x {_SIDE} were assumed: give the model's own with --image-size"
+    return CaptureError("\n".join((said, *rest)))
 
 
 def _imported(text: str, captured: Captured, assumed: list[str]) -> Imported:
@@ -113,16 +138,10 @@ def _name(text: str) -> str:
     return found["function"].replace("_", "-").strip("-")
 
 
-@contextlib.contextmanager
-def _from_here() -> Iterator[None]:
-    """Modules of the current folder can be imported, as with `python -m`."""
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(here)
+def _folder(text: str) -> Path:
+    """Where a file's own imports are found: beside it."""
+    where = text.rpartition(":")[0]
+    return Path(where).parent if where.endswith(".py") else Path.cwd()
 
 
 def _function(text: str) -> Callable[[], Any]:
@@ -140,57 +159,56 @@ def _function(text: str) -> Callable[[], Any]:
         raise CaptureError(
             f"{text!r} must be a function of {found['where']}, which has {', '.join(sorted(there)) or 'none'}"
         )
-    needed = [
-        p.name
-        for p in inspect.signature(function).parameters.values()
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of something built in; calling it will tell
+        return function
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if needed:
         raise CaptureError(f"{text!r} must be a function without arguments, not one that needs {', '.join(needed)}")
     return function
 
 
 def _module(where: str, text: str) -> ModuleType:
-    with _from_here():
-        try:
-            if not where.endswith(".py"):
-                return importlib.import_module(where)
-            path = Path(where)
-            if not path.is_file():
-                raise CaptureError(f"model must be in a file that exists, not {text!r}")
-            spec = importlib.util.spec_from_file_location(f"moesaic_model_{path.stem}", path)
-            assert spec is not None and spec.loader is not None
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module  # dataclasses and pickles look their module up
-            spec.loader.exec_module(module)
-            return module
-        except CaptureError:
-            raise
-        except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if where == missing or where.startswith(f"{missing}."):
-                raise CaptureError(
-                    f"model must be module:function of a module that is installed or in this folder, not {text!r} "
-                    f"(there is no module {missing!r})"
-                ) from error
+    path = Path(where)
+    if where.endswith(".py") and not path.is_file():
+        raise CaptureError(f"model must be in a file that exists, not {text!r}")
+    try:
+        if not where.endswith(".py"):
+            return importlib.import_module(where)
+        spec = importlib.util.spec_from_file_location(f"moesaic_model_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses and pickles look their module up
+        spec.loader.exec_module(module)
+        return module
+    except MoesaicError:
+        raise
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if where == missing or where.startswith(f"{missing}."):
             raise CaptureError(
-                f"module {where!r} must be importable: it needs {missing!r}, which is not installed"
+                f"model must be module:function of a module that is installed or in this folder, not {text!r} "
+                f"(there is no module {missing!r})"
             ) from error
-        except Exception as error:
-            raise CaptureError(_failed(f"module {where!r} must be importable", error)) from error
+        raise CaptureError(
+            f"module {where!r} must be importable: it needs {missing!r}, which is not installed"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise CaptureError(_failed(f"module {where!r} must be importable", error)) from error
 
 
-def _failed(what: str, error: Exception) -> str:
-    lines = lines_of_text("".join(traceback.format_exception(error)))
-    where = f"\nat {lines[-1]}" if lines else ""
-    return f"{what}: it fails with {type(error).__name__}: {error}{where}"
+def _failed(what: str, error: BaseException) -> str:
+    said = " ".join(str(error).split())
+    return f"{what}: it fails with {type(error).__name__}: {said}{place_of(error)}"
 
 
 def _subject(text: str, function: Callable[[], Any]) -> Subject:
     try:
-        with _from_here():
-            result = function()
-    except Exception as error:
+        result = function()
+    except MoesaicError:
+        raise
+    except (Exception, SystemExit) as error:
         raise CaptureError(_failed(f"{text!r} must return a module", error)) from error
     if isinstance(result, Subject):
         return result

@@ -27,7 +27,7 @@ def _own(config: M3ViTConfig, task: str, tensors: dict[str, torch.Tensor]) -> nn
     return head
 
 
-def imported_heads(imported: Imported) -> nn.ModuleDict:
+def imported_heads(imported: Imported) -> dict[str, nn.Module]:
     """A head for each task that has a known one, in inference mode; other tensors of heads stay as they are.
 
     Raises
@@ -42,7 +42,7 @@ def imported_heads(imported: Imported) -> nn.ModuleDict:
             found[task] = head
         elif is_up_head(published):
             found[task] = up_head(imported.config, task, published, imported.report.source)
-    return nn.ModuleDict(found).eval()
+    return {task: head.eval() for task, head in found.items()}
 
 
 def _of(heads: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

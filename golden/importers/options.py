@@ -6,6 +6,7 @@ from typing import Any
 
 from moesaic.golden.config import GATE_KINDS
 from moesaic.golden.importers.problem import ImportProblem
+from moesaic.names import check_tasks
 
 __all__ = ["PIXELS", "ImportOptions"]
 
@@ -62,13 +63,8 @@ class ImportOptions:
             require(value is None or value >= 1, option, "a positive number", value)
         size = self.image_size
         require(size is None or (len(size) == 2 and min(size) >= 1), "image-size", "two positive numbers", size)
-        tasks = self.tasks
-        require(
-            tasks is None or (0 < len(tasks) == len(set(tasks)) and all(tasks)),
-            "tasks",
-            "distinct names with commas between",
-            tasks,
-        )
+        if self.tasks is not None:
+            check_tasks(self.tasks, error=ImportProblem)
         require(self.gate is None or self.gate in GATE_KINDS, "gate", "one of " + ", ".join(GATE_KINDS), self.gate)
         require(self.pixels is None or self.pixels in PIXELS, "pixels", "one of " + ", ".join(PIXELS), self.pixels)
 

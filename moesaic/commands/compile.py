@@ -22,10 +22,11 @@ from moesaic.commands.options import (
     one_model,
 )
 from moesaic.flow.folder import check_replaceable, new_folder
-from moesaic.flow.request import ALL_TASKS, Request, make_request
+from moesaic.flow.request import Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
+from moesaic.names import ALL_TASKS
 
 __all__ = ["EXAMPLES", "compile_"]
 

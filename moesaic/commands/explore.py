@@ -22,10 +22,11 @@ from moesaic.commands.options import (
 )
 from moesaic.errors import FAILED, InputError
 from moesaic.flow.boards import find_board
-from moesaic.flow.request import ALL_TASKS, make_request
+from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
+from moesaic.names import ALL_TASKS
 
 __all__ = ["EXAMPLES", "explore"]
 

@@ -9,11 +9,12 @@ from moesaic.commands.command import examples, guarded
 from moesaic.commands.options import Config, Quiet, Seed, Speculate, Weights, Widths
 from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, board_choices, configured, find_board
-from moesaic.flow.request import ALL_TASKS, make_request
+from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.hw.spec.config import PRESETS
+from moesaic.names import ALL_TASKS
 
 __all__ = ["EXAMPLES", "generate"]
 

@@ -7,8 +7,8 @@ import typer
 
 from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, board_choices
-from moesaic.flow.request import ALL_TASKS
 from moesaic.golden.config import PRESETS as MODELS
+from moesaic.names import ALL_TASKS
 
 __all__ = [
     "DEFAULT_LATENCY",

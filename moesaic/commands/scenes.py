@@ -25,9 +25,10 @@ from moesaic.commands.options import (
     is_rtl,
 )
 from moesaic.errors import FAILED
-from moesaic.flow.request import ALL_TASKS, make_request
+from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
+from moesaic.names import ALL_TASKS
 
 __all__ = ["EXAMPLES", "scenes"]
 

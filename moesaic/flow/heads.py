@@ -1,5 +1,7 @@
 """Task heads for the host: from torch modules to what a board runs with numpy."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import nn
@@ -87,7 +89,7 @@ def _up(head: UpHead) -> HostHead:
     )
 
 
-def host_heads(heads: nn.ModuleDict, qmodel: QuantModel, *, blocks: int) -> HostHeads:
+def host_heads(heads: Mapping[str, nn.Module], qmodel: QuantModel, *, blocks: int) -> HostHeads:
     """The heads that have a numpy form, for the residual after `blocks` blocks; others are left out."""
     found = {}
     for task, head in heads.items():

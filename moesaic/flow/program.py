@@ -18,7 +18,7 @@ from moesaic.flow.calibration import shown
 from moesaic.flow.fit import check_fit
 from moesaic.flow.heads import host_heads
 from moesaic.flow.quantised import FloatModel, load_float, quantised
-from moesaic.flow.request import ALL_TASKS, Request, make_request
+from moesaic.flow.request import Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.importers.options import ImportOptions
@@ -26,6 +26,7 @@ from moesaic.golden.importers.problem import ImportProblem
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, QuantModel
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.timing import timing
+from moesaic.names import ALL_TASKS
 
 __all__ = ["MARKER", "Program", "load_program", "make_program", "save_program"]
 

@@ -4,7 +4,7 @@ import ast
 import hashlib
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,8 @@ class FloatModel:
     Parameters
     ----------
     model : M3ViT
-    heads : ModuleDict
-        By task; a task without a known head is not in it.
+    heads : mapping of task to Module
+        A task without a known head is not in it.
     kind : str
         Where the parameters come from: one of `golden.qmodel.WEIGHTS`.
     digest : str
@@ -43,7 +43,7 @@ class FloatModel:
     """
 
     model: M3ViT
-    heads: nn.ModuleDict
+    heads: Mapping[str, nn.Module]
     kind: str
     digest: str
 
@@ -76,7 +76,7 @@ def source_hash(module: str) -> str:
     return digest.hexdigest()
 
 
-def _imported(imported: Imported) -> tuple[M3ViT, nn.ModuleDict, str]:
+def _imported(imported: Imported) -> tuple[M3ViT, Mapping[str, nn.Module], str]:
     model = M3ViT(imported.config)
     model.load_state_dict(imported.state)
     return model.eval(), imported_heads(imported), imported.report.kind
@@ -93,13 +93,14 @@ def load_float(request: Request) -> FloatModel:
         If the file cannot be read.
     """
     model: M3ViT
-    heads: nn.ModuleDict
+    heads: Mapping[str, nn.Module]
     kind: str
     try:
         if request.imported is not None:
             model, heads, kind = _imported(request.imported)
         else:
-            model, heads, kind = weights.load(request.model.name, request.seed, request.weights)
+            model, own, kind = weights.load(request.model.name, request.seed, request.weights)
+            heads = dict(own.items())
     except OSError as error:
         raise InputError(f"weights must be a readable file, not {str(request.weights)!r} ({error.strerror})") from error
     digest = hashlib.sha256(repr(model.config).encode())

@@ -15,13 +15,13 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.names import ALL_TASKS
 
 if TYPE_CHECKING:  # brings torch, which a built-in model's request can wait for
     from moesaic.golden.importers.imported import Imported
 
-__all__ = ["ALL_TASKS", "DEFAULT_BOARDS", "Request", "make_request"]
+__all__ = ["DEFAULT_BOARDS", "Request", "make_request"]
 
-ALL_TASKS = "all"
 DEFAULT_BOARDS = {
     "m3vit-micro": "micro8",
     "m3vit-small": "zcu102-small",

@@ -28,7 +28,7 @@ def module_outputs(program: Program, outcomes: list[TaskOutcome], image: np.ndar
     if not program.request.whole:
         return {}
     step = np.float32(program.qmodel.blocks[-1].residual_step)
-    heads, found = dict(program.network.heads.items()), dict[str, list[dict[str, Any]]]()
+    heads, found = program.network.heads, dict[str, list[dict[str, Any]]]()
     for outcome in outcomes:
         head = heads.get(outcome.task)
         if not isinstance(head, Head) or outcome.output is None:

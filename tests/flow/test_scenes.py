@@ -9,8 +9,9 @@ import pytest
 from moesaic.errors import InputError
 from moesaic.flow import scenes
 from moesaic.flow.program import make_program
-from moesaic.flow.request import ALL_TASKS, make_request
+from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.names import ALL_TASKS
 
 
 @pytest.fixture(scope="module")
