@@ -279,7 +279,7 @@ def test_options_that_do_not_fit(tmp_path, options, text):
         ({"heads": -1}, "heads must be a positive number, not -1"),
         ({"image_size": (0, 8)}, "image-size must be two positive numbers"),
         ({"tasks": ("a", "a")}, "tasks must be distinct names"),
-        ({"tasks": ("a", "")}, "tasks must be distinct names"),
+        ({"tasks": ("a", "")}, "every one of tasks must be 1 to 64 letters"),
         ({"gate": "loud"}, "gate must be one of noisy_vmoe, noisy, not 'loud'"),
         ({"pixels": "none"}, "pixels must be one of imagenet, half, unit, not 'none'"),
     ],
