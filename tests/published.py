@@ -96,6 +96,37 @@ def decoder_state(g: Geometry, tasks: tuple[str, ...], seed: int = 1) -> dict[st
     }
 
 
+def transformers_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A plain ViT's state dict under the names that `transformers` writes."""
+    whole = {
+        "cls_token": "embeddings.cls_token",
+        "dist_token": "embeddings.distillation_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "patch_embed.proj": "embeddings.patch_embeddings.projection",
+        "norm": "layernorm",
+    }
+    block = {
+        "norm1": "layernorm_before",
+        "norm2": "layernorm_after",
+        "attn.proj": "attention.output.dense",
+        "mlp.fc1": "intermediate.dense",
+        "mlp.fc2": "output.dense",
+    }
+    result = {}
+    for name, tensor in state.items():
+        layer, _, kind = name.rpartition(".")
+        if not name.startswith("blocks."):
+            result[whole[name] if name in whole else f"{whole[layer]}.{kind}"] = tensor
+            continue
+        _, number, part = layer.split(".", 2)
+        if part != "attn.qkv":
+            result[f"encoder.layer.{number}.{block[part]}.{kind}"] = tensor
+            continue
+        for which, piece in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+            result[f"encoder.layer.{number}.attention.attention.{which}.{kind}"] = piece.clone()
+    return result
+
+
 def save_workers(folder: Path, state: dict[str, torch.Tensor], workers: int, prefix: str = "") -> None:
     """A checkpoint folder: rank 0 has everything and its slice of the experts, the others their slices."""
     folder.mkdir()

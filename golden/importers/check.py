@@ -21,18 +21,14 @@ def shapes_of(config: M3ViTConfig) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in M3ViT(config).state_dict().items()}
 
 
-def to_float32(
-    tensors: Mapping[str, torch.Tensor], findings: Findings, notes: Notes, *, named: Callable[[str], str]
-) -> Tensors:
-    """Floating-point tensors as float32; others, and values that are not finite, are added to `findings`."""
+def to_float32(tensors: Mapping[str, torch.Tensor], findings: Findings, *, named: Callable[[str], str]) -> Tensors:
+    """Tensors as float32; what is not of float32 or wider, or not finite, is added to `findings`."""
     result: Tensors = {}
-    converted: dict[str, int] = {}
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            findings.add("of the wrong type", named(name), f"must be floating point, not {_type(tensor)}")
+        if tensor.dtype not in (torch.float32, torch.float64):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            findings.add("of the wrong type", named(name), f"must be floating point, not {kind}")
             continue
-        if tensor.dtype is not torch.float32:
-            converted[_type(tensor)] = converted.get(_type(tensor), 0) + 1
         # A copy always: the tensor may be a view of a mapped file, which can be gone later.
         result[name] = tensor.to(torch.float32, copy=True).contiguous()
         finite = torch.isfinite(result[name])
@@ -41,13 +37,7 @@ def to_float32(
             findings.add(
                 "not finite", named(name), f"{int((~finite).sum())} values are NaN or infinite, the first at {at}"
             )
-    for kind, count in converted.items():
-        notes.notes.append(f"{count} tensors converted from {kind} to float32")
     return result
-
-
-def _type(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def checked_state(
@@ -67,9 +57,9 @@ def checked_state(
     ----------
     config : M3ViTConfig
     tensors : mapping of canonical name to Tensor
-        Any floating-point type.
+        Float32 or float64.
     notes : Notes
-        Receives conversions, and the names of what was drawn at random.
+        Receives the names of what was drawn at random.
     source : str
         For messages.
     fill : bool
@@ -100,7 +90,7 @@ def checked_state(
             findings.add("of the wrong shape", named(name), f"must be {list(wanted[name])}, not {list(tensor.shape)}")
         elif name in wanted:
             right[name] = tensor
-    state = to_float32(right, findings, notes, named=named)
+    state = to_float32(right, findings, named=named)
     text = f"weights must fit a model of {config.depth} blocks and {config.dim} channels, not {source!r}"
     if missing and not fill and all(EXPERTS in name for name in missing):
         text += " (--fill-missing draws missing experts at random)"

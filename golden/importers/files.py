@@ -1,8 +1,9 @@
-"""Tensors out of .pth and .safetensors files, never running code that lies in them."""
+"""What .pth and .safetensors files hold, never running code that lies in them."""
 
+import argparse
 import pickle
 import re
-from collections.abc import Iterator, Mapping
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,17 @@ from safetensors.torch import load_file
 
 from moesaic.golden.importers.problem import ImportProblem
 
-__all__ = ["Tensors", "read_tensors", "tensors_in"]
+__all__ = ["Tensors", "read_file"]
 
 Tensors = dict[str, torch.Tensor]
 
-CONTAINERS = ("state_dict", "model_state_dict", "model")  # where a training checkpoint keeps its tensors
 _LFS = b"version https://git-lfs"
-# Best scores are saved beside the weights as NumPy scalars, under the module's old name before NumPy 2.
+# Best scores are saved beside the weights as NumPy scalars, under the module's old name before NumPy 2; what was typed
+# to train them as a Namespace, which is a mapping of names to such values and no more.
 _HARMLESS: list[Any] = [
     (multiarray.scalar, name) for name in ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
 ]
-_HARMLESS += [np.dtype, *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?"))]
+_HARMLESS += [np.dtype, *(type(np.dtype(code)) for code in ("f2", "f4", "f8", "i4", "i8", "?")), argparse.Namespace]
 
 _ASKS = re.compile(
     r"GLOBAL (\S+) was not an allowed|unrecognized function|unsupported class|Can only build|blocked by default"
@@ -35,12 +36,23 @@ def _refused(path: Path, why: str) -> ImportProblem:
     return ImportProblem(f"weights must be a whole .pth or .safetensors file, not {str(path)!r} ({why})")
 
 
-def _load_pickle(path: Path) -> Any:
+def _check_archive(path: Path) -> None:
+    """That a whole zip archive is one of torch.save; one that is cut short has no list of its members."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {name.rpartition("/")[2] for name in archive.namelist()}
+    except zipfile.BadZipFile:
+        return  # torch says what is wrong
+    if "constants.pkl" in members:
+        raise _refused(path, "a TorchScript archive: save the scripted module's state_dict() in its place")
+    if "data.pkl" not in members:
+        raise _refused(path, "a zip archive that torch.save did not write")
+
+
+def _load_pickle(path: Path, *, zipped: bool) -> Any:
     """A torch.save file through torch's restricted unpickler; large ones are mapped, not read."""
     with torch.serialization.safe_globals(_HARMLESS):
         try:
-            with path.open("rb") as file:
-                zipped = file.read(2) == b"PK"
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         except pickle.UnpicklingError as error:
             asked = _ASKS.search(str(error))
@@ -53,11 +65,21 @@ def _load_pickle(path: Path) -> Any:
                 "not. Where you trust it, save its tensors alone: "
                 "torch.save(torch.load(file, weights_only=False)['state_dict'], new_file)"
             ) from error
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise _refused(path, f"damaged or cut short: {str(error).splitlines()[0][:120]}") from error
+        except Exception as error:  # what bytes at random make an unpickler raise is not to be foreseen
+            why = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise _refused(path, f"damaged or cut short: {why}") from error
 
 
-def _read(path: Path) -> Any:
+def read_file(path: Path) -> Any:
+    """What a .safetensors or torch.save file holds, tensors by name or anything else; what it is, its content says.
+
+    Raises
+    ------
+    ImportProblem
+        If it is damaged, cut short, empty, of another format, or asks to run code.
+    OSError
+        If it cannot be read.
+    """
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
@@ -71,60 +93,7 @@ def _read(path: Path) -> Any:
             raise _refused(path, f"damaged or cut short: {error}") from error
     if head[:2] != b"PK" and head[:1] != b"\x80":
         raise _refused(path, "neither a zip archive, nor a pickle, nor safetensors")
-    return _load_pickle(path)
-
-
-def _inner(data: Any) -> Iterator[Mapping[Any, Any]]:
-    """Mappings in which tensors may lie, innermost first."""
-    if isinstance(data, Mapping):
-        for key in CONTAINERS:
-            if key in data:
-                yield from _inner(data[key])
-        yield data
-
-
-def tensors_in(data: Any, path: Path) -> Tensors:
-    """The state dict in what a file held: itself, or under `state_dict`, `model_state_dict` or `model`.
-
-    Raises
-    ------
-    ImportProblem
-        If there is none, or something in it is not a dense tensor.
-    """
-    for mapping in _inner(data):
-        names = [key for key, value in mapping.items() if isinstance(value, torch.Tensor)]
-        if not names:
-            continue
-        strange = {
-            "not tensors": [
-                f"{key}: {type(value).__name__}"
-                for key, value in mapping.items()
-                if not isinstance(value, torch.Tensor)
-            ],
-            "not dense": [
-                f"{key}: {value.layout}"
-                for key, value in mapping.items()
-                if isinstance(value, torch.Tensor) and (value.layout is not torch.strided or value.is_quantized)
-            ],
-        }
-        strange = {kind: entries for kind, entries in strange.items() if entries}
-        if strange:
-            raise ImportProblem(f"weights must be dense tensors by name, not {str(path)!r}", strange)
-        return {str(key): mapping[key].detach() for key in names}
-    held = ", ".join(map(str, list(data)[:8])) if isinstance(data, Mapping) else type(data).__name__
-    raise ImportProblem(
-        f"weights must be tensors by name (or under {', '.join(CONTAINERS)}), not {str(path)!r}, which holds: {held}"
-    )
-
-
-def read_tensors(path: Path) -> Tensors:
-    """Tensors of a .safetensors or torch.save file, by the names in the file; what it is, its content says.
-
-    Raises
-    ------
-    ImportProblem
-        If it is damaged, cut short, empty, holds no state dict, or asks to run code.
-    OSError
-        If it cannot be read.
-    """
-    return tensors_in(_read(path), path)
+    zipped = head[:2] == b"PK"
+    if zipped:
+        _check_archive(path)
+    return _load_pickle(path, zipped=zipped)

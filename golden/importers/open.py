@@ -1,13 +1,15 @@
 """The way in for models from outside: what a path or name stands for, and the importer that reads it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from moesaic.golden.frontend.source import is_function, open_function
+from moesaic.golden.importers.choice import HUGGING_FACE, WeightSet, choose
+from moesaic.golden.importers.containers import read_held
 from moesaic.golden.importers.edge_moe import import_edge_moe, is_edge_moe
-from moesaic.golden.importers.files import Tensors, read_tensors
 from moesaic.golden.importers.imported import Imported, Notes
 from moesaic.golden.importers.m3vit_checkpoint import import_checkpoint
-from moesaic.golden.importers.names import HUGGING_FACE, split
+from moesaic.golden.importers.names import split
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.plain_vit import import_plain
 from moesaic.golden.importers.problem import ImportProblem
@@ -18,13 +20,20 @@ __all__ = ["open_model"]
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as `save_pretrained` names them
 
 
-def _by_names(tensors: Tensors, path: Path, options: ImportOptions, *, workers: int = 1) -> Imported:
+def _by_names(
+    taken: WeightSet, others: Sequence[WeightSet], path: Path, options: ImportOptions, notes: Notes, *, workers: int = 1
+) -> Imported:
     """Import tensors as what their names say they are."""
-    parts, notes = split(tensors, path), Notes()
+    parts = split(taken, others, notes)
     mixture = any(".mlp.experts." in name or ".mlp.gate." in name for name in parts.backbone)
     if mixture and parts.anchor != HUGGING_FACE:
         return import_checkpoint(parts, path, options, notes, workers=workers)
     return import_plain(parts, path, options, notes)
+
+
+def _of_file(file: Path, path: Path, options: ImportOptions) -> Imported:
+    notes = Notes()
+    return _by_names(*choose(read_held(file), path, options.state_dict, notes), path, options, notes)
 
 
 def open_model(text: str, options: ImportOptions) -> Imported:
@@ -52,15 +61,16 @@ def open_model(text: str, options: ImportOptions) -> Imported:
     if not path.exists():
         raise ImportProblem(f"model must be a file or folder that exists, not {text!r}")
     if path.is_file():
-        return _by_names(read_tensors(path), path, options)
+        return _of_file(path, path, options)
     if is_edge_moe(path):
         return import_edge_moe(path, options)
     if worker_files(path):
-        tensors, workers = join_workers(path)
-        return _by_names(tensors, path, options, workers=workers)
+        notes = Notes()
+        taken, others, workers = join_workers(path, options.state_dict, notes)
+        return _by_names(taken, others, path, options, notes, workers=workers)
     for name in _WEIGHTS:
         if (path / name).is_file():
-            return _by_names(read_tensors(path / name), path, options)
+            return _of_file(path / name, path, options)
     held = sorted(entry.name for entry in path.iterdir())
     raise ImportProblem(
         f"model must be a folder with 0.pth and so on, *.float32.bin, or {' or '.join(_WEIGHTS)}, not {text!r}",

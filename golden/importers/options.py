@@ -35,6 +35,8 @@ class ImportOptions:
         Softmax before or after the choice of experts, as in `M3ViTConfig.gate_kind`.
     pixels : "imagenet", "half", "unit" or None
         Normalisation of pixels: ImageNet's mean and deviation, 0.5 and 0.5, or none (values in [0, 1]).
+    state_dict : str or None
+        Which of a file's sets of weights: keys that lead to it, or what stands before its names.
     fill_missing : bool
         Draw missing experts at random, from `seed`.
     seed : int
@@ -51,6 +53,7 @@ class ImportOptions:
     tasks: tuple[str, ...] | None = None
     gate: str | None = None
     pixels: str | None = None
+    state_dict: str | None = None
     fill_missing: bool = False
     seed: int = 0
 
@@ -78,6 +81,7 @@ class ImportOptions:
             "--tasks": self.tasks,
             "--gate": self.gate,
             "--pixels": self.pixels,
+            "--state-dict": self.state_dict,
             "--fill-missing": self.fill_missing or None,
         }
         return tuple(name for name, value in values.items() if value is not None)

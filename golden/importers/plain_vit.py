@@ -9,6 +9,7 @@ import torch
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.importers.blocks import Sizes, sizes_of
 from moesaic.golden.importers.check import checked_state
+from moesaic.golden.importers.choice import HUGGING_FACE
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.geometry import (
     extra_tokens,
@@ -21,7 +22,7 @@ from moesaic.golden.importers.geometry import (
 )
 from moesaic.golden.importers.hugging_face import Beside, beside, to_timm
 from moesaic.golden.importers.imported import Imported, ImportReport, Notes
-from moesaic.golden.importers.names import HUGGING_FACE, Split, head_tasks, model_name
+from moesaic.golden.importers.names import Split, for_host, head_tasks, model_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import as_problem
 
@@ -46,8 +47,9 @@ def _fold_scales(tensors: Tensors, notes: Notes) -> Tensors:
         if weight is None or bias is None or gamma.shape != bias.shape or weight.shape[:1] != gamma.shape:
             continue  # stays, and is reported
         factor = gamma.to(torch.float64)
-        result[f"{layer}.weight"] = (weight.to(torch.float64) * factor[:, None]).to(weight.dtype)
-        result[f"{layer}.bias"] = (bias.to(torch.float64) * factor).to(bias.dtype)
+        # Rounded once, where float32 is made of everything.
+        result[f"{layer}.weight"] = weight.to(torch.float64) * factor[:, None]
+        result[f"{layer}.bias"] = bias.to(torch.float64) * factor
         del result[name]
     if len(result) < len(tensors):
         notes.notes.append(f"{len(tensors) - len(result)} LayerScale factors folded into the layers before them")
@@ -84,7 +86,7 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     if theirs:
         tensors, names = to_timm(tensors)
         given = beside(path if path.is_dir() else path.parent)
-    heads = split.heads | {name: tensors.pop(name) for name in list(tensors) if name.startswith(_HOST)}
+    heads = split.heads | {name: for_host(tensors.pop(name)) for name in list(tensors) if name.startswith(_HOST)}
     for name in _UNUSED:
         if tensors.pop(name, None) is not None:
             notes.notes.append(f"left out, as inference does not use it: {name}")
@@ -132,7 +134,7 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
         source=source,
         fill=False,
         seed=options.seed,
-        named=lambda name: name if name in split.rest else split.prefix + names.get(name, name),
+        named=lambda name: split.in_file(names.get(name, name)),
     )
     if heads:
         notes.notes.append(f"{len(heads)} tensors that follow the last block kept for the host")

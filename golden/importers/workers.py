@@ -1,16 +1,21 @@
 """A checkpoint folder with one {rank}.pth for each worker: experts joined in the order of ranks."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import torch
 
 from moesaic.golden.importers.check import EXPERTS
-from moesaic.golden.importers.files import Tensors, read_tensors
+from moesaic.golden.importers.choice import WeightSet, check_stored, choose
+from moesaic.golden.importers.containers import read_held
+from moesaic.golden.importers.files import Tensors
+from moesaic.golden.importers.imported import Notes
 from moesaic.golden.importers.problem import Findings, ImportProblem
 
 __all__ = ["join_workers", "worker_files"]
 
+_MOST = 4096  # workers; larger numbers in names are something else's, such as steps
 _RANKED = re.compile(r"(\d+)\.pth")
 
 
@@ -20,10 +25,17 @@ def worker_files(folder: Path) -> dict[int, Path]:
     return {rank: found[rank] for rank in sorted(found)}
 
 
-def join_workers(folder: Path) -> tuple[Tensors, int]:
-    """All tensors of a checkpoint folder, and the number of workers.
+def join_workers(folder: Path, wanted: str | None, notes: Notes) -> tuple[WeightSet, list[WeightSet], int]:
+    """All tensors of a checkpoint folder as `choose` gives them, and the number of workers.
 
     Worker 0 holds everything and its slice of the experts; the others may repeat what is shared, but not change it.
+
+    Parameters
+    ----------
+    folder : Path
+    wanted : str or None
+    notes : Notes
+        As for `choose`.
 
     Raises
     ------
@@ -31,10 +43,16 @@ def join_workers(folder: Path) -> tuple[Tensors, int]:
         If a rank is missing, the workers' files do not hold the same experts, or what they share differs.
     """
     files = worker_files(folder)
-    gaps = [f"{rank}.pth" for rank in range(max(files) + 1) if rank not in files]
+    ranks = range(min(max(files) + 1, _MOST))
+    gaps = [f"{rank}.pth" for rank in ranks if rank not in files]
     if gaps:
         raise ImportProblem(f"checkpoint must have a file for each worker, not {str(folder)!r}", {"missing": gaps})
-    read = {rank: read_tensors(path) for rank, path in files.items()}
+    read: dict[int, Tensors] = {}
+    taken, others = choose(read_held(files[0]), files[0], wanted, notes)
+    for rank, path in files.items():
+        mine = [held.tensors for held in read_held(path) if held.where == taken.held.where]
+        read[rank] = mine[0] if mine else {}
+        check_stored(read[rank], path)
     whole, findings = dict(read[0]), Findings()
     experts = [name for name in whole if EXPERTS in name]
     for rank, tensors in read.items():
@@ -57,4 +75,6 @@ def join_workers(folder: Path) -> tuple[Tensors, int]:
     findings.check(f"workers' files must be slices of one model, not {str(folder)!r}")
     for name in experts:
         whole[name] = torch.cat([read[rank][name] for rank in files])
-    return whole, len(files)
+    held = dataclasses.replace(taken.held, tensors=whole)
+    others = [dataclasses.replace(other, held=held) if other.held is taken.held else other for other in others]
+    return dataclasses.replace(taken, held=held), others, len(files)

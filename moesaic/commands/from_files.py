@@ -50,6 +50,15 @@ Pixels = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
+StateDict = Annotated[
+    str | None,
+    typer.Option(
+        help="Which of a file's sets of weights: 'model', 'model_ema', 'teacher'...",
+        metavar="NAME",
+        show_default="averaged weights or a teacher's before others",
+        rich_help_panel=_PANEL,
+    ),
+]
 FillMissing = Annotated[
     bool, typer.Option("--fill-missing", help="Draw missing experts at random, from --seed.", rich_help_panel=_PANEL)
 ]
@@ -63,6 +72,7 @@ def import_options(
     tasks: Tasks = None,
     gate: GateKind = None,
     pixels: Pixels = None,
+    state_dict: StateDict = None,
     fill_missing: FillMissing = False,
     seed: int,
 ) -> ImportOptions:
@@ -87,6 +97,7 @@ def import_options(
         tasks=names,
         gate=gate,
         pixels=pixels,
+        state_dict=state_dict,
         fill_missing=fill_missing,
         seed=seed,
     )

@@ -3,6 +3,8 @@
 import argparse
 import pickle
 import warnings
+import zipfile
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ import torch
 from published import MICRO, random_state
 from safetensors.torch import save_file
 
-from moesaic.golden.importers.files import read_tensors
+from moesaic.golden.importers.containers import read_held
+from moesaic.golden.importers.files import read_file
 from moesaic.golden.importers.open import open_model
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import Findings, ImportProblem, folded
@@ -36,13 +39,14 @@ def test_containers_and_both_formats_of_torch(tmp_path, key, zipped):
     # A training checkpoint keeps an optimiser and scores, NumPy's among them.
     whole = {"epoch": 3, key: STATE, "best": {"miou": np.float64(0.5), "n": np.int64(3)}} if key else STATE
     torch.save(whole, tmp_path / "a.bin", _use_new_zipfile_serialization=zipped)
-    found = read_tensors(tmp_path / "a.bin")
+    (held,) = (held for held in read_held(tmp_path / "a.bin") if held.where == ((key,) if key else ()))
+    found = held.tensors
     assert found.keys() == STATE.keys() and all(torch.equal(found[name], STATE[name]) for name in STATE)
 
 
 def test_safetensors_whatever_it_is_called(tmp_path):
     save_file(STATE, tmp_path / "a.pth")
-    assert torch.equal(read_tensors(tmp_path / "a.pth")["a"], STATE["a"])
+    assert torch.equal(read_file(tmp_path / "a.pth")["a"], STATE["a"])
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -50,11 +54,16 @@ def test_code_is_not_run(tmp_path, zipped):
     trap = tmp_path / "sprung"
     torch.save({"state_dict": STATE, "x": Trap(trap)}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(ImportProblem, match=r"it asks to run .*save its tensors alone: torch.save"):
-        read_tensors(tmp_path / "a.pth")
+        read_file(tmp_path / "a.pth")
     assert not trap.exists()
-    with pytest.raises(ImportProblem, match="it asks to run argparse.Namespace"):
-        torch.save({"model": STATE, "args": argparse.Namespace(lr=1)}, tmp_path / "b.pth")
-        read_tensors(tmp_path / "b.pth")
+    with pytest.raises(ImportProblem, match="it asks to run fractions.Fraction"):
+        torch.save({"model": STATE, "rate": Fraction(1, 3)}, tmp_path / "b.pth")
+        read_file(tmp_path / "b.pth")
+
+
+def test_arguments_of_a_training_script_are_no_code(tmp_path):
+    torch.save({"model": STATE, "args": argparse.Namespace(lr=1, betas=(0.9, 0.99))}, tmp_path / "a.pth")
+    assert read_file(tmp_path / "a.pth")["args"].lr == 1
 
 
 def test_trap_works_where_code_is_run(tmp_path):
@@ -75,7 +84,7 @@ def test_cut_files(tmp_path, kind, keep):
     with pytest.raises(
         ImportProblem, match=r"must be a whole \.pth or \.safetensors file, not .*a' \((damaged|it is empty)"
     ):
-        read_tensors(tmp_path / "a")
+        read_file(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +97,7 @@ def test_cut_files(tmp_path, kind, keep):
 def test_other_files(tmp_path, data, text):
     (tmp_path / "a.pth").write_bytes(data)
     with pytest.raises(ImportProblem, match=text):
-        read_tensors(tmp_path / "a.pth")
+        read_file(tmp_path / "a.pth")
 
 
 @pytest.mark.parametrize(
@@ -96,11 +105,13 @@ def test_other_files(tmp_path, data, text):
     [
         ({"epoch": 1, "state_dict": {}}, "not .* which holds: epoch, state_dict"),
         ([torch.ones(1)], "which holds: list"),
-        ({"a": torch.ones(1), "b": 3}, "must be dense tensors by name"),
-        ({"a": torch.ones(2).to_sparse()}, "must be dense tensors by name"),
+        ({"a": torch.ones(1), "b": 3}, "must be a vision transformer's"),
+        ({"blocks.0._fsdp_wrapped_module._flat_param": torch.ones(2)}, "not FSDP's flat ones .*FULL_STATE_DICT"),
+        ({"patch_embed.proj.weight": torch.ones(1).expand(9)}, "dense tensors by name, value by value"),
+        ({"patch_embed.proj.weight": torch.ones(2).to_sparse()}, "dense tensors by name"),
         ({"a": torch.ones(2)}, "must be a vision transformer's.*no name ends in patch_embed.proj.weight"),
         (
-            {"x.patch_embed.proj.weight": torch.ones(2), "y.patch_embed.proj.weight": torch.ones(2)},
+            {"x.patch_embed.proj.weight": torch.ones(2), "y.patch_embed.proj.weight": torch.zeros(2)},
             "must be one vision transformer's",
         ),
         ({"patch_embed.proj.weight": torch.ones(8, 3, 4, 4)}, "must have blocks.0 and so on"),
@@ -116,6 +127,18 @@ def test_no_state_dict_of_a_vision_transformer(tmp_path, whole, text):
         torch.save(whole, tmp_path / "a.pth")
     with pytest.raises(ImportProblem, match=text):
         open_model(str(tmp_path / "a.pth"), ImportOptions())
+
+
+def test_other_archives(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("patch_embed.npy", b"")
+    with pytest.raises(ImportProblem, match="a zip archive that torch.save did not write"):
+        read_file(tmp_path / "a.npz")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "a.pt")
+    with pytest.raises(ImportProblem, match="a TorchScript archive: save the scripted module's state_dict"):
+        read_file(tmp_path / "a.pt")
 
 
 def test_paths_that_hold_nothing(tmp_path):
