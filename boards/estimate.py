@@ -13,6 +13,7 @@ import numpy as np
 from moesaic.boards.memory_rules import memories
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.units import unit_called, unit_of
 
 __all__ = ["COUNTS", "Counted", "Model", "added", "counted", "estimate_resources", "fit", "model"]
 
@@ -20,30 +21,11 @@ COUNTS = "counts.json"  # what `python -m moesaic.flow.counts` wrote
 _FITTED = ("lut", "ff", "dsp")
 _SHORT = 16  # lanes of arrays with two slices to a chain, not eight (hw.engine.packed)
 
-# What a unit's logic grows with. Each is written out in `_features`.
-_GROWTH: Mapping[str, tuple[str, ...]] = {
-    "array": ("products", "products of short chains", "lanes"),
-    "accumulators": ("one", "rows"),
-    "write-back": ("one", "rows", "lanes"),
-    "requantisers": ("rows", "rows of 7 series"),
-    "GELU": ("rows",),
-    "expert scores": ("rows",),
-    "LayerNorm sums": ("rows",),
-    "softmax": ("one", "rows"),
-    "router": ("one", "ranks"),
-    "feeder": ("one", "lanes"),
-    "normalisation": ("one", "lanes"),
-    "loader": ("one", "rows", "word"),
-    "memories and core": ("one", "lanes"),
-    "weight stream": ("one", "word", "stripe"),
-    "load unit": ("one", "ports"),
-    "results to DDR": ("one", "lanes"),
-    "registers": ("one", "ports"),
-    "top": ("one", "ports"),
-}
+_ARRAY = unit_of(("core", "array")).title
 
 
 def _features(config: AcceleratorConfig, family: str) -> dict[str, float]:
+    """What the logic of a unit grows with (`Unit.grows`)."""
     short = config.lanes <= _SHORT
     return {
         "one": 1,
@@ -129,9 +111,9 @@ class Model:
         """Unit, kind and amount of everything that is fitted."""
         features = _features(config, family)
         # Two products to a slice; on 7 series a packed weight of 27 bits takes two slices.
-        yield "array", "dsp", config.macs_per_cycle // (1 if family == "zynq7000" and config.lanes > _SHORT else 2)
+        yield _ARRAY, "dsp", config.macs_per_cycle // (1 if family == "zynq7000" and config.lanes > _SHORT else 2)
         for (unit, kind), growth in self.coefficients.items():
-            if (unit, kind) != ("array", "dsp"):
+            if (unit, kind) != (_ARRAY, "dsp"):
                 yield unit, kind, max(0, round(sum(value * features[name] for name, value in growth.items())))
 
 
@@ -147,7 +129,7 @@ def fit(samples: Sequence[Counted]) -> Model:
         raise ValueError("samples must be at least one accelerator, not none")
     coefficients = {}
     for unit in dict.fromkeys(unit for sample in samples for unit in sample.units):
-        names = _GROWTH.get(unit, ("one",))
+        names = unit_called(unit).grows
         for kind in _FITTED:
             counts = np.array([sample.units.get(unit, Resources()).to_dict()[kind] for sample in samples], float)
             if not counts.any():

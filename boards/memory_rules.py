@@ -2,6 +2,7 @@
 
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.units import unit_of
 
 __all__ = ["memories", "primitives"]
 
@@ -42,6 +43,10 @@ def _small(words: int, bits: int) -> float:
     return primitives(words, bits, ultra=False, byte_writes=False) if words * bits > _LUT_BITS else 0.0
 
 
+def _title(path: str) -> str:
+    return unit_of(tuple(path.split("."))).title
+
+
 def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     """Block RAM and UltraRAM by unit of the architecture.
 
@@ -71,12 +76,10 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     router += _small(config.max_tokens, token + 1 + config.max_top_k * (expert + 16))
     router += (-(-config.experts // config.rows) - 1) * _small(config.max_tokens, 16 * config.rows)
     return {
-        "accumulators": Resources(
+        _title("core.accumulator"): Resources(
             bram36=primitives(config.max_tokens, config.rows * config.acc_bits, ultra=False, byte_writes=False)
         ),
-        "memories and core": Resources(
-            bram36=core + (0 if ultra else activation), uram=int(activation) if ultra else 0
-        ),
-        "weight stream": Resources(bram36=0 if ultra else prefetch, uram=int(prefetch) if ultra else 0),
-        "router": Resources(bram36=router),
+        _title("core"): Resources(bram36=core + (0 if ultra else activation), uram=int(activation) if ultra else 0),
+        _title("weights"): Resources(bram36=0 if ultra else prefetch, uram=int(prefetch) if ultra else 0),
+        _title("core.router"): Resources(bram36=router),
     }

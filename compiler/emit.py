@@ -8,6 +8,7 @@ from moesaic.compiler.pack import Piece
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Base, Function, Memory, Opcode, Stationary
+from moesaic.hw.spec.legal import refusal
 
 __all__ = ["IMAGE_PIECE", "Program", "emit"]
 
@@ -117,7 +118,16 @@ def _fetch_instruction(fetch: _Fetch, config: AcceleratorConfig) -> bytes:
     }
     if fetch.expert is not None:
         values |= {"expert_valid": 1, "expert": fetch.expert, "speculative": int(fetch.speculative)}
-    return isa.encode(Opcode.FETCH, values)
+    return _encode(Opcode.FETCH, values, config)
+
+
+def _encode(opcode: Opcode, fields: Mapping[str, int], config: AcceleratorConfig) -> bytes:
+    """An instruction's bytes; ValueError if it means nothing on this configuration."""
+    data = isa.encode(opcode, fields)
+    reason = refusal(*isa.decode(data), config)
+    if reason is not None:
+        raise ValueError(reason)
+    return data
 
 
 def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *, prefetch: bool = True) -> Program:
@@ -135,7 +145,8 @@ def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *
     Raises
     ------
     CompileError
-        If a value does not fit its field; the message names the operation.
+        If a value does not fit its field, or an instruction means nothing on this configuration; the message names the
+        operation.
     """
     fetches: list[_Fetch] = []
     compute: list[bytes] = []
@@ -145,7 +156,8 @@ def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *
         try:
             if op.opcode is Opcode.STORE and op.source is not None:
                 low, high = graph.word_range(op, op.source.tensor)
-                store.append(isa.encode(Opcode.STORE, {"src_addr": low, "words": high - low, "wait": len(compute)}))
+                fields = {"src_addr": low, "words": high - low, "wait": len(compute)}
+                store.append(_encode(Opcode.STORE, fields, config))
                 continue
             words = 0
             if op.weights is not None:
@@ -160,7 +172,7 @@ def emit(graph: Graph, pieces: Mapping[str, Piece], config: AcceleratorConfig, *
                     fetches.append(fetch)
                 else:
                     fetches[-1] = joined
-            compute.append(isa.encode(op.opcode, _compute_fields(graph, op, words)))
+            compute.append(_encode(op.opcode, _compute_fields(graph, op, words), config))
             if op.opcode is Opcode.MATMUL and op.function is Function.ROUTE:
                 routed = len(compute)
         except (ValueError, KeyError) as error:

@@ -2,8 +2,15 @@
 
 from moesaic.compiler.ir import CompileError, Graph, Op, live_ranges
 from moesaic.hw.spec.isa import FORMATS, Function, Opcode, Stationary
+from moesaic.hw.spec.legal import refusal
 
 __all__ = ["verify"]
+
+# Fields that `compiler.emit` makes of operands and addresses, and judges with them.
+_EMITTED = {
+    *("expert_valid", "expert", "token_count", "token_base", "dst_memory", "tap"),
+    *("words", "src_addr", "offset"),
+}
 
 
 def _check_op(graph: Graph, op: Op, written: set[str]) -> None:
@@ -38,12 +45,11 @@ def _check_op(graph: Graph, op: Op, written: set[str]) -> None:
             fail("exactly the MATMULs with stationary KEYS or VALUES must name a key/value buffer")
         if (op.function is Function.ROUTE) != (op.target is None):
             fail("exactly the MATMULs with function ROUTE must have no target")
-        if op.fields.get("narrow") and op.stationary is not Stationary.WEIGHTS:
-            fail(f"only stationary WEIGHTS can be narrow, not {op.stationary.name}")
-        if op.fields.get("out_count", 0) < 1 or op.fields.get("in_blocks", 0) < 1:
-            fail("out_count and in_blocks must be positive")
         if op.source is not None and op.target is not None and op.source.tensor == op.target.tensor:
             fail(f"source and target must differ, not both be '{op.source.tensor}'")
+    reason = refusal(op.opcode, {**{name: 0 for name in names - _EMITTED}, **op.fields})
+    if reason is not None:
+        fail(reason)
     if op.opcode is Opcode.COPY and (op.target is None or op.weights is None):
         fail("a COPY must have a target and name a piece of the weight stream")
     if op.speculative and op.expert is None:

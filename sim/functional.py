@@ -10,6 +10,7 @@ from moesaic.compiler.image import ProgramImage
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base, Memory, Opcode, Stationary
+from moesaic.hw.spec.legal import refusal
 from moesaic.sim.machine import Array, Machine, ProgramError, WeightQueue
 from moesaic.sim.matmul import Matmul
 
@@ -173,6 +174,9 @@ class _Execution:
                 raise ProgramError(stream, index, str(error)) from error
             if isa.FORMATS[opcode].stream != stream:
                 raise ProgramError(stream, index, f"opcode must be of the {stream} stream, not {opcode.name}")
+            reason = refusal(opcode, fields, self.config)
+            if reason is not None:
+                raise ProgramError(stream, index, reason)
             result.append((opcode, fields))
         self.result.counters["FETCH_BYTES"] += count * INSTRUCTION_BYTES
         return result
@@ -186,7 +190,7 @@ class _Execution:
             if fields["load_wait"]:
                 self.loaded = max(self.loaded, index - fields["load_wait"])
             if opcode is Opcode.NORM:
-                self._norm(index, fields)
+                self._norm(fields)
             elif opcode is Opcode.COPY:
                 self._copy(index, fields)
             else:
@@ -231,12 +235,6 @@ class _Execution:
 
     def _fetch(self, index: int, f: Mapping[str, int]) -> None:
         config, port_bytes = self.config, self.config.port_bits // 8
-        if not f["beats"] or f["beats"] % config.beats_per_word:
-            raise ProgramError(
-                "load", index, f"beats must be a positive multiple of {config.beats_per_word}, not {f['beats']}"
-            )
-        if f["expert_valid"] and f["expert"] >= config.experts:
-            raise ProgramError("load", index, f"expert must be below {config.experts}, not {f['expert']}")
         if f["expert_valid"] and not f["speculative"] and not len(self.machine.queue_tokens[f["expert"]]):
             return
         register = {Base.WEIGHT: "weight_base", Base.IMAGE: "image_base", Base.TASK: "task_base"}[Base(f["base"])]
@@ -258,8 +256,6 @@ class _Execution:
 
         words = f["src_addr"] + np.arange(f["words"])
         data = self.machine.residual.read(words, -1, f["wait"] - 1, fail).astype("<i2").tobytes()
-        if f["offset"] % (self.config.port_bits // 8):
-            fail(f"offset must be a multiple of {self.config.port_bits // 8} bytes, not {f['offset']}")
         try:
             self.simulator.write(self.registers["result_base"] + f["offset"], data)
         except ValueError as error:
@@ -279,20 +275,13 @@ class _Execution:
             raise ProgramError("compute", index, reason)
         return self.queue.take(words)
 
-    def _norm(self, index: int, f: Mapping[str, int]) -> None:
-        for name in ("dim", "epsilon"):
-            if not f[name]:
-                raise ProgramError("compute", index, f"{name} must be positive, not 0")
-        if f["dim"] > self.config.max_dim:
-            raise ProgramError("compute", index, f"dim must be at most {self.config.max_dim}, not {f['dim']}")
+    def _norm(self, f: Mapping[str, int]) -> None:
         self.machine.norm = {name: f[name] for name in ("dim", "inv_dim", "inv_dim_shift", "scale", "shift", "epsilon")}
 
     def _copy(self, index: int, f: Mapping[str, int]) -> None:
         def fail(reason: str) -> NoReturn:
             raise ProgramError("compute", index, reason)
 
-        if f["memory"] not in (Memory.ACTIVATION, Memory.RESIDUAL) or not f["words"]:
-            fail(f"COPY must move words to ACTIVATION or RESIDUAL, not {f['words']} to {Memory(f['memory']).name}")
         memory, dtype = (
             (self.machine.activation, "u1") if f["memory"] == Memory.ACTIVATION else (self.machine.residual, "<i2")
         )

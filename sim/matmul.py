@@ -8,7 +8,6 @@ import numpy as np
 from moesaic.golden import numerics
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Stationary, Stream
 from moesaic.hw.spec.tables import PLANE_BITS
-from moesaic.sim.fields import check_matmul
 from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
 
 __all__ = ["Matmul"]
@@ -23,14 +22,14 @@ class Matmul:
     index : int
         Position in the compute stream.
     fields : mapping of str to int
-        As decoded.
+        As decoded; they have a meaning (`hw.spec.legal`).
     loaded, fed : int
         Youngest instruction known to have retired when stationary blocks are loaded, and when vectors are streamed.
 
     Raises
     ------
     ProgramError
-        For fields without meaning, addresses out of range, hazards and accumulator overflow.
+        For addresses out of range, hazards and accumulator overflow.
     """
 
     def __init__(self, machine: Machine, index: int, fields: Mapping[str, int], *, loaded: int, fed: int) -> None:
@@ -52,7 +51,6 @@ class Matmul:
         # shift by 8.
         self.passes = [(s, t) for s in range(1 + fields["wide_stream"]) for t in range(1 + fields["wide_stationary"])]
         self.in_blocks = fields["in_blocks"] // len(self.passes)  # of a pass
-        check_matmul(fields, self.config, self.fail)
         if fields["expert_valid"]:
             expert = fields["expert"]
             for known in (loaded, fed):  # both ask whether, and for how many tokens, the expert runs

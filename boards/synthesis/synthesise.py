@@ -11,9 +11,9 @@ from moesaic.boards.synthesis.cells import UnknownCell, resources_of
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.mapping import Mapped, map_modules
 from moesaic.boards.synthesis.modules import Module, instance_paths, places, split_modules
-from moesaic.boards.synthesis.units import UNITS, unit_of
 from moesaic.boards.verilog import TOP, synthesis_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.units import UNITS, unit_of
 
 __all__ = ["Synthesis", "synthesise", "synthesise_verilog"]
 
@@ -65,10 +65,10 @@ class Synthesis:
     @property
     def units(self) -> dict[str, Resources]:
         """By unit of the architecture; their sum is `total`."""
-        result = dict.fromkeys(UNITS, Resources())
+        result = dict.fromkeys((unit.title for unit in UNITS), Resources())
         one = {module: self.resources(module) for module, count in self.places.items() if count}
         for path, module in instance_paths(self.modules, TOP).items():
-            unit = unit_of(path)
+            unit = unit_of(path).title
             result[unit] = result[unit] + one[module]
         return {unit: amount for unit, amount in result.items() if amount != Resources()}
 

@@ -3,9 +3,10 @@
 from amaranth.hdl import unsigned
 from amaranth.lib import data
 
-__all__ = ["ADDRESS_BITS", "CODE_BITS", "INDEX_BITS", "UNIT_BITS", "ErrorReport"]
+from moesaic.hw.memory.window import ADDRESS_BITS
 
-ADDRESS_BITS = 64  # ERROR_ADDR_LO and ERROR_ADDR_HI
+__all__ = ["CODE_BITS", "INDEX_BITS", "UNIT_BITS", "ErrorReport"]
+
 CODE_BITS = 8  # ErrorCode
 UNIT_BITS = 4  # ErrorUnit, ERROR_INSTRUCTION.unit
 INDEX_BITS = 24  # ERROR_INSTRUCTION.index

@@ -7,9 +7,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.bus.axi import Axi4ReadSignature, Response
-from moesaic.hw.control.errors import ADDRESS_BITS, ErrorReport
-from moesaic.hw.control.window import WindowGuard
+from moesaic.hw.control.errors import ErrorReport
 from moesaic.hw.memory.axi_reader import AxiReader
+from moesaic.hw.memory.window import ADDRESS_BITS, WindowGuard
 from moesaic.hw.spec.registers import ErrorCode, ErrorUnit
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import Check, connect_stream, require

@@ -6,8 +6,8 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.decode.operation import operation_layout
 from moesaic.hw.engine.array import sum_bits
-from moesaic.hw.engine.payloads import operation_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["Accumulator"]
@@ -43,7 +43,7 @@ class Accumulator(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        operation = operation_layout(config)
+        operation = operation_layout()
         super().__init__(
             {
                 "early_valid": In(1),

@@ -6,11 +6,12 @@ from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.control.sequencer import Sequencer
+from moesaic.hw.decode.instruction import INDEX_BITS
+from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import Array, array_latency
 from moesaic.hw.engine.feeder import Feeder
 from moesaic.hw.engine.loader import Loader
-from moesaic.hw.engine.payloads import CONTEXTS, INDEX_BITS, context_layout, operation_layout
 from moesaic.hw.engine.writeback import STATE_SUM_BITS, WriteBack
 from moesaic.hw.moe.router import Router
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -288,7 +289,7 @@ class Core(wiring.Component):
             m.d.sync += [pass_length.eq(Mux(head.acc_last, writeback.reuse, accumulator.REUSE) - 1), spaced.eq(0)]
 
         latency = array_latency(lanes)
-        operation = operation_layout(config)
+        operation = operation_layout()
         ops, lives = [head], [pop]
         for k in range(1, latency + 1):
             op, live = Signal(operation, name=f"op_{k}", reset_less=True), Signal(name=f"live_{k}")

@@ -10,15 +10,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.attention.softmax import ProbabilityShift
+from moesaic.hw.control.sequencer import issued_layout
+from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
+from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.engine.array import LANE_BITS
-from moesaic.hw.engine.payloads import (
-    CONTEXTS,
-    INDEX_BITS,
-    context_layout,
-    instruction_layout,
-    issued_layout,
-    operation_layout,
-)
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
 from moesaic.hw.spec.tables import PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
@@ -43,7 +38,7 @@ def vector_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A streamed vector with its operation."""
     return data.StructLayout(
         {
-            "op": operation_layout(config),
+            "op": operation_layout(),
             "x": data.ArrayLayout(signed(LANE_BITS), config.lanes),
         }
     )
@@ -201,9 +196,7 @@ class Feeder(wiring.Component):
         m.submodules.head = self.head
         final = self.final
         live = [Signal(name=f"live_{k}") for k in range(final + 1)]
-        ops: list[Any] = [
-            Signal(operation_layout(self.config), name=f"op_{k}", reset_less=True) for k in range(final + 1)
-        ]
+        ops: list[Any] = [Signal(operation_layout(), name=f"op_{k}", reset_less=True) for k in range(final + 1)]
         walk = self._walk(m, live[0], ops[0])
         for k in range(1, final + 1):
             m.d.sync += [live[k].eq(live[k - 1]), ops[k].eq(ops[k - 1])]

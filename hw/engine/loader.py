@@ -8,7 +8,8 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.engine.payloads import INDEX_BITS, instruction_layout, issued_layout
+from moesaic.hw.control.sequencer import issued_layout
+from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Memory, Opcode, Stationary
 

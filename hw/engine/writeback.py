@@ -8,8 +8,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.attention.softmax import SoftmaxBlock
+from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.engine.latency import write_back_stages
-from moesaic.hw.engine.payloads import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Stationary
 from moesaic.hw.spec.tables import DIGITS_TOP, PLANE_BITS
@@ -181,7 +181,7 @@ class WriteBack(wiring.Component):
             )
         self.group_bits = (config.groups - 1).bit_length()
         self.row_layout = data.ArrayLayout(signed(16), rows)
-        operation = operation_layout(config)
+        operation = operation_layout()
         residual = data.ArrayLayout(signed(16), lanes)
         super().__init__(
             {

@@ -6,8 +6,9 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.control.window import WindowGuard
-from moesaic.hw.engine.payloads import INDEX_BITS, instruction_layout
+from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
+from moesaic.hw.decode.legality import refused
+from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Base, Opcode
 from moesaic.hw.spec.registers import ErrorCode
@@ -110,18 +111,11 @@ class LoadUnit(wiring.Component):
                 with m.If(self.i.valid):
                     m.next = "decode"
             with m.State("decode"):
-                bad = (
-                    (op.base > max(Base))
-                    | (op.unused != 0)
-                    | (op.beats == 0)
-                    | ((op.beats & (config.beats_per_word - 1)) != 0)
-                    | (op.expert_valid & (op.expert >= config.experts))
-                )
                 m.next = "wait"
                 with m.If(op.opcode != Opcode.FETCH):
                     m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
                     m.next = "refused"
-                with m.Elif(bad):
+                with m.Elif(refused(Opcode.FETCH, op, config)):
                     m.d.sync += code.eq(ErrorCode.BAD_FIELD)
                     m.next = "refused"
             with m.State("wait"):

@@ -6,9 +6,10 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.control.window import WindowGuard
-from moesaic.hw.engine.payloads import INDEX_BITS, instruction_layout
+from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
+from moesaic.hw.decode.legality import refused
 from moesaic.hw.memory.bursts import BEATS_BITS
+from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Opcode
 from moesaic.hw.spec.registers import ErrorCode
@@ -137,12 +138,7 @@ class StoreUnit(wiring.Component):
                 with m.If(op.opcode != Opcode.STORE):
                     m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
                     m.next = "refused"
-                with m.Elif(
-                    (op.unused != 0)
-                    | (op.words == 0)
-                    | (op.offset[: (port_bytes - 1).bit_length()] != 0)
-                    | (op.src_addr + op.words > config.residual_words)
-                ):
+                with m.Elif(refused(Opcode.STORE, op, config)):
                     m.d.sync += code.eq(ErrorCode.BAD_FIELD)
                     m.next = "refused"
             with m.State("wait"):

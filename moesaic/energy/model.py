@@ -6,24 +6,13 @@ from dataclasses import dataclass
 from moesaic.energy.activity import Activity
 from moesaic.energy.calibration import Calibration, calibration
 from moesaic.energy.table import Family, energies
+from moesaic.hw.spec.units import Work, unit_called
 
 __all__ = ["RANDOM_TOGGLES", "Device", "Layer", "Power", "Toggles", "run_power"]
 
 RANDOM_TOGGLES = 0.5  # of the bits of random data change from word to word: what the published energies are of
 MEMORIES = "memories"
 CLOCKS = "clocks"
-# Units by what makes them work; the others (array, accumulators, feeder...) work for each streamed vector. Of control,
-# which
-# works a few cycles for each instruction, only the clocks are counted.
-_CONTROL = ("instruction fetch", "registers", "supervisor")
-_WORK = {
-    **dict.fromkeys(_CONTROL, ""),
-    **dict.fromkeys(("write-back", "requantisers", "GELU", "expert scores", "LayerNorm sums", "softmax"), "results"),
-    "normalisation": "normalised",
-    "router": "routed",
-    **dict.fromkeys(("loader", "weight stream", "load unit"), "beats"),
-    "results to DDR": "stored",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,15 +106,15 @@ class Power:
 
 
 def _work(unit: str, activity: Activity, beat_bytes: int) -> int:
-    """Cycles in which a unit works."""
-    kind = _WORK.get(unit, "vectors")
-    if not kind:
+    """Cycles in which a unit works; of control, only the clocks are counted."""
+    work = unit_called(unit).work
+    if work is Work.NOTHING:
         return 0
-    if kind == "beats":
+    if work is Work.BEATS:
         return -(-activity.stream_bytes // beat_bytes)
-    if kind == "stored":
+    if work is Work.STORED:
         return -(-activity.stored_bytes // beat_bytes)
-    count: int = getattr(activity, kind)
+    count: int = getattr(activity, work.value)
     return count
 
 
@@ -172,7 +161,7 @@ def run_power(
     per_bit = table.ddr[device.process.ddr]
 
     def data(unit: str) -> float:
-        rate = toggles.weights if _WORK.get(unit) == "beats" else toggles.vectors
+        rate = toggles.weights if unit_called(unit).work is Work.BEATS else toggles.vectors
         return rate / RANDOM_TOGGLES
 
     spent = dict.fromkeys([*units, MEMORIES, CLOCKS], 0.0)

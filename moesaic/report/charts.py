@@ -9,26 +9,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from moesaic.hw.spec.units import Group, unit_called
 from moesaic.report.style import COLOURS, INK, KINDS, new_figure, short, styled
 
 __all__ = ["energy", "peers", "resources", "roofline", "worst_cases"]
 
 _TITLES = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
 # Units of the design by what they are for, in the order of a stacked bar.
-_GROUPS = {
-    "array": ("array", "accumulators"),
-    "results": ("write-back", "requantisers", "GELU", "expert scores", "LayerNorm sums", "softmax"),
-    "operands": ("feeder", "normalisation", "loader", "memories and core"),
-    "router": ("router",),
-    "weight stream": ("weight stream", "load unit"),
-}
 _GROUP_COLOURS = {
-    "array": "#2f6690",
-    "results": "#5b8c5a",
-    "operands": "#8fb8d6",
-    "router": "#1b1e23",
-    "weight stream": "#d9822b",
-    "control and rest": "#c9ccd1",
+    Group.ARRAY: "#2f6690",
+    Group.RESULTS: "#5b8c5a",
+    Group.OPERANDS: "#8fb8d6",
+    Group.ROUTER: "#1b1e23",
+    Group.WEIGHT_STREAM: "#d9822b",
+    Group.REST: "#c9ccd1",
 }
 
 
@@ -187,12 +181,11 @@ def energy(
     return figure
 
 
-def _by_group(units: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    of = {unit: group for group, names in _GROUPS.items() for unit in names}
+def _by_group(units: Mapping[str, Mapping[str, float]]) -> dict[Group, dict[str, float]]:
     result = {group: dict.fromkeys(_TITLES, 0.0) for group in _GROUP_COLOURS}
     for unit, amounts in units.items():
         for kind in _TITLES:
-            result[of.get(unit, "control and rest")][kind] += amounts[kind]
+            result[unit_called(unit).group][kind] += amounts[kind]
     return result
 
 
@@ -211,7 +204,7 @@ def resources(
     for group, amounts in _by_group(units).items():
         values = np.array([100 * amounts[kind] / whole[kind] for kind in kinds])
         if values.any():
-            axes.barh(places, values, left=base, color=_GROUP_COLOURS[group], height=0.66, label=group)
+            axes.barh(places, values, left=base, color=_GROUP_COLOURS[group], height=0.66, label=group.value)
             base = base + values
     limit = max(100.0, *base)
     for place, kind, share in zip(places, kinds, base, strict=True):

@@ -9,13 +9,13 @@ from bench import Bench
 from cocotb.handle import SimHandleBase
 from rigid import pack
 
+from moesaic.hw.decode.operation import operation_layout
 from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import sum_bits
-from moesaic.hw.engine.payloads import operation_layout
 from moesaic.hw.spec.config import PRESETS
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
-OPERATION = operation_layout(CONFIG)
+OPERATION = operation_layout()
 SUM_BITS = sum_bits(CONFIG.lanes)
 
 

@@ -11,8 +11,8 @@ from cocotb.handle import SimHandleBase
 from rigid import pack
 
 from moesaic.golden import numerics
+from moesaic.hw.decode.operation import CONTEXTS, context_layout
 from moesaic.hw.engine.feeder import QUEUE_DEPTH, vector_layout
-from moesaic.hw.engine.payloads import CONTEXTS, context_layout
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream

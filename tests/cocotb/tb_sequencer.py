@@ -1,4 +1,4 @@
-"""Sequencer: refuses exactly what the functional simulator's rules refuse, and hands everything else on, in order."""
+"""Sequencer: refuses exactly what has no meaning, and hands everything else on, in order."""
 
 import json
 import os
@@ -7,12 +7,12 @@ import random
 import cocotb
 from bench import Bench, Sink, Source
 from cocotb.handle import SimHandleBase
+from meaning import meaningless
 
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, INSTRUCTION_BYTES, Opcode
 from moesaic.hw.spec.registers import ErrorCode
-from moesaic.sim.fields import check_matmul
 
 CONFIG = PRESETS["micro16"].replace(**json.loads(os.environ["CHANGES"]))
 # Well-formed; each entry of `refused` breaks one rule.
@@ -170,31 +170,13 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
     ]
 
 
-class _Refused(Exception):
-    """The rules refuse."""
-
-
-def meaningless(opcode: Opcode, fields: dict[str, int], index: int) -> bool:
-    """Whether the functional simulator would refuse compute instruction `index`."""
-
-    def fail(reason: str) -> None:
-        raise _Refused(reason)
-
+def refusable(opcode: Opcode, fields: dict[str, int], index: int) -> bool:
+    """Whether compute instruction `index` must be refused."""
     try:
         decoded, values = isa.decode(isa.encode(opcode, fields))
     except ValueError:
         return True
-    if values["feed_wait"] > index or values["load_wait"] > index:
-        return True
-    if decoded is Opcode.NORM:
-        return not 0 < values["dim"] <= CONFIG.max_dim or not values["epsilon"]
-    if decoded is Opcode.COPY:
-        return values["memory"] not in (0, 2) or not values["words"]
-    try:
-        check_matmul(values, CONFIG, fail)
-    except _Refused:
-        return True
-    return False
+    return values["feed_wait"] > index or values["load_wait"] > index or meaningless(decoded, values, CONFIG)
 
 
 class Rig:
@@ -242,11 +224,11 @@ async def every_refused_field(dut: SimHandleBase) -> None:
     await rig.start()
     good = number(*GOOD[0])
     for opcode, fields in GOOD:
-        assert not meaningless(opcode, fields, 0), fields
+        assert not refusable(opcode, fields, 0), fields
         assert await rig.verdict([number(opcode, fields)]) is None, (opcode.name, fields)
         await rig.reset()
     for opcode, fields in refused():
-        assert meaningless(opcode, fields, 0), (opcode.name, fields)
+        assert refusable(opcode, fields, 0), (opcode.name, fields)
         assert await rig.verdict([number(opcode, fields), good]) == (ErrorCode.BAD_FIELD, 0), (opcode.name, fields)
         await rig.bench.step(10)
         assert rig.bench.get("error") and not rig.feeder.got and not rig.loader.got
@@ -267,7 +249,7 @@ async def every_refused_field(dut: SimHandleBase) -> None:
 
 @cocotb.test()
 async def random_fields(dut: SimHandleBase) -> None:
-    """Changes of a few fields at random: the verdict is the interpreter's."""
+    """Changes of a few fields at random: the verdict is that of the prose."""
     rig = Rig(dut, 2)
     rng = rig.rng
     await rig.start()
@@ -278,7 +260,7 @@ async def random_fields(dut: SimHandleBase) -> None:
         for field in rng.sample(isa.FORMATS[opcode].fields[1:], rng.choice((1, 1, 2, 3))):
             limit = (1 << field.bits) - 1
             fields[field.name] = rng.choice((0, 1, limit, rng.randrange(limit + 1), fields.get(field.name, 0) ^ 1))
-        wanted = meaningless(opcode, fields, 0)
+        wanted = refusable(opcode, fields, 0)
         bad += wanted
         verdict = await rig.verdict([number(opcode, fields)])
         assert (verdict is not None) == wanted, (opcode.name, fields, verdict)

@@ -11,8 +11,8 @@ from cocotb.handle import SimHandleBase
 from rigid import integer, pack
 
 from moesaic.golden import numerics
+from moesaic.hw.decode.operation import context_layout, operation_layout
 from moesaic.hw.engine.array import array_latency
-from moesaic.hw.engine.payloads import context_layout, operation_layout
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Memory, Stationary
 
@@ -20,7 +20,7 @@ CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 ROWS, LANES, GROUPS = CONFIG.rows, CONFIG.lanes, CONFIG.groups
 LATENCY, REUSE, HOLD = integer("LATENCY"), integer("REUSE"), integer("HOLD")
 EARLY = array_latency(LANES) + 1  # cycles from a vector at the array to its sums here
-OPERATION, CONTEXT = operation_layout(CONFIG), context_layout()
+OPERATION, CONTEXT = operation_layout(), context_layout()
 DEPTH, TOKENS = 256, 32
 UNDEFINED = 999  # lower byte of a result of 8 bits
 Fields = dict[str, int]

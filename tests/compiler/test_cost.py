@@ -14,10 +14,10 @@ from moesaic.compiler.pipeline import compile_all
 from moesaic.golden.config import preset
 from moesaic.hw.control.fetch import SETTLE_CYCLES, InstructionFetch
 from moesaic.hw.control.sequencer import QUEUE_DEPTH
-from moesaic.hw.control.window import WindowGuard
-from moesaic.hw.engine.payloads import CONTEXTS
+from moesaic.hw.decode.operation import CONTEXTS
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.memory.weight_stream import WeightStream
+from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.stream.buffer import SkidBuffer
 from moesaic.hw.timing import timing

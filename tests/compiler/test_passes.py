@@ -91,7 +91,7 @@ def changed(graph: Graph, index: int, **changes: object) -> Graph:
         (2, {"weights": None}, "op 'embed': exactly the MATMULs with stationary WEIGHTS"),
         (2, {"fields": {"out_count": 8192}}, "op 'embed': field 'out_count' must be between 0 and 8191, not 8192"),
         (2, {"fields": {"colour": 1}}, "op 'embed': MATMUL has no field 'colour'"),
-        (2, {"fields": {"in_blocks": 1}}, "op 'embed': out_count and in_blocks must be positive"),
+        (2, {"fields": {"in_blocks": 1}}, "op 'embed': out_count must be positive, not 0"),
         (2, {"expert": 0}, "op 'embed': expert 0 must follow the router"),
         (2, {"speculative": True}, "op 'embed': only an expert can be speculative"),
         (2, {"feed_wait": 64}, "op 'embed': feed_wait must be between 0 and 63, not 64"),

@@ -6,7 +6,7 @@ import pytest
 from amaranth.hdl import Assert, Assume, Elaboratable, Module, Signal, Value
 from prove import free_inputs, prove, refute
 
-from moesaic.hw.control.window import Step, WindowGuard
+from moesaic.hw.memory.window import Step, WindowGuard
 
 
 class GuardProof(Elaboratable):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moesaic.hw.control.fetch import InstructionFetch
-from moesaic.hw.control.window import WindowGuard
+from moesaic.hw.memory.window import WindowGuard
 from moesaic.sim.verilated import cocotb_test
 
 

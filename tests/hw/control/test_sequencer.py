@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Sequencer: what it refuses, against the functional simulator's rules; order and positions of what it hands on."""
+"""Sequencer: what it refuses, against rules written apart; order and positions of what it hands on."""
 
 import json
 from pathlib import Path

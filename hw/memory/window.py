@@ -7,10 +7,11 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.control.errors import ADDRESS_BITS
 from moesaic.hw.memory.bursts import BEATS_BITS
 
-__all__ = ["Step", "WindowGuard"]
+__all__ = ["ADDRESS_BITS", "Step", "WindowGuard"]
+
+ADDRESS_BITS = 64  # of a byte address in the registers
 
 
 class Step(Enum, shape=unsigned(3)):
