@@ -4,29 +4,26 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moesaic.compiler.manifest import PAGE_BYTES, ImageError, check_manifest
 from moesaic.compiler.pack import pack_image, split_ports, unpack_residual
-from moesaic.errors import InputError
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.qmodel import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.json_file import read_json
 
-__all__ = ["FORMAT", "PAGE_BYTES", "WINDOW_ADDRESS", "ImageError", "ProgramImage", "Region", "RegionTable"]
+__all__ = ["PAGE_BYTES", "WINDOW_ADDRESS", "ImageError", "ProgramImage", "Region", "RegionTable"]
 
-FORMAT = 1  # of the manifest
 WINDOW_ADDRESS = 0x1000_0000  # default first byte of the DDR window
-PAGE_BYTES = 4096  # regions start on a page
 
 _MEMORY, _MANIFEST = "memory.bin", "manifest.json"
-
-
-class ImageError(InputError):
-    """A program image is damaged, of another version, or for another accelerator."""
+_MOST_MANIFEST = 16 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -205,49 +202,27 @@ class ProgramImage:
         """
         directory = Path(directory)
         try:
-            manifest = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))
-            memory = (directory / _MEMORY).read_bytes()
-        except OSError as error:
-            raise ImageError(
-                f"program image '{directory}' cannot be read: {error.strerror} ({error.filename})"
-            ) from error
-        except ValueError as error:
-            raise ImageError(f"program image '{directory}': {_MANIFEST} must be JSON: {error}") from error
-        try:
-            image = cls(memory, manifest)
-            image._verify()
+            manifest = read_json(directory / _MANIFEST, most=_MOST_MANIFEST, what=_MANIFEST, error=ImageError)
+            check_manifest(manifest)
+            memory = _read_memory(directory / _MEMORY, manifest["window"]["bytes"], manifest["memory_sha256"])
         except ImageError as error:
             raise ImageError(f"program image '{directory}': {error}") from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ImageError(
-                f"program image '{directory}': {_MANIFEST} is damaged: {type(error).__name__} {error}"
-            ) from error
-        return image
+        return cls(memory, manifest)
 
-    def _verify(self) -> None:
-        manifest = self.manifest
-        if manifest.get("format") != FORMAT:
-            raise ImageError(f"format must be {FORMAT}, not {manifest.get('format')!r}")
-        if manifest["window"]["bytes"] != len(self.memory):
-            raise ImageError(f"{_MEMORY} must be {manifest['window']['bytes']} bytes, not {len(self.memory)!r}")
-        digest = hashlib.sha256(self.memory).hexdigest()
-        if manifest["memory_sha256"] != digest:
-            raise ImageError(f"SHA-256 of {_MEMORY} must be {manifest['memory_sha256']}, not {digest}")
-        unknown = set(manifest["accelerator"]) - {f.name for f in fields(AcceleratorConfig)}
-        if unknown:
-            raise ImageError(f"accelerator must not have the fields {sorted(unknown)!r}")
-        if manifest["accelerator_hash"] != self.config.hash:
-            raise ImageError(f"accelerator_hash must be {self.config.hash}, not {manifest['accelerator_hash']}")
-        end = self.address
-        for entry in sorted(manifest["regions"], key=lambda e: e["address"]):
-            if (
-                entry["address"] % PAGE_BYTES
-                or entry["address"] < end
-                or entry["address"] + entry["bytes"] > self.address + len(self.memory)
-            ):
-                raise ImageError(
-                    f"region '{entry['name']}' must lie on pages of its own in the window, not at {entry['address']:#x}"
-                )
-            end = entry["address"] + entry["bytes"]
-        for task in manifest["tasks"]:
-            self.registers(task)
+
+def _read_memory(path: Path, size: int, sha256: str) -> bytes:
+    """`memory.bin`, read only after its size and its digest are known to be those of the manifest."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+            raise ImageError(f"{_MEMORY} must be {size} bytes, not {found.st_size!r}")
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while part := file.read(1 << 20):
+                digest.update(part)
+            if digest.hexdigest() != sha256:
+                raise ImageError(f"SHA-256 of {_MEMORY} must be {sha256}, not {digest.hexdigest()}")
+            file.seek(0)
+            return file.read(size)
+    except OSError as error:
+        raise ImageError(f"{_MEMORY} cannot be read: {error.strerror} ({error.filename})") from error

@@ -10,10 +10,11 @@ from moesaic.compiler.ablate import normalise_first, split_queries
 from moesaic.compiler.alloc import allocate
 from moesaic.compiler.check import check
 from moesaic.compiler.emit import IMAGE_PIECE, Program, emit
-from moesaic.compiler.image import FORMAT, WINDOW_ADDRESS, ProgramImage, RegionTable
+from moesaic.compiler.image import WINDOW_ADDRESS, ProgramImage, RegionTable
 from moesaic.compiler.ir import CompileError, Graph
 from moesaic.compiler.layout import words_for
 from moesaic.compiler.lower import RESIDUAL, lower
+from moesaic.compiler.manifest import FORMAT, MOST_BYTES
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.order import mark_blocks
 from moesaic.compiler.pack import Piece, WeightStore, pack_weights, split_ports
@@ -178,6 +179,8 @@ def compile_all(
     table.add("result", residual.tokens * residual.words * 2 * config.lanes)
     if table.end > 1 << config.addr_bits:
         raise CompileError(f"window must end below 2**{config.addr_bits} (addr_bits), not at {table.end:#x}")
+    if table.end - table.address > MOST_BYTES:
+        raise CompileError(f"window must be at most {MOST_BYTES} bytes, not {table.end - table.address}")
 
     memory = table.memory()
     tensors = _tensor_table(qmodel, graphs[tasks[0]][1], store, config, tasks[0], blocks)

@@ -253,5 +253,5 @@ def test_a_program_folder(case: Case, tmp_path: Path) -> None:
     assert accelerator.run(case.images[0]).map is None and accelerator.image_size == (16, 16)
     accelerator.close()
     (tmp_path / "manifest.json").unlink()
-    with pytest.raises(ImageError, match=r"cannot be read: No such file"):
+    with pytest.raises(ImageError, match=r"manifest.json must be a readable JSON file, not .* \(No such file"):
         load_program_folder(tmp_path)

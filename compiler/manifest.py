@@ -1,0 +1,208 @@
+"""The manifest of a program image: its schema, and what its parts must be to each other, checked before it is used.
+
+Plain Python 3.10: the host runtime on a board reads manifests too.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from moesaic.compiler.layout import words_for
+from moesaic.errors import InputError
+from moesaic.golden.config import M3ViTConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import INSTRUCTION_BYTES
+from moesaic.schema import Choice, Listed, Mapped, Maybe, Name, Number, Table, Text, Whole, fields_of
+
+__all__ = ["FORMAT", "MOST_BYTES", "PAGE_BYTES", "STREAMS", "ImageError", "check_manifest"]
+
+FORMAT = 1  # of the manifest
+PAGE_BYTES = 4096  # regions start on a page
+MOST_BYTES = 1 << 30  # of a window: more than any board keeps free, and more than any model that fits needs
+STREAMS = ("load", "compute", "store")
+
+
+class ImageError(InputError):
+    """A program image is damaged, of another version, or for another accelerator."""
+
+
+_BLOCKS = 1024
+_COUNT = Whole(high=1 << 24)
+_WINDOW = Whole(high=1 << 49)
+_PART = Text(r"[A-Za-z0-9._-]+", 200, "a name with dots")  # blocks.3.mlp.gate.semseg
+_HASH = Text(r"[0-9a-f]{64}", title="64 hexadecimal digits")
+_STREAM = Table({"address": _WINDOW, "count": Whole(1, _COUNT.high)})
+_EXTENT = Table({"offset": _WINDOW, "bytes": _WINDOW})
+_MANIFEST = Table(
+    {
+        "format": Choice((FORMAT,)),
+        "accelerator": fields_of(AcceleratorConfig, name=Name()),
+        "accelerator_hash": _HASH,
+        "model": fields_of(M3ViTConfig, name=Name(), depth=Whole(1, _BLOCKS), tasks=Listed(Name(), 1, 64)),
+        "blocks": Whole(1, _BLOCKS),
+        "weights": Text(most=64),
+        "seed": Maybe(_WINDOW),
+        "window": Table({"address": _WINDOW, "bytes": Whole(1, MOST_BYTES)}),
+        "regions": Listed(
+            Table({"name": _PART, "address": _WINDOW, "bytes": Whole(1, MOST_BYTES), "port": Maybe(Whole(high=64))}), 1
+        ),
+        "tasks": Mapped(
+            Table(
+                {
+                    "marks": Listed(Table({"name": _PART, "instruction": _COUNT}), 1),
+                    "speculated": Whole(high=1 << 16),
+                    **dict.fromkeys(STREAMS, _STREAM),
+                }
+            ),
+            most=64,
+        ),
+        "tensors": Listed(
+            Table(
+                {
+                    "name": _PART,
+                    "kind": Choice(("embed", "dense", "moe")),
+                    "space": Choice(("residual",)),
+                    "address": _COUNT,
+                    "words": Whole(1, 1 << 16),
+                    "tokens": _COUNT,
+                    "dim": _COUNT,
+                    "step": Number(1e-30, 1e30),
+                    "macs": Whole(),
+                    "weight_bytes": _WINDOW,
+                }
+            ),
+            2,
+            _BLOCKS + 1,
+        ),
+        "experts": Mapped(Mapped(_EXTENT, Text(r"[0-9]{1,4}", title="a number"), _BLOCKS), _PART, _BLOCKS),
+        "pieces": Listed(Table({"name": _PART, "offset": _WINDOW, "bytes": _WINDOW}), 1, 1 << 17),
+        "macs": Whole(),
+        "weight_bytes": _WINDOW,
+        "memory_sha256": _HASH,
+    }
+)
+
+
+def _refuse(where: str, requirement: str, value: object) -> NoReturn:
+    raise ImageError(f"{where} must be {requirement}, not {value!r}")
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE_BYTES) * PAGE_BYTES
+
+
+def _check_window(manifest: Mapping[str, Any], config: AcceleratorConfig) -> None:
+    """Regions fill the window, each on pages of its own."""
+    window = manifest["window"]
+    start, size = window["address"], window["bytes"]
+    if start % PAGE_BYTES or start + size > 1 << config.addr_bits:
+        _refuse("window", f"pages below 2**{config.addr_bits} (addr_bits)", window)
+    end = start
+    for region in sorted(manifest["regions"], key=lambda entry: int(entry["address"])):
+        if region["address"] != end or region["address"] + region["bytes"] > start + size:
+            raise ImageError(
+                f"region '{region['name']}' must lie on pages of its own in the window, not at {region['address']:#x}"
+            )
+        end += _pages(region["bytes"])
+    if end != start + size:
+        _refuse("window.bytes", f"{end - start}, what its regions take", size)
+
+
+def _check_regions(
+    manifest: Mapping[str, Any], config: AcceleratorConfig, model: M3ViTConfig
+) -> dict[str, Mapping[str, Any]]:
+    """Every region that a program needs, and no other, is there once, and as large as the model makes it."""
+    ports = range(config.ports)
+    expected: dict[str, int | None] = {f"{stream}.{task}": None for task in manifest["tasks"] for stream in STREAMS}
+    expected |= {f"{what}.{port}": port for what in ("image", "weights") for port in ports} | {"result": None}
+    names = [region["name"] for region in manifest["regions"]]
+    if sorted(names) != sorted(expected):
+        _refuse("regions", f"{', '.join(expected)}", ", ".join(names))
+    regions = {region["name"]: region for region in manifest["regions"]}
+    for name, port in expected.items():
+        if regions[name]["port"] != port:
+            _refuse(f"port of region '{name}'", repr(port), regions[name]["port"])
+    image = words_for(model.tokens * words_for(model.patch_values, config.lanes), config.load_rows)
+    sizes = {f"image.{port}": image * config.word_bytes // config.ports for port in ports}
+    sizes["result"] = model.tokens * words_for(model.dim, config.lanes) * 2 * config.lanes
+    sizes |= {f"weights.{port}": regions["weights.0"]["bytes"] for port in ports}
+    for name, size in sizes.items():
+        if regions[name]["bytes"] != size:
+            _refuse(f"region '{name}'", f"{size} bytes", regions[name]["bytes"])
+    return regions
+
+
+def _check_tasks(manifest: Mapping[str, Any], model: M3ViTConfig, regions: Mapping[str, Mapping[str, Any]]) -> None:
+    """Programs are those of the model's tasks and fill their regions; their marks are the tensors."""
+    tensors = [tensor["name"] for tensor in manifest["tensors"]]
+    if not manifest["tasks"]:
+        _refuse("tasks", "at least one", {})
+    for task, entry in manifest["tasks"].items():
+        if task not in model.tasks:
+            _refuse("every one of tasks", f"one of {', '.join(model.tasks)}", task)
+        for stream in STREAMS:
+            region = regions[f"{stream}.{task}"]
+            found = (entry[stream]["address"], entry[stream]["count"] * INSTRUCTION_BYTES)
+            if found != (region["address"], region["bytes"]):
+                _refuse(
+                    f"tasks.{task}.{stream}",
+                    f"{region['bytes'] // INSTRUCTION_BYTES} instructions at {region['address']:#x}, as its region",
+                    entry[stream],
+                )
+        places = [mark["instruction"] for mark in entry["marks"]]
+        if [mark["name"] for mark in entry["marks"]] != tensors or not all(
+            a < b for a, b in zip(places, [*places[1:], entry["compute"]["count"]], strict=True)
+        ):
+            _refuse(f"tasks.{task}.marks", "the tensors, in the order of their instructions", entry["marks"])
+
+
+def _check_tensors(manifest: Mapping[str, Any], config: AcceleratorConfig, model: M3ViTConfig) -> None:
+    """Marked tensors are the residual after the embedding and after each block, inside the residual memory."""
+    blocks = manifest["blocks"]
+    if blocks > model.depth:
+        _refuse("blocks", f"at most {model.depth}", blocks)
+    names = ["embed", *(f"blocks.{number}" for number in range(blocks))]
+    if [tensor["name"] for tensor in manifest["tensors"]] != names:
+        _refuse("names of tensors", ", ".join(names), ", ".join(tensor["name"] for tensor in manifest["tensors"]))
+    words = words_for(model.dim, config.lanes)
+    for tensor in manifest["tensors"]:
+        if (tensor["tokens"], tensor["dim"], tensor["words"]) != (model.tokens, model.dim, words):
+            _refuse(f"tensor '{tensor['name']}'", f"{model.tokens} tokens of {model.dim} in {words} words", tensor)
+        if tensor["address"] + model.tokens * words > config.residual_words:
+            _refuse(f"tensor '{tensor['name']}'", f"in the {config.residual_words} words of the memory", tensor)
+
+
+def _check_stream(manifest: Mapping[str, Any], config: AcceleratorConfig, stream: int) -> None:
+    """Pieces, and experts, are parts of the weight stream."""
+    experts = [extent for block in manifest["experts"].values() for extent in block.values()]
+    for part in [*manifest["pieces"], *experts]:
+        if part["offset"] + part["bytes"] > stream or part["offset"] % config.word_bytes:
+            _refuse("pieces and experts", f"words of the weight stream of {stream} bytes", part)
+
+
+def check_manifest(manifest: Any) -> None:
+    """Whether a manifest describes a program image: nothing in it has been believed before.
+
+    Parameters
+    ----------
+    manifest : object
+        Of a JSON file.
+
+    Raises
+    ------
+    ImageError
+        If a field is missing, unknown, of a wrong kind or size, or two contradict each other.
+    """
+    try:
+        _MANIFEST.check(manifest, "manifest")
+        config, model = AcceleratorConfig(**manifest["accelerator"]), M3ViTConfig(**manifest["model"])
+    except ValueError as error:  # of the schema, and of what it cannot know of two sizes
+        raise ImageError(str(error)) from error
+    if manifest["accelerator_hash"] != config.hash:
+        raise ImageError(f"accelerator_hash must be {config.hash}, not {manifest['accelerator_hash']}")
+    if model.tokens > config.max_tokens * _BLOCKS:
+        _refuse("tokens of the model", f"at most {config.max_tokens * _BLOCKS}", model.tokens)
+    _check_window(manifest, config)
+    regions = _check_regions(manifest, config, model)
+    _check_tensors(manifest, config, model)
+    _check_tasks(manifest, model, regions)
+    _check_stream(manifest, config, regions["weights.0"]["bytes"] * config.ports)
