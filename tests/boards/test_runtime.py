@@ -217,7 +217,7 @@ def test_the_notebook(
         (["PROGRAM", "PICTURES"], "error: --bitfile must be given: the host runtime has no simulator"),
         (
             ["nowhere", "PICTURES", "--bitfile", "BITFILE"],
-            "error: program image 'nowhere' cannot be read: No such file",
+            "error: program image 'nowhere': manifest.json must be a readable JSON file, not 'nowhere/",
         ),
     ],
 )
