@@ -38,6 +38,8 @@ def _normalise(ops: list[Op], tensors: dict[str, Tensor], config: AcceleratorCon
         first,
         name=name,
         role="normalise",
+        group="normalise",
+        whole=True,
         target=Ref(dropped),
         tap=Ref(buffer),
         weight_words=config.param_words + words * config.stationary_words(4 if first.fields["narrow"] else 8),
@@ -77,7 +79,7 @@ def split_queries(graph: Graph, size: int) -> Graph:
     """Run scores and context for `size` queries at a time: keys and values are read again for each group."""
     ops: list[Op] = []
     for op in graph.ops:
-        if op.role not in ("scores", "attend") or op.tokens <= size:
+        if op.kv is None or op.tokens <= size:
             ops.append(op)
             continue
         for first in range(0, op.tokens, size):

@@ -3,12 +3,16 @@
 from dataclasses import dataclass, field
 
 from moesaic.compiler.ir import Op, Ref, Space, Tensor
-from moesaic.compiler.layout import HeadLayout, words_for
-from moesaic.golden.qmodel import WIDE_READS, QuantLinear, QuantModel, QuantNorm
+from moesaic.compiler.layout import words_for
+from moesaic.golden.layers.linear import WIDE_READS, QuantLinear
+from moesaic.golden.layers.norm import QuantNorm
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
 
-__all__ = ["Builder"]
+__all__ = ["RESIDUAL", "Builder"]
+
+
+RESIDUAL = "residual"  # the one buffer that lives as long as the program
 
 
 @dataclass
@@ -17,34 +21,27 @@ class Builder:
 
     Parameters
     ----------
-    qmodel : QuantModel
+    tokens : int
     task : str
     config : AcceleratorConfig
     speculate : int or None
-        Experts fetched before the router has decided; None: :func:`default_speculation`.
+        Experts fetched before the router has decided; None: as each room thinks best.
     tensors : dict of name to Tensor
         Buffers made so far.
     """
 
-    qmodel: QuantModel
+    tokens: int
     task: str
     config: AcceleratorConfig
     speculate: int | None
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        model = self.qmodel.config
-        self.tokens, self.lanes = model.tokens, self.config.lanes
-        self.dim_words = words_for(model.dim, self.lanes)
-        self.heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=self.lanes)
-
-        self.wide = int(self.qmodel.wide)  # results have 16 bits
-
-    def planes(self, blocks: int, *, stream: bool) -> dict[str, int]:
-        """Fields of a product with keys or values of `blocks` blocks of inputs; `stream`: what is streamed has as many
-        bits as they.
+    @staticmethod
+    def planes(blocks: int, *, wide: bool, stream: bool) -> dict[str, int]:
+        """Fields of a product with keys or values of `blocks` blocks of inputs, which have 16 bits if `wide`; `stream`:
+        what is streamed has as many bits as they.
         """
-        if not self.wide:
+        if not wide:
             return {"in_blocks": blocks}
         return {
             "in_blocks": (4 if stream else 2) * blocks,
@@ -69,35 +66,40 @@ class Builder:
         stage: str,
         role: str,
         *,
+        group: str = "",
+        whole: bool = False,
         source: Ref,
         target: Ref | None,
-        piece: str,
         inputs: int,
         out_count: int | None = None,
         stream: Stream,
         function: Function,
         expert: int | None = None,
+        routed: tuple[int, int] = (1, 1),
         speculative: bool = False,
         tap: Ref | None = None,
         **fields: int,
     ) -> Op:
         """One MATMUL with stationary weights."""
         outputs = linear.weight.shape[0] if out_count is None else out_count
-        in_blocks = words_for(inputs, self.lanes)
+        in_blocks = words_for(inputs, self.config.lanes)
         wide = {"wide_stream": int(linear.reads in WIDE_READS), "wide_stationary": int(linear.bits > 8)}
         planes = {"shift_block": in_blocks, **wide} if linear.passes > 1 else {}
         return Op(
-            name=piece,
+            name=linear.name,
             opcode=Opcode.MATMUL,
             block=block,
             stage=stage,
             role=role,
+            group=group,
+            whole=whole,
             tokens=self.tokens,
             source=source,
             target=target,
             tap=tap,
-            weights=piece,
+            weights=linear.name,
             expert=expert,
+            routed=routed,
             speculative=speculative,
             macs=linear.weight.size * (self.tokens if expert is None else 1),
             fields={
@@ -113,7 +115,7 @@ class Builder:
             },
         )
 
-    def norm(self, norm: QuantNorm, block: int, stage: str, name: str) -> Op:
+    def norm(self, norm: QuantNorm, block: int, stage: str, name: str, *, group: str) -> Op:
         """The constants of a LayerNorm."""
         return Op(
             name=name,
@@ -121,6 +123,8 @@ class Builder:
             block=block,
             stage=stage,
             role="norm",
+            group=group,
+            whole=True,
             fields={
                 "dim": norm.dim,
                 "inv_dim": norm.inv_dim,

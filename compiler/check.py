@@ -1,30 +1,24 @@
 """What can be known to be wrong before anything is compiled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from moesaic.compiler.ir import CompileError
-from moesaic.golden.qmodel import READS, IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
+from moesaic.compiler.layers.rooms import room
+from moesaic.golden.layers.layer import Source
+from moesaic.golden.layers.linear import READS, QuantLinear
+from moesaic.golden.numerics import IntArray
+from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.tables import DIGITS_TOP
 
 __all__ = ["check"]
 
 
-@dataclass(frozen=True)
-class _Reads:
-    """What matrices may read: behind a LayerNorm, of its values in the activation memory, and of other layers' results
-    there.
-    """
-
-    normalised: tuple[str, ...] = ("streamed", "planes")
-    tapped: tuple[str, ...] = ("int8",)
-    stored: tuple[str, ...] = ("int8",)
-
-
-_WIDE = _Reads(normalised=("planes",), tapped=("planes",), stored=("int16",))
+# What matrices may read, by where it comes from.
+_NARROW = {Source.NORMALISED: ("streamed", "planes"), Source.TAPPED: ("int8",), Source.STORED: ("int8",)}
+_WIDE = {Source.NORMALISED: ("planes",), Source.TAPPED: ("planes",), Source.STORED: ("int16",)}
 
 
 def _check_linear(
@@ -72,55 +66,6 @@ def _check_linear(
     )
 
 
-def _check_block_weights(
-    qmodel: QuantModel, config: AcceleratorConfig, tasks: Sequence[str], blocks: int, reads: _Reads
-) -> None:
-    model = qmodel.config
-    for block in qmodel.blocks[:blocks]:
-        attention, mlp = block.attention, block.mlp
-        for linear in (attention.q, attention.k, attention.v):
-            _check_linear(linear, config, (model.dim, model.dim), reads.normalised)
-        _check_linear(attention.proj, config, (model.dim, model.dim), reads.stored)
-        if isinstance(mlp, QuantMLP):
-            hidden = mlp.fc1.weight.shape[0]
-            _check_linear(mlp.fc1, config, (hidden, model.dim), reads.normalised)
-            _check_linear(mlp.fc2, config, (model.dim, hidden), reads.stored)
-        elif isinstance(mlp, QuantMoE):
-            _check_mixture(mlp, config, tasks, model.dim, block.name, reads)
-        else:
-            raise CompileError(f"layer '{block.name}.mlp': the compiler has no {type(mlp).__name__}")
-
-
-def _check_mixture(
-    moe: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str], dim: int, name: str, reads: _Reads
-) -> None:
-    count = len(moe.experts)
-    if count > config.experts:
-        raise CompileError(
-            f"layer '{name}.mlp': experts must be at most {config.experts} on configuration '{config.name}', "
-            f"not {count!r}"
-        )
-    if not 1 <= moe.top_k <= min(config.max_top_k, count):
-        raise CompileError(
-            f"layer '{name}.mlp': top_k must be from 1 to {min(config.max_top_k, count)} "
-            f"on configuration '{config.name}', "
-            f"not {moe.top_k!r}"
-        )
-    for task in tasks:
-        if task not in moe.gates:
-            raise CompileError(f"layer '{name}.mlp': task must be one of {', '.join(moe.gates)}, not {task!r}")
-        if sorted(moe.order[task]) != list(range(count)):
-            raise CompileError(
-                f"layer '{name}.mlp': order of task '{task}' must name each of {count} experts once, "
-                f"not {moe.order[task]!r}"
-            )
-        _check_linear(moe.gates[task], config, (count, dim), reads.normalised)
-    for expert in moe.experts:
-        hidden = expert.fc1.weight.shape[0]
-        _check_linear(expert.fc1, config, (hidden, dim), reads.tapped)
-        _check_linear(expert.fc2, config, (dim, hidden), reads.stored)
-
-
 def check(
     qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str], blocks: int, normalise_on_read: bool = True
 ) -> None:
@@ -129,7 +74,8 @@ def check(
     Parameters
     ----------
     normalise_on_read : bool
-        As in :class:`CompileOptions`: without it, what follows a LayerNorm must read int8 (`golden.stored_norm`).
+        As in :class:`CompileOptions`: without it, what follows a LayerNorm must read int8
+        (`QuantModel.reading_stored`).
 
     Raises
     ------
@@ -172,6 +118,10 @@ def check(
                 f"(acc_bits {config.acc_bits}) "
                 f"{where}, not {value!r}"
             )
-    reads = _WIDE if qmodel.wide else _Reads() if normalise_on_read else _Reads(normalised=("int8",))
+    reads = _WIDE if qmodel.wide else _NARROW if normalise_on_read else _NARROW | {Source.NORMALISED: ("int8",)}
     _check_linear(qmodel.embed, config, (model.dim, model.patch_values), ("int8",))
-    _check_block_weights(qmodel, config, tasks, blocks, reads)
+    for block in qmodel.blocks[:blocks]:
+        for layer in block.layers:
+            room(layer).check(layer, config, tasks, block.name)
+            for matrix in layer.matrices(tasks):
+                _check_linear(matrix.linear, config, matrix.shape, reads[matrix.source])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from moesaic.compiler.ir import Graph, Op
 from moesaic.compiler.layout import words_for
-from moesaic.compiler.pack import Piece
 from moesaic.compiler.timeline import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, ArrayTime, Instructions, LoadTime, Sequencer
+from moesaic.compiler.weights import Piece
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
 from moesaic.hw.spec.timing import Timing
@@ -47,9 +47,10 @@ class Cost:
     bytes: int
 
 
-def mean_tokens(top_k: int, experts: int) -> Callable[[Op], int]:
-    """Tokens that an operation streams if every expert gets as many."""
-    return lambda op: op.tokens if op.expert is None else max(1, op.tokens * top_k // experts)
+def mean_tokens(op: Op) -> int:
+    """Tokens that an operation streams if every expert of its mixture gets as many."""
+    chosen, experts = op.routed
+    return op.tokens if op.expert is None else max(1, op.tokens * chosen // experts)
 
 
 def part_cycles(costs: list[Cost]) -> dict[str, float]:

@@ -3,8 +3,8 @@
 from moesaic.compiler.alloc import capacity, peak_words
 from moesaic.compiler.cost import estimate, mean_tokens
 from moesaic.compiler.ir import Graph, Op, Ref, live_ranges
-from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import Compilation
+from moesaic.compiler.weights import Piece
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode
@@ -37,11 +37,9 @@ def dump_graph(graph: Graph) -> str:
     return "\n".join(lines)
 
 
-def dump_schedule(
-    graph: Graph, pieces: dict[str, Piece], config: AcceleratorConfig, *, top_k: int, experts: int, timing: Timing
-) -> str:
+def dump_schedule(graph: Graph, pieces: dict[str, Piece], config: AcceleratorConfig, *, timing: Timing) -> str:
     """One line per operation: position, waits and estimated time, if all experts get as many tokens."""
-    costs = estimate(graph, pieces, config, mean_tokens(top_k, experts), timing=timing)
+    costs = estimate(graph, pieces, config, mean_tokens, timing=timing)
     lines = [
         f"schedule of task '{graph.task}': about {costs[-1].end:.0f} cycles",
         "  index  feed  load       start       array     starved     blocked       bytes  operation",
@@ -100,13 +98,11 @@ def dump(compilation: Compilation, task: str, timing: Timing) -> dict[str, str]:
     """Texts by stage: `ir`, `schedule`, `buffers`, `disassembly`, `memory`; `timing` is of the accelerator's
     pipelines.
     """
-    config, model = compilation.image.config, compilation.image.model
+    config = compilation.image.config
     graph = compilation.scheduled[task]
     return {
         "ir": dump_graph(compilation.lowered[task]),
-        "schedule": dump_schedule(
-            graph, compilation.pieces, config, top_k=model.top_k, experts=max(1, model.experts), timing=timing
-        ),
+        "schedule": dump_schedule(graph, compilation.pieces, config, timing=timing),
         "buffers": dump_buffers(graph, config),
         "disassembly": dump_program(compilation, task),
         "memory": dump_memory(compilation),

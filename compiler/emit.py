@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space
-from moesaic.compiler.pack import Piece
+from moesaic.compiler.weights import Piece
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Base, Function, Memory, Opcode, Stationary

@@ -14,7 +14,7 @@ from typing import Any
 from moesaic.compiler.manifest import PAGE_BYTES, ImageError, check_manifest
 from moesaic.compiler.pack import pack_image, split_ports, unpack_residual
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.qmodel import IntArray
+from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.json_file import read_json
 

@@ -87,9 +87,14 @@ class Op:
     opcode : Opcode
     block : int
         Number of the transformer block, -1 for the embedding.
-    stage, role : str
-        Group that is tiled and ordered together (`embed`, `attention`, `mlp`, `moe`, `result`), and the part played in
-        it.
+    stage : str
+        Group that is tiled and ordered together, named for its room (`compiler.layers`); `result` is the last.
+    role : str
+        Part played in the stage; nobody's business but the room's.
+    group : str
+        Layer of the block that it is shown and counted under; empty outside blocks.
+    whole : bool
+        Always covers all tokens, whatever chunks the stage is cut into.
     token, tokens : int
         First token and number of tokens streamed (an expert: the tokens that its queue may hold).
     source, target, kv, tap : Ref or None
@@ -99,6 +104,8 @@ class Op:
     weights : str or None
         Piece of the weight stream consumed; `weight_offset` and `weight_words` select a part of it (None: all).
     head, expert : int or None
+    routed : (int, int)
+        Of a mixture: experts for each token, and experts.
     speculative : bool
         The expert's weights are fetched before the router has decided.
     chunk : int
@@ -120,6 +127,8 @@ class Op:
     block: int
     stage: str
     role: str
+    group: str = ""
+    whole: bool = False
     token: int = 0
     tokens: int = 0
     source: Ref | None = None
@@ -132,6 +141,7 @@ class Op:
     weight_words: int | None = None
     head: int | None = None
     expert: int | None = None
+    routed: tuple[int, int] = (1, 1)
     speculative: bool = False
     chunk: int = 0
     overlap: bool = False

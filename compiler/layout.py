@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moesaic.golden.qmodel import IntArray
+from moesaic.golden.numerics import IntArray
 
 __all__ = ["HeadLayout", "words_for"]
 

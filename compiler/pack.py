@@ -1,26 +1,21 @@
 """Tensors to the bytes of the weight stream and back, and the stream's split over the memory ports."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-
 import numpy as np
 
-from moesaic.compiler.ir import CompileError
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.golden import numerics
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.qmodel import WIDE_READS, IntArray, QuantLinear, QuantMLP, QuantModel, QuantMoE
+from moesaic.golden.layers.linear import WIDE_READS, QuantLinear
+from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = [
-    "Piece",
-    "WeightStore",
     "image_vectors",
     "join_ports",
     "pack_image",
     "pack_linear",
+    "pack_matrix",
     "pack_position",
-    "pack_weights",
     "split_ports",
     "unpack_linear",
     "unpack_residual",
@@ -77,6 +72,22 @@ def pack_linear(
     stream[:, : 6 * rows] = parameters.reshape(blocks, 6 * rows)
     stream[:, head:] = matrix.reshape(blocks, -1)
     return stream.tobytes()
+
+
+def pack_matrix(
+    linear: QuantLinear,
+    config: AcceleratorConfig,
+    *,
+    heads_out: HeadLayout | None = None,
+    heads_in: HeadLayout | None = None,
+) -> bytes:
+    """The weight stream of a quantised matrix, its outputs or inputs spread as heads lie in words."""
+    weight, bias, mult = linear.weight, linear.bias, linear.mult
+    if heads_out is not None:
+        weight, bias, mult = heads_out.spread(weight, 0), heads_out.spread(bias, 0), heads_out.spread(mult, 0)
+    if heads_in is not None:
+        weight = heads_in.spread(weight, 1)
+    return pack_linear(weight, bias, mult, config, bits=linear.bits, planes=2 if linear.reads in WIDE_READS else 1)
 
 
 def unpack_linear(
@@ -164,82 +175,3 @@ def join_ports(parts: list[bytes], config: AcceleratorConfig) -> bytes:
 def unpack_residual(data: bytes, tokens: int, dim: int, config: AcceleratorConfig) -> IntArray:
     """Residual [tokens, dim] int16 from the bytes of a STORE."""
     return np.frombuffer(data, "<i2").reshape(tokens, -1)[:, :dim].copy()
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One contiguous part of the weight region: `words` weight-stream words from `offset` on."""
-
-    name: str
-    offset: int
-    words: int
-
-
-@dataclass(frozen=True)
-class WeightStore:
-    """All weights of a model in the order of use, shared by all tasks.
-
-    Parameters
-    ----------
-    pieces : mapping of name to Piece
-    data : bytes
-        The whole weight stream, before it is split over the ports.
-    """
-
-    pieces: dict[str, Piece]
-    data: bytes
-
-    def stream(self, name: str, config: AcceleratorConfig) -> bytes:
-        """The bytes of one piece."""
-        piece = self.pieces[name]
-        return self.data[piece.offset * config.word_bytes : (piece.offset + piece.words) * config.word_bytes]
-
-
-def _linear(
-    linear: QuantLinear,
-    config: AcceleratorConfig,
-    *,
-    heads_out: HeadLayout | None = None,
-    heads_in: HeadLayout | None = None,
-) -> bytes:
-    weight, bias, mult = linear.weight, linear.bias, linear.mult
-    if heads_out is not None:
-        weight, bias, mult = heads_out.spread(weight, 0), heads_out.spread(bias, 0), heads_out.spread(mult, 0)
-    if heads_in is not None:
-        weight = heads_in.spread(weight, 1)
-    return pack_linear(weight, bias, mult, config, bits=linear.bits, planes=2 if linear.reads in WIDE_READS else 1)
-
-
-def _model_pieces(
-    qmodel: QuantModel, config: AcceleratorConfig, tasks: Iterable[str], blocks: int
-) -> Iterator[tuple[str, bytes]]:
-    model, tasks = qmodel.config, list(tasks)
-    heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=config.lanes)
-    yield "position", pack_position(qmodel.position, config)
-    yield "embed", _linear(qmodel.embed, config)
-    for block in qmodel.blocks[:blocks]:
-        attention, mlp = block.attention, block.mlp
-        for part in ("k", "q", "v"):
-            yield f"{block.name}.attn.{part}", _linear(getattr(attention, part), config, heads_out=heads)
-        yield f"{block.name}.attn.proj", _linear(attention.proj, config, heads_in=heads)
-        if isinstance(mlp, QuantMLP):
-            yield f"{block.name}.mlp.fc1", _linear(mlp.fc1, config)
-            yield f"{block.name}.mlp.fc2", _linear(mlp.fc2, config)
-        elif isinstance(mlp, QuantMoE):
-            for task in tasks:
-                yield f"{block.name}.mlp.gate.{task}", _linear(mlp.gates[task], config)
-            for expert in mlp.order[tasks[0]]:
-                yield f"{block.name}.mlp.experts.{expert}.fc1", _linear(mlp.experts[expert].fc1, config)
-                yield f"{block.name}.mlp.experts.{expert}.fc2", _linear(mlp.experts[expert].fc2, config)
-        else:
-            raise CompileError(f"layer '{block.name}.mlp': the compiler has no {type(mlp).__name__}")
-
-
-def pack_weights(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Iterable[str], blocks: int) -> WeightStore:
-    """Everything that the weight ports read except the image; experts lie in the order of the first task."""
-    pieces, parts, offset = {}, [], 0
-    for name, data in _model_pieces(qmodel, config, tasks, blocks):
-        pieces[name] = Piece(name, offset, len(data) // config.word_bytes)
-        parts.append(data)
-        offset += pieces[name].words
-    return WeightStore(pieces, b"".join(parts))

@@ -2,25 +2,28 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from moesaic.compiler.ablate import normalise_first, split_queries
 from moesaic.compiler.alloc import allocate
+from moesaic.compiler.builder import RESIDUAL
 from moesaic.compiler.check import check
 from moesaic.compiler.emit import IMAGE_PIECE, Program, emit
 from moesaic.compiler.image import WINDOW_ADDRESS, ProgramImage, RegionTable
 from moesaic.compiler.ir import CompileError, Graph
 from moesaic.compiler.layout import words_for
-from moesaic.compiler.lower import RESIDUAL, lower
+from moesaic.compiler.lower import lower
 from moesaic.compiler.manifest import FORMAT, MOST_BYTES
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.order import mark_blocks
-from moesaic.compiler.pack import Piece, WeightStore, pack_weights, split_ports
+from moesaic.compiler.pack import split_ports
 from moesaic.compiler.schedule import schedule
 from moesaic.compiler.tile import tile
-from moesaic.golden.qmodel import QuantModel, QuantMoE
+from moesaic.compiler.weights import Piece, WeightStore, pack_weights
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["EVERYTHING", "Compilation", "compile_all", "compile_graphs", "compile_model"]
@@ -62,12 +65,8 @@ def _tensor_table(
     """Manifest entries of the marked tensors: the residual after the embedding and after each block."""
     model, residual = qmodel.config, graph.tensors[RESIDUAL]
 
-    def entry(name: str, kind: str, step: float, macs: int, prefix: str) -> dict[str, Any]:
-        size = sum(
-            p.words
-            for n, p in store.pieces.items()
-            if n.startswith(prefix) and (".gate." not in n or n.endswith(f".gate.{task}"))
-        )
+    def entry(name: str, kind: str, step: float, macs: int, matrices: Iterable[QuantLinear]) -> dict[str, Any]:
+        words = sum(store.pieces[linear.name].words for linear in matrices)
         return {
             "name": name,
             "kind": kind,
@@ -78,30 +77,36 @@ def _tensor_table(
             "dim": model.dim,
             "step": step,
             "macs": macs,
-            "weight_bytes": size * config.word_bytes,
+            "weight_bytes": words * config.word_bytes,
         }
 
-    table = [entry("embed", "embed", qmodel.embed_step, model.embed_macs, "embed")]
-    for number, block in enumerate(qmodel.blocks[:blocks]):
-        kind = "moe" if isinstance(block.mlp, QuantMoE) else "dense"
-        table.append(entry(block.name, kind, block.residual_step, model.block_macs(number), f"{block.name}."))
+    table = [entry("embed", "embed", qmodel.embed_step, model.embed_macs, [qmodel.embed])]
+    for block in qmodel.blocks[:blocks]:
+        linears = [matrix.linear for layer in block.layers for matrix in layer.matrices([task])]
+        kind, macs = "dense" if block.mlp.routed is None else "moe", block.macs(model.tokens)
+        table.append(entry(block.name, kind, block.residual_step, macs, linears))
     return table
 
 
 def _experts(
-    qmodel: QuantModel, store: WeightStore, config: AcceleratorConfig, blocks: int
+    qmodel: QuantModel, store: WeightStore, config: AcceleratorConfig, task: str, blocks: int
 ) -> dict[str, dict[str, dict[str, int]]]:
+    """Where each expert of each block lies in the weight stream: `offset` and `bytes`."""
     result: dict[str, dict[str, dict[str, int]]] = {}
     for block in qmodel.blocks[:blocks]:
-        if isinstance(block.mlp, QuantMoE):
-            ranges = {}
-            for expert in range(len(block.mlp.experts)):
-                first, second = (store.pieces[f"{block.name}.mlp.experts.{expert}.{part}"] for part in ("fc1", "fc2"))
-                ranges[str(expert)] = {
-                    "offset": first.offset * config.word_bytes,
-                    "bytes": (first.words + second.words) * config.word_bytes,
+        pieces: dict[int, list[Piece]] = {}
+        for layer in block.layers:
+            for matrix in layer.matrices([task]):
+                if matrix.expert is not None:
+                    pieces.setdefault(matrix.expert, []).append(store.pieces[matrix.linear.name])
+        if pieces:
+            result[block.name] = {
+                str(expert): {
+                    "offset": min(piece.offset for piece in mine) * config.word_bytes,
+                    "bytes": sum(piece.words for piece in mine) * config.word_bytes,
                 }
-            result[block.name] = ranges
+                for expert, mine in sorted(pieces.items())
+            }
     return result
 
 
@@ -165,7 +170,7 @@ def compile_all(
         ]
         entry: dict[str, Any] = {
             "marks": marks,
-            "speculated": sum(op.speculative and op.role == "fc1" for op in compute),
+            "speculated": len({(op.block, op.chunk, op.expert) for op in compute if op.speculative}),
         }
         for stream, instructions in program.streams().items():
             region = table.add(f"{stream}.{task}", b"".join(instructions))
@@ -196,7 +201,7 @@ def compile_all(
         "regions": [dataclasses.asdict(region) for region in table.regions],
         "tasks": task_entries,
         "tensors": tensors,
-        "experts": _experts(qmodel, store, config, blocks),
+        "experts": _experts(qmodel, store, config, tasks[0], blocks),
         "pieces": [
             {"name": p.name, "offset": p.offset * config.word_bytes, "bytes": p.words * config.word_bytes}
             for p in store.pieces.values()

@@ -6,6 +6,8 @@ from itertools import groupby
 
 from moesaic.compiler.alloc import place
 from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, live_ranges
+from moesaic.compiler.layers.room import chunk_sizes
+from moesaic.compiler.layers.rooms import room_of_stage
 from moesaic.compiler.order import order_stage
 from moesaic.compiler.verify import verify
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -13,7 +15,6 @@ from moesaic.hw.spec.isa import Opcode
 
 __all__ = ["tile"]
 
-_WHOLE = ("norm", "normalise", "position", "k", "v")  # roles that always cover all tokens
 _LOCAL = (Space.ACTIVATION, Space.STATE)
 
 
@@ -73,34 +74,25 @@ def _split(
     """A stage's operations over chunks of `size` tokens, and the buffers they use."""
     tokens = max(op.tokens for op in ops)
     spans = _chunks(tokens, size)
-    result = [op for op in ops if op.role in _WHOLE]
+    result = [op for op in ops if op.whole]
     made: dict[str, Tensor] = {}
     for number, (first, count) in enumerate(spans):
         chunk = _Chunk(tensors, number, first, count, only=len(spans) == 1)
-        result += [chunk.op(op, overlap=overlap, config=config) for op in ops if op.role not in _WHOLE]
+        result += [chunk.op(op, overlap=overlap, config=config) for op in ops if not op.whole]
         made |= chunk.made
     named = {name for op in result for name in (*op.reads(), *op.writes())} - made.keys()
     return order_stage(result), {name: tensors[name] for name in tensors if name in named} | made
 
 
-def _candidates(stage: str, tokens: int, config: AcceleratorConfig) -> Iterator[tuple[int, bool]]:
-    """Chunk sizes and whether to overlap neighbours, best first.
-
-    A further chunk costs its weights once more. Attention without overlap waits twice per head and is taken only if
-    chunks would get shorter than a stationary block takes to load; a mixture, whose weights are the bulk of the model,
-    trades the other way.
-    """
-
-    def size(count: int) -> int:
-        return -(-tokens // (count * config.load_rows)) * config.load_rows
-
-    counts = range(1, max(1, tokens // 8) + 1)
-    if stage == "attention":
-        yield from ((size(n), True) for n in counts if n == 1 or size(n) >= config.rows)
-        yield from ((size(n), False) for n in counts)
+def _candidates(stage: str, tokens: int, config: AcceleratorConfig, group: int | None) -> Iterator[tuple[int, bool]]:
+    """Chunk sizes and whether to overlap neighbours, best first."""
+    room = room_of_stage(stage)
+    if room is None:
+        yield from ((size, overlap) for size in chunk_sizes(tokens, config) for overlap in (True, False))
+    elif group is not None and room.groupable:
+        yield from ((min(group, tokens), True), (min(group, tokens), False))
     else:
-        for n in counts:
-            yield from ((size(n), True), (size(n), False))
+        yield from room.chunks(tokens, config)
 
 
 def _tile_stage(
@@ -109,11 +101,10 @@ def _tile_stage(
     tensors = dict(graph.tensors)
     problem: CompileError | None = None
     tokens = max(op.tokens for op in ops)
-    candidates = _candidates(ops[0].stage, tokens, config)
-    if group is not None and ops[0].stage == "moe":
-        candidates = iter(((min(group, tokens), True), (min(group, tokens), False)))
-    for size, overlap in candidates:
-        if size < tokens and any(op.role == "normalise" for op in ops):
+    # What all tokens write at once, and chunks read, cannot be cut.
+    undivided = any(op.whole and any(tensors[name].space in _LOCAL for name in op.writes()) for op in ops)
+    for size, overlap in _candidates(ops[0].stage, tokens, config, group):
+        if size < tokens and undivided:
             raise CompileError(
                 f"op '{ops[-1].name}': a LayerNorm pass of its own needs buffers for all tokens at once: {problem}"
             )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import torch
 from moesaic.errors import InputError
 from moesaic.golden.balance import AttentionSizes
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.activity import BlockActivity
 from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.scenes import render_batch
 from moesaic.golden.trace import Trace
 
 __all__ = [
-    "BlockActivity",
     "CalibrationError",
     "Residuals",
     "calibrate_blocks",
@@ -26,7 +26,6 @@ __all__ = [
     "check_parameters",
     "embedding",
     "inference",
-    "normalised",
     "residual_peaks",
 ]
 
@@ -63,31 +62,6 @@ def inference(model: M3ViT) -> Iterator[None]:
         yield
     finally:
         model.train(before)
-
-
-@dataclass
-class BlockActivity:
-    """Everything calibration knows about one block.
-
-    Members
-    -------
-    before, mid, after : list of [tokens, dim]
-        Residual before, within and after the block, of each run (an image with a task).
-    tensors : dict of name (without the block's) to list of arrays, one for each run
-    tasks : list of int
-        Task of each run.
-    """
-
-    index: int
-    before: list[Array] = field(default_factory=list)
-    mid: list[Array] = field(default_factory=list)
-    after: list[Array] = field(default_factory=list)
-    tensors: dict[str, list[Array]] = field(default_factory=dict)
-    tasks: list[int] = field(default_factory=list)
-
-    def all(self, name: str) -> Array:
-        """All runs' tensors of that name, stacked along the tokens."""
-        return np.concatenate(self.tensors[name])
 
 
 @dataclass(frozen=True)
@@ -136,13 +110,6 @@ def check_images(images: Array, config: M3ViTConfig) -> None:
         raise ValueError(
             f"calibration images must be [n, {', '.join(map(str, shape))}] with n >= 1, not {list(images.shape)!r}"
         )
-
-
-def normalised(x: Array, eps: float) -> Array:
-    """Plain LayerNorm of rows, without gain and offset."""
-    x = np.asarray(x, np.float64)
-    centred = x - x.mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + eps))
 
 
 def embedding(model: M3ViT, image: Array) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """The router: gate logits, scores and the top-k experts of every token."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,7 @@ from torch import nn
 
 from moesaic.golden.config import M3ViTConfig
 
-__all__ = ["Gate", "Routing", "TaskEmbedding", "choose", "top_k"]
+__all__ = ["Gate", "Routing", "TaskEmbedding", "choose", "joined", "top_k"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,12 @@ class Routing:
     logits: torch.Tensor
     scores: torch.Tensor
     index: torch.Tensor
+
+
+def joined(routings: Sequence[Routing]) -> Routing:
+    """The routings of several runs of tokens as one."""
+    logits, scores, index = (torch.cat([getattr(r, name) for r in routings]) for name in ("logits", "scores", "index"))
+    return Routing(logits=logits, scores=scores, index=index)
 
 
 def top_k(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

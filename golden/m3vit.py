@@ -4,16 +4,17 @@ import zlib
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.gate import Gate, Routing, TaskEmbedding
+from moesaic.golden.gate import Routing, TaskEmbedding
+from moesaic.golden.layers.attention_float import Attention
+from moesaic.golden.layers.float_layer import FloatLayer
+from moesaic.golden.layers.mlp_float import Mlp
+from moesaic.golden.layers.moe_float import MoE
 from moesaic.golden.trace import SILENT, Trace
 
 __all__ = ["M3ViT", "build", "seed_parameters"]
-
-GELU = {"exact": "none", "tanh": "tanh"}  # torch's words for the kinds of a configuration
 
 
 class PatchEmbed(nn.Module):
@@ -27,124 +28,6 @@ class PatchEmbed(nn.Module):
         return self.proj(x).flatten(2).transpose(1, 2)  # [B, patches, dim]
 
 
-class Attention(nn.Module):
-    """Multi-head self-attention."""
-
-    def __init__(self, config: M3ViTConfig) -> None:
-        super().__init__()
-        self.heads = config.heads
-        self.scale = config.head_dim**-0.5
-        self.qkv = nn.Linear(config.dim, 3 * config.dim)
-        self.proj = nn.Linear(config.dim, config.dim)
-
-    def forward(self, x: torch.Tensor, name: str, trace: Trace) -> torch.Tensor:
-        B, N, C = x.shape
-        q, k, v = self.qkv(x).chunk(3, dim=-1)  # [B, N, dim] each, head-major
-        for part, tensor in (("q", q), ("k", k), ("v", v)):
-            trace.record(f"{name}.{part}", tensor[0])
-        q, k, v = (t.reshape(B, N, self.heads, C // self.heads).transpose(1, 2) for t in (q, k, v))  # [B, h, N, hd]
-        scores = (q @ k.transpose(-2, -1)) * self.scale  # [B, h, N, N]
-        trace.record(f"{name}.scores", scores[0])
-        probs = scores.softmax(dim=-1)
-        trace.record(f"{name}.probs", probs[0])
-        context = (probs @ v).transpose(1, 2).reshape(B, N, C)  # [B, N, dim]
-        trace.record(f"{name}.context", context[0])
-        out = self.proj(context)
-        trace.record(f"{name}.proj", out[0])
-        return out
-
-
-class Mlp(nn.Module):
-    """Two linears with GELU between."""
-
-    def __init__(self, config: M3ViTConfig) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(config.dim, config.mlp_hidden)
-        self.fc2 = nn.Linear(config.mlp_hidden, config.dim)
-        self.gelu = GELU[config.gelu]
-
-    def forward(self, x: torch.Tensor, name: str, trace: Trace) -> torch.Tensor:
-        pre = self.fc1(x)
-        trace.record(f"{name}.hidden_pre", pre[0])
-        hidden = F.gelu(pre, approximate=self.gelu)
-        trace.record(f"{name}.hidden", hidden[0])
-        out = self.fc2(hidden)
-        trace.record(f"{name}.out", out[0])
-        return out
-
-
-class ExpertLinear(nn.Module):
-    """One linear per expert: weight [experts, outputs, inputs], bias [experts, outputs]."""
-
-    def __init__(self, experts: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
-        self.bias = nn.Parameter(torch.empty(experts, outputs))
-
-    def forward(self, x: torch.Tensor, expert: int) -> torch.Tensor:
-        return F.linear(x, self.weight[expert], self.bias[expert])
-
-
-class Experts(nn.Module):
-    """The two linears of every expert, under their published names."""
-
-    def __init__(self, config: M3ViTConfig) -> None:
-        super().__init__()
-        self.htoh4 = ExpertLinear(config.experts, config.dim, config.expert_hidden)
-        self.h4toh = ExpertLinear(config.experts, config.expert_hidden, config.dim)
-
-
-class MoE(nn.Module):
-    """Mixture of experts: each token's output is the sum over its experts of score times expert(token)."""
-
-    def __init__(self, config: M3ViTConfig) -> None:
-        super().__init__()
-        self.experts = Experts(config)
-        self.gelu = GELU[config.gelu]
-        self.gate: nn.Module
-        if config.gate_scope == "multi_gate":
-            self.gate = nn.ModuleList(Gate(config) for _ in config.tasks)
-        else:
-            self.gate = Gate(config)
-
-    def gate_of(self, task: int) -> Gate:
-        gate = self.gate[task] if isinstance(self.gate, nn.ModuleList) else self.gate
-        assert isinstance(gate, Gate)
-        return gate
-
-    def forward(
-        self, x: torch.Tensor, task: int, embedding: torch.Tensor | None, name: str, trace: Trace
-    ) -> tuple[torch.Tensor, Routing]:
-        flat = x.reshape(-1, x.shape[-1])  # [B * N, dim]
-        routing = self.gate_of(task)(flat, embedding)
-        out = torch.zeros_like(flat)
-        record: dict[str, list[torch.Tensor]] = {}
-        for expert in range(self.experts.htoh4.weight.shape[0]):
-            token, choice = (routing.index == expert).nonzero(as_tuple=True)  # tokens in rising order
-            if not len(token):
-                continue
-            pre = self.experts.htoh4(flat[token], expert)
-            hidden = F.gelu(pre, approximate=self.gelu)
-            result = self.experts.h4toh(hidden, expert)
-            out = out.index_add(0, token, result * routing.scores[token, choice, None])
-            if trace is not SILENT:
-                parts = (
-                    ("index", torch.full_like(token, expert)),
-                    ("token", token),
-                    ("hidden_pre", pre),
-                    ("hidden", hidden),
-                    ("out", result),
-                )
-                for part, tensor in parts:
-                    record.setdefault(part, []).append(tensor)
-        for part, tensor in (("logits", routing.logits), ("scores", routing.scores), ("index", routing.index)):
-            trace.record(f"{name}.gate.{part}", tensor)
-        for part, tensors in record.items():
-            trace.record(f"{name}.expert_{part}", torch.cat(tensors))
-        trace.record(f"{name}.out", out)
-        return out.reshape(x.shape), routing
-
-
 class Block(nn.Module):
     """Pre-norm transformer block: attention, then a dense MLP or a mixture of experts, each added to its input."""
 
@@ -152,9 +35,9 @@ class Block(nn.Module):
         super().__init__()
         self.name = f"blocks.{index}"
         self.norm1 = nn.LayerNorm(config.dim, eps=config.eps)
-        self.attn = Attention(config)
+        self.attn = Attention(config.dim, config.heads)
         self.norm2 = nn.LayerNorm(config.dim, eps=config.eps)
-        self.mlp = MoE(config) if config.is_moe(index) else Mlp(config)
+        self.mlp: FloatLayer = MoE(config) if config.is_moe(index) else Mlp(config.dim, config.mlp_hidden, config.gelu)
 
     def forward(
         self, x: torch.Tensor, task: int, embedding: torch.Tensor | None, trace: Trace
@@ -166,7 +49,7 @@ class Block(nn.Module):
         normed = self.norm2(x)
         trace.record(f"{self.name}.norm2", normed[0])
         routing = None
-        if isinstance(self.mlp, MoE):
+        if self.mlp.routes:
             out, routing = self.mlp(normed, task, embedding, f"{self.name}.mlp", trace)
         else:
             out = self.mlp(normed, f"{self.name}.mlp", trace)
@@ -214,12 +97,14 @@ class M3ViT(nn.Module):
 
     def folded_gate(self, block: int, task: str | int) -> tuple[torch.Tensor, torch.Tensor]:
         """Gate of mixture block `block` for a task: weight [dim, experts], bias [experts] (the task's constant)."""
-        mlp = self.blocks[block].mlp
-        if not isinstance(mlp, MoE):
-            raise ValueError(f"block must be a mixture ({', '.join(map(str, self.config.moe_blocks))}), not {block!r}")
+        layer = self.blocks[block]
+        assert isinstance(layer, Block)
         index = self.config.task_index(task)
         embedding = self.gate_task_represent(index) if self.gate_task_represent is not None else None
-        return mlp.gate_of(index).folded(embedding)
+        gate = layer.mlp.gate_of_task(index, embedding)
+        if gate is None:
+            raise ValueError(f"block must be a mixture ({', '.join(map(str, self.config.moe_blocks))}), not {block!r}")
+        return gate
 
     def forward(
         self,

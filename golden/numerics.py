@@ -9,6 +9,7 @@ from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, PLANE_BITS, STORED_SHI
 
 __all__ = [
     "Array",
+    "IntArray",
     "digits",
     "exp2_block",
     "gelu",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[np.int64]]
+IntArray = np.ndarray[Any, np.dtype[Any]]  # stored integers of any width
 
 
 def saturate(x: Array, bits: int) -> Array:

@@ -6,10 +6,11 @@ import numpy as np
 
 from moesaic.golden import numerics
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.numerics import Array
-from moesaic.golden.qmodel import QuantAttention, QuantLinear, QuantNorm
 
-__all__ = ["add", "attend", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised", "stored"]
+__all__ = ["add", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised", "stored"]
 
 
 def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
@@ -70,34 +71,3 @@ def stored(x: Array, *, wide: bool) -> Array:
 def hidden(pre: Array, mult: int, shift: int, *, wide: bool = False) -> Array:
     """Function GELU from its int16 input."""
     return stored(numerics.int16(numerics.round_shift(numerics.gelu(pre) * mult, shift)), wide=wide)
-
-
-def attend(
-    attention: QuantAttention, q: Array, k: Array, v: Array, key_block: int, *, wide: bool = False
-) -> tuple[Array, Array, Array]:
-    """One head: single-pass softmax over blocks of `key_block` keys, and the context.
-
-    Parameters
-    ----------
-    q, k, v : [tokens, head_dim] int8, or 16 bits if `wide`
-
-    Returns
-    -------
-    scores : [tokens, tokens] int16, log2 units with 8 fraction bits
-    probabilities : [tokens, tokens], 0..255, relative to each query's final maximum
-    context : [tokens, head_dim] as q, k and v
-    """
-    scores = numerics.requantise(matmul(q, k), attention.score_mult, attention.score_shift)
-    maximum = total = None
-    parts: list[tuple[Array, Array]] = []
-    for low in range(0, len(k), key_block):
-        p, maximum, total = numerics.softmax_block(scores[:, low : low + key_block], maximum, total)
-        parts.append((p, maximum))
-    assert maximum is not None and total is not None
-    probabilities = np.concatenate([numerics.probability(p, (maximum - then)[:, None]) for p, then in parts], axis=1)
-    r, e = numerics.reciprocal(total)
-    multiplier = (r * attention.context_mult + (1 << 15)) >> 16
-    context = numerics.round_shift(
-        matmul(probabilities, v.T) * multiplier[:, None], (attention.context_shift + e)[:, None]
-    )
-    return scores, probabilities, stored(numerics.int16(context), wide=wide)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from moesaic.golden.qmodel import READS, QuantLinear
+from moesaic.golden.layers.linear import READS, QuantLinear
 from moesaic.golden.scales import FloatArray, row_steps
 from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, PLANE_BITS
 

@@ -9,27 +9,15 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from moesaic.golden import qmodel as types
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.qmodel import IntArray, QuantModel
+from moesaic.golden.layers.kinds import PARTS
+from moesaic.golden.numerics import IntArray
+from moesaic.golden.qmodel import QuantBlock, QuantModel
 
 __all__ = ["decode", "encode", "load", "save"]
 
-FORMAT = "moesaic-quantised-1"
-TYPES: dict[str, Any] = {
-    t.__name__: t
-    for t in (
-        types.QuantNorm,
-        types.QuantLinear,
-        types.QuantAttention,
-        types.QuantMLP,
-        types.QuantExpert,
-        types.QuantMoE,
-        types.QuantBlock,
-        types.QuantModel,
-        M3ViTConfig,
-    )
-}
+FORMAT = "moesaic-quantised-2"
+TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, M3ViTConfig)}
 
 
 def encode(value: Any, path: str, arrays: dict[str, IntArray]) -> Any:

@@ -9,11 +9,12 @@ import numpy as np
 from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_blocks, check_images, check_parameters, inference, residual_peaks
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.quantiser import HEADROOM, BlockQuantiser, floats
 from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
 from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS, quantise_linear
-from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantLinear, QuantMLP, QuantModel, QuantMoE
-from moesaic.golden.quantblock import HEADROOM, BlockQuantiser, floats
+from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantModel
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.scales import METHODS
 from moesaic.golden.threads import one_thread
@@ -165,10 +166,14 @@ def _quantised(
         note(f"block {index + 1} of {config.depth}")
         block = model.blocks[index]
         assert isinstance(block, Block)
+        gates = {}
+        if config.is_moe(index):
+            folded = {task: model.folded_gate(index, task) for task in config.tasks}
+            gates = {task: (floats(weight).T, floats(bias)) for task, (weight, bias) in folded.items()}
         quantiser = BlockQuantiser(
             block,
             activity,
-            config,
+            gates,
             old_step=steps[index],
             step=steps[index + 1],
             method=method,
@@ -176,13 +181,7 @@ def _quantised(
             acc_bits=acc_bits,
             expert_bits=expert_bits,
         )
-        attention = quantiser.attention()
-        mlp: QuantMLP | QuantMoE
-        if config.is_moe(index):
-            folded = {task: model.folded_gate(index, task) for task in config.tasks}
-            mlp = quantiser.moe({task: (floats(weight).T, floats(bias)) for task, (weight, bias) in folded.items()})
-        else:
-            mlp = quantiser.dense()
+        attention, mlp = block.attn.quantise(quantiser), block.mlp.quantise(quantiser)
         blocks.append(QuantBlock(name=f"blocks.{index}", attention=attention, mlp=mlp, residual_step=steps[index + 1]))
     return QuantModel(
         config=config, embed=embed, position=position, blocks=tuple(blocks), embed_step=steps[0], weights=weights

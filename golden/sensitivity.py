@@ -9,9 +9,10 @@ import torch
 
 from moesaic.golden import metrics
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.rounding import PARTS, Choice, Outcome
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.qmodel import QuantModel
-from moesaic.golden.rounded import PARTS, Choice, Outcome, RoundedM3ViT, everything
+from moesaic.golden.rounded import RoundedM3ViT, everything
 
 __all__ = ["Cost", "sensitivity", "tensor_noise"]
 
@@ -86,18 +87,18 @@ def sensitivity(
     inputs = [engine.embed(images)] * len(config.tasks)
     for i in range(config.depth):
         note(f"block {i + 1} of {config.depth}")
-        engine.on, engine.held = _only(""), {}
+        engine.rounding.on, engine.rounding.held = _only(""), {}
         inputs = _apart(config, i, inputs)
         middles, wanted = _middles(engine, inputs, i), [Outcome() for _ in inputs]
         for task, (middle, found) in enumerate(zip(middles, wanted, strict=True)):
             engine.rest(middle, i, task, found)
         power = sum(float(found.outputs[0].double().square().sum()) for found in wanted)
         for part in parts_of(config.is_moe(i)):
-            engine.on = _only(part)
+            engine.rounding.on = _only(part)
             noise, moved = 0.0, []
             rounded = middles if part in MLP else _middles(engine, inputs, i)
             for task, (middle, reference) in enumerate(zip(rounded, wanted, strict=True)):
-                engine.held, found = reference.experts, Outcome()
+                engine.rounding.held, found = reference.experts, Outcome()
                 out = engine.rest(middle, i, task, found)
                 noise += float((out - reference.outputs[0]).double().square().sum())
                 if found.experts:
@@ -135,7 +136,7 @@ def tensor_noise(model: M3ViT, qmodel: QuantModel, images: np.ndarray[Any, Any])
         for task, (x, y) in enumerate(zip(plain, other, strict=True)):
             found = Outcome()
             plain[task] = exact.rest(exact.middle(x, i), i, task, found)
-            rounded.held = found.experts
+            rounded.rounding.held = found.experts
             other[task] = rounded.rest(rounded.middle(y, i), i, task, Outcome())
         plain, other = _of_all(config, plain), _of_all(config, other)
     return {key: noise[key] / max(power[key], 1e-300) for key in power}

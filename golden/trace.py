@@ -30,9 +30,12 @@ Routed tokens are ordered by expert, then by token: the order in which experts w
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # integers are traced too, without torch
+    import torch
 
 __all__ = ["SILENT", "Trace"]
 
@@ -55,13 +58,13 @@ class Trace(Mapping[str, np.ndarray]):
     def wants(self, name: str) -> bool:
         return self.only is None or name.endswith(self.only)
 
-    def record(self, name: str, tensor: torch.Tensor | np.ndarray) -> None:
+    def record(self, name: str, tensor: "torch.Tensor | np.ndarray") -> None:
         """Keep a copy of `tensor` as `name`; `ValueError` if the name was recorded before."""
         if not self.wants(name):
             return
         if name in self._tensors:
             raise ValueError(f"trace name must be new, not {name!r}")
-        array = tensor.detach().cpu().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+        array = np.asarray(tensor) if isinstance(tensor, np.ndarray) else tensor.detach().cpu().numpy()
         self._tensors[name] = array.copy()
 
     def __getitem__(self, name: str) -> np.ndarray:

@@ -16,7 +16,7 @@ import moesaic.hw
 from moesaic.cache import cache_root
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pack import unpack_residual
-from moesaic.golden.qmodel import IntArray
+from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import Accelerator
 from moesaic.hw.verilog import to_verilog

@@ -6,16 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.qmodel import (
-    QuantAttention,
-    QuantBlock,
-    QuantExpert,
-    QuantLinear,
-    QuantMLP,
-    QuantModel,
-    QuantMoE,
-    QuantNorm,
-)
+from moesaic.golden.layers.attention import QuantAttention
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.mlp import QuantMLP
+from moesaic.golden.layers.moe import QuantExpert, QuantMoE
+from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.qmodel import QuantBlock, QuantModel
 from moesaic.hw.spec.tables import STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = ["random_image", "random_qmodel"]
@@ -68,6 +64,7 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
         1.0,
         _linear(rng, f"{name}.attn.proj", dim, dim, x_rms=20, out_rms=1500),
         int(rng.integers(0, 2)),
+        config.heads,
     )
     hidden_mult, hidden_shift = _scale(30 / 1024)
     if not config.is_moe(number):

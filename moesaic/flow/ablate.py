@@ -14,9 +14,7 @@ from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import Program
 from moesaic.flow.resources import report_resources
 from moesaic.flow.stages import Stages
-from moesaic.golden.dense_twin import dense_twin
-from moesaic.golden.qmodel import IntArray
-from moesaic.golden.stored_norm import stored_norm
+from moesaic.golden.numerics import IntArray
 
 __all__ = ["VARIANTS", "Variant", "ablate"]
 
@@ -65,9 +63,9 @@ VARIANTS = (
 def _program(program: Program, variant: Variant, task: str) -> Program:
     request = program.request
     speculate = request.speculate if variant.speculate is None else variant.speculate
-    qmodel = dense_twin(program.qmodel) if variant.dense else program.qmodel
+    qmodel = program.qmodel.as_dense() if variant.dense else program.qmodel
     if not variant.options.normalise_on_read:
-        qmodel = stored_norm(qmodel)
+        qmodel = qmodel.reading_stored()
     compilation = compile_all(
         qmodel,
         request.config,

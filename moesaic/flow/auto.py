@@ -37,7 +37,7 @@ def _try(model: M3ViTConfig, config: AcceleratorConfig) -> Candidate:
         graph = whole_graph(hollow, config, model.tasks[0])
     except CompileError as error:
         return Candidate(config, float("inf"), str(error).partition("\n")[0])
-    return Candidate(config, forecast(graph, hollow, config).cycles / config.clock_mhz / 1e3)
+    return Candidate(config, forecast(graph, config).cycles / config.clock_mhz / 1e3)
 
 
 def holds(model: M3ViTConfig, name: str) -> bool:

@@ -12,7 +12,7 @@ from moesaic.flow.program import Program
 from moesaic.flow.stages import Stages
 from moesaic.golden.agreement import agreement
 from moesaic.golden.m3vit_int import IntM3ViT
-from moesaic.golden.qmodel import IntArray
+from moesaic.golden.numerics import IntArray
 from moesaic.golden.trace import Trace
 from moesaic.sim.compare import Mismatch, compare
 from moesaic.sim.functional import FunctionalSimulator

@@ -84,7 +84,7 @@ class _Worker:
         for number, choice in jobs:
             digest = choice.config.hash
             if digest not in known:
-                known[digest] = forecast(graph, hollow, choice.config, ddr_latency=question.ddr_latency)
+                known[digest] = forecast(graph, choice.config, ddr_latency=question.ddr_latency)
             result.append((number, known[digest]))
         return result
 

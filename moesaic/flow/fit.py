@@ -6,16 +6,13 @@ from moesaic.compiler.check import check
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.flow.request import Request
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.qmodel import (
-    QuantAttention,
-    QuantBlock,
-    QuantExpert,
-    QuantLinear,
-    QuantMLP,
-    QuantModel,
-    QuantMoE,
-    QuantNorm,
-)
+from moesaic.golden.layers.attention import QuantAttention
+from moesaic.golden.layers.layer import QuantLayer
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.mlp import QuantMLP
+from moesaic.golden.layers.moe import QuantExpert, QuantMoE
+from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.qmodel import QuantBlock, QuantModel
 
 __all__ = ["check_fit", "hollow_model"]
 
@@ -46,9 +43,10 @@ def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
         context_step=1.0,
         proj=_linear(f"{name}.attn.proj", dim, dim, wide=wide),
         residual_shift=0,
+        heads=model.heads,
     )
     norm = _norm(f"{name}.norm2", dim)
-    mlp: QuantMLP | QuantMoE
+    mlp: QuantLayer
     if not model.is_moe(number):
         mlp = QuantMLP(
             norm=norm,

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from moesaic.compiler.check import check
 from moesaic.compiler.cost import DDR_LATENCY, estimate, mean_tokens, stream_words
 from moesaic.compiler.ir import Graph
-from moesaic.compiler.pack import Piece
+from moesaic.compiler.layers.rooms import room
 from moesaic.compiler.pipeline import compile_graphs
-from moesaic.compiler.speculate import default_speculation
+from moesaic.compiler.weights import Piece
 from moesaic.energy.activity import Activity, program_activity, total
-from moesaic.golden.qmodel import QuantModel, QuantMoE
+from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.timing import timing
 
@@ -40,8 +40,8 @@ class Forecast:
 
 def speculation(model: QuantModel, config: AcceleratorConfig, task: str) -> int:
     """How many experts the compiler would fetch before the router has decided, if all are used alike."""
-    mixture = next((block.mlp for block in model.blocks if isinstance(block.mlp, QuantMoE)), None)
-    return 0 if mixture is None else default_speculation(mixture, task, config)
+    found = (room(layer).speculation(layer, task, config) for block in model.blocks for layer in block.layers)
+    return max(found, default=0)
 
 
 def whole_graph(
@@ -58,17 +58,15 @@ def whole_graph(
     return compile_graphs(model, config, task=task, blocks=blocks, speculate=speculate)[1]
 
 
-def forecast(graph: Graph, model: QuantModel, config: AcceleratorConfig, *, ddr_latency: int = DDR_LATENCY) -> Forecast:
+def forecast(graph: Graph, config: AcceleratorConfig, *, ddr_latency: int = DDR_LATENCY) -> Forecast:
     """The analytic model on a graph, with as many tokens for every expert."""
     pieces = {
         op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None
     }
-    sizes = model.config
-    tokens = mean_tokens(max(1, sizes.top_k), max(1, sizes.experts))
-    costs = estimate(graph, pieces, config, tokens, timing=timing(config), ddr_latency=ddr_latency)
+    costs = estimate(graph, pieces, config, mean_tokens, timing=timing(config), ddr_latency=ddr_latency)
     return Forecast(
         cycles=round(max(cost.end for cost in costs)),
         read_bytes=sum(cost.bytes for cost in costs),
         array_cycles=sum(cost.array_cycles for cost in costs),
-        activity=total(program_activity(graph, costs, tokens, config)),
+        activity=total(program_activity(graph, costs, mean_tokens, config)),
     )

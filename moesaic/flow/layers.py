@@ -11,16 +11,6 @@ from moesaic.flow.model_cycles import Routing, TaskModel
 
 __all__ = ["LayerWork", "layer_works", "part_of"]
 
-_GROUPS = {
-    "q": "qkv",
-    "k": "qkv",
-    "v": "qkv",
-    "scores": "attention",
-    "attend": "attention",
-    "proj": "proj",
-    "route": "router",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class LayerWork:
@@ -69,15 +59,9 @@ def part_of(op: Op) -> str:
     return "embed" if op.block < 0 else f"blocks.{op.block}"
 
 
-def _group(op: Op) -> str:
+def _name(op: Op) -> str:
     part = part_of(op)
-    if op.block < 0 or op.stage == "result":
-        return part
-    if op.role == "norm":  # a line of scalars in front of what it normalises
-        return f"{part}.{'qkv' if op.stage == 'attention' else 'router' if op.stage == 'moe' else 'fc1'}"
-    if op.stage == "moe" and op.role in ("fc1", "fc2"):
-        return f"{part}.experts"
-    return f"{part}.{_GROUPS.get(op.role, op.role)}"
+    return f"{part}.{op.group}" if op.group else part
 
 
 def layer_works(
@@ -101,7 +85,7 @@ def layer_works(
     macs: dict[str, int] = {}
     before, parts = 0.0, dict[str, float]()
     for op, cost, activity in zip(model.graph.ops, costs, activities, strict=True):
-        name, part = _group(op), part_of(op)
+        name, part = _name(op), part_of(op)
         names.setdefault(name, part)
         work.setdefault(name, []).append(activity)
         spent = max(0.0, cost.end - before)

@@ -8,8 +8,8 @@ from moesaic.compiler.emit import IMAGE_PIECE
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.ir import Graph, Op
 from moesaic.compiler.options import CompileOptions
-from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import EVERYTHING, compile_graphs
+from moesaic.compiler.weights import Piece
 from moesaic.flow.program import Program
 from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.spec.config import AcceleratorConfig

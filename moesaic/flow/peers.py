@@ -7,8 +7,8 @@ from typing import Any
 from moesaic.compiler.check import check
 from moesaic.compiler.cost import stream_words
 from moesaic.compiler.ir import CompileError
-from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import compile_graphs
+from moesaic.compiler.weights import Piece
 from moesaic.energy.table import Design, other_designs, published_designs
 from moesaic.flow.energy import energy_report
 from moesaic.flow.fit import hollow_model

@@ -11,8 +11,8 @@ from moesaic.compiler.cost import estimate, mean_tokens
 from moesaic.compiler.emit import IMAGE_PIECE
 from moesaic.compiler.image import ImageError, ProgramImage
 from moesaic.compiler.options import CompileOptions
-from moesaic.compiler.pack import Piece
 from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all
+from moesaic.compiler.weights import Piece
 from moesaic.errors import InputError
 from moesaic.flow.calibration import shown
 from moesaic.flow.fit import check_fit
@@ -61,13 +61,11 @@ class Program:
 
 
 def _estimates(compilation: Compilation) -> dict[str, int]:
-    config, model, result = compilation.image.config, compilation.image.model, {}
+    config, result = compilation.image.config, {}
     for task, graph in compilation.scheduled.items():
         words = sum(op.weight_words or 0 for op in graph.ops if op.weights == IMAGE_PIECE)
         pieces = compilation.store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, words)}
-        costs = estimate(
-            graph, pieces, config, mean_tokens(max(1, model.top_k), max(1, model.experts)), timing=timing(config)
-        )
+        costs = estimate(graph, pieces, config, mean_tokens, timing=timing(config))
         result[task] = round(max(cost.end for cost in costs))
     return result
 

@@ -9,6 +9,7 @@ from quantmodels import random_qmodel
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_model
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.mlp import QuantMLP
 from moesaic.hw.spec.config import AcceleratorConfig
 
 MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=16)
@@ -65,9 +66,14 @@ def test_layers_are_checked():
     def with_mlp(mlp: object) -> object:
         return dataclasses.replace(qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], mlp=mlp), *qmodel.blocks[1:]))
 
-    with pytest.raises(CompileError, match="layer 'blocks.0.mlp': the compiler has no dict"):
-        compile_model(with_mlp({}), CONFIG)
+    class Convolution(QuantMLP):
+        kind = "convolution"
+
     dense = qmodel.blocks[0].mlp
+    unknown = Convolution(**{field.name: getattr(dense, field.name) for field in dataclasses.fields(dense)})
+    kinds = "attention, mlp, moe"
+    with pytest.raises(CompileError, match=f"layer behind 'blocks.0.norm2': kind must be one of {kinds}, not 'conv"):
+        compile_model(with_mlp(unknown), CONFIG)
     for change, message in (
         ({"mult": np.full(128, 65536)}, r"layer 'blocks.0.mlp.fc1': mult must be uint16, not 65536"),
         ({"bias": np.full(128, 2**31)}, "layer 'blocks.0.mlp.fc1': bias must be int32"),
@@ -83,7 +89,7 @@ def test_narrow_weights_are_checked():
     compile_model(qmodel, CONFIG)
     with pytest.raises(
         CompileError,
-        match=r"layer 'blocks.1.mlp.experts.0.fc1': weights must be of 8 bits on configuration 'c', which has no "
+        match=r"layer 'blocks.1.mlp.experts.2.fc1': weights must be of 8 bits on configuration 'c', which has no "
         r"narrow_weights, not 4",
     ):
         compile_model(qmodel, CONFIG.replace(narrow_weights=False))

@@ -28,10 +28,9 @@ CONFIG = PRESETS["zcu102"]
 def tiny(speculate: int, unused: frozenset[int] = frozenset(), blocks: int = 4, bits: int = 8) -> list[Cost]:
     model = dataclasses.replace(preset("m3vit-tiny"), depth=blocks)
     compilation = compile_all(random_qmodel(model, 0, bits), CONFIG, tasks=["semseg"], speculate=speculate)
-    mean = mean_tokens(2, 16)
 
     def tokens(op: Op) -> int:
-        return 0 if op.expert in unused else mean(op)
+        return 0 if op.expert in unused else mean_tokens(op)
 
     return estimate(compilation.scheduled["semseg"], compilation.pieces, CONFIG, tokens, timing=timing(CONFIG))
 

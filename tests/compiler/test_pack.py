@@ -10,6 +10,7 @@ from quantmodels import random_image, random_qmodel
 
 from moesaic.compiler import layout, pack
 from moesaic.compiler.layout import HeadLayout
+from moesaic.compiler.weights import pack_weights
 from moesaic.golden.config import M3ViTConfig
 from moesaic.hw.spec.config import AcceleratorConfig
 
@@ -125,7 +126,7 @@ def test_pieces_follow_the_order_of_use():
     model = M3ViTConfig(image_size=(16, 16), patch_size=8, dim=16, heads=2, depth=2, experts=4, expert_hidden=8)
     qmodel = random_qmodel(model, 0)
     config = TINY.replace(lanes=8)
-    store = pack.pack_weights(qmodel, config, tasks=model.tasks, blocks=2)
+    store = pack_weights(qmodel, config, tasks=model.tasks, blocks=2)
     names = list(store.pieces)
     assert names[:6] == [
         "position",

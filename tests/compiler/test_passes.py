@@ -7,11 +7,11 @@ from quantmodels import random_qmodel
 
 from moesaic.compiler.alloc import allocate, place
 from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, live_ranges
+from moesaic.compiler.layers.room import pipelined
+from moesaic.compiler.layers.rooms import room
 from moesaic.compiler.lower import lower
-from moesaic.compiler.order import pipelined
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.schedule import schedule
-from moesaic.compiler.speculate import default_speculation
 from moesaic.compiler.tile import tile
 from moesaic.compiler.verify import verify
 from moesaic.golden.config import PRESETS as MODELS
@@ -219,12 +219,12 @@ def test_speculation_follows_the_order():
 def test_default_speculation():
     moe = random_qmodel(SMALL, 0).blocks[1].mlp
     expert = 2 * 32 * 48
-    assert default_speculation(moe, "depth", CONFIG) == CONFIG.prefetch_bytes // expert == 2
-    assert default_speculation(moe, "depth", CONFIG.replace(prefetch_words=64)) == 1
+    assert room(moe).speculation(moe, "depth", CONFIG) == CONFIG.prefetch_bytes // expert == 2
+    assert room(moe).speculation(moe, "depth", CONFIG.replace(prefetch_words=64)) == 1
     usage = [0.0] * 4
     usage[moe.order["depth"][0]] = 0.9
     seldom = dataclasses.replace(moe, usage={"depth": tuple(usage)})
-    assert default_speculation(seldom, "depth", CONFIG) == 1
+    assert room(seldom).speculation(seldom, "depth", CONFIG) == 1
 
 
 def test_chunks_only_where_needed():

@@ -102,7 +102,7 @@ def test_forecast_is_what_a_compiled_program_expects() -> None:
         program, compilation = make_program(request, Stages(quiet=True))
         hollow = hollow_model(request.model)
         graph = whole_graph(hollow, request.config, "semseg", speculate=4)
-        cycles = forecast(graph, hollow, request.config).cycles
+        cycles = forecast(graph, request.config).cycles
         assert cycles == pytest.approx(program.estimate["semseg"], rel=2e-3)  # the order of experts is another
         for op in graph.ops:
             if op.weights is not None and op.weight_words is None:
@@ -136,7 +136,7 @@ def test_shared_shapes_change_nothing() -> None:
     hollow = hollow_model(MICRO)
     assert len({answer.cycles for answer in answers if isinstance(answer, Forecast)}) > 3
     for choice, answer in zip(choices, answers, strict=True):
-        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), hollow, choice.config), (
+        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), choice.config), (
             choice.config.name
         )
 
@@ -151,7 +151,7 @@ def test_widths_are_searched() -> None:
     ]
     for choice, answer in zip(choices, forecasts(ASKED, choices, progress=lambda done: None, workers=1), strict=True):
         hollow = hollow_model(MICRO, choice.expert_bits)
-        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), hollow, choice.config), choice
+        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), choice.config), choice
     result = explore(ASKED, BOARD, asked, Stages(quiet=True), workers=1)
     assert {entry["widths"] for entry in result["front"]} == {"w4a8"}  # fewer bytes for the same array
     list(configurations(asked, BOARD, MODELS["deit-tiny"], refused))
@@ -257,9 +257,7 @@ def test_confirmed_on_rtl(tmp_path: Path) -> None:
     request = make_request(model="m3vit-micro", board="micro8", task="semseg", blocks=2)
     hollow = hollow_model(request.model)
     graph = whole_graph(hollow, request.config, "semseg", blocks=2)
-    expected = Point(
-        Choice(request.config), forecast(graph, hollow, request.config), Resources(lut=1), BOARD.budget, 10.0, 1.0
-    )
+    expected = Point(Choice(request.config), forecast(graph, request.config), Resources(lut=1), BOARD.budget, 10.0, 1.0)
     found = {
         "model": "m3vit-micro",
         "board": "pynq-z2",

@@ -13,8 +13,9 @@ from moesaic.flow.model_cycles import image_costs
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.layers.moe import QuantMoE
 from moesaic.golden.m3vit_int import force_experts
-from moesaic.golden.qmodel import QuantModel, QuantMoE
+from moesaic.golden.qmodel import QuantModel
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 

@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.attention import attend
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.moe import QuantMoE
+from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.m3vit import build
 from moesaic.golden.m3vit_int import IntM3ViT, force_experts
-from moesaic.golden.ops_int import attend
-from moesaic.golden.qmodel import QuantLinear, QuantModel, QuantMoE, QuantNorm
+from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.trace import Trace
 from moesaic.hw.spec import tables

@@ -14,7 +14,6 @@ from moesaic.golden import numerics
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qlinear import quantise_linear
-from moesaic.golden.stored_norm import stored_norm
 from moesaic.hw.spec.config import PRESETS
 
 ALL = np.arange(-4096, 4096)
@@ -84,8 +83,8 @@ def test_planes_hold_their_blocks_twice():
 def test_program_and_network_must_read_alike():
     qmodel, config = random_qmodel(MODEL, 1), PRESETS["micro8"]
     apart = CompileOptions(normalise_on_read=False)
-    with pytest.raises(CompileError, match=r"layer 'blocks.0.attn.q': input must be streamed or planes, not 'int8'"):
-        compile_all(stored_norm(qmodel), config)
+    with pytest.raises(CompileError, match=r"layer 'blocks.0.attn.k': input must be streamed or planes, not 'int8'"):
+        compile_all(qmodel.reading_stored(), config)
     with pytest.raises(CompileError, match=r"layer 'blocks.0.attn.q': input must be int8, not 'streamed'"):
         compile_all(qmodel, config, options=apart)
 
@@ -93,7 +92,7 @@ def test_program_and_network_must_read_alike():
 def test_stored_network_is_nearly_the_same():
     qmodel, image = random_qmodel(MODEL, 1), random_image(MODEL, 2)
     block = dataclasses.replace(qmodel, blocks=qmodel.blocks[:1])
-    fine, coarse = (IntM3ViT(q, 8).run(image, 0)[0].astype(float) for q in (block, stored_norm(block)))
+    fine, coarse = (IntM3ViT(q, 8).run(image, 0)[0].astype(float) for q in (block, block.reading_stored()))
     assert 0 < np.abs(fine - coarse).mean() < 0.1 * np.abs(fine).mean()
 
 
@@ -106,4 +105,4 @@ def test_stored_network_needs_a_shift():
         qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], attention=attention), *qmodel.blocks[1:])
     )
     with pytest.raises(ValueError, match=r"blocks.0.attn.q: shift must be at least 1 to read stored values, not 0"):
-        stored_norm(broken)
+        broken.reading_stored()

@@ -14,12 +14,14 @@ from moesaic.golden import quantfile
 from moesaic.golden.agreement import agreement
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.moe import QuantMoE
+from moesaic.golden.layers.quantiser import quantise_norm
 from moesaic.golden.m3vit import M3ViT, build
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.ops_int import linear_int16, norm
 from moesaic.golden.qlinear import check_accumulator, quantise_linear
-from moesaic.golden.qmodel import QuantLinear, QuantModel, QuantMoE
-from moesaic.golden.quantblock import quantise_norm
+from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import load, quantize, residual_steps, save
 from moesaic.golden.scales import METHODS, mult_shift, row_steps, tensor_step
 from moesaic.golden.scenes import render_batch
@@ -191,10 +193,10 @@ def test_norm_normalises():
     step = 1e-3
     whole = np.rint(x / step).astype(np.int64)
     plain = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + config.eps)
-    q = quantise_norm("n", config, residual_step=step, step=float(np.abs(plain).max()) / 255)
+    q = quantise_norm("n", config.dim, config.eps, residual_step=step, step=float(np.abs(plain).max()) / 255)
     assert np.abs(norm(q, whole) - plain / q.step).max() < 0.9
     with pytest.raises(ValueError, match=r"n: epsilon must be below 2\^40 in squared residual steps, not"):
-        quantise_norm("n", config, residual_step=1e-9, step=0.03)
+        quantise_norm("n", config.dim, config.eps, residual_step=1e-9, step=0.03)
 
 
 def test_residual_steps_grow_by_powers_of_two():
@@ -280,7 +282,7 @@ def test_bad_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="quantised model must be a file that save wrote"):
         load(path)
     save_file({"a": np.zeros(1)}, path)
-    with pytest.raises(ValueError, match="format must be moesaic-quantised-1, not None"):
+    with pytest.raises(ValueError, match="format must be moesaic-quantised-2, not None"):
         load(path)
     save_file(
         {"a": np.zeros(1)},

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.rounding import Outcome
 from moesaic.golden.m3vit import M3ViT, build
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.metrics import sqnr_db
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import prepared, quantize
-from moesaic.golden.rounded import Outcome, RoundedM3ViT, everything
+from moesaic.golden.rounded import RoundedM3ViT, everything
 from moesaic.golden.scenes import render_batch
 from moesaic.golden.sensitivity import Cost, parts_of, sensitivity, tensor_noise
 from moesaic.golden.trace import Trace

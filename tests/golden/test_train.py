@@ -52,7 +52,8 @@ def test_an_odd_batch_is_the_mean_of_its_scenes():
     for index, reference in enumerate(whole._shard(0)[0]):
         if reference is not None:
             total = sum(part[index].float() for part in parts if part[index] is not None)
-            torch.testing.assert_close(total, 2 * reference.float(), rtol=0.05, atol=0.02 * total.abs().max().item())
+            # Products in bfloat16: single gradients differ by rounding, which depends on the machine.
+            assert (total - 2 * reference.float()).norm() < 0.02 * total.norm()
 
 
 def test_resumed_is_uninterrupted(tmp_path):

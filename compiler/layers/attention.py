@@ -1,0 +1,201 @@
+"""Attention: keys and values stay on chip for all tokens, queries come in chunks, heads one after the other."""
+
+from collections.abc import Iterator, Sequence
+
+from moesaic.compiler.builder import RESIDUAL, Builder
+from moesaic.compiler.ir import CompileError, Op, Ref, Space
+from moesaic.compiler.layers.room import Room, chunk_sizes, pipelined
+from moesaic.compiler.layout import HeadLayout, words_for
+from moesaic.compiler.pack import pack_matrix
+from moesaic.golden.layers.attention import QuantAttention
+from moesaic.golden.layers.layer import Matrix, Source
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
+
+__all__ = ["AttentionRoom"]
+
+_STORED = {"q": Memory.ACTIVATION, "k": Memory.KV, "v": Memory.KV}
+
+
+def _heads(layer: QuantAttention, config: AcceleratorConfig) -> HeadLayout:
+    return HeadLayout(heads=layer.heads, head_dim=layer.head_dim, lanes=config.lanes)
+
+
+class AttentionRoom(Room[QuantAttention]):
+    """Scores against stationary keys, context against stationary values, head by head."""
+
+    def lower(self, build: Builder, layer: QuantAttention, block: int, name: str) -> Iterator[Op]:
+        heads, stage = _heads(layer, build.config), layer.kind
+        yield build.norm(layer.norm, block, stage, f"{name}.norm1", group="qkv")
+        context = build.tensor(f"{name}.context", Space.ACTIVATION, heads.words)
+        stored = {
+            "k": build.tensor(f"{name}.k", Space.KV, heads.words),
+            "q": build.tensor(f"{name}.q", Space.ACTIVATION, heads.words),
+            "v": build.tensor(f"{name}.v", Space.KV, heads.words),
+        }
+        for part in ("k", "q", "v"):
+            yield build.linear(
+                getattr(layer, part),
+                block,
+                stage,
+                part,
+                group="qkv",
+                whole=part != "q",
+                source=Ref(RESIDUAL),
+                target=stored[part],
+                inputs=layer.norm.dim,
+                out_count=heads.channels,
+                stream=Stream.NORMALISED,
+                function=Function.INT8,
+                dst_memory=_STORED[part],
+                wide_result=int(layer.wide),
+            )
+        for head in range(layer.heads):
+            probabilities = build.tensor(
+                f"{name}.p.{head}", Space.ACTIVATION, words_for(build.tokens, build.config.lanes)
+            )
+            state = build.tensor(f"{name}.state.{head}", Space.STATE, 1).tensor
+            yield self._scores(build, layer, block, name, head, stored, probabilities, state)
+            yield self._attend(build, layer, block, name, head, stored["v"], probabilities, context, state)
+        yield build.linear(
+            layer.proj,
+            block,
+            stage,
+            "proj",
+            group="proj",
+            source=context,
+            target=Ref(RESIDUAL),
+            inputs=heads.channels,
+            stream=Stream.ACTIVATION,
+            function=Function.ADD,
+            residual_shift=layer.residual_shift,
+        )
+
+    @staticmethod
+    def _span(heads: HeadLayout, head: int) -> dict[str, int]:
+        return {"lane_low": heads.lane(head), "lane_count": heads.lane_count, "kv_stride": heads.words}
+
+    def _scores(
+        self,
+        build: Builder,
+        layer: QuantAttention,
+        block: int,
+        name: str,
+        head: int,
+        stored: dict[str, Ref],
+        probabilities: Ref,
+        state: str,
+    ) -> Op:
+        heads = _heads(layer, build.config)
+        word = heads.word(head)
+        return Op(
+            name=f"{name}.attn.scores.{head}",
+            opcode=Opcode.MATMUL,
+            block=block,
+            stage=layer.kind,
+            role="scores",
+            group="attention",
+            tokens=build.tokens,
+            source=Ref(stored["q"].tensor, word),
+            target=probabilities,
+            kv=Ref(stored["k"].tensor, word),
+            state=state,
+            head=head,
+            macs=build.tokens * build.tokens * layer.head_dim,
+            fields={
+                "stationary": Stationary.KEYS,
+                "stream": Stream.ACTIVATION,
+                "function": Function.SOFTMAX,
+                "out_count": build.tokens,
+                **build.planes(heads.words_per_head, wide=layer.wide, stream=True),
+                "scalar": layer.score_mult,
+                "shift": layer.score_shift,
+                **self._span(heads, head),
+            },
+        )
+
+    def _attend(
+        self,
+        build: Builder,
+        layer: QuantAttention,
+        block: int,
+        name: str,
+        head: int,
+        values: Ref,
+        probabilities: Ref,
+        context: Ref,
+        state: str,
+    ) -> Op:
+        heads, rows, lanes = _heads(layer, build.config), build.config.rows, build.config.lanes
+        word, lane = heads.word(head), heads.lane(head)
+        group = lane // rows
+        outputs = lane + heads.lane_count - group * rows if heads.pitch < lanes else heads.pitch
+        return Op(
+            name=f"{name}.attn.attend.{head}",
+            opcode=Opcode.MATMUL,
+            block=block,
+            stage=layer.kind,
+            role="attend",
+            group="attention",
+            tokens=build.tokens,
+            source=probabilities,
+            target=Ref(context.tensor, word),
+            kv=Ref(values.tensor, word),
+            state=state,
+            head=head,
+            macs=build.tokens * build.tokens * layer.head_dim,
+            fields={
+                "stationary": Stationary.VALUES,
+                "stream": Stream.PROBABILITY,
+                "function": Function.ATTEND,
+                "out_count": outputs,
+                **build.planes(words_for(build.tokens, lanes), wide=layer.wide, stream=False),
+                "wide_result": int(layer.wide),
+                "key_count": build.tokens,
+                "group": group,
+                "scalar": layer.context_mult,
+                "shift": layer.context_shift,
+                "dst_memory": Memory.ACTIVATION,
+                **self._span(heads, head),
+            },
+        )
+
+    def order(self, whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
+        """K, Q, V, then heads: V hides the wait for Q, and so does the projection of one chunk for Q of the next.
+
+        The scores of head h + 1 come before the context of head h.
+        """
+
+        def one(ops: list[Op], role: str) -> Op:
+            return next(op for op in ops if op.role == role)
+
+        keys, values = one(whole, "k"), one(whole, "v")
+        result = [*(op for op in whole if op not in (keys, values)), keys, one(chunks[0], "q"), values]
+        for number, ops in enumerate(chunks):
+            scores, context = ([op for op in ops if op.role == role] for role in ("scores", "attend"))
+            pairs = list(zip(scores, context, strict=True))
+            result += pipelined(pairs) if ops[0].overlap else [op for pair in pairs for op in pair]
+            if number + 1 < len(chunks):
+                result.append(one(chunks[number + 1], "q"))
+            result.append(one(ops, "proj"))
+        return result
+
+    def chunks(self, tokens: int, config: AcceleratorConfig) -> Iterator[tuple[int, bool]]:
+        """Overlap first: without it, attention waits twice for each head, and that is taken only if chunks would get
+        shorter than a stationary block takes to load.
+        """
+        sizes = list(chunk_sizes(tokens, config))
+        yield from ((size, True) for n, size in enumerate(sizes) if n == 0 or size >= config.rows)
+        yield from ((size, False) for size in sizes)
+
+    def check(self, layer: QuantAttention, config: AcceleratorConfig, tasks: Sequence[str], name: str) -> None:
+        if layer.inner % layer.heads:
+            raise CompileError(
+                f"layer '{name}.attn': channels of q must be a multiple of the {layer.heads} heads, not {layer.inner!r}"
+            )
+
+    def pack(self, layer: QuantAttention, matrix: Matrix, config: AcceleratorConfig) -> bytes:
+        heads = _heads(layer, config)
+        if matrix.source is Source.STORED:
+            return pack_matrix(matrix.linear, config, heads_in=heads)
+        return pack_matrix(matrix.linear, config, heads_out=heads)

@@ -1,0 +1,53 @@
+"""A dense MLP: hidden units in the activation memory, then back into the residual."""
+
+from collections.abc import Iterator
+
+from moesaic.compiler.builder import RESIDUAL, Builder
+from moesaic.compiler.ir import Op, Ref, Space
+from moesaic.compiler.layers.room import Room, pipelined
+from moesaic.compiler.layout import words_for
+from moesaic.golden.layers.mlp import QuantMLP
+from moesaic.hw.spec.isa import Function, Stream
+
+__all__ = ["MLPRoom"]
+
+
+class MLPRoom(Room[QuantMLP]):
+    """Two matrices with GELU between, in the write-back of the first."""
+
+    def lower(self, build: Builder, layer: QuantMLP, block: int, name: str) -> Iterator[Op]:
+        yield build.norm(layer.norm, block, layer.kind, f"{name}.norm2", group="fc1")
+        hidden = build.tensor(f"{name}.hidden", Space.ACTIVATION, words_for(layer.hidden, build.config.lanes))
+        yield build.linear(
+            layer.fc1,
+            block,
+            layer.kind,
+            "fc1",
+            group="fc1",
+            source=Ref(RESIDUAL),
+            target=hidden,
+            inputs=layer.norm.dim,
+            stream=Stream.NORMALISED,
+            function=Function.GELU,
+            scalar=layer.hidden_mult,
+            post_shift=layer.hidden_shift,
+            wide_result=int(layer.fc1.bits > 8),
+        )
+        yield build.linear(
+            layer.fc2,
+            block,
+            layer.kind,
+            "fc2",
+            group="fc2",
+            source=hidden,
+            target=Ref(RESIDUAL),
+            inputs=layer.hidden,
+            stream=Stream.ACTIVATION,
+            function=Function.ADD,
+        )
+
+    def order(self, whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
+        """fc1 of the next chunk before fc2 of this one, where two buffers fit."""
+        if all(op.overlap for chunk in chunks for op in chunk):
+            return whole + pipelined([(chunk[0], chunk[1]) for chunk in chunks])
+        return super().order(whole, chunks)

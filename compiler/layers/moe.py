@@ -1,0 +1,130 @@
+"""A mixture of experts: the router fills queues, then expert by expert; the most used ones are fetched ahead of it."""
+
+from collections.abc import Iterator, Sequence
+
+from moesaic.compiler.builder import RESIDUAL, Builder
+from moesaic.compiler.ir import CompileError, Op, Ref, Space
+from moesaic.compiler.layers.room import Room, pipelined
+from moesaic.compiler.layout import words_for
+from moesaic.golden.layers.moe import QuantMoE
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Function, GateKind, Stream
+
+__all__ = ["MoERoom"]
+
+
+class MoERoom(Room[QuantMoE]):
+    """Token reordering: each expert's weights are read once, for all tokens in its queue."""
+
+    groupable = True
+
+    def lower(self, build: Builder, layer: QuantMoE, block: int, name: str) -> Iterator[Op]:
+        gate, stage = layer.gates[build.task], layer.kind
+        yield build.norm(layer.norm, block, stage, f"{name}.norm2", group="router")
+        tokens = build.tensor(
+            f"{name}.normalised", Space.ACTIVATION, words_for(layer.norm.dim, build.config.lanes), gathered=True
+        )
+        yield build.linear(
+            gate,
+            block,
+            stage,
+            "route",
+            group="router",
+            source=Ref(RESIDUAL),
+            target=None,
+            tap=tokens,
+            inputs=layer.norm.dim,
+            stream=Stream.NORMALISED,
+            function=Function.ROUTE,
+            top_k=layer.top_k,
+            gate_kind=GateKind.NOISY if layer.renormalise else GateKind.NOISY_VMOE,
+            wide_result=int(gate.bits > 8),
+        )
+        limit = build.speculate
+        limit = self.speculation(layer, build.task, build.config) if limit is None else limit
+        for position, number in enumerate(layer.order[build.task]):
+            yield from self._expert(build, layer, block, name, number, tokens, speculative=position < limit)
+
+    def _expert(
+        self, build: Builder, layer: QuantMoE, block: int, name: str, number: int, tokens: Ref, *, speculative: bool
+    ) -> Iterator[Op]:
+        expert = layer.experts[number]
+        units = len(expert.fc1.weight)
+        hidden = build.tensor(
+            f"{name}.hidden.{number}", Space.ACTIVATION, words_for(units, build.config.lanes), queued=True
+        )
+        yield build.linear(
+            expert.fc1,
+            block,
+            layer.kind,
+            "fc1",
+            group="experts",
+            source=tokens,
+            target=hidden,
+            inputs=layer.norm.dim,
+            stream=Stream.ACTIVATION,
+            function=Function.GELU,
+            expert=number,
+            routed=layer.routed,
+            speculative=speculative,
+            scalar=layer.hidden_mult,
+            post_shift=layer.hidden_shift,
+            wide_result=int(expert.fc2.bits > 8),
+        )
+        yield build.linear(
+            expert.fc2,
+            block,
+            layer.kind,
+            "fc2",
+            group="experts",
+            source=hidden,
+            target=Ref(RESIDUAL),
+            inputs=units,
+            stream=Stream.ACTIVATION,
+            function=Function.ADD,
+            expert=number,
+            routed=layer.routed,
+            speculative=speculative,
+            post_shift=layer.score_shift,
+        )
+
+    def order(self, whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
+        """fc1 of the next expert before fc2 of this one, where two buffers fit."""
+        result = whole
+        for chunk in chunks:
+            first, second = ([op for op in chunk if op.role == role] for role in ("fc1", "fc2"))
+            pairs = list(zip(first, second, strict=True))
+            result = [*result, next(op for op in chunk if op.role == "route")]
+            if not chunk[0].overlap:
+                result += [op for pair in pairs for op in pair]
+                continue
+            # Weights arrive in this order: what waits for the router must not stand before what is fetched ahead of it.
+            result += pipelined([pair for pair in pairs if pair[0].speculative])
+            result += pipelined([pair for pair in pairs if not pair[0].speculative])
+        return result
+
+    def check(self, layer: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str], name: str) -> None:
+        count, where = len(layer.experts), f"on configuration '{config.name}'"
+        if count > config.experts:
+            raise CompileError(f"layer '{name}.mlp': experts must be at most {config.experts} {where}, not {count!r}")
+        most = min(config.max_top_k, count)
+        if not 1 <= layer.top_k <= most:
+            raise CompileError(f"layer '{name}.mlp': top_k must be from 1 to {most} {where}, not {layer.top_k!r}")
+        for task in tasks:
+            if task not in layer.gates:
+                raise CompileError(f"layer '{name}.mlp': task must be one of {', '.join(layer.gates)}, not {task!r}")
+            if sorted(layer.order[task]) != list(range(count)):
+                raise CompileError(
+                    f"layer '{name}.mlp': order of task '{task}' must name each of {count} experts once, "
+                    f"not {layer.order[task]!r}"
+                )
+
+    def speculation(self, layer: QuantMoE, task: str, config: AcceleratorConfig) -> int:
+        """As many experts as fit the prefetch buffer: at the moment of the decision it then holds nothing else, and the
+        weight stream has never stopped. An expert that fewer than half of the calibration images used costs more in
+        wasted bytes than it hides.
+        """
+        fitting = max(1, config.prefetch_bytes // max(expert.stored_bytes for expert in layer.experts))
+        usage = layer.usage.get(task, ())
+        worthwhile = sum(usage[expert] >= 0.5 for expert in layer.order[task]) if usage else len(layer.experts)
+        return min(fitting, worthwhile, len(layer.experts))

@@ -1,0 +1,42 @@
+"""What a block does over the images of calibration."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["BlockActivity", "normalised"]
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class BlockActivity:
+    """Everything calibration knows about one block.
+
+    Members
+    -------
+    before, mid, after : list of [tokens, dim]
+        Residual before, within and after the block, of each run (an image with a task).
+    tensors : dict of name (without the block's) to list of arrays, one for each run
+    tasks : list of int
+        Task of each run.
+    """
+
+    index: int
+    before: list[Array] = field(default_factory=list)
+    mid: list[Array] = field(default_factory=list)
+    after: list[Array] = field(default_factory=list)
+    tensors: dict[str, list[Array]] = field(default_factory=dict)
+    tasks: list[int] = field(default_factory=list)
+
+    def all(self, name: str) -> Array:
+        """All runs' tensors of that name, stacked along the tokens."""
+        return np.concatenate(self.tensors[name])
+
+
+def normalised(x: Array, eps: float) -> Array:
+    """Plain LayerNorm of rows, without gain and offset."""
+    x = np.asarray(x, np.float64)
+    centred = x - x.mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + eps))

@@ -1,0 +1,117 @@
+"""Multi-head attention on integers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from moesaic.golden import numerics, ops_int
+from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.stored import reading_stored
+from moesaic.golden.numerics import Array
+
+__all__ = ["QuantAttention", "attend"]
+
+
+@dataclass(frozen=True)
+class QuantAttention(QuantLayer):
+    """Multi-head attention; `proj` requantises into the residual (function ADD).
+
+    `score_mult`/`score_shift` take the accumulator of q.k to log2 units with 8 fraction bits; `context_mult`/
+    `context_shift` are the SOFTMAX/ATTEND scalars; `residual_shift` is applied to the old residual when `proj` is
+    added.
+    """
+
+    kind: ClassVar[str] = "attention"
+
+    norm: QuantNorm
+    q: QuantLinear
+    k: QuantLinear
+    v: QuantLinear
+    score_mult: int
+    score_shift: int
+    context_mult: int
+    context_shift: int
+    context_step: float
+    proj: QuantLinear
+    residual_shift: int
+    heads: int
+
+    @property
+    def wide(self) -> bool:
+        """Whether queries, keys, values and context have 16 bits."""
+        return self.q.bits > 8
+
+    @property
+    def inner(self) -> int:
+        """Channels of all heads together."""
+        return len(self.q.weight)
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of a head."""
+        return self.inner // self.heads
+
+    def matrices(self, tasks: Sequence[str]) -> Iterator[Matrix]:
+        for linear in (self.k, self.q, self.v):
+            yield Matrix(linear=linear, shape=(self.inner, self.norm.dim), source=Source.NORMALISED)
+        yield Matrix(linear=self.proj, shape=(self.norm.dim, self.inner), source=Source.STORED)
+
+    def macs(self, tokens: int) -> int:
+        return tokens * self.inner * (4 * self.norm.dim + 2 * tokens)
+
+    def run(self, x: Array, name: str, inference: Inference) -> Array:
+        trace, kept = inference.trace, np.int16 if self.wide else np.int8
+        normed = ops_int.norm(self.norm, x)
+        trace.record(f"{name}.norm1", normed.astype(np.int16))
+        parts = []
+        for part, linear in (("q", self.q), ("k", self.k), ("v", self.v)):
+            result = ops_int.linear_int16(linear, ops_int.read_normalised(linear, normed))
+            tensor = ops_int.stored(result, wide=self.wide)
+            trace.record(f"{name}.attn.{part}", tensor.astype(kept))
+            parts.append(np.split(tensor, self.heads, axis=1))
+        done = [attend(self, q, k, v, inference.key_block) for q, k, v in zip(*parts, strict=True)]
+        if trace.wants(f"{name}.attn.scores"):
+            trace.record(f"{name}.attn.scores", np.stack([scores for scores, _, _ in done]).astype(np.int16))
+        if trace.wants(f"{name}.attn.probs"):
+            trace.record(f"{name}.attn.probs", np.stack([p for _, p, _ in done]).astype(np.uint8))
+        context = np.concatenate([c for _, _, c in done], axis=1)
+        trace.record(f"{name}.attn.context", context.astype(kept))
+        out = ops_int.linear_int16(self.proj, context)
+        trace.record(f"{name}.attn.proj", out.astype(np.int16))
+        return ops_int.add(x, out, self.residual_shift)
+
+    def reading_stored(self) -> Self:
+        return replace(self, q=reading_stored(self.q), k=reading_stored(self.k), v=reading_stored(self.v))
+
+
+def attend(attention: QuantAttention, q: Array, k: Array, v: Array, key_block: int) -> tuple[Array, Array, Array]:
+    """One head: single-pass softmax over blocks of `key_block` keys, and the context.
+
+    Parameters
+    ----------
+    q, k, v : [tokens, head_dim] int8, or 16 bits if the attention is wide
+
+    Returns
+    -------
+    scores : [tokens, tokens] int16, log2 units with 8 fraction bits
+    probabilities : [tokens, tokens], 0..255, relative to each query's final maximum
+    context : [tokens, head_dim] as q, k and v
+    """
+    scores = numerics.requantise(ops_int.matmul(q, k), attention.score_mult, attention.score_shift)
+    maximum = total = None
+    parts: list[tuple[Array, Array]] = []
+    for low in range(0, len(k), key_block):
+        p, maximum, total = numerics.softmax_block(scores[:, low : low + key_block], maximum, total)
+        parts.append((p, maximum))
+    assert maximum is not None and total is not None
+    probabilities = np.concatenate([numerics.probability(p, (maximum - then)[:, None]) for p, then in parts], axis=1)
+    r, e = numerics.reciprocal(total)
+    multiplier = (r * attention.context_mult + (1 << 15)) >> 16
+    context = numerics.round_shift(
+        ops_int.matmul(probabilities, v.T) * multiplier[:, None], (attention.context_shift + e)[:, None]
+    )
+    return scores, probabilities, ops_int.stored(numerics.int16(context), wide=attention.wide)

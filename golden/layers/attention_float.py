@@ -1,0 +1,130 @@
+"""Multi-head attention in floats, and how it is quantised."""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from moesaic.golden.gate import Routing
+from moesaic.golden.layers.attention import QuantAttention
+from moesaic.golden.layers.float_layer import FloatLayer
+from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, BlockQuantiser, floats
+from moesaic.golden.layers.rounding import Place, Rounding
+from moesaic.golden.scales import mult_shift, tensor_step
+from moesaic.golden.steps import context_error, importance, refined
+from moesaic.golden.trace import Trace
+from moesaic.hw.spec.tables import DIGITS_TOP, EXP_FRACTION_BITS
+
+__all__ = ["Attention"]
+
+
+class Attention(FloatLayer):
+    """Multi-head self-attention.
+
+    Parameters
+    ----------
+    dim : int
+        Channels of a token.
+    heads : int
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (dim // heads) ** -0.5
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: torch.Tensor, name: str, trace: Trace) -> torch.Tensor:
+        B, N, C = x.shape
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # [B, N, dim] each, head-major
+        for part, tensor in (("q", q), ("k", k), ("v", v)):
+            trace.record(f"{name}.{part}", tensor[0])
+        q, k, v = (t.reshape(B, N, self.heads, C // self.heads).transpose(1, 2) for t in (q, k, v))  # [B, h, N, hd]
+        scores = (q @ k.transpose(-2, -1)) * self.scale  # [B, h, N, N]
+        trace.record(f"{name}.scores", scores[0])
+        probs = scores.softmax(dim=-1)
+        trace.record(f"{name}.probs", probs[0])
+        context = (probs @ v).transpose(1, 2).reshape(B, N, C)  # [B, N, dim]
+        trace.record(f"{name}.context", context[0])
+        out = self.proj(context)
+        trace.record(f"{name}.proj", out[0])
+        return out
+
+    def quantise(self, quantiser: BlockQuantiser) -> QuantAttention:
+        """The integers of this attention, from its activity in calibration."""
+        activity, inner = quantiser.activity, len(self.proj.weight[0])
+        weight, bias = quantiser.folded(quantiser.block.norm1, floats(self.qkv.weight), floats(self.qkv.bias))
+        norm, x = quantiser.norm("norm1", quantiser.block.norm1, activity.before, quantiser.old_step, weight)
+        tensors = {part: activity.tensors[f"attn.{part}"] for part in "qkv"}
+        steps = {part: tensor_step(np.concatenate(tensors[part]), quantiser.method) for part in "qkv"}
+        if quantiser.wide:
+            steps = {
+                part: HEADROOM * tensor_step(np.concatenate(tensors[part]), "minmax", top=DIGITS_TOP) for part in "qkv"
+            }
+        elif quantiser.method == "mse":
+            error = context_error(tensors["q"], tensors["k"], tensors["v"], self.heads)
+            peaks = {part: max(float(np.abs(t).max()) for t in tensors[part]) for part in "qk"}
+            steps["q"] = refined(steps["q"], peaks["q"], lambda step: error(step, None))
+            steps["k"] = refined(steps["k"], peaks["k"], lambda step: error(None, step))
+        parts = {}
+        for i, part in enumerate("qkv"):
+            rows = slice(i * inner, (i + 1) * inner)
+            parts[part] = quantiser.after_norm(
+                f"attn.{part}", weight[rows], bias[rows], norm, "streamed", steps[part], x
+            )
+        q, k, v = (parts[part] for part in "qkv")
+        score = q.out_step * k.out_step * self.scale * LOG2E * 2**EXP_FRACTION_BITS
+        score_mult, score_shift = mult_shift(score, name=f"{quantiser.name}.attn: scale of scores")
+        context, proj_weight = activity.all("attn.context"), floats(self.proj.weight)
+        ratio = v.out_step / quantiser.stored_step(context, importance(proj_weight))
+        context_mult, context_shift = mult_shift(ratio, name=f"{quantiser.name}.attn: scale of the context")
+        context_step = v.out_step / math.ldexp(context_mult, -context_shift)
+        proj = quantiser.linear("attn.proj", proj_weight, floats(self.proj.bias), context_step, quantiser.step, context)
+        return QuantAttention(
+            norm=norm,
+            q=q,
+            k=k,
+            v=v,
+            score_mult=score_mult,
+            score_shift=score_shift,
+            context_mult=context_mult,
+            context_shift=context_shift,
+            context_step=context_step,
+            proj=proj,
+            residual_shift=round(math.log2(quantiser.step / quantiser.old_step)),
+            heads=self.heads,
+        )
+
+    def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantAttention, place: Place) -> torch.Tensor:
+        """What is added to the residual, with the roundings that were chosen."""
+        i, on = place.block, rounding.on
+        B, N, C = x.shape
+        y = rounding.norm(x, place.norm.eps, quant.norm, i, "norm1", rounding.streamed)
+        weight, bias = rounding.folded(place.norm, self.qkv.weight, self.qkv.bias)
+        heads = []
+        for part, linear, w, b in zip("qkv", (quant.q, quant.k, quant.v), weight.chunk(3), bias.chunk(3), strict=True):
+            t = rounding.linear(y, linear, (w, b), on(i, "qkv.weight"), rounding.streamed)
+            t = rounding.round(t, i, part, linear.out_step, *rounding.range)
+            heads.append(t.reshape(B, N, self.heads, -1).transpose(1, 2))
+        q, k, v = heads
+        t = (q @ k.transpose(-2, -1)) * (self.scale * LOG2E)
+        t = rounding.round(t, i, "scores", 2.0**-EXP_FRACTION_BITS, -32768, 32767)
+        p = rounding.round(torch.exp2(t - t.amax(-1, keepdim=True).ceil()), i, "probs", 1 / 255, 0, 255)
+        # Before, two models may differ by a factor of 2: by what is taken for the maximum.
+        context = rounding.see(i, "probs", p / p.sum(-1, keepdim=True)) @ v
+        context = context.transpose(1, 2).reshape(B, N, C)
+        context = rounding.round(context, i, "context", quant.context_step, *rounding.range)
+        return rounding.linear(context, quant.proj, (self.proj.weight, self.proj.bias), on(i, "proj.weight"))
+
+    def batched(self, x: torch.Tensor, routing: Routing | None = None) -> torch.Tensor:
+        B, N, C = x.shape
+        q, k, v = (
+            part.reshape(B, N, self.heads, C // self.heads).transpose(1, 2).contiguous()
+            for part in self.qkv(x).chunk(3, dim=-1)
+        )
+        probs = ((q @ k.transpose(-2, -1)).float() * self.scale).softmax(
+            dim=-1
+        )  # quicker here than torch's fused kernel
+        return self.proj((probs.to(v.dtype) @ v).transpose(1, 2).reshape(B, N, C))

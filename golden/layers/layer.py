@@ -1,0 +1,112 @@
+"""What every kind of layer answers: its matrices, its work, its integers."""
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.numerics import Array
+from moesaic.golden.trace import Trace
+
+__all__ = ["Inference", "Matrix", "QuantLayer", "Source"]
+
+
+class Source(enum.Enum):
+    """Where a matrix's input comes from."""
+
+    NORMALISED = "the residual, normalised as it is read"
+    TAPPED = "normalised tokens in the activation memory"
+    STORED = "another layer's results in the activation memory"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """A matrix of a layer, with its place in it.
+
+    Parameters
+    ----------
+    linear : QuantLinear
+    shape : (int, int)
+        Outputs and inputs that the rest of the layer gives it.
+    source : Source
+    expert : int or None
+        Its expert; None for what every token passes.
+    task : str or None
+        The one task that uses it; None for all.
+    """
+
+    linear: QuantLinear
+    shape: tuple[int, int]
+    source: Source
+    expert: int | None = None
+    task: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inference:
+    """One image of one task on its way through the layers.
+
+    Parameters
+    ----------
+    task : str
+    key_block : int
+        Keys in one block of the softmax.
+    trace : Trace
+        Receives the integers of every tensor.
+    order : mapping of task to experts, optional
+        Order in which experts add to the residual; each mixture's own if left out.
+    """
+
+    task: str
+    key_block: int
+    trace: Trace
+    order: Mapping[str, Sequence[int]] | None = None
+
+
+class QuantLayer(ABC):
+    """A layer of a residual network: what it adds to the residual stream, on integers.
+
+    Members
+    -------
+    kind : str
+        Name of the room: `golden/layers/<kind>.py`, `compiler/layers/<kind>.py`.
+    norm : QuantNorm
+        Of the residual that it reads.
+    """
+
+    kind: ClassVar[str]
+    norm: QuantNorm
+
+    @abstractmethod
+    def matrices(self, tasks: Sequence[str]) -> Iterator[Matrix]:
+        """All matrices that `tasks` use, in the order in which the first of them streams their weights."""
+
+    @abstractmethod
+    def macs(self, tokens: int) -> int:
+        """Multiply-accumulates of one image of `tokens` tokens."""
+
+    @abstractmethod
+    def run(self, x: Array, name: str, inference: Inference) -> Array:
+        """The residual [tokens, dim] after the layer, from the one before; `name` is the block's, for the trace."""
+
+    @abstractmethod
+    def reading_stored(self) -> Self:
+        """The same layer with every matrix behind the norm reading stored int8: less exact, for an accelerator that
+        normalises in a pass of its own.
+        """
+
+    def as_dense(self, name: str) -> "QuantLayer":
+        """A layer of as many parameters without a choice of experts; this one, if it has none."""
+        return self
+
+    def only_experts(self, experts: Collection[int]) -> Self:
+        """This layer with a router that can only choose from `experts`; itself, if it has none."""
+        return self
+
+    @property
+    def routed(self) -> tuple[int, int] | None:
+        """Experts for each token, and experts; None without a router."""
+        return None

@@ -1,0 +1,62 @@
+"""A quantised matrix: its integers, and what they stand for."""
+
+from dataclasses import dataclass
+
+from moesaic.golden.numerics import IntArray
+from moesaic.hw.spec.tables import PLANE_BITS
+
+__all__ = ["READS", "WIDE_READS", "QuantLinear"]
+
+# What a matrix reads, and the largest magnitude there: int8 of the activation memory; normalised values as the array
+# takes them in one pass (`numerics.norm_streamed`); all their bits, in two planes (`numerics.norm_planes`); 16-bit
+# results (`numerics.digits`).
+READS = {"int8": 128, "streamed": 255, "planes": 4096, "int16": 32768}
+WIDE_READS = ("planes", "int16")  # of these, what takes two passes of the array
+
+
+@dataclass(frozen=True)
+class QuantLinear:
+    """A matrix with what happens to its accumulators: ``round_shift((x @ weight.T + (bias << bias_shift)) * mult,
+    shift)``.
+
+    Parameters
+    ----------
+    name : str
+        Path of the layer, unique in the network; it names the matrix's piece of the weight stream too.
+    weight : [out, in] int8, or int16 of 16 bits
+    bias : [out] int32, in accumulator units, of 16-bit weights in 256 of them
+    mult : [out] uint16
+    shift : int
+        0..62, one for the whole matrix.
+    in_step, out_step : float
+        Value of one unit of the input, and of the requantised output.
+    bits : int
+        Of a weight: 8, or 4 if all are -8..7, or 16 if all fit two signed bytes.
+    reads : str
+        One of `READS`: what its input is.
+    """
+
+    name: str
+    weight: IntArray
+    bias: IntArray
+    mult: IntArray
+    shift: int
+    in_step: float
+    out_step: float
+    bits: int = 8
+    reads: str = "int8"
+
+    @property
+    def passes(self) -> int:
+        """Of the array for a block of inputs: two for each operand of two bytes."""
+        return (2 if self.reads in WIDE_READS else 1) * (2 if self.bits > 8 else 1)
+
+    @property
+    def bias_shift(self) -> int:
+        """Of the bias, when it is added."""
+        return PLANE_BITS if self.bits > 8 else 0
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the matrix in the weight stream, without biases and padding."""
+        return self.weight.size * self.passes * min(self.bits, 8) // 8

@@ -1,0 +1,179 @@
+"""A mixture of experts on integers."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Self
+
+import numpy as np
+
+from moesaic.golden import numerics, ops_int
+from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.mlp import QuantMLP
+from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.stored import reading_stored
+from moesaic.golden.numerics import Array
+
+__all__ = ["QuantExpert", "QuantMoE"]
+
+BARRED = -(1 << 25)  # bias of an expert that no token may go to
+
+
+@dataclass(frozen=True)
+class QuantExpert:
+    """One expert's two matrices."""
+
+    fc1: QuantLinear
+    fc2: QuantLinear
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of both in the weight stream, without biases and padding."""
+        return self.fc1.stored_bytes + self.fc2.stored_bytes
+
+
+@dataclass(frozen=True)
+class QuantMoE(QuantLayer):
+    """Mixture of experts. fc2 requantises to int16 of ``out_step``; that times the 16-bit score, shifted by
+    `score_shift`, is added to the residual.
+
+    `gates` maps a task to its gate matrix, whose requantised output is logits * log2(e) with 10 fraction bits; a
+    task-conditioned gate has its task's constant in `bias`. `order` maps a task to the order in which experts are run,
+    most used first. `usage` is the share of calibration images that use each expert.
+    """
+
+    kind: ClassVar[str] = "moe"
+
+    norm: QuantNorm
+    gates: dict[str, QuantLinear]
+    top_k: int
+    renormalise: bool
+    experts: tuple[QuantExpert, ...]
+    hidden_mult: int
+    hidden_shift: int
+    hidden_step: float
+    score_shift: int
+    order: dict[str, tuple[int, ...]]
+    usage: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def routed(self) -> tuple[int, int]:
+        return self.top_k, len(self.experts)
+
+    def matrices(self, tasks: Sequence[str]) -> Iterator[Matrix]:
+        dim, count = self.norm.dim, len(self.experts)
+        for task in tasks:
+            yield Matrix(linear=self.gates[task], shape=(count, dim), source=Source.NORMALISED, task=task)
+        for number in self.order[tasks[0]]:
+            expert = self.experts[number]
+            hidden = len(expert.fc1.weight)
+            yield Matrix(linear=expert.fc1, shape=(hidden, dim), source=Source.TAPPED, expert=number)
+            yield Matrix(linear=expert.fc2, shape=(dim, hidden), source=Source.STORED, expert=number)
+
+    def macs(self, tokens: int) -> int:
+        expert = sum(len(e.fc1.weight) for e in self.experts) / len(self.experts)  # hidden units, on the average
+        return round(tokens * self.norm.dim * (len(self.experts) + self.top_k * 2 * expert))
+
+    def run(self, x: Array, name: str, inference: Inference) -> Array:
+        task, trace, wide = inference.task, inference.trace, self.experts[0].fc2.bits > 8
+        order = self.order[task] if inference.order is None else inference.order[task]
+        if sorted(order) != list(range(len(self.experts))):
+            raise ValueError(
+                f"{name}: order must name each of the {len(self.experts)} experts once, not {list(order)!r}"
+            )
+        before = x
+        normed = ops_int.norm(self.norm, x)
+        trace.record(f"{name}.norm2", normed.astype(np.int16))
+        logits = ops_int.linear_int16(self.gates[task], ops_int.read_normalised(self.gates[task], normed))
+        index, score = numerics.route(logits, self.top_k, renormalise=self.renormalise)
+        trace.record(f"{name}.mlp.gate.logits", logits.astype(np.int16))
+        trace.record(f"{name}.mlp.gate.scores", score.astype(np.uint16))
+        trace.record(f"{name}.mlp.gate.index", index)
+        x = x.copy()
+        done: dict[int, dict[str, Array]] = {}
+        for e in order:
+            token, choice = np.nonzero(index == e)
+            if not len(token):
+                continue
+            expert = self.experts[e]
+            pre = ops_int.linear_int16(expert.fc1, ops_int.read_normalised(expert.fc1, normed[token]))
+            hidden = ops_int.hidden(pre, self.hidden_mult, self.hidden_shift, wide=wide)
+            out = ops_int.linear_int16(expert.fc2, hidden)
+            # A token is in one expert's queue at most once, so that rows of one expert never collide.
+            x[token] = ops_int.add(x[token], numerics.round_shift(out * score[token, choice, None], self.score_shift))
+            done[e] = {
+                "index": np.full_like(token, e),
+                "token": token,
+                "hidden_pre": pre.astype(np.int16),
+                "hidden": hidden.astype(np.int16 if wide else np.int8),
+                "out": out.astype(np.int16),
+            }
+        for part in ("index", "token", "hidden_pre", "hidden", "out"):
+            trace.record(f"{name}.mlp.expert_{part}", np.concatenate([done[e][part] for e in sorted(done)]))
+        trace.record(f"{name}.mlp.out", x - before)
+        return x
+
+    def reading_stored(self) -> Self:
+        return replace(self, gates={task: reading_stored(gate) for task, gate in self.gates.items()})
+
+    def only_experts(self, experts: Collection[int]) -> Self:
+        """This mixture with the gates of all other experts constants below any logit.
+
+        Plain data, so that hardware does the same: rows of zeros, and a bias that saturates the logit at -32768.
+
+        Raises
+        ------
+        ValueError
+            If `experts` has numbers that are no expert's, or fewer than `top_k`.
+        """
+        allowed, count = set(experts), len(self.experts)
+        if len(allowed) < self.top_k or not allowed <= set(range(count)):
+            raise ValueError(f"experts must be {self.top_k} or more of 0..{count - 1}, not {sorted(allowed)!r}")
+        barred = np.array([e for e in range(count) if e not in allowed], np.int64)
+        return replace(self, gates={task: _shut(gate, barred) for task, gate in self.gates.items()})
+
+    def as_dense(self, name: str) -> QuantMLP:
+        """One MLP of all experts' hidden units: every token meets every expert."""
+        first, second = [e.fc1 for e in self.experts], [e.fc2 for e in self.experts]
+        finer = int(first[0].reads == "int8")  # read as they are streamed, units are half as large
+        fc1 = QuantLinear(
+            name=f"{name}.mlp.fc1",
+            weight=np.concatenate([linear.weight for linear in first]),
+            bias=np.concatenate([linear.bias for linear in first]) << finer,
+            mult=np.concatenate([linear.mult for linear in first]),
+            shift=first[0].shift + finer,
+            in_step=first[0].in_step / (1 << finer),
+            out_step=first[0].out_step,
+            bits=max(linear.bits for linear in first),
+            reads="streamed" if finer else first[0].reads,
+        )
+        # The mean of the experts: one multiplier for all of them, in place of a score for each.
+        mult = np.mean([linear.mult for linear in second], axis=0) / len(self.experts)
+        fc2 = QuantLinear(
+            name=f"{name}.mlp.fc2",
+            weight=np.concatenate([linear.weight for linear in second], axis=1),
+            bias=np.stack([linear.bias for linear in second]).sum(axis=0, dtype=np.int64).astype(np.int32),
+            mult=np.maximum(1, np.rint(mult)).astype(np.uint16),
+            shift=second[0].shift,
+            in_step=second[0].in_step,
+            out_step=second[0].out_step,
+            bits=max(linear.bits for linear in second),
+        )
+        return QuantMLP(
+            norm=self.norm,
+            fc1=fc1,
+            hidden_mult=self.hidden_mult,
+            hidden_shift=self.hidden_shift,
+            hidden_step=self.hidden_step,
+            fc2=fc2,
+        )
+
+
+def _shut(gate: QuantLinear, barred: Array) -> QuantLinear:
+    weight, bias, mult = gate.weight.copy(), gate.bias.copy(), gate.mult.copy()
+    weight[barred], mult[barred], bias[barred] = 0, 65535, BARRED
+    if (BARRED << gate.bias_shift) * 65535 >> gate.shift > -(1 << 15):
+        raise ValueError(
+            f"{gate.name}: shift must be at most {25 + gate.bias_shift} to bar an expert, not {gate.shift!r}"
+        )
+    return replace(gate, weight=weight, bias=bias, mult=mult)

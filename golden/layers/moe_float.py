@@ -1,0 +1,249 @@
+"""A mixture of experts in floats, and how it is quantised."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.gate import Gate, Routing, choose
+from moesaic.golden.layers.float_layer import FloatLayer
+from moesaic.golden.layers.gelu import GELU
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.moe import QuantExpert, QuantMoE
+from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, MAX_POST_SHIFT, BlockQuantiser, floats
+from moesaic.golden.layers.rounding import Place, Rounding
+from moesaic.golden.scales import FloatArray
+from moesaic.golden.trace import SILENT, Trace
+from moesaic.hw.spec.tables import GELU_FRACTION_BITS, LOGIT_FRACTION_BITS, PLANE_BITS
+
+__all__ = ["ExpertLinear", "Experts", "MoE"]
+
+MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (`QuantMoE.only_experts`)
+SCORE_BITS = 16
+
+
+class _Gather(torch.autograd.Function):
+    """Rows by a permutation; its gradient is rows by the inverse, which is quicker than torch's scatter."""
+
+    @staticmethod
+    def forward(ctx, rows: torch.Tensor, order: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(inverse)
+        return rows.index_select(0, order)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return gradient.index_select(0, inverse), None, None
+
+
+class ExpertLinear(nn.Module):
+    """One linear per expert: weight [experts, outputs, inputs], bias [experts, outputs]."""
+
+    def __init__(self, experts: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(experts, outputs, inputs))
+        self.bias = nn.Parameter(torch.empty(experts, outputs))
+
+    def forward(self, x: torch.Tensor, expert: int) -> torch.Tensor:
+        return F.linear(x, self.weight[expert], self.bias[expert])
+
+
+class Experts(nn.Module):
+    """The two linears of every expert, under their published names."""
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.htoh4 = ExpertLinear(config.experts, config.dim, config.expert_hidden)
+        self.h4toh = ExpertLinear(config.experts, config.expert_hidden, config.dim)
+
+
+class MoE(FloatLayer):
+    """Mixture of experts: each token's output is the sum over its experts of score times expert(token)."""
+
+    routes = True
+
+    def __init__(self, config: M3ViTConfig) -> None:
+        super().__init__()
+        self.experts = Experts(config)
+        self.gelu = GELU[config.gelu]
+        self.gate: nn.Module
+        if config.gate_scope == "multi_gate":
+            self.gate = nn.ModuleList(Gate(config) for _ in config.tasks)
+        else:
+            self.gate = Gate(config)
+
+    def gate_of(self, task: int) -> Gate:
+        gate = self.gate[task] if isinstance(self.gate, nn.ModuleList) else self.gate
+        assert isinstance(gate, Gate)
+        return gate
+
+    def gate_of_task(self, task: int, embedding: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.gate_of(task).folded(embedding)
+
+    def forward(
+        self, x: torch.Tensor, task: int, embedding: torch.Tensor | None, name: str, trace: Trace
+    ) -> tuple[torch.Tensor, Routing]:
+        flat = x.reshape(-1, x.shape[-1])  # [B * N, dim]
+        routing = self.gate_of(task)(flat, embedding)
+        out = torch.zeros_like(flat)
+        record: dict[str, list[torch.Tensor]] = {}
+        for expert in range(self.experts.htoh4.weight.shape[0]):
+            token, choice = (routing.index == expert).nonzero(as_tuple=True)  # tokens in rising order
+            if not len(token):
+                continue
+            pre = self.experts.htoh4(flat[token], expert)
+            hidden = F.gelu(pre, approximate=self.gelu)
+            result = self.experts.h4toh(hidden, expert)
+            out = out.index_add(0, token, result * routing.scores[token, choice, None])
+            if trace is not SILENT:
+                parts = (
+                    ("index", torch.full_like(token, expert)),
+                    ("token", token),
+                    ("hidden_pre", pre),
+                    ("hidden", hidden),
+                    ("out", result),
+                )
+                for part, tensor in parts:
+                    record.setdefault(part, []).append(tensor)
+        for part, tensor in (("logits", routing.logits), ("scores", routing.scores), ("index", routing.index)):
+            trace.record(f"{name}.gate.{part}", tensor)
+        for part, tensors in record.items():
+            trace.record(f"{name}.expert_{part}", torch.cat(tensors))
+        trace.record(f"{name}.out", out)
+        return out.reshape(x.shape), routing
+
+    def quantise(self, quantiser: BlockQuantiser) -> QuantMoE:
+        """The integers of this mixture, from its activity in calibration."""
+        activity, layer_norm = quantiser.activity, quantiser.block.norm2
+        gate = self.gate_of(0)
+        routes = {task: quantiser.folded(layer_norm, *folded) for task, folded in quantiser.gates.items()}
+        stacked = np.concatenate([weight for weight, _ in routes.values()])
+        norm, x = quantiser.norm("norm2", layer_norm, activity.mid, quantiser.step, stacked)
+        values = activity.all("mlp.expert_hidden")
+        mult, shift, step = quantiser.hidden(values, floats(self.experts.h4toh.weight))
+        # Scores have 16 fraction bits; what is left of int16 goes to the experts' outputs.
+        peak = HEADROOM * float(np.abs(activity.all("mlp.expert_out")).max())
+        spare = math.floor(math.log2(32767 * quantiser.step / max(peak, 1e-9)))
+        spare = min(max(spare, -SCORE_BITS), MAX_POST_SHIFT - SCORE_BITS)
+        out_step = math.ldexp(quantiser.step, -spare)
+
+        experts = self._quantised_experts(quantiser, norm, x, step, out_step)
+        routers, order, usage = self._quantised_gates(quantiser, norm, x, routes)
+        return QuantMoE(
+            norm=norm,
+            gates=routers,
+            top_k=gate.k,
+            renormalise=gate.kind == "noisy",
+            experts=experts,
+            hidden_mult=mult,
+            hidden_shift=shift,
+            hidden_step=step,
+            score_shift=SCORE_BITS + spare,
+            order=order,
+            usage=usage,
+        )
+
+    def _quantised_experts(
+        self, quantiser: BlockQuantiser, norm: QuantNorm, x: FloatArray, step: float, out_step: float
+    ) -> tuple[QuantExpert, ...]:
+        activity, layer_norm, bits = quantiser.activity, quantiser.block.norm2, quantiser.expert_bits
+        values, chosen = activity.all("mlp.expert_hidden"), activity.all("mlp.expert_index")
+        per_run = len(activity.mid[0])
+        tokens = np.concatenate(
+            [token + run * per_run for run, token in enumerate(activity.tensors["mlp.expert_token"])]
+        )
+        first, second = self.experts.htoh4, self.experts.h4toh
+        experts = []
+        for e in range(len(first.weight)):
+            weight, bias = quantiser.folded(layer_norm, floats(first.weight[e]), floats(first.bias[e]))
+            mine, name, unit = chosen == e, f"mlp.experts.{e}", 2.0**-GELU_FRACTION_BITS
+            seen = x[tokens[mine]]
+            fc1 = quantiser.after_norm(f"{name}.fc1", weight, bias, norm, "int8", unit, seen, bits=bits)
+            weight, bias = floats(second.weight[e]), floats(second.bias[e])
+            fc2 = quantiser.linear(f"{name}.fc2", weight, bias, step, out_step, values[mine], bits=bits)
+            experts.append(QuantExpert(fc1=fc1, fc2=fc2))
+        return tuple(experts)
+
+    @staticmethod
+    def _quantised_gates(
+        quantiser: BlockQuantiser, norm: QuantNorm, x: FloatArray, routes: dict[str, tuple[FloatArray, FloatArray]]
+    ) -> tuple[dict[str, QuantLinear], dict[str, tuple[int, ...]], dict[str, tuple[float, ...]]]:
+        """Gates, order of experts and share of images that use each, by task."""
+        activity = quantiser.activity
+        routers, order, usage = {}, {}, {}
+        runs, per_run = np.array(activity.tasks), len(activity.mid[0])
+        for number, (task, (weight, bias)) in enumerate(routes.items()):
+            mine = np.flatnonzero(runs == number)
+            routers[task] = quantiser.after_norm(
+                f"mlp.gate.{task}",
+                weight,
+                bias,
+                norm,
+                "planes",  # which experts a token goes to hangs on small differences
+                2.0**-LOGIT_FRACTION_BITS / LOG2E,
+                np.concatenate([x[run * per_run : (run + 1) * per_run] for run in mine]),
+                max_shift=MAX_GATE_SHIFT + (PLANE_BITS if quantiser.wide else 0),
+            )
+            chosen = [activity.tensors["mlp.gate.index"][run].ravel() for run in mine]
+            counts = np.stack([np.bincount(index, minlength=len(weight)) for index in chosen])
+            share, total = (counts > 0).mean(axis=0), counts.sum(axis=0)
+            order[task] = tuple(sorted(range(len(weight)), key=lambda e: (-share[e], -total[e], e)))
+            usage[task] = tuple(float(s) for s in share)
+        return routers, order, usage
+
+    def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantMoE, place: Place) -> torch.Tensor:
+        """What is added to the residual, with the roundings that were chosen."""
+        i, on, k, kind = place.block, rounding.on, self.gate_of(0).k, self.gate_of(0).kind
+        assert place.gate is not None
+        y = rounding.norm(x, place.norm.eps, quant.norm, i, "norm2", rounding.stored).reshape(-1, x.shape[-1])
+        z = rounding.norm(x, place.norm.eps, quant.norm, i, "norm2.gate", 0).reshape(-1, x.shape[-1])
+        gate = quant.gates[place.task]
+        logits = rounding.linear(z, gate, rounding.folded(place.norm, *place.gate), on(i, "gate.weight"))
+        logits = rounding.round(logits, i, "gate.logits", gate.out_step, -32768, 32767)
+        scores, index = choose(logits, k, kind)
+        place.found.experts[i] = index
+        if i in rounding.held:
+            index = rounding.held[i]
+            chosen = logits if kind == "noisy_vmoe" else logits.gather(-1, index)
+            scores = torch.softmax(chosen, dim=-1)
+            scores = scores.gather(-1, index) if kind == "noisy_vmoe" else scores
+        scores = rounding.round(scores, i, "scores16", 2.0**-16, 0, 65535)
+        out = torch.zeros_like(y)
+        for e, expert in enumerate(quant.experts):
+            token, choice = (index == e).nonzero(as_tuple=True)
+            if not len(token):
+                continue
+            first, second = self.experts.htoh4, self.experts.h4toh
+            folded = rounding.folded(place.norm, first.weight[e], first.bias[e])
+            pre = rounding.linear(y[token], expert.fc1, folded, on(i, "fc1.weight"), rounding.stored)
+            hidden = rounding.hidden(pre, i, self.gelu, quant.hidden_step)
+            part = rounding.linear(hidden, expert.fc2, (second.weight[e], second.bias[e]), on(i, "fc2.weight"))
+            part = rounding.round(part, i, "expert_out", expert.fc2.out_step, -32768, 32767)
+            out.index_add_(0, token, part * scores[token, choice, None])
+        return out.reshape(x.shape)
+
+    def batched(self, x: torch.Tensor, routing: Routing | None = None) -> torch.Tensor:
+        """With one product for each expert and matrix."""
+        assert routing is not None
+        scores, index, tokens = routing.scores, routing.index, x.shape[1]
+        x = x.flatten(0, 1).to(torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype)
+        k = index.shape[1]
+        flat = index.flatten()
+        order = torch.argsort(flat, stable=True)
+        inverse = torch.empty_like(order)
+        inverse[order] = torch.arange(len(order))
+        counts = torch.bincount(flat, minlength=self.experts.htoh4.weight.shape[0]).tolist()
+        rows = x[:, None].expand(-1, k, -1).reshape(len(flat), -1)  # each token once for each of its experts
+        rows = _Gather.apply(rows, order, inverse)
+        for number, linear in enumerate((self.experts.htoh4, self.experts.h4toh)):
+            if number == 1:
+                rows = F.gelu(rows, approximate=self.gelu)
+            # Taken apart once: a slice for each expert would have a whole gradient for each.
+            weights, biases = linear.weight.to(rows.dtype).unbind(), linear.bias.to(rows.dtype).unbind()
+            rows = torch.cat([F.linear(*args) for args in zip(rows.split(counts), weights, biases, strict=True)])
+        rows = _Gather.apply(rows, inverse, order).unflatten(0, (-1, k))  # [n, k, dim]
+        return (rows * scores[..., None].to(rows.dtype)).sum(dim=1).unflatten(0, (-1, tokens))

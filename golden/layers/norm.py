@@ -1,0 +1,22 @@
+"""LayerNorm on integers: the constants of a NORM instruction."""
+
+from dataclasses import dataclass
+
+__all__ = ["QuantNorm"]
+
+
+@dataclass(frozen=True)
+class QuantNorm:
+    """Constants of a LayerNorm (the NORM instruction); gain and offset live in the weights that follow.
+
+    `step` is the float value of one unit of the output, which has `tables.NORM_BITS` bits.
+    """
+
+    name: str
+    dim: int
+    inv_dim: int
+    inv_dim_shift: int
+    scale: int
+    shift: int
+    epsilon: int
+    step: float

@@ -1,0 +1,191 @@
+"""What layers are quantised with: a block's activity in calibration; gain and offset of norms go into the weights."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from moesaic.golden.layers.activity import BlockActivity, normalised
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.qlinear import quantise_linear
+from moesaic.golden.scales import TOP, FloatArray, mult_shift, tensor_step
+from moesaic.golden.steps import importance, step_for
+from moesaic.hw.spec.tables import (
+    DIGITS_TOP,
+    GELU_FRACTION_BITS,
+    STORED_SHIFT,
+    STREAMED_SHIFT,
+)
+
+__all__ = ["BlockQuantiser", "floats", "quantise_norm"]
+
+HEADROOM = 2.0  # of int16 over the largest value seen in calibration
+MAX_POST_SHIFT = 31
+STREAMED_TOP = 255  # of a normalised value in one pass
+MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (m3vit_int.force_experts)
+SCORE_BITS = 16
+LOG2E = math.log2(math.e)
+
+
+def floats(tensor: torch.Tensor | None) -> FloatArray:
+    """A parameter as float64."""
+    assert tensor is not None
+    return np.asarray(tensor.detach().cpu().numpy(), np.float64)
+
+
+def quantise_norm(name: str, dim: int, eps: float, *, residual_step: float, step: float) -> QuantNorm:
+    """Constants of a LayerNorm on a residual of that step, of whose output one pass is to take units of about `step`.
+
+    Raises
+    ------
+    ValueError
+        If a constant does not fit its instruction field.
+    """
+    inv_dim, inv_dim_shift = mult_shift(16 / dim, name=f"{name}: 16 / dim")
+    step = max(step, dim / 65534)  # of a wide model, what the multiplier can do
+    scale, shift = mult_shift(dim / (2 * step), name=f"{name}: dim / step")
+    shift += 3 - STREAMED_SHIFT
+    if not 0 <= shift <= 36:
+        raise ValueError(f"{name}: shift must be from 0 to 36, not {shift!r}")
+    epsilon = max(1, round(dim**2 * eps / residual_step**2))
+    if epsilon >= 1 << 40:
+        raise ValueError(f"{name}: epsilon must be below 2^40 in squared residual steps, not {epsilon!r}")
+    step = dim / math.ldexp(scale, 4 - shift)
+    return QuantNorm(
+        name=name,
+        dim=dim,
+        inv_dim=inv_dim,
+        inv_dim_shift=inv_dim_shift,
+        scale=scale,
+        shift=shift,
+        epsilon=epsilon,
+        step=step,
+    )
+
+
+class NormedBlock(Protocol):
+    """What is asked of a float block: its norms."""
+
+    norm1: torch.nn.LayerNorm
+    norm2: torch.nn.LayerNorm
+
+
+class BlockQuantiser:
+    """What the layers of one block are quantised with.
+
+    Parameters
+    ----------
+    block : NormedBlock
+    activity : BlockActivity
+        Of the block in calibration.
+    gates : mapping of task to (weight [experts, dim], bias [experts])
+        The router of each task; empty without experts.
+    old_step, step : float
+        Value of one unit of the residual before and after the block.
+    method : str
+        How steps are chosen.
+    compensate : bool
+        Round weights with regard to their inputs in calibration.
+    acc_bits : int
+        Width of the accumulators.
+    expert_bits : int
+        Of an expert's weight; 16 is everybody's.
+    """
+
+    def __init__(
+        self,
+        block: NormedBlock,
+        activity: BlockActivity,
+        gates: Mapping[str, tuple[FloatArray, FloatArray]],
+        *,
+        old_step: float,
+        step: float,
+        method: str,
+        compensate: bool,
+        acc_bits: int,
+        expert_bits: int,
+    ) -> None:
+        self.block, self.activity, self.gates = block, activity, gates
+        self.old_step, self.step = old_step, step
+        self.method, self.compensate, self.acc_bits, self.expert_bits = method, compensate, acc_bits, expert_bits
+        self.wide = expert_bits > 8  # then everything has 16 bits
+        self.bits, self.stored = (16, "int16") if self.wide else (8, "int8")
+        self.name = f"blocks.{activity.index}"
+
+    def linear(
+        self,
+        name: str,
+        weight: FloatArray,
+        bias: FloatArray,
+        in_step: float,
+        out_step: float,
+        inputs: Any,
+        *,
+        bits: int | None = None,
+        reads: str | None = None,
+        **options: Any,
+    ) -> QuantLinear:
+        return quantise_linear(
+            f"{self.name}.{name}",
+            weight,
+            bias,
+            in_step=in_step,
+            out_step=out_step,
+            method=self.method,
+            inputs=inputs if self.compensate else None,
+            acc_bits=self.acc_bits,
+            bits=self.bits if bits is None else bits,
+            reads=self.stored if reads is None else reads,
+            **options,
+        )
+
+    def after_norm(
+        self,
+        name: str,
+        weight: FloatArray,
+        bias: FloatArray,
+        norm: QuantNorm,
+        reads: str,
+        out_step: float,
+        inputs: Any,
+        **options: int,
+    ) -> QuantLinear:
+        """A matrix that reads what `norm` makes: streamed, in planes, or (int8) from the activation memory; with 16
+        bits, all of it.
+        """
+        reads = "planes" if self.wide else reads
+        dropped = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0}[reads]
+        in_step = math.ldexp(norm.step, dropped)
+        return self.linear(name, weight, bias, in_step, out_step, inputs, reads=reads, dropped=dropped, **options)
+
+    def norm(
+        self, name: str, layer: torch.nn.LayerNorm, rows: list[Any], residual_step: float, weight: FloatArray
+    ) -> tuple[QuantNorm, FloatArray]:
+        """The norm in front of `weight`, and what it makes of the residual `rows` of calibration."""
+        x = normalised(np.concatenate(rows), layer.eps)
+        step = self.stored_step(x, importance(weight), top=STREAMED_TOP)
+        dim = layer.normalized_shape[0]
+        return quantise_norm(f"{self.name}.{name}", dim, layer.eps, residual_step=residual_step, step=step), x
+
+    def stored_step(self, x: Any, matters: FloatArray, *, top: int = TOP) -> float:
+        """Step of a tensor in the activation memory (`step_for`); with 16 bits there is room to spare."""
+        if not self.wide:
+            return step_for(x, matters, self.method, top=top)
+        return HEADROOM * tensor_step(x, "minmax", top=top if top != TOP else DIGITS_TOP)
+
+    @staticmethod
+    def folded(layer: torch.nn.LayerNorm, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Weight and bias that take the plain normalised values."""
+        return weight * floats(layer.weight), bias + weight @ floats(layer.bias)
+
+    def hidden(self, values: Any, weight: FloatArray) -> tuple[int, int, float]:
+        """Multiplier, shift and step of a hidden layer after GELU."""
+        unit = 2.0**-GELU_FRACTION_BITS
+        step = (
+            unit if self.wide else step_for(values, importance(weight), self.method)
+        )  # int16 holds all of GELU's bits
+        mult, shift = mult_shift(unit / step, max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden")
+        return mult, shift, unit / math.ldexp(mult, -shift)

@@ -1,0 +1,172 @@
+"""Float arithmetic in which each rounding of a quantised network can be switched on by itself."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.norm import QuantNorm
+from moesaic.hw.spec.tables import DIGITS_TOP, GELU_FRACTION_BITS, NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
+
+__all__ = ["PARTS", "Choice", "Outcome", "Place", "Rounding"]
+
+PARTS = (
+    "norm1",
+    "q",
+    "k",
+    "v",
+    "scores",
+    "probs",
+    "context",
+    "qkv.weight",
+    "proj.weight",
+    "norm2",
+    "norm2.gate",
+    "gate.weight",
+    "gate.logits",
+    "fc1.weight",
+    "hidden_pre",
+    "hidden",
+    "fc2.weight",
+    "expert_out",
+    "scores16",
+    "residual",
+)
+"""What is rounded in a block, in the order of the data."""
+
+Choice = Callable[[int, str], float]
+"""Of a block and a part: 0 exact, 1 as quantised, 2^n with n more bits below (weights: exact or as quantised)."""
+
+
+def _floored(step: float, dropped: int) -> float:
+    """What rounding down takes away on the average, where `step` is what is left after `dropped` bits."""
+    return step * (1 - 2.0**-dropped) / 2
+
+
+@dataclass
+class Outcome:
+    """What a forward pass gives: residual [B, tokens, dim] after each block, experts [B * tokens, k] of each
+    mixture.
+    """
+
+    outputs: list[torch.Tensor] = field(default_factory=list)
+    experts: dict[int, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where in a forward pass a layer stands.
+
+    Parameters
+    ----------
+    norm : LayerNorm
+        In front of the layer.
+    block : int
+    task : str
+    gate : (weight [experts, dim], bias [experts]) or None
+        The task's router in floats.
+    found : Outcome
+        Receives what the routers choose.
+    """
+
+    norm: torch.nn.LayerNorm
+    block: int
+    task: str
+    gate: tuple[torch.Tensor, torch.Tensor] | None = None
+    found: Outcome = field(default_factory=Outcome)
+
+
+class Rounding:
+    """The rounding of a quantised network where `on(block, part)` says so.
+
+    Parameters
+    ----------
+    on : callable of (block, part)
+        `part` is one of `PARTS`.
+    wide : bool
+        Whether weights and activations have 16 bits.
+    held : dict of int to Tensor
+        Experts [B * tokens, k] that tokens of a mixture go to whatever the gate says.
+    watch : callable of (block, part, Tensor), optional
+        Sees every tensor, after its rounding if there is one.
+    """
+
+    def __init__(
+        self,
+        on: Choice,
+        *,
+        wide: bool,
+        held: dict[int, torch.Tensor],
+        watch: Callable[[int, str, torch.Tensor], None] | None,
+    ) -> None:
+        self.on, self.watch, self.held = on, watch, held
+        self.range = (-DIGITS_TOP - 129, DIGITS_TOP) if wide else (-128, 127)  # of a stored value
+        # Bits of a normalised value that are not read: by what follows at once, and by experts.
+        self.streamed, self.stored = (0, 0) if wide else (STREAMED_SHIFT, STORED_SHIFT)
+        self._kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def see(self, i: int, part: str, x: torch.Tensor) -> torch.Tensor:
+        if self.watch is not None:
+            self.watch(i, part, x)
+        return x
+
+    def round(self, x: torch.Tensor, i: int, part: str, step: float, low: int, high: int) -> torch.Tensor:
+        """`x` in whole steps, as fine as was chosen."""
+        fine = self.on(i, part)
+        if fine:
+            x = (x * (fine / step)).round_().clamp_(low * fine, high * fine).mul_(step / fine)
+        return x if part == "probs" else self.see(i, part, x)
+
+    def dequantised(self, quant: QuantLinear, dropped: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias that the integers stand for; the bias without what makes up for `dropped` bits of the
+        input.
+        """
+        if quant.name not in self._kept:
+            steps = np.ldexp(quant.mult.astype(np.float64), -quant.shift) * quant.out_step / quant.in_step
+            weight = quant.weight * steps[:, None]
+            bias = (quant.bias.astype(np.int64) << quant.bias_shift) * steps * quant.in_step - weight.sum(
+                axis=1
+            ) * _floored(quant.in_step, dropped)
+            self._kept[quant.name] = (
+                torch.from_numpy(weight.astype(np.float32)),
+                torch.from_numpy(bias.astype(np.float32)),
+            )
+        return self._kept[quant.name]
+
+    def linear(
+        self,
+        x: torch.Tensor,
+        quant: QuantLinear,
+        parameters: tuple[torch.Tensor, torch.Tensor],
+        rounded: float,
+        dropped: int = 0,
+    ) -> torch.Tensor:
+        """`x` times the float matrix, or times what the integers stand for."""
+        return F.linear(x, *(self.dequantised(quant, dropped) if rounded else parameters))
+
+    def norm(self, x: torch.Tensor, eps: float, quant: QuantNorm, i: int, part: str, dropped: int) -> torch.Tensor:
+        """Plain LayerNorm, of whose integers the lowest `dropped` bits are not read."""
+        y, fine = F.layer_norm(x, x.shape[-1:], eps=eps), self.on(i, part)
+        step = math.ldexp(quant.step, dropped)
+        if fine == 1:
+            top = 1 << (NORM_BITS - 1)
+            whole = (y / quant.step).round_().clamp_(-top, top - 1)
+            lowest = -255 if dropped == STREAMED_SHIFT else -top
+            y = whole.div_(1 << dropped).floor_().clamp_(min=lowest).mul_(step).add_(_floored(step, dropped))
+        elif fine:
+            y = (y * (fine / step)).round_().mul_(step / fine)
+        return self.see(i, part, y)
+
+    @staticmethod
+    def folded(
+        layer: torch.nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return weight * layer.weight, bias + weight @ layer.bias
+
+    def hidden(self, x: torch.Tensor, i: int, kind: str, step: float) -> torch.Tensor:
+        x = self.round(x, i, "hidden_pre", 2.0**-GELU_FRACTION_BITS, -32768, 32767)
+        return self.round(F.gelu(x, approximate=kind), i, "hidden", step, *self.range)
