@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.attention import QuantAttention
@@ -42,9 +43,7 @@ class QuantBlock:
 
     def with_layers(self, change: Callable[[QuantLayer], QuantLayer]) -> "QuantBlock":
         """The block with each layer replaced by what `change` makes of it."""
-        attention = change(self.attention)
-        assert isinstance(attention, QuantAttention)
-        return replace(self, attention=attention, mlp=change(self.mlp))
+        return replace(self, attention=cast(QuantAttention, change(self.attention)), mlp=change(self.mlp))
 
     def macs(self, tokens: int) -> int:
         """Multiply-accumulates of one image."""
