@@ -1,7 +1,7 @@
 """Published formats, written and computed from their description alone: nothing here comes from the importers."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +94,16 @@ def decoder_state(g: Geometry, tasks: tuple[str, ...], seed: int = 1) -> dict[st
         for task in tasks
         for name, shape in (("norm.weight", (g.dim,)), ("conv_0.weight", (256, g.dim, 3, 3)), ("conv_4.bias", (7,)))
     }
+
+
+def dense_state(g: Geometry, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A plain ViT's backbone: the published names of a dense block in every place."""
+    blocks = {}
+    for i in range(g.depth):  # block 0 of a network of one block, once for each block
+        one = random_state(replace(g, depth=1), seed=seed + i)
+        blocks |= {name.replace("blocks.0", f"blocks.{i}"): t for name, t in one.items() if name.startswith("blocks.")}
+    whole = random_state(replace(g, depth=1), seed=seed)
+    return {name: t for name, t in whole.items() if not name.startswith("blocks.")} | blocks
 
 
 def transformers_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

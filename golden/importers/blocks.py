@@ -1,5 +1,6 @@
 """What the tensors of a vision transformer with timm's names say about its sizes."""
 
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from moesaic.golden.importers.check import EXPERTS
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.problem import ImportProblem
 
-__all__ = ["Sizes", "depth_of", "mixture_stride", "shape", "sizes_of"]
+__all__ = ["Sizes", "consecutive", "depth_of", "mixture_stride", "shape", "sizes_of"]
 
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 
@@ -52,10 +53,34 @@ def shape(tensors: Tensors, name: str, dimensions: int, source: str) -> tuple[in
     return found
 
 
-def depth_of(names: Iterable[str]) -> int:
-    """Blocks, by the largest number of one."""
-    numbers = [int(match.group(1)) for name in names if (match := BLOCK.match(name))]
-    return max(numbers) + 1 if numbers else 0
+def consecutive(numbers: Iterable[int], what: str, source: str) -> int:
+    """How many there are of what is numbered from 0.
+
+    Raises
+    ------
+    ImportProblem
+        If numbers below the largest are missing.
+    """
+    found = set(numbers)
+    count = max(found, default=-1) + 1
+    if len(found) < count:
+        missing = list(itertools.islice((i for i in range(count) if i not in found), 8))
+        raise ImportProblem(
+            f"{what} must be numbered from 0 without gaps, not to {count - 1} without "
+            f"{', '.join(map(str, missing))}{'...' if count - len(found) > len(missing) else ''} ({source})"
+        )
+    return count
+
+
+def depth_of(names: Iterable[str], source: str) -> int:
+    """Blocks, by their numbers.
+
+    Raises
+    ------
+    ImportProblem
+        If one is missing as a whole.
+    """
+    return consecutive((int(match.group(1)) for name in names if (match := BLOCK.match(name))), "blocks", source)
 
 
 def sizes_of(tensors: Tensors, source: str) -> Sizes:
@@ -71,7 +96,7 @@ def sizes_of(tensors: Tensors, source: str) -> Sizes:
         raise ImportProblem(
             f"patch_embed.proj.weight must be [dim, 3, patch, patch], not {[dim, channels, down, across]} ({source})"
         )
-    depth = depth_of(tensors)
+    depth = depth_of(tensors, source)
     if not depth:
         raise ImportProblem(f"weights must have blocks.0 and so on, not {source!r}")
     dense = next((name for name in tensors if BLOCK.match(name) and name.endswith(".mlp.fc1.weight")), None)
@@ -92,7 +117,7 @@ def mixture_stride(tensors: Tensors, source: str) -> int:
     if not blocks:
         return 0
     stride = min(blocks) + 1
-    wanted = set(range(stride - 1, depth_of(tensors), stride))
+    wanted = set(range(stride - 1, depth_of(tensors, source), stride))
     if blocks - wanted:
         raise ImportProblem(
             f"mixtures must be in every {stride}. block ({sorted(wanted)}), not also in {sorted(blocks - wanted)} "

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.importers.blocks import depth_of
+from moesaic.golden.importers.blocks import consecutive, depth_of
 from moesaic.golden.importers.check import checked_state, shapes_of
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.geometry import heads_of, image_size_of, mlp_ratio, pixels_of, task_names
@@ -93,7 +93,7 @@ def _sizes(raw: dict[str, Array], source: str) -> _Sizes:
         )
     tokens = _whole(raw["pos_embed"].size, dim, "pos_embed", "channels", source)
     names = [canonical for n in raw if (canonical := _canonical(n)) is not None]
-    tasks = max((int(match.group(2)) for n in raw if (match := _GATE.fullmatch(n))), default=-1) + 1
+    tasks = consecutive((int(match.group(2)) for n in raw if (match := _GATE.fullmatch(n))), "gates", source)
     name, gate = usual(_GATE.pattern)
     if not tasks:
         raise ImportProblem(f"weights must have l1_w_gate_T_task0{SUFFIX} or another gate, not {source!r}")
@@ -110,7 +110,7 @@ def _sizes(raw: dict[str, Array], source: str) -> _Sizes:
         if not count:
             raise ImportProblem(f"weights must have l1_htoh4_bias{SUFFIX} or an expert's weights, not {source!r}")
         expert_hidden = _whole(count, experts * dim, name, "experts x channels", source)
-    return _Sizes(dim, patch, tokens, depth_of(names), hidden, experts, expert_hidden, tasks)
+    return _Sizes(dim, patch, tokens, depth_of(names, source), hidden, experts, expert_hidden, tasks)
 
 
 def _canonical(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""ViT and DeiT of Hugging Face `transformers`: names, old and new, and what config.json beside them says."""
+"""ViT and DeiT of Hugging Face `transformers`: names, old and new, and how pixels are normalised."""
 
 import json
 import re
@@ -43,21 +43,13 @@ _LAYER = re.compile(r"(?:encoder\.layer|layers)\.(\d+)\.(.+)\.(weight|bias)")
 
 @dataclass(frozen=True)
 class Beside:
-    """What config.json and preprocessor_config.json say; None where they do not.
+    """What preprocessor_config.json says; None where it does not.
 
     Parameters
     ----------
-    heads : int or None
-    eps : float or None
-    image_size : (int, int) or None
-    gelu : "exact", "tanh" or None
     mean, deviation : three floats or None
     """
 
-    heads: int | None = None
-    eps: float | None = None
-    image_size: tuple[int, int] | None = None
-    gelu: str | None = None
     mean: tuple[float, ...] | None = None
     deviation: tuple[float, ...] | None = None
 
@@ -72,41 +64,23 @@ def _json(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _activation(name: Any, path: Path) -> str | None:
-    if name is None:
-        return None
-    kinds = {"gelu": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu_fast": "tanh"}
-    if name not in kinds:
-        raise ImportProblem(f"hidden_act must be one of {', '.join(kinds)}, not {name!r} ({path})")
-    return kinds[name]
-
-
 def beside(folder: Path) -> Beside:
     """Read the configuration that `save_pretrained` writes beside the weights.
 
     Raises
     ------
     ImportProblem
-        If a file is damaged, or the activation is not GELU.
+        If the file is damaged.
     """
-    config, pixels = _json(folder / "config.json"), _json(folder / "preprocessor_config.json")
-    size = config.get("image_size")
-    if isinstance(size, int):
-        size = [size, size]
+    pixels = _json(folder / "preprocessor_config.json")
     normalised = pixels.get("do_normalize", True) and "image_mean" in pixels and "image_std" in pixels
     try:
         return Beside(
-            heads=config.get("num_attention_heads"),
-            eps=config.get("layer_norm_eps"),
-            image_size=(int(size[0]), int(size[1])) if size else None,
-            gelu=_activation(config.get("hidden_act"), folder / "config.json"),
             mean=tuple(map(float, pixels["image_mean"])) if normalised else None,
             deviation=tuple(map(float, pixels["image_std"])) if normalised else None,
         )
     except (TypeError, ValueError, IndexError) as error:
-        if isinstance(error, ImportProblem):
-            raise
-        raise ImportProblem(f"config.json must describe a vision transformer, not {str(folder)!r} ({error})") from error
+        raise ImportProblem(f"preprocessor_config.json must describe pixels, not {str(folder)!r} ({error})") from error
 
 
 def to_timm(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:

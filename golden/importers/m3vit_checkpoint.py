@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.importers.blocks import mixture_stride, shape, sizes_of
+from moesaic.golden.importers.blocks import consecutive, mixture_stride, shape, sizes_of
 from moesaic.golden.importers.check import EXPERTS, checked_state
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.geometry import has_class_token, heads_of, image_size_of, mlp_ratio, pixels_of, task_names
@@ -86,7 +86,7 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
     experts, hidden = _experts(tensors, list(named), source)
     conditioned = any(name.startswith("gate_task_represent.") for name in tensors)
     multi = {int(task) for task in named.values() if task is not None}
-    count, task_dim = max(multi, default=-1) + 1, 64
+    count, task_dim = consecutive(multi, "gates", source), 64
     if conditioned:
         task_dim, count = shape(tensors, "gate_task_represent.fc1.weight", 2, source)
     tasks = task_names(count, head_tasks(split.heads), options, notes)

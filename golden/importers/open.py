@@ -13,11 +13,13 @@ from moesaic.golden.importers.names import split
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.plain_vit import import_plain
 from moesaic.golden.importers.problem import ImportProblem
+from moesaic.golden.importers.sharded import INDEX, check_alone, read_sharded, shards_in
 from moesaic.golden.importers.workers import join_workers, worker_files
 
 __all__ = ["open_model"]
 
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # as `save_pretrained` names them
+# As `save_pretrained` names them; of several the first is read, as by `from_pretrained`.
+_WEIGHTS = tuple(f"{name}{suffix}" for name in ("model.safetensors", "pytorch_model.bin") for suffix in ("", INDEX))
 
 
 def _by_names(
@@ -31,9 +33,12 @@ def _by_names(
     return import_plain(parts, path, options, notes)
 
 
-def _of_file(file: Path, path: Path, options: ImportOptions) -> Imported:
+def _of_file(file: Path, path: Path, options: ImportOptions, *, unread: Sequence[str] = ()) -> Imported:
     notes = Notes()
-    return _by_names(*choose(read_held(file), path, options.state_dict, notes), path, options, notes)
+    if unread:
+        notes.notes.append(f"{file.name} is read, not {', '.join(unread)}")
+    held = read_sharded(file) if file.name.endswith(INDEX) else read_held(file)
+    return _by_names(*choose(held, path, options.state_dict, notes), path, options, notes)
 
 
 def open_model(text: str, options: ImportOptions) -> Imported:
@@ -61,16 +66,26 @@ def open_model(text: str, options: ImportOptions) -> Imported:
     if not path.exists():
         raise ImportProblem(f"model must be a file or folder that exists, not {text!r}")
     if path.is_file():
+        if path.name.endswith(INDEX):
+            return _of_file(path, path.parent, options)
+        check_alone(path)
         return _of_file(path, path, options)
     if is_edge_moe(path):
+        if options.state_dict is not None:
+            raise ImportProblem(f"state-dict must not be given for {str(path)!r}: its files are one set of weights")
         return import_edge_moe(path, options)
     if worker_files(path):
         notes = Notes()
         taken, others, workers = join_workers(path, options.state_dict, notes)
         return _by_names(taken, others, path, options, notes, workers=workers)
-    for name in _WEIGHTS:
-        if (path / name).is_file():
-            return _of_file(path / name, path, options)
+    if names := [name for name in _WEIGHTS if (path / name).is_file()]:
+        return _of_file(path / names[0], path, options, unread=names[1:])
+    if shards := shards_in(path):
+        indexes = " or ".join(name for name in _WEIGHTS if name.endswith(INDEX))
+        raise ImportProblem(
+            f"shards must have {indexes} beside them, which says what they hold, not {str(path)!r}",
+            {"shards": shards[:12]},
+        )
     held = sorted(entry.name for entry in path.iterdir())
     raise ImportProblem(
         f"model must be a folder with 0.pth and so on, *.float32.bin, or {' or '.join(_WEIGHTS)}, not {text!r}",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import Split, for_host, head_tasks, model_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import as_problem
+from moesaic.golden.importers.stated import read_stated
 
 __all__ = ["import_plain"]
 
@@ -70,6 +72,22 @@ def _positions(tensors: Tensors, sizes: Sizes, prefix: int, options: ImportOptio
     return dataclasses.replace(sizes, tokens=sizes.tokens + prefix)
 
 
+def _told(sizes: Sizes, patches: int, biases: bool, in_file: Callable[[str], str]) -> dict[str, tuple[int | bool, str]]:
+    """What tensors tell of the facts that config.json states, and which of them does."""
+    embedding = in_file("patch_embed.proj.weight")
+    told: dict[str, tuple[int | bool, str]] = {
+        "channels of a token": (sizes.dim, embedding),
+        "side of a patch": (sizes.patch, embedding),
+        "channels of the image": (3, embedding),
+        "blocks": (sizes.depth, "the tensors' names"),
+        "biases of queries, keys and values": (biases, "the tensors"),
+        "patches": (patches, in_file("pos_embed")),
+    }
+    if sizes.mlp_hidden:
+        told["hidden units of an MLP"] = (sizes.mlp_hidden, in_file("blocks.0.mlp.fc1.weight"))
+    return told
+
+
 def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes) -> Imported:
     """A model without experts from a ViT's or DeiT's state dict.
 
@@ -82,10 +100,11 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     """
     source, theirs = str(path), split.anchor == HUGGING_FACE
     tensors, names = dict(split.backbone), dict[str, str]()
-    given = Beside()
+    given, folder = Beside(), path if path.is_dir() else path.parent
+    stated = read_stated(folder, transformers=theirs)
     if theirs:
         tensors, names = to_timm(tensors)
-        given = beside(path if path.is_dir() else path.parent)
+        given = beside(folder)
     heads = split.heads | {name: for_host(tensors.pop(name)) for name in list(tensors) if name.startswith(_HOST)}
     for name in _UNUSED:
         if tensors.pop(name, None) is not None:
@@ -93,24 +112,26 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     tensors = _fold_scales(tensors, notes)
     sizes = sizes_of(tensors, source)
     count = extra_tokens(tensors, _EXTRA, source)
-    options = dataclasses.replace(
-        options, heads=options.heads or given.heads, image_size=options.image_size or given.image_size
-    )
+    typed, options = options, stated.over(options, notes)
     class_token = has_class_token("cls_token" in tensors, sizes.tokens - count, sizes.patch, options)
     sizes = _positions(tensors, sizes, class_token + count, options, notes)
-    if not any(re.fullmatch(r"blocks\.\d+\.attn\.qkv\.bias", name) for name in tensors):
+    biases = any(re.fullmatch(r"blocks\.\d+\.attn\.qkv\.bias", name) for name in tensors)
+    patches = sizes.tokens - class_token - count
+    stated.check(_told(sizes, patches, biases, lambda name: split.in_file(names.get(name, name))), typed)
+    if not biases:
         for block in range(sizes.depth):
             tensors[f"blocks.{block}.attn.qkv.bias"] = torch.zeros(3 * sizes.dim)
         notes.notes.append("query, key and value have no biases: zeros")
     tasks = options.tasks or head_tasks(heads) or ("classification",)
     mean, deviation = _pixels(given, theirs, options, notes)
-    eps = given.eps or (_HUGGING_FACE_EPS if theirs else _EPS)
-    if given.eps is None:
+    eps = stated.get("epsilon")
+    if eps is None:
+        eps = _HUGGING_FACE_EPS if theirs else _EPS
         notes.assumed.append(f"LayerNorm with epsilon {eps:g}, as published")
     try:
         config = M3ViTConfig(
             name=model_name(path),
-            image_size=image_size_of(sizes.tokens - class_token - count, sizes.patch, options, notes),
+            image_size=image_size_of(patches, sizes.patch, options, notes),
             patch_size=sizes.patch,
             dim=sizes.dim,
             heads=heads_of(sizes.dim, options, notes, mixture=False),
@@ -120,7 +141,7 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
             tasks=tasks,
             class_token=class_token,
             extra_tokens=count,
-            gelu=given.gelu or "exact",
+            gelu=stated.get("gelu") or "exact",
             eps=eps,
             pixel_mean=mean,
             pixel_std=deviation,
@@ -138,6 +159,8 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     )
     if heads:
         notes.notes.append(f"{len(heads)} tensors that follow the last block kept for the host")
+    else:
+        notes.notes.append(f"nothing follows block {sizes.depth - 1}: a file with no final norm and no head may be cut")
     kind = f"plain vision transformer with the names of {'transformers' if theirs else 'timm'}"
     return Imported(config=config, state=state, heads=heads, report=ImportReport.of(source, kind, notes))
 

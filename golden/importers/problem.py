@@ -10,35 +10,36 @@ __all__ = ["Findings", "ImportProblem", "as_problem", "folded"]
 NUMBER = re.compile(r"\d+")
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers in rising order, runs of three and more shortened: 0..4,7."""
+def _ranges(numbers: Sequence[int], width: int) -> str:
+    """Numbers in rising order, runs of three and more shortened, of so many digits: 0..4,7."""
     parts: list[str] = []
     start = 0
     for i in range(1, len(numbers) + 1):
         if i < len(numbers) and numbers[i] == numbers[i - 1] + 1:
             continue
-        run = numbers[start:i]
-        parts += [f"{run[0]}..{run[-1]}"] if len(run) > 2 else [str(number) for number in run]
+        run = [f"{number:0{width}d}" for number in numbers[start:i]]
+        parts += [f"{run[0]}..{run[-1]}"] if len(run) > 2 else run
         start = i
     return ",".join(parts)
 
 
 def folded(names: Iterable[str]) -> list[str]:
     """Names that differ in their first number only, written as one: `blocks.{1,3}.norm1.weight`."""
-    groups: dict[str, list[int | None]] = {}
+    groups: dict[tuple[str, int], list[int]] = {}
     for name in names:
         found = NUMBER.search(name)
-        key = name if found is None else f"{name[: found.start()]}{{}}{name[found.end() :]}"
-        groups.setdefault(key, []).append(None if found is None else int(found.group()))
+        if found is None:
+            groups.setdefault((name, 0), [])
+            continue
+        digits = found.group()
+        width = len(digits) if digits.startswith("0") else 1  # 007 and 7 are not the same name
+        key = f"{name[: found.start()]}{{}}{name[found.end() :]}"
+        groups.setdefault((key, width), []).append(int(digits))
     result = []
-    for key, members in groups.items():
-        numbers = sorted({number for number in members if number is not None})
-        if not numbers:
-            result.append(key)
-        elif len(numbers) == 1:
-            result.append(key.replace("{}", str(numbers[0]), 1))
-        else:
-            result.append(key.replace("{}", f"{{{_ranges(numbers)}}}", 1))
+    for (key, width), members in groups.items():
+        numbers = sorted(set(members))
+        ranges = _ranges(numbers, width)
+        result.append(key if not numbers else key.replace("{}", ranges if len(numbers) == 1 else f"{{{ranges}}}", 1))
     return result
 
 

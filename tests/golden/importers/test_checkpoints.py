@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from published import MICRO, Geometry, random_state, save_edge_moe, save_workers, transformers_names
+from published import MICRO, Geometry, dense_state, random_state, save_edge_moe, save_workers, transformers_names
 from safetensors.torch import save_file
 
 from moesaic.golden.importers.imported import Imported
@@ -24,16 +24,12 @@ DENSE = Geometry(16, 16, 8, 32, 2, 2, 64)
 
 
 def plain_state(seed: int = 0) -> State:
-    """A ViT's backbone with timm's names, LayerScale as small as published ones start, a head and a norm."""
-    state, blocks = {}, {}
-    for i in range(DENSE.depth):  # block 0 of a network of one block, once for each block
-        for name, tensor in random_state(dataclasses.replace(DENSE, depth=1), seed=seed + i).items():
-            (blocks if name.startswith("blocks.") else state)[name.replace("blocks.0", f"blocks.{i}")] = tensor
-    return state | blocks
+    """A ViT's backbone with timm's names."""
+    return dense_state(DENSE, seed)
 
 
 def scaled(state: State) -> State:
-    """With LayerScale."""
+    """With LayerScale as small as published ones start, a norm and a head."""
     gammas = {f"blocks.{i}.ls{n}.gamma": torch.full((32,), 10.0 ** -(i + n)) for i in range(2) for n in (1, 2)}
     return state | gammas | {"norm.weight": torch.ones(32), "norm.bias": torch.zeros(32), "head.weight": torch.eye(32)}
 

@@ -152,6 +152,7 @@ def test_paths_that_hold_nothing(tmp_path):
 
 def test_names_with_one_problem_share_a_line():
     assert folded(["blocks.1.a", "blocks.3.a", "x", "blocks.7.b"]) == ["blocks.{1,3}.a", "x", "blocks.7.b"]
+    assert folded(["m-00007-of-00009", "m-00008-of-00009", "k-007"]) == ["m-{00007,00008}-of-00009", "k-007"]
     assert folded(f"l{i}_w" for i in (10, 2, 0, 1, 4, 5)) == ["l{0..2,4,5,10}_w"]
     findings = Findings()
     findings.check("nothing is wrong")

@@ -1,13 +1,12 @@
 """Plain ViT and DeiT: timm's names against the published equations, transformers' against its own models."""
 
-import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from published import IMAGENET, Geometry, random_state, reference
+from published import IMAGENET, Geometry, dense_state, reference
 from safetensors.torch import save_file
 
 from moesaic.golden.importers.imported import Imported
@@ -20,16 +19,6 @@ transformers = pytest.importorskip("transformers")
 
 DENSE = Geometry(32, 32, 8, 64, 1, 3, 128)
 TWO = ImportOptions(heads=2)
-
-
-def dense_state(g: Geometry = DENSE, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A plain ViT's backbone: the published names of a dense block in every place."""
-    blocks = {}
-    for i in range(g.depth):  # block 0 of a network of one block, once for each block
-        one = random_state(dataclasses.replace(g, depth=1), seed=seed + i)
-        blocks |= {name.replace("blocks.0", f"blocks.{i}"): t for name, t in one.items() if name.startswith("blocks.")}
-    whole = random_state(dataclasses.replace(g, depth=1), seed=seed)
-    return {name: t for name, t in whole.items() if not name.startswith("blocks.")} | blocks
 
 
 def dense_reference(g: Geometry, state: dict[str, torch.Tensor], image: np.ndarray) -> torch.Tensor:
@@ -64,7 +53,7 @@ def output(imported: Imported, image: np.ndarray | torch.Tensor) -> torch.Tensor
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_timm_names(tmp_path, suffix):
-    state, path = dense_state(), tmp_path / f"vit{suffix}"
+    state, path = dense_state(DENSE), tmp_path / f"vit{suffix}"
     tail = {"norm.weight": torch.ones(64), "norm.bias": torch.zeros(64), "head.weight": torch.ones(5, 64)}
     if suffix == ".pth":
         torch.save({"model": state | tail}, path)
@@ -80,7 +69,7 @@ def test_timm_names(tmp_path, suffix):
 
 
 def test_no_biases_of_queries_no_class_token_positions_and_layer_scale(tmp_path):
-    state, image = dense_state(), np.random.default_rng(1).random((3, 32, 32))
+    state, image = dense_state(DENSE), np.random.default_rng(1).random((3, 32, 32))
     scaled = dict(state)
     for i in range(3):
         state[f"blocks.{i}.attn.qkv.bias"] = torch.zeros(192)
@@ -100,7 +89,7 @@ def test_no_biases_of_queries_no_class_token_positions_and_layer_scale(tmp_path)
 
 
 def test_what_is_not_in_a_plain_vit_is_listed(tmp_path):
-    state = dense_state()
+    state = dense_state(DENSE)
     state["blocks.1.attn.q_norm.weight"] = torch.ones(64)
     state["blocks.1.ls1.gamma"] = torch.ones(3)
     del state["blocks.2.mlp.fc2.bias"]
@@ -176,7 +165,10 @@ def test_transformers_parts_that_are_missing_keep_their_names(tmp_path):
 
 @pytest.mark.parametrize(
     "text, message",
-    [('{"hidden_act": "relu"}', "hidden_act must be one of gelu,.*not 'relu'"), ("{", "config.json must be JSON")],
+    [
+        ('{"hidden_act": "relu"}', "hidden_act must be one of gelu,.*not 'relu'"),
+        ("{", "config.json must be a readable JSON file"),
+    ],
 )
 def test_bad_configuration_beside_the_weights(tmp_path: Path, text: str, message: str):
     theirs("ViT").save_pretrained(tmp_path / "theirs")
