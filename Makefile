@@ -1,6 +1,4 @@
-# make run    set up once, then the main job: one image through the whole accelerator, and a report
-# make test   set up once, then all tests
-# make lint   format, style and types        make clean   what was made here (keep .venv: make clean-venv removes it)
+# Targets and their one-line descriptions: what `make help` prints.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -9,18 +7,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint setup clean clean-venv
-.DEFAULT_GOAL := run
+.PHONY: help run test lint setup clean clean-venv
+.DEFAULT_GOAL := help
 
-setup: $(STAMP)
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-run: $(STAMP)
+setup: $(STAMP)  ## virtual environment with the pinned dependencies
+
+run: $(STAMP)  ## set up once, then one image through the whole accelerator, and a report (ARGS="--task all")
 	$(BIN)/moesaic run $(or $(ARGS),--task all)
 
-test: $(STAMP)
+test: $(STAMP)  ## set up once, then all tests (ARGS="tests/compiler", JOBS=2)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-lint: $(STAMP)
+lint: $(STAMP)  ## format, style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -29,9 +30,9 @@ $(STAMP): pyproject.toml constraints.txt setup.sh
 	PYTHON="$(PYTHON)" sh setup.sh $(VENV)
 	@touch $@
 
-clean:
+clean:  ## remove what was made here, but for the virtual environment
 	rm -rf out build sim_build .pytest_cache .mypy_cache .ruff_cache moesaic.egg-info
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-clean-venv:
+clean-venv:  ## remove the virtual environment
 	rm -rf $(VENV)

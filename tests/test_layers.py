@@ -95,3 +95,12 @@ def test_every_package_is_listed() -> None:
 def test_no_simulator_folder_hides_a_package() -> None:
     # tests/cocotb is on the search path: a folder beside its modules would hide the real package of that name.
     assert not (ROOT / "tests" / "cocotb" / "__init__.py").exists()
+
+
+def test_static_tools_see_every_module() -> None:
+    # mypy follows these links, not the import hook of an editable install.
+    links = ROOT / ".links" / "moesaic"
+    wanted = {path.name for path in (ROOT / "moesaic").glob("*.py")} | {
+        path.parent.name for path in (*ROOT.glob("*/__init__.py"), *ROOT.glob("moesaic/*/__init__.py"))
+    } - {"moesaic"}
+    assert {path.name for path in links.iterdir() if path.name != "py.typed"} == wanted

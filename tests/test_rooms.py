@@ -17,10 +17,10 @@ KNOWN_TO = {  # kind -> files outside its rooms that import it; a further one ne
     "attention": {
         "golden/m3vit.py",  # the built-in network
         "golden/qmodel.py",
-        "moesaic/flow/fit.py",  # the built-in network's sizes, without weights
+        "golden/hollow.py",  # its sizes, without weights
     },
-    "mlp": {"golden/m3vit.py", "moesaic/flow/fit.py"},
-    "moe": {"golden/m3vit.py", "moesaic/flow/fit.py"},
+    "mlp": {"golden/hollow.py", "golden/m3vit.py"},
+    "moe": {"golden/hollow.py", "golden/m3vit.py"},
 }
 
 

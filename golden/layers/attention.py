@@ -40,6 +40,25 @@ class QuantAttention(QuantLayer):
     residual_shift: int
     heads: int
 
+    @classmethod
+    def zeros(cls, name: str, dim: int, heads: int, *, wide: bool) -> "QuantAttention":
+        """Attention of those sizes in block `name`, without weights."""
+        q, k, v = (QuantLinear.zeros(f"{name}.attn.{part}", dim, dim, reads="streamed", wide=wide) for part in "qkv")
+        return cls(
+            norm=QuantNorm.zeros(f"{name}.norm1", dim),
+            q=q,
+            k=k,
+            v=v,
+            score_mult=1,
+            score_shift=1,
+            context_mult=1,
+            context_shift=1,
+            context_step=1.0,
+            proj=QuantLinear.zeros(f"{name}.attn.proj", dim, dim, wide=wide),
+            residual_shift=0,
+            heads=heads,
+        )
+
     @property
     def wide(self) -> bool:
         """Whether queries, keys, values and context have 16 bits."""

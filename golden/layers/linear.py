@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.tables import PLANE_BITS
 
@@ -45,6 +47,16 @@ class QuantLinear:
     out_step: float
     bits: int = 8
     reads: str = "int8"
+
+    @classmethod
+    def zeros(
+        cls, name: str, out: int, inputs: int, *, reads: str = "int8", bits: int = 8, wide: bool = False
+    ) -> "QuantLinear":
+        """A matrix of that shape that takes next to no memory; if `wide`, it and what it reads have 16 bits."""
+        if wide:
+            bits, reads = 16, {"int8": "int16", "streamed": "planes"}.get(reads, reads)
+        weight = np.broadcast_to(np.zeros((), np.int8), (out, inputs))  # one byte, seen as a whole matrix
+        return cls(name, weight, np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0, bits, reads)
 
     @property
     def passes(self) -> int:

@@ -29,6 +29,18 @@ class QuantMLP(QuantLayer):
     hidden_step: float
     fc2: QuantLinear
 
+    @classmethod
+    def zeros(cls, name: str, dim: int, hidden: int, *, wide: bool) -> "QuantMLP":
+        """An MLP of those sizes in block `name`, without weights."""
+        return cls(
+            norm=QuantNorm.zeros(f"{name}.norm2", dim),
+            fc1=QuantLinear.zeros(f"{name}.mlp.fc1", hidden, dim, reads="streamed", wide=wide),
+            hidden_mult=1,
+            hidden_shift=1,
+            hidden_step=1.0,
+            fc2=QuantLinear.zeros(f"{name}.mlp.fc2", dim, hidden, wide=wide),
+        )
+
     @property
     def hidden(self) -> int:
         """Hidden units."""

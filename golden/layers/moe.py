@@ -56,6 +56,45 @@ class QuantMoE(QuantLayer):
     order: dict[str, tuple[int, ...]]
     usage: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
+    @classmethod
+    def zeros(
+        cls,
+        name: str,
+        dim: int,
+        hidden: int,
+        experts: int,
+        top_k: int,
+        tasks: Sequence[str],
+        *,
+        renormalise: bool,
+        bits: int,
+    ) -> "QuantMoE":
+        """A mixture of those sizes in block `name`, without weights; experts' weights have `bits` bits."""
+        wide, reads = bits > 8, "planes" if bits > 8 else "int8"
+        parts = (
+            QuantExpert(
+                QuantLinear.zeros(f"{name}.mlp.experts.{e}.fc1", hidden, dim, reads=reads, bits=bits),
+                QuantLinear.zeros(f"{name}.mlp.experts.{e}.fc2", dim, hidden, bits=bits, wide=wide),
+            )
+            for e in range(experts)
+        )
+        gates = {
+            task: QuantLinear.zeros(f"{name}.mlp.gate.{task}", experts, dim, reads="planes", wide=wide)
+            for task in tasks
+        }
+        return cls(
+            norm=QuantNorm.zeros(f"{name}.norm2", dim),
+            gates=gates,
+            top_k=top_k,
+            renormalise=renormalise,
+            experts=tuple(parts),
+            hidden_mult=1,
+            hidden_shift=1,
+            hidden_step=1.0,
+            score_shift=1,
+            order={task: tuple(range(experts)) for task in tasks},
+        )
+
     @property
     def routed(self) -> tuple[int, int]:
         return self.top_k, len(self.experts)

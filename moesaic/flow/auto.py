@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from moesaic.boards.board import board_names, load_board
 from moesaic.compiler.ir import CompileError
-from moesaic.flow.fit import hollow_model
 from moesaic.flow.forecast import forecast, whole_graph
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
 __all__ = ["Candidate", "candidates", "choose", "holds"]

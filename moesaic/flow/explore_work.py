@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.flow.explore_space import Choice
-from moesaic.flow.fit import hollow_model
 from moesaic.flow.forecast import Forecast, forecast, speculation
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.hollow import hollow_model
 from moesaic.golden.qmodel import QuantModel
 
 __all__ = ["Question", "forecasts"]

@@ -11,10 +11,10 @@ from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.energy.table import Design, other_designs, published_designs
 from moesaic.flow.energy import energy_report
-from moesaic.flow.fit import hollow_model
 from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import TaskModel
 from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["OTHERS_MODEL", "peers_report", "whole_macs"]

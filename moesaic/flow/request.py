@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from moesaic.errors import InputError
+from moesaic.flow.auto import choose, holds
 from moesaic.flow.boards import AUTO, accelerator_of, configured
 from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
@@ -125,15 +126,7 @@ def _usual_board(model: M3ViTConfig, stages: Stages, *, outside: bool) -> str:
     usual = next(alike, "")
     if usual or not outside:
         return DEFAULT_BOARDS.get(usual, _OTHERWISE)
-    from moesaic.flow.auto import holds
-
-    return _OTHERWISE if holds(model, _OTHERWISE) else _auto(model, stages)
-
-
-def _auto(model: M3ViTConfig, stages: Stages) -> str:
-    from moesaic.flow.auto import choose
-
-    return choose(model, stages)
+    return _OTHERWISE if holds(model, _OTHERWISE) else choose(model, stages)
 
 
 def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
@@ -223,7 +216,7 @@ def make_request(
         network = imported.config
     if accelerator is None:
         accelerator = accelerator_of(
-            _auto(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
+            choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
         )
     name, origin, sizes = accelerator
     if WIDTHS[widths] > 8 and not sizes.wide_operands:

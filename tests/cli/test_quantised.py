@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from moesaic.flow import quantised
-from moesaic.flow.fit import check_fit, hollow_model
+from moesaic.flow.fit import check_fit
 from moesaic.flow.request import make_request
 from moesaic.golden.config import PRESETS
+from moesaic.golden.hollow import hollow_model
 
 
 def test_source_hash_follows_imports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

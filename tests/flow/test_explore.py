@@ -22,12 +22,12 @@ from moesaic.flow.explore import Point, explore, front, point_entry, write_explo
 from moesaic.flow.explore_confirm import confirm_front
 from moesaic.flow.explore_space import Choice, Space, configurations, default_space, read_space
 from moesaic.flow.explore_work import Question, forecasts
-from moesaic.flow.fit import hollow_model
 from moesaic.flow.forecast import Forecast, forecast, whole_graph
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
+from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.report.explore import write_page
 

@@ -1,0 +1,1 @@
+../../moesaic/json_file.py
