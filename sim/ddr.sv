@@ -10,9 +10,10 @@
 //   +bandwidth=N     bytes per cycle of all ports together (64)
 //   +stall_ar=N ...  percent of cycles in which a channel pauses: stall_ar, stall_r, stall_aw, stall_w, stall_b (0)
 //   +seed=N          of the stalls (1)
-//   +err_addr=HEX +err_resp=N     read beats of that word, and write bursts that touch it, are answered with 2 or 3
+//   +err_addr=HEX +err_resp=N     read beats of that word, and write bursts that touch it, are answered with 1, 2 or 3
 //   +dead_port=N +dead_after=N    after that many bursts, reads of the port are accepted and never answered
 //   +dead_writes_after=N          the same for writes
+//   +aw_after_w=1                 write addresses are accepted only while write data wait for theirs
 //   +dump=FILE +dump_base=HEX +dump_bytes=N   what to write to a file when `dump` rises
 //
 // Addresses outside the memory are answered with DECERR. Violations are sticky in `viol`:
@@ -85,6 +86,7 @@ module ddr #(
     int     dead_port          /* verilator public_flat_rw */;
     int     dead_after         /* verilator public_flat_rw */;  // negative: never
     int     dead_writes_after  /* verilator public_flat_rw */;  // negative: never
+    int     aw_after_w         /* verilator public_flat_rw */;
     int     seed;
 
     string  image_path, dump_path;
@@ -141,6 +143,7 @@ module ddr #(
         if (!$value$plusargs("dead_port=%d", dead_port)) dead_port = 0;
         if (!$value$plusargs("dead_after=%d", dead_after)) dead_after = -1;
         if (!$value$plusargs("dead_writes_after=%d", dead_writes_after)) dead_writes_after = -1;
+        if (!$value$plusargs("aw_after_w=%d", aw_after_w)) aw_after_w = 0;
         if (!$value$plusargs("image_base=%h", image_base)) image_base = BASE;
         if ($value$plusargs("image=%s", image_path)) load_image;
         if (!$value$plusargs("dump_base=%h", dump_base)) dump_base = BASE;
@@ -370,7 +373,7 @@ module ddr #(
                 writes[place(write_head, write_count)] = burst;
                 write_count = write_count + 1;
             end
-            aw_open = write_count + answer_count < QUEUE && !pause(stall_aw);
+            aw_open = write_count + answer_count < QUEUE && (aw_after_w == 0 || w_waits) && !pause(stall_aw);
             w_open = write_count != 0 && tokens + bandwidth >= WORD && !pause(stall_w);
         end
         arready <= ar_open;

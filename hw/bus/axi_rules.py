@@ -132,10 +132,10 @@ class Axi4WriteRules(Elaboratable):
         Accepted bursts that may wait for their response.
     master : Check
         Addresses and data hold until accepted; bursts are incrementing, aligned, full width and within 4 KiB; no more
-        than ``max_outstanding`` of them; data only after their address was accepted (AXI would allow it earlier);
-        ``WLAST`` on the last beat of a burst and only there.
+        than ``max_outstanding`` of them; data once their address is on offer, accepted or not (AXI would allow them
+        earlier); ``WLAST`` on the last beat of a burst and only there.
     slave : Check
-        Responses hold until accepted; none before the last beat of its burst.
+        Responses hold until accepted; none before address and last beat of its burst.
     name : str
         Name of the port in messages.
 
@@ -161,8 +161,9 @@ class Axi4WriteRules(Elaboratable):
         self.lengths = Array(Signal(8, name=f"length_{k}") for k in range(max_outstanding))
         self.newest = _Ring(max_outstanding, "newest")
         self.filling = _Ring(max_outstanding, "filling")
-        self.owed = Signal(range(max_outstanding + 1))  # bursts whose data are not complete
-        self.unanswered = Signal(range(max_outstanding + 1))  # complete bursts without response
+        self.owed = Signal(range(max_outstanding + 1))  # accepted bursts whose data are not complete
+        self.unanswered = Signal(range(max_outstanding + 1))  # accepted and complete bursts without response
+        self.ahead = Signal()  # the data of the burst on offer are complete
         self.beat = Signal(8)
 
     def elaborate(self, platform: object) -> Module:
@@ -174,15 +175,19 @@ class Axi4WriteRules(Elaboratable):
         _burst_rules(m, self.master, aw, self.data_bits // 8, f"{name} AW")
 
         begin, last_beat, full, end = Signal(), Signal(), Signal(), Signal()
+        expected = Signal()  # there is a burst for the beat on offer
         m.d.comb += [
             begin.eq(_transfer(aw)),
-            last_beat.eq(self.beat == self.lengths[self.filling.index]),
-            full.eq(_transfer(w) & last_beat & (self.owed != 0)),
+            expected.eq((self.owed != 0) | (aw.valid & ~self.ahead)),
+            last_beat.eq(self.beat == Mux(self.owed != 0, self.lengths[self.filling.index], aw.payload.len)),
+            full.eq(_transfer(w) & last_beat & expected),
             end.eq(_transfer(b) & (self.unanswered != 0)),
         ]
+        early = self.ahead | (full & (self.owed == 0))  # the data of the burst on offer, with this cycle's beat
         m.d.sync += [
-            self.owed.eq(self.owed + begin - full),
-            self.unanswered.eq(self.unanswered + full - end),
+            self.ahead.eq(early & ~begin),
+            self.owed.eq(self.owed + (begin & ~early) - (full & (self.owed != 0))),
+            self.unanswered.eq(self.unanswered + (begin & early) + (full & (self.owed != 0)) - end),
         ]
         with m.If(begin):
             require(
@@ -193,12 +198,12 @@ class Axi4WriteRules(Elaboratable):
             )
             m.d.sync += self.lengths[self.newest.index].eq(aw.payload.len)
             self.newest.advance(m)
-        with m.If(_transfer(w) & (self.owed != 0)):
+        with m.If(_transfer(w) & expected):
             m.d.sync += self.beat.eq(Mux(last_beat, 0, self.beat + 1))
         with m.If(full):
             self.filling.advance(m)
         with m.If(w.valid):
-            require(m, self.master, self.owed != 0, f"{name} W: data must follow their address")
+            require(m, self.master, expected, f"{name} W: data must not come before their address is offered")
             require(m, self.master, w.payload.last == last_beat, f"{name} W: WLAST must be on the last beat")
         with m.If(b.valid):
             require(m, self.slave, self.unanswered != 0, f"{name} B: a response needs a complete burst")

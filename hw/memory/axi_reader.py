@@ -60,9 +60,10 @@ class AxiReader(wiring.Component):
     beats_done : Out(32)
         Beats delivered since ``clear``.
     error : Out(1)
-        A beat came with an error response or a misplaced ``RLAST`` (pulse; its data are delivered all the same).
+        A beat came with another response than OKAY or a misplaced ``RLAST`` (pulse; its data are delivered all the
+        same).
     error_resp : Out(2)
-        Its response, SLVERR for a misplaced ``RLAST``.
+        Its response, SLVERR for EXOKAY or a misplaced ``RLAST``.
     error_addr : Out(addr_bits)
         Its address.
     axi : Out(Axi4ReadSignature)
@@ -193,14 +194,13 @@ class AxiReader(wiring.Component):
                 m.d.sync += self.beats_done.eq(self.beats_done + 1)
 
         # The address of a beat: bursts do not cross a multiple of their greatest length, so nothing carries out.
-        failed = Signal()
+        # No access is exclusive: EXOKAY is a slave's mistake.
         oldest = flight.o.payload.word
         place = Signal(len(self.beat))
         m.d.comb += [
             place.eq(oldest[: len(place)] + self.beat),
-            failed.eq(r.payload.resp[1]),
-            self.error.eq(transfer & ~flush & (failed | (r.payload.last != last_beat))),
-            self.error_resp.eq(Mux(failed, r.payload.resp, Response.SLVERR)),
+            self.error.eq(transfer & ~flush & ((r.payload.resp != Response.OKAY) | (r.payload.last != last_beat))),
+            self.error_resp.eq(Mux(r.payload.resp == Response.DECERR, Response.DECERR, Response.SLVERR)),
             self.error_addr.eq(Cat(Const(0, size), place, oldest[len(place) :])),
             self.idle.eq(splitter.i.ready & ~splitter.o.valid & ~ar.valid & ~flight.o.valid),
         ]

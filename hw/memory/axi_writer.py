@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.bus.axi import CACHE, PROT, Axi4WriteBus, Axi4WriteSignature, Burst
+from moesaic.hw.bus.axi import CACHE, PROT, Axi4WriteBus, Axi4WriteSignature, Burst, Response
 from moesaic.hw.bus.axi_rules import Axi4WriteRules
 from moesaic.hw.memory.bursts import BEATS_BITS, BurstSplitter, check_burst
 from moesaic.hw.stream.queue import Queue
@@ -16,9 +16,10 @@ __all__ = ["AxiWriter"]
 class AxiWriter(wiring.Component):
     """Write a run of consecutive beats to memory.
 
-    A transfer is cut at multiples of ``max_burst`` beats, so that no burst crosses 4 KiB. Data follow their address:
-    no beat is offered before its burst was accepted. One beat per cycle, across bursts too; a new burst at most every
-    other cycle. Latency from command to ``AWVALID`` is 3 cycles, from ``i`` to ``WVALID`` 1 cycle.
+    A transfer is cut at multiples of ``max_burst`` beats, so that no burst crosses 4 KiB. The beats of a burst are
+    offered once its address is, accepted or not: a slave may wait for either before it takes the other (AXI4,
+    dependencies between channels). One beat per cycle, across bursts too; a new burst at most every other cycle.
+    Latency from command to ``AWVALID`` is 3 cycles, from ``i`` to ``WVALID`` 1 cycle.
 
     ``abort`` drops the command in progress and takes no other command or data; an address and a beat on offer stay
     until they are accepted, beats still owed are sent as zeros without write strobes, and responses are awaited. The
@@ -52,9 +53,9 @@ class AxiWriter(wiring.Component):
     beats_done : Out(32)
         Beats taken since ``clear``.
     error : Out(1)
-        A burst was answered by an error response (pulse).
+        A burst was answered by another response than OKAY (pulse).
     error_resp : Out(2)
-        That response.
+        That response; SLVERR for EXOKAY.
     error_addr : Out(addr_bits)
         Address of the first beat of the burst.
     axi : Out(Axi4WriteSignature)
@@ -102,9 +103,9 @@ class AxiWriter(wiring.Component):
         word_bits = addr_bits - (data_bits // 8).bit_length() + 1
         self.splitter = BurstSplitter(word_bits=word_bits, max_burst=max_burst)
         self.flight = Queue(word_bits, depth=max_outstanding)  # bursts without response: where they begin
-        self.filling = Queue(range(max_burst), depth=max_outstanding)  # accepted bursts that lack beats: their length
+        self.filling = Queue(range(max_burst), depth=max_outstanding)  # bursts that lack beats: their length
         self.beat = Signal(range(max_burst))  # of the burst that is filled
-        self.complete = Signal(range(max_outstanding + 1))  # bursts that lack only their response
+        self.complete = Signal(range(max_outstanding + 1))  # bursts whose data were taken and that lack their response
         self.flushing = Signal()
         self.rules = Axi4WriteRules(
             self.axi,
@@ -157,8 +158,8 @@ class AxiWriter(wiring.Component):
         # its bursts has one in `flight`.
         load, last_beat = Signal(), Signal()
         m.d.comb += [
-            filling.i.valid.eq(aw.valid & aw.ready),
-            filling.i.payload.eq(aw.payload.len),
+            filling.i.valid.eq(issue),
+            filling.i.payload.eq(splitter.o.payload.last),
             self.i.ready.eq(filling.o.valid & (~w.valid | w.ready) & ~flush),
             load.eq(filling.o.valid & (~w.valid | w.ready) & (self.i.valid | flush)),
             last_beat.eq(self.beat == filling.o.payload),
@@ -177,15 +178,17 @@ class AxiWriter(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += self.beats_done.eq(self.beats_done + 1)
 
-        # Responses. BREADY is 0 as long as no burst is complete: nothing can be counted twice.
+        # Responses. BREADY is 0 unless data and address of a burst were taken: nothing can be counted twice. Only the
+        # newest burst may lack its address.
         completed, answered = Signal(), Signal()
         m.d.comb += [
             completed.eq(w.valid & w.ready & w.payload.last),
-            b.ready.eq(self.complete != 0),
+            b.ready.eq((self.complete != 0) & ~(aw.valid & (flight.level == 1))),
             answered.eq(b.valid & b.ready),
             flight.o.ready.eq(answered),
-            self.error.eq(answered & b.payload.resp[1] & ~flush),
-            self.error_resp.eq(b.payload.resp),
+            self.error.eq(answered & (b.payload.resp != Response.OKAY) & ~flush),
+            # No access is exclusive: EXOKAY is a slave's mistake.
+            self.error_resp.eq(Mux(b.payload.resp == Response.DECERR, Response.DECERR, Response.SLVERR)),
             self.error_addr.eq(Cat(Const(0, size), flight.o.payload)),
             self.idle.eq(splitter.i.ready & ~splitter.o.valid & ~flight.o.valid),
         ]

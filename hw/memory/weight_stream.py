@@ -71,8 +71,8 @@ class WeightStream(wiring.Component):
     idle : Out(1)
         No command, nothing in flight; words may be queued.
     error : Out(1)
-        In the cycle before, a beat came with an error response or a misplaced ``RLAST`` (pulse); of several ports the
-        lowest reports.
+        In the cycle before, a beat came with another response than OKAY or a misplaced ``RLAST`` (pulse); of several
+        ports the lowest reports.
     error_resp : Out(2)
         Its response.
     error_addr : Out(addr_bits)

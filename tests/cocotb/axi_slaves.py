@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench import Bench
 
@@ -31,6 +32,9 @@ class Pace:
     latency: int = 1  # cycles from the transfer of an address to the first beat or, for a write, from WLAST to B
     errors: dict[int, int] = field(default_factory=dict)  # address of a beat -> response
     last_shift: int = 0  # beats by which RLAST comes too early, modulo the burst
+    # Of a write: "any", "address" (data after their address), "wvalid" (as "address", and an address only while data
+    # are on offer), "data" (an address only after all its data).
+    order: str = "any"
 
 
 def check_burst(burst, data_bits: int, max_burst: int) -> list[int]:
@@ -121,6 +125,7 @@ class WriteSlave:
         self.memory: dict[int, int] = {}
         self.bursts: list[tuple[int, int]] = []
         self.filling: deque[list[int]] = deque()  # addresses that lack their beats
+        self.early: deque[Any] = deque()  # beats that lack their address
         self.answers: deque[tuple[int, int]] = deque()  # earliest cycle, response
         self.response = 0
         self.outstanding = self.most_outstanding = self.blank = 0
@@ -129,8 +134,11 @@ class WriteSlave:
 
     def drive(self) -> None:
         pace, bench = self.pace, self.bench
-        self.aw_ready = self.rng.random() < pace.address
-        self.w_ready = self.rng.random() < pace.data
+        offered, whole = bench.get(f"{self.name}__w__valid"), bool(self.early) and self.early[-1].last
+        takes_address = {"wvalid": offered, "data": whole}.get(pace.order, True)
+        takes_data = bool(self.filling) or pace.order in ("any", "data")
+        self.aw_ready = self.rng.random() < pace.address and bool(takes_address)
+        self.w_ready = self.rng.random() < pace.data and takes_data
         if not self.valid:
             due = bool(self.answers) and self.answers[0][0] <= bench.cycle
             self.valid = due and self.rng.random() < pace.response
@@ -147,20 +155,8 @@ class WriteSlave:
             self.valid = False
             self.outstanding -= 1
         if self.w_ready and bench.get(f"{name}__w__valid"):
-            assert self.filling, "data before their address"
-            beat = self.beat.from_bits(bench.get(f"{name}__w__payload"))
-            addr = self.filling[0].pop(0)
-            self.response = max(self.response, self.pace.errors.get(addr, 0))
-            if beat.strb:
-                assert beat.strb == (1 << self.data_bits // 8) - 1
-                self.memory[addr] = beat.data
-            else:
-                self.blank += 1
-            assert bool(beat.last) == (not self.filling[0]), "WLAST is misplaced"
-            if not self.filling[0]:
-                self.filling.popleft()
-                self.answers.append((bench.cycle + self.pace.latency, self.response))
-                self.response = 0
+            assert self.filling or bench.get(f"{name}__aw__valid"), "data before their address is offered"
+            self.early.append(self.beat.from_bits(bench.get(f"{name}__w__payload")))
         if self.aw_ready and bench.get(f"{name}__aw__valid"):
             burst = self.address.from_bits(bench.get(f"{name}__aw__payload"))
             addresses = check_burst(burst, self.data_bits, self.max_burst)
@@ -168,3 +164,20 @@ class WriteSlave:
             self.filling.append(addresses)
             self.outstanding += 1
             self.most_outstanding = max(self.most_outstanding, self.outstanding)
+        while self.filling and self.early:
+            self._write(self.early.popleft())
+
+    def _write(self, beat: Any) -> None:
+        """A beat with its address."""
+        addr = self.filling[0].pop(0)
+        self.response = max(self.response, self.pace.errors.get(addr, 0))
+        if beat.strb:
+            assert beat.strb == (1 << self.data_bits // 8) - 1
+            self.memory[addr] = beat.data
+        else:
+            self.blank += 1
+        assert bool(beat.last) == (not self.filling[0]), "WLAST is misplaced"
+        if not self.filling[0]:
+            self.filling.popleft()
+            self.answers.append((self.bench.cycle + self.pace.latency, self.response))
+            self.response = 0

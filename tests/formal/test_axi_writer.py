@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from amaranth.hdl import Assert, Assume, Elaboratable, Module, Signal
+from amaranth.hdl import Array, Assert, Assume, Cat, Elaboratable, Module, Mux, Signal
 from movers import QueueView, expect_bursts
 from prove import free_inputs, prove, refute
 
@@ -40,29 +40,34 @@ class WriterProof(Elaboratable):
             Assert(~flush | ~dut.i.ready, "no data are taken after an abort"),
         ]
         m.d.comb += Assume(~dut.clear | dut.idle, "clear only while idle")
-        owing = Signal()
-        m.d.sync += owing.eq(flush & (dut.filling.level != 0) & ~w.valid)
-        m.d.comb += Assert(~owing | w.valid, "after an abort, beats that are owed wait for nothing but the slave")
+        unfilled = rules.owed + (aw.valid & ~rules.ahead)  # bursts, the one on offer too, whose data were not all taken
+        due = Signal()
+        m.d.sync += due.eq((unfilled != 0) & (dut.i.valid | flush) & ~w.valid)
+        m.d.comb += Assert(~due | w.valid, "a beat waits for its data and for nothing else, AWREADY least of all")
 
         if not self.invariants:
             return m
-        # The counters of the design and of the rules agree, up to the beat in the register.
+        # The counters of the design and of the rules agree, up to the address and the beat in the registers.
         last, more = w.valid & w.payload.last, w.valid & ~w.payload.last
+
+        def follows(index, step, value):
+            """Whether `value` is `step` places after `index`."""
+            return (index + step == value) | ((index + step == dut.max_outstanding) & (value == 0))
+
         m.d.comb += [
             Assert(dut.flight.level == aw.valid + waiting),
-            Assert(rules.owed == dut.filling.level + last),
-            Assert(rules.unanswered == dut.complete),
-            Assert(rules.newest.index == dut.filling.write_index),
-            Assert(
-                (rules.filling.index + last == dut.filling.read_index)
-                | ((rules.filling.index + last == dut.max_outstanding) & (dut.filling.read_index == 0))
-            ),
+            Assert(unfilled == dut.filling.level + last),
+            Assert(rules.unanswered + rules.ahead == dut.complete),
+            Assert(~rules.ahead | (aw.valid & (rules.owed == 0))),
+            Assert(follows(rules.newest.index, aw.valid, dut.filling.write_index)),
+            Assert(follows(rules.filling.index, last, dut.filling.read_index)),
+            Assert(rules.newest.index < dut.max_outstanding),
             Assert(rules.filling.index < dut.max_outstanding),
-            Assert(~w.valid | (rules.owed != 0)),
-            Assert((rules.owed != 0) | (rules.beat == 0)),
+            Assert(~w.valid | (unfilled != 0)),
+            Assert((unfilled != 0) | (rules.beat == 0)),
             Assert((dut.filling.level != 0) | (dut.beat == 0)),
         ]
-        current = rules.lengths[rules.filling.index]
+        current = Mux(rules.owed != 0, rules.lengths[rules.filling.index], aw.payload.len)
         with m.If(last):
             m.d.comb += [Assert(rules.beat == current), Assert(dut.beat == 0)]
         with m.Else():
@@ -70,8 +75,51 @@ class WriterProof(Elaboratable):
         with m.If(dut.filling.level != 0):
             m.d.comb += Assert(dut.beat <= dut.filling.o.payload)
         for k in range(dut.max_outstanding):
+            offered = aw.valid & (rules.newest.index == k)
             with m.If(self.filling.valid(k)):
-                m.d.comb += Assert(rules.lengths[k] == self.filling.entry(k))
+                m.d.comb += Assert(Mux(offered, aw.payload.len, rules.lengths[k]) == self.filling.entry(k))
+        return m
+
+
+class ProgressProof(WriterProof):
+    """A slave that does all that its order of the channels allows is never waited for in vain.
+
+    Orders that AXI4 allows a slave: 0 data after their address; 1 as 0, and an address only while data are on offer;
+    2 an address only after all its data; 3 address and first beat together.
+    """
+
+    LIMIT = 5  # cycles from one transfer to the next: response, place in flight, cut, address, data
+
+    def __init__(self, dut: AxiWriter, *, invariants: bool) -> None:
+        super().__init__(dut, invariants=invariants)
+        self.order = Signal(2)
+        self.free.append(self.order)
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        dut, rules = self.dut, self.dut.rules
+        aw, w, b = dut.axi.aw, dut.axi.w, dut.axi.b
+        flush = dut.abort | dut.flushing
+        known, order = Signal(), Signal(2)
+        m.d.sync += [known.eq(1), order.eq(self.order)]
+        m.d.comb += Assume(~known | (order == self.order), "a slave keeps to its order")
+
+        addressed = rules.owed != 0
+        takes_address = Array([1, w.valid | rules.ahead, rules.ahead, w.valid | rules.ahead])[self.order]
+        takes_data = Array([addressed, addressed, 1, addressed | aw.valid])[self.order]
+        willing, moves, idle_cycles = Signal(), Signal(), Signal(range(self.LIMIT + 1))
+        m.d.comb += [
+            willing.eq(
+                (aw.ready | ~takes_address)
+                & (w.ready | ~takes_data)
+                & (b.valid | (rules.unanswered == 0))
+                & (dut.i.valid | flush)
+            ),
+            moves.eq(Cat(port.valid & port.ready for port in (aw, w, b, dut.cmd)).any()),
+        ]
+        wanted = ~dut.idle | (dut.cmd.valid & ~flush)
+        m.d.sync += idle_cycles.eq(Mux(wanted & willing & ~moves, idle_cycles + 1, 0))
+        m.d.comb += Assert(idle_cycles < self.LIMIT, "no deadlock with any order")
         return m
 
 
@@ -79,6 +127,30 @@ class WriterProof(Elaboratable):
 def test_writer(tmp_path: Path, max_outstanding: int) -> None:
     top = WriterProof(AxiWriter(**{**SMALL, "max_outstanding": max_outstanding}, check_slave=False), invariants=True)
     prove(top, free=top.free, work=tmp_path)
+
+
+@pytest.mark.parametrize("max_outstanding", [1, 2])
+def test_no_deadlock_whatever_the_slave_waits_for(tmp_path: Path, max_outstanding: int) -> None:
+    top = ProgressProof(AxiWriter(**{**SMALL, "max_outstanding": max_outstanding}, check_slave=False), invariants=True)
+    prove(top, free=top.free, work=tmp_path)
+
+
+class WaitsForAddress(AxiWriter):
+    """Offers data only when their address was accepted, as a master must not."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.comb += [
+            self.filling.i.valid.eq(self.axi.aw.valid & self.axi.aw.ready),
+            self.filling.i.payload.eq(self.axi.aw.payload.len),
+        ]
+        return m
+
+
+@pytest.mark.parametrize("proof", [WriterProof, ProgressProof])
+def test_waiting_for_the_address_is_found(tmp_path: Path, proof: type[WriterProof]) -> None:
+    top = proof(WaitsForAddress(**SMALL, check_slave=False), invariants=False)
+    assert refute(top, free=top.free, work=tmp_path)
 
 
 class AbortWithdrawsData(AxiWriter):
