@@ -149,6 +149,7 @@ class ProgramImage:
             values[f"{stream}_base"], values[f"{stream}_count"] = entry["address"], entry["count"]
         values |= {
             "result_base": self.region("result").address,
+            "result_bytes": self.region("result").bytes,
             "window_base": self.address,
             "window_bytes": len(self.memory),
             "program_hash": int(self.manifest["memory_sha256"][:8], 16),

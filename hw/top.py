@@ -170,7 +170,7 @@ class Accelerator(wiring.Component):
         for p in range(config.ports):
             for base, name in ((Base.WEIGHT, "weight"), (Base.IMAGE, "image"), (Base.TASK, "task")):
                 m.d.comb += load.bases[base][p].eq(rw[f"{name}_base{p}"].value)
-        m.d.comb += store.result_base.eq(rw.result_base.value)
+        m.d.comb += [store.result_base.eq(rw.result_base.value), store.result_bytes.eq(rw.result_bytes.value)]
 
         # --- units to each other ---
         m.d.comb += [

@@ -157,6 +157,7 @@ def _code(error: ProgramError) -> ErrorCode:
     """The hardware's name for what the functional simulator says."""
     for words, code in (
         ("in the window", ErrorCode.ADDRESS_RANGE),
+        ("in the result", ErrorCode.RESULT_RANGE),
         ("opcode", ErrorCode.BAD_OPCODE),
         ("deadlock", ErrorCode.WATCHDOG),
         ("left over", ErrorCode.WATCHDOG),

@@ -257,9 +257,15 @@ class _Execution:
         words = f["src_addr"] + np.arange(f["words"])
         data = self.machine.residual.read(words, -1, f["wait"] - 1, fail).astype("<i2").tobytes()
         try:
-            self.simulator.write(self.registers["result_base"] + f["offset"], data)
+            low = self.simulator._offset(self.registers["result_base"] + f["offset"], len(data))
         except ValueError as error:
             fail(str(error))
+        size = self.registers["result_bytes"]
+        if f["offset"] + len(data) > size:
+            fail(
+                f"bytes {f['offset']:#x} to {f['offset'] + len(data) - 1:#x} must lie in the result of {size:#x} bytes"
+            )
+        self.simulator.memory[low : low + len(data)] = np.frombuffer(data, np.uint8)
         self.result.counters["STORE_BYTES"] += len(data)
 
     def _take(self, index: int, words: int) -> Array:

@@ -14,7 +14,6 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Opcode
 from moesaic.hw.spec.registers import ErrorCode
 from moesaic.hw.stream.queue import Queue
-from moesaic.hw.stream.rules import connect_stream
 
 __all__ = ["StoreUnit"]
 
@@ -34,7 +33,9 @@ class StoreUnit(wiring.Component):
         To the AxiWriter.
     read_enable, read_address : Out; read_data, read_ready : In
         Residual memory; data one cycle after a cycle with enable and ready.
-    retired : In(24), result_base, window_base, window_bytes : In(64), abort : In(1)
+    retired : In(24), window_base, window_bytes : In(64), abort : In(1)
+    result_base, result_bytes : In(64)
+        The region that every STORE must stay in, whatever else lies in the window.
     done : Out(24), bytes : Out(64)
         STORE instructions finished; bytes handed to the writer.
     error, error_code, error_index, error_address : Out
@@ -49,6 +50,7 @@ class StoreUnit(wiring.Component):
     read_ready: Signal
     retired: Signal
     result_base: Signal
+    result_bytes: Signal
     window_base: Signal
     window_bytes: Signal
     abort: Signal
@@ -73,6 +75,7 @@ class StoreUnit(wiring.Component):
                 "read_ready": In(1),
                 "retired": In(INDEX_BITS),
                 "result_base": In(64),
+                "result_bytes": In(64),
                 "window_base": In(64),
                 "window_bytes": In(64),
                 "abort": In(1),
@@ -94,6 +97,8 @@ class StoreUnit(wiring.Component):
         op: Any = Signal(instruction_layout(Opcode.STORE))
         address = Signal(64)
         size = Signal(32)
+        end = Signal(range((1 << len(op.offset)) + (1 << 32)))  # bytes from the start of the result region
+        outside = Signal()
         code = Signal(8)
         to_read, to_send = Signal(17), Signal(17)
         more, last_word = Signal(), Signal()  # words to read; the word to send is the last: judged a word ahead
@@ -106,7 +111,9 @@ class StoreUnit(wiring.Component):
             self.o.payload.eq(words.o.payload.word_select(beat, config.port_bits)),
             self.error_index.eq(self.done),
             self.error_code.eq(code),
-            self.error_address.eq(Mux(code == ErrorCode.ADDRESS_RANGE, address, 0)),
+            self.error_address.eq(
+                Mux((code == ErrorCode.ADDRESS_RANGE) | (code == ErrorCode.RESULT_RANGE), address, 0)
+            ),
         ]
         m.submodules.guard = guard = self.guard
         m.d.comb += [
@@ -116,7 +123,13 @@ class StoreUnit(wiring.Component):
             guard.i.p.addr.eq(address),
             guard.i.p.beats.eq(size >> (port_bytes - 1).bit_length()),
         ]
-        connect_stream(m, guard.o, self.cmd)
+        # A cycle after `end`, and so long before the guard offers the transfer.
+        m.d.sync += outside.eq(end > self.result_bytes)
+        m.d.comb += [
+            self.cmd.payload.eq(guard.o.payload),
+            self.cmd.valid.eq(guard.o.valid & ~outside),
+            guard.o.ready.eq(self.cmd.ready & ~outside),
+        ]
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
@@ -127,6 +140,7 @@ class StoreUnit(wiring.Component):
                 m.d.sync += [
                     address.eq(self.result_base + op.offset),
                     size.eq(op.words * (2 * config.lanes)),
+                    end.eq(op.offset + op.words * (2 * config.lanes)),
                     to_read.eq(op.words),
                     to_send.eq(op.words),
                     more.eq(1),
@@ -148,6 +162,9 @@ class StoreUnit(wiring.Component):
             with m.State("check"):
                 with m.If(guard.error):
                     m.d.sync += code.eq(ErrorCode.ADDRESS_RANGE)
+                    m.next = "refused"
+                with m.Elif(guard.o.valid & outside):
+                    m.d.sync += code.eq(ErrorCode.RESULT_RANGE)
                     m.next = "refused"
                 with m.Elif(self.cmd.valid & self.cmd.ready):
                     m.next = "send"

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 ID_VALUE = 0x4D4F4531  # "MOE1"
-VERSION_VALUE = 0x0001_0000  # major in the high half, minor in the low half
+VERSION_VALUE = 0x0002_0000  # major in the high half, minor in the low half
 MAP_BYTES = 4096  # bytes of address space that the map owns
 MAX_PORTS = 16  # read ports that fit between the shared registers and the counters
 IRQS = ("done", "error")  # bits of IRQ_ENABLE and IRQ_STATUS, lowest first
@@ -59,17 +59,18 @@ class ErrorCode(enum.IntEnum):
     BAD_OPCODE = 1, "an instruction's opcode is not one of its stream"
     BAD_FIELD = 2, "an instruction's field is outside what its opcode or the configuration allows"
     ADDRESS_RANGE = 3, "a DDR access would leave the window or is misaligned; it was not issued"
-    READ_SLVERR = 4, "a data read was answered with SLVERR"
+    READ_SLVERR = 4, "a data read was answered with SLVERR or EXOKAY, or RLAST was on the wrong beat"
     READ_DECERR = 5, "a data read was answered with DECERR"
-    WRITE_SLVERR = 6, "a write was answered with SLVERR"
+    WRITE_SLVERR = 6, "a write was answered with SLVERR or EXOKAY"
     WRITE_DECERR = 7, "a write was answered with DECERR"
-    FETCH_SLVERR = 8, "an instruction fetch was answered with SLVERR"
+    FETCH_SLVERR = 8, "an instruction fetch was answered with SLVERR or EXOKAY, or RLAST was on the wrong beat"
     FETCH_DECERR = 9, "an instruction fetch was answered with DECERR"
     WATCHDOG = 10, "no unit made progress for WATCHDOG cycles"
     HOST_ABORT = 11, "the host wrote CTRL.abort during a run"
     START_WHILE_BUSY = 12, "start was written while busy; the run goes on (STATUS.start_refused, never in ERROR_CODE)"
     MEMORY_RANGE = 13, "an on-chip address lies outside its memory"
     HAZARD = 14, "two units would use one buffer at once: a dependency is missing in the program"
+    RESULT_RANGE = 15, "a STORE would leave the result region; it was not issued"
 
 
 class ErrorUnit(enum.IntEnum):
@@ -341,6 +342,9 @@ def register_map(ports: int, *, config_hash: int = 0) -> RegisterMap:
     config("RESULT_BASE", 0x070, "byte address of the result", bits=64)
     config("WINDOW_BASE", 0x078, "first byte of the DDR window that every access must lie in", bits=64)
     config("WINDOW_BYTES", 0x080, "size of the DDR window in bytes; 0 refuses every access", bits=64)
+    config(
+        "RESULT_BYTES", 0x088, "size of the result in bytes, that no STORE may leave; 0 refuses every STORE", bits=64
+    )
     for port in range(ports):
         base = 0x100 + 0x20 * port
         config(f"WEIGHT_BASE{port}", base + 0x00, f"port {port}: byte address of its part of the weights", bits=64)

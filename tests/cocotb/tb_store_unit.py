@@ -19,6 +19,7 @@ WORD_BYTES = 2 * CONFIG.lanes
 BEATS = WORD_BYTES // PORT_BYTES  # per residual word
 WINDOW = (0x1000_0000, 0x10_0000)  # base, bytes
 RESULT = WINDOW[0] + 0x8_0000
+RESULT_BYTES = 0x2_0000  # and what follows is still in the window
 
 
 class Rig:
@@ -45,6 +46,7 @@ class Rig:
             read_ready=0,
             retired=0,
             result_base=RESULT,
+            result_bytes=RESULT_BYTES,
             window_base=WINDOW[0],
             window_bytes=WINDOW[1],
             abort=0,
@@ -120,7 +122,7 @@ async def one_beat_per_cycle(dut: SimHandleBase) -> None:
 async def refusals(dut: SimHandleBase) -> None:
     rig = Rig(dut, 3)
     await rig.start()
-    good, field, end = store(words=1), ErrorCode.BAD_FIELD, sum(WINDOW) - RESULT
+    good, field, end, stop = store(words=1), ErrorCode.BAD_FIELD, sum(WINDOW) - RESULT, RESULT_BYTES
     depth = CONFIG.residual_words
     cases = [
         (store(), field, 0),
@@ -137,6 +139,10 @@ async def refusals(dut: SimHandleBase) -> None:
         for offset in (end, end - WORD_BYTES + PORT_BYTES, (1 << 40) - PORT_BYTES)
         if offset > end - WORD_BYTES
     ]
+    cases += [
+        (store(words=words, offset=offset), ErrorCode.RESULT_RANGE, RESULT + offset)
+        for words, offset in ((1, stop), (1, stop + 0x1000), (2, stop - WORD_BYTES), (1, end - WORD_BYTES))
+    ]
     for word, code, address in cases:
         rig.source.items.extend([good, word, good])
         await rig.bench.until(lambda: bool(rig.bench.get("error")), limit=100)
@@ -146,6 +152,6 @@ async def refusals(dut: SimHandleBase) -> None:
             await rig.bench.step()
         assert rig.bench.get("error") and rig.bench.get("done") == 1 and len(rig.cmd.got) == 1
         await rig.reset()
-    rig.source.items.append(store(words=1, src_addr=depth - 1, offset=end - WORD_BYTES))
+    rig.source.items.append(store(words=1, src_addr=depth - 1, offset=stop - WORD_BYTES))
     await rig.bench.until(lambda: bool(rig.bench.get("done")), limit=100)
     assert not rig.bench.get("error")

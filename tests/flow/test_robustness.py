@@ -20,7 +20,7 @@ from moesaic.sim.rtl import RtlResult, RtlRun
 
 WATCHDOG = 3000  # cycles
 LIMIT = 100_000  # cycles in which the interrupt must come; a good run takes some 3,000
-SLVERR, DECERR = 2, 3
+EXOKAY, SLVERR, DECERR = 1, 2, 3
 TASK = "x"
 
 
@@ -192,6 +192,17 @@ def test_wild_addresses(rig, nano: Nano) -> None:
             nano.changed("store", 0, offset=offset),
             Expected("ADDRESS_RANGE", "STORE", 0, result + offset),
         )
+    # One flipped bit of a STORE's offset: never a write beside the result, of which the window has plenty.
+    stored = nano.instruction("store", 0)[1]["offset"]
+    for bit in range(4, 40):
+        offset = stored ^ 1 << bit
+        inside = result + offset + program.region("result").bytes <= window + len(program.memory)
+        table[f"STORE {offset:#x}, bit {bit}"] = (
+            nano.changed("store", 0, offset=offset),
+            Expected("RESULT_RANGE" if inside else "ADDRESS_RANGE", "STORE", 0, result + offset),
+        )
+    assert {"RESULT_RANGE", "ADDRESS_RANGE"} <= {expected.code for _, expected in table.values()}
+    table["no result"] = nano.run(overrides={"result_bytes": 0}), Expected("RESULT_RANGE", "STORE", 0, result + stored)
     for number, stream in enumerate(("load", "compute", "store")):
         for base in (0, window - 32, window + len(program.memory), 1 << 40, (1 << 64) - 32):
             table[f"{stream}_base {base:#x}"] = (
@@ -219,24 +230,32 @@ def test_wild_addresses(rig, nano: Nano) -> None:
 def test_error_responses(rig, nano: Nano) -> None:
     program, table = nano.program, {}
     weights, result = program.region("weights.0"), program.region("result")
-    for name, resp in (("SLVERR", SLVERR), ("DECERR", DECERR)):
+    for name, resp in (("SLVERR", SLVERR), ("DECERR", DECERR), ("SLVERR", EXOKAY)):
         for address in (weights.address, weights.address + 1600, weights.address + weights.bytes - 16):
-            table[f"weights {address:#x} {name}"] = (
+            table[f"weights {address:#x} {resp}"] = (
                 nano.run(memory={"err_addr": address, "err_resp": resp}, memory_after={"err_resp": 0}),
                 Expected(f"READ_{name}", "LOAD", None, address),
             )
         for number, stream in enumerate(("load", "compute", "store")):
             address = nano.place(stream, nano.count(stream) - 1)
-            table[f"{stream} {name}"] = (
+            table[f"{stream} {resp}"] = (
                 nano.run(memory={"err_addr": address, "err_resp": resp}, memory_after={"err_resp": 0}),
                 Expected(f"FETCH_{name}", "FETCH", number, address),
             )
         for address in (result.address, result.address + result.bytes - 16):
-            table[f"result {address:#x} {name}"] = (
+            table[f"result {address:#x} {resp}"] = (
                 nano.run(memory={"err_addr": address, "err_resp": resp}, memory_after={"err_resp": 0}),
                 Expected(f"WRITE_{name}", "STORE"),
             )
     check_table(rig, nano, table)
+
+
+def test_a_slave_that_waits_for_data(rig, nano: Nano) -> None:
+    """AXI4 lets a slave hold AWREADY until WVALID, and WREADY until the address."""
+    slow = {"stall_aw": 50, "stall_w": 50, "stall_b": 50}
+    runs = [nano.run(memory={"aw_after_w": 1}), nano.run(memory=slow), nano.run(memory={"aw_after_w": 0})]
+    for result in rig.run(nano.program, runs, limit=LIMIT):
+        rig.check(nano.qmodel, result, nano.image, TASK)
 
 
 @pytest.mark.parametrize(
