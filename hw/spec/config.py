@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,33 @@ __all__ = ["PRESETS", "AcceleratorConfig"]
 LEAST_WIDE_ACC_BITS = 36  # products of 16-bit operands, some hundreds of them
 
 
-def _power_of_two(value: int) -> bool:
-    return value > 0 and value & (value - 1) == 0
+_KINDS: dict[Any, tuple[Any, str]] = {
+    str: (str, "a text"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "True or False"),
+}
+
+
+_CHOICES = {"load_rows": (2, 4), "ports": (1, 2, 4), "port_bits": (32, 64, 128)}
+_POWERS = {  # of two, from and to
+    "rows": (4, 128),
+    "lanes": (4, 128),
+    "prefetch_words": (8, 65536),
+    "max_burst": (2, 256),  # 256 beats are 4 KiB on the widest port
+}
+_LIMITS = {
+    "addr_bits": (32, 49),
+    "max_tokens": (8, 4095),
+    "residual_words": (8, 65536),
+    "activation_words": (8, 65536),
+    "kv_words": (8, 65536),
+    "experts": (2, 64),
+    "max_top_k": (1, 4),
+    "max_dim": (4, 4095),
+    "acc_bits": (20, 40),
+    "max_outstanding": (1, 32),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +74,13 @@ class AcceleratorConfig:
     experts : int
         Most experts in one mixture.
     max_top_k : int
-        Most experts per token.
+        Most experts per token, at most `experts`.
     max_dim : int
         Largest token dimension that LayerNorm accepts.
     acc_bits : int
         Width of the signed accumulators.
     max_burst : int
-        Longest AXI4 burst, beats.
+        Longest AXI4 burst, beats; a power of two. The prefetch buffer holds at least one on every port.
     max_outstanding : int
         Most bursts in flight per port.
     clock_mhz : float
@@ -72,7 +98,8 @@ class AcceleratorConfig:
     Raises
     ------
     ValueError
-        If a size is out of range or two sizes do not fit together; the message names the field and the value.
+        If a field is of another type, out of range, or does not fit another; the message names field, value, and all
+        that would be legal. What is accepted elaborates.
     """
 
     name: str
@@ -99,62 +126,69 @@ class AcceleratorConfig:
     ultra_ram: bool = False
 
     def __post_init__(self) -> None:
-        for field in ("rows", "lanes", "prefetch_words"):
-            value = getattr(self, field)
-            if not _power_of_two(value):
-                raise ValueError(f"{field} must be a power of two, not {value!r}")
-        if not 4 <= self.rows <= self.lanes:
-            raise ValueError(f"rows must be between 4 and lanes ({self.lanes}), not {self.rows!r}")
-        if 16 * self.lanes < self.port_bits:
-            raise ValueError(f"lanes must be at least port_bits / 16 ({self.port_bits // 16}), not {self.lanes!r}")
-        if self.lanes > 128:
-            raise ValueError(f"lanes must be at most 128, not {self.lanes!r}")
-        if self.load_rows not in (2, 4):
-            raise ValueError(f"load_rows must be 2 or 4, not {self.load_rows!r}")
-        if self.load_rows > self.rows:
-            raise ValueError(f"load_rows must be at most rows ({self.rows}), not {self.load_rows!r}")
-        if self.narrow_weights and self.load_rows == self.rows:
-            raise ValueError(
-                f"narrow_weights must be False where load_rows is all rows ({self.rows}), not {self.narrow_weights!r}"
-            )
-        if self.ports not in (1, 2, 4):
-            raise ValueError(f"ports must be 1, 2 or 4, not {self.ports!r}")
-        if self.port_bits not in (32, 64, 128):
-            raise ValueError(f"port_bits must be 32, 64 or 128, not {self.port_bits!r}")
-        if not 32 <= self.addr_bits <= 49:
-            raise ValueError(f"addr_bits must be between 32 and 49, not {self.addr_bits!r}")
-        ratio, rest = divmod(self.word_bytes, self.stripe_bytes)
-        if rest or ratio not in (1, 2, 4, 8, 16):
+        self._check_types()
+        self._check_ranges()
+        self._check_together()
+
+    def _check_types(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            kind, what = _KINDS[field.type]
+            if not isinstance(value, kind) or (isinstance(value, bool) and field.type is not bool):
+                raise ValueError(f"{field.name} must be {what}, not {value!r}")
+        if not 0 < self.clock_mhz < math.inf:
+            raise ValueError(f"clock_mhz must be a positive number, not {self.clock_mhz!r}")
+
+    def _check_ranges(self) -> None:
+        """What each field may be by itself."""
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                legal = f"{', '.join(map(str, choices[:-1]))} or {choices[-1]}"
+                raise ValueError(f"{name} must be {legal}, not {getattr(self, name)!r}")
+        for name, (low, high) in _POWERS.items():
+            value = getattr(self, name)
+            if not low <= value <= high or value & (value - 1):
+                raise ValueError(f"{name} must be a power of two from {low} to {high}, not {value!r}")
+        for name, (low, high) in _LIMITS.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must be between {low} and {high}, not {getattr(self, name)!r}")
+
+    def _check_together(self) -> None:
+        """What the fields may be beside each other."""
+
+        def require(ok: bool, field: str, what: str) -> None:
+            if not ok:
+                raise ValueError(f"{field} must be {what}, not {getattr(self, field)!r}")
+
+        require(self.rows <= self.lanes, "rows", f"at most lanes ({self.lanes})")
+        least_lanes = self.port_bits // 16
+        require(self.lanes >= least_lanes, "lanes", f"at least port_bits / 16 ({least_lanes})")
+        require(self.load_rows <= self.rows, "load_rows", f"at most rows ({self.rows})")
+        require(
+            not self.narrow_weights or self.load_rows < self.rows,
+            "narrow_weights",
+            f"False where load_rows is all rows ({self.rows})",
+        )
+        stripes = [self.stripe_bytes << k for k in range(5)]
+        if self.word_bytes not in stripes:
             raise ValueError(
                 f"load_rows * lanes must be 1, 2, 4, 8 or 16 stripes of ports * port_bits / 8 = {self.stripe_bytes} "
-                f"bytes, "
-                f"not {self.word_bytes!r} bytes"
+                f"bytes ({', '.join(map(str, stripes[:-1]))} or {stripes[-1]}), not {self.word_bytes!r} bytes"
             )
-        limits = {
-            "max_tokens": (8, 4095),
-            "residual_words": (8, 65536),
-            "activation_words": (8, 65536),
-            "kv_words": (8, 65536),
-            "experts": (2, 64),
-            "max_top_k": (1, 4),
-            "max_dim": (self.lanes, 4095),
-            "acc_bits": (20, 40),
-            "max_burst": (1, 256),
-            "max_outstanding": (1, 32),
-        }
-        for field, (low, high) in limits.items():
-            value = getattr(self, field)
-            if not low <= value <= high:
-                raise ValueError(f"{field} must be between {low} and {high}, not {value!r}")
-        if self.wide_operands and self.acc_bits < LEAST_WIDE_ACC_BITS:
-            raise ValueError(
-                f"acc_bits must be {LEAST_WIDE_ACC_BITS} or more with wide_operands, not {self.acc_bits!r}"
+        require(self.max_dim >= self.lanes, "max_dim", f"at least lanes ({self.lanes})")
+        require(self.max_top_k <= self.experts, "max_top_k", f"at most experts ({self.experts})")
+        if self.wide_operands:
+            require(
+                self.acc_bits >= LEAST_WIDE_ACC_BITS, "acc_bits", f"{LEAST_WIDE_ACC_BITS} or more with wide_operands"
             )
-        if self.prefetch_words < 2 * (self.block_words + self.param_words):
-            raise ValueError(
-                f"prefetch_words must hold two weight blocks ({2 * (self.block_words + self.param_words)} words), "
-                f"not {self.prefetch_words!r}"
-            )
+        blocks = 2 * (self.block_words + self.param_words)
+        require(self.prefetch_words >= blocks, "prefetch_words", f"{blocks} or more, to hold two weight blocks")
+        burst = -(-self.max_burst // self.beats_per_word)
+        require(
+            self.prefetch_words >= burst,
+            "prefetch_words",
+            f"{burst} or more, to hold a burst of max_burst ({self.max_burst}) beats on every port",
+        )
 
     @property
     def word_bytes(self) -> int:
