@@ -131,6 +131,8 @@ class Machine:
             "residual", rng.integers(-(2**15), 2**15, (config.residual_words, config.lanes), dtype=np.int16)
         )
         self.block_max = rng.integers(-128, 128, (config.activation_words, config.groups))
+        # Who wrote the maximum of each group of probabilities, and for which softmax state.
+        self.block_writer, self.block_state = np.full((2, config.activation_words, config.groups), -1)
         self.state = Tracked("softmax state", rng.integers(-128, 128, (2 * config.max_tokens, 2)))  # maximum, sum
         self.sums = Tracked(
             "LayerNorm sums", rng.integers(-(2**20), 2**20, (config.max_tokens, 2))

@@ -29,7 +29,7 @@ class Matmul:
     Raises
     ------
     ProgramError
-        For addresses out of range, hazards and accumulator overflow.
+        For addresses out of range, hazards, and sums that leave the accumulator.
     """
 
     def __init__(self, machine: Machine, index: int, fields: Mapping[str, int], *, loaded: int, fed: int) -> None:
@@ -132,10 +132,28 @@ class Matmul:
                 planes.append(machine.activation_low.read(addresses, self.index, self.fed, self.fail))
             return [plane.view(np.int8).reshape(self.count, -1).astype(np.int64) for plane in planes]
         maximum = machine.state.read(self._states(), self.index, self.fed, self.fail)[:, 0]
-        # Groups that were never written belong to keys that do not exist; what they hold does not matter.
+        self._check_probabilities(addresses)
+        # Groups of keys that do not exist may hold anything: the values that they meet are zero.
         lag = np.maximum(maximum[:, None, None] - machine.block_max[addresses], 0)
         grouped = words.reshape(self.count, self.in_blocks, self.config.groups, self.config.rows).astype(np.int64)
         return [numerics.probability(grouped, lag[..., None]).reshape(self.count, -1)]
+
+    def _check_probabilities(self, addresses: Array) -> None:
+        """Refuse probabilities [vectors, words] that the softmax state does not belong to: their lag means nothing."""
+        machine, config, states = self.machine, self.config, self._states()
+        exists = (
+            np.arange(self.in_blocks * config.groups).reshape(self.in_blocks, -1) * config.rows < self.f["key_count"]
+        )
+        writer = machine.state.writer[states][:, None, None]
+        stale = exists & (
+            (machine.block_writer[addresses] != writer) | (machine.block_state[addresses] != states[:, None, None])
+        )
+        if stale.any():
+            vector = int(np.nonzero(stale.any(axis=(1, 2)))[0][0])
+            self.fail(
+                f"hazard: streams probabilities that are not those of softmax state {states[vector]}, "
+                f"which instruction {writer[vector, 0, 0]} wrote"
+            )
 
     def _normalised(self, addresses: Array) -> list[Array]:
         machine, norm = self.machine, self.machine.norm
@@ -186,7 +204,9 @@ class Matmul:
         if self.function is Function.ATTEND:
             self._attend(acc)
         else:
-            v = numerics.requantise(acc + bias, mult, f["shift"])
+            total = acc + bias
+            self._check_sums(total[:, self._valid()], "accumulator plus bias")
+            v = numerics.requantise(total, mult, f["shift"])
             {
                 Function.INT8: self._store,
                 Function.GELU: self._gelu,
@@ -207,10 +227,14 @@ class Matmul:
         acc = np.zeros((self.count, matrices[0].shape[0]), np.int64)
         for number, (a, b) in enumerate(zip(x, matrices, strict=True)):
             acc = (acc << PLANE_BITS * (number % 2)) + product(a, b)
-        limit = 1 << (self.config.acc_bits - 1)
-        if acc.size and (int(acc.max()) >= limit or int(acc.min()) < -limit):
-            self.fail(f"accumulator must fit acc_bits = {self.config.acc_bits}, not {int(np.abs(acc).max())}")
+        self._check_sums(acc, "accumulator")
         return acc
+
+    def _check_sums(self, sums: Array, what: str) -> None:
+        """Refuse sums that the hardware would wrap."""
+        limit = 1 << (self.config.acc_bits - 1)
+        if sums.size and (int(sums.max()) >= limit or int(sums.min()) < -limit):
+            self.fail(f"{what} must fit acc_bits = {self.config.acc_bits}, not {int(np.abs(sums).max())}")
 
     def _positions(self) -> Array:
         """Channel of each output, counted from the first lane of the first destination word."""
@@ -271,7 +295,9 @@ class Matmul:
             low, high = block * rows, min((block + 1) * rows, f["out_count"])
             p[:, low:high], maximum, total = numerics.softmax_block(v[:, low:high], maximum, total)
             group = f["group"] + block
-            machine.block_max[addresses[:, group // self.config.groups], group % self.config.groups] = maximum
+            where = addresses[:, group // self.config.groups], group % self.config.groups
+            machine.block_max[where], machine.block_writer[where] = maximum, self.index
+            machine.block_state[where] = self._states()
         if maximum is None or total is None:
             self.fail("SOFTMAX must have keys")
         self._merge(machine.activation, addresses, p, np.ones(self.blocks * rows, bool))

@@ -308,13 +308,13 @@ def find(stream: str, **wanted: int) -> int:
             r"token_base \+ token_count must be at most 72, not 74",
         ),
         ("compute", {"function": Function.GELU}, {"out_count": 0}, "out_count must be positive, not 0"),
-        ("compute", {"function": Function.GELU}, {"out_count": 100}, "words are left over|words of the"),
+        ("compute", {"function": Function.GELU}, {"out_count": 100}, "accumulator plus bias must fit"),
         ("compute", {"function": Function.GELU}, {"out_count": 4096, "dst_stride": 255}, "the weight stream holds"),
         ("compute", {"function": Function.ROUTE}, {"top_k": 0}, "top_k must be between 1 and 2, not 0"),
         ("compute", {"function": Function.ROUTE}, {"out_count": 9}, "out_count must be between 1 and 8, not 9"),
         ("compute", {"function": Function.ADD}, {"group": 3}, "group must be at most 0, not 3"),
         ("compute", {"function": Function.ADD}, {"feed_wait": 40}, "feed_wait must be at most 2, not 40"),
-        ("compute", {"function": Function.GELU}, {"narrow": 1}, "words are left over"),
+        ("compute", {"function": Function.GELU}, {"narrow": 1}, "accumulator plus bias must fit"),
         (
             "compute",
             {"function": Function.ROUTE},
@@ -362,6 +362,8 @@ def find(stream: str, **wanted: int) -> int:
         ("store", {}, {"wait": 9999}, "deadlock: waits for 9999 retired compute instructions of"),
         ("store", {}, {"offset": 1 << 39}, "must lie in the window"),
         ("store", {}, {"offset": 8}, "offset must be a multiple of 16, not 8"),
+        ("store", {}, {"offset": 16}, r"bytes 0x10 to 0x208f must lie in the result of 0x2080 bytes"),
+        ("store", {}, {"words": 261}, "must lie in the result of 0x2080 bytes"),
         ("store", {}, {"src_addr": 500}, r"src_addr \+ words must be at most 512, not"),
     ],
 )
@@ -369,7 +371,7 @@ def test_malformed_programs_are_refused(stream, wanted, changes, message):
     index = find(stream, **wanted)
     with pytest.raises(ProgramError, match=message) as caught:
         execute(stream, index, altered(stream, index, changes))
-    if "left over" not in message and "deadlock: the" not in message:
+    if not any(text in message for text in ("left over", "deadlock: the", "plus bias")):
         assert f"{stream} instruction {index}:" in str(caught.value)
 
 
@@ -399,6 +401,43 @@ def test_every_wait_is_needed():
             if fields[wait] < min(index, 63) and not fields.get("expert_valid"):
                 with pytest.raises(ProgramError, match=f"compute instruction {index}: hazard"):
                     execute("compute", index, altered("compute", index, {wait: fields[wait] + 1}))
+
+
+def test_a_bias_that_leaves_the_accumulator_is_refused():
+    """The hardware wraps the sum of accumulator and bias; a program in which that matters is malformed."""
+    program, pixels = micro()
+    config, simulator = PRESETS["micro16"], FunctionalSimulator(PRESETS["micro16"])
+    for bias, fits in (((1 << 26) - 1, True), (1 << 26, False), (-(1 << 27), False), ((1 << 31) - 1, False)):
+        simulator.load(program)
+        piece = next(p for p in program.manifest["pieces"] if "fc1" in p["name"])
+        at = program.region("weights.0").address + piece["offset"]
+        simulator.write(
+            at, bias.to_bytes(4, "little", signed=True) + bytes(2)
+        )  # multiplier 0: the value itself is small
+        block = config.param_words * config.word_bytes
+        matrix = program.model.dim // config.lanes * config.block_words * config.word_bytes
+        simulator.write(at + block, bytes(matrix))
+        if fits:
+            simulator.run("depth", pixels)
+            continue
+        with pytest.raises(ProgramError, match=f"accumulator plus bias must fit acc_bits = 27, not {abs(bias)}"):
+            simulator.run("depth", pixels)
+
+
+def test_probabilities_of_another_softmax_are_refused():
+    """The hardware would shift them by a lag that means nothing."""
+    compute = instructions("compute")
+    scores = [i for i, (_, f) in enumerate(compute) if f.get("function") == Function.SOFTMAX]
+    attends = [i for i, (_, f) in enumerate(compute) if f.get("function") == Function.ATTEND]
+    assert len(scores) == len(attends) == 4 and scores[1] < attends[0]
+    for index, (score, softmax) in zip(attends, ((i, compute[i][1]) for i in scores), strict=True):
+        cases = [(score, {"out_count": softmax["out_count"] - 16})]  # too few keys: the others are left from before
+        if index != attends[0]:
+            before = compute[index][1]["src_addr"] - softmax["dst_stride"]  # the probabilities of the query before
+            cases += [(index, {"src_addr": compute[scores[0]][1]["dst_addr"]}), (index, {"src_addr": before})]
+        for changed, changes in cases:
+            with pytest.raises(ProgramError, match=f"compute instruction {index}: hazard: streams probabilities"):
+                execute("compute", changed, altered("compute", changed, changes))
 
 
 def test_wrong_configuration_is_refused():
