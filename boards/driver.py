@@ -6,20 +6,27 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.boards.checks import (
+    check_count,
+    check_done,
+    check_identity,
+    check_seconds,
+    check_value,
+    expected_counters,
+)
 from moesaic.boards.errors import (
     AcceleratorBusy,
     AcceleratorError,
     BusError,
+    RunIncomplete,
     RunLost,
     RunTimeout,
-    WrongAccelerator,
 )
 from moesaic.boards.place import Placement, Slot, bytes_needed, place
 from moesaic.boards.status import STATUS_VALUES, Status
 from moesaic.boards.transport import Transport
 from moesaic.compiler.image import ProgramImage
-from moesaic.hw.spec.config import PRESETS
-from moesaic.hw.spec.registers import COUNTERS, ID_VALUE, VERSION_VALUE, ErrorCode, ErrorUnit, register_map
+from moesaic.hw.spec.registers import COUNTERS, ErrorCode, ErrorUnit, register_map
 
 __all__ = ["Driver", "RunResult"]
 
@@ -28,7 +35,6 @@ Pixels = np.ndarray[Any, np.dtype[Any]]
 CLEAR_POLLS = 4  # the same for the few cycles of a clear, which look like a run
 DRAIN_POLLS = 1_000  # reads of STATUS for which a start waits while an earlier run drains
 RESET_POLLS = 10_000  # reads of STATUS in which a soft reset must have made the accelerator idle
-MAJOR = 0xFFFF_0000  # of VERSION
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Driver:
     slots : int
         Places for images and results; 1 runs one after the other.
     watchdog : int, cycles
-        Without progress before the hardware ends a run; 0 is off.
+        Without progress before the hardware ends a run, below 2**32; 0 is off.
     timeout : float, seconds
         Until a run must have ended, by the transport's clock.
     retries : int
@@ -91,7 +97,7 @@ class Driver:
     ------
     WrongAccelerator
         From :meth:`open`.
-    AcceleratorError, RunTimeout, RunLost, AcceleratorBusy
+    AcceleratorError, RunIncomplete, RunTimeout, RunLost, AcceleratorBusy
         From what runs something. Afterwards the driver can start again, unless the message says that the bus owes
         responses.
     """
@@ -106,17 +112,14 @@ class Driver:
         timeout: float = 10.0,
         retries: int = 0,
     ) -> None:
-        for name, value, least in (("slots", slots, 1), ("watchdog", watchdog, 0), ("retries", retries, 0)):
-            if value < least:
-                raise ValueError(f"{name} must be {least} or more, not {value!r}")
-        if timeout <= 0:
-            raise ValueError(f"timeout must be positive, not {timeout!r}")
-        self.transport, self.compiled, self.slots = transport, program, slots
-        self.watchdog, self.timeout, self.retries = watchdog, timeout, retries
+        self.transport, self.compiled, self.slots = transport, program, check_count("slots", slots, 1)
         self.table = register_map(program.config.ports)
+        self.watchdog = check_value(self.table, "watchdog", watchdog)
+        self.timeout, self.retries = check_seconds(timeout), check_count("retries", retries, 0)
         self._placement: Placement | None = None
         self._held: dict[str, int] = {}  # configuration values that the registers are known to hold
         self._flight: _Flight | None = None
+        self._expected: dict[str, int] = {}  # counters that a run of the program leaves
 
     # Registers.
 
@@ -171,28 +174,12 @@ class Driver:
         await self.transport.write_memory(self.program.address, self.program.memory)
 
     async def _check_identity(self) -> None:
-        identity = await self._get("id")
-        if identity != ID_VALUE:
-            raise WrongAccelerator(
-                f"ID must be {ID_VALUE:#010x}, not {identity:#010x}: no Moesaic accelerator answers at this address"
-            )
-        version = await self._get("version")
-        if version & MAJOR != VERSION_VALUE & MAJOR:
-            raise WrongAccelerator(
-                f"VERSION must be {VERSION_VALUE >> 16}.x, not {version >> 16}.{version & 0xFFFF}: "
-                "this driver is for another register map"
-            )
-        config, found = self.compiled.config, await self._get("config_hash")
-        if found != int(config.hash[-8:], 16):
-            known = [name for name, preset in PRESETS.items() if int(preset.hash[-8:], 16) == found]
-            sizes = f"{config.rows} x {config.lanes}, {config.ports} ports of {config.port_bits} bits"
-            raise WrongAccelerator(
-                f"CONFIG_HASH must be {int(config.hash[-8:], 16):#010x}, not {found:#010x}: the program ("
-                f"{self.compiled.model.name}) was compiled for '{config.name}' ({sizes}), the accelerator that "
-                f"answers is "
-                + (f"'{known[0]}'" if known else "of a configuration that is no preset")
-                + "; compile for the board, or load the bitstream that belongs to the program"
-            )
+        check_identity(
+            self.compiled,
+            identity=await self._get("id"),
+            version=await self._get("version"),
+            config_hash=await self._get("config_hash"),
+        )
 
     def _slot(self, number: int) -> Slot:
         if not 0 <= number < self.slots:
@@ -232,6 +219,8 @@ class Driver:
             "irq_enable": self.table["IRQ_ENABLE"].mask,
             **(overrides or {}),
         }
+        for name, value in values.items():
+            check_value(self.table, name, value)
         if not await self._drained():
             raise AcceleratorBusy(f"accelerator must be idle before a start: {await self.status()}")
         if await self._get("program_hash") != values["program_hash"]:  # reset since, or never written
@@ -241,13 +230,14 @@ class Driver:
                 await self._set(name, value)
                 self._held[name] = value
         await self._set("irq_status", self.table["IRQ_STATUS"].mask)
+        self._expected = expected_counters(self.program, task)
         await self._command("start")
         if await self._is("start_refused"):
             raise AcceleratorBusy(f"start was refused, the bus still owes responses: {await self.status()}")
 
     async def wait(self, *, timeout: float | None = None) -> dict[str, int]:
-        """Wait for the end of a run, by interrupt; its counters."""
-        limit = self.timeout if timeout is None else timeout
+        """Wait for the end of a run, by interrupt; its counters, which are checked against the program's."""
+        limit = self.timeout if timeout is None else check_seconds(timeout)
         end = self.transport.now() + limit
         table = self.table["STATUS"]
         while True:
@@ -257,7 +247,13 @@ class Driver:
                 raise await self._error(draining=bool(status & table["draining"].mask))
             if status & table["done"].mask:
                 await self._set("irq_status", self.table["IRQ_STATUS"].mask)
-                return await self.counters()
+                counters = await self.counters()
+                try:
+                    check_done(counters, self._expected)
+                except RunIncomplete:  # a count or a base may be wrong in the registers
+                    self._held.clear()
+                    raise
+                return counters
             if not status & table["busy"].mask:
                 raise await self._lost()
             if self.transport.now() >= end:
@@ -347,8 +343,10 @@ class Driver:
         """
         if self._flight is not None:
             raise RuntimeError("run must wait for what was submitted: call collect first")
+        limit = self.timeout if timeout is None else check_seconds(timeout)
+        more = self.retries if retries is None else check_count("retries", retries, 0)
         failures: list[str] = []
-        for attempt in range((self.retries if retries is None else retries) + 1):
+        for attempt in range(more + 1):
             if attempt:
                 await self._recover()
             try:
@@ -357,9 +355,9 @@ class Driver:
                     await self.write_image(image, slot=slot)
                 written = self.transport.now()
                 await self.start(task, slot=slot, watchdog=watchdog, overrides=overrides)
-                counters = await self.wait(timeout=timeout)
+                counters = await self.wait(timeout=limit)
                 return await self._result(task, slot, counters, written - begun, written, tuple(failures))
-            except (AcceleratorError, RunTimeout, RunLost) as error:
+            except (AcceleratorError, RunIncomplete, RunTimeout, RunLost) as error:
                 failures.append(str(error))
                 last: Exception = error
         raise last
@@ -425,7 +423,7 @@ class Driver:
         """Counters of a run that was started; or the result of a further attempt."""
         try:
             return await self.wait()
-        except (AcceleratorError, RunTimeout, RunLost) as error:
+        except (AcceleratorError, RunIncomplete, RunTimeout, RunLost) as error:
             self._flight = None
             if not self.retries:
                 raise

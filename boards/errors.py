@@ -1,9 +1,19 @@
 """What can go wrong between a host and an accelerator, each with a name."""
 
+from collections.abc import Mapping
+
 from moesaic.errors import FailedRun
 from moesaic.hw.spec.registers import ErrorCode, ErrorUnit
 
-__all__ = ["AcceleratorBusy", "AcceleratorError", "BusError", "RunLost", "RunTimeout", "WrongAccelerator"]
+__all__ = [
+    "AcceleratorBusy",
+    "AcceleratorError",
+    "BusError",
+    "RunIncomplete",
+    "RunLost",
+    "RunTimeout",
+    "WrongAccelerator",
+]
 
 
 class BusError(FailedRun):
@@ -30,6 +40,25 @@ class AcceleratorError(FailedRun):
         where = f"{unit.name.lower()} unit, instruction {index}" + (f", address {address:#x}" if address else "")
         owed = "; the bus still owes responses" if draining else ""
         super().__init__(f"{code.name}: {code.doc} ({where}{owed})")
+
+
+class RunIncomplete(FailedRun):
+    """A run ended without an error, but did not do all that its program does; what lies in the result region is not
+    its result.
+
+    Parameters
+    ----------
+    counts : mapping of str to (int, int)
+        Counters that are not the program's: what they must be, what they are.
+    """
+
+    def __init__(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        self.counts = dict(counts)
+        text = ", ".join(f"{name} must be {wanted:,}, not {got:,}" for name, (wanted, got) in self.counts.items())
+        super().__init__(
+            f"INCOMPLETE: {text}; the run ended, but it was not the program's, and its result was not read: "
+            "load the program again (`retries` does)"
+        )
 
 
 class RunLost(FailedRun):

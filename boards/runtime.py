@@ -17,6 +17,7 @@ from moesaic.boards.pynq import CELL, PynqTransport
 from moesaic.boards.status import Status
 from moesaic.boards.transport import Transport
 from moesaic.compiler.image import ProgramImage
+from moesaic.errors import InputError
 
 __all__ = ["Accelerator", "Prediction", "load_program_folder"]
 
@@ -67,13 +68,16 @@ def load_program_folder(folder: str | Path) -> tuple[ProgramImage, HostHeads | N
 
 def _planes(image: Array, size: tuple[int, int]) -> Array:
     """An image as uint8 [3, H, W], from that or from [H, W, 3]."""
-    array = np.asarray(image)
+    try:
+        array = np.asarray(image)
+    except (TypeError, ValueError):  # rows of different lengths
+        array = np.empty(0, object)
     if array.dtype == np.uint8 and array.shape == (*size, 3):
         return np.ascontiguousarray(array.transpose(2, 0, 1))
     if array.dtype == np.uint8 and array.shape == (3, *size):
         return array
     height, width = size
-    raise ValueError(
+    raise InputError(
         f"image must be uint8 RGB, [{height}, {width}, 3] or [3, {height}, {width}], not {array.dtype} "
         f"{list(array.shape)}"
     )
@@ -155,7 +159,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
     def _task(self, task: str | None) -> str:
         task = self.tasks[0] if task is None else task
         if task not in self.tasks:
-            raise ValueError(f"task must be one of {', '.join(self.tasks)}, not {task!r}")
+            raise InputError(f"task must be one of {', '.join(self.tasks)}, not {task!r}")
         return task
 
     def run(
@@ -174,7 +178,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
 
         Raises
         ------
-        AcceleratorError, RunTimeout, RunLost, AcceleratorBusy
+        AcceleratorError, RunIncomplete, RunTimeout, RunLost, AcceleratorBusy
         """
         pixels = _planes(image, self.image_size)
         name = self._task(task)

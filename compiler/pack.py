@@ -3,6 +3,7 @@
 import numpy as np
 
 from moesaic.compiler.layout import HeadLayout, words_for
+from moesaic.errors import InputError
 from moesaic.golden import numerics
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.linear import WIDE_READS, QuantLinear
@@ -136,12 +137,13 @@ def image_vectors(image: IntArray, model: M3ViTConfig) -> IntArray:
 
     Raises
     ------
-    ValueError
+    InputError
         If the shape or the type of the image is wrong.
     """
     height, width = model.image_size
-    if image.dtype != np.uint8 or image.shape != (3, height, width):
-        raise ValueError(f"image must be uint8 [3, {height}, {width}], not {image.dtype} {list(image.shape)}")
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != (3, height, width):
+        got = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
+        raise InputError(f"image must be uint8 [3, {height}, {width}], not {got}")
     p, (down, across) = model.patch_size, model.grid
     patches = image.reshape(3, down, p, across, p).transpose(1, 3, 0, 2, 4).reshape(model.patches, model.patch_values)
     vectors = np.zeros((model.tokens, model.patch_values), np.int8)

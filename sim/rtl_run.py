@@ -13,7 +13,7 @@ from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge, Timer
 from cocotb.utils import get_sim_time
 
 from moesaic.boards.driver import Driver, RunResult
-from moesaic.boards.errors import AcceleratorError, BusError, RunLost
+from moesaic.boards.errors import AcceleratorError, BusError, RunIncomplete, RunLost
 from moesaic.compiler.image import ProgramImage
 
 __all__ = ["CYCLE_NS", "SimulatedBus", "run_job"]
@@ -213,6 +213,8 @@ async def run_job(dut: Any) -> None:
             outcome["error"] = {"code": "TIMEOUT", "text": str(error)}
         except RunLost as error:
             outcome["error"] = {"code": error.name, "text": str(error)}
+        except RunIncomplete as error:
+            outcome["error"] = {"code": "INCOMPLETE", "text": str(error)}
         await _set_memory(dut, run["memory_after"])
         outcome["status"] = await _settle(driver)
         for address, data in reversed(saved):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from driverrig import CONFIG, Case, nano
 
 from moesaic.boards import loop
 from moesaic.boards.driver import Driver
-from moesaic.boards.errors import AcceleratorBusy, AcceleratorError, BusError, RunLost, RunTimeout
+from moesaic.boards.errors import AcceleratorBusy, AcceleratorError, BusError, RunIncomplete, RunLost, RunTimeout
 from moesaic.boards.place import bytes_needed, place
 from moesaic.boards.runtime import Accelerator, load_program_folder
 from moesaic.compiler.image import PAGE_BYTES, ImageError
+from moesaic.errors import InputError
+from moesaic.hw.spec import isa
 from moesaic.hw.spec.registers import ErrorCode, ErrorUnit, register_map
 from moesaic.sim.device import FunctionalDevice, FunctionalTransport, open_simulated
 
@@ -84,15 +87,105 @@ def test_bad_places(case: Case, address: int, slots: int, message: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"slots": 0}, "slots must be 1 or more, not 0"),
-        ({"watchdog": -1}, "watchdog must be 0 or more, not -1"),
-        ({"retries": -1}, "retries must be 0 or more, not -1"),
-        ({"timeout": 0}, "timeout must be positive, not 0"),
+        ({"slots": 0}, "slots must be a whole number, 1 or more, not 0"),
+        ({"slots": 1.5}, "slots must be a whole number, 1 or more, not 1.5"),
+        ({"watchdog": -1}, r"watchdog must be a whole number from 0 to 2\*\*32 - 1, not -1"),
+        ({"watchdog": 1 << 32}, r"watchdog must be a whole number from 0 to 2\*\*32 - 1, not 4294967296"),
+        ({"watchdog": 1e6}, r"watchdog must be a whole number from 0 to 2\*\*32 - 1, not 1000000.0"),
+        ({"retries": -1}, "retries must be a whole number, 0 or more, not -1"),
+        ({"timeout": 0}, "timeout must be a positive number of seconds, not 0"),
+        ({"timeout": float("nan")}, "timeout must be a positive number of seconds, not nan"),
+        ({"timeout": float("inf")}, "timeout must be a positive number of seconds, not inf"),
+        ({"timeout": "10"}, "timeout must be a positive number of seconds, not '10'"),
     ],
 )
-def test_bad_options(case: Case, options: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_bad_options(case: Case, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         Driver(FunctionalTransport(CONFIG), case.program, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"watchdog": 1 << 32}, "watchdog must be a whole number from 0"),
+        ({"timeout": float("nan")}, "timeout must be a positive number of seconds, not nan"),
+        ({"retries": -1}, "retries must be a whole number, 0 or more, not -1"),
+        ({"overrides": {"store_count": 1 << 32}}, "store_count must be a whole number from 0"),
+        ({"overrides": {"result_base": -1}}, r"result_base must be a whole number from 0 to 2\*\*64 - 1, not -1"),
+        ({"overrides": {"stores": 1}}, "register value must be one of id, version, .*, not 'stores'"),
+        ({"image": [[1, 2], [3, 4]]}, r"image must be uint8 \[3, 16, 16\], not list"),
+        ({"image": None, "task": "flow"}, "task must be one of x, y, not 'flow'"),
+    ],
+)
+def test_bad_options_of_a_run_start_nothing(
+    case: Case, accelerator: Accelerator, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        loop.run(accelerator.driver.run(**{"task": "x", "image": case.images[0], **options}))
+    assert str(accelerator.status()).startswith("STATUS idle")
+    for image in ([[1, 2], [3]], [[1, 2], [3, 4]], None, "street.png"):
+        with pytest.raises(InputError, match="image must be uint8 RGB"):
+            accelerator.run(image)
+    assert np.array_equal(accelerator.run(case.images[0]).tokens, case.expected("x", 0))
+
+
+def test_a_run_that_was_not_all_of_its_program(case: Case, accelerator: Accelerator) -> None:
+    """It ends `done`, but its result region holds what lay there before."""
+    device, result = accelerator.driver.transport.device, case.program.region("result").bytes
+    accelerator.run(case.images[1])
+    with pytest.raises(RunIncomplete, match=f"store_bytes must be {result:,}, not 0") as error:
+        loop.run(accelerator.driver.run("x", case.images[0], overrides={"store_count": 0}))
+    assert set(error.value.counts) == {"store_bytes", "instructions_retired"}
+    assert np.array_equal(accelerator.run(case.images[0]).tokens, case.expected("x", 0))
+    device.words["STORE_COUNT"] = 0  # a bit that another program, or radiation, changed
+    prediction = accelerator.run(case.images[0], retries=1)
+    assert np.array_equal(prediction.tokens, case.expected("x", 0))
+    assert len(prediction.failures) == 1 and prediction.failures[0].startswith("INCOMPLETE: ")
+    device.words["STORE_COUNT"] = 0
+    with pytest.raises(RunIncomplete):
+        list(accelerator.stream((image, "x") for image in case.images))
+    assert np.array_equal(accelerator.run(case.images[0]).tokens, case.expected("x", 0))
+
+
+@pytest.mark.parametrize(("stream", "field", "name"), [("store", "words", "store_bytes"), ("compute", "mark", "marks")])
+def test_a_flipped_bit_that_leaves_something_out(
+    case: Case, accelerator: Accelerator, stream: str, field: str, name: str
+) -> None:
+    place = next(
+        at
+        for k in range(case.program.task("x")[stream]["count"])
+        if fetch(accelerator, at := accelerator.program.task("x")[stream]["address"] + 32 * k)[1].get(field)
+    )
+    opcode, fields = fetch(accelerator, place)
+    patch(accelerator, place, isa.encode(opcode, {**fields, field: fields[field] & (fields[field] - 1)}))
+    with pytest.raises(RunIncomplete, match=f"INCOMPLETE: {name} must be"):
+        accelerator.run(case.images[0])
+    prediction = accelerator.run(case.images[0], retries=1)  # loads the program again
+    assert np.array_equal(prediction.tokens, case.expected("x", 0)) and len(prediction.failures) == 1
+
+
+@pytest.mark.parametrize("bit", range(4, 40))
+def test_a_flipped_bit_in_the_offset_of_a_store(case: Case, accelerator: Accelerator, bit: int) -> None:
+    """Nothing but the result region is ever written."""
+    device, place = accelerator.driver.transport.device, accelerator.program.task("x")["store"]["address"]
+    opcode, fields = fetch(accelerator, place)
+    patch(accelerator, place, isa.encode(opcode, {**fields, "offset": fields["offset"] ^ 1 << bit}))
+    loop.run(accelerator.driver.write_image(case.images[0]))
+    before = device.memory.copy()
+    with pytest.raises(AcceleratorError) as error:
+        loop.run(accelerator.driver.run("x"))
+    inside = 1 << bit < len(device.memory) - (accelerator.program.region("result").address - device.address)
+    assert inside or bit >= 12, "the window goes on behind the result: there is a second slot"
+    assert error.value.code is (ErrorCode.RESULT_RANGE if inside else ErrorCode.ADDRESS_RANGE)
+    assert np.array_equal(device.memory, before)
+
+
+def fetch(accelerator: Accelerator, address: int) -> tuple[isa.Opcode, dict[str, int]]:
+    return isa.decode(loop.run(accelerator.driver.transport.read_memory(address, isa.INSTRUCTION_BYTES)))
+
+
+def patch(accelerator: Accelerator, address: int, data: bytes) -> None:
+    loop.run(accelerator.driver.transport.write_memory(address, data))
 
 
 def test_wrong_use_is_said(case: Case, accelerator: Accelerator) -> None:
@@ -182,11 +275,12 @@ def test_a_driver_that_is_opened_again(case: Case) -> None:
 def test_exceptions_say_what_they_must() -> None:
     error = AcceleratorError(ErrorCode.READ_SLVERR, ErrorUnit.LOAD, 7, 0x1000, draining=True)
     assert str(error) == (
-        "READ_SLVERR: a data read was answered with SLVERR (load unit, instruction 7, address 0x1000; "
-        "the bus still owes responses)"
+        "READ_SLVERR: a data read was answered with SLVERR or EXOKAY, or RLAST was on the wrong beat "
+        "(load unit, instruction 7, address 0x1000; the bus still owes responses)"
     )
     assert isinstance(RunTimeout(1, "", idle=True), TimeoutError) and "bus owes" in str(RunTimeout(1, "", idle=False))
     assert str(BusError("write of 0x4", 2)) == "write of 0x4 was answered with SLVERR"
+    assert str(RunIncomplete({"marks": (3, 2)})).startswith("INCOMPLETE: marks must be 3, not 2; ")
     assert "reset input" in str(RunLost("HARDWARE_RESET", "")) and issubclass(AcceleratorBusy, RuntimeError)
 
 

@@ -317,6 +317,20 @@ def test_missing_and_waiting(rig, nano: Nano) -> None:
         Expected("WATCHDOG", "CONTROL", 0, 0).check(result, name)
 
 
+def test_a_run_that_is_not_all_of_its_program(rig, nano: Nano) -> None:
+    """It ends `done`; the driver refuses its result, which is not there."""
+    words, compute = nano.instruction("store", 0)[1]["words"], nano.find("compute", mark=1)
+    runs = [
+        nano.run(overrides={"store_count": 0}),
+        nano.changed("store", 0, words=words - 1),
+        nano.changed("compute", compute, mark=0),
+    ]
+    layout = register_map(1)["STATUS"]
+    for result, name in zip(check_runs(rig, nano, runs), ("store_bytes", "store_bytes", "marks"), strict=True):
+        assert result.error["code"] == "INCOMPLETE" and f"{name} must be" in result.error["text"]
+        assert result.output is None and result.status == layout["done"].mask
+
+
 def test_random_bits(rig, nano: Nano) -> None:
     """Bits turned over anywhere in the instructions: every run ends, and harms no later one."""
     rng = random.Random(5)
@@ -336,4 +350,5 @@ def test_random_bits(rig, nano: Nano) -> None:
         code = result.error["code"] if result.error else "none"
         assert code != "TIMEOUT", run
         codes[code] = codes.get(code, 0) + 1
-    assert {"none", "BAD_OPCODE", "BAD_FIELD", "MEMORY_RANGE", "ADDRESS_RANGE", "WATCHDOG"} <= codes.keys(), codes
+    named = {"BAD_OPCODE", "BAD_FIELD", "MEMORY_RANGE", "ADDRESS_RANGE", "RESULT_RANGE", "WATCHDOG", "INCOMPLETE"}
+    assert named | {"none"} <= codes.keys(), codes
