@@ -432,7 +432,7 @@ def test_probabilities_of_another_softmax_are_refused():
     assert len(scores) == len(attends) == 4 and scores[1] < attends[0]
     for index, (score, softmax) in zip(attends, ((i, compute[i][1]) for i in scores), strict=True):
         cases = [(score, {"out_count": softmax["out_count"] - 16})]  # too few keys: the others are left from before
-        if index != attends[0]:
+        if index == attends[1]:
             before = compute[index][1]["src_addr"] - softmax["dst_stride"]  # the probabilities of the query before
             cases += [(index, {"src_addr": compute[scores[0]][1]["dst_addr"]}), (index, {"src_addr": before})]
         for changed, changes in cases:
