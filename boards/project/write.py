@@ -10,7 +10,7 @@ from moesaic.boards.fit import lower_bound
 from moesaic.boards.project.design import DESIGN, block_design
 from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
 from moesaic.boards.project.render import render
-from moesaic.boards.verilog import TOP, synthesis_verilog
+from moesaic.hw.export import TOP, accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.register_text import to_c_header, to_markdown
 from moesaic.hw.spec.registers import MAP_BYTES, register_map
@@ -54,7 +54,7 @@ def annotated_verilog(config: AcceleratorConfig) -> str:
     ------
     ExportError
     """
-    return annotate(synthesis_verilog(config), interfaces_of(config), top=TOP)
+    return annotate(accelerator_verilog(config, assertions=False), interfaces_of(config), top=TOP)
 
 
 def _put(folder: Path, files: Mapping[str, str]) -> None:

@@ -1,25 +1,36 @@
 """Modules to mapped netlists: each distinct module once, through Yosys, two processes at a time, cached."""
 
-import contextlib
+import gzip
 import importlib.metadata
 import json
 import os
 import re
-import signal
-import subprocess
 import sys
-import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moesaic.boards.synthesis.cache import Cache, default_cache
 from moesaic.boards.synthesis.cells import CellCounts
 from moesaic.boards.synthesis.modules import Module, stub
+from moesaic.children import Children
 from moesaic.errors import FailedRun, InputError
+from moesaic.scratch import scratch
+from moesaic.store import Store, key_of
 
-__all__ = ["FAMILIES", "NOT_YET", "Mapped", "Runs", "SynthesisFailed", "SynthesisMissing", "find_yosys", "map_modules"]
+__all__ = [
+    "FAMILIES",
+    "NOT_YET",
+    "Mapped",
+    "SynthesisFailed",
+    "SynthesisMissing",
+    "find_yosys",
+    "map_modules",
+    "run_yosys",
+]
 
 FAMILIES = {"zynqmp": "xcup", "zynq7000": "xc7"}  # Yosys's names
 # A slice whose operand has an adder in front: the parameter that says so has another name on UltraScale+. Without
@@ -30,6 +41,7 @@ PRE_ADDERS = [
 ]
 NOT_YET = "not counted yet"  # in place of what Yosys said, when only earlier results were asked for
 BUNDLE_BYTES = 100_000  # small modules go together: starting Yosys and reading the cell library takes seconds
+_NETLIST, _COUNTS = "netlist.json.gz", "counts.json"  # of a module, in the cache
 _MEMORY = re.compile(r"^  reg (?:\[\d+:\d+\] )?(?:\\\S+ |\w+) ?\[\d+:\d+\];", re.MULTILINE)
 
 
@@ -46,20 +58,29 @@ class Mapped:
 
     Parameters
     ----------
-    counts : CellCounts
-        Its children are not in it.
-    key : str
-        Of its netlist in the cache.
-    cache : Cache
+    folder : Path
+        With what `_keep` wrote.
+    children : set of str
+        Modules that it may place: they are not counted in it.
     """
 
-    def __init__(self, counts: CellCounts, *, key: str, cache: Cache) -> None:
-        self.counts, self.key, self._cache = counts, key, cache
+    def __init__(self, folder: Path, children: AbstractSet[str]) -> None:
+        self.folder = folder
+        counts: dict[str, int] = json.loads((folder / _COUNTS).read_bytes())
+        self.counts = CellCounts({cell: number for cell, number in counts.items() if cell not in children})
 
     @property
     def netlist(self) -> dict[str, Any]:
         """Ports, cells and net names, as `worker` writes them."""
-        return self._cache.netlist(self.key)
+        found: dict[str, Any] = json.loads(gzip.decompress((self.folder / _NETLIST).read_bytes()))
+        return found
+
+
+def _keep(netlist: Mapping[str, Any], folder: Path) -> None:
+    """A netlist, and how many cells of each type are in it."""
+    counts = Counter(cell[0] for cell in netlist["cells"].values())
+    (folder / _NETLIST).write_bytes(gzip.compress(json.dumps(netlist).encode(), 4))
+    (folder / _COUNTS).write_text(json.dumps(counts, sort_keys=True), encoding="utf-8")
 
 
 def _passes(family: str, *, uram: bool, multiplies: bool) -> list[str]:
@@ -111,53 +132,25 @@ def _source(names: Sequence[str], modules: Mapping[str, Module]) -> str:
     )
 
 
-class Runs:
-    """Runs of Yosys, which end when nobody waits for them any more."""
+def run_yosys(
+    children: Children, names: Sequence[str], modules: Mapping[str, Module], passes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Netlists of modules, from one run.
 
-    def __init__(self) -> None:
-        self.running: set[subprocess.Popen[str]] = set()
-        self.stopped = False
-
-    def stop(self) -> None:
-        """End what runs; nothing begins any more."""
-        self.stopped = True
-        for process in list(self.running):
-            self._end(process)
-
-    @staticmethod
-    def _end(process: subprocess.Popen[str]) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)  # and the ABC that it runs
-
-    def run(self, names: Sequence[str], modules: Mapping[str, Module], passes: Sequence[str]) -> list[dict[str, Any]]:
-        """Netlists of modules."""
-        with tempfile.TemporaryDirectory(prefix="moesaic-synthesis-") as folder:
-            source = Path(folder) / "source.v"
-            source.write_text(_source(names, modules), encoding="utf-8")
-            job = {"source": str(source), "out": folder, "modules": list(names), "passes": list(passes)}
-            process = subprocess.Popen(
-                [sys.executable, "-m", "moesaic.boards.synthesis.worker"],
-                encoding="utf-8",
-                errors="replace",
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            self.running.add(process)
-            try:
-                if self.stopped:
-                    self._end(process)
-                printed, _ = process.communicate(json.dumps(job))
-            finally:
-                self.running.discard(process)
-            if process.returncode:
-                tail = "\n".join(printed.strip().splitlines()[-12:])
-                raise SynthesisFailed(f"Yosys ended with status {process.returncode} on {', '.join(names)}:\n{tail}")
-            return [
-                json.loads((Path(folder) / f"{index}.json").read_text(encoding="utf-8")) for index in range(len(names))
-            ]
+    Raises
+    ------
+    SynthesisFailed
+    """
+    with scratch() as folder:
+        source = folder / "source.v"
+        source.write_text(_source(names, modules), encoding="utf-8")
+        job = {"source": str(source), "out": str(folder), "modules": list(names), "passes": list(passes)}
+        command = [sys.executable, "-m", "moesaic.boards.synthesis.worker"]
+        done = children.run(command, feed=json.dumps(job), cwd=folder)
+        if done.returncode:
+            tail = "\n".join(done.stdout.strip().splitlines()[-12:])
+            raise SynthesisFailed(f"Yosys ended with status {done.returncode} on {', '.join(names)}:\n{tail}")
+        return [json.loads((folder / f"{index}.json").read_text(encoding="utf-8")) for index in range(len(names))]
 
 
 def _bundles(names: Sequence[str], modules: Mapping[str, Module]) -> list[list[str]]:
@@ -198,7 +191,7 @@ def map_modules(
     uram : bool
         Whether the device has UltraRAM.
     cache : Path, optional
-        Folder of earlier results.
+        Root of the `Store`; `cache_root()` if not given.
     progress : callable, optional
         Called with the number of modules that are done, and of all.
     only_known : bool
@@ -220,41 +213,39 @@ def map_modules(
     if family not in FAMILIES:
         raise ValueError(f"family must be one of {', '.join(FAMILIES)}, not {family!r}")
     passes = _passes(family, uram=uram, multiplies=True)
-    store = Cache(cache if cache is not None else default_cache())
+    store = Store("synthesis", root=cache)
     keys = {}
     for name in names:
         # What a module lacks does not change its result: it is found whatever the rest of the flow is.
         text = modules[name].text
         flow = _flow(_passes(family, uram=uram and bool(_MEMORY.search(text)), multiplies=" * " in text))
-        keys[name] = store.key(
-            flow, modules[name].text, *(stub(modules[child]) for child in sorted(set(modules[name].children.values())))
-        )
+        placed = sorted(set(modules[name].children.values()))
+        keys[name] = key_of(flow, text, *(stub(modules[child]) for child in placed))
     mapped: dict[str, Mapped] = {}
     failures: dict[str, str] = {}
-    runs = Runs()
+    children = Children()
 
     def look(name: str) -> bool:
-        counts = store.counts(keys[name])
-        if counts is not None:
-            own = {cell: number for cell, number in counts.items() if cell not in modules}
-            mapped[name] = Mapped(CellCounts(own), key=keys[name], cache=store)
-        return counts is not None
+        folder = store.find(keys[name])
+        if folder is not None:
+            mapped[name] = Mapped(folder, modules.keys())
+        return folder is not None
 
     def tell() -> None:
         if progress is not None:
             progress(len(mapped) + len(failures), len(names))
 
     def job(bundle: Sequence[str]) -> None:
-        with store.locked(keys[name] for name in bundle):
+        with store.locked(*(keys[name] for name in bundle)):
             bundle = [name for name in bundle if not look(name)]  # another process may have been here
             if bundle:
                 work(bundle)
 
     def work(bundle: Sequence[str]) -> None:
         try:
-            netlists = runs.run(bundle, modules, passes)
+            netlists = run_yosys(children, bundle, modules, passes)
         except SynthesisFailed as error:
-            if runs.stopped:
+            if children.stopped:
                 return
             if len(bundle) == 1:
                 failures[bundle[0]] = str(error)
@@ -263,8 +254,7 @@ def map_modules(
                     work([name])
             return
         for name, netlist in zip(bundle, netlists, strict=True):
-            store.store(keys[name], netlist)
-            look(name)
+            mapped[name] = Mapped(store.put(keys[name], partial(_keep, netlist)), modules.keys())
 
     waiting = [name for name in names if not look(name)]
     tell()
@@ -278,6 +268,6 @@ def map_modules(
                 tell()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # an interrupt waits for nothing
-            runs.stop()
+            children.stop()
             raise
     return mapped, failures

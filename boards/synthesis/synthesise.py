@@ -11,7 +11,7 @@ from moesaic.boards.synthesis.cells import UnknownCell, resources_of
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.mapping import Mapped, map_modules
 from moesaic.boards.synthesis.modules import Module, instance_paths, places, split_modules
-from moesaic.boards.verilog import TOP, synthesis_verilog
+from moesaic.hw.export import TOP, accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.units import UNITS, unit_of
 
@@ -123,7 +123,7 @@ def synthesise_verilog(
     uram : bool
         The device has UltraRAM.
     cache : Path, optional
-        Folder of earlier results; ``~/.cache/moesaic/synthesis`` if not given.
+        Root of the `Store`; `cache_root()` if not given.
     progress : callable, optional
         Called with modules done and modules in all.
     only_known : bool
@@ -168,4 +168,5 @@ def synthesise(
     ------
     SynthesisMissing, ExportError
     """
-    return synthesise_verilog(synthesis_verilog(config), family=family, uram=uram, cache=cache, progress=progress)
+    verilog = accelerator_verilog(config, assertions=False, cache=cache)
+    return synthesise_verilog(verilog, family=family, uram=uram, cache=cache, progress=progress)

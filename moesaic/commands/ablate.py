@@ -1,7 +1,6 @@
 """Take the accelerator's ideas away, one at a time."""
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from moesaic.commands.command import examples, guarded
 from moesaic.commands.options import Json, Quiet, Sim, is_rtl
 from moesaic.errors import FAILED
 from moesaic.flow.stages import Stages
+from moesaic.scratch import scratch
 
 __all__ = ["EXAMPLES", "ablate"]
 
@@ -37,8 +37,8 @@ def ablate(
     stages = Stages(quiet=quiet)
     program = load_program(folder / "program", stages)
     image = read_image(folder / INPUT, program.request.model.image_size)
-    with tempfile.TemporaryDirectory(prefix="moesaic-") as work:
-        result = flow.ablate(program, image, task or program.request.tasks[0], stages, Path(work), rtl=rtl)
+    with scratch() as work:
+        result = flow.ablate(program, image, task or program.request.tasks[0], stages, work, rtl=rtl)
     page = add_to_report(result, folder)
     if as_json:
         print(json.dumps(result, indent=1))

@@ -1,8 +1,6 @@
 """Run many unseen scenes, compare every bit, and score the maps."""
 
 import json
-import tempfile
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +27,7 @@ from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
+from moesaic.scratch import scratch
 
 __all__ = ["EXAMPLES", "scenes"]
 
@@ -58,8 +57,8 @@ def scenes(
 
     check_numbers(range(first, first + count))
     program, _ = make_program(request, stages)
-    with tempfile.TemporaryDirectory(prefix="moesaic-") as work:
-        result = score_scenes(program, range(first, first + count), stages, Path(work), rtl=rtl, latency=latency)
+    with scratch() as work:
+        result = score_scenes(program, range(first, first + count), stages, work, rtl=rtl, latency=latency)
     if as_json:
         print(json.dumps(result, indent=1))
     else:

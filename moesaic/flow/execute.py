@@ -14,9 +14,10 @@ from moesaic.golden.agreement import agreement
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.numerics import IntArray
 from moesaic.golden.trace import Trace
+from moesaic.hw.export import accelerator_verilog
 from moesaic.sim.compare import Mismatch, compare
 from moesaic.sim.functional import FunctionalSimulator
-from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator, accelerator_verilog
+from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
 __all__ = ["Difference", "Residuals", "TaskOutcome", "execute"]
 
@@ -153,7 +154,7 @@ def _rtl(
         request.config, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache, saif=saif
     )
     with stages.stage("verilog", f"Verilog of {request.board}"):
-        accelerator_verilog(request.config, cache=cache)
+        accelerator_verilog(request.config, assertions=True, cache=cache)
     with stages.stage("build", "simulator (Verilator and C++; minutes the first time)"):
         simulator.build()
     total = len(request.tasks) * (request.blocks + 1)

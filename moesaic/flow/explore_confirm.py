@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.scenes import render
 from moesaic.report.explore import picture
+from moesaic.scratch import scratch
 from moesaic.sim.verilated import SimulationFailed
 
 __all__ = ["confirm", "confirm_front"]
@@ -67,8 +67,8 @@ def confirm_front(
     """
     for entry, point in list(zip(result["front"], result["best"], strict=True))[:count]:
         stages.say(f"[bold]{entry['number']}[/]: {entry['name']}")
-        with tempfile.TemporaryDirectory(prefix="moesaic-") as work:
-            entry["confirmed"] = confirm(request, point, stages, Path(work), latency=latency)
+        with scratch() as work:
+            entry["confirmed"] = confirm(request, point, stages, work, latency=latency)
         plain = {key: value for key, value in result.items() if key != "best"}
         new = folder / f".{MARKER}.new"
         new.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")

@@ -2,14 +2,16 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from moesaic.errors import InputError
+from moesaic.scratch import scratch
 
 __all__ = ["check_replaceable", "check_space", "new_folder"]
+
+_OLD = "old"  # beside the new folder: the one whose place it takes
 
 
 def check_replaceable(final: Path, *, marker: str) -> None:
@@ -63,26 +65,25 @@ def new_folder(final: Path) -> Iterator[Path]:
     final = final.absolute()
     missing = [p for p in final.parents if not p.exists()]
     final.parent.mkdir(parents=True, exist_ok=True)
+
+    def rescue(left: Path) -> None:
+        """An earlier result whose place nothing has taken, when the process that was about to is dead."""
+        if (left / _OLD).exists() and not final.exists():
+            (left / _OLD).replace(final)
+
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-        try:
-            yield temporary
-            temporary.chmod(0o755)
-            old = None
+        with scratch(final.parent, prefix=f".moesaic-{final.name}-", rescue=rescue) as place:
+            new = place / "new"
+            new.mkdir()
+            yield new
+            new.chmod(0o755)
             if final.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old.", dir=final.parent))
-                final.replace(old / "old")
+                final.replace(place / _OLD)
             try:
-                temporary.replace(final)
+                new.replace(final)
             except BaseException:
-                if old is not None:
-                    (old / "old").replace(final)
+                rescue(place)
                 raise
-            finally:
-                if old is not None:
-                    shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
     except BaseException:
         for parent in missing:  # made here, and empty
             try:

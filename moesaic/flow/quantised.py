@@ -3,7 +3,6 @@
 import ast
 import hashlib
 import importlib.util
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from moesaic.cache import cache_root
 from moesaic.errors import InputError
 from moesaic.flow.calibration import Calibration, calibration
 from moesaic.flow.request import Request
@@ -23,8 +21,11 @@ from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
+from moesaic.store import Store, key_of
 
 __all__ = ["FloatModel", "load_float", "quantised", "source_hash"]
+
+_FILE = "network.safetensors"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def quantised(
     ----------
     network, request
     cache : Path, optional
-        Folder.
+        Root of the `Store`; `cache_root()` if not given.
     seen : Calibration, optional
         The request's images, if they have been read.
     note : callable of str
@@ -135,40 +136,30 @@ def quantised(
         If there are no images, or the network's values are not finite on them.
     """
     images = (calibration(request) if seen is None else seen).images
-    key = hashlib.sha256(
-        "\n".join(
-            [
-                network.digest,
-                network.kind,
-                hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest(),
-                str(request.config.acc_bits),
-                request.widths,
-                source_hash("moesaic.golden.quantize"),
-                torch.__version__,
-                np.__version__,
-            ]
-        ).encode()
-    ).hexdigest()
-    folder = cache or cache_root()
-    kept = folder / f"quantised-{request.model.name}-{key}.safetensors"
-    if kept.is_file():
-        os.utime(kept)
-        return quantfile.load(kept), True
-    with kept_memory():
-        result = quantize(
-            network.model,
-            request.model,
-            images,
-            weights=network.kind,
-            acc_bits=request.config.acc_bits,
-            expert_bits=request.expert_bits,
-            note=note,
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    mine = kept.with_name(f"{kept.name}.{os.getpid()}")
-    try:
-        quantfile.save(result, mine)
-        mine.replace(kept)
-    finally:
-        mine.unlink(missing_ok=True)
-    return result, False
+    key = key_of(
+        network.digest,
+        network.kind,
+        str(images.shape),
+        np.ascontiguousarray(images).tobytes(),
+        str(request.config.acc_bits),
+        request.widths,
+        source_hash("moesaic.golden.quantize"),
+        torch.__version__,
+        np.__version__,
+    )
+
+    def make(folder: Path) -> None:
+        with kept_memory():
+            result = quantize(
+                network.model,
+                request.model,
+                images,
+                weights=network.kind,
+                acc_bits=request.config.acc_bits,
+                expert_bits=request.expert_bits,
+                note=note,
+            )
+        quantfile.save(result, folder / _FILE)
+
+    entry = Store("networks", root=cache).obtain(key, make)
+    return quantfile.load(entry.path / _FILE), entry.found

@@ -8,10 +8,10 @@ from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.fit import Fit
 from moesaic.boards.synthesis.mapping import NOT_YET, SynthesisMissing
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
-from moesaic.boards.verilog import known_verilog
 from moesaic.flow.boards import find_board
 from moesaic.flow.stages import Stages
 from moesaic.flow.synth import fit_report, synthesise_noted
+from moesaic.hw.export import known_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["report_resources"]
@@ -19,7 +19,7 @@ __all__ = ["report_resources"]
 
 def _known(config: AcceleratorConfig, family: str, *, uram: bool) -> Synthesis | None:
     """Earlier counts of exactly this design; None if a module lacks them."""
-    verilog = known_verilog(config)
+    verilog = known_verilog(config, assertions=False)
     if verilog is None:
         return None
     try:

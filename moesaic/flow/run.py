@@ -1,6 +1,7 @@
 """The main job: from a request and an image file to a result folder."""
 
 import dataclasses
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
-from moesaic.cache import cache_root
 from moesaic.errors import InputError
 from moesaic.flow.appraise import appraise
 from moesaic.flow.execute import execute
@@ -33,7 +33,7 @@ __all__ = ["ACTIVITY", "DDR_LATENCY", "Options", "run", "simulate"]
 
 DDR_LATENCY = 100  # cycles, of the DDR model if nothing else is asked for
 _MIB = 1 << 20
-_CACHE_SPACE = 256 * _MIB  # a build of the largest accelerator, while it is made
+_BUILD_SPACE = 256 * _MIB  # a simulator of the largest accelerator, while it is made
 _PROGRAM = "program"
 ACTIVITY = "activity.saif"  # as the build.tcl of a board's project looks for it
 
@@ -92,7 +92,7 @@ def _check(request: Request, options: Options) -> None:
     if options.rtl:
         find_compiler()
         find_verilator()
-        check_space(cache_root(), _CACHE_SPACE)
+        check_space(Path(tempfile.gettempdir()), _BUILD_SPACE)
 
 
 def _read(path: Path, size: tuple[int, int], *, resize: bool) -> np.ndarray[Any, Any]:

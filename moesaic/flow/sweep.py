@@ -1,6 +1,5 @@
 """Bandwidth of attention against the height of the array: one block of a network on RTL for each number of rows."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.scenes import render
 from moesaic.report import plots
+from moesaic.scratch import scratch
 from moesaic.sim.tools import find_compiler, find_verilator
 
 __all__ = ["PAGE", "PLOT", "Point", "page", "plot", "sweep_rows"]
@@ -165,8 +165,8 @@ def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stag
     for variant in requests:
         stages.say(f"[bold]{variant.config.rows} x {variant.config.lanes}[/]")
         program, _ = make_program(variant, stages)
-        with tempfile.TemporaryDirectory(prefix="moesaic-") as work:
-            points.append(_measure(program, stages, Path(work)))
+        with scratch() as work:
+            points.append(_measure(program, stages, work))
     text = page(request, points, command)
     folder.mkdir(parents=True, exist_ok=True)
     plot(points).savefig(folder / PLOT, dpi=150)

@@ -10,10 +10,10 @@ from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.fit import Fit, largest_fitting
 from moesaic.boards.synthesis.paths import Path as TimingPath
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
-from moesaic.boards.verilog import synthesis_verilog
 from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.stages import Stages
+from moesaic.hw.export import accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["MARKER", "fit_report", "synth", "timing_report", "write_page"]
@@ -38,7 +38,7 @@ def _numbers(values: dict[str, int | float]) -> dict[str, int | float]:
 def synthesise_noted(config: AcceleratorConfig, *, family: str, uram: bool, stages: Stages) -> Synthesis:
     """Export and synthesise, with progress."""
     with stages.stage("verilog", f"Verilog of {config.name}"):
-        verilog = synthesis_verilog(config)
+        verilog = accelerator_verilog(config, assertions=False)
     with stages.stage("synthesis", f"synthesis of {config.name} with Yosys"):
         return synthesise_verilog(
             verilog, family=family, uram=uram, progress=lambda done, count: stages.note(f"{done} of {count} modules")

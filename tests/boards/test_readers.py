@@ -10,7 +10,7 @@ from vivadorun import ports_only_verilog
 
 from moesaic.boards.board import Board, board_names, load_board
 from moesaic.boards.project.write import annotated_verilog, write_project
-from moesaic.boards.verilog import TOP
+from moesaic.hw.export import TOP
 
 # Signals that AMBA requires of a channel, beside its handshake.
 CHANNELS = {

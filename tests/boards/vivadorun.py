@@ -12,7 +12,7 @@ from typing import Any
 from moesaic.boards.board import Board, load_board
 from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
 from moesaic.boards.project.write import VERILOG, write_ip, write_project
-from moesaic.boards.verilog import TOP
+from moesaic.hw.export import TOP
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["RELEASES", "Outcome", "ports_only_verilog", "project", "run"]

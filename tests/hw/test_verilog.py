@@ -12,7 +12,8 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.verilog import ExportError, share_modules, to_verilog
-from moesaic.sim.verilated import build, run
+from moesaic.sim.build import build
+from moesaic.sim.verilated import run
 
 
 class Scale(wiring.Component):

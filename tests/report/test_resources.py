@@ -41,8 +41,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, body: str, *, count: bool) -> dict[str, Any]:
-    monkeypatch.setattr(synth, "synthesis_verilog", lambda config: DESIGN % body)
-    monkeypatch.setattr(resources, "known_verilog", lambda config: DESIGN % body)
+    monkeypatch.setattr(synth, "accelerator_verilog", lambda config, **_: DESIGN % body)
+    monkeypatch.setattr(resources, "known_verilog", lambda config, **_: DESIGN % body)
     return report_resources(PRESETS["zcu102"], "zcu102", QUIET, count=count)
 
 

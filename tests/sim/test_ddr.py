@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from moesaic.sim.verilated import SimulationFailed, build, run
+from moesaic.sim.build import build
+from moesaic.sim.verilated import SimulationFailed, run
 
 SOURCE = Path(__file__).parents[2] / "sim" / "ddr.sv"
 PARAMETERS = ["-GPORTS=2", "-GADDR_BITS=32", "-GBYTES=65536", "-GMAX_OUTSTANDING=4"]

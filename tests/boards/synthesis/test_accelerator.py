@@ -11,9 +11,10 @@ import pytest
 from moesaic.boards.board import load_board
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.fit import Fit, candidates, largest_fitting
-from moesaic.boards.synthesis.mapping import Runs, SynthesisFailed, SynthesisMissing
+from moesaic.boards.synthesis.mapping import SynthesisFailed, SynthesisMissing, run_yosys
 from moesaic.boards.synthesis.modules import split_modules
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise, synthesise_verilog
+from moesaic.children import Children
 from moesaic.errors import InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.synth import fit_report, synth, write_page
@@ -105,7 +106,7 @@ def test_results_are_found_again(tmp_path: Path) -> None:
     text = GOOD + PART.format(body="always @(posedge clk) o <= i ^ {i[0], i[7:1]};")
     first = synthesise_verilog(text, family="zynqmp", uram=False, cache=tmp_path)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    assert len(files) == 6  # counts, netlist and lock of two modules
+    assert len(files) == 9  # counts, netlist, record and lock of two modules; when old ones were looked for
     second = synthesise_verilog(text, family="zynqmp", uram=False, cache=tmp_path)
     assert second.total == first.total == Resources(lut=first.total.lut, ff=16)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == files
@@ -117,18 +118,18 @@ def test_results_are_found_again(tmp_path: Path) -> None:
 
 def test_what_runs_can_be_stopped() -> None:
     modules = split_modules(PART.format(body="always @(posedge clk) o <= i;"))
-    runs = Runs()
+    children = Children()
     with ThreadPoolExecutor(max_workers=1) as pool:
         started = time.monotonic()
-        running = pool.submit(runs.run, ["broken"], modules, ["exec -- sleep 300"])
-        while not runs.running and not running.done():
+        running = pool.submit(run_yosys, children, ["broken"], modules, ["exec -- sleep 300"])
+        while not children.running and not running.done():
             time.sleep(0.05)
-        runs.stop()
-        with pytest.raises(SynthesisFailed, match="Yosys ended with status -15 on broken"):
+        children.stop()
+        with pytest.raises(SynthesisFailed, match="Yosys ended with status -9 on broken"):
             running.result()
         assert time.monotonic() - started < 100
         with pytest.raises(SynthesisFailed):
-            runs.run(["broken"], modules, ["exec -- sleep 300"])  # nothing begins any more
+            run_yosys(children, ["broken"], modules, ["exec -- sleep 300"])  # nothing begins any more
 
 
 def test_without_yosys_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

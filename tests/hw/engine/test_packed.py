@@ -9,7 +9,8 @@ from amaranth.hdl import Const, signed
 
 from moesaic.hw.engine.packed import RowPair, chain_length, field_bits, offset_of, pair_latency, sum_bits
 from moesaic.hw.verilog import to_verilog
-from moesaic.sim.verilated import build, run
+from moesaic.sim.build import build
+from moesaic.sim.verilated import run
 
 COCOTB = Path(__file__).parents[2] / "cocotb"
 INT8 = np.arange(-128, 128, dtype=np.int64)

