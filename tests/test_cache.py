@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from moesaic import cache
-from moesaic.boards.synthesis.cache import default_cache
 from moesaic.cache import CacheWarning, cache_root, settle_matplotlib
 from moesaic.errors import InputError
 from moesaic.flow.ours import check_place
@@ -38,7 +37,6 @@ def test_the_places_of_the_xdg_specification(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     with warnings.catch_warnings(action="error"):
         assert cache_root() == tmp_path / "me" / ".cache" / "moesaic" and cache_root().is_dir()
-        assert default_cache() == cache_root() / "synthesis"
         monkeypatch.setenv("XDG_CACHE_HOME", "relative")
         assert cache_root() == tmp_path / "me" / ".cache" / "moesaic"
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
