@@ -24,6 +24,8 @@ from moesaic.commands import (
 )
 from moesaic.commands import boards as boards_module
 from moesaic.commands import compile as compile_module
+from moesaic.commands.command import PlainFlags
+from moesaic.terminal import end_of_results, settle_streams
 
 __all__ = ["app", "main"]
 
@@ -36,21 +38,21 @@ app = typer.Typer(
     help="From a mixture-of-experts vision transformer in PyTorch to an accelerator: RTL, program, proof and report.",
 )
 # In the order of `moesaic --help`.
-app.command(epilog=run.EXAMPLES)(run.run)
-app.command(name="compile", epilog=compile_module.EXAMPLES)(compile_module.compile_)
-app.command(epilog=quantise.EXAMPLES)(quantise.quantise)
-app.command(epilog=simulate.EXAMPLES)(simulate.simulate)
-app.command(epilog=boards_module.EXAMPLES)(boards_module.boards)
-app.command(epilog=generate.EXAMPLES)(generate.generate)
-app.command(epilog=synth.EXAMPLES)(synth.synth)
-app.command(epilog=explore.EXAMPLES)(explore.explore)
-app.command(epilog=runtime.EXAMPLES)(runtime.runtime)
-app.command(epilog=registers.EXAMPLES)(registers.registers)
-app.command(epilog=scenes.EXAMPLES)(scenes.scenes)
-app.command(epilog=report.EXAMPLES)(report.report)
-app.command(epilog=ablate.EXAMPLES)(ablate.ablate)
-app.command(epilog=train.EXAMPLES)(train.train)
-app.command(name="sweep-rows", epilog=sweep_rows.EXAMPLES)(sweep_rows.sweep_rows)
+app.command(cls=PlainFlags, epilog=run.EXAMPLES)(run.run)
+app.command(cls=PlainFlags, name="compile", epilog=compile_module.EXAMPLES)(compile_module.compile_)
+app.command(cls=PlainFlags, epilog=quantise.EXAMPLES)(quantise.quantise)
+app.command(cls=PlainFlags, epilog=simulate.EXAMPLES)(simulate.simulate)
+app.command(cls=PlainFlags, epilog=boards_module.EXAMPLES)(boards_module.boards)
+app.command(cls=PlainFlags, epilog=generate.EXAMPLES)(generate.generate)
+app.command(cls=PlainFlags, epilog=synth.EXAMPLES)(synth.synth)
+app.command(cls=PlainFlags, epilog=explore.EXAMPLES)(explore.explore)
+app.command(cls=PlainFlags, epilog=runtime.EXAMPLES)(runtime.runtime)
+app.command(cls=PlainFlags, epilog=registers.EXAMPLES)(registers.registers)
+app.command(cls=PlainFlags, epilog=scenes.EXAMPLES)(scenes.scenes)
+app.command(cls=PlainFlags, epilog=report.EXAMPLES)(report.report)
+app.command(cls=PlainFlags, epilog=ablate.EXAMPLES)(ablate.ablate)
+app.command(cls=PlainFlags, epilog=train.EXAMPLES)(train.train)
+app.command(cls=PlainFlags, name="sweep-rows", epilog=sweep_rows.EXAMPLES)(sweep_rows.sweep_rows)
 
 
 def _version(show: bool) -> None:
@@ -74,5 +76,9 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Entry point of the `moesaic` command."""
+    settle_streams()
     signal.signal(signal.SIGTERM, _terminated)
-    app(prog_name="moesaic")
+    try:
+        app(prog_name="moesaic")
+    finally:
+        end_of_results()

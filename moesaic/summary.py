@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from moesaic.terminal import result_console
 
 __all__ = ["print_summary"]
 
 
 def print_summary(report: dict[str, Any], folder: Path) -> None:
     """Verdict, a line for each task, what differs, and where the page is."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, 100)
+    console = result_console(width=100, soft_wrap=True)
     exact = report["bit_exact"]
     verdict = "[bold green]true[/]" if exact else "[bold red]false[/]"
     console.print(f"bit_exact: {verdict}   {(' = ' if exact else ', ').join(report['compared'])}")
@@ -24,7 +24,7 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
         timed = exact and entry["cycles"] is not None
         worst = min((block["sqnr_db"] for block in entry["blocks"] if block["sqnr_db"] is not None), default=None)
         table.add_row(
-            task,
+            escape(task),
             "yes" if entry["bit_exact"] else "NO",
             *(
                 (
@@ -42,11 +42,11 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
     console.print(table)
     for task, entry in report["tasks"].items():
         for difference in entry["differences"][:4]:
-            console.print(f"[red]{task}, {difference['models']}:[/] {escape(difference['text'])}")
+            console.print(f"[red]{escape(task)}, {difference['models']}:[/] {escape(difference['text'])}")
         if entry["error"]:
-            console.print(f"[red]{task}:[/] {escape(entry['error']['text'])}")
+            console.print(f"[red]{escape(task)}:[/] {escape(entry['error']['text'])}")
         for rule in entry["violations"]:
-            console.print(f"[red]{task}, AXI4:[/] {rule}")
+            console.print(f"[red]{escape(task)}, AXI4:[/] {escape(rule)}")
     if exact and report["power_w"] is not None:
         energy = report["energy"]
         console.print(
@@ -60,11 +60,12 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
                 "" if line["largest"] is None else f", largest at {line['largest'][0]} (float: {line['largest'][1]})"
             )
             console.print(
-                f"{task}: output {line['output']} of the module {escape(str(line['shape']))}: {ratio} to float{largest}"
+                f"{task}: output {line['output']} of the module {line['shape']}: {ratio} to float{largest}",
+                markup=False,
             )
     if report["weights"] == "seeded":
         console.print("weights: seeded, not trained")
     elif report["weights"] == "partly seeded":
         drawn = len(report["import"]["filled"])
         console.print(f"[yellow]weights: partly seeded[/]; {drawn} tensors of experts were missing and are random")
-    console.print(f"report: {folder / 'report.html'}")
+    console.print(f"report: {folder / 'report.html'}", markup=False)

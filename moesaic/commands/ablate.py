@@ -1,6 +1,5 @@
 """Take the accelerator's ideas away, one at a time."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from moesaic.commands.options import Json, Quiet, Sim, is_rtl
 from moesaic.errors import FAILED
 from moesaic.flow.stages import Stages
 from moesaic.scratch import scratch
+from moesaic.terminal import print_json, print_result
 
 __all__ = ["EXAMPLES", "ablate"]
 
@@ -41,9 +41,9 @@ def ablate(
         result = flow.ablate(program, image, task or program.request.tasks[0], stages, work, rtl=rtl)
     page = add_to_report(result, folder)
     if as_json:
-        print(json.dumps(result, indent=1))
+        print_json(result)
     else:
         print_ablation(result)
-        print(f"report: {page}")
+        print_result(f"report: {page}")
     if not all(row["bit_exact"] for row in result["variants"]):
         raise typer.Exit(FAILED)

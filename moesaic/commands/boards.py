@@ -1,15 +1,14 @@
 """List the boards."""
 
-import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from moesaic.boards.board import Board, board_names, load_board
 from moesaic.boards.fit import lower_bound
 from moesaic.commands.command import examples, guarded
+from moesaic.terminal import print_json, result_console
 
 __all__ = ["EXAMPLES", "boards"]
 
@@ -56,7 +55,7 @@ def boards(
     """List boards: device, accelerator, clock, bandwidth, resources (at least needed / there are)."""
     entries = [_entry(load_board(name)) for name in names or board_names()]
     if as_json:
-        print(json.dumps(entries, indent=1))
+        print_json(entries)
         return
     table = Table(box=None, header_style="dim", pad_edge=False)
     for title in ("board", "device", "array", "MHz", "GB/s ports / DDR", "DSP", "BRAM36", "URAM", "LUT", "model"):
@@ -73,6 +72,5 @@ def boards(
             f"{budget['lut']:,}",
             entry["model"],
         )
-    console = Console(highlight=False)
-    console.width = max(console.width, 130)
+    console = result_console(width=130)
     console.print(table)

@@ -27,6 +27,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
+from moesaic.terminal import print_result
 
 __all__ = ["EXAMPLES", "compile_"]
 
@@ -45,10 +46,10 @@ def _print_dump(compilation: Any, request: Request) -> None:
 
     names = request.imported.report.names if request.imported is not None else {}
     if names:
-        print("==== names\n" + "\n".join(f"  {ours:36s} {theirs}" for ours, theirs in names.items()) + "\n")
+        print_result("==== names\n" + "\n".join(f"  {ours:36s} {theirs}" for ours, theirs in names.items()) + "\n")
     for task in request.tasks:
         for stage, text in dump(compilation, task, timing(request.config)).items():
-            print(f"==== {stage}, task {task}\n{text}\n")
+            print_result(f"==== {stage}, task {task}\n{text}\n")
 
 
 @guarded

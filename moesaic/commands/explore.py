@@ -1,6 +1,5 @@
 """Search the configurations of an accelerator."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +26,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.names import ALL_TASKS
+from moesaic.terminal import print_json, print_result
 
 __all__ = ["EXAMPLES", "explore"]
 
@@ -132,9 +132,9 @@ def explore(
     if page is not None:
         write_page(page, result)
     if as_json:
-        print(json.dumps({key: value for key, value in result.items() if key != "best"}, indent=1))
+        print_json({key: value for key, value in result.items() if key != "best"})
     else:
         print_exploration(result)
-        print(f"results: {folder}")
+        print_result(f"results: {folder}")
     if not all(entry.get("confirmed", {}).get("bit_exact", True) for entry in result["front"]):
         raise typer.Exit(FAILED)

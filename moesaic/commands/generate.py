@@ -27,14 +27,14 @@ EXAMPLES = examples(
 )
 
 
-def _board_of(model: str | None, *, seed: int, rtl_only: bool) -> str:
+def _board_of(model: str | None, stages: Stages, *, seed: int, rtl_only: bool) -> str:
     """The board that suits the model best."""
     if model is None or rtl_only:
         raise InputError("board must be named if there is no model to choose it for, not 'auto'")
     from moesaic.flow.auto import choose
 
     network = make_request(model=model, seed=seed).model
-    return choose(network, Stages(), boards_only=True)
+    return choose(network, stages, boards_only=True)
 
 
 @guarded
@@ -69,8 +69,9 @@ def generate(
     """Write a Vivado project for a board: Verilog, block design, constraints, registers; with --model its
     program too.
     """
+    stages = Stages(quiet=quiet)
     if board == AUTO:
-        board = _board_of(model, seed=seed, rtl_only=rtl_only)
+        board = _board_of(model, stages, seed=seed, rtl_only=rtl_only)
     if config is not None and accelerator is not None:
         raise InputError(f"accelerator must not be given beside a configuration, not {accelerator!r}")
     found, sizes = (find_board(board), None) if config is None else configured(board, config)
@@ -93,7 +94,6 @@ def generate(
         sizes = found.accelerator
     elif accelerator is not None:
         sizes = PRESETS[accelerator]
-    stages = Stages(quiet=quiet)
     if rtl_only or found is None:
         generator.generate_rtl(sizes, folder, stages, force=force)
         return

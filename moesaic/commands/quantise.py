@@ -1,11 +1,9 @@
 """Quantise a model, and say what it costs."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from moesaic.commands.command import examples, guarded
@@ -26,6 +24,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
+from moesaic.terminal import print_json, result_console
 
 __all__ = ["EXAMPLES", "quantise"]
 
@@ -85,7 +84,7 @@ def quantise(
         with new_folder(out) as new:
             flow.save(qmodel, report, new)
     if as_json:
-        print(json.dumps(report, indent=1))
+        print_json(report)
     else:
         _show(report, every)
         if out is not None:
@@ -97,7 +96,7 @@ def _number(value: float | None, form: str = "{:.1f}") -> str:
 
 
 def _show(report: dict[str, Any], every: bool) -> None:
-    console = Console(highlight=False)
+    console = result_console()
     table = Table(
         "block", "kind", "SQNR, dB", "cosine", "routed alike, %", title="Integers against float, the worst task"
     )
@@ -137,6 +136,8 @@ def _show(report: dict[str, Any], every: bool) -> None:
     if report["spend"]:
         console.print("Where more bits would help most: " + ", ".join(row["name"] for row in report["spend"]))
     console.print(
-        f"[dim]{report['weights']} weights, {report['widths']}; calibrated on {report['calibrated_on']}, "
-        f"measured on {report['measured_on']}[/]"
+        f"{report['weights']} weights, {report['widths']}; calibrated on {report['calibrated_on']}, "
+        f"measured on {report['measured_on']}",
+        style="dim",
+        markup=False,
     )

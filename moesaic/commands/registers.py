@@ -10,6 +10,7 @@ from moesaic.errors import InputError
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.register_text import to_c_header, to_json, to_markdown, to_systemrdl
 from moesaic.hw.spec.registers import register_map
+from moesaic.terminal import print_result
 
 __all__ = ["EXAMPLES", "registers"]
 
@@ -35,4 +36,4 @@ def registers(
     if format_ not in FORMATS:
         raise InputError(f"format must be one of {', '.join(FORMATS)}, not {format_!r}")
     config = PRESETS[accelerator]
-    print(FORMATS[format_](register_map(config.ports, config_hash=int(config.hash[-8:], 16))), end="")
+    print_result(FORMATS[format_](register_map(config.ports, config_hash=int(config.hash[-8:], 16))), end="")

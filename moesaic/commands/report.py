@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded
+from moesaic.terminal import print_result
 
 __all__ = ["EXAMPLES", "report"]
 
@@ -17,4 +18,4 @@ def report(folder: Annotated[Path, typer.Argument(help="Result folder of `moesai
     """Draw report.html again from the numbers and data of a result folder."""
     from moesaic.report.html import render_page
 
-    print(render_page(folder))
+    print_result(str(render_page(folder)))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded
+from moesaic.terminal import print_result
 
 __all__ = ["EXAMPLES", "runtime"]
 
@@ -18,4 +19,4 @@ def runtime(out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("
     from moesaic.flow.runtime import make_runtime
 
     make_runtime(out)
-    print(f"runtime: {out}")
+    print_result(f"runtime: {out}")

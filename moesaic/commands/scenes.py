@@ -1,10 +1,9 @@
 """Run many unseen scenes, compare every bit, and score the maps."""
 
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from moesaic.commands.command import examples, guarded
@@ -28,6 +27,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
 from moesaic.scratch import scratch
+from moesaic.terminal import print_json, result_console
 
 __all__ = ["EXAMPLES", "scenes"]
 
@@ -60,7 +60,7 @@ def scenes(
     with scratch() as work:
         result = score_scenes(program, range(first, first + count), stages, work, rtl=rtl, latency=latency)
     if as_json:
-        print(json.dumps(result, indent=1))
+        print_json(result)
     else:
         _show(result)
     if not result["bit_exact"]:
@@ -68,12 +68,12 @@ def scenes(
 
 
 def _show(result: dict) -> None:
-    console = Console(highlight=False)
+    console = result_console()
     table = Table("task", "measure", "float", "accelerator", "cycles", "experts used in a mixture")
     for task, row in result["tasks"].items():
         cycles, used = result["cycles"].get(task), result["experts_used"].get(task)
         table.add_row(
-            task,
+            escape(task),
             row["measure"],
             f"{row['float']:.4f}",
             f"{row['accelerator']:.4f}",
@@ -85,4 +85,4 @@ def _show(result: dict) -> None:
     if result["bit_exact"]:
         console.print(f"[bold green]bit exact[/]: {models}, every block of {len(result['scenes'])} scenes")
     for found in result["differences"][:10]:
-        console.print(f"[bold red]differs[/]: scene {found['scene']}, {found['task']}: {found['text']}")
+        console.print(f"[bold red]differs[/]: scene {found['scene']}, {escape(found['task'])}: {escape(found['text'])}")

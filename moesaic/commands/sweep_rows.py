@@ -10,6 +10,7 @@ from moesaic.commands.options import DEFAULT_MODEL, Board, Model, Quiet, Seed
 from moesaic.errors import InputError
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.terminal import print_result
 
 __all__ = ["EXAMPLES", "sweep_rows"]
 
@@ -38,4 +39,4 @@ def sweep_rows(
         raise InputError(f"rows must be numbers with commas, not {rows!r}") from error
     from moesaic.flow import sweep
 
-    print(sweep.sweep_rows(request, heights, out, Stages(quiet=quiet), command=this_command()))
+    print_result(sweep.sweep_rows(request, heights, out, Stages(quiet=quiet), command=this_command()))

@@ -1,11 +1,11 @@
 """Count what an accelerator takes of a device."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from moesaic.commands.command import examples, guarded
@@ -13,6 +13,7 @@ from moesaic.commands.options import Config, Quiet
 from moesaic.errors import FAILED
 from moesaic.flow.boards import accelerator_of, board_choices, configured, find_board
 from moesaic.flow.stages import Stages
+from moesaic.terminal import print_json, result_console
 
 __all__ = ["EXAMPLES", "synth"]
 
@@ -49,7 +50,7 @@ def _print_resources(console: Console, report: dict[str, Any]) -> None:
         )
     console.print(table)
     for module, reason in report["unmapped"].items():
-        console.print(f"[red]not mapped:[/] {module}: {reason.splitlines()[0]}")
+        console.print(f"[red]not mapped:[/] {module}: {escape(reason.splitlines()[0])}")
     if report.get("fits"):
         console.print(f"fits {report['board']} ({report['part']})")
     elif report.get("excess"):
@@ -115,10 +116,9 @@ def synth(
     if page is not None:
         flow.write_page(page, report)
     if as_json:
-        print(json.dumps(report, indent=1))
+        print_json(report)
     else:
-        console = Console(highlight=False)
-        console.width = max(console.width, 110)
+        console = result_console(width=110)
         _print_resources(console, report)
         if "timing" in report:
             _print_timing(console, report["timing"])

@@ -1,5 +1,6 @@
 """Train a model on rendered scenes."""
 
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from moesaic.commands.options import Model
 from moesaic.errors import InputError
 from moesaic.flow.request import make_request
 from moesaic.golden.config import preset
+from moesaic.terminal import results
 
 __all__ = ["EXAMPLES", "train"]
 
@@ -63,4 +65,5 @@ def train(
     }
     words = [str(word) for name, value in given.items() if value is not None for word in (name, value)]
     words += ["--baseline"] * baseline + ["--resume"] * resume
-    train_main(words)
+    with redirect_stdout(results()):
+        train_main(words)

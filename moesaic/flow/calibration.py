@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
@@ -103,7 +102,7 @@ def shown(request: Request, stages: Stages) -> Calibration:
     with stages.stage("images", "images to calibrate on"):
         seen = calibration(request)
     for name, reason in seen.skipped:
-        stages.say(f"           skipped {escape(name)}: {escape(reason)}")
+        stages.say(f"           skipped {name}: {reason}")
     for warning in seen.warnings:
-        stages.say(f"           [yellow]warning:[/] {escape(warning)}")
+        stages.warn(warning)
     return seen

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
-
 from moesaic.errors import InputError
 from moesaic.flow.auto import choose, holds
 from moesaic.flow.boards import AUTO, accelerator_of, configured
@@ -132,10 +130,10 @@ def _usual_board(model: M3ViTConfig, stages: Stages, *, outside: bool) -> str:
 def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
     from moesaic.golden.importers.open import open_model
 
-    with stages.stage("import", f"model {escape(model)}"):
+    with stages.stage("import", f"model {model}"):
         imported = open_model(model, options)
     for line in imported.report.lines():
-        stages.say(f"           {escape(line)}")
+        stages.say(f"           {line}")
     return imported
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 __all__ = ["Stages"]
@@ -48,9 +49,9 @@ class Stages:
         started = time.monotonic()
         live = self.console.is_terminal and not self.quiet
         progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            TextColumn("[dim]{task.fields[note]}"),
+            SpinnerColumn("dots" if self.console.encoding.startswith("utf") else "line"),
+            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             TimeElapsedColumn(),
             console=self.console,
             transient=True,
@@ -64,16 +65,20 @@ class Stages:
                 self._progress = self._shown = None
                 seconds = time.monotonic() - started
                 self.wall_s[name] = round(self.wall_s.get(name, 0.0) + seconds, 3)
-        self.console.print(f"[dim]{seconds:8.1f} s[/]  {text}")
+        self.console.print(f"[dim]{seconds:8.1f} s[/]  {escape(text)}")
 
     def note(self, text: str) -> None:
         """Add to the running stage's line."""
         if self._progress is not None and self._shown is not None:
             self._progress.update(self._shown, note=text)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, style: str = "") -> None:
         """A line of its own."""
-        self.console.print(text, soft_wrap=True)
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """A line on what may be wrong."""
+        self.console.print(f"           [yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
     @contextmanager
     def following(self, path: Path, total: int) -> Iterator[None]:

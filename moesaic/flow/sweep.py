@@ -163,7 +163,7 @@ def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stag
     check_space(folder, 64 << 20)
     points = []
     for variant in requests:
-        stages.say(f"[bold]{variant.config.rows} x {variant.config.lanes}[/]")
+        stages.say(f"{variant.config.rows} x {variant.config.lanes}", style="bold")
         program, _ = make_program(variant, stages)
         with scratch() as work:
             points.append(_measure(program, stages, work))

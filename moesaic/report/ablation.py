@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from moesaic.report.html import read_report, render_page, write_report
+from moesaic.terminal import result_console
 
 __all__ = ["add_to_report", "print_ablation"]
 
@@ -43,7 +43,6 @@ def print_ablation(result: dict[str, Any]) -> None:
             f"{row['chip_mj']:.3g} ± {100 * row['energy_error']:.0f} %",
             f"{row['ddr_mj']:.3g}",
         )
-    console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, 100)
+    console = result_console(width=100, soft_wrap=True)
     console.print(f"task {result['task']}")
     console.print(table)

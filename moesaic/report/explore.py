@@ -6,12 +6,12 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
-from rich.console import Console
 from rich.table import Table
 
 from moesaic.errors import InputError
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.report.plots import COLOURS
+from moesaic.terminal import result_console
 
 __all__ = ["picture", "print_exploration", "write_page"]
 
@@ -152,8 +152,7 @@ def write_page(page: Path, result: Mapping[str, Any]) -> None:
 def print_exploration(result: Mapping[str, Any]) -> None:
     """The front on the terminal."""
     searched, front = result["searched"], result["front"]
-    console = Console(highlight=False)
-    console.width = max(console.width, 118)
+    console = result_console(width=118)
     console.print(
         f"{searched['combinations']:,} combinations: {searched['possible']:,} possible, {searched['fit']:,} fit "
         f"{result['board']}, "
