@@ -66,12 +66,9 @@ def confirm_front(
     is done.
     """
     for entry, point in list(zip(result["front"], result["best"], strict=True))[:count]:
-        stages.say(f"[bold]{entry['number']}[/]: {entry['name']}")
+        stages.say(f"{entry['number']}: {entry['name']}", style="bold")
         with scratch() as work:
             entry["confirmed"] = confirm(request, point, stages, work, latency=latency)
-        stages.say(f"{entry['number']}: {entry['name']}", style="bold")
-        with tempfile.TemporaryDirectory(prefix="moesaic-") as work:
-            entry["confirmed"] = confirm(request, point, stages, Path(work), latency=latency)
         plain = {key: value for key, value in result.items() if key != "best"}
         new = folder / f".{MARKER}.new"
         new.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
