@@ -1,0 +1,1 @@
+../../moesaic/leash.py
