@@ -94,7 +94,7 @@ def test_aperture_and_clock(board: Board) -> None:
         (
             r"^accelerator = .*",
             "accelerator = {rows = 5, lanes = 8}",
-            "accelerator: rows must be a power of two, not 5",
+            "accelerator: rows must be a power of two from 4 to 128, not 5",
         ),
         (
             r"^accelerator = .*",

@@ -106,7 +106,7 @@ BAD = [
     (["train", "--steps", "0"], r"steps must be positive, not 0"),
     (["sweep-rows", "--rows", "8,many"], r"rows must be numbers with commas, not '8,many'"),
     (["sweep-rows", "--rows", "8,8"], r"rows must be different numbers, not \[8, 8\]"),
-    (["sweep-rows", *MICRO, "--board", "micro8", "--rows", "16"], r"rows must be between 4 and lanes \(8\), not 16"),
+    (["sweep-rows", *MICRO, "--board", "micro8", "--rows", "16"], r"rows must be at most lanes \(8\), not 16"),
 ]
 
 
