@@ -107,7 +107,7 @@ def find_yosys() -> str:
     try:
         return importlib.metadata.version("pyosys")
     except importlib.metadata.PackageNotFoundError as error:
-        raise SynthesisMissing("synthesis needs Yosys as a library; type: pip install 'moesaic[synth]'") from error
+        raise SynthesisMissing("synthesis needs Yosys as a library; type: pip install pyosys") from error
 
 
 def _flow(passes: Sequence[str]) -> str:

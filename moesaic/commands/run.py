@@ -91,7 +91,7 @@ def run(
     )
     from moesaic.flow import run as flow
 
-    folder = out if out is not None else Path("out") / request.name
+    folder = out if out is not None else flow.results_folder(request, rtl=rtl)
     how = flow.Options(
         image=image,
         resize=resize,

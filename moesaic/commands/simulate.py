@@ -34,7 +34,7 @@ def simulate(
 
     stages = Stages(quiet=quiet)
     loaded = programs.load_program(program, stages)
-    folder = out if out is not None else Path("out") / loaded.request.name
+    folder = out if out is not None else flow.results_folder(loaded.request, rtl=rtl)
     options = flow.Options(
         image=image,
         resize=resize,

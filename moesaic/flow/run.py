@@ -20,7 +20,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
 from moesaic.golden.scenes import Scene, render
 from moesaic.report.data import save_data
-from moesaic.report.html import DATA, INPUT, MARKER, PAGE, render_html, write_report
+from moesaic.report.html import DATA, INPUT, MARKER, PAGE, read_report, render_html, write_report
 from moesaic.report.maps import write_maps
 from moesaic.report.numbers import report
 from moesaic.report.outputs import module_outputs
@@ -29,7 +29,7 @@ from moesaic.sim.rtl_run import CYCLE_NS
 from moesaic.sim.saif import place_saif
 from moesaic.sim.tools import find_compiler, find_verilator
 
-__all__ = ["ACTIVITY", "DDR_LATENCY", "Options", "run", "simulate"]
+__all__ = ["ACTIVITY", "DDR_LATENCY", "Options", "results_folder", "run", "simulate"]
 
 DDR_LATENCY = 100  # cycles, of the DDR model if nothing else is asked for
 _MIB = 1 << 20
@@ -79,11 +79,29 @@ class _Input:
     scene: Scene | None
 
 
+def results_folder(request: Request, *, rtl: bool) -> Path:
+    """Where results go if nothing else is asked for; those without the RTL have a folder of their own."""
+    return Path("out") / (request.name if rtl else f"{request.name}-functional")
+
+
+def _has_cycles(folder: Path) -> bool:
+    """Whether an earlier result was measured on the RTL."""
+    try:
+        return read_report(folder).get("cycles") is not None
+    except InputError:  # no result, or a damaged one
+        return False
+
+
 def _check(request: Request, options: Options) -> None:
     """What can be known to go wrong before any work."""
     if options.latency < 2:
         raise InputError(f"latency must be at least 2 cycles, not {options.latency!r}")
     check_replaceable(options.out, marker=MARKER)
+    if not options.rtl and _has_cycles(options.out):
+        raise InputError(
+            f"out must be another folder than {str(options.out)!r}, which holds cycles of the RTL: a functional run "
+            "has none to put in their place; remove that folder, or name another with --out"
+        )
     check_space(options.out, 64 * _MIB + 4 * request.model.weight_bytes)
     if options.saif and not options.rtl:
         raise InputError("saif must come with --sim rtl: only the RTL has signals that switch")
@@ -152,8 +170,6 @@ def _finish(program: Program, options: Options, stages: Stages, given: _Input, f
             (work / "program").rmdir()
         write_report(result, folder)
         (folder / PAGE).write_text(render_html(folder), encoding="utf-8")
-    result["wall_s"] = {**stages.wall_s, "total": round(stages.elapsed, 3)}  # with the page itself
-    write_report(result, folder)
     return result
 
 

@@ -8,6 +8,7 @@ from moesaic.boards.board import Board
 from moesaic.boards.synthesis.advice import advice, describe, slack
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.fit import Fit, largest_fitting
+from moesaic.boards.synthesis.mapping import find_yosys
 from moesaic.boards.synthesis.paths import Path as TimingPath
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
 from moesaic.errors import InputError
@@ -156,6 +157,7 @@ def synth(
     """
     if out is not None:
         check_replaceable(out, marker=MARKER)
+    find_yosys()  # would only be missed after the export
     family = board.family if board is not None else family
     synthesis = synthesise_noted(
         config, family=family, uram=board.budget.uram > 0 if board is not None else config.ultra_ram, stages=stages
