@@ -10,12 +10,13 @@ from importlib import resources
 
 import numpy as np
 
+from moesaic.boards.hardware import hardware_digest
 from moesaic.boards.memory_rules import memories
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.units import unit_called, unit_of
 
-__all__ = ["COUNTS", "Counted", "Model", "added", "counted", "estimate_resources", "fit", "model"]
+__all__ = ["COUNTS", "Counted", "Model", "added", "counted", "estimate_resources", "fit", "model", "shipped"]
 
 COUNTS = "counts.json"  # what `python -m moesaic.flow.counts` wrote
 _FITTED = ("lut", "ff", "dsp")
@@ -57,12 +58,15 @@ class Counted:
     uram : bool
         The device had UltraRAM.
     units : dict of str to Resources
+    hardware : str
+        `hardware_digest` of what was counted.
     """
 
     config: AcceleratorConfig
     family: str
     uram: bool
     units: dict[str, Resources]
+    hardware: str = ""
 
     @property
     def total(self) -> Resources:
@@ -164,9 +168,31 @@ def counted() -> tuple[Counted, ...]:
             entry["family"],
             entry["uram"],
             {unit: Resources(**amount) for unit, amount in entry["units"].items()},
+            entry["hardware"],
         )
         for entry in entries
     )
+
+
+def shipped(config: AcceleratorConfig, *, family: str, uram: bool) -> Counted | None:
+    """The count of exactly this accelerator, as the hardware is now; None if there is none.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+        Its name and clock do not matter.
+    family : str
+    uram : bool
+        The device has UltraRAM.
+    """
+    alike = {"name": "", "clock_mhz": 1.0}
+    for entry in counted():
+        if (entry.family, entry.uram, entry.hardware) == (family, uram, hardware_digest()) and {
+            **entry.config.to_dict(),
+            **alike,
+        } == {**config.to_dict(), **alike}:
+            return entry
+    return None
 
 
 @functools.cache

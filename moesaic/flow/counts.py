@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.estimate import COUNTS
+from moesaic.boards.hardware import hardware_digest
 from moesaic.errors import InputError
 from moesaic.flow.boards import accelerator_of, find_board
 from moesaic.flow.stages import Stages
@@ -35,6 +36,7 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
         "config": config.to_dict(),
         "family": family,
         "uram": uram,
+        "hardware": hardware_digest(),
         "units": {unit: amount.to_dict() for unit, amount in synthesis.units.items()},
     }
 

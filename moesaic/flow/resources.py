@@ -1,24 +1,64 @@
 """Resources of an accelerator for a report: counted before, counted now if that was asked for, or else estimated."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from moesaic.boards.board import Board
-from moesaic.boards.estimate import model
+from moesaic.boards.board import Board, board_names, load_board
+from moesaic.boards.estimate import added, model, shipped
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.fit import Fit
 from moesaic.boards.synthesis.mapping import NOT_YET, SynthesisMissing
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
 from moesaic.flow.boards import find_board
 from moesaic.flow.stages import Stages
-from moesaic.flow.synth import fit_report, synthesise_noted
+from moesaic.flow.synth import NOTE, synthesise_noted
 from moesaic.hw.export import known_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["report_resources"]
+__all__ = ["judge", "report_resources"]
 
 
-def _known(config: AcceleratorConfig, family: str, *, uram: bool) -> Synthesis | None:
-    """Earlier counts of exactly this design; None if a module lacks them."""
+@dataclass(frozen=True)
+class _Taken:
+    """What an accelerator takes, and how that is known.
+
+    Parameters
+    ----------
+    units : mapping of str to Resources
+    source : str
+        "synthesis" or "estimate".
+    note : str
+    unmapped : mapping of str to str
+        Modules that Yosys could not map, and why: the total is incomplete then.
+    """
+
+    units: Mapping[str, Resources]
+    source: str
+    note: str
+    unmapped: Mapping[str, str] = field(default_factory=dict)
+
+
+def _estimated(config: AcceleratorConfig, family: str, *, uram: bool) -> _Taken:
+    units = model().units(config, family=family, uram=uram)
+    return _Taken(
+        units,
+        "estimate",
+        "These sizes of the hardware have not been counted: an estimate from accelerators that were synthesised; "
+        "`--resources` with a run counts them, in minutes the first time.",
+    )
+
+
+def _counted(synthesis: Synthesis) -> _Taken:
+    unmapped = {module: reason.splitlines()[0] for module, reason in synthesis.failures.items()}
+    return _Taken(synthesis.units, "synthesis", NOTE, unmapped)
+
+
+def _known(config: AcceleratorConfig, family: str, *, uram: bool) -> _Taken | None:
+    """Earlier counts of exactly this design, on this machine or those that came along; None if a module lacks them."""
+    ours = shipped(config, family=family, uram=uram)
+    if ours is not None:
+        return _Taken(ours.units, "synthesis", NOTE)
     verilog = known_verilog(config, assertions=False)
     if verilog is None:
         return None
@@ -26,52 +66,29 @@ def _known(config: AcceleratorConfig, family: str, *, uram: bool) -> Synthesis |
         synthesis = synthesise_verilog(verilog, family=family, uram=uram, only_known=True)
     except SynthesisMissing:  # without Yosys nobody knows what its version would have counted
         return None
-    return None if NOT_YET in synthesis.failures.values() else synthesis
+    return None if NOT_YET in synthesis.failures.values() else _counted(synthesis)
+
+
+def judge(config: AcceleratorConfig, name: str, *, family: str = "zynqmp") -> Board:
+    """The board that an accelerator which is no board's own is held against.
+
+    The one whose name its own begins with ("zcu102-small": the ZCU102); else the smallest of the family that holds it,
+    and the largest if none does.
+    """
+    boards = [load_board(board) for board in board_names()]
+    namesakes = [board for board in boards if f"{name}-".startswith(f"{board.name}-")]
+    if namesakes:
+        return namesakes[0]
+    boards = sorted((board for board in boards if board.family == family), key=lambda board: board.budget.lut)
+    for board in boards:
+        uram = config.ultra_ram and board.budget.uram > 0
+        if Fit(added(model().units(config, family=family, uram=uram)), board.budget).fits:
+            return board
+    return boards[-1]
 
 
 def _plain(amount: Resources) -> dict[str, int | float]:
     return {kind: int(value) if float(value).is_integer() else value for kind, value in amount.to_dict().items()}
-
-
-def _estimated(config: AcceleratorConfig, board: Board | None, family: str, *, uram: bool) -> dict[str, Any]:
-    """The fields that synthesis would give, from `boards.estimate`."""
-    units = model().units(config, family=family, uram=uram)
-    total = sum(units.values(), Resources())
-    fit = None if board is None else Fit(total, board.budget)
-    how = (
-        ""
-        if board is None
-        else f"; `moesaic synth --board {board.name}` counts (minutes the first time), or `--resources` with a run"
-    )
-    return {
-        **_plain(total),
-        "fits": None if fit is None else fit.fits,
-        "source": "estimate",
-        "incomplete": False,
-        "units": {unit: _plain(amount) for unit, amount in units.items()},
-        "unmapped": {},
-        "family": family,
-        "percent": None
-        if fit is None
-        else {line.kind: round(line.percent, 1) if line.budget else None for line in fit.lines},
-        "note": f"This state of the hardware has not been counted: an estimate from accelerators that were "
-        f"synthesised{how}.",
-    }
-
-
-def _counted(synthesis: Synthesis, config: AcceleratorConfig, board: Board | None) -> dict[str, Any]:
-    fit = fit_report(synthesis, config, board)
-    return {
-        **fit["resources"],
-        "fits": fit.get("fits"),
-        "source": "synthesis",
-        "incomplete": not fit["complete"],
-        "units": fit["units"],
-        "unmapped": {module: reason.splitlines()[0] for module, reason in fit["unmapped"].items()},
-        "family": fit["family"],
-        "percent": fit.get("percent"),
-        "note": fit["note"],
-    }
 
 
 def report_resources(
@@ -93,8 +110,9 @@ def report_resources(
     Returns
     -------
     dict
-        `lut`, `ff`, `dsp`, `bram36`, `uram`, `fits`; `source` ("synthesis" or "estimate"), `units`, `budget`,
-        `percent`, `incomplete`, `unmapped` (modules that Yosys could not map, and why) and a `note`.
+        `lut`, `ff`, `dsp`, `bram36`, `uram`; `source` ("synthesis" or "estimate"), `units`, `incomplete`, `unmapped`
+        (modules that Yosys could not map, and why) and a `note`; `judged_by`, the board that it is held against, its
+        `part` and `budget`, `percent` of each and `fits`.
 
     Raises
     ------
@@ -106,15 +124,30 @@ def report_resources(
     family = found.family if found is not None else family
     uram = found.budget.uram > 0 if found is not None else config.ultra_ram
     if count:
-        synthesis: Synthesis | None = synthesise_noted(config, family=family, uram=uram, stages=stages)
+        taken: _Taken | None = _counted(synthesise_noted(config, family=family, uram=uram, stages=stages))
     else:
         with stages.stage("resources", "resources, as counted before"):
-            synthesis = _known(config, family, uram=uram)
-    fields = _estimated(config, found, family, uram=uram) if synthesis is None else _counted(synthesis, config, found)
+            taken = _known(config, family, uram=uram)
+    estimate = _estimated(config, family, uram=uram)
+    taken = estimate if taken is None else taken
+    total = added(taken.units)
+    held = found if found is not None else judge(config, name, family=family)
+    fit = Fit(total, held.budget)
+    # Of a count that lacks modules the estimate says whether all of it would fit.
+    fits = fit.fits and (not taken.unmapped or Fit(added(estimate.units), held.budget).fits)
     return {
-        **fields,
+        **_plain(total),
+        "source": taken.source,
+        "units": {unit: _plain(amount) for unit, amount in taken.units.items()},
+        "incomplete": bool(taken.unmapped),
+        "unmapped": dict(taken.unmapped),
+        "note": taken.note,
+        "family": family,
         "board": name,
-        "part": None if found is None else found.part,
-        "budget": None if found is None else _plain(found.budget),
+        "judged_by": held.name,
+        "part": held.part,
+        "budget": _plain(held.budget),
+        "percent": {line.kind: round(line.percent, 1) if line.budget else None for line in fit.lines},
+        "fits": fits,
         "estimate": True,  # neither is place and route
     }

@@ -1,13 +1,16 @@
 """Resources in a report: what was counted before, what Yosys cannot map, and the estimate in the place of both."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from moesaic.boards import estimate
 from moesaic.boards.board import load_board
+from moesaic.boards.estimate import counted, shipped
 from moesaic.flow import resources, synth
-from moesaic.flow.resources import report_resources
+from moesaic.flow.resources import judge, report_resources
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import PRESETS
 
@@ -38,6 +41,7 @@ QUIET = Stages(quiet=True)
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(resources, "shipped", lambda config, **_: None)
 
 
 def ask(monkeypatch: pytest.MonkeyPatch, body: str, *, count: bool) -> dict[str, Any]:
@@ -48,12 +52,41 @@ def ask(monkeypatch: pytest.MonkeyPatch, body: str, *, count: bool) -> dict[str,
 
 def test_what_was_never_counted_is_estimated() -> None:
     found = report_resources(PRESETS["zcu102"], "zcu102", QUIET)
-    assert found["source"] == "estimate" and "moesaic synth --board zcu102" in found["note"]
+    assert found["source"] == "estimate" and "`--resources`" in found["note"]
     assert found["fits"] is True and found["part"] == load_board("zcu102").part
     assert 2048 <= found["dsp"] <= 2520 and found["budget"]["dsp"] == 2520
     assert found["lut"] == sum(amount["lut"] for amount in found["units"].values())
-    bare = report_resources(PRESETS["micro8"], "micro8", QUIET)
-    assert bare["budget"] is None and bare["fits"] is None and bare["percent"] is None and bare["lut"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "board", "fits"),
+    [("micro8", "kv260", True), ("zcu102-small", "zcu102", False), ("zcu102-wide", "zcu102", True)],
+)
+def test_a_preset_that_is_no_board_is_held_against_one(name: str, board: str, fits: bool) -> None:
+    found = report_resources(PRESETS[name], name, QUIET)
+    assert (found["board"], found["judged_by"], found["fits"]) == (name, board, fits)
+    assert found["budget"]["lut"] == load_board(board).budget.lut and found["part"] == load_board(board).part
+    assert found["percent"]["bram36"] == round(100 * found["bram36"] / found["budget"]["bram36"], 1)
+
+
+def test_every_preset_is_judged() -> None:
+    assert {type(report_resources(config, name, QUIET)["fits"]) for name, config in PRESETS.items()} == {bool}
+
+
+def test_what_no_board_holds_is_held_against_the_largest() -> None:
+    huge = dataclasses.replace(PRESETS["micro16"], name="huge", rows=64, lanes=64, activation_words=1 << 16)
+    assert judge(huge, "huge").name == "zcu102"
+    assert report_resources(huge, "", QUIET)["fits"] is False
+
+
+def test_counts_that_came_along_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = next(entry for entry in counted() if entry.config.name == "zcu102")
+    monkeypatch.setattr(resources, "shipped", shipped)
+    monkeypatch.setattr(estimate, "hardware_digest", lambda: entry.hardware)
+    found = report_resources(dataclasses.replace(PRESETS["zcu102"], clock_mhz=200), "zcu102", QUIET)
+    assert found["source"] == "synthesis" and found["lut"] == entry.total.lut
+    monkeypatch.setattr(estimate, "hardware_digest", lambda: "another")
+    assert report_resources(PRESETS["zcu102"], "zcu102", QUIET)["source"] == "estimate"
 
 
 def test_counts_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,5 +99,5 @@ def test_counts_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_module_that_yosys_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ask(monkeypatch, "nothing(i)", count=True)
-    assert found["incomplete"] and list(found["unmapped"]) == ["broken"] and found["fits"] is None
+    assert found["incomplete"] and list(found["unmapped"]) == ["broken"] and found["fits"] is True
     assert found["ff"] == 8  # of the other
