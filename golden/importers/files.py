@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,8 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.rpartition("/")[2] for name in archive.namelist()}
-    except zipfile.BadZipFile:
-        return  # torch says what is wrong
+    except Exception:  # of several classes for damaged archives: torch says what is wrong
+        return
     if "constants.pkl" in members:
         raise _refused(path, "a TorchScript archive: save the scripted module's state_dict() in its place")
     if "data.pkl" not in members:
@@ -51,7 +52,8 @@ def _check_archive(path: Path) -> None:
 
 def _load_pickle(path: Path, *, zipped: bool) -> Any:
     """A torch.save file through torch's restricted unpickler; large ones are mapped, not read."""
-    with torch.serialization.safe_globals(_HARMLESS):
+    with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's guesses at damage: the error says it
         try:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
         except pickle.UnpicklingError as error:
