@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -42,8 +43,8 @@ def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             members = {name.rpartition("/")[2] for name in archive.namelist()}
-    except Exception:  # of several classes for damaged archives: torch says what is wrong
-        return
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, EOFError, OSError, struct.error):
+        return  # damaged: torch says what is wrong
     if "constants.pkl" in members:
         raise _refused(path, "a TorchScript archive: save the scripted module's state_dict() in its place")
     if "data.pkl" not in members:
