@@ -32,12 +32,20 @@ _PART = Text(r"[A-Za-z0-9._-]+", 200, "a name with dots")  # blocks.3.mlp.gate.s
 _HASH = Text(r"[0-9a-f]{64}", title="64 hexadecimal digits")
 _STREAM = Table({"address": _WINDOW, "count": Whole(1, _COUNT.high)})
 _EXTENT = Table({"offset": _WINDOW, "bytes": _WINDOW})
+_SIZES = Table({"hidden": Whole(1, 1 << 20)}, {"experts": Whole(1, 1 << 12), "top_k": Whole(1, 1 << 12)})
+_MODEL = fields_of(
+    M3ViTConfig,
+    name=Name(),
+    depth=Whole(1, _BLOCKS),
+    tasks=Listed(Name(), 1, 64),
+    layers=Listed(_SIZES, 0, _BLOCKS),
+)
 _MANIFEST = Table(
     {
         "format": Choice((FORMAT,)),
         "accelerator": fields_of(AcceleratorConfig, name=Name()),
         "accelerator_hash": _HASH,
-        "model": fields_of(M3ViTConfig, name=Name(), depth=Whole(1, _BLOCKS), tasks=Listed(Name(), 1, 64)),
+        "model": _MODEL,
         "blocks": Whole(1, _BLOCKS),
         "weights": Text(most=64),
         "seed": Maybe(_WINDOW),

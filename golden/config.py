@@ -1,9 +1,11 @@
 """Sizes of an M3ViT: one frozen description, its derived counts, and the named presets."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from moesaic.errors import InputError
+from moesaic.golden.layers.sizes import MLPSizes, MoESizes, TokenLayerSizes, sizes_from
 from moesaic.names import check_tasks
 
 __all__ = ["PRESETS", "M3ViTConfig", "preset"]
@@ -35,6 +37,9 @@ class M3ViTConfig:
         Experts of a mixture block, hidden units of each, experts per token. `experts` = 0 makes every block dense.
     moe_every : int
         Every `moe_every`-th block is a mixture: with 2, blocks 1, 3, 5...
+    layers : tuple of MLPSizes or MoESizes
+        What follows attention in each block, where blocks differ; empty: as `mlp_ratio`, `experts` and `moe_every` say,
+        which say nothing otherwise.
     tasks : tuple of str
         Names of the tasks; the position of a task is its number.
     gate_kind : "noisy_vmoe" or "noisy"
@@ -73,6 +78,7 @@ class M3ViTConfig:
     expert_hidden: int = 0
     top_k: int = 2
     moe_every: int = 2
+    layers: tuple[TokenLayerSizes, ...] = ()
     tasks: tuple[str, ...] = ("semseg", "depth")
     gate_kind: str = "noisy_vmoe"
     gate_scope: str = "multi_gate"
@@ -90,6 +96,8 @@ class M3ViTConfig:
         for field in fields(self):
             if isinstance(getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
+        read = tuple(sizes_from(sizes) if isinstance(sizes, dict) else sizes for sizes in self.layers)
+        object.__setattr__(self, "layers", read)
 
         def require(ok: bool, field: str, what: str) -> None:
             if not ok:
@@ -104,6 +112,23 @@ class M3ViTConfig:
             f"two positive multiples of the patch size {self.patch_size}",
         )
         require(self.dim % self.heads == 0, "dim", f"a multiple of the {self.heads} heads")
+        if self.layers:
+            require(len(self.layers) == self.depth, "layers", f"one for each of the {self.depth} blocks")
+            for block, sizes in enumerate(self.layers):
+                if sizes.problem:
+                    raise ValueError(f"layers, block {block}: {sizes.problem}")
+        else:
+            self._check_recipe(require)
+        check_tasks(self.tasks)
+        require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
+        require(self.gate_scope in GATE_SCOPES, "gate_scope", "one of " + ", ".join(GATE_SCOPES))
+        require(isinstance(self.extra_tokens, int) and self.extra_tokens >= 0, "extra_tokens", "an integer, 0 or more")
+        require(self.gelu in GELU_KINDS, "gelu", "one of " + ", ".join(GELU_KINDS))
+        require(0 <= self.eps < math.inf, "eps", "zero or positive, and finite")
+        require(len(self.pixel_mean) == 3, "pixel_mean", "three numbers")
+        require(len(self.pixel_std) == 3 and all(s > 0 for s in self.pixel_std), "pixel_std", "three positive numbers")
+
+    def _check_recipe(self, require: Callable[[bool, str, str], None]) -> None:
         require(
             self.mlp_ratio > 0 and float(self.dim * self.mlp_ratio).is_integer(),
             "mlp_ratio",
@@ -120,14 +145,6 @@ class M3ViTConfig:
                 f"from 1 to the {self.experts} experts",
             )
             require(self.gate_task_dim >= 1, "gate_task_dim", "a positive integer")
-        check_tasks(self.tasks)
-        require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
-        require(self.gate_scope in GATE_SCOPES, "gate_scope", "one of " + ", ".join(GATE_SCOPES))
-        require(isinstance(self.extra_tokens, int) and self.extra_tokens >= 0, "extra_tokens", "an integer, 0 or more")
-        require(self.gelu in GELU_KINDS, "gelu", "one of " + ", ".join(GELU_KINDS))
-        require(0 <= self.eps < math.inf, "eps", "zero or positive, and finite")
-        require(len(self.pixel_mean) == 3, "pixel_mean", "three numbers")
-        require(len(self.pixel_std) == 3 and all(s > 0 for s in self.pixel_std), "pixel_std", "three positive numbers")
 
     # Shapes.
 
@@ -163,13 +180,31 @@ class M3ViTConfig:
     def mlp_hidden(self) -> int:
         return int(self.dim * self.mlp_ratio)
 
+    def layer(self, block: int) -> TokenLayerSizes:
+        """What follows attention in block number `block` (from 0)."""
+        if self.layers:
+            return self.layers[block]
+        if self.experts > 0 and block % self.moe_every == self.moe_every - 1:
+            return MoESizes(experts=self.experts, hidden=self.expert_hidden, top_k=self.top_k)
+        return MLPSizes(hidden=self.mlp_hidden)
+
     def is_moe(self, block: int) -> bool:
         """Whether block number `block` (from 0) holds a mixture of experts."""
-        return self.experts > 0 and block % self.moe_every == self.moe_every - 1
+        return self.layer(block).experts > 0
 
     @property
     def moe_blocks(self) -> tuple[int, ...]:
         return tuple(block for block in range(self.depth) if self.is_moe(block))
+
+    @property
+    def most_experts(self) -> int:
+        """Experts of the largest mixture; 0 without mixtures."""
+        return max(self.layer(block).experts for block in range(self.depth))
+
+    @property
+    def most_top_k(self) -> int:
+        """Experts for each token, at most; 0 without mixtures."""
+        return max(self.layer(block).top_k for block in range(self.depth))
 
     def task_index(self, task: str | int) -> int:
         """Number of a task given by name or number; `InputError` if there is none such."""
@@ -190,11 +225,7 @@ class M3ViTConfig:
         """Multiplications of one block: projections, scores, context and MLP, or gate and chosen experts."""
         linear = 4 * self.dim * self.dim
         attention = 2 * self.tokens * self.dim
-        if self.is_moe(block):
-            mlp = self.dim * self.experts + self.top_k * 2 * self.dim * self.expert_hidden
-        else:
-            mlp = 2 * self.dim * self.mlp_hidden
-        return self.tokens * (linear + attention + mlp)
+        return self.tokens * (linear + attention) + self.layer(block).macs(self.dim, self.tokens)
 
     @property
     def macs(self) -> int:
@@ -205,17 +236,9 @@ class M3ViTConfig:
     def embed_weight_bytes(self) -> int:
         return self.patch_values * self.dim
 
-    @property
-    def expert_weight_bytes(self) -> int:
-        """Matrices of one expert at int8, bytes."""
-        return 2 * self.dim * self.expert_hidden
-
     def block_weight_bytes(self, block: int) -> int:
         """Matrices of one block at int8, bytes: every expert, one task's gate, no biases or norms."""
-        attention = 4 * self.dim * self.dim
-        if self.is_moe(block):
-            return attention + self.dim * self.experts + self.experts * self.expert_weight_bytes
-        return attention + 2 * self.dim * self.mlp_hidden
+        return 4 * self.dim * self.dim + self.layer(block).weight_bytes(self.dim)
 
     @property
     def weight_bytes(self) -> int:

@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (OSError, weights.WeightError) as error:
         parser.error(str(error))
     config = model.config
-    if WIDTHS[options.widths] == 4 and not config.experts:
+    if WIDTHS[options.widths] == 4 and not config.most_experts:
         parser.error(f"widths must be {DEFAULT_WIDTHS} for {config.name}, which has no experts, not {options.widths!r}")
     qmodel = quantize(
         model,

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.sizes import MoESizes
 
 __all__ = ["Gate", "Routing", "TaskEmbedding", "choose", "joined", "top_k"]
 
@@ -81,23 +82,23 @@ class Gate(nn.Module):
     """Routes tokens to experts.
 
     At training time the choice is made on logits with Gaussian noise of deviation 1 / experts; the recorded
-    logits
-    have none.
+    logits have none.
 
     Parameters
     ----------
     config : M3ViTConfig
-        Gives `dim`, `experts`, `top_k`, `gate_kind`, `gate_bias` and whether the router is task-conditioned:
-        its
-        `w_gate` is then [dim + gate_task_dim, experts].
+        Gives `dim`, `gate_kind`, `gate_bias` and whether the router is task-conditioned: its `w_gate` is then
+        [dim + gate_task_dim, experts].
+    sizes : MoESizes
+        Of the mixture.
     """
 
-    def __init__(self, config: M3ViTConfig) -> None:
+    def __init__(self, config: M3ViTConfig, sizes: MoESizes) -> None:
         super().__init__()
-        self.dim, self.k, self.kind = config.dim, config.top_k, config.gate_kind
+        self.dim, self.k, self.kind = config.dim, sizes.top_k, config.gate_kind
         inputs = config.dim + (config.gate_task_dim if config.gate_scope == "task_conditioned" else 0)
-        self.w_gate = nn.Parameter(torch.empty(inputs, config.experts))
-        self.b_gate = nn.Parameter(torch.empty(config.experts)) if config.gate_bias else None
+        self.w_gate = nn.Parameter(torch.empty(inputs, sizes.experts))
+        self.b_gate = nn.Parameter(torch.empty(sizes.experts)) if config.gate_bias else None
 
     def folded(self, embedding: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The gate as a plain linear: weight [dim, experts] and bias [experts], which is the learnt one and the

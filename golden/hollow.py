@@ -16,19 +16,20 @@ __all__ = ["hollow_model"]
 def _block(model: M3ViTConfig, number: int, expert_bits: int) -> QuantBlock:
     name, wide = f"blocks.{number}", expert_bits > 8
     mlp: QuantLayer
-    if model.is_moe(number):
+    sizes = model.layer(number)
+    if sizes.experts:
         mlp = QuantMoE.zeros(
             name,
             model.dim,
-            model.expert_hidden,
-            model.experts,
-            model.top_k,
+            sizes.hidden,
+            sizes.experts,
+            sizes.top_k,
             model.tasks,
             renormalise=model.gate_kind == "noisy",
             bits=expert_bits,
         )
     else:
-        mlp = QuantMLP.zeros(name, model.dim, model.mlp_hidden, wide=wide)
+        mlp = QuantMLP.zeros(name, model.dim, sizes.hidden, wide=wide)
     attention = QuantAttention.zeros(name, model.dim, model.heads, wide=wide)
     return QuantBlock(name=name, attention=attention, mlp=mlp, residual_step=1.0)
 

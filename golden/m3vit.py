@@ -10,8 +10,7 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.gate import Routing, TaskEmbedding
 from moesaic.golden.layers.attention_float import Attention
 from moesaic.golden.layers.float_layer import FloatLayer
-from moesaic.golden.layers.mlp_float import Mlp
-from moesaic.golden.layers.moe_float import MoE
+from moesaic.golden.layers.token_layer import token_layer
 from moesaic.golden.trace import SILENT, Trace
 
 __all__ = ["M3ViT", "build", "seed_parameters"]
@@ -37,7 +36,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(config.dim, eps=config.eps)
         self.attn = Attention(config.dim, config.heads)
         self.norm2 = nn.LayerNorm(config.dim, eps=config.eps)
-        self.mlp: FloatLayer = MoE(config) if config.is_moe(index) else Mlp(config.dim, config.mlp_hidden, config.gelu)
+        self.mlp: FloatLayer = token_layer(config, index)
 
     def forward(
         self, x: torch.Tensor, task: int, embedding: torch.Tensor | None, trace: Trace
@@ -77,7 +76,7 @@ class M3ViT(nn.Module):
             self.extra_tokens = nn.Parameter(torch.empty(1, config.extra_tokens, config.dim))
         self.pos_embed = nn.Parameter(torch.empty(1, config.tokens, config.dim))
         self.gate_task_represent = None
-        if config.experts and config.gate_scope == "task_conditioned":
+        if config.most_experts and config.gate_scope == "task_conditioned":
             self.gate_task_represent = TaskEmbedding(config)
         self.blocks = nn.ModuleList(Block(config, index) for index in range(config.depth))
         self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean).view(1, 3, 1, 1), persistent=False)

@@ -47,10 +47,10 @@ def quality(model: M3ViT, heads: Heads, scenes: int = 200, first: int = 0) -> di
     if "depth" in config.tasks:
         result["depth_rmse_m"] = (squares / scenes) ** 0.5
         result["depth_relative_error"] = ratios / max(near, 1)
-    if config.experts:
+    if config.most_experts:
         experts = {task: [np.concatenate(parts) for parts in blocks] for task, blocks in chosen.items()}
         result["expert_load"] = {
-            task: [(np.bincount(x.ravel(), minlength=config.experts) / x.size).round(4).tolist() for x in blocks]
+            task: [(np.bincount(x.ravel(), minlength=config.most_experts) / x.size).round(4).tolist() for x in blocks]
             for task, blocks in experts.items()
         }
         if len(config.tasks) == 2:

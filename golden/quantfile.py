@@ -11,13 +11,14 @@ from safetensors.numpy import save_file
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.kinds import PARTS
+from moesaic.golden.layers.sizes import MLPSizes, MoESizes
 from moesaic.golden.numerics import IntArray
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 
 __all__ = ["decode", "encode", "load", "save"]
 
 FORMAT = "moesaic-quantised-2"
-TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, M3ViTConfig)}
+TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, M3ViTConfig, MLPSizes, MoESizes)}
 
 
 def encode(value: Any, path: str, arrays: dict[str, IntArray]) -> Any:

@@ -111,7 +111,7 @@ def quantize(
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
     if expert_bits not in RANGES:
         raise ValueError(f"expert_bits must be 16, 8 or 4, not {expert_bits!r}")
-    if expert_bits == 4 and not config.experts:
+    if expert_bits == 4 and not config.most_experts:
         raise ValueError(f"expert_bits must be 8 for {config.name}, which has no experts, not {expert_bits!r}")
     if acc_bits is None:
         acc_bits = ACC_BITS if expert_bits <= 8 else WIDE_ACC_BITS

@@ -75,7 +75,7 @@ def forward_together(
             ranked = logits
             if noise:
                 ranked = logits + noise * torch.randn(logits.shape, generator=generator)
-            scores, index = choose(ranked, model.config.top_k, model.config.gate_kind)
+            scores, index = choose(ranked, model.config.layer(number).top_k, model.config.gate_kind)
             routings.append(Routing(logits=logits, scores=scores, index=index))
         result.routings.append(routings)
         x = x + block.mlp.batched(y, joined(routings)).float()

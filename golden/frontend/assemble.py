@@ -1,6 +1,5 @@
 """From what was recognised to the canonical model: configuration, parameters, and whose parameters they were."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +7,8 @@ import torch
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend.meaning import Block, Embed, Patches, Residual, Stream
-from moesaic.golden.frontend.refusal import CaptureError, line_of
+from moesaic.golden.frontend.refusal import CaptureError
+from moesaic.golden.layers.sizes import MLPSizes, MoESizes, TokenLayerSizes
 
 __all__ = ["Assembled", "assemble", "chain"]
 
@@ -54,29 +54,12 @@ def _one(values: Sequence[object], what: str) -> object:
     return distinct[0] if distinct else None
 
 
-def _every(mixtures: list[int], depth: int, residuals: Sequence[Residual]) -> int:
-    """The n for which every n-th block is a mixture."""
-    if not mixtures:
-        return 2
-    for n in range(1, depth + 1):
-        if mixtures == [b for b in range(depth) if b % n == n - 1]:
-            return n
-    node = residuals[2 * mixtures[0] + 1].node
-    raise CaptureError(
-        f"every n-th block must be a mixture (n = 2: blocks 1, 3, 5...), not blocks {', '.join(map(str, mixtures))} "
-        f"of {depth}\n"
-        f"at {line_of(node) if node is not None else 'an unknown line'}\n"
-        "nearest supported: mixtures in every block, every second, every third..."
-    )
-
-
-def _ratio(hidden: int, dim: int) -> float:
-    """The MLP ratio that gives exactly `hidden` units."""
-    ratio = hidden / dim
-    for candidate in (ratio, math.nextafter(ratio, math.inf), math.nextafter(ratio, 0.0)):
-        if dim * candidate == hidden:
-            return candidate
-    raise CaptureError(f"hidden units of an MLP must be a float multiple of dim {dim}, not {hidden}")
+def _sizes(block: Block) -> TokenLayerSizes:
+    """Sizes of what follows attention."""
+    if block.kind == "mixture":
+        hidden = block.parameters["mlp.experts.htoh4.weight"].shape[1]
+        return MoESizes(experts=block.facts["experts"], hidden=hidden, top_k=block.facts["top_k"])
+    return MLPSizes(hidden=len(block.parameters["mlp.fc1.weight"]))
 
 
 def assemble(
@@ -111,16 +94,8 @@ def assemble(
     mlps = [r.block for r in residuals[1::2]]
     patches = embed.linear.source
     assert isinstance(patches, Patches)
-    mixtures = [i for i, block in enumerate(mlps) if block.kind == "mixture"]
-    dense = [block for block in mlps if block.kind == "mlp"]
-    first = mlps[mixtures[0]] if mixtures else None
-    dim = embed.shape[1]
-    hidden = _one([len(b.parameters["mlp.fc1.weight"]) for b in dense], "hidden units of MLPs")
-    expert_hidden = _one(
-        [mlps[i].parameters["mlp.experts.htoh4.weight"].shape[1] for i in mixtures], "hidden units of experts"
-    )
-    for fact in ("experts", "top_k", "gate_kind"):
-        _one([mlps[i].facts[fact] for i in mixtures], fact.replace("_", " ").replace("top k", "experts per token"))
+    mixtures = [block for block in mlps if block.kind == "mixture"]
+    gate_kind = _one([block.facts["gate_kind"] for block in mixtures], "kind of gate")
     gates = _gates([chain(last) for last in lasts], tasks)
     has_bias = any(bool(gate.bias.any()) for by_task in gates.values() for gate in by_task)
     pixel_mean, pixel_std, normalised = _normalisation(patches, uint8, mean, std)
@@ -128,16 +103,13 @@ def assemble(
         name=name,
         image_size=(patches.pixels.shape[1], patches.pixels.shape[2]),
         patch_size=patches.patch,
-        dim=dim,
+        dim=embed.shape[1],
         heads=int(str(_one([b.facts["heads"] for b in attention], "heads"))),
         depth=len(attention),
-        mlp_ratio=4.0 if hidden is None else _ratio(int(str(hidden)), dim),
-        experts=first.facts["experts"] if first else 0,
-        expert_hidden=int(str(expert_hidden)) if first else 0,
-        top_k=first.facts["top_k"] if first else 1,
-        moe_every=_every(mixtures, len(mlps), residuals),
+        experts=0,
+        layers=tuple(_sizes(block) for block in mlps),
         tasks=tuple(tasks),
-        gate_kind=first.facts["gate_kind"] if first else "noisy_vmoe",
+        gate_kind="noisy_vmoe" if gate_kind is None else str(gate_kind),
         gate_scope="multi_gate",
         gate_bias=has_bias,
         class_token=embed.learnt > 0,

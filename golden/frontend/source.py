@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from moesaic.errors import MoesaicError
+from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend.capture import Captured, capture
 from moesaic.golden.frontend.refusal import CaptureError, place_of
 from moesaic.golden.frontend.surroundings import found_from, printing_to_stderr, usual_torch
@@ -62,6 +63,12 @@ class Subject:
             if not isinstance(self.tasks, Mapping):
                 raise CaptureError(f"tasks must be a mapping of name to arguments, not {type(self.tasks).__name__}")
             check_tasks(tuple(self.tasks), error=CaptureError)
+
+
+def _mixtures(config: M3ViTConfig) -> str:
+    """Experts of all mixtures, as a part of a sentence."""
+    sizes = dict.fromkeys(config.layer(block) for block in config.moe_blocks)
+    return "".join(f", {mixture.experts} experts (top-{mixture.top_k})" for mixture in sizes)
 
 
 def is_function(text: str) -> bool:
@@ -122,7 +129,7 @@ def _imported(text: str, captured: Captured, assumed: list[str]) -> Imported:
         source=text,
         format=f"nn.Module, captured with torch.export: {config.depth} blocks of {config.dim} channels and "
         f"{config.heads} heads, "
-        f"{config.tokens} tokens" + (f", {config.experts} experts (top-{config.top_k})" if config.experts else ""),
+        f"{config.tokens} tokens" + _mixtures(config),
         assumed=tuple(assumed),
         notes=captured.notes,
         checked=f"equal to the module on random images: outputs within {captured.difference:.1e} of their largest "

@@ -16,6 +16,7 @@ from moesaic.golden.layers.moe import QuantExpert, QuantMoE
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, MAX_POST_SHIFT, BlockQuantiser, floats
 from moesaic.golden.layers.rounding import Place, Rounding
+from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.scales import FloatArray
 from moesaic.golden.trace import SILENT, Trace
 from moesaic.hw.spec.tables import GELU_FRACTION_BITS, LOGIT_FRACTION_BITS, PLANE_BITS
@@ -55,10 +56,10 @@ class ExpertLinear(nn.Module):
 class Experts(nn.Module):
     """The two linears of every expert, under their published names."""
 
-    def __init__(self, config: M3ViTConfig) -> None:
+    def __init__(self, dim: int, sizes: MoESizes) -> None:
         super().__init__()
-        self.htoh4 = ExpertLinear(config.experts, config.dim, config.expert_hidden)
-        self.h4toh = ExpertLinear(config.experts, config.expert_hidden, config.dim)
+        self.htoh4 = ExpertLinear(sizes.experts, dim, sizes.hidden)
+        self.h4toh = ExpertLinear(sizes.experts, sizes.hidden, dim)
 
 
 class MoE(FloatLayer):
@@ -66,15 +67,15 @@ class MoE(FloatLayer):
 
     routes = True
 
-    def __init__(self, config: M3ViTConfig) -> None:
+    def __init__(self, config: M3ViTConfig, sizes: MoESizes) -> None:
         super().__init__()
-        self.experts = Experts(config)
+        self.experts = Experts(config.dim, sizes)
         self.gelu = GELU[config.gelu]
         self.gate: nn.Module
         if config.gate_scope == "multi_gate":
-            self.gate = nn.ModuleList(Gate(config) for _ in config.tasks)
+            self.gate = nn.ModuleList(Gate(config, sizes) for _ in config.tasks)
         else:
-            self.gate = Gate(config)
+            self.gate = Gate(config, sizes)
 
     def gate_of(self, task: int) -> Gate:
         gate = self.gate[task] if isinstance(self.gate, nn.ModuleList) else self.gate

@@ -117,7 +117,7 @@ def ablate(
     resources = report_resources(program.request.config, program.request.board_origin, stages)
     rows = []
     for variant in VARIANTS:
-        if variant.needs_experts and not program.request.model.experts:
+        if variant.needs_experts and not program.request.model.most_experts:
             continue
         with stages.stage(f"ablate_{variant.name}", variant.title):
             changed = _program(program, variant, task)

@@ -67,7 +67,7 @@ def appraise(report: dict[str, Any], program: Program, outcomes: Sequence[TaskOu
                 toggles=_toggles(program, outcome, before, works),
                 measured=measured,
             )
-            entry["worst_case"] = worst_cases(model, outcome.experts, request.model.top_k)
+            entry["worst_case"] = worst_cases(model, outcome.experts)
         else:
             entry |= unknown_energy("not bit exact: nothing is claimed of this run")
             entry["worst_case"] = {}

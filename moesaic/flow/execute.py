@@ -132,9 +132,11 @@ def _functional(
     run = simulator.run(task, image)
     entries = program.image.task(task)["marks"]
     experts: dict[str, tuple[int, ...]] = {}
+    # The accelerator may have more queues than a mixture has experts.
+    counts = {block.name: block.mlp.routed[1] for block in program.qmodel.blocks if block.mlp.routed is not None}
     for routing in run.routings:  # token chunks route one after the other: the last one has them all
         block = next(entry["name"] for entry in entries if entry["instruction"] >= routing.instruction)
-        experts[block] = routing.lengths
+        experts[block] = routing.lengths[: counts[block]]
     marks = [simulator.tensor(run, position) for position in range(len(run.marks))]
     return Residuals(marks, program.image.unpack_result(run.result)), experts, run.counters
 

@@ -184,8 +184,8 @@ def _sized(own: AcceleratorConfig, model: M3ViTConfig, values: Mapping[str, Any]
         kv_words=_up(2 * model.tokens * heads.words, _DEPTH),
         max_tokens=max(8, _up(model.tokens, 8)),
         max_dim=max(own.max_dim, model.dim, lanes),
-        experts=max(own.experts, model.experts),
-        max_top_k=max(own.max_top_k, model.top_k),
+        experts=max(own.experts, model.most_experts),
+        max_top_k=max(own.max_top_k, model.most_top_k),
         narrow_weights=own.narrow_weights and load_rows < rows,
         ultra_ram=values["ultra_ram"],
         clock_mhz=values["clock_mhz"],
@@ -210,11 +210,11 @@ def configurations(space: Space, board: Board, model: M3ViTConfig, refused: Coun
     for combination in itertools.product(*space.axes.values()):
         values = dict(zip(space.axes, combination, strict=True))
         speculate = values["speculate"]
-        if speculate != AUTO_SPECULATION and speculate > model.experts:
-            refused[f"speculate must be at most {model.experts}"] += 1
+        if speculate != AUTO_SPECULATION and speculate > model.most_experts:
+            refused[f"speculate must be at most {model.most_experts}"] += 1
             continue
         narrow = WIDTHS[values["widths"]] < 8
-        if narrow and not model.experts:
+        if narrow and not model.most_experts:
             refused[f"widths must be {DEFAULT_WIDTHS} for a model without experts"] += 1
             continue
         try:

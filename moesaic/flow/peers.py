@@ -48,9 +48,10 @@ def _even_model(model: M3ViTConfig, config: AcceleratorConfig) -> TaskModel:
 def _even_routing(model: M3ViTConfig) -> dict[str, list[int]]:
     result = {}
     for number in range(model.depth):
-        if model.is_moe(number):
-            share, rest = divmod(model.tokens * model.top_k, model.experts)
-            result[f"blocks.{number}"] = [share + (expert < rest) for expert in range(model.experts)]
+        sizes = model.layer(number)
+        if sizes.experts:
+            share, rest = divmod(model.tokens * sizes.top_k, sizes.experts)
+            result[f"blocks.{number}"] = [share + (expert < rest) for expert in range(sizes.experts)]
     return result
 
 

@@ -231,9 +231,9 @@ def make_request(
     blocks = network.depth if blocks is None else blocks
     if not 1 <= blocks <= network.depth:
         raise InputError(f"blocks must be from 1 to {network.depth}, not {blocks!r}")
-    if speculate is not None and not 0 <= speculate <= network.experts:
-        raise InputError(f"speculate must be from 0 to {network.experts} experts, not {speculate!r}")
-    if WIDTHS[widths] == 4 and not network.experts:
+    if speculate is not None and not 0 <= speculate <= network.most_experts:
+        raise InputError(f"speculate must be from 0 to {network.most_experts} experts, not {speculate!r}")
+    if WIDTHS[widths] == 4 and not network.most_experts:
         raise InputError(
             f"widths must not be {widths!r} for {network.name}, which has no experts: 4 bits are for theirs alone"
         )

@@ -18,12 +18,10 @@ def even_routing(routed: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
     return result
 
 
-def same_routing(
-    routed: Mapping[str, Sequence[int]], top_k: int, chosen: Mapping[str, Sequence[int]]
-) -> dict[str, list[int]]:
-    """All tokens choose the same `top_k` experts: those of `chosen`, block by block."""
+def same_routing(routed: Mapping[str, Sequence[int]], chosen: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    """All tokens choose the same experts: those of `chosen`, block by block."""
     return {
-        block: [sum(tokens) // top_k if expert in chosen[block] else 0 for expert in range(len(tokens))]
+        block: [sum(tokens) // len(chosen[block]) if expert in chosen[block] else 0 for expert in range(len(tokens))]
         for block, tokens in routed.items()
     }
 
@@ -39,7 +37,7 @@ def _fetch_order(model: TaskModel, block: str) -> list[int]:
     return sorted(experts, key=lambda expert: not experts[expert])
 
 
-def worst_cases(model: TaskModel, routed: Routing, top_k: int) -> dict[str, dict[str, Any]]:
+def worst_cases(model: TaskModel, routed: Routing) -> dict[str, dict[str, Any]]:
     """Cycles, time and weight bytes of each case, by the analytic model.
 
     Parameters
@@ -47,8 +45,6 @@ def worst_cases(model: TaskModel, routed: Routing, top_k: int) -> dict[str, dict
     model : TaskModel
     routed : mapping of block name to sequence of int
         Tokens in each expert's queue, in this run.
-    top_k : int
-        Experts for each token.
 
     Returns
     -------
@@ -59,16 +55,18 @@ def worst_cases(model: TaskModel, routed: Routing, top_k: int) -> dict[str, dict
     if not routed:
         return {}
     order = {block: _fetch_order(model, block) for block in routed}
+    top_k = {f"blocks.{op.block}": op.routed[0] for op in model.graph.ops if op.expert is not None}
+    most = max(top_k[block] for block in routed)
     cases: dict[str, tuple[str, Routing]] = {
         "real": ("as this image is routed", dict(routed)),
         "even": ("every expert gets as many tokens", even_routing(routed)),
         "same_guessed": (
-            f"all tokens choose the same {top_k}, fetched first",
-            same_routing(routed, top_k, {block: experts[:top_k] for block, experts in order.items()}),
+            f"all tokens choose the same {most}, fetched first",
+            same_routing(routed, {block: experts[: top_k[block]] for block, experts in order.items()}),
         ),
         "same_unguessed": (
-            f"all tokens choose the same {top_k}, fetched last",
-            same_routing(routed, top_k, {block: experts[-top_k:] for block, experts in order.items()}),
+            f"all tokens choose the same {most}, fetched last",
+            same_routing(routed, {block: experts[-top_k[block] :] for block, experts in order.items()}),
         ),
     }
     result = {}

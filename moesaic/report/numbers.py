@@ -48,9 +48,9 @@ def needed_weight_bytes(
     total = model.embed_weight_bytes
     for number in range(blocks):
         total += model.block_weight_bytes(number)
-        if model.is_moe(number):
-            used = experts_used.get(f"blocks.{number}", model.experts)
-            total += used * model.expert_weight_bytes * expert_bits // 8 - model.experts * model.expert_weight_bytes
+        sizes = model.layer(number)
+        used, expert = experts_used.get(f"blocks.{number}", sizes.experts), sizes.expert_bytes(model.dim)
+        total += used * expert * expert_bits // 8 - sizes.experts * expert
     return total
 
 

@@ -97,7 +97,7 @@ def test_peers(measured: Result) -> None:
 def test_routings() -> None:
     routed = {"blocks.1": [5, 0, 9, 2], "blocks.3": [4, 4, 4, 4]}
     assert even_routing(routed) == {"blocks.1": [4, 4, 4, 4], "blocks.3": [4, 4, 4, 4]}
-    assert same_routing(routed, 2, {"blocks.1": [3, 1], "blocks.3": [0, 2]}) == {
+    assert same_routing(routed, {"blocks.1": [3, 1], "blocks.3": [0, 2]}) == {
         "blocks.1": [0, 8, 0, 8],
         "blocks.3": [8, 0, 8, 0],
     }
@@ -107,7 +107,7 @@ def test_worst_cases_on_rtl(measured: Result, program: Any, tmp_path: Path) -> N
     """All tokens at the same two experts, on the RTL: the analytic model's cycles within 3 %."""
     request = program.request
     real = measured.report["tasks"]["semseg"]["tokens_per_expert"]
-    cases = worst_cases(task_model(program, "semseg"), real, request.model.top_k)
+    cases = worst_cases(task_model(program, "semseg"), real)
     assert measured.report["worst_case"]["semseg"] == cases
     assert abs(cases["real"]["cycles"] / measured.report["cycles"] - 1) < 0.03
     for case in ("same_guessed", "same_unguessed"):

@@ -1,0 +1,148 @@
+"""A network whose blocks all differ, captured from a module and run whole on the RTL with stalls on every channel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from moesaic.compiler.image import ProgramImage
+from moesaic.compiler.pipeline import compile_model
+from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.frontend.capture import Captured, capture
+from moesaic.golden.layers.sizes import MLPSizes, MoESizes
+from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.quantfile import load, save
+from moesaic.golden.quantize import quantize
+from moesaic.hw.spec.config import PRESETS
+from moesaic.sim.functional import FunctionalSimulator
+from moesaic.sim.rtl import RtlRun
+
+DIM, HEADS, SIDE, PATCH = 32, 2, 32, 8
+STALLS = [f"+stall_{channel}=30" for channel in ("ar", "r", "aw", "w", "b")]
+LAYERS = (  # mixtures where no rule would put them, each of its own size
+    MLPSizes(hidden=72),
+    MoESizes(experts=5, hidden=40, top_k=1),
+    MLPSizes(hidden=128),
+    MoESizes(experts=3, hidden=56, top_k=2),
+    MoESizes(experts=8, hidden=24, top_k=2),
+)
+
+
+class Dense(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(DIM, hidden), nn.Linear(hidden, DIM)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(F.gelu(self.up(x)))
+
+
+class Mixture(nn.Module):
+    def __init__(self, experts: int, hidden: int, k: int) -> None:
+        super().__init__()
+        self.router, self.k = nn.Linear(DIM, experts, bias=False), k
+        self.experts = nn.ModuleList(Dense(hidden) for _ in range(experts))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores, index = self.router(x).softmax(-1).topk(self.k, dim=-1)
+        y = torch.zeros_like(x)
+        for e, expert in enumerate(self.experts):
+            y = y + (scores * (index == e)).sum(-1, keepdim=True) * expert(x)
+        return y
+
+
+class Block(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.before, self.between, self.layer = nn.LayerNorm(DIM), nn.LayerNorm(DIM), layer
+        self.qkv, self.out = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        B, N, _ = x.shape
+        q, k, v = self.qkv(self.before(x)).reshape(B, N, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        context = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, N, DIM)
+        x = x + self.out(context)
+        return x + self.layer(self.between(x))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = nn.Conv2d(3, DIM, PATCH, PATCH)
+        self.position = nn.Parameter(torch.zeros(1, (SIDE // PATCH) ** 2, DIM))
+        layers = [
+            Mixture(sizes.experts, sizes.hidden, sizes.top_k) if sizes.experts else Dense(sizes.hidden)
+            for sizes in LAYERS
+        ]
+        self.blocks = nn.Sequential(*map(Block, layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.blocks(self.cut(x).flatten(2).transpose(1, 2) + self.position)
+
+
+@pytest.fixture(scope="module")
+def captured() -> Captured:
+    torch.manual_seed(0)
+    net = Net().eval()
+    with torch.no_grad():
+        net.position.normal_(std=0.5)
+        for block in net.blocks:
+            if isinstance(block.layer, Mixture):
+                block.layer.router.weight.mul_(8)  # tokens must not all go the same way
+    return capture(net, torch.zeros(1, 3, SIDE, SIDE))
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (3, 3, SIDE, SIDE), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def qmodel(captured: Captured, images: np.ndarray) -> QuantModel:
+    return quantize(captured.model(), captured.config, images[:2], weights="imported", compensate=False)
+
+
+@pytest.fixture(scope="module")
+def program(qmodel: QuantModel) -> ProgramImage:
+    return compile_model(qmodel, PRESETS["micro8"])
+
+
+def test_captured_as_it_is(captured: Captured) -> None:
+    assert captured.config.layers == LAYERS and captured.difference < 1e-5
+
+
+def test_kept_as_it_is(qmodel: QuantModel, program: ProgramImage, tmp_path: Path) -> None:
+    save(qmodel, tmp_path / "network.safetensors")
+    assert load(tmp_path / "network.safetensors").config.layers == LAYERS
+    program.save(tmp_path / "program")
+    assert ProgramImage.load(tmp_path / "program").model.layers == LAYERS
+
+
+def test_whole_on_the_rtl(rig, qmodel: QuantModel, program: ProgramImage, images: np.ndarray) -> None:
+    (task,) = qmodel.config.tasks
+    simulator = FunctionalSimulator(rig.config, seed=1)
+    simulator.load(program)
+    routings = simulator.run(task, images[2]).routings
+    assert all(sum(length > 0 for length in routing.lengths) > 1 for routing in routings) and len(routings) == 3
+    (result,) = rig.run(program, [RtlRun(task, image=images[2])], seed=3, plusargs=STALLS)
+    rig.check(qmodel, result, images[2], task)
+
+
+@pytest.mark.parametrize(
+    "layers, message",
+    [
+        (LAYERS[:4], "layers must be one for each of the 5 blocks"),
+        (
+            (*LAYERS[:4], MoESizes(experts=2, hidden=8, top_k=3)),
+            "block 4: top_k must be from 1 to the 2 experts",
+        ),
+        ((*LAYERS[:4], MoESizes(experts=0, hidden=8, top_k=1)), "block 4: experts must be a positive integer, not 0"),
+        ((*LAYERS[:4], MLPSizes(hidden=-1)), "block 4: hidden units of an MLP must be a positive integer, not -1"),
+    ],
+)
+def test_bad_sizes_are_refused(layers: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        M3ViTConfig(image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=5, layers=layers)
