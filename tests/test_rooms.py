@@ -19,8 +19,8 @@ KNOWN_TO = {  # kind -> files outside its rooms that import it; a further one ne
         "golden/qmodel.py",
         "golden/hollow.py",  # its sizes, without weights
     },
-    "mlp": {"golden/hollow.py", "golden/m3vit.py"},
-    "moe": {"golden/hollow.py", "golden/m3vit.py"},
+    "mlp": {"golden/hollow.py"},
+    "moe": {"golden/hollow.py"},
 }
 
 
