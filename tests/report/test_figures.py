@@ -1,0 +1,70 @@
+"""Every count of cycles in README and docs is one that a run gave: docs/results.json keeps them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moesaic.boards.board import board_names, load_board
+from moesaic.errors import InputError
+from moesaic.flow.results import RESULTS, add_results, plain_command, result_of
+
+ROOT = Path(__file__).parents[2]
+KNOWN: dict[str, Any] = json.loads((ROOT / RESULTS).read_text(encoding="utf-8"))
+PAGES = ("README.md", "docs/status.md", "docs/verification.md", "docs/boards.md")
+LARGE = 40_000  # below it are counts of other things
+AGAIN = f"run it again, then: python -m moesaic.flow.results out/*/report.json (keeps {RESULTS})"
+
+
+def numbers(text: str) -> list[int]:
+    return [int(found.replace(",", "")) for found in re.findall(r"\b\d{1,3}(?:,\d{3})+\b", text)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_large_number_is_a_figure_of_a_run(page: str) -> None:
+    known = {cycles for entry in KNOWN["earlier"] for cycles in entry["cycles"]}
+    known |= {entry["roofline_cycles"] for entry in KNOWN["runs"]}
+    for entry in KNOWN["runs"]:
+        known |= {task[kind] for task in entry["tasks"].values() for kind in ("cycles", "model_cycles")}
+    known |= {int(amount) for name in board_names() for amount in load_board(name).budget.to_dict().values()}
+    strange = {number for number in numbers((ROOT / page).read_text(encoding="utf-8")) if number >= LARGE} - known
+    assert not strange, f"in no run: {sorted(strange)}; {AGAIN}"
+
+
+@pytest.mark.parametrize("entry", KNOWN["runs"], ids=lambda entry: entry["command"])
+def test_rows_of_the_readme_are_what_their_command_gives(entry: dict[str, Any]) -> None:
+    command = "make run" if entry["command"] == "moesaic run --task all" else entry["command"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = [
+        line for line in text.splitlines() if line.startswith("|") and line.rstrip(" |").endswith(f"`{command}`")
+    ]
+    tasks = list(entry["tasks"].values())
+    figures = [number for number in numbers(line) if number >= LARGE]
+    assert figures == [task["cycles"] for task in tasks][: len(figures)] and figures, AGAIN
+    assert set(re.findall(r"\b0\.\d\d\b(?! ms)", line)) <= {f"{task['fraction']:.2f}" for task in tasks}, AGAIN
+    assert set(re.findall(r"\b(\d+\.\d+) ms", line)) <= {f"{task['latency_ms']:.3f}" for task in tasks}, AGAIN
+
+
+def test_the_makefile_runs_what_the_readme_says() -> None:
+    assert "moesaic run $(or $(ARGS),--task all)" in (ROOT / "Makefile").read_text(encoding="utf-8")
+
+
+def test_only_exact_runs_on_the_rtl_are_kept() -> None:
+    task = {
+        "cycles": 7,
+        "model_cycles": {"image": {"cycles": 8}},
+        "roofline": {"bound_cycles": 6, "fraction": 0.5},
+        "latency_ms": 0.1,
+    }
+    report = {**task, "command": "moesaic run --quiet --out 'a b' --task all --json", "bit_exact": True}
+    report["tasks"] = {"depth": task}
+    known = {"runs": [{"command": "z"}], "earlier": [{"command": "moesaic run --task all", "cycles": [9]}]}
+    done = add_results([report], known)
+    assert [entry["command"] for entry in done["runs"]] == ["moesaic run --task all", "z"] and done["earlier"] == []
+    assert done["runs"][0]["tasks"]["depth"]["cycles"] == 7
+    for wrong in ({"cycles": None}, {"bit_exact": False}):
+        with pytest.raises(InputError, match="bit exact run on the RTL"):
+            result_of({**report, **wrong})
+    assert plain_command("moesaic run --out=x --model a") == "moesaic run --model a"
