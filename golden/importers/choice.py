@@ -11,6 +11,7 @@ from moesaic.golden.importers.containers import Held
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.imported import Notes
 from moesaic.golden.importers.problem import ImportProblem
+from moesaic.golden.importers.wide import wide
 
 __all__ = ["ANCHORS", "HUGGING_FACE", "TIMM", "WeightSet", "check_stored", "choose"]
 
@@ -76,7 +77,9 @@ class WeightSet:
     def same(self, other: "WeightSet") -> bool:
         """Whether both are the same numbers."""
         theirs = other.backbone()
-        return self.like(other) and all(torch.equal(tensor, theirs[name]) for name, tensor in self.backbone().items())
+        return self.like(other) and all(
+            torch.equal(wide(tensor), wide(theirs[name])) for name, tensor in self.backbone().items()
+        )
 
     def root(self, other: "WeightSet") -> str:
         """What all names of this set begin with, and none of another set's of the same mapping."""

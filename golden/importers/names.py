@@ -11,8 +11,9 @@ from moesaic.golden.importers.choice import WeightSet
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.imported import Notes
 from moesaic.golden.importers.problem import folded
+from moesaic.golden.importers.wide import for_host, wide
 
-__all__ = ["Split", "for_host", "head_tasks", "model_name", "split"]
+__all__ = ["Split", "head_tasks", "model_name", "split"]
 
 # Where heads stand beside the backbone: M3ViT's, this project's, and the classifiers of timm and transformers.
 _PER_TASK = ("decoders.", "heads.")
@@ -20,8 +21,6 @@ _CLASSIFIERS = ("head.", "head_dist.", "fc_norm.", "classifier.", "cls_classifie
 _HEADS = (*_PER_TASK, "decoder.", *_CLASSIFIERS)
 
 
-# Types of fewer bits than float32, all of whose numbers are float32's too.
-_NARROW = (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
 _IN_BLOCK = re.compile(r"(blocks|layers?)\.\d+\.")
 
 
@@ -94,9 +93,9 @@ def split(taken: WeightSet, others: Sequence[WeightSet], notes: Notes) -> Split:
     return Split(
         taken.anchor,
         _written_prefix(taken),
-        {name: _wide(tensor) for name, tensor in backbone.items()},
+        {name: wide(tensor) for name, tensor in backbone.items()},
         {name: for_host(tensor) for name, tensor in heads.items()},
-        {name: _wide(tensor) for name, tensor in rest.items()},
+        {name: wide(tensor) for name, tensor in rest.items()},
         written,
     )
 
@@ -111,16 +110,6 @@ def _written_prefix(taken: WeightSet) -> str:
     parts = taken.held.written[taken.prefix + taken.anchor].split(".")
     first = taken.anchor.partition(".")[0]
     return "".join(f"{part}." for part in parts[: len(parts) - 1 - parts[::-1].index(first)])
-
-
-def for_host(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy of a head's tensor, as what a file maps into memory would go with the file; numbers as float32."""
-    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)
-
-
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor in a type that nothing is lost in when it is folded, merged or scaled."""
-    return tensor.to(torch.float32) if tensor.dtype in _NARROW and tensor.layout is torch.strided else tensor
 
 
 def _say_conversions(tensors: Tensors, notes: Notes) -> None:

@@ -23,10 +23,11 @@ from moesaic.golden.importers.geometry import (
 )
 from moesaic.golden.importers.hugging_face import Beside, beside, to_timm
 from moesaic.golden.importers.imported import Imported, ImportReport, Notes
-from moesaic.golden.importers.names import Split, for_host, head_tasks, model_name
+from moesaic.golden.importers.names import Split, head_tasks, model_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import as_problem
 from moesaic.golden.importers.stated import read_stated
+from moesaic.golden.importers.wide import for_host
 
 __all__ = ["import_plain"]
 

@@ -12,6 +12,7 @@ from moesaic.golden.importers.containers import read_held
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.imported import Notes
 from moesaic.golden.importers.problem import Findings, ImportProblem
+from moesaic.golden.importers.wide import wide
 
 __all__ = ["join_workers", "worker_files"]
 
@@ -70,11 +71,12 @@ def join_workers(folder: Path, wanted: str | None, notes: Notes) -> tuple[Weight
                 continue
             if name not in whole:
                 findings.add("not in 0.pth", f"{name} (in {rank}.pth)")
-            elif EXPERTS not in name and not torch.equal(tensor, whole[name]):
+            elif EXPERTS not in name and not torch.equal(wide(tensor), wide(whole[name])):
                 findings.add("shared, but not the same as in 0.pth", f"{name} (in {rank}.pth)")
     findings.check(f"workers' files must be slices of one model, not {str(folder)!r}")
     for name in experts:
-        whole[name] = torch.cat([read[rank][name] for rank in files])
+        slices = [read[rank][name] for rank in files]
+        whole[name] = torch.cat(slices if len({part.dtype for part in slices}) == 1 else [wide(s) for s in slices])
     held = dataclasses.replace(taken.held, tensors=whole)
     others = [dataclasses.replace(other, held=held) if other.held is taken.held else other for other in others]
     return dataclasses.replace(taken, held=held), others, len(files)

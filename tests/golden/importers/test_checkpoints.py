@@ -87,6 +87,13 @@ def test_the_type_of_a_file_changes_nothing(tmp_path, kind, half):
     same(open_model(str(tmp_path / "e.safetensors"), HEADS), reference)
 
 
+def test_eight_bits_are_numbers_too(tmp_path):
+    low = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in scaled(plain_state()).items()}
+    reference = saved(tmp_path / "a.pth", {name: tensor.float() for name, tensor in low.items()})
+    again = {name: tensor.clone() for name, tensor in low.items()}
+    same(saved(tmp_path / "b.pth", {"model": low, "again": again}), reference)
+
+
 @pytest.mark.parametrize("conditioned", [False, True])
 @pytest.mark.parametrize("half", HALVES, ids=str)
 def test_the_type_of_workers_files_changes_nothing(tmp_path, half, conditioned):
