@@ -1,6 +1,7 @@
 """A quantised network as a file: arrays in safetensors, everything else as JSON in its metadata."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from moesaic.golden.layers.sizes import MLPSizes, MoESizes
 from moesaic.golden.numerics import IntArray
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 
-__all__ = ["decode", "encode", "load", "save"]
+__all__ = ["decode", "digest", "encode", "load", "save"]
 
 FORMAT = "moesaic-quantised-2"
 TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, M3ViTConfig, MLPSizes, MoESizes)}
@@ -62,6 +63,16 @@ def save(qmodel: QuantModel, path: str | Path) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def digest(qmodel: QuantModel) -> str:
+    """SHA-256 over every number of a network, and over what is called what (hex)."""
+    arrays = dict[str, IntArray]()
+    tree = encode(qmodel, "", arrays)
+    total = hashlib.sha256(json.dumps(tree, separators=(",", ":")).encode())
+    for name, array in arrays.items():
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+    return total.hexdigest()
 
 
 def load(path: str | Path) -> QuantModel:

@@ -1,7 +1,8 @@
 """The compile stage: from a request to a program folder, and back from the folder."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from moesaic.flow.quantised import FloatModel, load_float, quantised
 from moesaic.flow.request import Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
+from moesaic.golden.belonging import Belonging, check_belonging
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import ImportProblem
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, QuantModel
@@ -58,6 +60,21 @@ class Program:
     estimate: dict[str, int]
     options: CompileOptions = EVERYTHING
     calibrated: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def belonging(self) -> Belonging:
+        """How far the quantised weights are from the float ones; `ForeignWeights` if they are not theirs."""
+        return check_belonging(self.network.model, self.qmodel)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Digests of the weights on their way into the accelerator, and what holds the first against the second."""
+        return {
+            "parameters_sha256": self.network.digest,
+            "network_sha256": quantfile.digest(self.qmodel),
+            "memory_sha256": self.image.manifest["memory_sha256"],
+            "farthest": asdict(self.belonging),
+        }
 
 
 def _estimates(compilation: Compilation) -> dict[str, int]:
@@ -124,6 +141,7 @@ def save_program(program: Program, folder: Path) -> None:
         "widths": request.widths,
         "weights": None if request.weights is None else str(request.weights.absolute()),
         "parameters_sha256": program.network.digest,
+        "network_sha256": quantfile.digest(program.qmodel),
         "estimated_cycles": program.estimate,
         "calibration": program.calibrated,
     }
@@ -159,6 +177,8 @@ def load_program(folder: Path, stages: Stages) -> Program:
                 stages=stages,
             ).replace(tasks=tasks)
             qmodel = quantfile.load(folder / _NETWORK)
+            if quantfile.digest(qmodel) != origin["network_sha256"]:
+                raise ValueError(f"SHA-256 of the network must be {origin['network_sha256']}")
             estimates, calibrated = dict(origin["estimated_cycles"]), dict(origin.get("calibration", {}))
         except (InputError, ImportProblem):
             raise

@@ -322,6 +322,7 @@ def report(
         "board": request.board,
         "board_origin": request.board_origin,
         "weights": program.network.kind,
+        "provenance": program.provenance,
         "widths": program.qmodel.widths,
         "calibrated_on": program.calibrated.get("calibrated_on"),
         "calibration_images": {key: program.calibrated.get(key, []) for key in ("skipped", "warnings")},

@@ -3,13 +3,18 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from quantmodels import random_qmodel
 
 from moesaic.flow import quantised
+from moesaic.flow.calibration import Calibration
 from moesaic.flow.fit import check_fit
 from moesaic.flow.request import make_request
+from moesaic.golden import quantfile
 from moesaic.golden.config import PRESETS
 from moesaic.golden.hollow import hollow_model
+from moesaic.golden.qmodel import QuantModel
 
 
 def test_source_hash_follows_imports(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -43,3 +48,33 @@ def test_hollow_model_has_the_shapes() -> None:
         for linear in (block.attention.q, block.attention.k, block.attention.v, block.attention.proj)
     )
     assert size == model.embed_weight_bytes + 12 * 4 * 192 * 192
+
+
+@pytest.mark.parametrize("bit", [0, 8 * 5000 + 3, -1])
+def test_a_damaged_network_is_quantised_again(
+    bit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = make_request(model="m3vit-micro")
+    network, images = quantised.load_float(request), np.zeros((1, 3, *request.model.image_size), np.uint8)
+    right, made = random_qmodel(request.model, 1), []
+
+    def quantize(*arguments: object, **options: object) -> QuantModel:
+        made.append(arguments)
+        return right
+
+    monkeypatch.setattr(quantised, "quantize", quantize)
+    seen = Calibration(images, "", images, "")
+
+    def look() -> bool:
+        qmodel, found = quantised.quantised(network, request, cache=tmp_path, seen=seen)
+        assert quantfile.digest(qmodel) == quantfile.digest(right)
+        return found
+
+    assert [look(), look(), len(made)] == [False, True, 1]
+    (path,) = tmp_path.glob("networks/*/*.safetensors")
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+    assert [look(), look(), len(made)] == [False, True, 2]
+    (said,) = caplog.messages
+    assert "is damaged (its SHA-256 does not hold)" in said
