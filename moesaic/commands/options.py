@@ -104,7 +104,7 @@ Saif = Annotated[
         "--saif", help="Write the RTL's switching activity for Vivado, activity.saif (a build of its own, and slower)."
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show neither progress nor warnings.")]
 
 
 def is_rtl(sim: str) -> bool:
