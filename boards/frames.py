@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from moesaic.errors import InputError
+from moesaic.images import ImageError, read_rgb
 
 __all__ = ["IMAGES", "VIDEOS", "FrameError", "frames", "write_picture"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Size = tuple[int, int]
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm")
+IMAGES = (".png", ".jpg", ".jpeg", ".jp2", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pfm")
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 
 
-class FrameError(InputError):
+class FrameError(ImageError):
     """A source of images that cannot be read; the message says what would do."""
 
 
@@ -33,15 +33,11 @@ def _library(name: str, distribution: str, what: str) -> Any:
 
 
 def _image(path: Path, size: Size) -> Array:
-    pil = _library("PIL.Image", "pillow", "image files")
+    _library("PIL.Image", "pillow", "image files")
     try:
-        with pil.open(path) as image:
-            rgb = image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise FrameError(f"image must be a readable image file, not {str(path)!r} ({error})") from error
-    if (rgb.height, rgb.width) != size:
-        rgb = rgb.resize((size[1], size[0]), pil.Resampling.BILINEAR)
-    return np.asarray(rgb, np.uint8)
+        return read_rgb(path, size, resize=True)
+    except OSError as error:
+        raise FrameError(f"image must be a readable image file, not {str(path)!r} ({error.strerror})") from error
 
 
 def _array(path: Path, size: Size) -> Iterator[tuple[str, Array]]:
@@ -69,6 +65,8 @@ def _video(source: str | int, size: Size) -> Iterator[tuple[str, Array]]:
             got, frame = capture.read()
             if not got:
                 break
+            if frame.dtype != np.uint8 or frame.ndim != 3:
+                raise FrameError(f"frames must be of 8-bit colour, not {frame.dtype} {list(frame.shape)} ({what})")
             rgb = cv2.cvtColor(cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
             yield f"frame-{number:05d}", rgb
             number += 1
@@ -93,6 +91,8 @@ def frames(source: str | Path, size: Size) -> Iterator[tuple[str, Array]]:
     ------
     FrameError
         If there is no such source, nothing in it, or a library is missing.
+    ImageError
+        If an image file cannot be read, or not be what is meant: see `read_rgb`.
     """
     path = Path(source)
     if not path.exists() and str(source).isdigit():

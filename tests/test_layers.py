@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # modules of `moesaic` that every layer may import
-GROUND = {"cache", "children", "errors", "json_file", "names", "schema", "scratch", "store"}
+GROUND = {"cache", "children", "errors", "images", "json_file", "names", "schema", "scratch", "store"}
 ALLOWED = {  # layer -> what it may import besides itself; "hw.spec" is the leaf that all may import
     "hw.spec": set(),
     "golden": {"hw.spec"},

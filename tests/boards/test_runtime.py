@@ -24,6 +24,7 @@ from moesaic.flow.request import make_request
 from moesaic.flow.runtime import closure, write_runtime
 from moesaic.flow.stages import Stages
 from moesaic.golden.scenes import render
+from moesaic.images import ImageError
 from moesaic.sim.device import open_simulated
 
 HERE = Path(__file__).parent
@@ -120,7 +121,7 @@ def test_a_folder_that_is_something_else_is_kept(tmp_path: Path, host: Path) -> 
     assert CliRunner().invoke(app, ["runtime", "--out", str(copy)]).exit_code == 0
 
 
-GROUND = {"errors", "json_file", "names", "schema"}
+GROUND = {"errors", "images", "json_file", "names", "schema"}
 
 
 def test_nothing_beside_the_runtime_is_copied() -> None:
@@ -259,7 +260,7 @@ def test_sources_of_frames(tmp_path: Path, pictures: Path, monkeypatch: pytest.M
         (tmp_path / "empty", "folder must hold images"),
         (tmp_path / "float.npy", r"frames must be uint8 \[N, 64, 64, 3\], not float64 \[1, 64, 64, 3\]"),
     ):
-        with pytest.raises(FrameError, match=message):
+        with pytest.raises(ImageError, match=message):
             list(frames(source, SIZE))
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(FrameError, match="opencv-python-headless must be installed to read videos and cameras"):
@@ -306,6 +307,9 @@ def test_videos_and_cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for source, what in (("b.mp4", "'b.mp4'"), ("7", "camera 7")):
         with pytest.raises(FrameError, match=f"source must be a video or a camera that OpenCV can open, not {what}"):
             list(frames(source, SIZE))
+    monkeypatch.setitem(sys.modules, "cv2", opencv([wanted[0][..., 0].astype(np.uint16)]))
+    with pytest.raises(FrameError, match=r"frames must be of 8-bit colour, not uint16 \[64, 64\] \(camera 0\)"):
+        list(frames("0", SIZE))
     monkeypatch.setitem(sys.modules, "cv2", opencv([]))
     with pytest.raises(FrameError, match="source must give at least one frame, not camera 0"):
         list(frames("0", SIZE))

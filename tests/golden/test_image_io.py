@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
 from moesaic.golden.scenes import render
@@ -15,12 +14,6 @@ def test_sample_is_the_scene(tmp_path):
     assert image.dtype == np.uint8 and image.flags.c_contiguous
     np.testing.assert_array_equal(image, render(3, (128, 256)).image)
     assert [p.name for p in tmp_path.iterdir()] == ["street.png"]
-
-
-def test_grey_palette_and_transparent_files_become_rgb(tmp_path):
-    for mode in ("L", "P", "RGBA", "1"):
-        Image.new(mode, (12, 8)).save(tmp_path / f"{mode}.png")
-        assert read_image(tmp_path / f"{mode}.png", (8, 12)).shape == (3, 8, 12)
 
 
 def test_wrong_size_is_refused_and_resized_on_request(tmp_path):
