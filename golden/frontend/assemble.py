@@ -9,6 +9,7 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend.meaning import Block, Embed, Patches, Residual, Stream
 from moesaic.golden.frontend.refusal import CaptureError
 from moesaic.golden.layers.sizes import MLPSizes, MoESizes, TokenLayerSizes
+from moesaic.golden.normalisation import Normalisation, of_bytes, recognised
 
 __all__ = ["Assembled", "assemble", "chain"]
 
@@ -25,12 +26,18 @@ class Assembled:
     names : dict of canonical name to the user's names
     normalised : bool
         Whether the user's model takes pixels that are normalised already.
+    white : float
+        Value of a white pixel as the user's model takes it, if it normalises itself: 1, or 255.
+    warning : str
+        What is doubtful about its normalisation; empty if nothing is.
     """
 
     config: M3ViTConfig
     state: dict[str, torch.Tensor]
     names: dict[str, tuple[str, ...]]
     normalised: bool
+    white: float
+    warning: str
 
 
 def chain(last: Residual) -> tuple[Embed, list[Residual]]:
@@ -98,7 +105,8 @@ def assemble(
     gate_kind = _one([block.facts["gate_kind"] for block in mixtures], "kind of gate")
     gates = _gates([chain(last) for last in lasts], tasks)
     has_bias = any(bool(gate.bias.any()) for by_task in gates.values() for gate in by_task)
-    pixel_mean, pixel_std, normalised = _normalisation(patches, uint8, mean, std)
+    normalised = _takes_normalised(patches, uint8)
+    pixels = recognised(mean, std) if normalised else _normalisation(patches, uint8)
     config = M3ViTConfig(
         name=name,
         image_size=(patches.pixels.shape[1], patches.pixels.shape[2]),
@@ -116,8 +124,8 @@ def assemble(
         extra_tokens=max(0, embed.learnt - 1),
         gelu=str(_one([b.facts["gelu"] for b in mlps], "kind of GELU")),
         eps=float(str(_one([b.norm.eps for b in (*attention, *mlps)], "eps of LayerNorm"))),
-        pixel_mean=pixel_mean,
-        pixel_std=pixel_std,
+        pixel_mean=pixels.mean,
+        pixel_std=pixels.std,
     )
     state, names = _embedding(embed, patches, config)
     for i, (first_half, second_half) in enumerate(zip(attention, mlps, strict=True)):
@@ -137,27 +145,21 @@ def assemble(
             if has_bias:
                 state[f"{key}.b_gate"], names[f"{key}.b_gate"] = gate.bias, gate.bias_names
     state = {key: tensor.detach().float().contiguous() for key, tensor in state.items()}
-    return Assembled(config, state, names, normalised)
+    return Assembled(config, state, names, normalised, 1.0 if normalised else pixels.white, pixels.warning)
 
 
-def _normalisation(
-    patches: Patches, uint8: bool, mean: Sequence[float], std: Sequence[float]
-) -> tuple[tuple[float, float, float], tuple[float, float, float], bool]:
-    """Mean and deviation of pixels in [0, 1] that make the model's own arithmetic on pixels; whether it has none."""
+def _takes_normalised(patches: Patches, uint8: bool) -> bool:
+    """Whether the model does nothing to pixels before it embeds them."""
+    return not uint8 and bool((patches.pixels.scale == 1).all()) and not bool(patches.pixels.offset.any())
+
+
+def _normalisation(patches: Patches, uint8: bool) -> Normalisation:
+    """Mean and deviation of pixels in [0, 1] that make the model's own arithmetic on pixels."""
     scale, offset = patches.pixels.scale, patches.pixels.offset
-    if uint8:
-        scale = scale * 255
-    elif bool((scale == 1).all()) and not bool(offset.any()):
-        return _three(mean), _three(std), True
     if bool((scale <= 0).any()):
         raise CaptureError(f"pixels must be scaled by positive numbers, not {scale.tolist()}")
-    # (x - mean) / std = x * scale + offset
-    return _three((-offset / scale).tolist()), _three((1 / scale).tolist()), False
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = (float(v) for v in values)
-    return red, green, blue
+    mean, std = (-offset / scale).tolist(), (1 / scale).tolist()  # (x - mean) / std = x * scale + offset
+    return of_bytes(mean, std) if uint8 else recognised(mean, std)
 
 
 def _embedding(

@@ -170,9 +170,12 @@ def _captured(
             number,
             copy.deepcopy(readings[task].head).double(),
             normalised=result.normalised,
+            white=result.white,
         )
         for number, (task, arguments) in enumerate(tasks.items())
     )
+    if result.warning:
+        notes.append(f"warning: pixels: {result.warning}")
     for reading in readings.values():
         notes += [*reading.notes, *reading.head.notes]
     return Captured(

@@ -22,18 +22,20 @@ SINGLE = 1e-4  # where the user's code insists on float32
 _INSISTS = (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, LookupError)  # how such code fails
 
 
-def random_image(like: torch.Tensor, seed: int) -> torch.Tensor:
-    """An image as a model takes it: bytes, or numbers in [0, 1]."""
+def random_image(like: torch.Tensor, seed: int, white: float = 1.0) -> torch.Tensor:
+    """An image as a model takes it: bytes, or numbers from 0 to `white`."""
     rng = torch.Generator().manual_seed(seed)
     if like.dtype == torch.uint8:
         return torch.randint(0, 256, like.shape, generator=rng, dtype=torch.uint8)
-    return torch.rand(like.shape, generator=rng, dtype=torch.float64)
+    return torch.rand(like.shape, generator=rng, dtype=torch.float64) * white
 
 
-def unit_pixels(given: torch.Tensor, model: M3ViT, *, normalised: bool) -> torch.Tensor:
+def unit_pixels(given: torch.Tensor, model: M3ViT, white: float, *, normalised: bool) -> torch.Tensor:
     """What the canonical model takes for what the user's was given; `normalised` if the user normalises outside."""
-    if not normalised:
+    if given.dtype == torch.uint8:
         return given
+    if not normalised:
+        return given / white
     return given * model.get_buffer("pixel_std") + model.get_buffer("pixel_mean")
 
 
@@ -93,6 +95,7 @@ def worst_difference(
     head: Head,
     *,
     normalised: bool,
+    white: float,
 ) -> float:
     """Largest difference of any output from the user's, as a fraction of that output's largest value.
 
@@ -111,6 +114,8 @@ def worst_difference(
         From the canonical model's tokens to the outputs numbered `head.outputs` of the user's, float64.
     normalised : bool
         Whether the user's model takes pixels that are normalised already.
+    white : float
+        Value of a white pixel where it takes others than bytes.
 
     Raises
     ------
@@ -119,10 +124,10 @@ def worst_difference(
     """
     worst = 0.0
     for number in range(IMAGES):
-        given = random_image(image, 1 + number)
+        given = random_image(image, 1 + number, white)
         wanted, tolerance = _outputs(module, given, args)
         with torch.no_grad():
-            got = head(model(unit_pixels(given, model, normalised=normalised), task)[-1][0])
+            got = head(model(unit_pixels(given, model, white, normalised=normalised), task)[-1][0])
         for i, tensor in zip(head.outputs, got, strict=True):
             error = difference(tensor, wanted[i])
             worst = max(worst, error)

@@ -109,8 +109,12 @@ def open_function(text: str, options: ImportOptions) -> Imported:
             captured = capture(subject.module, image, name=_name(text), tasks=tasks, pixel_mean=mean, pixel_std=std)
         except CaptureError as error:
             raise _with_size(error, assumed) from error
-    if subject.pixel_mean is None and options.pixels is None and captured.normalised:
+    stated = subject.pixel_mean is not None or _own_pixels(subject.module) is not None
+    if not stated and options.pixels is None and captured.normalised:
         assumed.append("pixels are normalised with mean 0.5 and deviation 0.5 before the module (--pixels)")
+    if not captured.normalised and (subject.pixel_mean is not None or options.pixels is not None):
+        what = "--pixels" if options.pixels is not None else "pixel_mean"
+        raise CaptureError(f"{what} must not be given for {text!r}: the module normalises pixels itself")
     return _imported(text, captured, assumed)
 
 
@@ -256,9 +260,18 @@ def _tasks(subject: Subject, options: ImportOptions) -> Mapping[str, Sequence[An
     return {task: (number,) for number, task in enumerate(options.tasks)}
 
 
+def _own_pixels(module: nn.Module) -> tuple[list[Any], list[Any]] | None:
+    """Mean and deviation that a module of timm carries with it."""
+    stated = getattr(module, "pretrained_cfg", None)
+    if not isinstance(stated, Mapping) or not all(isinstance(stated.get(k), (list, tuple)) for k in ("mean", "std")):
+        return None
+    return list(stated["mean"]), list(stated["std"])
+
+
 def _pixels(subject: Subject, options: ImportOptions) -> tuple[Sequence[float], Sequence[float]]:
     mean, std = (list(values) for values in PIXELS[options.pixels or "half"])
     if options.pixels is None:
+        mean, std = _own_pixels(subject.module) or (mean, std)
         mean = mean if subject.pixel_mean is None else list(subject.pixel_mean)
         std = std if subject.pixel_std is None else list(subject.pixel_std)
     if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):

@@ -16,7 +16,7 @@ from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.geometry import heads_of, image_size_of, mlp_ratio, pixels_of, task_names
 from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import model_name
-from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.importers.options import PIXELS, ImportOptions
 from moesaic.golden.importers.problem import Findings, ImportProblem, as_problem
 from moesaic.golden.importers.raw import SUFFIX, read_raw
 from moesaic.golden.m3vit import M3ViT
@@ -169,6 +169,24 @@ def _tensors(
     return tensors
 
 
+def _pixels(
+    raw: dict[str, Array], options: ImportOptions, notes: Notes
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and deviation: pixels of the published network are 8-bit fractions, byte / 256, as its image shows."""
+    image = raw.get("image")
+    if options.pixels is None and image is not None:
+        for name, levels in (("fixed8", 256), ("unit", 255)):
+            bytes_ = np.rint(image * levels)
+            if (
+                np.array_equal(image, (bytes_ / levels).astype(np.float32))
+                and 0 <= bytes_.min()
+                and bytes_.max() <= 255
+            ):
+                notes.notes.append(f"pixels are byte / {levels}, as image{SUFFIX} has them ({name!r}, --pixels)")
+                return PIXELS[name]
+    return pixels_of("fixed8", options, notes)
+
+
 @torch.no_grad()
 def _compare(raw: dict[str, Array], imported: M3ViTConfig, state: Tensors, notes: Notes, source: str) -> None:
     """Hold the expected output of the last block against the imported model's, if the folder has both ends."""
@@ -187,7 +205,9 @@ def _compare(raw: dict[str, Array], imported: M3ViTConfig, state: Tensors, notes
         )
     model = M3ViT(imported)
     model.load_state_dict(state)
-    output = model.eval()(torch.from_numpy(raw["image"].reshape(size)), 0)[block].numpy()
+    fixed = (imported.pixel_mean, imported.pixel_std) == PIXELS["fixed8"]
+    image = torch.from_numpy(raw["image"].reshape(size)) * (256 / 255 if fixed else 1)  # white is 1 for the model
+    output = model.eval()(image, 0)[block].numpy()
     expected = raw[name].reshape(tokens)
     error, worst = float(np.square(output - expected).mean()), float(np.abs(output - expected).max())
     relative = error / max(float(np.square(expected).mean()), 1e-30)
@@ -223,7 +243,7 @@ def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
         notes.assumed.append("top-2, as published (--top-k)")
     if options.gate is None:
         notes.assumed.append("gate noisy_vmoe: softmax over all experts, then top-k (--gate)")
-    mean, deviation = pixels_of("unit", options, notes)
+    mean, deviation = _pixels(raw, options, notes)
     try:
         config = M3ViTConfig(
             name=model_name(folder),

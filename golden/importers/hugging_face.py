@@ -1,17 +1,12 @@
-"""ViT and DeiT of Hugging Face `transformers`: names, old and new, and how pixels are normalised."""
+"""ViT and DeiT of Hugging Face `transformers`: names, old and new, as timm's."""
 
-import json
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from moesaic.golden.importers.files import Tensors
-from moesaic.golden.importers.problem import ImportProblem
 
-__all__ = ["Beside", "beside", "to_timm"]
+__all__ = ["to_timm"]
 
 _PLAIN = {
     "embeddings.cls_token": "cls_token",
@@ -39,48 +34,6 @@ _QKV = {
     "attention.v_proj": 2,
 }
 _LAYER = re.compile(r"(?:encoder\.layer|layers)\.(\d+)\.(.+)\.(weight|bias)")
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What preprocessor_config.json says; None where it does not.
-
-    Parameters
-    ----------
-    mean, deviation : three floats or None
-    """
-
-    mean: tuple[float, ...] | None = None
-    deviation: tuple[float, ...] | None = None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ImportProblem(f"{path.name} must be JSON, not {str(path)!r} ({error})") from error
-    return data if isinstance(data, dict) else {}
-
-
-def beside(folder: Path) -> Beside:
-    """Read the configuration that `save_pretrained` writes beside the weights.
-
-    Raises
-    ------
-    ImportProblem
-        If the file is damaged.
-    """
-    pixels = _json(folder / "preprocessor_config.json")
-    normalised = pixels.get("do_normalize", True) and "image_mean" in pixels and "image_std" in pixels
-    try:
-        return Beside(
-            mean=tuple(map(float, pixels["image_mean"])) if normalised else None,
-            deviation=tuple(map(float, pixels["image_std"])) if normalised else None,
-        )
-    except (TypeError, ValueError, IndexError) as error:
-        raise ImportProblem(f"preprocessor_config.json must describe pixels, not {str(folder)!r} ({error})") from error
 
 
 def to_timm(tensors: Tensors) -> tuple[Tensors, dict[str, str]]:

@@ -14,6 +14,7 @@ PIXELS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "fixed8": ((0.0, 0.0, 0.0), (256 / 255, 256 / 255, 256 / 255)),
 }
 
 
@@ -33,8 +34,9 @@ class ImportOptions:
         Names of the tasks, in the order of their gates.
     gate : "noisy_vmoe", "noisy" or None
         Softmax before or after the choice of experts, as in `M3ViTConfig.gate_kind`.
-    pixels : "imagenet", "half", "unit" or None
-        Normalisation of pixels: ImageNet's mean and deviation, 0.5 and 0.5, or none (values in [0, 1]).
+    pixels : "imagenet", "half", "unit", "fixed8" or None
+        Normalisation of pixels: ImageNet's mean and deviation, 0.5 and 0.5, none (byte / 255), or the byte as a
+        fraction in fixed point (byte / 256).
     state_dict : str or None
         Which of a file's sets of weights: keys that lead to it, or what stands before its names.
     fill_missing : bool

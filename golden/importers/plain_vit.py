@@ -21,13 +21,15 @@ from moesaic.golden.importers.geometry import (
     mlp_ratio,
     pixels_of,
 )
-from moesaic.golden.importers.hugging_face import Beside, beside, to_timm
+from moesaic.golden.importers.hugging_face import to_timm
 from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import Split, head_tasks, model_name
 from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.importers.preprocessing import read_preprocessing
 from moesaic.golden.importers.problem import as_problem
 from moesaic.golden.importers.stated import read_stated
 from moesaic.golden.importers.wide import for_host
+from moesaic.golden.normalisation import of_unit
 
 __all__ = ["import_plain"]
 
@@ -101,11 +103,10 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     """
     source, theirs = str(path), split.anchor == HUGGING_FACE
     tensors, names = dict(split.backbone), dict[str, str]()
-    given, folder = Beside(), path if path.is_dir() else path.parent
+    folder = path if path.is_dir() else path.parent
     stated = read_stated(folder, transformers=theirs)
     if theirs:
         tensors, names = to_timm(tensors)
-        given = beside(folder)
     heads = split.heads | {name: for_host(tensors.pop(name)) for name in list(tensors) if name.startswith(_HOST)}
     for name in _UNUSED:
         if tensors.pop(name, None) is not None:
@@ -124,15 +125,22 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
             tensors[f"blocks.{block}.attn.qkv.bias"] = torch.zeros(3 * sizes.dim)
         notes.notes.append("query, key and value have no biases: zeros")
     tasks = options.tasks or head_tasks(heads) or ("classification",)
-    mean, deviation = _pixels(given, theirs, options, notes)
+    preprocessing = read_preprocessing(folder, pixels=options.pixels)
+    if options.image_size is None and preprocessing.size and _fits(preprocessing.size, sizes.patch, patches):
+        options = dataclasses.replace(options, image_size=preprocessing.size)
     eps = stated.get("epsilon")
     if eps is None:
         eps = _HUGGING_FACE_EPS if theirs else _EPS
         notes.assumed.append(f"LayerNorm with epsilon {eps:g}, as published")
+    image_size = image_size_of(patches, sizes.patch, options, notes)
+    notes.notes += preprocessing.remarks(image_size)
+    normalisation = preprocessing.normalisation
+    if normalisation is None:
+        normalisation = of_unit(*pixels_of("half" if theirs else "imagenet", options, notes))
     try:
         config = M3ViTConfig(
             name=model_name(path),
-            image_size=image_size_of(patches, sizes.patch, options, notes),
+            image_size=image_size,
             patch_size=sizes.patch,
             dim=sizes.dim,
             heads=heads_of(sizes.dim, options, notes, mixture=False),
@@ -144,8 +152,8 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
             extra_tokens=count,
             gelu=stated.get("gelu") or "exact",
             eps=eps,
-            pixel_mean=mean,
-            pixel_std=deviation,
+            pixel_mean=normalisation.mean,
+            pixel_std=normalisation.std,
         )
     except ValueError as error:
         raise as_problem(error, source) from error
@@ -166,10 +174,6 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     return Imported(config=config, state=state, heads=heads, report=ImportReport.of(source, kind, notes))
 
 
-def _pixels(
-    given: Beside, theirs: bool, options: ImportOptions, notes: Notes
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    if options.pixels is None and given.mean is not None and given.deviation is not None:
-        (r, g, b), (s, t, u) = given.mean, given.deviation
-        return (r, g, b), (s, t, u)
-    return pixels_of("half" if theirs else "imagenet", options, notes)
+def _fits(size: tuple[int, int], patch: int, patches: int) -> bool:
+    """Whether an image of `size` has so many patches."""
+    return size[0] % patch == size[1] % patch == 0 and size[0] * size[1] == patches * patch * patch

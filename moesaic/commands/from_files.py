@@ -45,7 +45,7 @@ GateKind = Annotated[
 Pixels = Annotated[
     str | None,
     typer.Option(
-        help="Normalisation of pixels: 'imagenet', 'half' (0.5 and 0.5) or 'unit' (none).",
+        help="Normalisation of pixels: 'imagenet', 'half' (0.5 and 0.5), 'unit' (byte / 255) or 'fixed8' (byte / 256).",
         show_default="as published",
         rich_help_panel=_PANEL,
     ),

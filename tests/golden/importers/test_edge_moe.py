@@ -8,7 +8,7 @@ import torch
 from published import MICRO, TINY, UNIT, random_state, reference, save_edge_moe
 
 from moesaic.golden.importers.open import open_model
-from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.importers.options import PIXELS, ImportOptions
 from moesaic.golden.importers.problem import ImportProblem
 from moesaic.golden.importers.raw import looks_swapped
 from moesaic.golden.m3vit import M3ViT
@@ -34,17 +34,19 @@ def test_block_outputs_are_the_published_equations(tmp_path, g):
     save_edge_moe(tmp_path / "weights", g, state)
     imported = open_model(str(tmp_path / "weights"), ImportOptions() if g is TINY else HEADS)
     assert (imported.config.image_size, imported.config.heads) == ((g.height, g.width), g.heads)
-    assert imported.config.pixel_mean == (0, 0, 0) and imported.config.pixel_std == (1, 1, 1)
+    assert imported.config.pixel_mean == (0, 0, 0) and imported.config.pixel_std == (256 / 255,) * 3
+    assert any("pixels are byte / 256, as image.float32.bin has them" in note for note in imported.report.notes)
+    assert not any("normalised" in text for text in imported.report.assumed)
     assert imported.report.kind == "imported"
     assert (
         f"output of block {g.depth - 1}" in imported.report.checked and "mean squared error" in imported.report.checked
     )
     model = M3ViT(imported.config)
     model.load_state_dict(imported.state)
-    image = np.random.default_rng(2).random((3, g.height, g.width))
+    image = np.random.default_rng(2).integers(0, 256, (3, g.height, g.width), dtype=np.uint8)
     for task in (0, 1):
         got = model.double().eval()(torch.from_numpy(image), task)
-        expected = reference(g, state, image, task, pixels=UNIT)
+        expected = reference(g, state, image / 256, task, pixels=UNIT)
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=1e-5)
 
@@ -55,6 +57,24 @@ def test_class_token_is_in_the_positions_and_gates_are_transposed(folder):
     assert not imported.state["cls_token"].any()
     torch.testing.assert_close(imported.state["pos_embed"][0, 0], state["pos_embed"][0, 0] + state["cls_token"][0, 0])
     assert torch.equal(imported.state["blocks.3.mlp.gate.1.w_gate"], state["blocks.3.mlp.gate.1.w_gate"])
+
+
+@pytest.mark.parametrize("levels, pixels", [(256, "fixed8"), (255, "unit"), (1000, None), (None, None)])
+def test_pixels_are_those_of_the_folders_image(folder, levels, pixels):
+    """The published network's are byte / 256; the folder says it where its image has no other values."""
+    path = folder / "image.float32.bin"
+    (folder / "l3_x_post_moe.float32.bin").unlink()
+    if levels is None:
+        path.unlink()
+    else:
+        bytes_ = np.random.default_rng(0).integers(0, 256, 3 * MICRO.height * MICRO.width)
+        (bytes_ / levels).astype("<f4").tofile(path)
+    imported = open_model(str(folder), HEADS)
+    assert (imported.config.pixel_mean, imported.config.pixel_std) == PIXELS[pixels or "fixed8"]
+    assert any("pixels are byte" in note for note in imported.report.notes) == (pixels is not None)
+    assert ("pixels normalised as 'fixed8' (--pixels)" in imported.report.assumed) == (pixels is None)
+    asked = open_model(str(folder), ImportOptions(heads=2, pixels="half"))
+    assert asked.config.pixel_mean == (0.5, 0.5, 0.5) and not any("normalised" in text for text in asked.report.assumed)
 
 
 def test_missing_experts_are_listed_or_drawn(folder):
