@@ -31,13 +31,13 @@ class Normalisation:
 
 
 def _three(values: Sequence[float]) -> Three:
-    red, green, blue = (float(value) for value in values)
+    red, green, blue = (float(value) + 0.0 for value in values)  # no -0
     return red, green, blue
 
 
 def _words(mean: Sequence[float], std: Sequence[float]) -> str:
     def one(values: Sequence[float]) -> str:
-        return ", ".join(dict.fromkeys(f"{value:.4g}" for value in values))
+        return ", ".join(dict.fromkeys(f"{value + 0.0:.4g}" for value in values))
 
     return f"mean {one(mean)} and deviation {one(std)}"
 
