@@ -3,7 +3,6 @@ torch.
 """
 
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.boards.npz_file import read_npz
 from moesaic.errors import InputError
 
 __all__ = ["FILE", "HeadError", "HostHead", "HostHeads", "load_heads", "save_heads"]
@@ -19,6 +19,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE = "heads.npz"  # in a program folder
 FORMAT = 1
+MOST_BYTES = 1 << 28  # of all tensors of all heads
 _META = "meta"
 LAYERS = ("conv", "gelu", "relu", "shuffle", "resize")
 OUTPUTS = ("classes", "value", "ratio")
@@ -218,9 +219,8 @@ def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
     HeadError
         If the file is missing, damaged, or of another program.
     """
+    arrays = read_npz(path, most=MOST_BYTES, what="heads", error=HeadError)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays.pop(_META)))
         if meta["format"] != FORMAT:
             raise HeadError(f"format of heads must be {FORMAT}, not {meta['format']!r} ({str(path)!r})")
@@ -243,16 +243,7 @@ def load_heads(path: Path, *, program_sha256: str) -> HostHeads:
         return HostHeads(float(meta["step"]), heads, palette)
     except HeadError:
         raise
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        IndexError,
-        zipfile.BadZipFile,
-    ) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise HeadError(
             f"heads must be a readable {FILE}, not {str(path)!r} ({type(error).__name__}: {error})"
         ) from error

@@ -19,6 +19,7 @@ from moesaic.golden.qmodel import QuantBlock, QuantModel
 __all__ = ["decode", "digest", "encode", "load", "save"]
 
 FORMAT = "moesaic-quantised-2"
+MOST_BYTES = 1 << 30  # of a file that is read
 TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, M3ViTConfig, MLPSizes, MoESizes)}
 
 
@@ -88,6 +89,8 @@ def load(path: str | Path) -> QuantModel:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"quantised model must be a file, not {str(path)!r}")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"quantised model must be at most {MOST_BYTES} bytes, not {path.stat().st_size}")
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -96,7 +99,7 @@ def load(path: str | Path) -> QuantModel:
             names = file.keys()
             arrays = {name: file.get_tensor(name) for name in names}
         model = decode(json.loads(metadata["model"]), arrays)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ValueError(f"quantised model must be a file that save wrote, not {str(path)!r} ({error})") from error
     if not isinstance(model, QuantModel):
         raise ValueError(f"quantised model must hold a network, not {type(model).__name__!r}")

@@ -66,6 +66,6 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
     if report["weights"] == "seeded":
         console.print("weights: seeded, not trained")
     elif report["weights"] == "partly seeded":
-        drawn = len(report["import"]["filled"])
+        drawn = len((report["import"] or {}).get("filled", ())) or "some"
         console.print(f"[yellow]weights: partly seeded[/]; {drawn} tensors of experts were missing and are random")
     console.print(f"report: {folder / 'report.html'}", markup=False)

@@ -31,7 +31,7 @@ def ablate(
     from moesaic.flow.program import load_program
     from moesaic.golden.image_io import read_image
     from moesaic.report.ablation import add_to_report, print_ablation
-    from moesaic.report.html import INPUT, read_report
+    from moesaic.report.stored import INPUT, read_report
 
     read_report(folder)
     stages = Stages(quiet=quiet)

@@ -17,6 +17,14 @@ EXAMPLES = examples("simulate out/program", "simulate out/program --sim function
 @guarded
 def simulate(
     program: Annotated[Path, typer.Argument(help="Folder that `moesaic compile` wrote.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="What the program was compiled from, where it is made by code (module:function) or has moved: to be "
+            "compared with it.",
+            show_default="as the folder says; code is not run",
+        ),
+    ] = None,
     image: Image = None,
     resize: Resize = False,
     out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
@@ -33,7 +41,7 @@ def simulate(
     from moesaic.flow import run as flow
 
     stages = Stages(quiet=quiet)
-    loaded = programs.load_program(program, stages)
+    loaded = programs.load_program(program, stages, model=model)
     folder = out if out is not None else flow.results_folder(loaded.request, rtl=rtl)
     options = flow.Options(
         image=image,

@@ -65,7 +65,7 @@ class TaskOutcome:
     counters : mapping
         Of the functional simulator.
     agreement : list of dict
-        Integer against float, by block.
+        Integer against float, by block; all None where they were not compared.
     differences : list of Difference
     """
 
@@ -124,6 +124,14 @@ def _golden(program: Program, image: IntArray, task: str) -> Residuals:
         image, task, blocks=program.request.blocks, trace=trace
     )
     return Residuals([trace["embed"], *blocks], None)
+
+
+def _not_compared(program: Program) -> list[dict[str, Any]]:
+    """Rows of `agreement` that say nothing."""
+    unknown = dict.fromkeys(("sqnr_db", "cosine", "routing_agreement"))
+    return [
+        {"name": entry["name"], "kind": entry["kind"], **unknown} for entry in program.image.manifest["tensors"][1:]
+    ]
 
 
 def _functional(
@@ -219,8 +227,8 @@ def execute(
             golden = _golden(program, image, task)
         with stages.stage("functional", f"functional simulation of the program, {task}"):
             functional, experts, counters = _functional(program, simulator, image, task)
-        rows = []
-        if quality:
+        rows = _not_compared(program)
+        if quality and program.network is not None:
             with stages.stage("accuracy", f"integers against float, {task}"):
                 rows = agreement(
                     program.network.model, qmodel, image, task, key_block=request.config.rows, blocks=request.blocks

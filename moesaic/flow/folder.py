@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from moesaic.errors import InputError
 from moesaic.scratch import scratch
 
-__all__ = ["check_replaceable", "check_space", "new_folder"]
+__all__ = ["check_replaceable", "check_space", "new_folder", "put_file"]
 
 _OLD = "old"  # beside the new folder: the one whose place it takes
 
@@ -90,4 +91,17 @@ def new_folder(final: Path) -> Iterator[Path]:
                 parent.rmdir()
             except OSError:
                 break
+        raise
+
+
+def put_file(path: Path, data: bytes) -> None:
+    """Write a file into a folder, whole or not at all; a link that stands there is replaced and not followed."""
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(partial, 0o644)
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
         raise

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from moesaic.boards.heads import FILE as HEADS
 from moesaic.boards.heads import save_heads
 from moesaic.compiler.cost import estimate, mean_tokens
@@ -18,14 +20,16 @@ from moesaic.errors import InputError
 from moesaic.flow.calibration import shown
 from moesaic.flow.fit import check_fit
 from moesaic.flow.heads import host_heads
+from moesaic.flow.origin import FILE as ORIGIN
+from moesaic.flow.origin import read_origin, unknown_network
 from moesaic.flow.quantised import FloatModel, load_float, quantised
 from moesaic.flow.request import Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.belonging import Belonging, check_belonging
 from moesaic.golden.importers.options import ImportOptions
-from moesaic.golden.importers.problem import ImportProblem
-from moesaic.golden.qmodel import DEFAULT_WIDTHS, QuantModel
+from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS, QuantModel
+from moesaic.golden.quantcheck import check_quantised
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.timing import timing
 from moesaic.names import ALL_TASKS
@@ -33,7 +37,7 @@ from moesaic.names import ALL_TASKS
 __all__ = ["MARKER", "Program", "load_program", "make_program", "save_program"]
 
 MARKER = "manifest.json"  # by which a program folder is known
-_NETWORK, _ORIGIN = "network.safetensors", "origin.json"
+_NETWORK = "network.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Program:
     Parameters
     ----------
     request : Request
-    network : FloatModel
+    network : FloatModel or None
+        None where the folder that the program is from does not lead to it.
     qmodel : QuantModel
     image : ProgramImage
     estimate : dict of task to int
@@ -51,29 +56,41 @@ class Program:
     options : CompileOptions
     calibrated : dict
         On which images: `calibrated_on`, with `skipped` files and `warnings`; empty if that is not known.
+    not_compared : str
+        Why there is no float network; empty if there is one.
     """
 
     request: Request
-    network: FloatModel
+    network: FloatModel | None
     qmodel: QuantModel
     image: ProgramImage
     estimate: dict[str, int]
     options: CompileOptions = EVERYTHING
     calibrated: dict[str, Any] = field(default_factory=dict)
+    not_compared: str = ""
+
+    @property
+    def compiled_from(self) -> FloatModel:
+        """The float network; `InputError` if it is not at hand."""
+        if self.network is None:
+            raise InputError(f"float network of {self.request.model.name} must be at hand: {self.not_compared}")
+        return self.network
 
     @cached_property
-    def belonging(self) -> Belonging:
-        """How far the quantised weights are from the float ones; `ForeignWeights` if they are not theirs."""
-        return check_belonging(self.network.model, self.qmodel)
+    def belonging(self) -> Belonging | None:
+        """How far the quantised weights are from the float ones, if those are at hand; `ForeignWeights` if they are not
+        theirs.
+        """
+        return None if self.network is None else check_belonging(self.network.model, self.qmodel)
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Digests of the weights on their way into the accelerator, and what holds the first against the second."""
         return {
-            "parameters_sha256": self.network.digest,
+            "parameters_sha256": None if self.network is None else self.network.digest,
             "network_sha256": quantfile.digest(self.qmodel),
             "memory_sha256": self.image.manifest["memory_sha256"],
-            "farthest": asdict(self.belonging),
+            "farthest": None if self.belonging is None else asdict(self.belonging),
         }
 
 
@@ -126,7 +143,7 @@ def save_program(program: Program, folder: Path) -> None:
     request = program.request
     program.image.save(folder)
     quantfile.save(program.qmodel, folder / _NETWORK)
-    heads = host_heads(program.network.heads, program.qmodel, blocks=request.blocks)
+    heads = host_heads(program.compiled_from.heads, program.qmodel, blocks=request.blocks)
     save_heads(folder / HEADS, heads, program_sha256=program.image.manifest["memory_sha256"])
     origin = {
         "model": request.model_origin,
@@ -140,16 +157,25 @@ def save_program(program: Program, folder: Path) -> None:
         "speculate": request.speculate,
         "widths": request.widths,
         "weights": None if request.weights is None else str(request.weights.absolute()),
-        "parameters_sha256": program.network.digest,
+        "parameters_sha256": program.compiled_from.digest,
         "network_sha256": quantfile.digest(program.qmodel),
         "estimated_cycles": program.estimate,
         "calibration": program.calibrated,
     }
-    (folder / _ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+    (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 
-def load_program(folder: Path, stages: Stages) -> Program:
-    """Read what `save_program` wrote.
+def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> Program:
+    """Read what `save_program` wrote. Nothing in the folder is run: it is data, whoever it comes from.
+
+    Parameters
+    ----------
+    folder : Path
+    stages : Stages
+        Is told if there is no float network to compare with.
+    model : str or None
+        What the program was compiled from, where the folder alone may not lead there: `module:function`, or weights
+        that have moved.
 
     Raises
     ------
@@ -158,41 +184,59 @@ def load_program(folder: Path, stages: Stages) -> Program:
     """
     if not (folder / MARKER).is_file():
         raise InputError(f"program must be a folder that `moesaic compile` wrote, not {str(folder)!r}")
-    with stages.stage("load", f"program in {folder}"):
+    with stages.stage("load", f"program in {escape(str(folder))}"):
         image = ProgramImage.load(folder)
         try:
-            origin: dict[str, Any] = json.loads((folder / _ORIGIN).read_text(encoding="utf-8"))
-            tasks, known = tuple(origin["tasks"]), origin["parameters_sha256"]
-            request = make_request(
-                model=origin["model"],
-                task=ALL_TASKS,
-                board=origin["board"] or None,
-                config=None if origin["accelerator"] is None else AcceleratorConfig(**origin["accelerator"]),
-                seed=origin["seed"],
-                blocks=origin["blocks"],
-                speculate=origin["speculate"],
-                widths=origin.get("widths", DEFAULT_WIDTHS),
-                weights=None if origin["weights"] is None else Path(origin["weights"]),
-                options=ImportOptions.from_dict(origin["import_options"]),
-                stages=stages,
-            ).replace(tasks=tasks)
+            origin = read_origin(folder, image)
             qmodel = quantfile.load(folder / _NETWORK)
+            check_quantised(qmodel, image.model, WIDTHS[origin.get("widths", DEFAULT_WIDTHS)])
             if quantfile.digest(qmodel) != origin["network_sha256"]:
                 raise ValueError(f"SHA-256 of the network must be {origin['network_sha256']}")
-            estimates, calibrated = dict(origin["estimated_cycles"]), dict(origin.get("calibration", {}))
-        except (InputError, ImportProblem):
-            raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ImageError(f"program image '{folder}': {_ORIGIN} or {_NETWORK} is damaged: {error}") from error
-        if request.config.hash != image.config.hash:
-            raise InputError(
-                f"program must be compiled for today's {request.board} ({request.config.hash[:12]}), "
-                f"not {image.config.hash[:12]}: compile again"
-            )
-    with stages.stage("weights", f"float {request.model.name}"):
-        network = load_float(request)
-        if network.digest != known:
-            raise InputError(
-                f"parameters of {request.model.name} must be those that were compiled, not others: compile again"
-            )
-    return Program(request, network, qmodel, image, estimates, calibrated=calibrated)
+        except ImageError as error:
+            raise ImageError(f"program image '{folder}': {error}") from error
+        except (OSError, ValueError) as error:
+            raise ImageError(f"program image '{folder}': {_NETWORK} is damaged: {error}") from error
+    unknown = unknown_network(origin) if model is None else ""
+    request = make_request(
+        model=origin["model"] if model is None else model,
+        task=ALL_TASKS,
+        board=origin["board"] or None,
+        config=None if origin["accelerator"] is None else AcceleratorConfig(**origin["accelerator"]),
+        seed=origin["seed"],
+        blocks=origin["blocks"],
+        speculate=origin["speculate"],
+        widths=origin.get("widths", DEFAULT_WIDTHS),
+        weights=None if origin["weights"] is None or unknown else Path(origin["weights"]),
+        options=ImportOptions.from_dict(origin["import_options"]),
+        sizes=image.model if unknown else None,
+        stages=stages,
+    ).replace(tasks=tuple(origin["tasks"]))
+    if request.config.hash != image.config.hash:
+        raise InputError(
+            f"program must be compiled for today's {request.board} ({request.config.hash[:12]}), "
+            f"not {image.config.hash[:12]}: compile again"
+        )
+    if request.model != image.model:
+        raise InputError(
+            f"model of the program must be {request.model.name} as it is today, not the {image.model.name} of its "
+            f"manifest: compile again"
+        )
+    network = None
+    if unknown:
+        stages.say(f"           the float network is not compared: {escape(unknown)}")
+    else:
+        with stages.stage("weights", f"float {request.model.name}"):
+            network = load_float(request)
+            if network.digest != origin["parameters_sha256"]:
+                raise InputError(
+                    f"parameters of {request.model.name} must be those that were compiled, not others: compile again"
+                )
+    return Program(
+        request,
+        network,
+        qmodel,
+        image,
+        origin["estimated_cycles"],
+        calibrated=origin.get("calibration", {}),
+        not_compared=unknown,
+    )

@@ -160,6 +160,7 @@ def make_request(
     weights: Path | None = None,
     calibrate: Path | None = None,
     options: ImportOptions | None = None,
+    sizes: M3ViTConfig | None = None,
     stages: Stages | None = None,
 ) -> Request:
     """A request from names.
@@ -179,6 +180,8 @@ def make_request(
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
+    sizes : M3ViTConfig, optional
+        Of a model whose parameters are not asked for: its name is kept, and nothing is opened by it.
     stages : Stages, optional
         Shows that a model is being read, and what was assumed about it.
 
@@ -188,7 +191,7 @@ def make_request(
         If a name is unknown (the message lists the known ones), a number is out of range, or a board's file is wrong.
     """
     options = ImportOptions(seed=seed) if options is None else options
-    if model not in models.PRESETS and not _from_outside(model):
+    if sizes is None and model not in models.PRESETS and not _from_outside(model):
         raise InputError(
             f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not "
             f"{model!r}"
@@ -201,7 +204,9 @@ def make_request(
         raise InputError("board must be one that the configuration is for, not 'auto'")
     accelerator = None if board in (None, AUTO) and config is None else _accelerator(board, config)
     imported = None
-    if model in models.PRESETS:
+    if sizes is not None:
+        network = sizes
+    elif model in models.PRESETS:
         network = models.PRESETS[model]
         if options.given:
             raise InputError(
@@ -216,8 +221,8 @@ def make_request(
         accelerator = accelerator_of(
             choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
         )
-    name, origin, sizes = accelerator
-    if WIDTHS[widths] > 8 and not sizes.wide_operands:
+    name, origin, own = accelerator
+    if WIDTHS[widths] > 8 and not own.wide_operands:
         wide = f"{name}{_WIDE}"
         if board not in (None, AUTO) or config is not None or wide not in PRESETS:
             raise InputError(
@@ -225,7 +230,7 @@ def make_request(
                 f"{', '.join(preset for preset, found in PRESETS.items() if found.wide_operands)}, or a "
                 f"configuration with wide_operands = true"
             )
-        name, origin, sizes = accelerator_of(wide)
+        name, origin, own = accelerator_of(wide)
     task = network.tasks[0] if task is None else task
     _one_of("task", task, [*network.tasks, ALL_TASKS])
     blocks = network.depth if blocks is None else blocks
@@ -245,7 +250,7 @@ def make_request(
         model=network,
         board=name,
         board_origin=origin,
-        config=sizes,
+        config=own,
         configured=config is not None,
         seed=seed,
         blocks=blocks,

@@ -20,10 +20,11 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
 from moesaic.golden.scenes import Scene, render
 from moesaic.report.data import save_data
-from moesaic.report.html import DATA, INPUT, MARKER, PAGE, read_report, render_html, write_report
+from moesaic.report.html import PAGE, render_html
 from moesaic.report.maps import write_maps
 from moesaic.report.numbers import report
 from moesaic.report.outputs import module_outputs
+from moesaic.report.stored import DATA, INPUT, MARKER, read_report, write_report
 from moesaic.sim.rtl import SAIF
 from moesaic.sim.rtl_run import CYCLE_NS
 from moesaic.sim.saif import place_saif

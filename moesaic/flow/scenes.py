@@ -50,7 +50,9 @@ def _check_heads(program: Program) -> None:
             f"blocks must be all {program.request.model.depth} to score a map, not {program.request.blocks!r}"
         )
     if not any(
-        isinstance(program.network.heads[t], DenseHead) for t in program.request.tasks if t in program.network.heads
+        isinstance(program.compiled_from.heads[t], DenseHead)
+        for t in program.request.tasks
+        if t in program.compiled_from.heads
     ):
         raise InputError(
             f"model must have a head for the classes or the depth of street scenes, not {program.request.model.name!r}"
@@ -90,9 +92,11 @@ def _scores(program: Program, outputs: dict[str, list[Array]], truth: _Truth) ->
     step = np.float32(program.qmodel.blocks[-1].residual_step)
     result = {}
     for task, rows in outputs.items():
-        if task not in program.network.heads or not isinstance(head := program.network.heads[task], DenseHead):
+        if task not in program.compiled_from.heads or not isinstance(
+            head := program.compiled_from.heads[task], DenseHead
+        ):
             continue
-        by_float = np.stack([head(program.network.model(image, task)[-1]).numpy() for image in truth.images])
+        by_float = np.stack([head(program.compiled_from.model(image, task)[-1]).numpy() for image in truth.images])
         by_accelerator = np.stack([head(torch.from_numpy(row * step)).numpy() for row in rows])
         result[task] = {
             "measure": "depth RMSE, m" if task == "depth" else "mIoU",

@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from moesaic.report.html import read_report, render_page, write_report
+from moesaic.report.html import render_page
+from moesaic.report.stored import read_report, write_report
 from moesaic.terminal import result_console
 
 __all__ = ["add_to_report", "print_ablation"]

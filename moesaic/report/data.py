@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.boards.npz_file import read_npz
+from moesaic.errors import InputError
 from moesaic.flow.execute import TaskOutcome
 
 __all__ = ["load_data", "save_data"]
+
+MOST_BYTES = 1 << 28  # of all arrays
 
 
 def save_data(path: Path, outcomes: Sequence[TaskOutcome]) -> None:
@@ -24,6 +28,11 @@ def save_data(path: Path, outcomes: Sequence[TaskOutcome]) -> None:
 
 
 def load_data(path: Path) -> dict[str, Any]:
-    """Read what `save_data` wrote."""
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+    """Read what `save_data` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, or too large.
+    """
+    return read_npz(path, most=MOST_BYTES, what="data of the pictures", error=InputError)

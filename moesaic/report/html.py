@@ -2,7 +2,6 @@
 
 import base64
 import importlib.resources
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,57 +9,23 @@ import jinja2
 import markupsafe
 
 from moesaic.errors import InputError
+from moesaic.flow.folder import put_file
 from moesaic.flow.peers import OTHERS_MODEL
 from moesaic.golden.scenes import CLASSES, PALETTE
 from moesaic.report import charts, plots
 from moesaic.report.data import load_data
-from moesaic.report.numbers import FORMAT
+from moesaic.report.stored import DATA, INPUT, PICTURES, read_picture, read_report
 from moesaic.report.style import MEANINGS, save
 
-__all__ = ["DATA", "INPUT", "MARKER", "NUMBERS", "PAGE", "read_report", "render_html", "render_page", "write_report"]
+__all__ = ["PAGE", "render_html", "render_page"]
 
-NUMBERS, PAGE, DATA, INPUT = "report.json", "report.html", "data.npz", "input.png"
-MARKER = NUMBERS  # by which a result folder is known
-PICTURES = {"accelerator": "accelerator", "float": "float model", "truth": "ground truth"}
-
-
-def read_report(folder: Path) -> dict[str, Any]:
-    """report.json of a result folder.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it is damaged or of another version.
-    """
-    path = folder / NUMBERS
-    if not path.is_file():
-        raise InputError(f"folder must hold a {NUMBERS} that `moesaic run` wrote, not {str(folder)!r}")
-    try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = report["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{str(path)!r} must be a report, not a damaged file ({error})") from error
-    if version != FORMAT:
-        again = (
-            f"; it is of another version of Moesaic: run {report['command']!r} again" if report.get("command") else ""
-        )
-        raise InputError(f"format of {str(path)!r} must be {FORMAT}, not {version!r}{again}")
-    return report
-
-
-def write_report(report: dict[str, Any], folder: Path) -> None:
-    """Write report.json of a result folder, whole or not at all."""
-    path = folder / NUMBERS
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+PAGE = "report.html"
+# What drawing raises where numbers contradict each other, in ways that a schema does not know.
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, jinja2.TemplateError)
 
 
 def _uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    return "data:image/png;base64," + base64.b64encode(read_picture(path)).decode()
 
 
 def _svg(text: str) -> str:
@@ -138,7 +103,8 @@ def _task_plots(folder: Path, task: str, report: dict[str, Any], data: dict[str,
             )
     if entry["tokens_per_expert"]:
         draw("experts", plots.expert_tokens(list(entry["tokens_per_expert"].items())))
-    draw("quality", plots.block_quality(entry["blocks"]))
+    if not report.get("not_compared"):
+        draw("quality", plots.block_quality(entry["blocks"]))
     return drawn
 
 
@@ -190,7 +156,7 @@ def render_html(folder: Path) -> str:
             common=_common_plots(folder, report),
             drawn={task: _task_plots(folder, task, report, data) for task in report["tasks"]},
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:  # writing failed
             raise
         raise InputError(
@@ -200,12 +166,6 @@ def render_html(folder: Path) -> str:
 
 def render_page(folder: Path) -> Path:
     """Write report.html of a result folder (whole or not at all) and return its path."""
-    text = render_html(folder)
     page = folder / PAGE
-    partial = page.with_name(page.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(page)
-    finally:
-        partial.unlink(missing_ok=True)
+    put_file(page, render_html(folder).encode())
     return page

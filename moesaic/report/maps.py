@@ -56,22 +56,23 @@ def write_maps(
     """Write PNGs, and say which there are: {task: {what: file name}}.
 
     `accelerator` is made from the output that was simulated, `float` by the float network; `truth` is there for a
-    rendered scene. There are none if not all blocks were run, or for a task without a head; the accelerator's is
-    missing after an error.
+    rendered scene. There are none if not all blocks were run, without the float network, or for a task without a head;
+    the accelerator's is missing after an error.
     """
-    if not program.request.whole:
+    network = program.network
+    if network is None or not program.request.whole:
         return {}
     step = np.float32(program.qmodel.blocks[-1].residual_step)
     files: dict[str, dict[str, str]] = {}
     for outcome in outcomes:
         task = outcome.task
-        if task not in program.network.heads:  # a model from outside whose heads are not known here
+        if task not in network.heads:  # a model from outside whose heads are not known here
             continue
-        head, size = program.network.heads[task], program.request.model.image_size
+        head, size = network.heads[task], program.request.model.image_size
         pictures = {}
         if outcome.output is not None:
             pictures["accelerator"] = picture(task, head(torch.from_numpy(outcome.output * step)), size)
-        pictures["float"] = picture(task, head(program.network.model(image, task)[-1]), size)
+        pictures["float"] = picture(task, head(network.model(image, task)[-1]), size)
         if scene is not None and isinstance(head, DenseHead):  # the scene's classes and metres are not another head's
             pictures["truth"] = depth_picture(scene.depth) if task == "depth" else label_picture(scene.labels)
         drawn = {what: pixels for what, pixels in pictures.items() if pixels is not None}

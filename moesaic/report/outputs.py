@@ -25,16 +25,17 @@ def module_outputs(program: Program, outcomes: list[TaskOutcome], image: np.ndar
         vector `largest` [accelerator, float]: where its largest value is, which is a classifier's answer. Empty if not
         all blocks were run, or if the model was not captured.
     """
-    if not program.request.whole:
+    network = program.network
+    if network is None or not program.request.whole:
         return {}
     step = np.float32(program.qmodel.blocks[-1].residual_step)
-    heads, found = program.network.heads, dict[str, list[dict[str, Any]]]()
+    heads, found = network.heads, dict[str, list[dict[str, Any]]]()
     for outcome in outcomes:
         head = heads.get(outcome.task)
         if not isinstance(head, Head) or outcome.output is None:
             continue
         mine = head(torch.from_numpy(outcome.output * step))
-        reference = head(program.network.model(image, outcome.task)[-1])
+        reference = head(network.model(image, outcome.task)[-1])
         found[outcome.task] = [
             _line(number, a.numpy(), b.numpy()) for number, a, b in zip(head.outputs, mine, reference, strict=True)
         ]

@@ -7,6 +7,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from moesaic.flow.folder import put_file
+
 __all__ = ["COLOURS", "INK", "KINDS", "MEANINGS", "new_figure", "save", "short", "styled"]
 
 INK = "#3d434b"
@@ -78,7 +80,9 @@ def styled(function: Any) -> Any:
 def save(figure: Figure, path: Path) -> str:
     """Write a PNG, and return the figure as SVG text."""
     with matplotlib.rc_context(_STYLE):
-        figure.savefig(path, dpi=150)
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=150)
+        put_file(path, picture.getvalue())
         figure.set_layout_engine("none")  # what has been laid out stays: half of the time
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})

@@ -1,5 +1,6 @@
 """Models as module:function on the command line: run, compiled, simulated again, refused by line."""
 
+import json
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -54,13 +55,51 @@ def test_run_and_simulate_again(models: Path, invoke: Callable[..., Any], result
     (line,) = report["outputs"]["output"]
     assert line["shape"] == [1, 7] and line["sqnr_db"] > 15 and len(line["largest"]) == 2
     assert "output 0 of the module [1, 7]:" in done.stdout
-    again = invoke("simulate", "out/program", "--sim", "functional", "--out", "again", "--quiet")
+    # A program folder is data: what it names is called only for who names it again.
+    models.write_text(models.read_text() + "\nfrom pathlib import Path\n\nPath('called').touch()\n")
+    alone = invoke("simulate", "out/program", "--sim", "functional", "--out", "alone")
+    assert alone.exit_code == 0, alone.stderr
+    assert "the float network is not compared: it is made by code, 'models.py:vit'" in alone.stderr
+    assert not Path("called").exists()
+    blind = results(Path("alone"))
+    assert blind.report["bit_exact"] and not blind.report["outputs"] and not blind.report["pictures"]
+    assert {block["sqnr_db"] for block in blind.report["blocks"]} == {None}
+    assert "pass --model models.py:vit to compare it" in blind.page
+    again = invoke(
+        "simulate", "out/program", "--model", "models.py:vit", "--sim", "functional", "--out", "again", "--quiet"
+    )
     assert again.exit_code == 0, again.stderr
+    assert Path("called").exists() and not results(Path("again")).report["not_compared"]
     assert results(Path("again")).report["outputs"] == report["outputs"]
     torch.manual_seed(9)  # what a program compares with comes from its own seed
     dump = invoke("compile", "models.py:vit", "--board", "micro8", "--out", "program", "--dump", "--quiet")
     assert dump.exit_code == 0, dump.stderr
     assert "encoder.layers.0.linear1.weight" in dump.stdout
+
+
+def test_a_stranger_s_origin_runs_nothing(models: Path, invoke: Callable[..., Any]) -> None:
+    """A program folder of a built-in model, changed to name code, is not what its manifest says."""
+    done = invoke("compile", "m3vit-micro", "--out", "program", "--quiet")
+    assert done.exit_code == 0, done.stderr
+    evil = Path("program/m.py")
+    evil.write_text("from pathlib import Path\n\nPath('called').touch()\n\ndef f():\n    pass\n")
+    origin = json.loads(Path("program/origin.json").read_text())
+    for model in ("program/m.py:f", str(evil.absolute()) + ":f", "os:getcwd"):
+        Path("program/origin.json").write_text(json.dumps({**origin, "model": model}))
+        done = invoke("simulate", "program", "--sim", "functional", "--out", "out", "--quiet")
+        assert done.exit_code == 0, done.stderr
+        assert not Path("called").exists()
+    for model, message in (
+        ("m3vit-tiny", "model of the program must be m3vit-tiny as it is today, not the m3vit-micro of its manifest"),
+        ("a\nb", "origin.model must be a line of text"),
+        (["m3vit-micro"], "origin.model must be a line of text"),
+    ):
+        Path("program/origin.json").write_text(json.dumps({**origin, "model": model}))
+        done = invoke("simulate", "program", "--sim", "functional", "--out", "out", "--quiet")
+        assert done.exit_code == 2 and message in done.stderr, done.stderr
+    Path("program/origin.json").write_text("[" * 100_000)
+    done = invoke("simulate", "program", "--sim", "functional", "--out", "out", "--quiet")
+    assert done.exit_code == 2 and "nested too deeply" in done.stderr
 
 
 def test_refused_by_line(models: Path, invoke: Callable[..., Any]) -> None:

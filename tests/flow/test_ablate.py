@@ -9,7 +9,7 @@ from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import scenes
 from moesaic.report.ablation import add_to_report
-from moesaic.report.html import read_report
+from moesaic.report.stored import read_report
 
 
 def test_variants(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from moesaic.flow.worst import even_routing, same_routing, worst_cases
 from moesaic.golden import scenes
 from moesaic.golden.config import preset
 from moesaic.golden.m3vit_int import force_experts
-from moesaic.report.html import read_report, render_page
+from moesaic.report.html import render_page
+from moesaic.report.stored import read_report
 
 Result = Any  # of conftest.py
 

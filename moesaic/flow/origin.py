@@ -1,0 +1,104 @@
+"""origin.json of a program folder: what it was compiled from, as data that is checked and never run."""
+
+from pathlib import Path
+from typing import Any
+
+from moesaic.compiler.image import ImageError, ProgramImage
+from moesaic.golden.config import PRESETS
+from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.qmodel import WIDTHS
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.json_file import read_json
+from moesaic.schema import (
+    Anything,
+    Choice,
+    Listed,
+    Mapped,
+    Maybe,
+    Name,
+    Number,
+    SchemaError,
+    Table,
+    Text,
+    Whole,
+    fields_of,
+)
+
+__all__ = ["FILE", "read_origin", "unknown_network"]
+
+FILE = "origin.json"
+_MOST = 4 << 20  # bytes
+_LINE = Text(r"[^\x00-\x1f\x7f]+", title="a line of text")
+_SEED = Whole(high=(1 << 31) - 1)
+_ORIGIN = Table(
+    {
+        "model": _LINE,
+        "import_options": fields_of(
+            ImportOptions, seed=_SEED, tasks=Maybe(Listed(Name(), 1, 64)), image_size=Maybe(Listed(Whole(1), 2, 2))
+        ),
+        "board": Maybe(Text(r"[^\x00-\x1f\x7f]*", title="a line of text")),
+        "accelerator": Maybe(fields_of(AcceleratorConfig, name=Name())),
+        "tasks": Listed(Name(), 1, 64),
+        "seed": _SEED,
+        "blocks": Whole(1, 1024),
+        "speculate": Maybe(Whole(high=1 << 16)),
+        "weights": Maybe(_LINE),
+        "parameters_sha256": Text(r"[0-9a-f]{64}", title="64 hexadecimal digits"),
+        "network_sha256": Text(r"[0-9a-f]{64}", title="64 hexadecimal digits"),
+        "estimated_cycles": Mapped(Number(0), most=64),
+    },
+    {
+        "import": Maybe(Anything(most=1 << 16)),
+        "widths": Choice(tuple(WIDTHS)),
+        "calibration": Table(
+            {},
+            {
+                "calibrated_on": Maybe(Text()),
+                "skipped": Listed(Mapped(Text(), most=8), most=1 << 20),
+                "warnings": Listed(Text()),
+            },
+            open=True,
+        ),
+    },
+    open=True,
+)
+
+
+def read_origin(folder: Path, image: ProgramImage) -> dict[str, Any]:
+    """What origin.json of a program folder says, of the kinds and sizes that it must have.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, a field is missing or wrong, or it is of another program than the manifest.
+    """
+    found: dict[str, Any] = read_json(folder / FILE, most=_MOST, what=FILE, error=ImageError)
+    try:
+        _ORIGIN.check(found, "origin")
+    except SchemaError as error:
+        raise ImageError(f"{FILE}: {error}") from error
+    for what, said, compiled in (
+        ("tasks", sorted(found["tasks"]), sorted(image.tasks)),
+        ("blocks", found["blocks"], image.manifest["blocks"]),
+    ):
+        if said != compiled:
+            raise ImageError(f"{FILE}: {what} must be those of the manifest, {compiled!r}, not {said!r}")
+    return found
+
+
+def unknown_network(origin: dict[str, Any]) -> str:
+    """Why the float network that a program was compiled from is not at hand; empty if it is.
+
+    A program folder is data: where its model is made by code, that code is run only for who names it again.
+    """
+    from moesaic.golden.frontend.source import is_function
+
+    model, weights = origin["model"], origin["weights"]
+    if model in PRESETS:
+        there = weights is None or Path(weights).is_file()
+        return "" if there else f"its weights {weights!r} are not there: put them back to compare it"
+    if is_function(model):
+        return f"it is made by code, {model!r}, which a program folder does not run: pass --model {model} to compare it"
+    if not Path(model).is_absolute() or not Path(model).exists():
+        return f"its weights {model!r} are not there: pass --model PATH to compare it"
+    return ""
