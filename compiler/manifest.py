@@ -203,7 +203,7 @@ def check_manifest(manifest: Any) -> None:
     try:
         _MANIFEST.check(manifest, "manifest")
         config, model = AcceleratorConfig(**manifest["accelerator"]), M3ViTConfig(**manifest["model"])
-    except ValueError as error:  # of the schema, and of what it cannot know of two sizes
+    except (ValueError, TypeError) as error:  # of the schema, and of what it cannot know of two sizes
         raise ImageError(str(error)) from error
     if manifest["accelerator_hash"] != config.hash:
         raise ImageError(f"accelerator_hash must be {config.hash}, not {manifest['accelerator_hash']}")

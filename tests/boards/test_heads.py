@@ -104,7 +104,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     changed[at] ^= 1
     for name, data in {"cut": good[:-100], "empty": b"", "changed": bytes(changed), "other": b"PK not a file"}.items():
         path.write_bytes(data)
-        with pytest.raises(HeadError, match="heads must be a readable heads.npz"):
+        with pytest.raises(HeadError, match="heads must be a readable .npz file, not"):
             load_heads(path, program_sha256=SHA)
         assert name
     path.unlink()
