@@ -1,5 +1,6 @@
 """Where in a file tensors lie by name: at its top, or under the keys that a training run keeps them under."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,15 +56,15 @@ class Held:
 
 def _mappings(data: Any) -> Iterator[tuple[tuple[str, ...], Mapping[Any, Any]]]:
     """Every mapping in the mappings of `data`, once, with the keys that lead to it; outer ones first."""
-    waiting: list[tuple[tuple[str, ...], Any]] = [((), data)]
+    waiting: deque[tuple[tuple[str, ...], Any]] = deque([((), data)])
     seen = set[int]()  # a file may hold one twice, or within itself
     while waiting:
-        where, held = waiting.pop(0)
+        where, held = waiting.popleft()
         if not isinstance(held, Mapping) or id(held) in seen:
             continue
         seen.add(id(held))
         yield where, held
-        waiting += [((*where, str(key)), value) for key, value in held.items()]
+        waiting += [((*where, str(key)), value) for key, value in held.items() if isinstance(value, Mapping)]
 
 
 def held_in(data: Any, path: Path) -> list[Held]:

@@ -16,7 +16,7 @@ __all__ = ["INDEX", "check_alone", "read_sharded", "shards_in"]
 
 INDEX = ".index.json"
 _SHARD = re.compile(r".+-(\d+)-of-(\d+)\.\w+")
-_MOST = 256 << 20  # bytes of an index: a million tensors
+_MOST = 16 << 20  # bytes of an index: a hundred thousand tensors
 
 
 def shards_in(folder: Path) -> list[str]:
