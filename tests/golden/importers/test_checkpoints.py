@@ -17,7 +17,7 @@ from moesaic.golden.importers.problem import ImportProblem
 
 State = dict[str, torch.Tensor]
 HALVES = (torch.float16, torch.bfloat16)
-DRAWS = 12  # of types, containers and wrappers for each importer; 1000 take three minutes
+DRAWS = 12  # of types, containers and wrappers for each importer; 200 take a minute on a free core
 HEADS = ImportOptions(heads=2)
 SMALL = dataclasses.replace(MICRO, depth=2)
 DENSE = Geometry(16, 16, 8, 32, 2, 2, 64)
