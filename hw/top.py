@@ -179,9 +179,9 @@ class Accelerator(wiring.Component):
             load.retired.eq(core.retired),
             store.retired.eq(core.retired),
             load.counts.eq(core.counts),
-            core.result_enable.eq(store.read_enable),
-            core.result_address.eq(store.read_address),
-            store.read_data.eq(core.result_data),
+            core.result.enable.eq(store.read_enable),
+            core.result.address.eq(store.read_address),
+            store.read_data.eq(core.result.data),
             store.read_ready.eq(core.result_ready),
             fetch.run.eq(supervisor.run),
         ]
@@ -223,7 +223,9 @@ class Accelerator(wiring.Component):
             writer.axi.b.valid & writer.axi.b.ready,
         ]
         progress = Signal()
-        m.d.sync += progress.eq(reduce(or_, transfers) | core.busy | core.loader_busy | (previous != core.retired))
+        m.d.sync += progress.eq(
+            reduce(or_, transfers) | core.activity.busy | core.activity.loader_busy | (previous != core.retired)
+        )
         m.d.comb += [
             supervisor.start.eq(pulse.ctrl.start),
             supervisor.abort_request.eq(pulse.ctrl.abort),
@@ -304,21 +306,22 @@ class Accelerator(wiring.Component):
         running = supervisor.run
         steps = {
             "CYCLES": 1,
-            "ARRAY_BUSY": core.busy,
-            "ARRAY_STARVED": core.starved,
-            "ARRAY_LOADING": core.loading,
-            "ARRAY_BLOCKED": core.blocked,
-            "ARRAY_IDLE": running & ~(core.busy | core.starved | core.loading | core.blocked),
-            "LOADER_BUSY": core.loader_busy,
-            "LOADER_STARVED": core.loader_starved,
-            "LOADER_BLOCKED": core.loader_blocked,
+            "ARRAY_BUSY": core.activity.busy,
+            "ARRAY_STARVED": core.activity.starved,
+            "ARRAY_LOADING": core.activity.loading,
+            "ARRAY_BLOCKED": core.activity.blocked,
+            "ARRAY_IDLE": running
+            & ~(core.activity.busy | core.activity.starved | core.activity.loading | core.activity.blocked),
+            "LOADER_BUSY": core.activity.loader_busy,
+            "LOADER_STARVED": core.activity.loader_starved,
+            "LOADER_BLOCKED": core.activity.loader_blocked,
             "LOAD_BLOCKED_ROUTER": load.waiting_router,
             "LOAD_BLOCKED_SPACE": load.waiting_space,
-            "ACTIVATION_WORDS_READ": core.activation_reads,
-            "ATTENTION_CYCLES": core.attention,
-            "ATTENTION_WORDS_READ": core.attention_read,
-            "STATIONARY_WORDS_READ": core.stationary_read,
-            "MARKS": core.mark,
+            "ACTIVATION_WORDS_READ": core.activity.activation_reads,
+            "ATTENTION_CYCLES": core.activity.attention,
+            "ATTENTION_WORDS_READ": core.activity.attention_read,
+            "STATIONARY_WORDS_READ": core.activity.stationary_read,
+            "MARKS": core.activity.mark,
         }
         values = {
             "FETCH_BYTES": fetch.bytes_read,

@@ -7,6 +7,8 @@ import sys
 from typing import Any
 
 from amaranth.back.rtlil import ModuleEmitter, convert
+from amaranth.hdl import Const, Value
+from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
 from moesaic.children import Children
@@ -74,6 +76,17 @@ def share_modules(text: str) -> str:
 _TOP = re.compile(r"^attribute \\top 1\n", re.MULTILINE)
 
 
+def _ports(component: wiring.Component) -> dict[str, tuple[Value, PortDirection]]:
+    """What a component shows of itself; the constants of a stream that is always ready are no ports."""
+    ports = {}
+    for path, member, given in component.signature.flatten(component):
+        value = Value.cast(given)
+        if not isinstance(value, Const):
+            direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
+            ports["__".join(map(str, path))] = value, direction
+    return ports
+
+
 def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
     """RTLIL of a component and of the shared components it refers to."""
     platform = ExportPlatform()
@@ -89,7 +102,8 @@ def _convert(component: wiring.Component, *, name: str, emit_src: bool) -> str:
     gc.disable()  # millions of objects that all live until the end: a third of the time goes into looking at them
     ModuleEmitter.emit_memory = emit_memory
     try:
-        texts = [convert(component, name=name, platform=platform, emit_src=emit_src)]
+        ports = _ports(component)
+        texts = [convert(component, name=name, ports=ports, platform=platform, emit_src=emit_src)]
         done: set[str] = set()
         while waiting := platform.components.keys() - done:
             for shared in sorted(waiting):

@@ -9,10 +9,15 @@ from moesaic.hw.spec.tables import exp2_table
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import AdderTree, MaxTree, tree_latency
 
-__all__ = ["MAXIMUM_BITS", "SUM_BITS", "ProbabilityShift", "SoftmaxBlock", "softmax_latency"]
+__all__ = ["MAXIMUM_BITS", "SUM_BITS", "ProbabilityShift", "SoftmaxBlock", "softmax_latency", "state_layout"]
 
 MAXIMUM_BITS = 9  # signed integer maximum of int16 with 8 fraction bits: -128..128
 SUM_BITS = 24
+
+
+def state_layout() -> data.StructLayout:
+    """A query's running maximum and sum."""
+    return data.StructLayout({"maximum": signed(MAXIMUM_BITS), "sum": unsigned(SUM_BITS)})
 
 
 class _Exponential(wiring.Component):

@@ -3,11 +3,12 @@
 from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import data, memory, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.operation import operation_layout
 from moesaic.hw.engine.array import sum_bits
+from moesaic.hw.functions.requantise import finished_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["Accumulator"]
@@ -21,39 +22,31 @@ class Accumulator(wiring.Component):
 
     Members
     -------
-    early_valid, early_slot : In
-        The vector that arrives in the next cycle, for the read.
-    i_valid, i_op, i_sums : In
+    early : In(stream of operation_layout(), always ready)
+        The operation that arrives in the next cycle, for the read.
+    i : In(stream of operation_layout(), always ready), sums : In([rows] signed)
         Arriving dot products.
-    o_valid, o_op, o_acc : Out
-        Finished sums, in the cycle after the last block's dot products arrive; ``o_valid`` also with lone operations.
+    o : Out(stream of finished_layout(config), always ready)
+        Finished sums, in the cycle after the last block's dot products arrive; and lone operations.
     """
 
     LATENCY = 1
     REUSE = 3  # cycles
 
-    early_valid: Signal
-    early_slot: Signal
-    i_valid: Signal
-    i_op: data.View
-    i_sums: data.View
-    o_valid: Signal
-    o_op: data.View
-    o_acc: data.View
+    early: stream.Interface
+    i: stream.Interface
+    sums: data.View
+    o: stream.Interface
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        operation = operation_layout()
+        operations = In(stream.Signature(operation_layout(), always_ready=True))
         super().__init__(
             {
-                "early_valid": In(1),
-                "early_slot": In(12),
-                "i_valid": In(1),
-                "i_op": In(operation),
-                "i_sums": In(data.ArrayLayout(signed(sum_bits(config.lanes)), config.rows)),
-                "o_valid": Out(1),
-                "o_op": Out(operation),
-                "o_acc": Out(data.ArrayLayout(signed(config.acc_bits), config.rows)),
+                "early": operations,
+                "i": operations,
+                "sums": In(data.ArrayLayout(signed(sum_bits(config.lanes)), config.rows)),
+                "o": Out(stream.Signature(finished_layout(config), always_ready=True)),
             }
         )
 
@@ -66,27 +59,27 @@ class Accumulator(wiring.Component):
         )
         m.submodules.entries = entries
         write, read = entries.write_port(), entries.read_port()
-        m.d.comb += [read.addr.eq(self.early_slot), read.en.eq(self.early_valid)]
+        m.d.comb += [read.addr.eq(self.early.p.slot), read.en.eq(self.early.valid & self.early.p.vector)]
 
         total = Signal(layout)
         for r in range(config.rows):
             old = read.data[r]
-            kept = Mux(self.i_op.acc_first, 0, Mux(self.i_op.acc_shift, (old << 8)[: config.acc_bits].as_signed(), old))
-            m.d.comb += total[r].eq(kept + self.i_sums[r])
+            kept = Mux(self.i.p.acc_first, 0, Mux(self.i.p.acc_shift, (old << 8)[: config.acc_bits].as_signed(), old))
+            m.d.comb += total[r].eq(kept + self.sums[r])
         acc = Signal(layout, reset_less=True)
-        op: Any = Signal(self.i_op.shape(), reset_less=True)
-        with m.If(self.i_valid):
-            m.d.sync += op.eq(self.i_op)
-        with m.If(self.i_valid & self.i_op.vector):
+        op: Any = Signal(self.i.p.shape(), reset_less=True)
+        with m.If(self.i.valid):
+            m.d.sync += op.eq(self.i.p)
+        with m.If(self.i.valid & self.i.p.vector):
             m.d.sync += acc.eq(total)
         valid = Signal()
-        m.d.sync += valid.eq(self.i_valid)
+        m.d.sync += valid.eq(self.i.valid)
         m.d.comb += [
             write.addr.eq(op.slot),
             write.data.eq(acc),
             write.en.eq(valid & op.vector & ~op.acc_last),
-            self.o_valid.eq(valid & (op.acc_last | ~op.vector)),
-            self.o_op.eq(op),
-            self.o_acc.eq(acc),
+            self.o.valid.eq(valid & (op.acc_last | ~op.vector)),
+            self.o.p.op.eq(op),
+            self.o.p.acc.eq(acc),
         ]
         return m

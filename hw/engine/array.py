@@ -11,12 +11,44 @@ from moesaic.hw.engine.rowgroup import GROUP_ROWS, RowGroup
 from moesaic.hw.shared import Shared
 from moesaic.hw.vector.pipeline import stages
 
-__all__ = ["LANE_BITS", "Array", "array_latency", "sum_bits"]
+__all__ = ["LANE_BITS", "Array", "FillSignature", "array_latency", "sum_bits"]
 
 
 def array_latency(lanes: int) -> int:
     """Cycles from a vector at the input to its sums: two input registers, the group's registers, the pair of rows."""
     return 2 + RowGroup.LATENCY + pair_latency(lanes, chain_length(lanes))
+
+
+class FillSignature(wiring.Signature):
+    """Fills the shadow registers, in at most one of four ways in a cycle.
+
+    Members
+    -------
+    clear : Out(1)
+        All of them <- 0.
+    word_load : Out(rows / load_rows bits), word : Out(load_rows x lanes x 8), narrow : Out(1)
+        Fill `load_rows` consecutive rows: one bit per such group of rows. With `narrow` the word has 4 bits for each
+        weight of two groups: low nibbles for an even one, high nibbles for an odd one.
+    key_load : Out(rows bits), key : Out(lanes x 8)
+        Fill one row.
+    lane_load : Out(1), lane : Out(range(lanes)), column : Out(rows x 8)
+        Fill one lane of every row.
+    """
+
+    def __init__(self, *, rows: int, lanes: int, load_rows: int) -> None:
+        super().__init__(
+            {
+                "clear": Out(1),
+                "word_load": Out(rows // load_rows),
+                "word": Out(8 * lanes * load_rows),
+                "narrow": Out(1),
+                "key_load": Out(rows),
+                "key": Out(8 * lanes),
+                "lane_load": Out(1),
+                "lane": Out(range(lanes)),
+                "column": Out(data.ArrayLayout(unsigned(8), rows)),
+            }
+        )
 
 
 class Array(wiring.Component):
@@ -36,30 +68,14 @@ class Array(wiring.Component):
         Streamed vector, values of -255..255.
     swap : In(1)
         With a vector: it and those after it meet the block in the shadow registers.
-    clear : In(1)
-        Shadow registers <- 0.
-    word_load : In(rows / load_rows bits), word : In(load_rows x lanes x 8), narrow : In(1)
-        Fill `load_rows` consecutive rows: one bit per such group of rows. With `narrow` the word has 4 bits for each
-        weight of two groups: low nibbles for an even one, high nibbles for an odd one.
-    key_load : In(rows bits), key : In(lanes x 8)
-        Fill one row.
-    lane_load : In(1), lane : In(range(lanes)), column : In(rows x 8)
-        Fill one lane of every row. At most one of the four ways to fill in a cycle.
+    fill : In(FillSignature)
     sums : Out(rows x signed)
     """
 
     x: data.View
     x_valid: Signal
     swap: Signal
-    clear: Signal
-    word_load: Signal
-    word: Signal
-    narrow: Signal
-    key_load: Signal
-    key: Signal
-    lane_load: Signal
-    lane: Signal
-    column: data.View
+    fill: wiring.PureInterface
     sums: data.View
 
     def __init__(self, *, rows: int, lanes: int, load_rows: int, narrow: bool = True) -> None:
@@ -70,15 +86,7 @@ class Array(wiring.Component):
                 "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
                 "x_valid": In(1),
                 "swap": In(1),
-                "clear": In(1),
-                "word_load": In(rows // load_rows),
-                "word": In(8 * lanes * load_rows),
-                "narrow": In(1),
-                "key_load": In(rows),
-                "key": In(8 * lanes),
-                "lane_load": In(1),
-                "lane": In(range(lanes)),
-                "column": In(data.ArrayLayout(unsigned(8), rows)),
+                "fill": In(FillSignature(rows=rows, lanes=lanes, load_rows=load_rows)),
                 "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows)),
             }
         )
@@ -100,12 +108,12 @@ class Array(wiring.Component):
             m.d.sync += totals[c].eq(balanced_sum([x[lane] for lane in range(c * chain, (c + 1) * chain)]))
         row, row_load = self._rows(m)
         enable, swap, lane_load = Signal(), Signal(), Signal(self.lanes)
-        column = Signal(self.column.shape(), reset_less=True)
+        column = Signal(self.fill.column.shape(), reset_less=True)
         m.d.sync += [
             enable.eq(early_valid),
             swap.eq(early_swap),
-            lane_load.eq(self.lane_load << self.lane),
-            column.eq(self.column),
+            lane_load.eq(self.fill.lane_load << self.fill.lane),
+            column.eq(self.fill.column),
         ]
 
         def late(values: Value, bits: int, *, name: str, reset_less: bool = True) -> Value:
@@ -146,22 +154,24 @@ class Array(wiring.Component):
         it: words, keys
         and zeros on one bus."""
         width = 8 * self.lanes
-        word = Signal(self.word.shape(), reset_less=True)
+        word = Signal(self.fill.word.shape(), reset_less=True)
         key = Signal(width, reset_less=True)
         chain = chain_length(self.lanes)
         from_key = Signal(chain, attrs={"keep": "true"})  # one for each class of lanes: it would drive them all
         nibbles = Signal(chain, attrs={"keep": "true"})
         row_load = Signal(self.rows)
         m.d.sync += [
-            word.eq(self.word),
-            key.eq(self.key),
-            from_key.eq((self.key_load.any() | self.clear).replicate(chain)),
+            word.eq(self.fill.word),
+            key.eq(self.fill.key),
+            from_key.eq((self.fill.key_load.any() | self.fill.clear).replicate(chain)),
         ]
-        m.d.sync += nibbles.eq(self.narrow.replicate(chain))
-        with m.If(self.clear):
+        m.d.sync += nibbles.eq(self.fill.narrow.replicate(chain))
+        with m.If(self.fill.clear):
             m.d.sync += key.eq(0)
         for r in range(self.rows):
-            m.d.sync += row_load[r].eq(self.word_load[r // self.load_rows] | self.key_load[r] | self.clear)
+            m.d.sync += row_load[r].eq(
+                self.fill.word_load[r // self.load_rows] | self.fill.key_load[r] | self.fill.clear
+            )
 
         def weight(neighbour: int, lane: int) -> Value:
             """What the word says, as 8 bits."""

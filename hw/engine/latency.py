@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
-from moesaic.hw.attention.softmax import softmax_latency
 from moesaic.hw.engine.array import array_latency
+from moesaic.hw.functions.activate import Activate
+from moesaic.hw.functions.add import Add
+from moesaic.hw.functions.attend import Attend
+from moesaic.hw.functions.requantise import Requantisation
+from moesaic.hw.functions.rescale import Rescale
+from moesaic.hw.functions.softmax import Softmax
+from moesaic.hw.functions.store import Store
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.vector.gelu import Gelu
-from moesaic.hw.vector.layernorm import sum_latency
-from moesaic.hw.vector.reciprocal import Reciprocal
-from moesaic.hw.vector.requant import Requantise
-from moesaic.hw.vector.scale import Scale
 
 __all__ = ["WriteBackStages", "write_back_stages"]
 
@@ -24,8 +25,6 @@ class WriteBackStages:
         That the accumulators wait for 1/sum.
     ready_delay : int
         That 1/sum waits for the accumulators.
-    linear : int
-        Through requantiser, GELU and scores.
     commit : int
         From the accumulator's output until a result is added, or written.
     latency : int
@@ -36,7 +35,6 @@ class WriteBackStages:
 
     hold: int
     ready_delay: int
-    linear: int
     commit: int
     latency: int
     reuse: int
@@ -44,19 +42,17 @@ class WriteBackStages:
 
 def write_back_stages(config: AcceleratorConfig) -> WriteBackStages:
     """Stages of the write-back of a configuration."""
-    softmax = softmax_latency(config.rows)
+    softmax = Softmax.latency(config.rows)
     early = array_latency(config.lanes) + 1  # from the array's input to the accumulator's output
-    ready = 1 + Reciprocal.LATENCY + 1  # state read, reciprocal, times the scalar
-    hold = max(0, ready - early)
-    linear = Requantise.LATENCY + Gelu.LATENCY + Scale.LATENCY
-    # Residual: read, add, write. Softmax: written as it comes.
-    commit = hold + max(linear + 1, Requantise.LATENCY + softmax)
-    latency = commit + sum_latency(config.rows) + 2
+    hold = max(0, Attend.LATENCY - early)
+    result = Requantisation.LATENCY + Activate.LATENCY + Rescale.LATENCY
+    # All results of an instruction take the same time, whichever function makes them.
+    commit = hold + max(result + Add.LATENCY, result + Store.LATENCY, Requantisation.LATENCY + softmax)
+    latency = commit + Add.sums_latency(config.rows)
     return WriteBackStages(
         hold=hold,
-        ready_delay=max(0, early - ready),
-        linear=linear,
+        ready_delay=max(0, early - Attend.LATENCY),
         commit=commit,
         latency=latency,
-        reuse=max(latency - hold - Requantise.LATENCY, softmax + 4) + 2,
+        reuse=max(latency - hold - Requantisation.LATENCY, softmax + 4) + 2,
     )

@@ -10,6 +10,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from moesaic.hw.spec.functions import Function, Stationary, functions_that
+
 __all__ = [
     "FORMATS",
     "INSTRUCTION_BITS",
@@ -43,31 +45,12 @@ class Opcode(enum.IntEnum):
     STORE = 5  # store: residual memory to DDR
 
 
-class Stationary(enum.IntEnum):
-    """Where the stationary block comes from."""
-
-    WEIGHTS = 0  # next block of the weight stream: `rows` output channels x `lanes` input channels
-    KEYS = 1  # key/value memory, one row per key: `rows` keys x `lanes` channels
-    VALUES = 2  # key/value memory, one lane per key: `rows` channels x `lanes` keys (the transpose, for free)
-
-
 class Stream(enum.IntEnum):
     """What is streamed past the stationary block."""
 
     ACTIVATION = 0  # activation memory, int8
     NORMALISED = 1  # residual memory through LayerNorm, int8
     PROBABILITY = 2  # activation memory, uint8, shifted to the query's final maximum
-
-
-class Function(enum.IntEnum):
-    """What happens to a finished accumulator."""
-
-    INT8 = 0  # requantise to int8, write
-    GELU = 1  # requantise to Q5.10, GELU, requantise to int8, write
-    ADD = 2  # requantise to int16, (times the expert's score), add to the residual, update LayerNorm sums
-    SOFTMAX = 3  # one block of scores: running maximum, exponential, running sum; probabilities written as uint8
-    ATTEND = 4  # requantise by the query's 1/sum to int8, write
-    ROUTE = 5  # gate logits to the router: top-k, scores, expert queues
 
 
 class Memory(enum.IntEnum):
@@ -131,6 +114,8 @@ class Format:
                 return field
         raise KeyError(f"{self.opcode.name} has no field {name!r}")
 
+
+_WRITTEN = ", ".join(function.name for function in functions_that("written"))
 
 _COMPUTE_HEAD = (
     Field("opcode", 4, "operation", Opcode),
@@ -204,7 +189,7 @@ FORMATS: dict[Opcode, Format] = {
                     16,
                     "first word of that copy; token stride is in_blocks, or shift_block if that is not 0",
                 ),
-                Field("dst_memory", 2, "INT8, GELU, ATTEND: ACTIVATION or KV", Memory),
+                Field("dst_memory", 2, f"{_WRITTEN}: ACTIVATION or KV", Memory),
                 Field("dst_addr", 16, "first word written (ADD: in the residual memory)"),
                 Field("dst_stride", 8, "words from one token to the next"),
                 Field(
@@ -229,7 +214,7 @@ FORMATS: dict[Opcode, Format] = {
                     1,
                     "the stationary blocks come in two planes, the upper one first; biases count 256 units",
                 ),
-                Field("wide_result", 1, "INT8, GELU, ATTEND: results of 16 bits; the same for a tap"),
+                Field("wide_result", 1, f"{_WRITTEN}: results of 16 bits; the same for a tap"),
             ),
         ),
         Format(

@@ -5,57 +5,18 @@ section of `docs/isa.md` is `to_markdown`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.functions import functions_that
 from moesaic.hw.spec.isa import FORMATS, Function, Memory, Opcode, Stationary, Stream
 from moesaic.hw.spec.quantity import Quantity, constant, of_field, of_setting
 from moesaic.hw.spec.rules import Among, Multiple, Needs, Rule, Within
 
-__all__ = ["FUNCTIONS", "RULES", "Use", "refusal", "to_markdown"]
+__all__ = ["RULES", "refusal", "to_markdown"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Use:
-    """How a MATMUL may use a function.
-
-    Parameters
-    ----------
-    stationary : Stationary
-        What it works on.
-    written : bool
-        The result goes to `dst_memory`.
-    wide : bool
-        `wide_result` has a meaning.
-    expert : bool
-        It may run for an expert's queue.
-    tap : bool
-        `tap` may go with it: its result leaves the activation memory alone.
-    """
-
-    stationary: Stationary = Stationary.WEIGHTS
-    written: bool = False
-    wide: bool = False
-    expert: bool = False
-    tap: bool = False
-
-
-FUNCTIONS: Mapping[Function, Use] = MappingProxyType(
-    {
-        Function.INT8: Use(written=True, wide=True, expert=True, tap=True),
-        Function.GELU: Use(written=True, wide=True, expert=True),
-        Function.ADD: Use(expert=True),
-        Function.SOFTMAX: Use(stationary=Stationary.KEYS),
-        Function.ATTEND: Use(stationary=Stationary.VALUES, written=True, wide=True),
-        Function.ROUTE: Use(wide=True, tap=True),
-    }
-)
-
-_WRITTEN = tuple(function for function, use in FUNCTIONS.items() if use.written)
-_WIDE = tuple(function for function, use in FUNCTIONS.items() if use.wide)
-_EXPERT = tuple(function for function, use in FUNCTIONS.items() if use.expert)
-_TAP = tuple(function for function, use in FUNCTIONS.items() if use.tap)
+_WRITTEN, _TAP = functions_that("written"), functions_that("tap")
 _HEADS = (Stationary.KEYS, Stationary.VALUES)  # of attention
 
 
@@ -79,7 +40,7 @@ def _functions() -> tuple[Rule, ...]:
     """Each function with what it works on."""
     return tuple(
         Rule(
-            {"function": tuple(f for f, use in FUNCTIONS.items() if use.stationary is stationary)},
+            {"function": functions_that("stationary", stationary)},
             Among("stationary", (stationary,)),
         )
         for stationary in Stationary
@@ -116,7 +77,7 @@ RULES: Mapping[Opcode, tuple[Rule, ...]] = MappingProxyType(
             Rule(_ALONE | {"stationary": (Stationary.WEIGHTS,)}, _at_most(of_setting("max_tokens"), _LAST_TOKEN)),
             Rule(_ALONE | {"stationary": _HEADS}, _at_most(2 * of_setting("max_tokens"), _LAST_TOKEN)),
             Rule({"expert_valid": (1,)}, _at_most(of_setting("experts") - 1, of_field("expert"))),
-            Rule({"expert_valid": (1,)}, Among("function", _EXPERT)),
+            Rule({"expert_valid": (1,)}, Among("function", functions_that("expert"))),
             # Widths; operands in planes: two planes on one side are the same words twice, on both sides four times.
             Rule({"narrow": (1,)}, Among("stationary", (Stationary.WEIGHTS,))),
             Rule({}, Needs("narrow", "narrow_weights")),
@@ -126,7 +87,7 @@ RULES: Mapping[Opcode, tuple[Rule, ...]] = MappingProxyType(
             Rule({"wide_stream": (1,), "wide_stationary": (1,)}, _equal(_IN_BLOCKS, 4 * _PLANE)),
             Rule({"wide_stream": (1,)}, Among("stream", (Stream.ACTIVATION, Stream.NORMALISED))),
             Rule({"wide_stationary": (1,)}, Among("narrow", (0,))),
-            Rule({"wide_result": (1,)}, Among("function", _WIDE)),
+            Rule({"wide_result": (1,)}, Among("function", functions_that("wide"))),
             Rule({"stream": (Stream.ACTIVATION,)}, Needs("wide_stream", "wide_operands")),
             Rule({}, Needs("wide_stationary", "wide_operands")),
             Rule({}, Needs("wide_result", "wide_operands")),

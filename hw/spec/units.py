@@ -6,6 +6,8 @@ Synthesis counts by them, resources are estimated and energy is spent by them, a
 from dataclasses import dataclass
 from enum import Enum
 
+from moesaic.hw.spec.functions import FUNCTIONS
+
 __all__ = ["UNITS", "Group", "Unit", "Work", "unit_called", "unit_of"]
 
 
@@ -78,10 +80,14 @@ UNITS: tuple[Unit, ...] = (
         group=Group.RESULTS,
     ),
     _result("requantisers", "requantise", grows=("rows", "rows of 7 series")),
-    _result("GELU", "gelu"),
-    _result("expert scores", "scale"),
-    _result("LayerNorm sums", "update"),
-    _result("softmax", "softmax", "reciprocal", grows=("one", "rows")),
+    *(
+        _result(function.name, f"activate.{function.name.lower()}")
+        for function in FUNCTIONS
+        if FUNCTIONS[function].activation
+    ),
+    _result("expert scores", "rescale"),
+    _result("LayerNorm sums", "add"),
+    _result("softmax", "softmax", "attend", grows=("one", "rows")),
     Unit(title="router", paths=("core.router",), grows=("one", "ranks"), work=Work.ROUTED, group=Group.ROUTER),
     Unit(title="feeder", paths=("core.feeder",), grows=("one", "lanes"), group=Group.OPERANDS),
     Unit(

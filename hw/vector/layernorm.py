@@ -12,7 +12,7 @@ from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
 from moesaic.hw.vector.rsqrt import ReciprocalSqrt
 
-__all__ = ["MEAN_BITS", "NormScalars", "Normalise", "SumUpdate", "sum_latency"]
+__all__ = ["MEAN_BITS", "NormScalars", "Normalise", "SumUpdate", "sum_latency", "sums_layout"]
 
 MEAN_BITS = 21  # signed, 4 fraction bits: int16, and room for the rounding of 1/dim
 
@@ -276,6 +276,11 @@ class _SumLane(wiring.Component):
             self.total.eq(delay(m, change, DSP_LATENCY, name="change")),
         ]
         return m
+
+
+def sums_layout() -> data.StructLayout:
+    """A token's sum and sum of squares."""
+    return data.StructLayout({"total": signed(28), "squares": unsigned(42)})
 
 
 def sum_latency(lanes: int) -> int:

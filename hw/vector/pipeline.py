@@ -5,7 +5,9 @@ from typing import Any, TypeVar
 from amaranth.hdl import Module, Signal, Value, unsigned
 from amaranth.lib import data, memory
 
-__all__ = ["delay", "delay_valid", "lookup", "stages"]
+__all__ = ["copies", "delay", "delay_valid", "lookup", "stages"]
+
+COPY_ROWS = 16  # rows that share a copy of a control bit
 
 Item = TypeVar("Item", Value, data.View)
 
@@ -34,6 +36,18 @@ def delay(m: Module, value: Item, cycles: int, *, name: str) -> Item:
 def delay_valid(m: Module, valid: Value, cycles: int, *, name: str = "valid") -> Value:
     """A valid bit, `cycles` cycles later; 0 after reset."""
     return stages(m, valid, cycles, name=name, reset_less=False)[-1]
+
+
+def copies(m: Module, early: Value, count: int, *, name: str) -> list[Value]:
+    """`early`, a cycle later, for every one of `count` rows or lanes: one register for every few of them, so that none
+    drives them all.
+    """
+    groups = []
+    for g in range(-(-count // COPY_ROWS)):
+        register = Signal(early.shape(), name=f"{name}_group_{g}", reset_less=True, attrs={"keep": "true"})
+        m.d.sync += register.eq(early)
+        groups.append(register)
+    return [groups[r // COPY_ROWS] for r in range(count)]
 
 
 def lookup(m: Module, table: tuple[int, ...], address: Value, *, bits: int, name: str) -> Value:

@@ -36,24 +36,25 @@ class Rig:
         self.finished = 0
 
     async def start(self) -> None:
-        await self.bench.start(early_valid=0, early_slot=0, i_valid=0, i_op=0, i_sums=0)
+        await self.bench.start(early__valid=0, early__payload=0, i__valid=0, i__payload=0, sums=0)
 
     async def cycle(self, operation: dict[str, int] | None = None, sums: np.ndarray | None = None) -> None:
         """Announce an operation; the one announced before arrives."""
         bench, now = self.bench, self.next
         early = operation is not None and bool(operation["vector"])
-        bench.set("early_valid", int(early))
-        bench.set("early_slot", operation["slot"] if early else int(self.rng.integers(CONFIG.max_tokens)))
-        bench.set("i_valid", int(now is not None))
+        bench.set("early__valid", int(early))
+        slot = operation["slot"] if early else int(self.rng.integers(CONFIG.max_tokens))
+        bench.set("early__payload", OPERATION.const({"vector": 1, "slot": slot}).as_bits())
+        bench.set("i__valid", int(now is not None))
         noise = self.rng.integers(-(1 << SUM_BITS - 1), 1 << SUM_BITS - 1, CONFIG.rows)
         expected: tuple[int, np.ndarray | None] | None = None
         if now is None:
-            bench.set("i_sums", pack(noise, SUM_BITS))
+            bench.set("sums", pack(noise, SUM_BITS))
         else:
             fields, values = now
             bits = OPERATION.const(fields).as_bits()
-            bench.set("i_op", bits)
-            bench.set("i_sums", pack(values, SUM_BITS))
+            bench.set("i__payload", bits)
+            bench.set("sums", pack(values, SUM_BITS))
             if fields["vector"]:
                 slot = fields["slot"]
                 old = np.zeros(CONFIG.rows, np.int64) if fields["acc_first"] else self.entries[slot]
@@ -64,11 +65,11 @@ class Rig:
             else:
                 expected = bits, None
         due = self.due
-        assert bench.get("o_valid") == (due is not None), bench.cycle
+        assert bench.get("o__valid") == (due is not None), bench.cycle
         if due is not None:
-            assert bench.get("o_op") == due[0]
+            assert bench.get("o__payload") & (1 << OPERATION.size) - 1 == due[0]
             if due[1] is not None:
-                assert bench.get("o_acc") == pack(due[1], CONFIG.acc_bits), (bench.cycle, due)
+                assert bench.get("o__payload") >> OPERATION.size == pack(due[1], CONFIG.acc_bits), (bench.cycle, due)
                 self.finished += 1
         self.due = expected
         self.next = None if operation is None else (operation, noise if sums is None else sums)

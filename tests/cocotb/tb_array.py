@@ -14,7 +14,7 @@ from moesaic.hw.engine.array import LANE_BITS, array_latency, sum_bits
 
 SIZES = json.loads(os.environ["SIZES"])
 ROWS, LANES, LOAD_ROWS, NARROW = SIZES["rows"], SIZES["lanes"], SIZES["load_rows"], SIZES.get("narrow", True)
-IDLE = {"word_load": 0, "key_load": 0, "lane_load": 0, "clear": 0}
+IDLE = {"fill__word_load": 0, "fill__key_load": 0, "fill__lane_load": 0, "fill__clear": 0}
 
 
 class Model:
@@ -28,7 +28,9 @@ class Model:
         self.vectors = 0
 
     async def start(self) -> None:
-        await self.bench.start(x=0, x_valid=0, swap=0, word=0, narrow=0, key=0, lane=0, column=0, **IDLE)
+        await self.bench.start(
+            x=0, x_valid=0, swap=0, fill__word=0, fill__narrow=0, fill__key=0, fill__lane=0, fill__column=0, **IDLE
+        )
         for row in range(ROWS):  # reset leaves the blocks as they are
             await self.cycle(fill=("key", row, self.rng.integers(-128, 128, LANES)))
         await self.cycle(x=np.zeros(LANES, np.int64), swap=True)
@@ -48,32 +50,32 @@ class Model:
         bench.set("swap", int(swap))
         for name in IDLE:
             bench.set(name, 0)
-        bench.set("word", random.getrandbits(8 * LANES * LOAD_ROWS))
-        bench.set("narrow", random.getrandbits(1))
+        bench.set("fill__word", random.getrandbits(8 * LANES * LOAD_ROWS))
+        bench.set("fill__narrow", random.getrandbits(1))
         following = self.shadow.copy()
         if fill is not None:
             kind, place, values = fill
             if kind == "word":
-                bench.set("word_load", 1 << place)
-                bench.set("word", pack(values.ravel(), 8))
-                bench.set("narrow", 0)
+                bench.set("fill__word_load", 1 << place)
+                bench.set("fill__word", pack(values.ravel(), 8))
+                bench.set("fill__narrow", 0)
                 following[place * LOAD_ROWS : (place + 1) * LOAD_ROWS] = values
             elif kind == "narrow":
-                bench.set("word_load", 3 << 2 * place)
-                bench.set("word", pack((values[:LOAD_ROWS] % 16 + 16 * (values[LOAD_ROWS:] % 16)).ravel(), 8))
-                bench.set("narrow", 1)
+                bench.set("fill__word_load", 3 << 2 * place)
+                bench.set("fill__word", pack((values[:LOAD_ROWS] % 16 + 16 * (values[LOAD_ROWS:] % 16)).ravel(), 8))
+                bench.set("fill__narrow", 1)
                 following[2 * place * LOAD_ROWS : 2 * (place + 1) * LOAD_ROWS] = values
             elif kind == "key":
-                bench.set("key_load", 1 << place)
-                bench.set("key", pack(values, 8))
+                bench.set("fill__key_load", 1 << place)
+                bench.set("fill__key", pack(values, 8))
                 following[place] = values
             elif kind == "lane":
-                bench.set("lane_load", 1)
-                bench.set("lane", place)
-                bench.set("column", pack(values, 8))
+                bench.set("fill__lane_load", 1)
+                bench.set("fill__lane", place)
+                bench.set("fill__column", pack(values, 8))
                 following[:, place] = values
             else:
-                bench.set("clear", 1)
+                bench.set("fill__clear", 1)
                 following[:] = 0
         self.shadow = following
         if swap:  # what is filled in the same cycle is part of the block

@@ -151,14 +151,12 @@ class Rig:
             retired=0,
             copies=0,
             counts=self.counts,
-            queue_token=0,
-            queue_score=0,
-            activation_data=0,
-            maxima_data=0,
-            state_maximum=0,
-            residual_data=0,
-            sums_total=0,
-            sums_squares=0,
+            queue__data=0,
+            activation__data=0,
+            maxima__data=0,
+            state__data=0,
+            residual__data=0,
+            sums__data=0,
         )
 
     def drive(self) -> None:
@@ -173,37 +171,39 @@ class Rig:
 
     def observe(self) -> None:
         get, r = self.bench.get, self.reference
-        expert, slot = get("queue_expert") % CONFIG.experts, get("queue_slot") % TOKENS
-        activation, token = get("activation_address") % DEPTH, get("sums_address") % TOKENS
+        expert, slot = get("queue__address") % 64 % CONFIG.experts, (get("queue__address") >> 6) % TOKENS
+        activation, low = get("activation__address") % (1 << 16) % DEPTH, get("activation__address") >> 16
+        token = get("sums__address") % TOKENS
         self.next = {
-            "queue_token": int(r.queue_token[expert, slot]),
-            "queue_score": int(r.queue_score[expert, slot]),
-            "state_maximum": int(r.state[get("state_address") % (2 * TOKENS)]),
-            "sums_total": int(r.total[token]) & (1 << 28) - 1,
-            "sums_squares": int(r.squares[token]),
+            "queue__data": int(r.queue_token[expert, slot]) | int(r.queue_score[expert, slot]) << 12,
+            "state__data": int(r.state[get("state__address") % (2 * TOKENS)]) & 511,
+            "sums__data": int(r.total[token]) & (1 << 28) - 1 | int(r.squares[token]) << 28,
         }
-        if get("activation_enable"):
+        assert get("maxima__enable") == get("activation__enable")
+        if get("activation__enable"):
+            assert get("maxima__address") == get("activation__address") % (1 << 16)
             self.next |= {
-                "activation_data": pack((r.activation_low if get("activation_low") else r.activation)[activation], 8),
-                "maxima_data": pack(r.maxima[activation], 9),
+                "activation__data": pack((r.activation_low if low else r.activation)[activation], 8),
+                "maxima__data": pack(r.maxima[activation], 9),
             }
-        if get("residual_enable"):
-            self.next["residual_data"] = pack(r.residual[get("residual_address")], 16)
-        if get("context_write"):
+        if get("residual__enable"):
+            self.next["residual__data"] = pack(r.residual[get("residual__address")], 16)
+        if get("context__mask"):
             index = self.contexts
             bits, route, mark = r.contexts[index]
             wait = self.program[index][1].get("feed_wait", 0)
             assert not wait or self.retired > index - wait, f"instruction {index} did not wait"
-            assert index - self.retired < CONTEXTS and get("context_index") == index % CONTEXTS
-            assert bits < 0 or get("context_data") == bits, index
-            assert (get("context_route"), get("context_mark")) == (route, mark), index
+            assert index - self.retired < CONTEXTS and get("context__address") == index % CONTEXTS
+            assert bits < 0 or get("context__data") == bits, index
+            assert (get("retirement__mask"), get("retirement__address")) == (1, index % CONTEXTS)
+            assert get("retirement__data") == route | mark << 1, index
             self.contexts += 1
-        assert get("tap_valid") == self.tap_due
-        self.tap_due = get("tap_due")
-        if get("tap_valid"):
+        assert get("tap__write") == self.tap_due
+        self.tap_due = get("tap__due")
+        if get("tap__write"):
             address, word, low = r.taps[self.taps]
-            assert (get("tap_address"), get("tap_data")) == (address, word), self.taps
-            assert low is None or get("tap_low") == low, self.taps
+            assert (get("tap__address"), get("tap__data")) == (address, word), self.taps
+            assert low is None or get("tap__low") == low, self.taps
             self.taps += 1
         while self.checked < len(self.sink.got):
             self._check(*r.expected[self.checked])

@@ -163,10 +163,10 @@ class Rig:
             weights__valid=0,
             weights__payload=0,
             skip__ready=0,
-            kv_data=0,
+            kv__data=0,
             swap=0,
             release=0,
-            copy_ready=0,
+            copy__ready=0,
         )
 
     def drive(self) -> None:
@@ -184,7 +184,7 @@ class Rig:
         self.skip_ready = skipping and rng.random() < self.give
         bench.set("skip__ready", int(self.skip_ready))
         data = noise if self.pending is None else int.from_bytes(self.reference.kv[self.pending].tobytes(), "little")
-        bench.set("kv_data", data & (1 << 8 * LANES) - 1)
+        bench.set("kv__data", data & (1 << 8 * LANES) - 1)
         # The array takes the block in this cycle, and says so in the next.
         self.swapping = self.taking
         self.taking = bool(bench.get("full")) and not self.swapping and rng.random() < self.swap
@@ -192,7 +192,7 @@ class Rig:
         self.releasing = bool(self.finished) and rng.random() < self.release
         bench.set("release", int(self.releasing))
         self.copy_ready = rng.random() < self.copy
-        bench.set("copy_ready", int(self.copy_ready))
+        bench.set("copy__ready", int(self.copy_ready))
         while self.retired < len(self.program) and not self.reference.left[self.retired] and rng.random() < self.retire:
             self.retired += 1
         bench.set("retired", self.retired)
@@ -223,15 +223,17 @@ class Rig:
         self._fill()
         self.complete = bool(get("full")) and not self.swapping
         self.pending = None
-        if get("kv_enable"):
-            self.pending = get("kv_low"), get("kv_address")
+        if get("kv__enable"):
+            self.pending = get("kv__address") >> 16, get("kv__address") % (1 << 16)
             assert self.pending == reference.reads[self.reads], (self.reads, self.pending)
             self.may_load(reference.read_owner[self.reads])
             self.reads += 1
-        if get("copy_valid") and self.copy_ready:
+        if get("copy__valid") and self.copy_ready:
             memory, address, value = reference.copies[self.copied]
             mask = (1 << (16 if memory == Memory.RESIDUAL else 8) * LANES) - 1
-            assert (get("copy_memory"), get("copy_address"), get("copy_data") & mask) == (memory, address, value)
+            payload = get("copy__payload")
+            wanted = memory | address << 2 | value << 19
+            assert payload & ((1 << 19) - 1 | mask << 19) == wanted, (self.copied, hex(payload))
             self.may_load(reference.word_owner[self.position])
             reference.left[reference.word_owner[self.position]] -= 1
             self.copied += 1
@@ -251,25 +253,32 @@ class Rig:
     def _fill(self) -> None:
         """The shadow block as the array keeps it."""
         get = self.bench.get
-        word_load, key_load, lane_load, clear = get("word_load"), get("key_load"), get("lane_load"), get("clear")
+        word_load, key_load, lane_load, clear = (
+            get("fill__word_load"),
+            get("fill__key_load"),
+            get("fill__lane_load"),
+            get("fill__clear"),
+        )
         assert bool(word_load) + bool(key_load) + lane_load + clear <= 1
         if not (word_load or key_load or lane_load or clear):
             return
         assert self.swapping or not self.complete, "a complete block was overwritten"
         self.shadow = self.shadow.copy()
         if word_load:
-            rows = np.frombuffer(get("word").to_bytes(CONFIG.word_bytes, "little"), np.uint8).reshape(LOAD_ROWS, LANES)
+            rows = np.frombuffer(get("fill__word").to_bytes(CONFIG.word_bytes, "little"), np.uint8).reshape(
+                LOAD_ROWS, LANES
+            )
             places = [place for place in range(ROWS // LOAD_ROWS) if word_load >> place & 1]
-            assert len(places) == 1 + get("narrow") and places[-1] - places[0] == get("narrow")
+            assert len(places) == 1 + get("fill__narrow") and places[-1] - places[0] == get("fill__narrow")
             for place in places:
-                if get("narrow"):  # even places take low nibbles, odd ones high nibbles
+                if get("fill__narrow"):  # even places take low nibbles, odd ones high nibbles
                     nibbles = (rows.view(np.int8) >> 4 if place % 2 else rows.view(np.int8) << 4 >> 4).view(np.uint8)
-                self.shadow[place * LOAD_ROWS : (place + 1) * LOAD_ROWS] = nibbles if get("narrow") else rows
+                self.shadow[place * LOAD_ROWS : (place + 1) * LOAD_ROWS] = nibbles if get("fill__narrow") else rows
         elif key_load:
             assert key_load & (key_load - 1) == 0
-            self.shadow[key_load.bit_length() - 1] = np.frombuffer(get("key").to_bytes(LANES, "little"), np.uint8)
+            self.shadow[key_load.bit_length() - 1] = np.frombuffer(get("fill__key").to_bytes(LANES, "little"), np.uint8)
         elif lane_load:
-            self.shadow[:, get("lane")] = np.frombuffer(get("column").to_bytes(ROWS, "little"), np.uint8)
+            self.shadow[:, get("fill__lane")] = np.frombuffer(get("fill__column").to_bytes(ROWS, "little"), np.uint8)
         else:
             self.shadow[:] = 0
 

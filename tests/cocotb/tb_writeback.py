@@ -233,20 +233,17 @@ class Rig:
 
     async def start(self) -> None:
         await self.bench.start(
-            pop_valid=0,
-            pop_op=0,
-            i_valid=0,
-            i_op=0,
-            i_acc=0,
-            context=0,
-            pop_scalar=0,
+            early__valid=0,
+            early__payload=0,
+            early_context__data=0,
+            i__valid=0,
+            i__payload=0,
+            context__data=0,
             parameters=0,
-            state_sum=1,
-            old_state_maximum=0,
-            old_state_sum=1,
-            residual_data=0,
-            sums_total=0,
-            sums_squares=0,
+            early_state__data=1 << 9,
+            old_state__data=1 << 9,
+            old_residual__data=0,
+            old_sums__data=0,
         )
         await self.bench.step(LATENCY)
 
@@ -269,13 +266,13 @@ class Rig:
                 operation = item.operation(block, slot)
                 bits = OPERATION.const(operation).as_bits()
                 arrive = cycle + EARLY
-                self.at(cycle, "pop_valid", 1)
-                self.at(cycle, "pop_op", bits)
-                self.at(cycle, "pop_scalar", item.f["scalar"])
-                self.at(arrive, "i_valid", 1)
-                self.at(arrive, "i_op", bits)
-                self.at(arrive, "i_acc", pack(item.acc[slot, block * ROWS : (block + 1) * ROWS], CONFIG.acc_bits))
-                self.at(arrive + HOLD, "context", context)
+                acc = pack(item.acc[slot, block * ROWS : (block + 1) * ROWS], CONFIG.acc_bits)
+                self.at(cycle, "early__valid", 1)
+                self.at(cycle, "early__payload", bits)
+                self.at(cycle, "early_context__data", context)
+                self.at(arrive, "i__valid", 1)
+                self.at(arrive, "i__payload", bits | acc << OPERATION.size)
+                self.at(arrive + HOLD, "context__data", context)
                 if item.weights:
                     self.at(arrive + HOLD, f"bank {operation['bank']}", item.parameters(block))
                     if operation["block_end"]:
@@ -291,8 +288,8 @@ class Rig:
     def lone(self) -> None:
         """An instruction without vectors."""
         arrive = max(self.free, self.bench.cycle + 1) + EARLY
-        self.at(arrive, "i_valid", 1)
-        self.at(arrive, "i_op", OPERATION.const({"end": 1, "context": self.issued % 8}).as_bits())
+        self.at(arrive, "i__valid", 1)
+        self.at(arrive, "i__payload", OPERATION.const({"end": 1, "context": self.issued % 8}).as_bits())
         self.ends.add(arrive + LATENCY)
         self.free = arrive - EARLY + 1
         self.issued += 1
@@ -303,11 +300,11 @@ class Rig:
     def drive(self) -> None:
         bench, rng = self.bench, self.rng
         inputs = {
-            "pop_valid": 0,
-            "i_valid": 0,
-            "pop_op": 0,
-            "i_acc": int(rng.integers(1 << 60)),
-            "context": int(rng.integers(1 << 60)),
+            "early__valid": 0,
+            "i__valid": 0,
+            "early__payload": 0,
+            "i__payload": int(rng.integers(1 << 60)),
+            "context__data": int(rng.integers(1 << 60)),
         }
         for name, value in self.plan.pop(bench.cycle, ()):
             if name.startswith("bank"):
@@ -323,39 +320,43 @@ class Rig:
         assert get("release") == (cycle in self.releases), cycle
         assert get("ended") == (cycle in self.ends), cycle
         residual = (
-            now.residual[get("residual_address") % DEPTH]
-            if get("residual_enable")
+            now.residual[get("old_residual__address") % DEPTH]
+            if get("old_residual__enable")
             else self.rng.integers(-99, 99, LANES)
         )
-        old, sums = now.softmax[get("old_state_address") % TOKENS], now.sums[get("sums_address") % TOKENS]
+        early, old = (now.softmax[get(f"{name}_state__address") % TOKENS] for name in ("early", "old"))
+        total, squares = (int(x) for x in now.sums[get("old_sums__address") % TOKENS])
         self.next = {
-            "state_sum": int(now.softmax[get("state_address") % TOKENS][1]),
-            "old_state_maximum": int(old[0]) & 511,
-            "old_state_sum": int(old[1]),
-            "residual_data": pack(residual, 16),
-            "sums_total": int(sums[0]) & (1 << 28) - 1,
-            "sums_squares": int(sums[1]) & (1 << 42) - 1,
+            "early_state__data": int(early[0]) & 511 | int(early[1]) << 9,
+            "old_state__data": int(old[0]) & 511 | int(old[1]) << 9,
+            "old_residual__data": pack(residual, 16),
+            "old_sums__data": total & (1 << 28) - 1 | (squares & (1 << 42) - 1) << 28,
         }
-        group_mask = get("maxima_mask")
-        to_activation = get("vector_write") and get("vector_memory") == Memory.ACTIVATION
-        assert (bool(to_activation), bool(get("residual_write"))) == self.due, cycle
-        self.due = bool(get("activation_due")), bool(get("residual_due"))
-        if get("vector_write"):
-            mask = unpack(get("vector_mask"), 1, LANES) != 0
-            for memory, name in ((now.vectors, "vector_data"), (now.lower, "vector_low")):
-                memory[get("vector_memory")][get("vector_address")][mask] = unpack(get(name), 8, LANES)[mask]
-        if get("maxima_write"):
-            assert get("vector_write") and get("vector_memory") == Memory.ACTIVATION
-            now.maxima[get("vector_address")][unpack(group_mask, 1, GROUPS) != 0] = signed(get("maxima_data"), 9)
-        if get("state_write"):
-            now.softmax[get("state_write_address")] = signed(get("state_write_maximum"), 9), get("state_write_sum")
-        if get("residual_write"):
-            mask = unpack(get("residual_write_mask"), 1, LANES) != 0
-            now.residual[get("residual_write_address")][mask] = unpack(get("residual_write_data"), 16, LANES)[mask]
-        if get("sums_write"):
-            now.sums[get("sums_write_address")] = signed(get("sums_write_total"), 28), get("sums_write_squares")
-        if get("route_valid"):
-            now.routed.append((get("route_op"), tuple(int(x) for x in unpack(get("route_logits"), 16, ROWS))))
+        to_activation = get("words__write") and get("words__memory") == Memory.ACTIVATION
+        assert (bool(to_activation), get("residual__mask") != 0) == self.due, cycle
+        self.due = bool(get("words__activation_due")), bool(get("residual_due"))
+        if get("words__write"):
+            mask = unpack(get("words__mask"), 1, LANES) != 0
+            for memory, name in ((now.vectors, "words__data"), (now.lower, "words__low")):
+                memory[get("words__memory")][get("words__address")][mask] = unpack(get(name), 8, LANES)[mask]
+        if get("maxima__mask"):
+            assert to_activation and get("maxima__address") == get("words__address")
+            mask = unpack(get("maxima__mask"), 1, GROUPS) != 0
+            now.maxima[get("maxima__address")][mask] = unpack(get("maxima__data"), 9, GROUPS)[mask]
+        if get("state__mask"):
+            state = get("state__data")
+            now.softmax[get("state__address")] = signed(state & 511, 9), state >> 9
+        if get("residual__mask"):
+            mask = unpack(get("residual__mask"), 1, LANES) != 0
+            now.residual[get("residual__address")][mask] = unpack(get("residual__data"), 16, LANES)[mask]
+        if get("sums__mask"):
+            sums = get("sums__data")
+            now.sums[get("sums__address")] = signed(sums & (1 << 28) - 1, 28), sums >> 28
+        if get("logits__valid"):
+            payload = get("logits__payload")
+            logits = unpack(payload >> OPERATION.size + CONTEXT.size, 16, ROWS)
+            operation = payload & (1 << OPERATION.size) - 1
+            now.routed.append((operation, tuple(int(x) for x in logits)))
 
 
 class Maker:

@@ -41,12 +41,13 @@ def of_components(config: AcceleratorConfig) -> Timing:
     feeder, back = Feeder(config), WriteBack(config)
     router = Router(rows=config.rows, experts=config.experts, max_top_k=config.max_top_k, max_tokens=config.max_tokens)
     finished = array_latency(config.lanes) + Accumulator.LATENCY
-    hold = max(0, 2 + back.reciprocal.LATENCY - (array_latency(config.lanes) + 1))
-    linear = back.requantise.LATENCY + back.gelu.LATENCY + back.scale.LATENCY
-    commit = hold + max(linear + 1, back.requantise.LATENCY + back.softmax.latency)
-    latency = commit + back.update.latency + 2
-    reuse = max(latency - hold - back.requantise.LATENCY, back.softmax.latency + 4) + 2
-    assert (back.hold, back.linear, back.commit, back.latency, back.reuse) == (hold, linear, commit, latency, reuse)
+    hold = max(0, 2 + back.attend.reciprocal.LATENCY - (array_latency(config.lanes) + 1))
+    requantised = back.requantise.requantise.LATENCY
+    linear = requantised + max(unit.LATENCY for unit in back.activate.units.values()) + back.rescale.scale.LATENCY
+    commit = hold + max(linear + 1, requantised + back.softmax.block.latency)
+    latency = commit + back.add.update.latency + 2
+    reuse = max(latency - hold - requantised, back.softmax.block.latency + 4) + 2
+    assert (back.hold, back.at_commit, back.latency, back.reuse) == (hold, commit - hold, latency, reuse)
     return Timing(
         feed=feeder.final + feeder.queue.LATENCY + feeder.head.LATENCY,
         queue=QUEUE_DEPTH,

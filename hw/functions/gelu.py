@@ -12,7 +12,7 @@ from moesaic.hw.vector.multiply import LutMultiply
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import tree_latency
 
-__all__ = ["Gelu"]
+__all__ = ["UNIT", "Gelu"]
 
 _BELOW = GELU_FRACTION_BITS - GELU_STEP_LOG2  # bits of the input below a knot
 _PRODUCT_FRACTION_BITS = 21  # of a knot (16) times the position between knots (5)
@@ -109,3 +109,6 @@ class Gelu(wiring.Component):
             m.submodules[f"lane_{k}"] = lane = Shared(_Lane)
             m.d.comb += [lane.i.eq(self.i[k]), self.o[k].eq(lane.o)]
         return m
+
+
+UNIT = Gelu  # for `hw.functions.activate`

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moesaic.hw.vector.gelu import Gelu
+from moesaic.hw.functions.gelu import Gelu
 from moesaic.sim.verilated import cocotb_test
 
 

@@ -1,0 +1,261 @@
+"""The memories on chip, with who reads and who writes them."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.attention.softmax import MAXIMUM_BITS, state_layout
+from moesaic.hw.decode.operation import CONTEXTS, context_layout
+from moesaic.hw.engine.feeder import TapSignature
+from moesaic.hw.engine.loader import copy_layout
+from moesaic.hw.functions.companion import WordsSignature
+from moesaic.hw.memory.ports import ReadSignature, WriteSignature, connect_read, connect_write, operand_address
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Memory
+from moesaic.hw.stream.rules import Check, require
+from moesaic.hw.vector.layernorm import sums_layout
+
+__all__ = ["Memories"]
+
+
+class Memories(wiring.Component):
+    """Activations, keys and values, residual, maxima of blocks, LayerNorm sums, softmax state, contexts.
+
+    Every memory has a read port for each of its readers, but the two of the residual share one: the write-back's reads
+    go first. Writers that share a port go in this order: results, the tap, COPY. Words of activations, keys, values and
+    residual are written a cycle later than they come: nobody reads a word before the instruction that wrote it has
+    retired, much later.
+
+    Members
+    -------
+    words : In(WordsSignature), residual, residual_due, maxima, sums, state : In
+        Results of the write-back.
+    tap : In(TapSignature), copy : In(stream of copy_layout(config)), context : In(WriteSignature)
+        Words of feeder and loader.
+    feed_*, load_kv, add_residual, add_sums, early_state, old_state, early_context, finished_context : In(ReadSignature)
+        Reads of feeder, loader and write-back; the contexts in the same cycle.
+    result : In(ReadSignature), result_ready : Out(1)
+        Residual words for the store unit: a read counts in a cycle with ``result_ready``.
+    outside, collided : Out(1)
+        An address beyond a memory; a tap and a result in one cycle. Two cycles and one after it.
+    """
+
+    words: wiring.PureInterface
+    residual: wiring.PureInterface
+    residual_due: Signal
+    maxima: wiring.PureInterface
+    sums: wiring.PureInterface
+    state: wiring.PureInterface
+    tap: wiring.PureInterface
+    copy: stream.Interface
+    context: wiring.PureInterface
+    feed_activation: wiring.PureInterface
+    feed_maxima: wiring.PureInterface
+    feed_residual: wiring.PureInterface
+    feed_sums: wiring.PureInterface
+    feed_state: wiring.PureInterface
+    load_kv: wiring.PureInterface
+    add_residual: wiring.PureInterface
+    add_sums: wiring.PureInterface
+    early_state: wiring.PureInterface
+    old_state: wiring.PureInterface
+    early_context: wiring.PureInterface
+    finished_context: wiring.PureInterface
+    result: wiring.PureInterface
+    result_ready: Signal
+    outside: Signal
+    collided: Signal
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        word = data.ArrayLayout(unsigned(8), config.lanes)
+        residual = data.ArrayLayout(signed(16), config.lanes)
+        maxima = data.ArrayLayout(signed(MAXIMUM_BITS), config.groups)
+        operands, residuals = ReadSignature(operand_address(), word), ReadSignature(16, residual)
+        states, contexts = ReadSignature(12, state_layout()), ReadSignature(range(CONTEXTS), context_layout())
+        super().__init__(
+            {
+                "words": In(WordsSignature(config)),
+                "residual": In(WriteSignature(16, residual, parts=config.lanes)),
+                "residual_due": In(1),
+                "maxima": In(WriteSignature(16, maxima, parts=config.groups)),
+                "sums": In(WriteSignature(12, sums_layout())),
+                "state": In(WriteSignature(12, state_layout())),
+                "tap": In(TapSignature(config)),
+                "copy": In(stream.Signature(copy_layout(config))),
+                "context": In(WriteSignature(range(CONTEXTS), context_layout())),
+                "feed_activation": In(operands),
+                "feed_maxima": In(ReadSignature(16, maxima)),
+                "feed_residual": In(residuals),
+                "feed_sums": In(ReadSignature(12, sums_layout())),
+                "feed_state": In(ReadSignature(13, state_layout())),
+                "load_kv": In(operands),
+                "add_residual": In(residuals),
+                "add_sums": In(ReadSignature(12, sums_layout())),
+                "early_state": In(states),
+                "old_state": In(states),
+                "early_context": In(contexts),
+                "finished_context": In(contexts),
+                "result": In(residuals),
+                "result_ready": Out(1),
+                "outside": Out(1),
+                "collided": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        words, copy = self.words, self.copy
+        to_activation, to_kv = Signal(), Signal()
+        m.d.comb += [
+            to_activation.eq(words.write & (words.memory == Memory.ACTIVATION)),
+            to_kv.eq(words.write & (words.memory == Memory.KV)),
+        ]
+        # Known a cycle ahead: the answer goes on to the weight stream.
+        residual_free, activation_free = Signal(), Signal()
+        m.d.sync += [
+            residual_free.eq(~self.residual_due),
+            activation_free.eq(~words.activation_due & ~self.tap.due),
+        ]
+        copies_residual = copy.p.memory == Memory.RESIDUAL
+        m.d.comb += copy.ready.eq(Mux(copies_residual, residual_free, activation_free))
+        with m.If(copy.valid & copy.ready):
+            others = Mux(copies_residual, self.residual.mask.any(), to_activation | self.tap.write)
+            require(m, Check.ASSERT, ~others, "memories: a copied word needs its memory for itself")
+        self._operands(m, to_activation, to_kv)
+        self._residual(m, residual_free)
+        self._tables(m)
+        self._check(m, to_activation, to_kv)
+        return m
+
+    def _memory(self, m: Module, name: str, *, shape: data.Layout, depth: int, **attrs: str) -> memory.Memory:
+        """A memory without initial contents."""
+        result: memory.Memory = memory.Memory(shape=shape, depth=depth, init=[], attrs=attrs)
+        m.submodules[name] = result
+        return result
+
+    def _pair(self, m: Module, name: str, user: Any, low: Value, *, depth: int, style: str) -> memory.WritePort:
+        """A memory of operands and its read port; beside it one of lower bytes, written and read with it, if operands
+        may have 16 bits. `low`: what goes there a cycle later.
+        """
+        config, word = self.config, user.data.shape()
+        main = self._memory(m, name, shape=word, depth=depth, ram_style=style)
+        write, read = main.write_port(granularity=1), main.read_port()
+        m.d.comb += [read.addr.eq(user.address.word), read.en.eq(user.enable), user.data.eq(read.data)]
+        if config.wide_operands:
+            beside = self._memory(m, f"{name}_low", shape=word, depth=depth, ram_style=style)
+            low_write, low_read = beside.write_port(granularity=1), beside.read_port()
+            asked = Signal(name=f"{name}_low_asked")
+            m.d.sync += [Value.cast(low_write.data).eq(low), asked.eq(user.address.low)]
+            m.d.comb += [
+                low_write.addr.eq(write.addr),
+                low_write.en.eq(write.en),
+                low_read.addr.eq(read.addr),
+                low_read.en.eq(read.en),
+            ]
+            with m.If(asked):
+                m.d.comb += user.data.eq(low_read.data)
+        return write
+
+    def _operands(self, m: Module, to_activation: Signal, to_kv: Signal) -> None:
+        """Activation and key/value memory."""
+        config, words, tap, copy = self.config, self.words, self.tap, self.copy
+        low = Mux(to_activation, Value.cast(words.low), Value.cast(tap.low))
+        activation = self._pair(
+            m, "activation", self.feed_activation, low, depth=config.activation_words, style=config.ram_style
+        )
+        kv = self._pair(m, "kv", self.load_kv, Value.cast(words.low), depth=config.kv_words, style="block")
+        m.d.sync += [kv.addr.eq(words.address), kv.data.eq(words.data), kv.en.eq(Mux(to_kv, words.mask, 0))]
+        with m.If(to_activation):
+            m.d.sync += [
+                activation.addr.eq(words.address),
+                activation.data.eq(words.data),
+                activation.en.eq(words.mask),
+            ]
+        with m.Elif(tap.write):
+            m.d.sync += [
+                activation.addr.eq(tap.address),
+                activation.data.eq(tap.data),
+                activation.en.eq((1 << config.lanes) - 1),
+            ]
+        with m.Else():
+            here = copy.valid & (copy.p.memory == Memory.ACTIVATION)
+            m.d.sync += [
+                activation.addr.eq(copy.p.address),
+                Value.cast(activation.data).eq(copy.p.data),
+                activation.en.eq(here.replicate(config.lanes)),
+            ]
+
+    def _residual(self, m: Module, free: Signal) -> None:
+        config, copy, add = self.config, self.copy, self.add_residual
+        residual = self._memory(m, "residual", shape=add.data.shape(), depth=config.residual_words, ram_style="block")
+        write, feed, shared = residual.write_port(granularity=1), residual.read_port(), residual.read_port()
+        connect_read(m, self.feed_residual, feed)
+        m.d.comb += [
+            shared.addr.eq(Mux(add.enable, add.address, self.result.address)),
+            shared.en.eq(add.enable | self.result.enable),
+            add.data.eq(shared.data),
+            self.result.data.eq(shared.data),
+            self.result_ready.eq(~add.enable),
+        ]
+        with m.If(~free):
+            m.d.sync += [
+                write.addr.eq(self.residual.address),
+                write.data.eq(self.residual.data),
+                write.en.eq(self.residual.mask),
+            ]
+        with m.Else():
+            here = copy.valid & (copy.p.memory == Memory.RESIDUAL)
+            m.d.sync += [
+                write.addr.eq(copy.p.address),
+                Value.cast(write.data).eq(copy.p.data),
+                write.en.eq(here.replicate(config.lanes)),
+            ]
+
+    def _tables(self, m: Module) -> None:
+        """What belongs to words, tokens, queries and instructions."""
+        config = self.config
+        maxima = self._memory(
+            m, "maxima", shape=self.maxima.data.shape(), depth=config.activation_words, ram_style="block"
+        )
+        write = maxima.write_port(granularity=1)
+        m.d.sync += [
+            write.addr.eq(self.maxima.address),
+            write.data.eq(self.maxima.data),
+            write.en.eq(self.maxima.mask),
+        ]
+        connect_read(m, self.feed_maxima, maxima.read_port())
+        sums = self._memory(m, "sums", shape=sums_layout(), depth=config.max_tokens)
+        connect_write(m, self.sums, sums.write_port())
+        for user in (self.feed_sums, self.add_sums):
+            connect_read(m, user, sums.read_port())
+        state = self._memory(m, "state", shape=state_layout(), depth=min(4096, 2 * config.max_tokens))
+        connect_write(m, self.state, state.write_port())
+        for user in (self.feed_state, self.early_state, self.old_state):
+            connect_read(m, user, state.read_port())
+        contexts = self._memory(m, "contexts", shape=context_layout(), depth=CONTEXTS)
+        connect_write(m, self.context, contexts.write_port())
+        for user in (self.finished_context, self.early_context):
+            connect_read(m, user, contexts.read_port(domain="comb"))
+
+    def _check(self, m: Module, to_activation: Signal, to_kv: Signal) -> None:
+        """Find accesses that must not be."""
+        config, words, copy = self.config, self.words, self.copy
+        copies_residual = copy.p.memory == Memory.RESIDUAL
+        accesses = (
+            (self.feed_activation.enable, self.feed_activation.address.word, config.activation_words),
+            (self.feed_residual.enable, self.feed_residual.address, config.residual_words),
+            (self.tap.write, self.tap.address, config.activation_words),
+            (self.load_kv.enable, self.load_kv.address.word, config.kv_words),
+            (copy.valid & copies_residual, copy.p.address, config.residual_words),
+            (copy.valid & ~copies_residual, copy.p.address, config.activation_words),
+            (to_kv, words.address, config.kv_words),
+            (words.write & (words.memory != Memory.KV), words.address, config.activation_words),
+            (self.add_residual.enable, self.add_residual.address, config.residual_words),
+        )
+        outside = Signal(len(accesses))  # registered, and collected in the next cycle
+        for k, (active, address, depth) in enumerate(accesses):
+            m.d.sync += outside[k].eq(active & (address >= depth))
+        m.d.sync += [self.outside.eq(outside.any()), self.collided.eq(self.tap.write & to_activation)]

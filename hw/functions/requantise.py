@@ -1,0 +1,116 @@
+"""The first requantisation: accumulators to int16, with the parameters of their outputs or of their instruction."""
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
+from moesaic.hw.functions.place import arrival_layout
+from moesaic.hw.memory.ports import ReadSignature
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Function
+from moesaic.hw.spec.tables import PLANE_BITS
+from moesaic.hw.vector.pipeline import delay, delay_valid
+from moesaic.hw.vector.requant import Requantise
+
+__all__ = ["PARAMETER_BITS", "Requantisation", "finished_layout"]
+
+BIAS_BITS = 32
+PARAMETER_BITS = BIAS_BITS + 16  # of a row: bias, multiplier
+
+
+def finished_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A finished accumulator with its operation."""
+    return data.StructLayout({"op": operation_layout(), "acc": data.ArrayLayout(signed(config.acc_bits), config.rows)})
+
+
+class Requantisation(wiring.Component):
+    """Holds the accumulators until 1/sum is there, then requantises them.
+
+    Biases and multipliers are the parameters of the output with WEIGHTS, 0 and a multiplier of the instruction with
+    KEYS, 0 and the multiplier that holds 1/sum with ATTEND. One vector per cycle, no back pressure.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+    hold : int, cycles
+
+    Members
+    -------
+    i : In(stream of finished_layout(config), always ready)
+    context : Out(ReadSignature), in the same cycle
+        Of the operation that has been held.
+    factor, exponent : In
+        1/sum of the query of the operation that has been held.
+    parameters : In([2] unsigned(PARAMETER_BITS * rows)), release : Out(1)
+        Banks; the last vector that needs the operation's bank has passed.
+    o : Out(stream of arrival_layout(), always ready)
+        What has been held: the requantiser's input.
+    value : Out([rows] signed(16))
+        `LATENCY` cycles after it.
+    """
+
+    LATENCY = Requantise.LATENCY  # cycles
+
+    i: stream.Interface
+    context: wiring.PureInterface
+    factor: Signal
+    exponent: Signal
+    parameters: data.View
+    release: Signal
+    o: stream.Interface
+    value: data.View
+
+    def __init__(self, config: AcceleratorConfig, *, hold: int) -> None:
+        self.config, self.hold = config, hold
+        self.requantise = Requantise(
+            lanes=config.rows,
+            acc_bits=config.acc_bits,
+            bias_bits=BIAS_BITS + (PLANE_BITS if config.wide_operands else 0),
+        )
+        super().__init__(
+            {
+                "i": In(stream.Signature(finished_layout(config), always_ready=True)),
+                "context": Out(ReadSignature(range(CONTEXTS), context_layout())),
+                "factor": In(16),
+                "exponent": In(6),
+                "parameters": In(data.ArrayLayout(unsigned(PARAMETER_BITS * config.rows), 2)),
+                "release": Out(1),
+                "o": Out(stream.Signature(arrival_layout(), always_ready=True)),
+                "value": Out(data.ArrayLayout(signed(16), config.rows)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.requantise = requantise = self.requantise
+        op = delay(m, self.i.p.op, self.hold, name="hold_op")
+        valid = delay_valid(m, self.i.valid, self.hold, name="hold_valid")
+        context = self.context.data
+        vector, attend = Signal(), context.function == Function.ATTEND
+        m.d.comb += [
+            self.context.address.eq(op.context),
+            vector.eq(valid & op.vector),
+            self.release.eq(vector & op.weights & op.block_end),
+            self.o.valid.eq(valid),
+            self.o.p.op.eq(op),
+            self.o.p.context.eq(context),
+            requantise.i_valid.eq(vector),
+            requantise.i_acc.eq(delay(m, self.i.p.acc, self.hold, name="hold_acc")),
+            requantise.i_shift.eq(Mux(attend, context.shift + self.exponent, context.shift)),
+            self.value.eq(requantise.o),
+        ]
+        parameters = Signal(PARAMETER_BITS * self.config.rows)
+        m.d.comb += parameters.eq(Mux(op.bank, self.parameters[1], self.parameters[0]))
+        # Beside weights of 16 bits, biases are in units of 2^8.
+        upper: Value = context.wide_stationary if self.config.wide_operands else Const(0, 1)
+        for r in range(self.config.rows):
+            parameter = parameters.word_select(r, PARAMETER_BITS)
+            bias = parameter[:BIAS_BITS].as_signed()
+            m.d.comb += [
+                requantise.i_bias[r].eq(Mux(op.weights, Mux(upper, bias.shift_left(PLANE_BITS), bias), 0)),
+                requantise.i_mult[r].eq(
+                    Mux(op.weights, parameter[BIAS_BITS:], Mux(attend, self.factor, context.scalar))
+                ),
+            ]
+        return m

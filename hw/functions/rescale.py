@@ -1,0 +1,67 @@
+"""The second multiplication: of an activation by the instruction's scalar, of an expert's output by its score."""
+
+from typing import Any
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from moesaic.hw.functions.activate import is_activated
+from moesaic.hw.functions.companion import CompanionSignature
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Function
+from moesaic.hw.vector.pipeline import copies, delay, delay_valid
+from moesaic.hw.vector.scale import Scale
+
+__all__ = ["Rescale"]
+
+
+class Rescale(wiring.Component):
+    """``saturate16(round_shift(value * multiplier, post_shift))`` where there is one, else the value.
+
+    One vector per cycle, `LATENCY` cycles later; no back pressure.
+
+    Members
+    -------
+    i : In(CompanionSignature), `AHEAD` cycles before the values
+    value : In([rows] signed(16)), o : Out([rows] signed(16))
+    """
+
+    AHEAD = 1
+    LATENCY = Scale.LATENCY  # cycles
+
+    i: stream.Interface
+    value: data.View
+    o: data.View
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        self.scale = Scale(lanes=config.rows)
+        row = data.ArrayLayout(signed(16), config.rows)
+        super().__init__({"i": In(CompanionSignature(config)), "value": In(row), "o": Out(row)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.scale = scale = self.scale
+        context = self.i.p.context
+        scored, scales = Signal(), Signal()
+        m.d.comb += [
+            scored.eq((context.function == Function.ADD) & context.expert_valid),
+            scales.eq(is_activated(context.function) | scored),
+            scale.i_valid.eq(delay_valid(m, self.i.valid & scales, self.AHEAD)),
+            scale.i.eq(self.value),
+            scale.i_mult.eq(
+                Mux(
+                    delay(m, scored, self.AHEAD, name="scored"),
+                    delay(m, self.i.p.op.score, self.AHEAD, name="score"),
+                    delay(m, context.scalar, self.AHEAD, name="scalar"),
+                )
+            ),
+            scale.i_shift.eq(delay(m, context.post_shift, self.AHEAD, name="post_shift")),
+        ]
+        unscaled = delay(m, self.value, self.LATENCY, name="unscaled")
+        early = delay(m, scales, self.AHEAD + self.LATENCY - 1, name="scales")
+        result: Any = self.o
+        for r, here in enumerate(copies(m, early, self.config.rows, name="scales")):
+            m.d.comb += result[r].eq(Mux(here, scale.o[r], unscaled[r]))
+        return m

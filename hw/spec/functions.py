@@ -1,0 +1,76 @@
+"""What may happen to a finished accumulator: each function with how it may be used.
+
+A new one is a line of `Function`, a row of `FUNCTIONS`, and its unit in `hw/functions`.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+__all__ = ["FUNCTIONS", "Function", "Stationary", "Use", "functions_that"]
+
+
+class Stationary(enum.IntEnum):
+    """Where the stationary block comes from."""
+
+    WEIGHTS = 0  # next block of the weight stream: `rows` output channels x `lanes` input channels
+    KEYS = 1  # key/value memory, one row per key: `rows` keys x `lanes` channels
+    VALUES = 2  # key/value memory, one lane per key: `rows` channels x `lanes` keys (the transpose, for free)
+
+
+class Function(enum.IntEnum):
+    """What happens to a finished accumulator."""
+
+    INT8 = 0  # requantise to int8, write
+    GELU = 1  # requantise to Q5.10, GELU, requantise to int8, write
+    ADD = 2  # requantise to int16, (times the expert's score), add to the residual, update LayerNorm sums
+    SOFTMAX = 3  # one block of scores: running maximum, exponential, running sum; probabilities written as uint8
+    ATTEND = 4  # requantise by the query's 1/sum to int8, write
+    ROUTE = 5  # gate logits to the router: top-k, scores, expert queues
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """How a MATMUL may use a function.
+
+    Parameters
+    ----------
+    stationary : Stationary
+        What it works on.
+    written : bool
+        The result goes to `dst_memory`.
+    wide : bool
+        `wide_result` has a meaning.
+    expert : bool
+        It may run for an expert's queue.
+    tap : bool
+        `tap` may go with it: its result leaves the activation memory alone.
+    activation : str or None
+        Module in `hw.functions` whose ``UNIT`` computes it, of a function of one value that is rescaled by `scalar` and
+        `post_shift`.
+    """
+
+    stationary: Stationary = Stationary.WEIGHTS
+    written: bool = False
+    wide: bool = False
+    expert: bool = False
+    tap: bool = False
+    activation: str | None = None
+
+
+FUNCTIONS: Mapping[Function, Use] = MappingProxyType(
+    {
+        Function.INT8: Use(written=True, wide=True, expert=True, tap=True),
+        Function.GELU: Use(written=True, wide=True, expert=True, activation="gelu"),
+        Function.ADD: Use(expert=True),
+        Function.SOFTMAX: Use(stationary=Stationary.KEYS),
+        Function.ATTEND: Use(stationary=Stationary.VALUES, written=True, wide=True),
+        Function.ROUTE: Use(wide=True, tap=True),
+    }
+)
+
+
+def functions_that(name: str, value: object = True) -> tuple[Function, ...]:
+    """Functions whose `Use` has `value` for its parameter `name`."""
+    return tuple(function for function, use in FUNCTIONS.items() if getattr(use, name) == value)
