@@ -1,10 +1,11 @@
 """The accelerator as a board sees it: clock, reset, interrupt, AXI4-Lite registers and AXI4 masters with AMBA names."""
 
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Any
 
-from amaranth.hdl import ClockDomain, DomainRenamer, Module, Mux, Signal
+from amaranth.hdl import ClockDomain, DomainRenamer, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -47,6 +48,49 @@ def accelerator_ports(config: AcceleratorConfig) -> dict[str, wiring.Member]:
     return ports | flat_ports("m_axi_c", read) | flat_ports("m_axi_c", write)
 
 
+@dataclass(frozen=True)
+class _Units:
+    """Everything below the top."""
+
+    registers: AxiLiteSlave
+    supervisor: Supervisor
+    fetch: InstructionFetch
+    weights: WeightStream
+    writer: AxiWriter
+    core: Core
+    load: LoadUnit
+    store: StoreUnit
+
+    @classmethod
+    def of(cls, config: AcceleratorConfig) -> "_Units":
+        """New ones."""
+        return cls(
+            registers=AxiLiteSlave(
+                register_map(config.ports, config_hash=int(config.hash[-8:], 16)), addr_bits=REGISTER_ADDR_BITS
+            ),
+            supervisor=Supervisor(errors=6),
+            fetch=InstructionFetch(
+                addr_bits=config.addr_bits, data_bits=config.port_bits, instruction_bytes=INSTRUCTION_BYTES
+            ),
+            weights=WeightStream(
+                ports=config.ports,
+                addr_bits=config.addr_bits,
+                port_bits=config.port_bits,
+                word_bytes=config.word_bytes,
+                depth_words=config.prefetch_words,
+                max_burst=config.max_burst,
+                max_outstanding=config.max_outstanding,
+                ram_style=config.ram_style,
+            ),
+            writer=AxiWriter(
+                addr_bits=config.addr_bits, data_bits=config.port_bits, max_burst=config.max_burst, max_outstanding=4
+            ),
+            core=Core(config),
+            load=LoadUnit(config),
+            store=StoreUnit(config),
+        )
+
+
 class Accelerator(wiring.Component):
     """A whole accelerator.
 
@@ -70,60 +114,46 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
         domain: Any = ClockDomain("sync")
         core_domain: Any = ClockDomain("core")  # same clock; also reset between runs
         m.domains += [domain, core_domain]
-        core_reset = Signal()
+        units = _Units.of(self.config)
         m.d.comb += [
             domain.clk.eq(self.aclk),
             domain.rst.eq(~self.aresetn),
             core_domain.clk.eq(self.aclk),
-            core_domain.rst.eq(core_reset),
+            core_domain.rst.eq(units.supervisor.clear | ~self.aresetn),
         ]
+        for name in ("registers", "supervisor", "fetch", "weights", "writer"):
+            m.submodules[name] = getattr(units, name)
+        for name in ("core", "load", "store"):
+            m.submodules[name] = DomainRenamer("core")(getattr(units, name))
+        abort = Signal()
+        m.d.sync += abort.eq(units.supervisor.abort)  # it has far to go
+        self._connect_buses(m, units)
+        buffers = self._connect_streams(m, units)
+        self._watch(m, units, abort)
+        self._configure(m, units)
+        self._control(m, units, abort)
+        self._supervise(m, units, abort, in_buffers=reduce(or_, [buffer.o.valid for buffer in buffers]))
+        self._report(m, units)
+        self._show(m, units)
+        self._count(m, units)
+        return m
 
-        table = register_map(config.ports, config_hash=int(config.hash[-8:], 16))
-        clear, abort = Signal(), Signal()
-        fetch = InstructionFetch(
-            addr_bits=config.addr_bits, data_bits=config.port_bits, instruction_bytes=INSTRUCTION_BYTES
-        )
-        weights = WeightStream(
-            ports=config.ports,
-            addr_bits=config.addr_bits,
-            port_bits=config.port_bits,
-            word_bytes=config.word_bytes,
-            depth_words=config.prefetch_words,
-            max_burst=config.max_burst,
-            max_outstanding=config.max_outstanding,
-            ram_style=config.ram_style,
-        )
-        writer = AxiWriter(
-            addr_bits=config.addr_bits, data_bits=config.port_bits, max_burst=config.max_burst, max_outstanding=4
-        )
-        registers = AxiLiteSlave(table, addr_bits=REGISTER_ADDR_BITS)
-        core, load, store = Core(config), LoadUnit(config), StoreUnit(config)
-        supervisor = Supervisor(errors=6)
-        m.submodules.registers = registers
-        m.submodules.supervisor = supervisor
-        m.submodules.fetch = fetch
-        m.submodules.weights = weights
-        m.submodules.writer = writer
-        m.submodules.core = DomainRenamer("core")(core)
-        m.submodules.load = DomainRenamer("core")(load)
-        m.submodules.store = DomainRenamer("core")(store)
+    def _connect_buses(self, m: Module, units: _Units) -> None:
+        """The ports with AMBA names."""
+        connect_flat(m, self, "s_axil", units.registers.bus)
+        for p in range(self.config.ports):
+            connect_flat(m, self, f"m_axi_w{p}", units.weights.axi[p])
+        connect_flat(m, self, "m_axi_c", units.fetch.axi)
+        connect_flat(m, self, "m_axi_c", units.writer.axi)
 
-        # --- buses ---
-        connect_flat(m, self, "s_axil", registers.bus)
-        for p in range(config.ports):
-            connect_flat(m, self, f"m_axi_w{p}", weights.axi[p])
-        connect_flat(m, self, "m_axi_c", fetch.axi)
-        connect_flat(m, self, "m_axi_c", writer.axi)
-
-        # --- streams ---
-        streams = dict(zip(STREAMS, fetch.o, strict=True))
-        connect_stream(m, streams["load"], load.i)
-        connect_stream(m, streams["compute"], core.i)
-        connect_stream(m, streams["store"], store.i)
+    def _connect_streams(self, m: Module, units: _Units) -> list[SkidBuffer]:
+        """Instructions, transfers, words and results; the buffers on the way."""
+        load, core, store, weights, writer = units.load, units.core, units.store, units.weights, units.writer
+        for instructions, port in zip(units.fetch.o, (load.i, core.i, store.i), strict=True):
+            connect_stream(m, instructions, port)
         # Both ways cut: an abort, and the bus engines' readiness, have far to go.
         transfer, result_transfer, result = (
             SkidBuffer(load.cmd.p.shape()),
@@ -145,7 +175,11 @@ class Accelerator(wiring.Component):
         connect_stream(m, result_transfer.o, writer.cmd)
         connect_stream(m, store.o, result.i)
         connect_stream(m, result.o, writer.i)
+        return list(buffers.values())
 
+    def _watch(self, m: Module, units: _Units, abort: Signal) -> None:
+        """The rules of streams, in simulation."""
+        load, core, store = units.load, units.core, units.store
         watched = {
             "load instructions": load.i,
             "compute instructions": core.i,
@@ -158,8 +192,9 @@ class Accelerator(wiring.Component):
         for name, port in watched.items():
             m.submodules[f"{name.replace(' ', '_')}_contract"] = StreamContract(port, unless=abort, name=name)
 
-        # --- registers to units ---
-        rw = registers.rw
+    def _configure(self, m: Module, units: _Units) -> None:
+        """Registers to units."""
+        rw, fetch, load, store = units.registers.rw, units.fetch, units.load, units.store
         for number, name in enumerate(STREAMS):
             m.d.comb += [
                 fetch.base[number].eq(rw[f"{name}_base"].value),
@@ -167,15 +202,15 @@ class Accelerator(wiring.Component):
             ]
         for guarded in (fetch, load, store):
             m.d.comb += [guarded.window_base.eq(rw.window_base.value), guarded.window_bytes.eq(rw.window_bytes.value)]
-        for p in range(config.ports):
+        for p in range(self.config.ports):
             for base, name in ((Base.WEIGHT, "weight"), (Base.IMAGE, "image"), (Base.TASK, "task")):
                 m.d.comb += load.bases[base][p].eq(rw[f"{name}_base{p}"].value)
         m.d.comb += [store.result_base.eq(rw.result_base.value), store.result_bytes.eq(rw.result_bytes.value)]
 
-        # --- units to each other ---
+    def _control(self, m: Module, units: _Units, abort: Signal) -> None:
+        """What units say to each other, and the supervisor to all of them."""
+        core, load, store = units.core, units.load, units.store
         m.d.comb += [
-            clear.eq(supervisor.clear),
-            core_reset.eq(clear | ~self.aresetn),
             load.retired.eq(core.retired),
             store.retired.eq(core.retired),
             load.counts.eq(core.counts),
@@ -183,14 +218,17 @@ class Accelerator(wiring.Component):
             core.result.address.eq(store.read_address),
             store.read_data.eq(core.result.data),
             store.read_ready.eq(core.result_ready),
-            fetch.run.eq(supervisor.run),
+            units.fetch.run.eq(units.supervisor.run),
         ]
-        for drained in (fetch, weights, writer):
-            m.d.comb += [drained.abort.eq(abort), drained.clear.eq(clear)]
+        for drained in (units.fetch, units.weights, units.writer):
+            m.d.comb += [drained.abort.eq(abort), drained.clear.eq(units.supervisor.clear)]
         m.d.comb += [load.abort.eq(abort), store.abort.eq(abort)]
-        m.d.sync += abort.eq(supervisor.abort)  # it has far to go
 
-        # --- supervisor ---
+    def _supervise(self, m: Module, units: _Units, abort: Signal, *, in_buffers: Value) -> None:
+        """How far the run is, and what the host asks for."""
+        registers, supervisor, core = units.registers, units.supervisor, units.core
+        fetch, weights, writer, load, store = units.fetch, units.weights, units.writer, units.load, units.store
+        rw = registers.rw
         # What the units say is registered on its way: it comes from everywhere, and a cycle later is soon enough.
         finished = Signal()
         retired_all = (
@@ -199,7 +237,6 @@ class Accelerator(wiring.Component):
             & (store.done == rw.store_count.value)
         )
         # Words left over would be a program's mistake: it then ends by the watchdog.
-        in_buffers = reduce(or_, [buffer.o.valid for buffer in buffers.values()])
         m.d.sync += finished.eq(
             retired_all
             & supervisor.run
@@ -240,6 +277,11 @@ class Accelerator(wiring.Component):
             registers.lock.eq(supervisor.busy),
         ]
 
+    def _report(self, m: Module, units: _Units) -> None:
+        """Errors to the supervisor."""
+        supervisor, weights, writer = units.supervisor, units.weights, units.writer
+        load, core, store = units.load, units.core, units.store
+
         def report(number: int, *, valid, code, unit: ErrorUnit, index, address=0) -> None:
             source = supervisor.errors[number]
             m.d.sync += [
@@ -251,7 +293,7 @@ class Accelerator(wiring.Component):
             ]
 
         slave = Response.SLVERR
-        m.d.sync += supervisor.errors[0].eq(fetch.report)
+        m.d.sync += supervisor.errors[0].eq(units.fetch.report)
         report(
             1,
             valid=weights.error,
@@ -286,8 +328,9 @@ class Accelerator(wiring.Component):
             address=store.error_address,
         )
 
-        # --- status ---
-        ro = registers.ro
+    def _show(self, m: Module, units: _Units) -> None:
+        """Status for the host."""
+        ro, supervisor = units.registers.ro, units.supervisor
         latched = supervisor.report
         m.d.comb += [
             ro.status.busy.eq(supervisor.busy),
@@ -302,26 +345,27 @@ class Accelerator(wiring.Component):
             ro.error_instruction.unit.eq(latched.unit),
         ]
 
-        # --- counters ---
-        running = supervisor.run
+    def _count(self, m: Module, units: _Units) -> None:
+        """Counters."""
+        ro, supervisor, fetch, weights = units.registers.ro, units.supervisor, units.fetch, units.weights
+        core, load, store, seen = units.core, units.load, units.store, units.core.activity
         steps = {
             "CYCLES": 1,
-            "ARRAY_BUSY": core.activity.busy,
-            "ARRAY_STARVED": core.activity.starved,
-            "ARRAY_LOADING": core.activity.loading,
-            "ARRAY_BLOCKED": core.activity.blocked,
-            "ARRAY_IDLE": running
-            & ~(core.activity.busy | core.activity.starved | core.activity.loading | core.activity.blocked),
-            "LOADER_BUSY": core.activity.loader_busy,
-            "LOADER_STARVED": core.activity.loader_starved,
-            "LOADER_BLOCKED": core.activity.loader_blocked,
+            "ARRAY_BUSY": seen.busy,
+            "ARRAY_STARVED": seen.starved,
+            "ARRAY_LOADING": seen.loading,
+            "ARRAY_BLOCKED": seen.blocked,
+            "ARRAY_IDLE": units.supervisor.run & ~(seen.busy | seen.starved | seen.loading | seen.blocked),
+            "LOADER_BUSY": seen.loader_busy,
+            "LOADER_STARVED": seen.loader_starved,
+            "LOADER_BLOCKED": seen.loader_blocked,
             "LOAD_BLOCKED_ROUTER": load.waiting_router,
             "LOAD_BLOCKED_SPACE": load.waiting_space,
-            "ACTIVATION_WORDS_READ": core.activity.activation_reads,
-            "ATTENTION_CYCLES": core.activity.attention,
-            "ATTENTION_WORDS_READ": core.activity.attention_read,
-            "STATIONARY_WORDS_READ": core.activity.stationary_read,
-            "MARKS": core.activity.mark,
+            "ACTIVATION_WORDS_READ": seen.activation_reads,
+            "ATTENTION_CYCLES": seen.attention,
+            "ATTENTION_WORDS_READ": seen.attention_read,
+            "STATIONARY_WORDS_READ": seen.stationary_read,
+            "MARKS": seen.mark,
         }
         values = {
             "FETCH_BYTES": fetch.bytes_read,
@@ -347,4 +391,3 @@ class Accelerator(wiring.Component):
                 value = Signal(counter.bits, name=f"value_{name}")
                 m.d.sync += value.eq(values[counter.name])
                 m.d.comb += ro[name].value.eq(value)
-        return m

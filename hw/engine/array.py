@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.engine.packed import LANE_BITS, balanced_sum, chain_length, pair_latency, sum_bits
 from moesaic.hw.engine.rowgroup import GROUP_ROWS, RowGroup
+from moesaic.hw.memory.ports import Port
 from moesaic.hw.shared import Shared
 from moesaic.hw.vector.pipeline import stages
 
@@ -75,7 +76,7 @@ class Array(wiring.Component):
     x: data.View
     x_valid: Signal
     swap: Signal
-    fill: wiring.PureInterface
+    fill: Port
     sums: data.View
 
     def __init__(self, *, rows: int, lanes: int, load_rows: int, narrow: bool = True) -> None:

@@ -14,7 +14,7 @@ from moesaic.hw.engine.loader import Loader
 from moesaic.hw.engine.memories import Memories
 from moesaic.hw.engine.retirement import Retirement
 from moesaic.hw.engine.writeback import WriteBack
-from moesaic.hw.memory.ports import ReadSignature
+from moesaic.hw.memory.ports import Port, ReadSignature
 from moesaic.hw.moe.router import Router
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS
@@ -32,8 +32,8 @@ def activity_layout() -> data.StructLayout:
     scores and probabilities. ``stationary_read``: words read from the key/value memory. ``mark``: a marked instruction
     retired.
     """
-    names = ("busy", "starved", "loading", "blocked", "loader_busy", "loader_starved", "loader_blocked")
-    names += ("attention", "attention_read", "stationary_read", "mark")
+    names = [*("busy", "starved", "loading", "blocked", "loader_busy", "loader_starved", "loader_blocked")]
+    names += ["attention", "attention_read", "stationary_read", "mark"]
     return data.StructLayout({name: unsigned(1) for name in names} | {"activation_reads": unsigned(2)})
 
 
@@ -64,7 +64,7 @@ class Core(wiring.Component):
     skip: stream.Interface
     retired: Signal
     counts: data.View
-    result: wiring.PureInterface
+    result: Port
     result_ready: Signal
     error: Signal
     error_code: Signal

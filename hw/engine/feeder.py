@@ -15,7 +15,7 @@ from moesaic.hw.decode.instruction import INDEX_BITS
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.engine.array import LANE_BITS
 from moesaic.hw.engine.walk import QUEUE_DEPTH, Walk, retirement_layout
-from moesaic.hw.memory.ports import ReadSignature, WriteSignature, operand_address
+from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature, operand_address
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Stream
 from moesaic.hw.spec.tables import PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
@@ -112,15 +112,15 @@ class Feeder(wiring.Component):
     retired: Signal
     copies: Signal
     counts: data.View
-    queue: wiring.PureInterface
-    activation: wiring.PureInterface
-    maxima: wiring.PureInterface
-    state: wiring.PureInterface
-    residual: wiring.PureInterface
-    sums: wiring.PureInterface
-    tap: wiring.PureInterface
-    context: wiring.PureInterface
-    retirement: wiring.PureInterface
+    queue: Port
+    activation: Port
+    maxima: Port
+    state: Port
+    residual: Port
+    sums: Port
+    tap: Port
+    context: Port
+    retirement: Port
     attention_read: Signal
     busy: Signal
     blocked: Signal
@@ -207,8 +207,10 @@ class Feeder(wiring.Component):
         address = Signal(16, reset_less=True)
         m.d.sync += address.eq(base + distance)
         m.d.comb += [
+            self.queue.enable.eq(1),
             self.queue.address.expert.eq(op.expert),
             self.queue.address.slot.eq(step.op.slot),
+            self.sums.enable.eq(1),
             self.sums.address.eq(ops[2].token),
         ]
         return address
@@ -268,6 +270,7 @@ class Feeder(wiring.Component):
             self.activation.address.low.eq(lows[read]),
             self.maxima.enable.eq(self.activation.enable),
             self.maxima.address.eq(self.activation.address.word),
+            self.state.enable.eq(1),
             self.state.address.eq(ops[read].token),
             shifter.i_valid.eq(live[arrive]),
             shifter.i.eq(self.activation.data),

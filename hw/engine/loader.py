@@ -13,7 +13,7 @@ from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.engine.array import FillSignature
 from moesaic.hw.engine.stage import Stage, narrow_words
 from moesaic.hw.functions.requantise import PARAMETER_BITS
-from moesaic.hw.memory.ports import ReadSignature, operand_address
+from moesaic.hw.memory.ports import Port, ReadSignature, operand_address
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Memory, Opcode, Stationary
 
@@ -318,8 +318,8 @@ class Loader(wiring.Component):
     counts: data.View
     weights: stream.Interface
     skip: stream.Interface
-    kv: wiring.PureInterface
-    fill: wiring.PureInterface
+    kv: Port
+    fill: Port
     full: Signal
     swap: Signal
     parameters: data.View

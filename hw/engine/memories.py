@@ -11,7 +11,7 @@ from moesaic.hw.decode.operation import CONTEXTS, context_layout
 from moesaic.hw.engine.feeder import TapSignature
 from moesaic.hw.engine.loader import copy_layout
 from moesaic.hw.functions.companion import WordsSignature
-from moesaic.hw.memory.ports import ReadSignature, WriteSignature, connect_read, connect_write, operand_address
+from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature, connect_read, connect_write, operand_address
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Memory
 from moesaic.hw.stream.rules import Check, require
@@ -42,28 +42,28 @@ class Memories(wiring.Component):
         An address beyond a memory; a tap and a result in one cycle. Two cycles and one after it.
     """
 
-    words: wiring.PureInterface
-    residual: wiring.PureInterface
+    words: Port
+    residual: Port
     residual_due: Signal
-    maxima: wiring.PureInterface
-    sums: wiring.PureInterface
-    state: wiring.PureInterface
-    tap: wiring.PureInterface
+    maxima: Port
+    sums: Port
+    state: Port
+    tap: Port
     copy: stream.Interface
-    context: wiring.PureInterface
-    feed_activation: wiring.PureInterface
-    feed_maxima: wiring.PureInterface
-    feed_residual: wiring.PureInterface
-    feed_sums: wiring.PureInterface
-    feed_state: wiring.PureInterface
-    load_kv: wiring.PureInterface
-    add_residual: wiring.PureInterface
-    add_sums: wiring.PureInterface
-    early_state: wiring.PureInterface
-    old_state: wiring.PureInterface
-    early_context: wiring.PureInterface
-    finished_context: wiring.PureInterface
-    result: wiring.PureInterface
+    context: Port
+    feed_activation: Port
+    feed_maxima: Port
+    feed_residual: Port
+    feed_sums: Port
+    feed_state: Port
+    load_kv: Port
+    add_residual: Port
+    add_sums: Port
+    early_state: Port
+    old_state: Port
+    early_context: Port
+    finished_context: Port
+    result: Port
     result_ready: Signal
     outside: Signal
     collided: Signal

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.decode.instruction import INDEX_BITS
 from moesaic.hw.decode.operation import CONTEXTS
 from moesaic.hw.engine.walk import retirement_layout
-from moesaic.hw.memory.ports import WriteSignature
+from moesaic.hw.memory.ports import Port, WriteSignature
 
 __all__ = ["Retirement"]
 
@@ -28,7 +28,7 @@ class Retirement(wiring.Component):
         Instructions retired; pulses when a marked one retires.
     """
 
-    i: wiring.PureInterface
+    i: Port
     ended: Signal
     routed: Signal
     retired: Signal

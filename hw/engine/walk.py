@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.control.sequencer import issued_layout
 from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
-from moesaic.hw.memory.ports import WriteSignature
+from moesaic.hw.memory.ports import Port, WriteSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary
 
@@ -158,8 +158,8 @@ class Walk(wiring.Component):
     o: stream.Interface
     op: data.View
     norm: data.View
-    context: wiring.PureInterface
-    retirement: wiring.PureInterface
+    context: Port
+    retirement: Port
     busy: Signal
     blocked: Signal
 

@@ -18,7 +18,7 @@ from moesaic.hw.functions.rescale import Rescale
 from moesaic.hw.functions.route import Route
 from moesaic.hw.functions.softmax import Softmax
 from moesaic.hw.functions.store import Store
-from moesaic.hw.memory.ports import ReadSignature
+from moesaic.hw.memory.ports import Port, ReadSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.stream.rules import connect_stream
 from moesaic.hw.vector.pipeline import copies, delay, delay_valid, stages
@@ -62,20 +62,20 @@ class WriteBack(wiring.Component):
 
     early: stream.Interface
     i: stream.Interface
-    context: wiring.PureInterface
-    early_context: wiring.PureInterface
+    context: Port
+    early_context: Port
     parameters: data.View
     release: Signal
-    words: wiring.PureInterface
-    early_state: wiring.PureInterface
-    old_state: wiring.PureInterface
-    state: wiring.PureInterface
-    maxima: wiring.PureInterface
-    old_residual: wiring.PureInterface
-    residual: wiring.PureInterface
+    words: Port
+    early_state: Port
+    old_state: Port
+    state: Port
+    maxima: Port
+    old_residual: Port
+    residual: Port
     residual_due: Signal
-    old_sums: wiring.PureInterface
-    sums: wiring.PureInterface
+    old_sums: Port
+    sums: Port
     logits: stream.Interface
     ended: Signal
 
@@ -173,7 +173,7 @@ class WriteBack(wiring.Component):
             first.place.eq(self.place.o),
         ]
         vector = delay_valid(m, arrival.valid & arrival.p.op.vector, Place.LATENCY, name="vector")
-        values_at = {
+        values_at: dict[Any, int] = {
             self.activate: self.at_value,
             self.softmax: self.at_value,
             self.route: self.at_value,

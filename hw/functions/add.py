@@ -7,7 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.functions.companion import CompanionSignature
-from moesaic.hw.memory.ports import ReadSignature, WriteSignature
+from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function
 from moesaic.hw.vector.layernorm import SumUpdate, sum_latency, sums_layout
@@ -45,11 +45,11 @@ class Add(wiring.Component):
 
     i: stream.Interface
     value: data.View
-    old: wiring.PureInterface
-    residual: wiring.PureInterface
+    old: Port
+    residual: Port
     due: Signal
-    old_sums: wiring.PureInterface
-    sums: wiring.PureInterface
+    old_sums: Port
+    sums: Port
 
     def __init__(self, config: AcceleratorConfig, *, commit: int) -> None:
         self.config, self.commit = config, commit
@@ -139,6 +139,7 @@ class Add(wiring.Component):
             new.squares.eq(Mux(starts, 0, old.squares) + update.o_squares),
         ]
         m.d.comb += [
+            self.old_sums.enable.eq(1),
             self.old_sums.address.eq(token),
             self.sums.address.eq(delay(m, token, 2, name="write_token")),
             self.sums.data.eq(new),

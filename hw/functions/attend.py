@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.attention.softmax import SUM_BITS, state_layout
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
-from moesaic.hw.memory.ports import ReadSignature
+from moesaic.hw.memory.ports import Port, ReadSignature
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.reciprocal import Reciprocal
 
@@ -34,8 +34,8 @@ class Attend(wiring.Component):
     LATENCY = 1 + Reciprocal.LATENCY + 1  # cycles: state read, reciprocal, times the scalar
 
     i: stream.Interface
-    context: wiring.PureInterface
-    state: wiring.PureInterface
+    context: Port
+    state: Port
     factor: Signal
     exponent: Signal
 
@@ -56,7 +56,9 @@ class Attend(wiring.Component):
         m = Module()
         m.submodules.reciprocal = reciprocal = self.reciprocal
         m.d.comb += [
+            self.state.enable.eq(1),
             self.state.address.eq(self.i.p.token),
+            self.context.enable.eq(1),
             self.context.address.eq(self.i.p.context),
             reciprocal.i_valid.eq(delay_valid(m, self.i.valid, 1)),
             reciprocal.i.eq(self.state.data.sum),

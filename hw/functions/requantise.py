@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.functions.place import arrival_layout
-from moesaic.hw.memory.ports import ReadSignature
+from moesaic.hw.memory.ports import Port, ReadSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function
 from moesaic.hw.spec.tables import PLANE_BITS
@@ -53,7 +53,7 @@ class Requantisation(wiring.Component):
     LATENCY = Requantise.LATENCY  # cycles
 
     i: stream.Interface
-    context: wiring.PureInterface
+    context: Port
     factor: Signal
     exponent: Signal
     parameters: data.View
@@ -89,6 +89,7 @@ class Requantisation(wiring.Component):
         context = self.context.data
         vector, attend = Signal(), context.function == Function.ATTEND
         m.d.comb += [
+            self.context.enable.eq(1),
             self.context.address.eq(op.context),
             vector.eq(valid & op.vector),
             self.release.eq(vector & op.weights & op.block_end),

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.attention.softmax import MAXIMUM_BITS, SoftmaxBlock, softmax_latency, state_layout
 from moesaic.hw.functions.companion import CompanionSignature, ResultSignature
-from moesaic.hw.memory.ports import ReadSignature, WriteSignature
+from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory
 from moesaic.hw.vector.pipeline import delay, delay_valid
@@ -40,10 +40,10 @@ class Softmax(wiring.Component):
 
     i: stream.Interface
     value: data.View
-    old: wiring.PureInterface
-    state: wiring.PureInterface
-    maxima: wiring.PureInterface
-    result: wiring.PureInterface
+    old: Port
+    state: Port
+    maxima: Port
+    result: Port
 
     def __init__(self, config: AcceleratorConfig, *, commit: int) -> None:
         self.config, self.commit = config, commit
@@ -71,6 +71,7 @@ class Softmax(wiring.Component):
         op, place, result = self.i.p.op, self.i.p.place, self.result
         runs = self.i.valid & (self.i.p.context.function == Function.SOFTMAX)
         m.d.comb += [
+            self.old.enable.eq(1),
             self.old.address.eq(op.token),
             block.i_valid.eq(delay_valid(m, runs, self.AHEAD, name="block_valid")),
             block.i_t.eq(self.value),

@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.functions.companion import CompanionSignature, ResultSignature
+from moesaic.hw.memory.ports import Port
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.isa import Memory
@@ -42,7 +43,7 @@ class Store(wiring.Component):
 
     i: stream.Interface
     value: data.View
-    result: wiring.PureInterface
+    result: Port
 
     def __init__(self, config: AcceleratorConfig, *, commit: int) -> None:
         self.config, self.commit = config, commit

@@ -6,7 +6,9 @@ from amaranth.hdl import Module, Shape, ShapeLike, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["ReadSignature", "WriteSignature", "connect_read", "connect_write", "operand_address"]
+__all__ = ["Port", "ReadSignature", "WriteSignature", "connect_read", "connect_write", "operand_address"]
+
+Port = Any  # an interface, with the members of its signature
 
 
 def operand_address() -> data.StructLayout:
@@ -24,14 +26,14 @@ class ReadSignature(wiring.Signature):
     Members
     -------
     enable : Out(1)
-        Always 1 if nobody drives it; who drives it does so in every cycle.
+        Data are kept until the next cycle with it.
     address : Out(address)
     data : In(words)
         One cycle later, unless the memory's owner says: in the same cycle.
     """
 
     def __init__(self, address: ShapeLike, words: ShapeLike) -> None:
-        super().__init__({"enable": Out(1, init=1), "address": Out(address), "data": In(words)})
+        super().__init__({"enable": Out(1), "address": Out(address), "data": In(words)})
 
 
 class WriteSignature(wiring.Signature):

@@ -398,5 +398,5 @@ async def the_queue_runs_ahead(dut: SimHandleBase) -> None:
     reads = 0
     for _ in range(4 * QUEUE_DEPTH):
         await rig.bench.step()
-        reads += rig.bench.get("activation_enable")
+        reads += rig.bench.get("activation__enable")
     assert reads == QUEUE_DEPTH

@@ -49,7 +49,7 @@ def of_components(config: AcceleratorConfig) -> Timing:
     reuse = max(latency - hold - requantised, back.softmax.block.latency + 4) + 2
     assert (back.hold, back.at_commit, back.latency, back.reuse) == (hold, commit - hold, latency, reuse)
     return Timing(
-        feed=feeder.final + feeder.queue.LATENCY + feeder.head.LATENCY,
+        feed=feeder.final + feeder.waiting.LATENCY + feeder.head.LATENCY,
         queue=QUEUE_DEPTH,
         drain=finished + latency + 2,
         route=finished + hold + Requantise.LATENCY + 1 + router.gate.latency + router.queues.LATENCY + 2,
