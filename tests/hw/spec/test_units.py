@@ -12,7 +12,7 @@ from moesaic.hw.top import Accelerator
 def instances(fragment: Fragment, path: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     found = {path}
     for child, name, _ in fragment.subfragments:
-        if name is not None and len(path) < 3:
+        if name is not None and len(path) < 4:
             found |= instances(child, (*path, name))
     return found
 
