@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.attention.softmax import MAXIMUM_BITS, state_layout
 from moesaic.hw.decode.operation import CONTEXTS, context_layout
 from moesaic.hw.engine.feeder import TapSignature
-from moesaic.hw.engine.loader import copy_layout
+from moesaic.hw.engine.words import copy_layout
 from moesaic.hw.functions.companion import WordsSignature
 from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature, connect_read, connect_write, operand_address
 from moesaic.hw.spec.config import AcceleratorConfig

@@ -1,0 +1,131 @@
+"""Where the loader stands in an instruction, by blocks and by keys: registers, and the steps between their values."""
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.lib import data
+
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Stationary
+
+__all__ = ["BlockPosition", "KeyPosition"]
+
+
+class BlockPosition:
+    """Where an instruction stands. What a step decides on is counted down, and judged a step ahead."""
+
+    def __init__(self, m: Module, op: data.View, config: AcceleratorConfig) -> None:
+        self.op, self.rows, self.lanes = op, config.rows, config.lanes
+        self.wide = Const(config.wide_operands, 1)  # without, nothing here comes in planes
+        self.in_block = Signal(8)  # in planes: counted within one
+        self.plane = Signal()  # of keys or values: the lower one of two
+        self.blocks_left = Signal(8)  # of inputs, with this one
+        self.plane_left = Signal(8)  # of these, in its plane
+        self.outputs_left = Signal(13)  # from this block's first on
+        self.keys_left = Signal(12)  # VALUES: from this block's first on
+        self.last_in, self.last_out = Signal(), Signal()
+        self.planes, self.last_plane = Signal(), Signal()  # blocks come in planes; this is the last of one
+        self.only_in = Signal()  # one block is all
+        m.d.sync += [self.only_in.eq(op.in_blocks == 1), self.planes.eq(self.wide & (op.shift_block != 0))]
+
+    def clear(self, m: Module) -> None:
+        """Before an instruction."""
+        m.d.sync += [self.in_block.eq(0), self.plane.eq(0)]
+
+    def start(self, m: Module) -> None:
+        """At its first block."""
+        op = self.op
+        m.d.sync += [
+            self.blocks_left.eq(op.in_blocks),
+            self.outputs_left.eq(op.out_count),
+            self.keys_left.eq(op.key_count),
+            self.last_in.eq(op.in_blocks == 1),
+            self.last_out.eq(op.out_count <= self.rows),
+            self.plane_left.eq(op.shift_block),
+            self.last_plane.eq(self.wide & (op.shift_block == 1)),
+        ]
+
+    def next_outputs(self, m: Module) -> None:
+        """Step to the next block of outputs."""
+        m.d.sync += [
+            self.outputs_left.eq(self.outputs_left - self.rows),
+            self.last_out.eq(self.outputs_left <= 2 * self.rows),
+        ]
+
+    def next_block(self, m: Module) -> None:
+        """Step to the next block of inputs or outputs, or finish the instruction."""
+        op = self.op
+        m.d.sync += [
+            self.in_block.eq(self.in_block + 1),
+            self.blocks_left.eq(self.blocks_left - 1),
+            self.last_in.eq(self.blocks_left == 2),
+            self.keys_left.eq(self.keys_left - self.lanes),
+            self.plane_left.eq(self.plane_left - 1),
+            self.last_plane.eq(self.planes & (self.plane_left == 2)),
+        ]
+        with m.If(self.last_in | self.last_plane):
+            m.d.sync += [
+                self.in_block.eq(0),
+                self.keys_left.eq(op.key_count),
+                self.plane.eq(~self.plane & ~self.last_in),
+                self.plane_left.eq(op.shift_block),
+                self.last_plane.eq(self.wide & (op.shift_block == 1)),
+            ]
+        with m.If(self.last_in):
+            m.d.sync += [self.blocks_left.eq(op.in_blocks), self.last_in.eq(self.only_in)]
+            self.next_outputs(m)
+
+    @property
+    def last(self) -> Value:
+        """The instruction's last block."""
+        return self.last_in & self.last_out
+
+
+class KeyPosition:
+    """Which key is read next."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.groups, self.group_bits = config.groups, (config.groups - 1).bit_length()
+        most = max(config.rows, config.lanes)
+        self.place = Signal(range(most))  # of the next key in its block
+        self.left = Signal(range(most + 1))  # of the block, with this one
+        self.address = Signal(16)  # word of the next key
+        self.first = Signal(16)  # word of this block's first key
+        self.group = Signal(max(self.group_bits, 1))
+        self.reading = Signal()  # in this cycle
+
+    def start(self, m: Module, op: data.View) -> None:
+        """At the instruction's first key."""
+        m.d.sync += [self.address.eq(op.kv_addr), self.first.eq(op.kv_addr), self.group.eq(op.group)]
+        with m.If(op.stationary == Stationary.VALUES):
+            self._begin(m, op.kv_addr + (op.group >> self.group_bits))
+
+    def _begin(self, m: Module, address: Value) -> None:
+        m.d.sync += [self.address.eq(address), self.first.eq(address)]
+
+    def next_key(self, m: Module, op: data.View) -> None:
+        """Step to the next key of the block."""
+        m.d.sync += [
+            self.place.eq(self.place + 1),
+            self.left.eq(self.left - 1),
+            self.address.eq(self.address + op.kv_stride),
+        ]
+
+    def next_block(self, m: Module, op: data.View, at: BlockPosition) -> None:
+        """Step from the last key of a block to the first one of the next."""
+        with m.If(op.stationary == Stationary.VALUES):
+            # Next block of keys continues where this one ends; the next plane starts over, and so does the next block
+            # of channels.
+            with m.If(at.last_plane):
+                m.d.sync += self.address.eq(self.first)
+            with m.If(at.last_in):
+                step, following = Signal(), Signal(16)
+                m.d.comb += [step.eq(self.group == self.groups - 1), following.eq(self.first + step)]
+                self._begin(m, following)
+                if self.groups > 1:
+                    m.d.sync += self.group.eq(self.group + 1)
+        with m.Else():
+            # Same keys, next block of channels; or the next keys.
+            m.d.sync += self.address.eq(self.first + Mux(at.last_plane, 0, at.in_block + 1))
+            with m.If(at.last_in):
+                beyond = Signal(16)
+                m.d.comb += beyond.eq(self.address + op.kv_stride - at.in_block)
+                self._begin(m, beyond)
