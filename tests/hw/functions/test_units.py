@@ -1,0 +1,224 @@
+# amaranth: UnusedElaboratable=no
+"""Function units on Amaranth's own simulator: seconds, and no Verilator. One vector per cycle, exact cycles."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import Value
+from amaranth.sim import Simulator
+
+from moesaic.golden import numerics
+from moesaic.hw.functions.activate import ACTIVATIONS, Activate
+from moesaic.hw.functions.add import Add
+from moesaic.hw.functions.companion import companion_layout
+from moesaic.hw.functions.place import Place, arrival_layout
+from moesaic.hw.functions.rescale import Rescale
+from moesaic.hw.functions.route import Route
+from moesaic.hw.functions.softmax import Softmax
+from moesaic.hw.functions.store import Store
+from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.functions import FUNCTIONS
+from moesaic.hw.spec.isa import Function, Memory, Stationary
+
+CONFIG = PRESETS["micro8"].replace(lanes=16)
+ROWS, COUNT = CONFIG.rows, 12
+EDGES = (-32768, 32767, -129, -128, 127, 128, 0, -1)
+
+
+def values(seed: int) -> np.ndarray:
+    """[COUNT, ROWS] int16, edges first."""
+    rng = np.random.default_rng(seed)
+    result = rng.integers(-(1 << 15), 1 << 15, (COUNT, ROWS)) >> rng.integers(0, 12, (COUNT, 1))
+    result[0] = EDGES
+    return result
+
+
+def run(unit, companions, given, outputs, *, ahead, cycles, answer=lambda seen: []):
+    """What `outputs` were in every cycle; companion k comes in cycle k, its values `ahead` cycles later.
+
+    `answer`: inputs of the next cycle, from the outputs of this one.
+    """
+    seen = []
+
+    async def bench(ctx):
+        later = []
+        for cycle in range(cycles):
+            here = cycle < len(companions)
+            ctx.set(unit.i.valid, int(here))
+            if here:
+                ctx.set(unit.i.payload, companions[cycle])
+            if hasattr(unit, "value") and 0 <= cycle - ahead < len(given):
+                ctx.set(Value.cast(unit.value), packed(given[cycle - ahead], 16))
+            for signal, value in later:
+                ctx.set(Value.cast(signal), value)
+            seen.append({name: ctx.get(Value.cast(signal)) for name, signal in outputs.items()})
+            later = answer(seen[-1])
+            await ctx.tick()
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    return seen
+
+
+def packed(row, bits):
+    return sum((int(x) & (1 << bits) - 1) << bits * k for k, x in enumerate(row))
+
+
+def unpacked(word, bits, count=ROWS):
+    parts = [word >> bits * k & (1 << bits) - 1 for k in range(count)]
+    return [part - (part >> bits - 1 << bits) for part in parts]
+
+
+def companion(**given):
+    """A companion's fields, by the name of the field alone."""
+    layout = companion_layout(CONFIG)
+    result = {part: {} for part in ("place", "op", "context")}
+    for name, value in given.items():
+        part = next(part for part in result if name in layout[part].shape.members)
+        result[part][name] = value
+    return result
+
+
+def test_place():
+    unit, cases = Place(CONFIG), []
+    for k in range(COUNT):
+        context = {"dst_addr": 100, "dst_stride": 3, "group": k % 2, "out_count": 19, "function": Function.INT8}
+        cases.append({"op": {"slot": k, "token": 40, "block": k % 3}, "context": context})
+    cases[3]["context"] |= {"function": Function.ADD, "expert_valid": 1}
+    cases[4]["context"] |= {"stationary": Stationary.VALUES, "lane_low": 5, "lane_count": 6}
+    assert arrival_layout() == unit.i.p.shape()
+    seen = run(unit, cases, [], {"o": unit.o}, ahead=0, cycles=COUNT + Place.LATENCY)
+    for k, case in enumerate(cases):
+        context, block = case["context"], k % 3
+        group = context["group"] + block
+        position = 40 if k == 3 else k
+        valid = [block * ROWS + r < 19 for r in range(ROWS)]
+        if k == 4:
+            valid = [5 <= group % 2 * ROWS + r < 11 for r in range(ROWS)]
+        wanted = 100 + 3 * position + group // 2 | group % 2 << 16 | packed(valid, 1) << 17
+        assert seen[k + Place.LATENCY]["o"] == wanted, k
+
+
+@pytest.mark.parametrize("function", list(ACTIVATIONS))
+def test_activations(function):
+    """Each is the golden function, any other instruction's values pass, in the same cycle."""
+    given, unit = values(1), Activate(CONFIG)
+    runs = [k % 3 != 1 for k in range(COUNT)]
+    cases = [companion(function=function if r else Function.INT8) for r in runs]
+    at = Activate.AHEAD + Activate.LATENCY
+    seen = run(unit, cases, given, {"o": unit.o}, ahead=Activate.AHEAD, cycles=COUNT + at)
+    golden = getattr(numerics, FUNCTIONS[function].activation)
+    for k, row in enumerate(given):
+        assert unpacked(seen[k + at]["o"], 16) == list(golden(row) if runs[k] else row), k
+
+
+def test_rescale():
+    given, unit = values(2), Rescale(CONFIG)
+    kinds = [{"function": Function.GELU}, {"function": Function.ADD, "expert_valid": 1}, {"function": Function.ADD}]
+    cases = [companion(**kinds[k % 3], score=3000 + k, scalar=50_000 - k, post_shift=14) for k in range(COUNT)]
+    at = Rescale.AHEAD + Rescale.LATENCY
+    seen = run(unit, cases, given, {"o": unit.o}, ahead=Rescale.AHEAD, cycles=COUNT + at)
+    for k, row in enumerate(given):
+        multiplier = (50_000 - k, 3000 + k, None)[k % 3]
+        wanted = row if multiplier is None else numerics.int16(numerics.round_shift(row * multiplier, 14))
+        assert unpacked(seen[k + at]["o"], 16) == list(wanted), k
+
+
+@pytest.mark.parametrize("commit", [1, 4])
+def test_store(commit):
+    given, unit = values(3), Store(CONFIG, commit=commit)
+    functions = [Function.INT8, Function.GELU, Function.ATTEND, Function.ADD, Function.SOFTMAX, Function.ROUTE]
+    cases = [
+        companion(function=functions[k % 6], dst_memory=Memory.KV if k % 4 == 1 else Memory.ACTIVATION, address=k)
+        for k in range(COUNT)
+    ]
+    o = unit.result
+    outputs = {"due": o.activation_due, "write": o.write, "memory": o.memory, "place": o.place, "data": o.data}
+    at = Store.AHEAD + commit
+    seen = run(unit, cases, given, outputs, ahead=Store.AHEAD, cycles=COUNT + at)
+    for k, row in enumerate(given):
+        written, memory = k % 6 < 3, Memory.KV if k % 4 == 1 else Memory.ACTIVATION
+        assert seen[k + at]["write"] == written
+        assert seen[k + at - 1]["due"] == (written and memory is Memory.ACTIVATION)
+        if written:
+            assert (seen[k + at]["memory"], seen[k + at]["place"]) == (memory, k)
+            assert unpacked(seen[k + at]["data"], 8) == list(numerics.int8(row))
+
+
+def test_route():
+    given, unit = values(4), Route(CONFIG)
+    cases = [companion(function=Function.ROUTE if k % 2 else Function.INT8, slot=k) for k in range(COUNT)]
+    outputs = {"valid": unit.o.valid, "slot": unit.o.p.op.slot, "logits": unit.o.p.logits}
+    seen = run(unit, cases, given, outputs, ahead=Route.AHEAD, cycles=COUNT + Route.AHEAD)
+    for k, row in enumerate(given):
+        now = seen[k + Route.AHEAD]
+        assert now["valid"] == k % 2
+        assert not k % 2 or (now["slot"], unpacked(now["logits"], 16)) == (k, list(row))
+
+
+def test_softmax():
+    """One block of each query; the state of the queries stays where it is, of one it is the first."""
+    commit = Softmax.latency(ROWS) + 2
+    given, unit = values(5), Softmax(CONFIG, commit=commit)
+    cases = [
+        companion(function=Function.SOFTMAX, token=k, block=k % 2, mask=(1 << ROWS - k % 3) - 1, group=k % 2, address=k)
+        for k in range(COUNT)
+    ]
+    state = {k: (k - 6, 1000 * k + 1) for k in range(COUNT)}  # maximum, sum
+
+    def answer(seen):
+        maximum, total = state[seen["old"] % COUNT]
+        return [(unit.old.data, maximum & 511 | total << 9)]
+
+    outputs = {"old": unit.old.address, "state": unit.state.data, "token": unit.state.address, "write": unit.state.mask}
+    outputs |= {"data": unit.result.data, "maxima": unit.maxima.mask}
+    at = Softmax.AHEAD + commit
+    seen = run(unit, cases, given, outputs, ahead=Softmax.AHEAD, cycles=COUNT + at, answer=answer)
+    for k, row in enumerate(given):
+        keys = ROWS - k % 3
+        before = (np.array([state[k][0]]), np.array([state[k][1]])) if k % 2 else (None, None)
+        p, maximum, total = numerics.softmax_block(row[None, :keys], *before)
+        now = seen[k + at]
+        assert (now["write"], now["token"], now["maxima"]) == (1, k, 1 << k % 2)
+        assert now["state"] == int(maximum[0]) & 511 | int(total[0]) << 9, k
+        assert now["data"] == packed([*p[0], *[0] * (ROWS - keys)], 8), k
+
+
+def test_add():
+    """The residual, then the sums of its token."""
+    given, unit = values(6) // 2, Add(CONFIG, commit=2)
+    rng = np.random.default_rng(7)
+    words = rng.integers(-(1 << 15), 1 << 15, (COUNT, CONFIG.lanes))
+    sums = list(
+        zip(rng.integers(-999, 999, COUNT).tolist(), rng.integers(1 << 36, 1 << 37, COUNT).tolist(), strict=True)
+    )
+    cases = [
+        companion(function=Function.ADD, token=k, address=k, group=k % 2, mask=0xFF >> k % 3, residual_shift=k % 4)
+        for k in range(COUNT)
+    ]
+    outputs = {"read": unit.old.enable, "from": unit.old.address, "of": unit.old_sums.address}
+    outputs |= {"mask": unit.residual.mask, "to": unit.residual.address, "word": unit.residual.data}
+    outputs |= {"sums": unit.sums.data, "token": unit.sums.address, "summed": unit.sums.mask}
+
+    def answer(seen):
+        total, squares = sums[seen["of"] % COUNT]
+        word = packed(words[seen["from"]], 16) if seen["read"] else 0
+        return [(unit.old.data, word), (unit.old_sums.data, total & (1 << 28) - 1 | squares << 28)]
+
+    at = Add.AHEAD + 2
+    last = at + Add.sums_latency(ROWS)
+    seen = run(unit, cases, given, outputs, ahead=Add.AHEAD, cycles=COUNT + last, answer=answer)
+    for k, row in enumerate(given):
+        group, mask = k % 2, 0xFF >> k % 3
+        old = words[k, group * ROWS : (group + 1) * ROWS]
+        new = numerics.int16(numerics.round_shift(old, k % 4) + row)
+        now = seen[k + at]
+        assert (now["mask"], now["to"]) == (mask << group * ROWS, k)
+        assert unpacked(now["word"], 16, CONFIG.lanes) == [*new, *new]
+        valid = [r for r in range(ROWS) if mask >> r & 1]
+        total = sums[k][0] + sum(int(new[r]) - int(old[r]) for r in valid)
+        squares = sums[k][1] + sum(int(new[r]) ** 2 - int(old[r]) ** 2 for r in valid)
+        now = seen[k + last - 1]
+        assert (now["summed"], now["token"]) == (1, k), k
+        assert now["sums"] == total & (1 << 28) - 1 | (squares & (1 << 42) - 1) << 28, k
