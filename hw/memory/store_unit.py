@@ -98,7 +98,6 @@ class StoreUnit(wiring.Component):
         address = Signal(64)
         size = Signal(32)
         end = Signal(range((1 << len(op.offset)) + (1 << 32)))  # bytes from the start of the result region
-        outside = Signal()
         code = Signal(8)
         to_read, to_send = Signal(17), Signal(17)
         more, last_word = Signal(), Signal()  # words to read; the word to send is the last: judged a word ahead
@@ -115,21 +114,7 @@ class StoreUnit(wiring.Component):
                 Mux((code == ErrorCode.ADDRESS_RANGE) | (code == ErrorCode.RESULT_RANGE), address, 0)
             ),
         ]
-        m.submodules.guard = guard = self.guard
-        m.d.comb += [
-            guard.window_base.eq(self.window_base),
-            guard.window_bytes.eq(self.window_bytes),
-            guard.abort.eq(self.abort),
-            guard.i.p.addr.eq(address),
-            guard.i.p.beats.eq(size >> (port_bytes - 1).bit_length()),
-        ]
-        # A cycle after `end`, and so long before the guard offers the transfer.
-        m.d.sync += outside.eq(end > self.result_bytes)
-        m.d.comb += [
-            self.cmd.payload.eq(guard.o.payload),
-            self.cmd.valid.eq(guard.o.valid & ~outside),
-            guard.o.ready.eq(self.cmd.ready & ~outside),
-        ]
+        guard, outside = self.guard, self._check_range(m, address, size, end)
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
@@ -189,3 +174,23 @@ class StoreUnit(wiring.Component):
             with m.State("refused"):
                 m.d.comb += self.error.eq(1)
         return m
+
+    def _check_range(self, m: Module, address: Signal, size: Signal, end: Signal) -> Signal:
+        """The transfer through the window's guard; 1 if it would leave the result region."""
+        m.submodules.guard = guard = self.guard
+        m.d.comb += [
+            guard.window_base.eq(self.window_base),
+            guard.window_bytes.eq(self.window_bytes),
+            guard.abort.eq(self.abort),
+            guard.i.p.addr.eq(address),
+            guard.i.p.beats.eq(size >> (self.config.port_bits // 8 - 1).bit_length()),
+        ]
+        outside = Signal()
+        # A cycle after `end`, and so long before the guard offers the transfer.
+        m.d.sync += outside.eq(end > self.result_bytes)
+        m.d.comb += [
+            self.cmd.payload.eq(guard.o.payload),
+            self.cmd.valid.eq(guard.o.valid & ~outside),
+            guard.o.ready.eq(self.cmd.ready & ~outside),
+        ]
+        return outside
