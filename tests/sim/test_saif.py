@@ -221,5 +221,5 @@ def test_a_whole_accelerator(tmp_path: Path) -> None:
         if not re.search(r"(^|/|_)(contract|rules)(/|$)", path):  # checks of the simulation
             strange += [f"{path}/{name}" for name in names if name.split("[")[0] not in known]
     assert not strange
-    kept = {name.split("[")[0] for name in found["core/loader"]}
+    kept = {name.split("[")[0] for name in found["core/loader/stage"]}
     assert "filled" in kept and not any(name.startswith("$") and name[1:].isdecimal() for name in kept)

@@ -118,7 +118,7 @@ def test_a_cell_that_nobody_knows_is_named() -> None:
         ("core", "memories and core"),
         ("core.array.row_3", "array"),
         ("core.writeback", "write-back"),
-        ("core.writeback.scale.lane_0.multiply", "expert scores"),
+        ("core.writeback.rescale.scale.lane_0.multiply", "expert scores"),
         ("core.router.gate.exponential_4", "router"),
         ("weights.reader_0", "weight stream"),
         ("core.something_new", "memories and core"),
