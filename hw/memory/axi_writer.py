@@ -106,6 +106,7 @@ class AxiWriter(wiring.Component):
         self.filling = Queue(range(max_burst), depth=max_outstanding)  # bursts that lack beats: their length
         self.beat = Signal(range(max_burst))  # of the burst that is filled
         self.complete = Signal(range(max_outstanding + 1))  # bursts whose data were taken and that lack their response
+        self.fresh = Signal()  # the address on offer is so for the first cycle
         self.flushing = Signal()
         self.rules = Axi4WriteRules(
             self.axi,
@@ -154,12 +155,14 @@ class AxiWriter(wiring.Component):
                 aw.payload.len.eq(splitter.o.payload.last),
             ]
 
+        m.d.sync += self.fresh.eq(issue)
+
         # Data, from a register: a beat on offer survives an abort. There is always a place in `filling`, since each of
         # its bursts has one in `flight`.
         load, last_beat = Signal(), Signal()
         m.d.comb += [
-            filling.i.valid.eq(issue),
-            filling.i.payload.eq(splitter.o.payload.last),
+            filling.i.valid.eq(self.fresh),
+            filling.i.payload.eq(aw.payload.len),
             self.i.ready.eq(filling.o.valid & (~w.valid | w.ready) & ~flush),
             load.eq(filling.o.valid & (~w.valid | w.ready) & (self.i.valid | flush)),
             last_beat.eq(self.beat == filling.o.payload),

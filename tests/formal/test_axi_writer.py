@@ -41,8 +41,10 @@ class WriterProof(Elaboratable):
         ]
         m.d.comb += Assume(~dut.clear | dut.idle, "clear only while idle")
         unfilled = rules.owed + (aw.valid & ~rules.ahead)  # bursts, the one on offer too, whose data were not all taken
-        due = Signal()
-        m.d.sync += due.eq((unfilled != 0) & (dut.i.valid | flush) & ~w.valid)
+        past_valid, past_ready, fresh, due = Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [past_valid.eq(aw.valid), past_ready.eq(aw.ready)]
+        m.d.comb += fresh.eq(aw.valid & (~past_valid | past_ready))  # its data may come a cycle later
+        m.d.sync += due.eq((unfilled != fresh) & (dut.i.valid | flush) & ~w.valid)
         m.d.comb += Assert(~due | w.valid, "a beat waits for its data and for nothing else, AWREADY least of all")
 
         if not self.invariants:
@@ -56,14 +58,15 @@ class WriterProof(Elaboratable):
 
         m.d.comb += [
             Assert(dut.flight.level == aw.valid + waiting),
-            Assert(unfilled == dut.filling.level + last),
+            Assert(fresh == dut.fresh),
+            Assert(unfilled == dut.filling.level + last + fresh),
             Assert(rules.unanswered + rules.ahead == dut.complete),
             Assert(~rules.ahead | (aw.valid & (rules.owed == 0))),
-            Assert(follows(rules.newest.index, aw.valid, dut.filling.write_index)),
+            Assert(follows(rules.newest.index, aw.valid & ~fresh, dut.filling.write_index)),
             Assert(follows(rules.filling.index, last, dut.filling.read_index)),
             Assert(rules.newest.index < dut.max_outstanding),
             Assert(rules.filling.index < dut.max_outstanding),
-            Assert(~w.valid | (unfilled != 0)),
+            Assert(~w.valid | (unfilled != fresh)),
             Assert((unfilled != 0) | (rules.beat == 0)),
             Assert((dut.filling.level != 0) | (dut.beat == 0)),
         ]
@@ -88,7 +91,7 @@ class ProgressProof(WriterProof):
     2 an address only after all its data; 3 address and first beat together.
     """
 
-    LIMIT = 5  # cycles from one transfer to the next: response, place in flight, cut, address, data
+    LIMIT = 6  # cycles from one transfer to the next: response, place in flight, cut, address, its data
 
     def __init__(self, dut: AxiWriter, *, invariants: bool) -> None:
         super().__init__(dut, invariants=invariants)
