@@ -281,7 +281,7 @@ def test_options_that_do_not_fit(tmp_path, options, text):
         ({"tasks": ("a", "a")}, "tasks must be distinct names"),
         ({"tasks": ("a", "")}, "every one of tasks must be 1 to 64 letters"),
         ({"gate": "loud"}, "gate must be one of noisy_vmoe, noisy, not 'loud'"),
-        ({"pixels": "none"}, "pixels must be one of imagenet, half, unit, not 'none'"),
+        ({"pixels": "none"}, "pixels must be one of imagenet, half, unit, fixed8, not 'none'"),
     ],
 )
 def test_options_out_of_range(options, text):
