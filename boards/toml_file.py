@@ -1,12 +1,12 @@
 """TOML files of users and strangers: regular, of bounded size, without a traceback whatever they hold."""
 
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from moesaic.errors import InputError
 from moesaic.json_file import read_utf8
+from moesaic.names import name_after
 
 __all__ = ["MOST_BYTES", "name_of", "parse_toml", "read_toml_text"]
 
@@ -42,5 +42,5 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def name_of(path: Path) -> str:
-    """A name (`moesaic.names`) after a file: its stem, with '-' for every run of other characters."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", path.stem).lstrip("-_")[:64] or "unnamed"
+    """A name after a file, without its ending."""
+    return name_after(path.stem, "unnamed")

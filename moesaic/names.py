@@ -4,7 +4,7 @@ import re
 
 from moesaic.errors import InputError
 
-__all__ = ["ALL_TASKS", "NAME_RULE", "check_name", "check_tasks", "is_name"]
+__all__ = ["ALL_TASKS", "NAME_RULE", "check_name", "check_tasks", "is_name", "name_after"]
 
 ALL_TASKS = "all"  # stands for every task of a model
 NAME_RULE = "1 to 64 letters, digits, '-' and '_' of ASCII, a letter or digit first"
@@ -14,6 +14,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 def is_name(value: object) -> bool:
     """Whether a value is a name (`NAME_RULE`)."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def name_after(text: str, otherwise: str) -> str:
+    """A name that is like a text, such as a file's: '-' for every run of other characters; `otherwise` if nothing is
+    left.
+    """
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).lstrip("-_")[:64].rstrip("-") or otherwise
 
 
 def check_name(what: str, value: object, *, error: type[InputError] = InputError) -> None:

@@ -1,6 +1,7 @@
 """Names of tasks are held to one pattern wherever they enter: options, configurations, a module's own words."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from torch import nn
@@ -10,8 +11,9 @@ from moesaic.golden.config import preset
 from moesaic.golden.frontend.source import Subject, open_function
 from moesaic.golden.importers.heads import imported_heads
 from moesaic.golden.importers.imported import Imported, ImportReport
+from moesaic.golden.importers.names import model_name
 from moesaic.golden.importers.options import ImportOptions
-from moesaic.names import is_name
+from moesaic.names import is_name, name_after
 
 HOSTILE = ("seg.v1", "seg/depth", "../x", "", " ", "a b", "-a", "a" * 65, 'a"b', "a;b", "a\n", "ä", "$a", "[exec ls]")
 
@@ -61,3 +63,23 @@ def test_heads_of_tasks_whose_names_torch_uses_itself():
     report = ImportReport(source="m", format="", assumed=(), notes=(), checked="", names={})
     imported = Imported(config=config, state={}, heads={}, report=report, modules={"values": nn.Identity()})
     assert list(imported_heads(imported)) == ["values"]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("deit_tiny_patch16_224.fb_in1k", "deit_tiny_patch16_224-fb_in1k"),
+        ("my lab [exec x]\n", "my-lab-exec-x"),
+        ("../..", "otherwise"),
+        ("__", "otherwise"),
+        ("é" * 9, "otherwise"),
+        ("x" * 99, "x" * 64),
+        ("x" * 63 + "..y", "x" * 63),
+    ],
+)
+def test_names_after_files_are_names(text: str, name: str) -> None:
+    assert name_after(text, "otherwise") == name and is_name(name)
+
+
+def test_models_are_named_after_their_files() -> None:
+    assert model_name(Path("a/vit.v2 (best).pth.tar")) == "vit-v2-best"

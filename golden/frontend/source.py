@@ -23,7 +23,7 @@ from moesaic.golden.frontend.refusal import CaptureError, place_of
 from moesaic.golden.frontend.surroundings import found_from, printing_to_stderr, usual_torch
 from moesaic.golden.importers.imported import Imported, ImportReport
 from moesaic.golden.importers.options import PIXELS, ImportOptions
-from moesaic.names import check_tasks
+from moesaic.names import check_tasks, name_after
 
 __all__ = ["Subject", "is_function", "open_function"]
 
@@ -146,7 +146,7 @@ def _imported(text: str, captured: Captured, assumed: list[str]) -> Imported:
 def _name(text: str) -> str:
     found = _FUNCTION.fullmatch(text)
     assert found is not None
-    return found["function"].replace("_", "-").strip("-")
+    return name_after(found["function"].replace("_", "-"), "model")
 
 
 def _folder(text: str) -> Path:

@@ -12,6 +12,7 @@ from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.imported import Notes
 from moesaic.golden.importers.problem import folded
 from moesaic.golden.importers.wide import for_host, wide
+from moesaic.names import name_after
 
 __all__ = ["Split", "head_tasks", "model_name", "split"]
 
@@ -130,4 +131,4 @@ def head_tasks(heads: Tensors) -> tuple[str, ...]:
 def model_name(path: Path) -> str:
     """A model's name from its file's or folder's."""
     stem = re.sub(r"(\.(pth|pt|tar|bin|safetensors|ckpt))+$", "", path.resolve().name)
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-.") or "model"
+    return name_after(stem, "model")
