@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from moesaic.compiler.ir import Graph, Op
 from moesaic.compiler.layout import words_for
-from moesaic.compiler.timeline import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, ArrayTime, Instructions, LoadTime, Sequencer
+from moesaic.compiler.timeline import ArrayTime, Instructions, LoadTime, Sequencer
 from moesaic.compiler.weights import Piece
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
-from moesaic.hw.spec.timing import Timing
+from moesaic.hw.spec.timing import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, Timing
 
 __all__ = ["DDR_LATENCY", "Cost", "estimate", "mean_tokens", "part_cycles"]
 

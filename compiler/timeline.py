@@ -5,25 +5,23 @@ from dataclasses import dataclass, field
 
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS
-from moesaic.hw.spec.timing import Timing
+from moesaic.hw.spec.timing import (
+    ARRIVAL_CYCLES,
+    ASK_CYCLES,
+    BUS_CYCLES,
+    CHOICE_CYCLES,
+    DECODE_CYCLES,
+    FETCH_CYCLES,
+    PORT_CYCLES,
+    QUEUED,
+    ROOM_CYCLES,
+    SETTLE_CYCLES,
+    START_CYCLES,
+    UNIT_QUEUE,
+    Timing,
+)
 
-__all__ = ["CONTEXTS", "DECODE_CYCLES", "DROP_CYCLES", "ArrayTime", "Instructions", "LoadTime", "Sequencer"]
-
-# Of the RTL (a test compares them with its constants).
-QUEUED = 16  # instructions of a stream, asked for half a queue at a time
-SETTLE_CYCLES = 4  # from the start, or a request for instructions, to the next choice of a stream
-CHOICE_CYCLES = 3  # choice, address, request
-ROOM_CYCLES = 1  # from an instruction leaving the queue to that choice
-ASK_CYCLES = 7  # from the request to its address on the bus: window guard, reader
-ARRIVAL_CYCLES = 3  # from the last beat of an instruction until it can be taken
-UNIT_QUEUE = 4  # instructions between the sequencer and each unit
-DECODE_CYCLES = 3  # of an instruction in the sequencer, and in a unit before it works
-CONTEXTS = 8  # instructions between feeder and retirement
-FETCH_CYCLES = 3  # of a FETCH, skipped or not...
-PORT_CYCLES = 6  # ...for each port...
-START_CYCLES = 2  # ...and to hand the transfer on
-BUS_CYCLES = 8  # from there to the first word, beyond the memory's latency: reader, prefetch buffer
-DROP_CYCLES = 6  # of words that nobody wants, beside one for each block of outputs
+__all__ = ["ArrayTime", "Instructions", "LoadTime", "Sequencer"]
 
 
 class Instructions:

@@ -11,6 +11,7 @@ from moesaic.hw.control.errors import ErrorReport
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.memory.window import ADDRESS_BITS, WindowGuard
 from moesaic.hw.spec.registers import ErrorCode, ErrorUnit
+from moesaic.hw.spec.timing import QUEUED, SETTLE_CYCLES
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import Check, connect_stream, require
 
@@ -18,7 +19,6 @@ __all__ = ["STREAMS", "InstructionFetch"]
 
 STREAMS = ("load", "compute", "store")
 COUNT_BITS = 32
-SETTLE_CYCLES = 4  # from a request, or the first cycle of `run`, to what is left to ask for, counted anew
 OUTSTANDING = 4  # bursts in flight, and requests whose instructions have not all arrived
 
 
@@ -88,7 +88,9 @@ class InstructionFetch(wiring.Component):
     bytes_read: Signal
     axi: Any
 
-    def __init__(self, *, addr_bits: int, data_bits: int = 128, instruction_bytes: int = 32, depth: int = 16) -> None:
+    def __init__(
+        self, *, addr_bits: int, data_bits: int = 128, instruction_bytes: int = 32, depth: int = QUEUED
+    ) -> None:
         if depth < 2 or depth & (depth - 1):
             raise ValueError(f"depth must be a power of two of 2 or more, not {depth!r}")
         if instruction_bytes < 1 or instruction_bytes & (instruction_bytes - 1):

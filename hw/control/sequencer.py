@@ -11,11 +11,11 @@ from moesaic.hw.decode.legality import refused
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import FORMATS, INSTRUCTION_BITS, Opcode
 from moesaic.hw.spec.registers import ErrorCode
+from moesaic.hw.spec.timing import UNIT_QUEUE
 from moesaic.hw.stream.queue import Queue
 
 __all__ = ["Sequencer", "issued_layout"]
 
-QUEUE_DEPTH = 4
 _OPCODES = tuple(opcode for opcode, layout in FORMATS.items() if layout.stream == "compute")
 
 
@@ -47,8 +47,8 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        self.loader_queue = Queue(issued_layout(), depth=QUEUE_DEPTH)
-        self.feeder_queue = Queue(issued_layout(), depth=QUEUE_DEPTH)
+        self.loader_queue = Queue(issued_layout(), depth=UNIT_QUEUE)
+        self.feeder_queue = Queue(issued_layout(), depth=UNIT_QUEUE)
         super().__init__(
             {
                 "i": In(stream.Signature(INSTRUCTION_BITS)),

@@ -4,10 +4,9 @@ from amaranth.hdl import unsigned
 from amaranth.lib import data
 
 from moesaic.hw.spec.isa import FORMATS, Opcode
+from moesaic.hw.spec.timing import CONTEXTS
 
 __all__ = ["CONTEXTS", "context_layout", "operation_layout"]
-
-CONTEXTS = 8  # instructions in flight between feeder and retirement; a power of two
 
 _CONTEXT_FIELDS = (
     "function",
