@@ -50,7 +50,7 @@ KEPT = (
 
 
 class CalibrationError(InputError):
-    """A network that cannot be calibrated: something in it is not finite."""
+    """A network that cannot be calibrated: something in it is not finite, or the images do not fit it."""
 
 
 @contextmanager
@@ -102,12 +102,12 @@ def check_parameters(model: M3ViT) -> None:
 
 
 def check_images(images: Array, config: M3ViTConfig) -> None:
-    """`ValueError` unless `images` is a uint8 array [n, 3, H, W] with n >= 1."""
+    """`CalibrationError` unless `images` is a uint8 array [n, 3, H, W] with n >= 1."""
     shape = (3, *config.image_size)
     if images.dtype != np.uint8:
-        raise ValueError(f"calibration images must be uint8, not {images.dtype.name!r}")
+        raise CalibrationError(f"calibration images must be uint8, not {images.dtype.name!r}")
     if images.ndim != 4 or images.shape[1:] != shape or len(images) < 1:
-        raise ValueError(
+        raise CalibrationError(
             f"calibration images must be [n, {', '.join(map(str, shape))}] with n >= 1, not {list(images.shape)!r}"
         )
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.errors import InputError
 from moesaic.golden.layers.linear import READS, QuantLinear
 from moesaic.golden.scales import FloatArray, row_steps
 from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, PLANE_BITS
@@ -127,11 +128,11 @@ def quantise_linear(
 
     Raises
     ------
-    ValueError
+    InputError
         If `bits` is neither, the accumulator could overflow or a multiplier does not fit; the message names the layer.
     """
     if bits not in RANGES:
-        raise ValueError(f"{name}: bits must be 16, 8 or 4, not {bits!r}")
+        raise InputError(f"{name}: bits must be 16, 8 or 4, not {bits!r}")
     weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
     columns = weight.shape[1]
     low, high = RANGES[bits]
@@ -141,7 +142,7 @@ def quantise_linear(
     most = (1 << (acc_bits - 1)) - 1
     # Full-size weights fit beside each other, except where an input has more bits than a row should need.
     if most <= (peak * 127 * columns if reads in ("int8", "streamed") and bits <= 8 else peak * columns):
-        raise ValueError(f"{name}: inputs must be fewer for accumulators of {acc_bits} bits, not {columns!r}")
+        raise InputError(f"{name}: inputs must be fewer for accumulators of {acc_bits} bits, not {columns!r}")
     rounding, seen = None, np.zeros((0, columns))
     if inputs is not None and len(inputs):
         inputs = np.asarray(inputs[:: -(-len(inputs) // MOST_INPUTS)], np.float64)
@@ -159,7 +160,7 @@ def quantise_linear(
     if math.ceil(math.ldexp(largest, shift)) > 65535:
         shift -= 1
     if shift < 0:
-        raise ValueError(f"{name}: output step must be above {largest / 65535 * out_step:.3g}, not {out_step!r}")
+        raise InputError(f"{name}: output step must be above {largest / 65535 * out_step:.3g}, not {out_step!r}")
     # Whole multipliers first, steps from them: so the multiplier's rounding costs nothing.
     mult = np.clip(np.ceil(np.ldexp(steps * in_step / out_step, shift)), 1, 65535)
     steps = np.ldexp(mult, -shift) * out_step / in_step
@@ -188,11 +189,11 @@ def quantise_linear(
 
 
 def check_accumulator(linear: QuantLinear, *, acc_bits: int = ACC_BITS) -> None:
-    """`ValueError` naming the layer if any input could overflow its accumulator of `acc_bits` bits."""
+    """`InputError` naming the layer if any input could overflow its accumulator of `acc_bits` bits."""
     bias = np.abs(linear.bias.astype(np.int64)) << linear.bias_shift
     bound = READS[linear.reads] * np.abs(linear.weight.astype(np.int64)).sum(axis=1) + bias
     if int(bound.max()) >= 1 << (acc_bits - 1):
-        raise ValueError(
+        raise InputError(
             f"{linear.name}: sums must be below 2^{acc_bits - 1} for accumulators of {acc_bits} bits, "
             f"not {int(bound.max())!r}"
         )

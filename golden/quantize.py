@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.errors import InputError
 from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_blocks, check_images, check_parameters, inference, residual_peaks
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.linear import QuantLinear
-from moesaic.golden.layers.quantiser import HEADROOM, BlockQuantiser, floats
+from moesaic.golden.layers.quantiser import HEADROOM, BlockQuantiser, finest_residual, floats
 from moesaic.golden.m3vit import Block, M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
 from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS, quantise_linear
@@ -24,9 +25,12 @@ __all__ = ["load", "prepared", "quantize", "residual_steps", "save"]
 MAX_RESIDUAL_SHIFT = 7
 
 
-def residual_steps(peaks: Sequence[float]) -> list[float]:
-    """Steps of the residual before block 0 and after each block: each the one before times 1, 2, 4 and so on."""
-    needed = [max(HEADROOM * peak / 32767, 1e-9) for peak in peaks]
+def residual_steps(peaks: Sequence[float], *, finest: float = 1e-9) -> list[float]:
+    """Steps of the residual before block 0 and after each block: each the one before times 1, 2, 4 and so on.
+
+    No step is below `finest`: a residual of next to nothing needs none.
+    """
+    needed = [max(HEADROOM * peak / 32767, finest) for peak in peaks]
     # Steps grow by at most 2^7 at a time: early blocks are coarser where a later one grows faster than that.
     for i in range(len(needed) - 1, 0, -1):
         needed[i - 1] = max(needed[i - 1], needed[i] * 2.0**-MAX_RESIDUAL_SHIFT)
@@ -60,7 +64,7 @@ def _quantise_embedding(
     whole = np.rint(position / step).astype(np.int64)
     whole[:learnt] -= linear_int16(embed, np.zeros((learnt, flat.shape[1]), np.int64))
     if np.abs(whole).max() > 32767:
-        raise ValueError(f"embed: positions must fit int16 in residual steps, not {int(np.abs(whole).max())!r}")
+        raise InputError(f"embed: positions must fit int16 in residual steps, not {int(np.abs(whole).max())!r}")
     return embed, whole.astype(np.int16)
 
 
@@ -101,22 +105,22 @@ def quantize(
 
     Raises
     ------
-    ValueError
+    InputError
         If experts shall have 4 bits and there are none, a parameter is not finite, the images do not fit the model, or
         a layer does not fit the arithmetic (named).
     """
     if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+        raise InputError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     if weights not in WEIGHTS:
-        raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
+        raise InputError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
     if expert_bits not in RANGES:
-        raise ValueError(f"expert_bits must be 16, 8 or 4, not {expert_bits!r}")
+        raise InputError(f"expert_bits must be 16, 8 or 4, not {expert_bits!r}")
     if expert_bits == 4 and not config.most_experts:
-        raise ValueError(f"expert_bits must be 8 for {config.name}, which has no experts, not {expert_bits!r}")
+        raise InputError(f"expert_bits must be 8 for {config.name}, which has no experts, not {expert_bits!r}")
     if acc_bits is None:
         acc_bits = ACC_BITS if expert_bits <= 8 else WIDE_ACC_BITS
     if model.config != config:
-        raise ValueError(f"config must be the model's own ({model.config.name}), not {config.name!r}")
+        raise InputError(f"config must be the model's own ({model.config.name}), not {config.name!r}")
     images = np.asarray(images)
     check_images(images, config)
     check_parameters(model)
@@ -155,7 +159,7 @@ def _quantised(
     config = model.config
     note("how large everything becomes")
     peaks = residual_peaks(model, images)
-    steps = residual_steps([peaks.embed, *peaks.blocks])
+    steps = residual_steps([peaks.embed, *peaks.blocks], finest=max(1e-9, finest_residual(config.dim, config.eps)))
     embed, position = _quantise_embedding(
         model, images, steps[0], method=method, compensate=compensate, acc_bits=acc_bits, bits=max(8, expert_bits)
     )

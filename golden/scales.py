@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.errors import InputError
 from moesaic.hw.spec.tables import DIGITS_TOP
 
 __all__ = ["METHODS", "FloatArray", "mult_shift", "row_steps", "tensor_step"]
@@ -43,15 +44,15 @@ def tensor_step(values: np.ndarray[Any, Any], method: str, *, top: int = TOP) ->
 
     Raises
     ------
-    ValueError
+    InputError
         If the method is not known or a value is not finite.
     """
     if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+        raise InputError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
     flat = np.asarray(values, np.float64).ravel()
     peak = float(np.abs(flat).max()) if flat.size else 0.0
     if not math.isfinite(peak):
-        raise ValueError(f"calibration values must be finite, not {peak!r}")
+        raise InputError(f"calibration values must be finite, not {peak!r}")
     if peak == 0.0:
         return 1.0 / top
     if method == "minmax":
@@ -88,14 +89,14 @@ def mult_shift(ratio: float, *, bits: int = 16, max_shift: int = 62, name: str =
 
     Raises
     ------
-    ValueError
+    InputError
         If the ratio is not positive or takes a negative shift.
     """
     if not (math.isfinite(ratio) and ratio > 0):
-        raise ValueError(f"{name} must be positive and finite, not {ratio!r}")
+        raise InputError(f"{name} must be positive and finite, not {ratio!r}")
     shift = min(bits - math.frexp(ratio)[1], max_shift)
     if round(math.ldexp(ratio, shift)) >= 1 << bits:
         shift -= 1
     if shift < 0:
-        raise ValueError(f"{name} must be below 2^{bits}, not {ratio!r}")
+        raise InputError(f"{name} must be below 2^{bits}, not {ratio!r}")
     return max(round(math.ldexp(ratio, shift)), 1), shift

@@ -19,6 +19,8 @@ RUNS = 6  # images
 
 def refined(first: float, peak: float, error: Callable[[float], float], *, top: int = TOP) -> float:
     """The step with the least `error`, near `first` and not beyond what holds `peak`; `first` among equals."""
+    if not peak:
+        return first
     best, least = first, error(first)
     for step in np.unique(np.minimum(first * FACTORS, peak / top)):
         value = error(float(step))

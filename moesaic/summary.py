@@ -6,6 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from moesaic.report.likeness import in_words
 from moesaic.terminal import result_console
 
 __all__ = ["print_summary"]
@@ -55,12 +56,11 @@ def print_summary(report: dict[str, Any], folder: Path) -> None:
         )
     for task, lines in report.get("outputs", {}).items():
         for line in lines:
-            ratio = "equal" if line["sqnr_db"] is None else f"{line['sqnr_db']:.1f} dB"
             largest = (
                 "" if line["largest"] is None else f", largest at {line['largest'][0]} (float: {line['largest'][1]})"
             )
             console.print(
-                f"{task}: output {line['output']} of the module {line['shape']}: {ratio} to float{largest}",
+                f"{task}: output {line['output']} of the module {line['shape']}: {in_words(line)} to float{largest}",
                 markup=False,
             )
     if report["weights"] == "seeded":

@@ -23,6 +23,7 @@ from moesaic.golden.frontend.meaning import (
     Weighted,
 )
 from moesaic.golden.frontend.nearest import nearest
+from moesaic.golden.frontend.pointwise import combined, with_constant
 from moesaic.golden.frontend.reader import Known, Reader
 from moesaic.golden.frontend.refusal import Refusal
 from moesaic.golden.frontend.stream import is_embedding, stream_of
@@ -58,6 +59,9 @@ def _add(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
     if not isinstance(left, torch.Tensor):
         return _add_constant(reader, node, _expanded(right, left), *_numbers(left, _expanded(right, left).shape))
     left, right = torch.broadcast_tensors(left, right)
+    activation = combined(reader, node, left, right, torch.add)
+    if activation is not None:
+        return activation
     found = [reader.find(x) for x in (left, right)]
     if all(f is not None and isinstance(f[0], (Weighted, Mixture)) for f in found):
         return mixture.merge(reader, node, left, right)
@@ -77,6 +81,9 @@ def _add_constant(
         return _shifted(reader, node, meaning, found[1], values, names)
     if found is not None and isinstance(meaning, Pixels):
         return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale, offset + x), values)
+    activation = with_constant(reader, node, ids, values, torch.add)
+    if activation is not None:
+        return activation
     if isinstance(meaning, Scores):
         raise Refusal(
             "a constant added to attention scores (relative position bias or mask)",
@@ -120,7 +127,10 @@ def _shifted(
         )
     parts = bias.view(len(linear.groups), -1)
     groups = [Group(g.columns, g.weight, g.bias.double() + part) for g, part in zip(linear.groups, parts, strict=True)]
-    return reader.add(_like(linear, groups, bias=names)) + local
+    root, factor, constant = linear.affine or (linear, 1.0, 0.0)
+    shifted = _like(linear, groups, bias=names)
+    shifted.affine = (root, factor, constant + float(bias[0])) if bool((bias == bias[0]).all()) else None
+    return reader.add(shifted) + local
 
 
 def _like(linear: Linear, groups: list[Group], *, bias: tuple[str, ...] = (), weight: tuple[str, ...] = ()) -> Linear:
@@ -139,7 +149,18 @@ def _sub(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
     if isinstance(left, torch.Tensor) and not isinstance(right, torch.Tensor) and kwargs.get("alpha", 1) == 1:
         minus = Known(-right.value, right.names) if isinstance(right, Known) else -right
         return _add(reader, node, (left, minus), {})
+    if isinstance(right, torch.Tensor) and kwargs.get("alpha", 1) == 1:
+        if not isinstance(left, torch.Tensor):
+            return _add(reader, node, (_mul(reader, node, (right, -1.0), {}), left), {})
+        one, other = torch.broadcast_tensors(left, right)
+        activation = combined(reader, node, one, other, torch.sub)
+        if activation is not None:
+            return activation
     raise Refusal("a difference", expected="a sum", nearest="x + f(LayerNorm(x)); nn.LayerNorm for a norm written out")
+
+
+def _rsub(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    return _sub(reader, node, (args[1], args[0]), {"alpha": args[2] if len(args) > 2 else kwargs.get("alpha", 1)})
 
 
 # Products.
@@ -153,7 +174,10 @@ def _mul(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
     if not isinstance(left, torch.Tensor):
         ids = _expanded(right, left)
         return _scaled(reader, node, ids, *_numbers(left, ids.shape))
-    weighed = mixture.weigh(reader, node, *torch.broadcast_tensors(left, right))
+    left, right = torch.broadcast_tensors(left, right)
+    weighed = combined(reader, node, left, right, torch.mul)
+    if weighed is None:
+        weighed = mixture.weigh(reader, node, left, right)
     if weighed is None:
         raise Refusal(
             f"a product of {_words(reader, left)} and {_words(reader, right)}, element by element",
@@ -170,7 +194,10 @@ def _div(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
         values, names = _numbers(right, ids.shape)
         return _scaled(reader, node, ids, 1 / values, names)
     if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        ids_or_none = gates.normalise(reader, node, *torch.broadcast_tensors(left, right))
+        left, right = torch.broadcast_tensors(left, right)
+        ids_or_none = combined(reader, node, left, right, torch.div)
+        if ids_or_none is None:
+            ids_or_none = gates.normalise(reader, node, left, right)
         if ids_or_none is not None:
             return ids_or_none
     raise Refusal("a quotient", expected="a product with a constant", nearest="nn.LayerNorm for a norm written out")
@@ -201,6 +228,9 @@ def _scaled(
             return reader.add(new) + found[1]
     if found is not None and isinstance(meaning, Pixels):
         return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale * x, offset * x), factor)
+    activation = with_constant(reader, node, ids, factor, torch.mul)
+    if activation is not None:
+        return activation
     if isinstance(meaning, (Context, Probs)):
         raise Refusal(f"{meaning.what} times a constant", expected="no factor there", nearest=ATTENTION)
     raise Refusal(
@@ -225,7 +255,10 @@ def _scaled_linear(
         Group(g.columns, g.weight.double() * part[:, None], g.bias.double() * part)
         for g, part in zip(linear.groups, parts, strict=True)
     ]
-    return reader.add(_like(linear, groups, weight=names)) + local
+    root, before, constant = linear.affine or (linear, 1.0, 0.0)
+    new, number = _like(linear, groups, weight=names), float(scale[0])
+    new.affine = (root, number * before, number * constant) if bool((scale == scale[0]).all()) else None
+    return reader.add(new) + local
 
 
 Change = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -234,7 +267,8 @@ Change = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor
 def _pixels(
     reader: Reader, node: fx.Node, pixels: Pixels, local: torch.Tensor, change: Change, values: torch.Tensor
 ) -> torch.Tensor:
-    by_channel = by_column(local // (pixels.shape[1] * pixels.shape[2]), values, pixels.shape[0], 0.0)
+    channel = local // (pixels.shape[1] * pixels.shape[2])
+    by_channel = by_column(channel, values, pixels.shape[0], float(values.flatten()[0]))  # of unused ones as well
     if by_channel is None:
         raise Refusal(
             "pixels changed by their place", expected="one mean and deviation per channel", nearest="(x - mean) / std"
@@ -281,6 +315,7 @@ HANDLERS = {
     "mul": _mul,
     "softmax": _softmax,
     "_softmax": _softmax,
+    "rsub": _rsub,
     "sub": _sub,
     "sum": _sum,
 }

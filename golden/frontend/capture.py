@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from moesaic.errors import MoesaicError
 from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.frontend import arithmetic, attention, gates, layers, leaves, mixture, products
+from moesaic.golden.frontend import arithmetic, attention, gates, layers, leaves, mixture, pointwise, products
 from moesaic.golden.frontend.assemble import assemble, chain
 from moesaic.golden.frontend.export import check_numbers, trace_module
 from moesaic.golden.frontend.head import Head, extract_head
@@ -19,7 +20,7 @@ from moesaic.golden.frontend.nodes import name_of
 from moesaic.golden.frontend.prepare import prepare
 from moesaic.golden.frontend.prove import random_image, worst_difference
 from moesaic.golden.frontend.reader import Known, Reader, Unknown
-from moesaic.golden.frontend.refusal import CaptureError, line_of
+from moesaic.golden.frontend.refusal import UNFORESEEN, CaptureError, line_of
 from moesaic.golden.frontend.surroundings import usual_torch
 from moesaic.golden.m3vit import M3ViT
 from moesaic.names import check_tasks
@@ -32,6 +33,7 @@ HANDLERS = {
     **attention.HANDLERS,
     **products.HANDLERS,
     **arithmetic.HANDLERS,
+    **pointwise.HANDLERS,
     **gates.HANDLERS,
     **mixture.HANDLERS,
     **leaves.HANDLERS,
@@ -120,7 +122,13 @@ def capture(
                 "number 0"
             )
     with usual_torch():
-        return _captured(module, _example(image), name, tasks, pixel_mean, pixel_std)
+        try:
+            return _captured(module, _example(image), name, tasks, pixel_mean, pixel_std)
+        except MoesaicError:
+            raise
+        except Exception as error:
+            said = f"({type(error).__name__}: {' '.join(str(error).split())})"
+            raise CaptureError(f"the module must be one that can be captured, not one {UNFORESEEN} {said}") from error
 
 
 def _example(image: Any) -> torch.Tensor:

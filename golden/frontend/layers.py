@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import fx
 
-from moesaic.golden.frontend.meaning import Constant, Gelu, Group, Linear, Meaning, Norm, Patches, Pixels
+from moesaic.golden.frontend.meaning import Constant, Gelu, Group, Linear, Meaning, Norm, Patches, Pixels, Pointwise
+from moesaic.golden.frontend.pointwise import as_activation
 from moesaic.golden.frontend.reader import Known, Reader
 from moesaic.golden.frontend.refusal import Refusal
 from moesaic.golden.frontend.stream import as_stream
@@ -26,6 +27,16 @@ def by_column(columns: torch.Tensor, values: torch.Tensor, count: int, default: 
     table = torch.full((count,), default, dtype=torch.float64)
     table[columns.flatten()] = values.flatten()
     return table if bool((table[columns] == values).all()) else None
+
+
+def _channels(pixels: Pixels, local: torch.Tensor) -> torch.Tensor | None:
+    """Which channel of the image each channel of a tensor is; None if it is not whole channels."""
+    area = pixels.shape[1] * pixels.shape[2]
+    if local.ndim != 4 or local.shape[0] != 1 or local.shape[2:] != pixels.shape[1:]:
+        return None
+    channels = local[0, :, 0, 0] // area
+    whole = channels[:, None] * area + torch.arange(area)
+    return channels if torch.equal(local[0].flatten(1), whole) else None
 
 
 def _tensor(value: Any) -> torch.Tensor | None:
@@ -47,7 +58,8 @@ def _convolution(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Map
         raise Refusal("a convolution of features", expected="a convolution of the image", nearest=ONE_CONVOLUTION)
     pixels, local = found[0], found[1]
     kernel, stride = tuple(weight.value.shape[2:]), tuple(np.broadcast_to(given.get("stride", 1), 2).tolist())
-    if not torch.equal(local.flatten(), torch.arange(local.numel())) or local.shape != (1, *pixels.shape):
+    channels = _channels(pixels, local)
+    if channels is None:
         raise Refusal("a convolution of a part of the image", expected="the whole image", nearest=ONE_CONVOLUTION)
     plain = np.all(np.equal(padding, 0)) if not isinstance(padding, str) else padding == "valid"
     if kernel != stride or kernel[0] != kernel[1] or not plain or np.any(np.not_equal(dilation, 1)) or groups != 1:
@@ -56,7 +68,9 @@ def _convolution(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Map
             expected="square patches that do not overlap",
             nearest=ONE_CONVOLUTION,
         )
-    matrix = weight.value.reshape(len(weight.value), -1)
+    # Channels in another order (BGR), or repeated: so many columns of the first weights.
+    of_channels = torch.zeros(len(weight.value), pixels.shape[0], *kernel, dtype=weight.value.dtype)
+    matrix = of_channels.index_add(1, channels, weight.value).reshape(len(weight.value), -1)
     linear = _patch_linear(node, pixels, kernel[0], matrix, _tensor(bias))
     linear.weight_names, linear.bias_names = weight.names, _names(bias)
     start = reader.add(linear)
@@ -175,6 +189,8 @@ def product(
                 nearest="nn.Linear(dim, ...)",
             )
         meaning, token, columns, constants = read
+        if isinstance(meaning, Pointwise):
+            raise as_activation(meaning)
         matrix, offset = weight, _bias(bias, weight)
         if constants is not None:
             offset = offset.double() + weight.double() @ constants

@@ -1,6 +1,6 @@
 """What the tensors of a captured graph mean: the layers of a vision transformer, each a function of earlier ones."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ __all__ = [
     "Norm",
     "Patches",
     "Pixels",
+    "Pointwise",
     "Probs",
     "Ranked",
     "RankedIndex",
@@ -104,12 +105,16 @@ class Group:
 
 @dataclass(eq=False, kw_only=True)
 class Linear(Meaning):
-    """The output of a linear layer: [tokens, groups * out]."""
+    """The output of a linear layer: [tokens, groups * out].
+
+    `affine`: another one, and the two numbers that its values were multiplied by and increased by to be these.
+    """
 
     source: Meaning
     groups: Sequence[Group]
     weight_names: tuple[str, ...] = ()
     bias_names: tuple[str, ...] = ()
+    affine: "tuple[Linear, float, float] | None" = None
 
     @property
     def out(self) -> int:
@@ -193,6 +198,14 @@ class Gelu(Meaning):
 
     linear: Linear
     kind: str
+
+
+@dataclass(eq=False, kw_only=True)
+class Pointwise(Meaning):
+    """A function of a linear layer's values, one by one: [tokens, hidden]."""
+
+    linear: Linear
+    function: Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(eq=False, kw_only=True)

@@ -5,6 +5,7 @@ __all__ = ["MIXTURE_RECIPE", "nearest"]
 MIXTURE_RECIPE = "the mixture of docs/models.md: all experts on all tokens, times a [tokens, experts] table of factors"
 
 _GELU = "nn.GELU(), or nn.GELU('tanh')"
+_FLOAT = "the float layer alone: integers are chosen here, with `moesaic quantise`"
 _NEAREST = {
     "relu": _GELU,
     "relu_": _GELU,
@@ -35,6 +36,11 @@ _NEAREST = {
     "index_add": MIXTURE_RECIPE,
     "index_put": MIXTURE_RECIPE,
     "scatter": MIXTURE_RECIPE,
+    "fake_quantize_per_tensor_affine": _FLOAT,
+    "fake_quantize_per_channel_affine": _FLOAT,
+    "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams": _FLOAT,
+    "quantize_per_tensor": _FLOAT,
+    "round": _FLOAT,
     "bernoulli": "nn.Dropout, after .eval()",
     "native_dropout": "nn.Dropout, after .eval()",
     "cumsum": "learnt positions, added once to the embedded tokens",

@@ -51,7 +51,8 @@ def copied(module: nn.Module, kind: torch.dtype) -> nn.Module:
     """
     try:
         with _Copies():
-            return copy.deepcopy(module).cpu().to(kind)
+            copy_of_it = copy.deepcopy(module).cpu()
+        return copy_of_it.double() if kind == torch.float64 else copy_of_it.float()
     except Exception as error:  # of any class that a module may hold
         raise CaptureError(
             f"the module must be one that copy.deepcopy can copy, not one that holds what it cannot "
@@ -114,7 +115,6 @@ def _check_tensors(tensors: Mapping[str, torch.Tensor]) -> None:
         ("initialised, not lazy", "run the module once on an image", is_lazy),
         ("in memory, not on the meta device", "load the weights", lambda t: not is_lazy(t) and t.is_meta),
         ("plain tensors, not of another class", "dequantise or gather them", lambda t: type(t) not in _PLAIN),
-        ("real, not complex", "split them into real and imaginary parts", lambda t: t.is_complex()),
         ("dense, not sparse or nested", "call .to_dense()", lambda t: t.layout != torch.strided or t.is_nested),
     ):
         if bad := [name for name, tensor in tensors.items() if wrong(tensor)]:
@@ -122,13 +122,13 @@ def _check_tensors(tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def prepare(module: Any) -> tuple[nn.Module, tuple[str, ...]]:
-    """A module ready to be traced, and what the user should know; the user's own is left as it is.
+    """A module ready to be traced, a copy if it can be copied, and what the user should know.
 
     Raises
     ------
     CaptureError
-        If it is no module, in training mode, scripted, quantised or fake-quantised, or its parameters are not real
-        numbers in memory.
+        If it is no module, in training mode, scripted, quantised or fake-quantised, its parameters are not plain
+        tensors in memory, or it must be converted and cannot be copied.
     """
     if not isinstance(module, nn.Module):
         raise CaptureError(f"model must be an nn.Module, not {type(module).__name__}")
@@ -138,4 +138,9 @@ def prepare(module: Any) -> tuple[nn.Module, tuple[str, ...]]:
     _check_tensors(tensors)
     kinds = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()} - {torch.float32}
     notes = [f"converted to float32: parameters of {', '.join(sorted(str(k) for k in kinds))}"] if kinds else []
-    return copied(module, torch.float32), tuple(notes)
+    try:
+        return copied(module, torch.float32), tuple(notes)
+    except CaptureError:
+        if kinds or any(tensor.is_inference() or tensor.device.type != "cpu" for tensor in tensors.values()):
+            raise
+        return module, ()  # it is as it must be already

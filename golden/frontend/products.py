@@ -1,5 +1,6 @@
 """Matrix products of two tensors: linear layers written out, the two halves of attention, sums over experts."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,8 +27,9 @@ def _batched(reader: Reader, node: fx.Node, left: Any, right: Any, bias: Known |
         batches = [(rows, matrix.T) for rows, matrix in zip(left, weight, strict=True)]
         if len(weight) > 1 and bool((weight == weight[:1]).all()):  # one matrix, repeated for every batch
             rows = left.reshape(-1, left.shape[-1])
-            joined = product(reader, node, [(rows, weight[0].T)], None, (right.names, names[1]))
-            return joined.reshape(*left.shape[:2], -1)
+            with contextlib.suppress(Refusal):  # experts may be alike too, all of them zero for one
+                joined = product(reader, node, [(rows, weight[0].T)], None, (right.names, names[1]))
+                return joined.reshape(*left.shape[:2], -1)
         return product(reader, node, batches, None if bias is None else bias.value, (right.names, names[1]))
     ids: torch.Tensor | None = scores(reader, node, left, right.transpose(1, 2), 1.0)
     if ids is None:

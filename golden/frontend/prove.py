@@ -10,7 +10,7 @@ from torch.utils import _pytree as pytree
 
 from moesaic.golden.frontend.head import Head
 from moesaic.golden.frontend.prepare import copied
-from moesaic.golden.frontend.refusal import CaptureError, place_of
+from moesaic.golden.frontend.refusal import FAILURES, CaptureError, place_of
 from moesaic.golden.frontend.surroundings import quiet_torch
 from moesaic.golden.m3vit import M3ViT
 
@@ -19,7 +19,6 @@ __all__ = ["IMAGES", "TOLERANCE", "difference", "random_image", "unit_pixels", "
 IMAGES = 2
 TOLERANCE = 1e-5  # of the largest value of an output
 SINGLE = 1e-4  # where the user's code insists on float32
-_INSISTS = (RuntimeError, TypeError, ValueError, AssertionError, AttributeError, LookupError)  # how such code fails
 
 
 def random_image(like: torch.Tensor, seed: int, white: float = 1.0) -> torch.Tensor:
@@ -42,20 +41,26 @@ def unit_pixels(given: torch.Tensor, model: M3ViT, white: float, *, normalised: 
 def _outputs(module: nn.Module, image: torch.Tensor, args: Sequence[Any]) -> tuple[list[Any], float]:
     """Everything the module returns, and how exact it is; the module may change the image that it is given."""
 
+    def mine(kind: torch.dtype) -> nn.Module:
+        try:
+            return copied(module, kind)
+        except CaptureError:
+            if kind == torch.float32:  # which it is (`prepare`)
+                return module
+            raise
+
     def leaves(kind: torch.dtype) -> list[Any]:
         given = image.clone() if image.dtype == torch.uint8 else image.to(kind, copy=True)
         torch.set_default_dtype(kind)  # of what its code makes itself
         try:
             with torch.no_grad(), quiet_torch():
-                return pytree.tree_leaves(copied(module, kind)(given, *args))
+                return pytree.tree_leaves(mine(kind)(given, *args))
         finally:
             torch.set_default_dtype(torch.float32)
 
     try:
         return leaves(torch.float64), TOLERANCE
-    except CaptureError:
-        raise
-    except _INSISTS:
+    except FAILURES:  # code that insists on float32, or cannot be copied
         try:
             return leaves(torch.float32), SINGLE
         except Exception as error:

@@ -14,7 +14,7 @@ from moesaic.golden.frontend.meaning import Chosen, Constant, Meaning, RankedInd
 from moesaic.golden.frontend.moves import COPIES, MOVES, SHAPES, move
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.nodes import function_of, name_of
-from moesaic.golden.frontend.refusal import Refusal
+from moesaic.golden.frontend.refusal import FAILURES, UNFORESEEN, Refusal
 
 __all__ = ["Handler", "Known", "Reader", "Unknown", "Value"]
 
@@ -150,6 +150,8 @@ class Reader:
         name = name_of(node)
         if name.startswith("_assert"):  # shapes and types are fixed
             return Known(None)
+        if name == "copy_":  # what the module leaves in its buffers, or in its input
+            return args[1]
         if name in SHAPES or not any(isinstance(leaf, torch.Tensor) for leaf in leaves):
             return _evaluate(node, args, kwargs)
         try:
@@ -162,6 +164,9 @@ class Reader:
             raise Refusal(f"'{name}'", expected="a layer of a pre-norm vision transformer", nearest=nearest(name))
         except Refusal as refusal:
             return Unknown(refusal, node)
+        except FAILURES as error:
+            said = f"'{name}' {UNFORESEEN} ({type(error).__name__}: {' '.join(str(error).split())})"
+            return Unknown(Refusal(said, expected="a layer that is supported", nearest=nearest(name)), node)
 
 
 def _item(value: Value, index: Any) -> Value:

@@ -12,7 +12,11 @@ from torch import fx
 
 from moesaic.errors import InputError
 
-__all__ = ["CaptureError", "Line", "Refusal", "line_of", "lines_of_text", "place_of"]
+__all__ = ["FAILURES", "UNFORESEEN", "CaptureError", "Line", "Refusal", "line_of", "lines_of_text", "place_of"]
+
+# What code raises that is given what it does not expect.
+FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+UNFORESEEN = "at which this program fails, which is a mistake in it"  # no module should come to this
 
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)\n(?:\s+(?P<code>[^\n]+))?')
 _TORCH = str(Path(torch.__file__).parent)

@@ -5,6 +5,7 @@ one.
 import importlib
 import importlib.util
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -260,22 +261,33 @@ def _tasks(subject: Subject, options: ImportOptions) -> Mapping[str, Sequence[An
     return {task: (number,) for number, task in enumerate(options.tasks)}
 
 
-def _own_pixels(module: nn.Module) -> tuple[list[Any], list[Any]] | None:
+def _own_pixels(module: nn.Module) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
     """Mean and deviation that a module of timm carries with it."""
     stated = getattr(module, "pretrained_cfg", None)
     if not isinstance(stated, Mapping) or not all(isinstance(stated.get(k), (list, tuple)) for k in ("mean", "std")):
         return None
-    return list(stated["mean"]), list(stated["std"])
+    return _three(stated["mean"]), _three(stated["std"])
 
 
 def _pixels(subject: Subject, options: ImportOptions) -> tuple[Sequence[float], Sequence[float]]:
-    mean, std = (list(values) for values in PIXELS[options.pixels or "half"])
+    mean, std = PIXELS[options.pixels or "half"]
     if options.pixels is None:
-        mean, std = _own_pixels(subject.module) or (mean, std)
-        mean = mean if subject.pixel_mean is None else list(subject.pixel_mean)
-        std = std if subject.pixel_std is None else list(subject.pixel_std)
-    if len(mean) != 3 or len(std) != 3 or not all(s > 0 for s in std):
+        mean, std = (
+            own if given is None else _three(given)
+            for own, given in zip(
+                _own_pixels(subject.module) or (mean, std), (subject.pixel_mean, subject.pixel_std), strict=True
+            )
+        )
+    if not all(math.isfinite(m) for m in mean) or not all(0 < s < math.inf for s in std):
         raise CaptureError(
             f"pixel_mean and pixel_std must be three numbers each, deviations positive, not {mean} and {std}"
         )
     return mean, std
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    try:
+        red, green, blue = (float(v) for v in values)
+    except (TypeError, ValueError) as error:
+        raise CaptureError(f"pixel_mean and pixel_std must be three numbers each, not {values!r}") from error
+    return red, green, blue

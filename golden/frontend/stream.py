@@ -87,18 +87,11 @@ def _joined(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, t
     if not bool((columns == columns[:1]).all()) or not bool((row == row[:, :1]).all()):
         raise refusal
     order = columns[0]
-    if (
-        isinstance(patches, Embed) and patches.learnt and count
-    ):  # learnt tokens in two steps: those of the first stay first
-        raise Refusal(
-            "learnt tokens joined twice, with positions between",
-            expected="all learnt tokens joined before positions",
-            nearest=EMBEDDING,
-            node=node,
-        )
-    table = torch.cat((torch.zeros(count, dim, dtype=torch.float64), before))
+    # Learnt tokens in two steps (registers, after positions): those of the first stay first.
+    first = patches.learnt if isinstance(patches, Embed) else 0
+    table = torch.cat((before[:first], torch.zeros(count, dim, dtype=torch.float64), before[first:]))
     token = torch.empty(len(rows), dtype=torch.int64)
-    token[learnt], token[~learnt] = torch.arange(count), count + row[:, 0]
+    token[learnt], token[~learnt] = first + torch.arange(count), row[:, 0] + count * (row[:, 0] >= first)
     for r in learnt.nonzero().flatten().tolist():
         held = reader.meanings[int(owner[r, 0])]
         assert isinstance(held, Constant)

@@ -1,6 +1,7 @@
 """What surrounds a user's code while it runs here: where its imports are found, what it prints to, torch's defaults."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -60,13 +61,14 @@ def usual_torch() -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Neither warnings nor torch's own log: what goes wrong inside is said once, in an error."""
+    """Neither warnings nor what torch logs and prints (a whole graph): what goes wrong inside is said in an error."""
     loggers = [logging.getLogger(name) for name in ("torch", *logging.root.manager.loggerDict)]
     ours = [log for log in dict.fromkeys(loggers) if log.name.split(".")[0] == "torch" and not log.disabled]
     for log in ours:
         log.disabled = True
     try:
-        with warnings.catch_warnings():
+        silent = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
             warnings.simplefilter("ignore")
             yield
     finally:

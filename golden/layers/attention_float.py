@@ -9,7 +9,7 @@ from torch import nn
 from moesaic.golden.gate import Routing
 from moesaic.golden.layers.attention import QuantAttention
 from moesaic.golden.layers.float_layer import FloatLayer
-from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, BlockQuantiser, floats
+from moesaic.golden.layers.quantiser import FINEST, HEADROOM, LOG2E, BlockQuantiser, floats
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.scales import mult_shift, tensor_step
 from moesaic.golden.steps import context_error, importance, refined
@@ -78,7 +78,7 @@ class Attention(FloatLayer):
         score = q.out_step * k.out_step * self.scale * LOG2E * 2**EXP_FRACTION_BITS
         score_mult, score_shift = mult_shift(score, name=f"{quantiser.name}.attn: scale of scores")
         context, proj_weight = activity.all("attn.context"), floats(self.proj.weight)
-        ratio = v.out_step / quantiser.stored_step(context, importance(proj_weight))
+        ratio = v.out_step / max(quantiser.stored_step(context, importance(proj_weight)), FINEST * v.out_step)
         context_mult, context_shift = mult_shift(ratio, name=f"{quantiser.name}.attn: scale of the context")
         context_step = v.out_step / math.ldexp(context_mult, -context_shift)
         proj = quantiser.linear("attn.proj", proj_weight, floats(self.proj.bias), context_step, quantiser.step, context)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from moesaic.errors import InputError
 from moesaic.golden.layers.activity import BlockActivity, normalised
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
@@ -20,10 +21,12 @@ from moesaic.hw.spec.tables import (
     STREAMED_SHIFT,
 )
 
-__all__ = ["BlockQuantiser", "floats", "quantise_norm"]
+__all__ = ["BlockQuantiser", "finest_residual", "floats", "quantise_norm"]
 
 HEADROOM = 2.0  # of int16 over the largest value seen in calibration
 MAX_POST_SHIFT = 31
+FINEST = 2.0**-15  # of what a requantisation reads, what it makes: more bits than there are tell nothing
+EPSILON_BITS = 40  # of a LayerNorm's epsilon, in squared residual steps
 STREAMED_TOP = 255  # of a normalised value in one pass
 MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (m3vit_int.force_experts)
 SCORE_BITS = 16
@@ -36,12 +39,17 @@ def floats(tensor: torch.Tensor | None) -> FloatArray:
     return np.asarray(tensor.detach().cpu().numpy(), np.float64)
 
 
+def finest_residual(dim: int, eps: float) -> float:
+    """The finest step of a residual whose LayerNorms still hold `eps` in squared steps."""
+    return dim * math.sqrt(eps / ((1 << EPSILON_BITS) - 1)) * (1 + 1e-9)
+
+
 def quantise_norm(name: str, dim: int, eps: float, *, residual_step: float, step: float) -> QuantNorm:
     """Constants of a LayerNorm on a residual of that step, of whose output one pass is to take units of about `step`.
 
     Raises
     ------
-    ValueError
+    InputError
         If a constant does not fit its instruction field.
     """
     inv_dim, inv_dim_shift = mult_shift(16 / dim, name=f"{name}: 16 / dim")
@@ -49,10 +57,13 @@ def quantise_norm(name: str, dim: int, eps: float, *, residual_step: float, step
     scale, shift = mult_shift(dim / (2 * step), name=f"{name}: dim / step")
     shift += 3 - STREAMED_SHIFT
     if not 0 <= shift <= 36:
-        raise ValueError(f"{name}: shift must be from 0 to 36, not {shift!r}")
+        raise InputError(f"{name}: shift must be from 0 to 36, not {shift!r}")
     epsilon = max(1, round(dim**2 * eps / residual_step**2))
-    if epsilon >= 1 << 40:
-        raise ValueError(f"{name}: epsilon must be below 2^40 in squared residual steps, not {epsilon!r}")
+    if epsilon >= 1 << EPSILON_BITS:
+        raise InputError(
+            f"{name}: epsilon must be below 2^{EPSILON_BITS} in squared residual steps, not {epsilon!r}: use coarser "
+            f"steps or a smaller eps"
+        )
     step = dim / math.ldexp(scale, 4 - shift)
     return QuantNorm(
         name=name,
@@ -187,5 +198,6 @@ class BlockQuantiser:
         step = (
             unit if self.wide else step_for(values, importance(weight), self.method)
         )  # int16 holds all of GELU's bits
+        step = max(step, FINEST * unit)
         mult, shift = mult_shift(unit / step, max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden")
         return mult, shift, unit / math.ldexp(mult, -shift)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.errors import InputError
 from moesaic.golden import numerics
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.hw.spec.tables import STORED_SHIFT, STREAMED_SHIFT
@@ -19,12 +20,12 @@ def reading_stored(linear: QuantLinear) -> QuantLinear:
 
     Raises
     ------
-    ValueError
+    InputError
         If the multiplier would need a negative shift; the message names the matrix.
     """
     finer = _FINER[linear.reads]
     if linear.shift < finer:
-        raise ValueError(f"{linear.name}: shift must be at least {finer} to read stored values, not {linear.shift!r}")
+        raise InputError(f"{linear.name}: shift must be at least {finer} to read stored values, not {linear.shift!r}")
     bias: Any = numerics.round_shift(linear.bias.astype(np.int64), finer)
     return replace(
         linear,

@@ -14,6 +14,7 @@ from moesaic.flow.peers import OTHERS_MODEL
 from moesaic.golden.scenes import CLASSES, PALETTE
 from moesaic.report import charts, plots
 from moesaic.report.data import load_data
+from moesaic.report.likeness import in_words
 from moesaic.report.stored import DATA, INPUT, PICTURES, read_picture, read_report
 from moesaic.report.style import MEANINGS, save
 
@@ -143,7 +144,7 @@ def render_html(folder: Path) -> str:
         environment = jinja2.Environment(
             autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters |= {"number": _number, "share": _share, "code": _code}
+        environment.filters |= {"number": _number, "share": _share, "code": _code, "likeness": in_words}
         return environment.from_string(source).render(
             r=report,
             input=_uri(folder / INPUT),

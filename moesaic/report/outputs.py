@@ -1,6 +1,5 @@
 """What a captured module returns: made on the host from the accelerator's tokens, against the float network's."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 from moesaic.flow.execute import TaskOutcome
 from moesaic.flow.program import Program
 from moesaic.golden.frontend.head import Head
-from moesaic.golden.metrics import sqnr_db
+from moesaic.report.likeness import likeness
 
 __all__ = ["module_outputs"]
 
@@ -21,7 +20,7 @@ def module_outputs(program: Program, outcomes: list[TaskOutcome], image: np.ndar
     Returns
     -------
     dict of task to list of dict
-        `output` (its number in what the module returns), `shape`, `sqnr_db` (None if there is no difference), and for a
+        `output` (its number in what the module returns), `shape`, its `likeness`, and for a
         vector `largest` [accelerator, float]: where its largest value is, which is a classifier's answer. Empty if not
         all blocks were run, or if the model was not captured.
     """
@@ -43,11 +42,10 @@ def module_outputs(program: Program, outcomes: list[TaskOutcome], image: np.ndar
 
 
 def _line(number: int, got: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
-    ratio = sqnr_db(reference, got)
-    vector = max(got.shape) == got.size > 1
+    vector = max(got.shape, default=0) == got.size > 1
     return {
         "output": number,
         "shape": list(got.shape),
-        "sqnr_db": ratio if math.isfinite(ratio) else None,
+        **likeness(got, reference),
         "largest": [int(got.argmax()), int(reference.argmax())] if vector else None,
     }

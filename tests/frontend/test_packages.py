@@ -6,35 +6,13 @@ import importlib
 from collections.abc import Callable
 
 import mixtures
-import numpy as np
 import pytest
 import torch
 import zoo
+from whole import MICRO, assert_runs_bit_exact
 
 from moesaic.compiler.ir import CompileError
-from moesaic.compiler.pipeline import compile_model
-from moesaic.golden.calibrate import calibration_images
-from moesaic.golden.frontend.capture import Captured, CaptureError, capture
-from moesaic.golden.m3vit_int import IntM3ViT
-from moesaic.golden.quantize import quantize
-from moesaic.hw.spec.config import PRESETS
-from moesaic.sim.functional import FunctionalSimulator
-
-MICRO = PRESETS["micro8"]
-
-
-def assert_runs_bit_exact(captured: Captured, accelerator=MICRO) -> None:
-    """Quantised, compiled, simulated: the integers of every task are the golden model's."""
-    images = calibration_images(captured.config, 2)
-    qmodel = quantize(captured.model(), captured.config, images, weights="imported", compensate=False)
-    program = compile_model(qmodel, accelerator)
-    simulator = FunctionalSimulator(accelerator)
-    simulator.load(program)
-    for task in captured.config.tasks:
-        expected = IntM3ViT(qmodel, accelerator.rows).run(images[0], task)
-        run = simulator.run(task, images[0])
-        np.testing.assert_array_equal(program.unpack_result(run.result), expected[-1])
-        assert np.ptp(expected[-1]) > 100
+from moesaic.golden.frontend.capture import CaptureError, capture
 
 
 def of(config: str, model: str, **changes) -> Callable[[], torch.nn.Module]:
@@ -61,6 +39,8 @@ TRANSFORMERS = {
         1,
     ),
     "DeiTModel": (of("DeiTConfig", "DeiTModel"), 2),
+    "DINOv2 with registers": (of("Dinov2WithRegistersConfig", "Dinov2WithRegistersModel", num_register_tokens=4), 5),
+    "ViT, gelu_new": (of("ViTConfig", "ViTModel", hidden_act="gelu_new"), 1),
     "DeiT with two classifiers": (of("DeiTConfig", "DeiTForImageClassificationWithTeacher", qkv_bias=False), 2),
     "DINOv2": (of("Dinov2Config", "Dinov2Model", mlp_ratio=2, num_hidden_layers=1), 1),
 }

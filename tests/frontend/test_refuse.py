@@ -192,6 +192,19 @@ CASES = {
     "overlapping patches": (lambda: zoo.vit(embed=Overlapping()), ["do not overlap"], "self.a(x).flatten"),
     "normed embedding": (lambda: zoo.vit(embed=NormedEmbedding()), ["residual stream"], ""),
     "control flow": (lambda: zoo.vit(mlp=lambda: Branching(DIM)), ["must not depend on the image"], "if x.mean() > 0"),
+    **{
+        f"no GELU: {name}": (
+            lambda function=function: zoo.vit(mlp=lambda: zoo.Mlp(DIM, zoo.Activation(function))),
+            [words, "nn.GELU()"],
+            "",
+        )
+        for name, (function, words) in zoo.NO_GELUS.items()
+    },
+    "mirrored": (
+        lambda: zoo.vit(embed=zoo.Turned(lambda x: x.flip(3))),
+        ["a part of the image"],
+        "x = self.proj(x).flatten(2)",
+    ),
     "no transformer": (
         lambda: zoo.seeded(nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4))),
         ["vision transformer"],

@@ -118,6 +118,37 @@ class Mlp(nn.Module):
         return self.down(self.act(self.up(x)))
 
 
+class Activation(nn.Module):
+    """An activation written out."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+ROOT = math.sqrt(2 / math.pi)
+GELUS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {  # as `transformers` spells it, and others
+    "gelu_python": lambda x: x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0))),
+    "gelu_new": lambda x: 0.5 * x * (1.0 + torch.tanh(ROOT * (x + 0.044715 * torch.pow(x, 3.0)))),
+    "gelu_fast": lambda x: 0.5 * x * (1.0 + torch.tanh(x * 0.7978845608 * (1.0 + 0.044715 * x * x))),
+    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "a distribution": lambda x: x * (0.5 * (1 + torch.erf(x * 2**-0.5))),
+    "halved at the end": lambda x: (x + x * torch.erf(x / 2**0.5)) / 2,
+    "a logistic": lambda x: x * torch.sigmoid(2 * ROOT * (x + 0.044715 * x**3)),
+    "the survival function": lambda x: x * (1 - 0.5 * (1 - torch.erf(x / 2**0.5))),
+}
+NO_GELUS: Mapping[str, tuple[Callable[[torch.Tensor], torch.Tensor], str]] = {
+    "quick": (lambda x: x * torch.sigmoid(1.702 * x), "quick GELU"),
+    "SiLU": (lambda x: x * torch.sigmoid(x), "SiLU"),
+    "rough": (lambda x: 0.5 * x * (1 + torch.tanh(0.79 * (x + 0.044715 * x**3))), "is not GELU"),
+    "tanh": (torch.tanh, "not tanh"),
+    "square": (lambda x: x * x, "not the square"),
+}
+
+
 # Embeddings: image to [B, N, dim].
 
 
@@ -166,6 +197,30 @@ class Im2col(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.proj(self.cut(x).transpose(1, 2)) + self.pos
+
+
+class Turned(Conv):
+    """Channels in another order, as OpenCV has them, or repeated, and normalised."""
+
+    def __init__(self, order: Callable[[torch.Tensor], torch.Tensor], *mean: float) -> None:
+        super().__init__()
+        self.order = order
+        self.register_buffer("mean", torch.tensor(mean or [0.4, 0.5, 0.6]).view(-1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward((self.order(x) - self.mean) / 0.3)
+
+
+class Registers(Conv):
+    """DINOv2's: learnt tokens put behind the class token after the positions are added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registers = nn.Parameter(torch.zeros(1, 3, DIM))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = super().forward(x)
+        return torch.cat((x[:, :1], self.registers.expand(len(x), -1, -1), x[:, 1:]), dim=1)
 
 
 class MapPositions(nn.Module):
@@ -282,4 +337,13 @@ ACCEPTED: Mapping[str, Callable[[], nn.Module]] = {
     "positions on the map": lambda: vit(embed=MapPositions()),
     "pooled head": lambda: vit(head=PooledHead()),
     "map head": lambda: vit(head=MapHead()),
+    "BGR": lambda: vit(embed=Turned(lambda x: x[:, [2, 1, 0]])),
+    "BGR, flipped": lambda: vit(embed=Turned(lambda x: x.flip(1))),
+    "BGR, joined": lambda: vit(embed=Turned(lambda x: torch.cat((x[:, 2:], x[:, 1:2], x[:, :1]), dim=1))),
+    "red alone": lambda: vit(embed=Turned(lambda x: x[:, :1].expand(-1, 3, -1, -1), 0.4)),
+    "registers": lambda: vit(embed=Registers()),
+    **{
+        f"GELU: {name}": lambda function=function: vit(mlp=lambda: Mlp(DIM, Activation(function)))
+        for name, function in GELUS.items()
+    },
 }

@@ -1,0 +1,22 @@
+"""No module brings a traceback: random ones are captured, or refused in one line (`fuzz.py` tries more)."""
+
+from collections import Counter
+
+import fuzz
+import pytest
+from whole import assert_runs_bit_exact
+
+MODULES, SHARES = 60, 6
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("share", range(SHARES))
+def test_random_modules(share):
+    became, first = Counter(), None
+    for number in range(share, MODULES, SHARES):
+        what, result = fuzz.attempt(number)
+        became[what] += 1
+        first = result if what == "captured" and first is None else first
+    assert became["refused"] and became.total() == MODULES // SHARES
+    if first is not None:
+        assert_runs_bit_exact(first, lively=False)
