@@ -134,6 +134,10 @@ def worst_difference(
         with torch.no_grad():
             got = head(model(unit_pixels(given, model, white, normalised=normalised), task)[-1][0])
         for i, tensor in zip(head.outputs, got, strict=True):
+            if tensor.layout != torch.strided:
+                raise CaptureError(
+                    f"outputs of the module must be dense, not sparse: output {i}; call .to_dense() on it"
+                )
             error = difference(tensor, wanted[i])
             worst = max(worst, error)
             if math.isnan(error):

@@ -36,9 +36,15 @@ def module_outputs(program: Program, outcomes: list[TaskOutcome], image: np.ndar
         mine = head(torch.from_numpy(outcome.output * step))
         reference = head(network.model(image, outcome.task)[-1])
         found[outcome.task] = [
-            _line(number, a.numpy(), b.numpy()) for number, a, b in zip(head.outputs, mine, reference, strict=True)
+            _line(number, _numpy(a), _numpy(b)) for number, a, b in zip(head.outputs, mine, reference, strict=True)
         ]
     return found
+
+
+def _numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Values of a tensor of any type, also of one that NumPy has not."""
+    plain = tensor.resolve_conj().resolve_neg()
+    return np.asarray((plain.double() if plain.is_floating_point() else plain).numpy())
 
 
 def _line(number: int, got: np.ndarray, reference: np.ndarray) -> dict[str, Any]:

@@ -387,5 +387,6 @@ if __name__ == "__main__":
         except (AssertionError, *FAILURES) as error:
             became["failed"] += 1
             print(f"{number}: {type(error).__name__}: {error}", flush=True)
-    print(", ".join(f"{count} {what}" for what, count in sorted(became.items())))
+        if (number + 1 - first) % 20 == 0 or number + 1 == first + count:
+            print(f"to {number}:", ", ".join(f"{n} {what}" for what, n in sorted(became.items())), flush=True)
     sys.exit(bool(became["failed"]))

@@ -142,6 +142,7 @@ REFUSED = {
     "fake-quantised by hand": (by_hand, "'fake_quantize_per_tensor_affine'.*the float layer alone"),
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)).eval(), "initialised, not lazy .*run the module once"),
     "half, and cannot be copied": (lambda: Held(zoo.vit()).half(), "copy.deepcopy can copy.*generator.*leave out"),
+    "sparse": (lambda: out(lambda y: y.to_sparse()), "outputs of the module must be dense.*to_dense"),
     "NaN that is used": (lambda: out(lambda y: y / 0 * 0), "outputs of the module must be numbers, not NaN: output 0"),
 }
 
