@@ -100,8 +100,8 @@ def look(page: Path, width: int, work: Path, *, picture: bool = True) -> Look:
     """Measure a page, and leave `WIDTH.png` in the folder `work` if a `picture` is wanted."""
     work.mkdir(parents=True, exist_ok=True)
     wrapper = work / f"{width}.html"
-    frame = f'<iframe id="page" style="width: {width}px; height: 4000px; border: 0; display: block" '
-    f'srcdoc="{html.escape(page.read_text())}"></iframe>'
+    style = f"width: {width}px; height: 4000px; border: 0; display: block"
+    frame = f'<iframe id="page" style="{style}" srcdoc="{html.escape(page.read_text())}"></iframe>'
     wrapper.write_text(
         f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{frame}<script>{MEASURE}</script></body>"
     )

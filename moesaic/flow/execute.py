@@ -217,8 +217,9 @@ def execute(
     request, qmodel = program.request, program.qmodel
     names = [entry["name"] for entry in program.image.manifest["tensors"]]
     steps = [qmodel.embed_step, *(block.residual_step for block in qmodel.blocks[: request.blocks])]
-    with stages.stage("belonging", "quantised weights against the float ones"):
-        _ = program.belonging  # golden model, program and RTL all come from the quantised network
+    if quality:
+        with stages.stage("belonging", "quantised weights against the float ones"):
+            _ = program.belonging  # golden model, program and RTL all come from the quantised network
     simulator = FunctionalSimulator(request.config, seed=request.seed)
     simulator.load(program.image)
     outcomes = []

@@ -128,8 +128,8 @@ def test_nothing_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     board.device.words["ID"] = 0xFFFF_FFFF
     with pytest.raises(WrongAccelerator, match="ID must be 0x4d4f4531, not 0xffffffff"):
         opened(folder)
-    board.device.words |= {"ID": 0x4D4F4531, "VERSION": 0x2_0003}
-    with pytest.raises(WrongAccelerator, match=r"VERSION must be 1.x, not 2.3"):
+    board.device.words |= {"ID": 0x4D4F4531, "VERSION": 0x3_0003}
+    with pytest.raises(WrongAccelerator, match=r"VERSION must be 2.x, not 3.3"):
         opened(folder)
 
 

@@ -114,8 +114,8 @@ MISTAKES = [
     Mistake(
         "strategy of the other kind of run",
         BUILD,
-        '"Flow_PerfOptimized_high"',
-        '"Performance_Explore"',
+        r'"?Flow_PerfOptimized_high"?',
+        "Performance_Explore",
         "'Performance_Explore' is out of range",
     ),
     Mistake(
@@ -145,7 +145,7 @@ MISTAKES = [
     Mistake(
         "impossible port width",
         BD,
-        r"SAXIGP2__DATA_WIDTH \{128\}",
+        r"SAXIGP2__DATA_WIDTH \{?128\}?",
         "SAXIGP2__DATA_WIDTH {256}",
         "'256' is out of range",
         ZYNQMP,
@@ -184,7 +184,7 @@ MISTAKES = [
     Mistake(
         "memory and fixed pins left inside",
         BD,
-        'make_external "FIXED_IO, DDR" ',
+        r'make_external \\?"FIXED_IO, DDR\\?" ',
         "",
         r"'/ps/DDR' must be brought out",
         ZYNQ7000,
@@ -200,7 +200,7 @@ MISTAKES = [
     Mistake(
         "wrong part",
         BUILD,
-        r'set part( +)"\S+"',
+        r'set part( +)"?\S+"?',
         r'set part\1"xczu3eg-sbva484-1-e"',
         r"board_part '\S+' has part '\S+', not the project's 'xczu3eg",
     ),
@@ -208,7 +208,7 @@ MISTAKES = [
     Mistake(
         "another board",
         BUILD,
-        r'set board_part( +)"\S+"',
+        r'set board_part( +)"?\S+"?',
         r'set board_part\1"xilinx.com:zcu104:part0:1.1"',
         "has part 'xczu7ev-ffvc1156-2-e', not the project's",
     ),
@@ -322,7 +322,7 @@ MISTAKES = [
     Mistake(
         "HP width mismatch",
         BD,
-        r"SAXIGP2__DATA_WIDTH \{128\}",
+        r"SAXIGP2__DATA_WIDTH \{?128\}?",
         "SAXIGP2__DATA_WIDTH {64}",
         "'/accelerator_0/m_axi_w0' is 128 bits wide, but '/ps/S_AXI_HP0_FPD' behind it is configured for 64",
         ZYNQMP,
@@ -330,7 +330,7 @@ MISTAKES = [
     Mistake(
         "HP width mismatch of the PS7",
         BD,
-        r"HP0_DATA_WIDTH \{64\}",
+        r"HP0_DATA_WIDTH \{?64\}?",
         "HP0_DATA_WIDTH {32}",
         "'/accelerator_0/m_axi_w0' is 64 bits wide, but '/ps/S_AXI_HP0' behind it is configured for 32",
         ZYNQ7000,
@@ -338,7 +338,7 @@ MISTAKES = [
     Mistake(
         "port of the PS not enabled",
         BD,
-        r"USE__S_AXI_GP2 \{1\}",
+        r"USE__S_AXI_GP2 \{?1\}?",
         "USE__S_AXI_GP2 {0}",
         "found nothing for 'ps/saxihp0_fpd_aclk'",
         ZYNQMP,
@@ -346,7 +346,7 @@ MISTAKES = [
     Mistake(
         "port of the PS7 not enabled",
         BD,
-        r"USE_S_AXI_HP0 \{1\}",
+        r"USE_S_AXI_HP0 \{?1\}?",
         "USE_S_AXI_HP0 {0}",
         "found nothing for 'ps/S_AXI_HP0_ACLK'",
         ZYNQ7000,
@@ -354,7 +354,7 @@ MISTAKES = [
     Mistake(
         "port of the PS enabled for nothing",
         BD,
-        r"USE__M_AXI_GP1 \{0\}",
+        r"USE__M_AXI_GP1 \{?0\}?",
         "USE__M_AXI_GP1 {1}",
         "clock pin '/ps/maxihpm1_fpd_aclk' is not connected",
         ZYNQMP,
@@ -367,7 +367,7 @@ MISTAKES = [
     Mistake(
         "interrupt of the PS not enabled",
         BD,
-        r"PSU__USE__IRQ0 \{1\}",
+        r"PSU__USE__IRQ0 \{?1\}?",
         "PSU__USE__IRQ0 {0}",
         "found nothing for 'ps/pl_ps_irq0'",
         ZYNQMP,
@@ -375,7 +375,7 @@ MISTAKES = [
     Mistake(
         "interrupt of the PS7 not enabled",
         BD,
-        r"PCW_USE_FABRIC_INTERRUPT \{1\}",
+        r"PCW_USE_FABRIC_INTERRUPT \{?1\}?",
         "PCW_USE_FABRIC_INTERRUPT {0}",
         "found nothing for 'ps/IRQ_F2P'",
         ZYNQ7000,
@@ -383,7 +383,7 @@ MISTAKES = [
     Mistake(
         "interrupt controller for a MicroBlaze",
         BD,
-        r"C_IRQ_CONNECTION \{1\}",
+        r"C_IRQ_CONNECTION \{?1\}?",
         "C_IRQ_CONNECTION {0}",
         "found nothing for 'axi_intc_0/irq'",
     ),

@@ -14,7 +14,8 @@ from moesaic.flow import run, synth
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import PRESETS
-from moesaic.report.html import read_report, render_html, write_report
+from moesaic.report.html import render_html
+from moesaic.report.stored import read_report, write_report
 
 FUNCTIONAL = ["--model", "m3vit-micro", "--sim", "functional", "--quiet"]
 

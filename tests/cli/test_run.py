@@ -224,16 +224,12 @@ def test_stages_one_by_one(tmp_path: Path, invoke: Invoke) -> None:
     assert "bit_exact: true" in done.stdout
     conforms(json.loads((out / "report.json").read_text()), SCHEMA)
 
-    # A network that is not the one that was compiled: the golden model differs, and everybody says where.
+    # A network that is not the one that was compiled is refused before anything is simulated.
     network = quantfile.load(program / "network.safetensors")
     network.blocks[0].attention.proj.weight[5, :] += 1
     quantfile.save(network, program / "network.safetensors")
     done = invoke("simulate", program, "--sim", "functional", "--out", out, "--quiet")
-    assert done.exit_code == 1 and "bit_exact: false" in done.stdout
-    report = json.loads((out / "report.json").read_text())
-    assert not report["bit_exact"] and report["mismatches"] > 0 and not report["blocks"][0]["bit_exact"]
-    assert report["tasks"]["semseg"]["differences"][0]["tensor"] == "blocks.0"
-    assert report["tasks"]["semseg"]["embedding"]["bit_exact"]
+    assert done.exit_code == 2 and "network" in done.stderr
 
     memory = bytearray((program / "memory.bin").read_bytes())
     memory[5000] ^= 1

@@ -14,7 +14,7 @@ from moesaic.compiler.weights import pack_weights
 from moesaic.golden.config import M3ViTConfig
 from moesaic.hw.spec.config import AcceleratorConfig
 
-TINY = AcceleratorConfig(name="t", rows=4, lanes=4, port_bits=32, prefetch_words=16, max_dim=128)
+TINY = AcceleratorConfig(name="t", rows=4, lanes=4, port_bits=32, prefetch_words=32, max_dim=128)
 
 
 @st.composite

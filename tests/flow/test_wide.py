@@ -29,7 +29,7 @@ from moesaic.sim.rtl import RtlRun
 
 STALLS = [f"+stall_{channel}=40" for channel in ("ar", "r", "aw", "w", "b")]
 GROUPS = PRESETS["micro8-wide"].replace(
-    name="8 x 16 wide", lanes=16, residual_words=512, activation_words=2048, kv_words=1024
+    name="8x16-wide", lanes=16, residual_words=512, activation_words=2048, kv_words=1024
 )
 
 

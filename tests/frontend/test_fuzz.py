@@ -1,9 +1,9 @@
-"""No module brings a traceback: random ones are captured, or refused in one line (`fuzz.py` tries more)."""
+"""No module brings a traceback: random ones are captured, or refused in one line (`random_modules.py` tries more)."""
 
 from collections import Counter
 
-import fuzz
 import pytest
+import random_modules
 from whole import assert_runs_bit_exact
 
 from moesaic.errors import MoesaicError
@@ -16,7 +16,7 @@ MODULES, SHARES = 60, 6
 def test_random_modules(share):
     became, first = Counter(), None
     for number in range(share, MODULES, SHARES):
-        what, result = fuzz.attempt(number)
+        what, result = random_modules.attempt(number)
         became[what] += 1
         first = result if what == "captured" and first is None else first
     assert became["refused"] and became.total() == MODULES // SHARES

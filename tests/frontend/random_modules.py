@@ -1,6 +1,6 @@
 """Random small modules for the front end: each is captured, or refused in one line.
 
-`python tests/frontend/fuzz.py 1000` tries the first thousand and says what became of them.
+`python tests/frontend/random_modules.py 1000` tries the first thousand and says what became of them.
 """
 
 import sys
