@@ -70,10 +70,11 @@ class _Pairs(Rounding):
 def _pairs(model: M3ViT, qmodel: QuantModel) -> dict[str, tuple[QuantLinear, torch.Tensor]]:
     """Every matrix with its float weights [out, in], norms folded in."""
     config = model.config
-    tokens = max(1, config.experts)  # one for each expert: all are asked
-    turns = (torch.arange(tokens)[:, None] + torch.arange(config.top_k)) % tokens
-    x = torch.zeros(1, tokens, config.dim)
-    pairs = _Pairs(wide=qmodel.wide, held=dict.fromkeys(config.moe_blocks, turns))
+    tokens = torch.arange(max(1, config.most_experts))[:, None]  # one for each expert: all are asked
+    sizes = {block: config.layer(block) for block in config.moe_blocks}
+    turns = {block: (tokens + torch.arange(mixture.top_k)) % mixture.experts for block, mixture in sizes.items()}
+    x = torch.zeros(1, len(tokens), config.dim)
+    pairs = _Pairs(wide=qmodel.wide, held=turns)
     for i, (block, quant) in enumerate(zip(model.blocks, qmodel.blocks, strict=True)):
         assert isinstance(block, Block)
         block.attn.rounded(pairs, x, quant.attention, Place(norm=block.norm1, block=i, task=""))

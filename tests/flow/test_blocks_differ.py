@@ -1,5 +1,6 @@
 """A network whose blocks all differ, captured from a module and run whole on the RTL with stalls on every channel."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
+from moesaic.golden.belonging import ForeignWeights, check_belonging
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend.capture import Captured, capture
 from moesaic.golden.layers.sizes import MLPSizes, MoESizes
@@ -119,6 +121,17 @@ def test_kept_as_it_is(qmodel: QuantModel, program: ProgramImage, tmp_path: Path
     assert load(tmp_path / "network.safetensors").config.layers == LAYERS
     program.save(tmp_path / "program")
     assert ProgramImage.load(tmp_path / "program").model.layers == LAYERS
+
+
+def test_weights_of_every_expert_are_held_against_the_float_ones(captured: Captured, qmodel: QuantModel) -> None:
+    check_belonging(captured.model(), qmodel)
+    last = qmodel.blocks[4].mlp
+    expert = last.experts[7]
+    foreign = replace(expert, fc2=replace(expert.fc2, weight=np.roll(expert.fc2.weight, 1, axis=0)))
+    mixture = replace(last, experts=(*last.experts[:7], foreign))
+    other = replace(qmodel, blocks=(*qmodel.blocks[:4], replace(qmodel.blocks[4], mlp=mixture)))
+    with pytest.raises(ForeignWeights, match="blocks.4.mlp.experts.7.fc2"):
+        check_belonging(captured.model(), other)
 
 
 def test_whole_on_the_rtl(rig, qmodel: QuantModel, program: ProgramImage, images: np.ndarray) -> None:
