@@ -12,7 +12,7 @@ import numpy as np
 
 from moesaic.boards import loop
 from moesaic.boards.driver import Driver, RunResult
-from moesaic.boards.heads import FILE, HostHeads, load_heads
+from moesaic.boards.numpy_heads import FILE, HostHeads, load_heads
 from moesaic.boards.pynq import CELL, PynqTransport
 from moesaic.boards.status import Status
 from moesaic.boards.transport import Transport
@@ -57,7 +57,7 @@ def load_program_folder(folder: str | Path) -> tuple[ProgramImage, HostHeads | N
 
     Raises
     ------
-    ImageError, HeadError
+    ProgramImageError, HeadError
         If something in it is damaged, or does not belong together.
     """
     program = ProgramImage.load(folder)

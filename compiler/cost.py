@@ -9,7 +9,7 @@ from moesaic.compiler.timeline import ArrayTime, Instructions, LoadTime, Sequenc
 from moesaic.compiler.weights import Piece
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
-from moesaic.hw.spec.timing import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, Timing
+from moesaic.hw.spec.latency import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, Timing
 
 __all__ = ["DDR_LATENCY", "Cost", "estimate", "mean_tokens", "part_cycles"]
 

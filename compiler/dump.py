@@ -8,7 +8,7 @@ from moesaic.compiler.weights import Piece
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode
-from moesaic.hw.spec.timing import Timing
+from moesaic.hw.spec.latency import Timing
 
 __all__ = ["dump", "dump_buffers", "dump_graph", "dump_memory", "dump_program", "dump_schedule"]
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moesaic.compiler.manifest import PAGE_BYTES, ImageError, check_manifest
+from moesaic.compiler.manifest import PAGE_BYTES, ProgramImageError, check_manifest
 from moesaic.compiler.pack import pack_image, split_ports, unpack_residual
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.json_file import read_json
 
-__all__ = ["PAGE_BYTES", "WINDOW_ADDRESS", "ImageError", "ProgramImage", "Region", "RegionTable"]
+__all__ = ["PAGE_BYTES", "WINDOW_ADDRESS", "ProgramImage", "ProgramImageError", "Region", "RegionTable"]
 
 WINDOW_ADDRESS = 0x1000_0000  # default first byte of the DDR window
 
@@ -133,11 +133,11 @@ class ProgramImage:
 
         Raises
         ------
-        ImageError
+        ProgramImageError
             If the image has no program for it.
         """
         if name not in self.manifest["tasks"]:
-            raise ImageError(f"task must be one of {', '.join(self.tasks)}, not {name!r}")
+            raise ProgramImageError(f"task must be one of {', '.join(self.tasks)}, not {name!r}")
         entry: Mapping[str, Any] = self.manifest["tasks"][name]
         return entry
 
@@ -198,16 +198,16 @@ class ProgramImage:
 
         Raises
         ------
-        ImageError
+        ProgramImageError
             If a file is missing, not what the manifest says, of another format, or regions do not fit the window.
         """
         directory = Path(directory)
         try:
-            manifest = read_json(directory / _MANIFEST, most=_MOST_MANIFEST, what=_MANIFEST, error=ImageError)
+            manifest = read_json(directory / _MANIFEST, most=_MOST_MANIFEST, what=_MANIFEST, error=ProgramImageError)
             check_manifest(manifest)
             memory = _read_memory(directory / _MEMORY, manifest["window"]["bytes"], manifest["memory_sha256"])
-        except ImageError as error:
-            raise ImageError(f"program image '{directory}': {error}") from error
+        except ProgramImageError as error:
+            raise ProgramImageError(f"program image '{directory}': {error}") from error
         return cls(memory, manifest)
 
 
@@ -216,14 +216,14 @@ def _read_memory(path: Path, size: int, sha256: str) -> bytes:
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size != size:
-            raise ImageError(f"{_MEMORY} must be {size} bytes, not {found.st_size!r}")
+            raise ProgramImageError(f"{_MEMORY} must be {size} bytes, not {found.st_size!r}")
         with path.open("rb") as file:
             digest = hashlib.sha256()
             while part := file.read(1 << 20):
                 digest.update(part)
             if digest.hexdigest() != sha256:
-                raise ImageError(f"SHA-256 of {_MEMORY} must be {sha256}, not {digest.hexdigest()}")
+                raise ProgramImageError(f"SHA-256 of {_MEMORY} must be {sha256}, not {digest.hexdigest()}")
             file.seek(0)
             return file.read(size)
     except OSError as error:
-        raise ImageError(f"{_MEMORY} cannot be read: {error.strerror} ({error.filename})") from error
+        raise ProgramImageError(f"{_MEMORY} cannot be read: {error.strerror} ({error.filename})") from error

@@ -13,7 +13,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
 from moesaic.schema import Choice, Listed, Mapped, Maybe, Name, Number, Table, Text, Whole, fields_of
 
-__all__ = ["FORMAT", "MOST_BYTES", "PAGE_BYTES", "STREAMS", "ImageError", "check_manifest"]
+__all__ = ["FORMAT", "MOST_BYTES", "PAGE_BYTES", "STREAMS", "ProgramImageError", "check_manifest"]
 
 FORMAT = 1  # of the manifest
 PAGE_BYTES = 4096  # regions start on a page
@@ -21,7 +21,7 @@ MOST_BYTES = 1 << 30  # of a window: more than any board keeps free, and more th
 STREAMS = ("load", "compute", "store")
 
 
-class ImageError(InputError):
+class ProgramImageError(InputError):
     """A program image is damaged, of another version, or for another accelerator."""
 
 
@@ -91,7 +91,7 @@ _MANIFEST = Table(
 
 
 def _refuse(where: str, requirement: str, value: object) -> NoReturn:
-    raise ImageError(f"{where} must be {requirement}, not {value!r}")
+    raise ProgramImageError(f"{where} must be {requirement}, not {value!r}")
 
 
 def _pages(size: int) -> int:
@@ -107,7 +107,7 @@ def _check_window(manifest: Mapping[str, Any], config: AcceleratorConfig) -> Non
     end = start
     for region in sorted(manifest["regions"], key=lambda entry: int(entry["address"])):
         if region["address"] != end or region["address"] + region["bytes"] > start + size:
-            raise ImageError(
+            raise ProgramImageError(
                 f"region '{region['name']}' must lie on pages of its own in the window, not at {region['address']:#x}"
             )
         end += _pages(region["bytes"])
@@ -197,16 +197,16 @@ def check_manifest(manifest: Any) -> None:
 
     Raises
     ------
-    ImageError
+    ProgramImageError
         If a field is missing, unknown, of a wrong kind or size, or two contradict each other.
     """
     try:
         _MANIFEST.check(manifest, "manifest")
         config, model = AcceleratorConfig(**manifest["accelerator"]), M3ViTConfig(**manifest["model"])
     except (ValueError, TypeError) as error:  # of the schema, and of what it cannot know of two sizes
-        raise ImageError(str(error)) from error
+        raise ProgramImageError(str(error)) from error
     if manifest["accelerator_hash"] != config.hash:
-        raise ImageError(f"accelerator_hash must be {config.hash}, not {manifest['accelerator_hash']}")
+        raise ProgramImageError(f"accelerator_hash must be {config.hash}, not {manifest['accelerator_hash']}")
     if model.tokens > config.max_tokens * _BLOCKS:
         _refuse("tokens of the model", f"at most {config.max_tokens * _BLOCKS}", model.tokens)
     _check_window(manifest, config)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS
-from moesaic.hw.spec.timing import (
+from moesaic.hw.spec.latency import (
     ARRIVAL_CYCLES,
     ASK_CYCLES,
     BUS_CYCLES,

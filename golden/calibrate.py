@@ -13,8 +13,8 @@ from moesaic.golden.balance import AttentionSizes
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.activity import BlockActivity
 from moesaic.golden.m3vit import Block, M3ViT
-from moesaic.golden.scenes import render_batch
 from moesaic.golden.trace import Trace
+from moesaic.golden.training.scenes import render_batch
 
 __all__ = [
     "CalibrationError",

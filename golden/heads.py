@@ -6,7 +6,7 @@ from torch import nn
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import seed_parameters
-from moesaic.golden.scenes import CLASSES, FAR
+from moesaic.golden.training.scenes import CLASSES, FAR
 
 __all__ = ["DepthHead", "Heads", "SegmentationHead", "build_heads"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from moesaic.golden.scenes import render
+from moesaic.golden.training.scenes import render
 from moesaic.images import ImageError, read_rgb
 
 __all__ = ["ImageError", "read_image", "write_image", "write_sample"]

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
-from moesaic.golden.scenes import FAR, PALETTE
+from moesaic.golden.training.scenes import FAR, PALETTE
 
 __all__ = ["depth_picture", "label_picture", "sheet"]
 

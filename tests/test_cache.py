@@ -11,7 +11,7 @@ import pytest
 from moesaic import cache
 from moesaic.cache import CacheWarning, cache_root, settle_matplotlib
 from moesaic.errors import InputError
-from moesaic.flow.ours import check_place
+from moesaic.flow.own_folder import check_place
 
 
 @pytest.fixture(autouse=True)

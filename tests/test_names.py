@@ -9,8 +9,8 @@ from torch import nn
 from moesaic.errors import InputError
 from moesaic.golden.config import preset
 from moesaic.golden.frontend.source import Subject, open_function
-from moesaic.golden.importers.heads import imported_heads
 from moesaic.golden.importers.imported import Imported, ImportReport
+from moesaic.golden.importers.imported_heads import imported_heads
 from moesaic.golden.importers.names import model_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.names import is_name, name_after

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.board import REGISTERS_BYTES, Board, board_names, load_board
-from moesaic.boards.fit import lower_bound
+from moesaic.boards.fit_bound import lower_bound
 from moesaic.boards.project.design import DESIGN, block_design
 from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
 from moesaic.boards.project.render import render

@@ -11,9 +11,9 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from moesaic.golden.frontend.meaning import Chosen, Constant, Meaning, RankedIndex, Residual
-from moesaic.golden.frontend.moves import COPIES, MOVES, SHAPES, move
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.nodes import function_of, name_of
+from moesaic.golden.frontend.rearrange import COPIES, MOVES, SHAPES, move
 from moesaic.golden.frontend.refusal import FAILURES, UNFORESEEN, Refusal
 
 __all__ = ["Handler", "Known", "Reader", "Unknown", "Value"]

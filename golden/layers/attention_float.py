@@ -12,7 +12,7 @@ from moesaic.golden.layers.float_layer import FloatLayer
 from moesaic.golden.layers.quantiser import FINEST, HEADROOM, LOG2E, BlockQuantiser, floats
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.scales import mult_shift, tensor_step
-from moesaic.golden.steps import context_error, importance, refined
+from moesaic.golden.step_search import context_error, importance, refined
 from moesaic.golden.trace import Trace
 from moesaic.hw.spec.tables import DIGITS_TOP, EXP_FRACTION_BITS
 

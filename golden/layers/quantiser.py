@@ -13,7 +13,7 @@ from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.scales import TOP, FloatArray, mult_shift, tensor_step
-from moesaic.golden.steps import importance, step_for
+from moesaic.golden.step_search import importance, step_for
 from moesaic.hw.spec.tables import (
     DIGITS_TOP,
     GELU_FRACTION_BITS,

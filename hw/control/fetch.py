@@ -10,8 +10,8 @@ from moesaic.hw.bus.axi import Axi4ReadSignature, Response
 from moesaic.hw.control.errors import ErrorReport
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.memory.window import ADDRESS_BITS, WindowGuard
+from moesaic.hw.spec.latency import QUEUED, SETTLE_CYCLES
 from moesaic.hw.spec.registers import ErrorCode, ErrorUnit
-from moesaic.hw.spec.timing import QUEUED, SETTLE_CYCLES
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import Check, connect_stream, require
 

@@ -10,8 +10,8 @@ from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.decode.legality import refused
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import FORMATS, INSTRUCTION_BITS, Opcode
+from moesaic.hw.spec.latency import UNIT_QUEUE
 from moesaic.hw.spec.registers import ErrorCode
-from moesaic.hw.spec.timing import UNIT_QUEUE
 from moesaic.hw.stream.queue import Queue
 
 __all__ = ["Sequencer", "issued_layout"]

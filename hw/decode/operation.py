@@ -4,7 +4,7 @@ from amaranth.hdl import unsigned
 from amaranth.lib import data
 
 from moesaic.hw.spec.isa import FORMATS, Opcode
-from moesaic.hw.spec.timing import CONTEXTS
+from moesaic.hw.spec.latency import CONTEXTS
 
 __all__ = ["CONTEXTS", "context_layout", "operation_layout"]
 

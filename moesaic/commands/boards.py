@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from moesaic.boards.board import Board, board_names, load_board
-from moesaic.boards.fit import lower_bound
+from moesaic.boards.fit_bound import lower_bound
 from moesaic.commands.command import examples, guarded
 from moesaic.terminal import print_json, result_console
 

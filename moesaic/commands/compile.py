@@ -42,7 +42,7 @@ EXAMPLES = examples(
 
 def _print_dump(compilation: Any, request: Request) -> None:
     from moesaic.compiler.dump import dump
-    from moesaic.hw.timing import timing
+    from moesaic.hw.pipeline_latency import timing
 
     names = request.imported.report.names if request.imported is not None else {}
     if names:

@@ -18,7 +18,7 @@ from moesaic.flow.request import ALL_TASKS, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
-from moesaic.golden.scenes import render_batch
+from moesaic.golden.training.scenes import render_batch
 
 __all__ = ["fingerprint"]
 

@@ -81,7 +81,7 @@ def generate(
         raise InputError(f"board must be a board to make a project, not the bare accelerator {board!r}: use --rtl-only")
     if rtl_only and model is not None:
         raise InputError(f"model must not be given with --rtl-only, not {model!r}")
-    from moesaic.boards.fit import check_fit
+    from moesaic.boards.fit_bound import check_fit
     from moesaic.flow import generate as generator
 
     name = board if found is None else found.name

@@ -47,8 +47,8 @@ def train(
             raise InputError(f"{name} must be positive, not {value!r}")
     if baseline and not preset(model).experts:
         raise InputError(f"model must have experts to have a dense twin, not {model!r}")
-    from moesaic.golden.train import checkpoint_path
-    from moesaic.golden.train import main as train_main
+    from moesaic.golden.training.train import checkpoint_path
+    from moesaic.golden.training.train import main as train_main
 
     checkpoint = checkpoint_path(work, model, baseline=baseline)
     if resume and not checkpoint.is_file():

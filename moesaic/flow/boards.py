@@ -4,7 +4,7 @@ from pathlib import Path
 
 from moesaic.boards.board import Board, BoardError, board_names, load_board
 from moesaic.boards.configuration import on_board, read_configuration
-from moesaic.boards.fit import check_fit
+from moesaic.boards.fit_bound import check_fit
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
 __all__ = ["AUTO", "accelerator_of", "board_choices", "configured", "find_board"]

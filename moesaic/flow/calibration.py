@@ -9,7 +9,7 @@ from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.calibrate import calibration_count, calibration_images
 from moesaic.golden.image_folder import read_folder
-from moesaic.golden.scenes import render_batch
+from moesaic.golden.training.scenes import render_batch
 
 __all__ = ["Calibration", "calibration", "shown"]
 

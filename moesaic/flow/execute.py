@@ -10,7 +10,7 @@ import numpy as np
 
 from moesaic.flow.program import Program
 from moesaic.flow.stages import Stages
-from moesaic.golden.agreement import agreement
+from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.numerics import IntArray
 from moesaic.golden.trace import Trace

@@ -15,7 +15,7 @@ from moesaic.boards.board import Board
 from moesaic.boards.configuration import configuration_text
 from moesaic.boards.estimate import estimate_resources, model
 from moesaic.boards.resources import Resources
-from moesaic.boards.synthesis.fit import TITLES
+from moesaic.boards.synthesis.budget import TITLES
 from moesaic.energy.calibration import calibration
 from moesaic.energy.model import Device, Layer, run_power
 from moesaic.errors import InputError

@@ -11,7 +11,7 @@ from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import make_program
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
-from moesaic.golden.scenes import render
+from moesaic.golden.training.scenes import render
 from moesaic.report.explore import picture
 from moesaic.scratch import scratch
 from moesaic.sim.verilated import SimulationFailed

@@ -10,8 +10,8 @@ from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.energy.activity import Activity, program_activity, total
 from moesaic.golden.qmodel import QuantModel
+from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.timing import timing
 
 __all__ = ["Forecast", "forecast", "speculation", "whole_graph"]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import moesaic
 from moesaic.boards.board import Board
-from moesaic.boards.fit import check_fit
+from moesaic.boards.fit_bound import check_fit
 from moesaic.boards.project.write import VERILOG, ProgramFacts, annotated_verilog, write_ip, write_project
 from moesaic.errors import InputError
 from moesaic.flow.folder import new_folder
-from moesaic.flow.ours import check_place, set_aside, write_sums
+from moesaic.flow.own_folder import check_place, set_aside, write_sums
 from moesaic.flow.program import make_program, save_program
 from moesaic.flow.request import Request
 from moesaic.flow.runtime import write_runtime

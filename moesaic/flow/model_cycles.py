@@ -12,8 +12,8 @@ from moesaic.compiler.pipeline import EVERYTHING, compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.flow.program import Program
 from moesaic.golden.qmodel import QuantModel
+from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.timing import timing
 
 __all__ = ["Routing", "TaskModel", "image_costs", "model_costs", "task_model"]
 

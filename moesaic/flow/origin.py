@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from moesaic.compiler.image import ImageError, ProgramImage
+from moesaic.compiler.image import ProgramImage, ProgramImageError
 from moesaic.golden.config import PRESETS
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import WIDTHS
@@ -69,20 +69,20 @@ def read_origin(folder: Path, image: ProgramImage) -> dict[str, Any]:
 
     Raises
     ------
-    ImageError
+    ProgramImageError
         If it cannot be read, a field is missing or wrong, or it is of another program than the manifest.
     """
-    found: dict[str, Any] = read_json(folder / FILE, most=_MOST, what=FILE, error=ImageError)
+    found: dict[str, Any] = read_json(folder / FILE, most=_MOST, what=FILE, error=ProgramImageError)
     try:
         _ORIGIN.check(found, "origin")
     except SchemaError as error:
-        raise ImageError(f"{FILE}: {error}") from error
+        raise ProgramImageError(f"{FILE}: {error}") from error
     for what, said, compiled in (
         ("tasks", sorted(found["tasks"]), sorted(image.tasks)),
         ("blocks", found["blocks"], image.manifest["blocks"]),
     ):
         if said != compiled:
-            raise ImageError(f"{FILE}: {what} must be those of the manifest, {compiled!r}, not {said!r}")
+            raise ProgramImageError(f"{FILE}: {what} must be those of the manifest, {compiled!r}, not {said!r}")
     return found
 
 

@@ -8,18 +8,18 @@ from typing import Any
 
 from rich.markup import escape
 
-from moesaic.boards.heads import FILE as HEADS
-from moesaic.boards.heads import save_heads
+from moesaic.boards.numpy_heads import FILE as HEADS
+from moesaic.boards.numpy_heads import save_heads
 from moesaic.compiler.cost import estimate, mean_tokens
 from moesaic.compiler.emit import IMAGE_PIECE
-from moesaic.compiler.image import ImageError, ProgramImage
+from moesaic.compiler.image import ProgramImage, ProgramImageError
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all
 from moesaic.compiler.weights import Piece
 from moesaic.errors import InputError
 from moesaic.flow.calibration import shown
-from moesaic.flow.fit import check_fit
-from moesaic.flow.heads import host_heads
+from moesaic.flow.export_heads import host_heads
+from moesaic.flow.model_fit import check_fit
 from moesaic.flow.origin import FILE as ORIGIN
 from moesaic.flow.origin import read_origin, unknown_network
 from moesaic.flow.quantised import FloatModel, load_float, quantised
@@ -30,8 +30,8 @@ from moesaic.golden.belonging import Belonging, check_belonging
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS, QuantModel
 from moesaic.golden.quantcheck import check_quantised
+from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.timing import timing
 from moesaic.names import ALL_TASKS
 
 __all__ = ["MARKER", "Program", "load_program", "make_program", "save_program"]
@@ -179,7 +179,7 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
 
     Raises
     ------
-    InputError, ImageError
+    InputError, ProgramImageError
         If the folder is none, is damaged, or the float model is no longer the one that was compiled.
     """
     if not (folder / MARKER).is_file():
@@ -192,10 +192,10 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
             check_quantised(qmodel, image.model, WIDTHS[origin.get("widths", DEFAULT_WIDTHS)])
             if quantfile.digest(qmodel) != origin["network_sha256"]:
                 raise ValueError(f"SHA-256 of the network must be {origin['network_sha256']}")
-        except ImageError as error:
-            raise ImageError(f"program image '{folder}': {error}") from error
+        except ProgramImageError as error:
+            raise ProgramImageError(f"program image '{folder}': {error}") from error
         except (OSError, ValueError) as error:
-            raise ImageError(f"program image '{folder}': {_NETWORK} is damaged: {error}") from error
+            raise ProgramImageError(f"program image '{folder}': {_NETWORK} is damaged: {error}") from error
     unknown = unknown_network(origin) if model is None else ""
     request = make_request(
         model=origin["model"] if model is None else model,

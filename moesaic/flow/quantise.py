@@ -10,11 +10,11 @@ from moesaic.flow.quantised import load_float, quantised
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
-from moesaic.golden.agreement import agreement
+from moesaic.golden.evaluation.agreement import agreement
+from moesaic.golden.evaluation.sensitivity import Cost, sensitivity, tensor_noise
 from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import prepared
-from moesaic.golden.sensitivity import Cost, sensitivity, tensor_noise
 from moesaic.golden.threads import one_thread
 
 __all__ = ["MARKER", "quantise", "save"]

@@ -15,8 +15,8 @@ from moesaic.errors import InputError
 from moesaic.flow.calibration import Calibration, calibration
 from moesaic.flow.request import Request
 from moesaic.golden import quantfile, weights
-from moesaic.golden.importers.heads import imported_heads
 from moesaic.golden.importers.imported import Imported
+from moesaic.golden.importers.imported_heads import imported_heads
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel

@@ -7,7 +7,7 @@ from typing import Any
 from moesaic.boards.board import Board, board_names, load_board
 from moesaic.boards.estimate import added, model, shipped
 from moesaic.boards.resources import Resources
-from moesaic.boards.synthesis.fit import Fit
+from moesaic.boards.synthesis.budget import Fit
 from moesaic.boards.synthesis.mapping import NOT_YET, SynthesisMissing
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
 from moesaic.flow.boards import find_board

@@ -18,7 +18,7 @@ from moesaic.flow.request import Request
 from moesaic.flow.resources import report_resources
 from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
-from moesaic.golden.scenes import Scene, render
+from moesaic.golden.training.scenes import Scene, render
 from moesaic.report.data import save_data
 from moesaic.report.html import PAGE, render_html
 from moesaic.report.maps import write_maps

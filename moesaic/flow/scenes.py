@@ -12,10 +12,10 @@ from moesaic.errors import InputError
 from moesaic.flow.execute import Residuals, TaskOutcome, differences, execute
 from moesaic.flow.program import Program
 from moesaic.flow.stages import Stages
-from moesaic.golden import metrics
+from moesaic.golden.evaluation import metrics
 from moesaic.golden.heads import DenseHead
-from moesaic.golden.scenes import CLASSES, render_batch
-from moesaic.golden.trainer import FIRST_CHECK_SEED
+from moesaic.golden.training.scenes import CLASSES, render_batch
+from moesaic.golden.training.trainer import FIRST_CHECK_SEED
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
 __all__ = ["check_numbers", "score_scenes"]

@@ -13,7 +13,7 @@ from moesaic.flow.folder import check_space
 from moesaic.flow.program import Program, make_program
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
-from moesaic.golden.scenes import render
+from moesaic.golden.training.scenes import render
 from moesaic.report import plots
 from moesaic.scratch import scratch
 from moesaic.sim.tools import find_compiler, find_verilator

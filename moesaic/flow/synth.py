@@ -6,8 +6,8 @@ from typing import Any
 
 from moesaic.boards.board import Board
 from moesaic.boards.synthesis.advice import advice, describe, slack
+from moesaic.boards.synthesis.budget import Fit, largest_fitting
 from moesaic.boards.synthesis.delays import DELAYS
-from moesaic.boards.synthesis.fit import Fit, largest_fitting
 from moesaic.boards.synthesis.mapping import find_yosys
 from moesaic.boards.synthesis.paths import Path as TimingPath
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog

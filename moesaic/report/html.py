@@ -11,7 +11,7 @@ import markupsafe
 from moesaic.errors import InputError
 from moesaic.flow.folder import put_file
 from moesaic.flow.peers import OTHERS_MODEL
-from moesaic.golden.scenes import CLASSES, PALETTE
+from moesaic.golden.training.scenes import CLASSES, PALETTE
 from moesaic.report import charts, plots
 from moesaic.report.data import load_data
 from moesaic.report.likeness import in_words

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from moesaic.golden.metrics import sqnr_db
+from moesaic.golden.evaluation.metrics import sqnr_db
 
 __all__ = ["in_words", "likeness"]
 

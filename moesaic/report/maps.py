@@ -12,7 +12,7 @@ from moesaic.flow.program import Program
 from moesaic.golden.heads import DenseHead
 from moesaic.golden.image_io import write_image
 from moesaic.golden.pictures import depth_picture, label_picture
-from moesaic.golden.scenes import CLASSES, Scene
+from moesaic.golden.training.scenes import CLASSES, Scene
 
 __all__ = ["picture", "write_maps"]
 

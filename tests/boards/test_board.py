@@ -8,10 +8,10 @@ import pytest
 
 from moesaic.boards.board import Board, BoardError, board_names, load_board, parse_board
 from moesaic.boards.family import FAMILIES
-from moesaic.boards.fit import FitError, check_fit, largest_preset, lower_bound
+from moesaic.boards.fit_bound import FitError, check_fit, largest_preset, lower_bound
 from moesaic.boards.resources import Resources
 from moesaic.compiler.pipeline import compile_model
-from moesaic.flow.fit import check_fit as check_model
+from moesaic.flow.model_fit import check_fit as check_model
 from moesaic.flow.request import make_request
 from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import PRESETS

@@ -17,7 +17,7 @@ from moesaic.boards.driver import Driver
 from moesaic.boards.errors import AcceleratorBusy, AcceleratorError, BusError, RunIncomplete, RunLost, RunTimeout
 from moesaic.boards.place import bytes_needed, place
 from moesaic.boards.runtime import Accelerator, load_program_folder
-from moesaic.compiler.image import PAGE_BYTES, ImageError
+from moesaic.compiler.image import PAGE_BYTES, ProgramImageError
 from moesaic.errors import InputError
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.registers import ErrorCode, ErrorUnit, register_map
@@ -347,5 +347,5 @@ def test_a_program_folder(case: Case, tmp_path: Path) -> None:
     assert accelerator.run(case.images[0]).map is None and accelerator.image_size == (16, 16)
     accelerator.close()
     (tmp_path / "manifest.json").unlink()
-    with pytest.raises(ImageError, match=r"manifest.json must be a readable JSON file, not .* \(No such file"):
+    with pytest.raises(ProgramImageError, match=r"manifest.json must be a readable JSON file, not .* \(No such file"):
         load_program_folder(tmp_path)

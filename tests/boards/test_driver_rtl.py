@@ -6,9 +6,10 @@ import numpy as np
 from driverrig import CONFIG, Case, nano, simulate
 
 from moesaic.compiler.pipeline import compile_model
-from moesaic.golden import scenes, weights
+from moesaic.golden import weights
 from moesaic.golden.config import preset
 from moesaic.golden.quantize import quantize
+from moesaic.golden.training import scenes
 
 
 def micro(images: int) -> Case:

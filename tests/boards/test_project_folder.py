@@ -8,7 +8,7 @@ import pytest
 
 from moesaic.errors import InputError
 from moesaic.flow.folder import new_folder
-from moesaic.flow.ours import SUMS, check_place, foreign_files, set_aside, write_sums
+from moesaic.flow.own_folder import SUMS, check_place, foreign_files, set_aside, write_sums
 
 
 def make(folder: Path, *, force: bool = False) -> Path | None:

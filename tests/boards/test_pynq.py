@@ -12,7 +12,7 @@ from pynq_standin import DDR, Board, make_module
 from moesaic.boards.errors import AcceleratorError, RunTimeout, WrongAccelerator
 from moesaic.boards.pynq import PynqTransport
 from moesaic.boards.runtime import Accelerator
-from moesaic.compiler.image import ImageError
+from moesaic.compiler.image import ProgramImageError
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
 
@@ -141,7 +141,7 @@ def test_files_and_cells(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no '.*micro8.hwh'"):
         opened(folder)
     (folder / "program" / "memory.bin").write_bytes(b"short")
-    with pytest.raises(ImageError, match="memory.bin must be"):
+    with pytest.raises(ProgramImageError, match="memory.bin must be"):
         opened(folder)
     assert len(board.downloads) == 1  # a damaged program is refused before the bitstream is loaded
 
@@ -161,7 +161,7 @@ def test_without_pynq(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_runtime_needs_numpy_only() -> None:
     code = """
 import sys
-import moesaic.boards.runtime, moesaic.boards.pynq, moesaic.boards.heads, moesaic.boards.frames
+import moesaic.boards.runtime, moesaic.boards.pynq, moesaic.boards.numpy_heads, moesaic.boards.frames
 print(*sorted({name.split(".")[0] for name in sys.modules} - set(sys.stdlib_module_names)))
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -23,7 +23,7 @@ from moesaic.flow.program import make_program, save_program
 from moesaic.flow.request import make_request
 from moesaic.flow.runtime import closure, write_runtime
 from moesaic.flow.stages import Stages
-from moesaic.golden.scenes import render
+from moesaic.golden.training.scenes import render
 from moesaic.images import ImageError
 from moesaic.sim.device import open_simulated
 

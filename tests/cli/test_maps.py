@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from moesaic.golden.scenes import CLASSES, PALETTE
+from moesaic.golden.training.scenes import CLASSES, PALETTE
 from moesaic.report.maps import picture
 
 SIZE = (4, 6)

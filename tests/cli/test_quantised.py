@@ -9,7 +9,7 @@ from quantmodels import random_qmodel
 
 from moesaic.flow import quantised
 from moesaic.flow.calibration import Calibration
-from moesaic.flow.fit import check_fit
+from moesaic.flow.model_fit import check_fit
 from moesaic.flow.request import make_request
 from moesaic.golden import quantfile
 from moesaic.golden.config import PRESETS
@@ -22,7 +22,7 @@ def test_source_hash_follows_imports(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert before == quantised.source_hash("moesaic.golden.quantize")
     for module in (
         "moesaic.golden.numerics",
-        "moesaic.golden.street",
+        "moesaic.golden.training.street",
         "moesaic.hw.spec.tables",
         "moesaic.golden.m3vit",
     ):

@@ -13,10 +13,10 @@ from moesaic.golden.config import preset
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.memory.window import WindowGuard
-from moesaic.hw.spec import timing as timing_constants
+from moesaic.hw.pipeline_latency import timing
+from moesaic.hw.spec import latency as timing_constants
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.stream.buffer import SkidBuffer
-from moesaic.hw.timing import timing
 
 CONFIG = PRESETS["zcu102"]
 

@@ -7,15 +7,15 @@ import pytest
 from quantmodels import random_image, random_qmodel
 
 from moesaic.compiler.dump import dump
-from moesaic.compiler.image import PAGE_BYTES, ImageError, ProgramImage, RegionTable
+from moesaic.compiler.image import PAGE_BYTES, ProgramImage, ProgramImageError, RegionTable
 from moesaic.compiler.pack import join_ports, pack_image
 from moesaic.compiler.pipeline import compile_all, compile_model
 from moesaic.golden.config import M3ViTConfig
+from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode
 from moesaic.hw.spec.registers import register_map
-from moesaic.hw.timing import timing
 
 MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=16)
 CONFIG = AcceleratorConfig(name="c", rows=8, lanes=16, ports=2, port_bits=64, max_tokens=64, max_dim=128)
@@ -49,7 +49,7 @@ def test_registers_are_those_of_the_map(image):
     assert {n for n in values if "base" in n or n.endswith("count")} - set(registers) <= {"load_blocked_count"}
     assert registers["load_base"] != image.registers("semseg")["load_base"]
     assert registers["weight_base1"] == image.region("weights.1").address
-    with pytest.raises(ImageError, match="task must be one of semseg, depth, not 'flow'"):
+    with pytest.raises(ProgramImageError, match="task must be one of semseg, depth, not 'flow'"):
         image.registers("flow")
     with pytest.raises(KeyError, match="region must be one of"):
         image.region("nothing")
@@ -160,7 +160,7 @@ def overlap(path):
 def test_damaged_files_are_refused(image, tmp_path, damage, message):
     image.save(tmp_path)
     damage(tmp_path / "memory.bin")
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(ProgramImageError, match=message):
         ProgramImage.load(tmp_path)
 
 

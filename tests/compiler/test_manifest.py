@@ -11,7 +11,7 @@ import pytest
 from quantmodels import random_qmodel
 
 from moesaic.boards.board import board_names, load_board
-from moesaic.compiler.image import ImageError, ProgramImage
+from moesaic.compiler.image import ProgramImage, ProgramImageError
 from moesaic.compiler.manifest import MOST_BYTES, check_manifest
 from moesaic.compiler.pipeline import compile_model
 from moesaic.golden.config import M3ViTConfig
@@ -106,7 +106,7 @@ def test_what_cannot_be_is_refused(image: ProgramImage, change: Callable[[Manife
     manifest = json.loads(json.dumps(image.manifest))
     check_manifest(copy.deepcopy(manifest))
     change(manifest)
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(ProgramImageError, match=message):
         check_manifest(manifest)
 
 
@@ -119,9 +119,9 @@ def test_every_field_is_looked_at(image: ProgramImage) -> None:
                 continue
             if field == "weights" and value == "x":  # only said in reports
                 continue
-            with pytest.raises(ImageError, match=field):
+            with pytest.raises(ProgramImageError, match=field):
                 check_manifest({**whole, field: value})
-        with pytest.raises(ImageError, match=f"with the field '{field}'"):
+        with pytest.raises(ProgramImageError, match=f"with the field '{field}'"):
             check_manifest({name: value for name, value in whole.items() if name != field})
 
 
@@ -139,7 +139,7 @@ def test_every_field_is_looked_at(image: ProgramImage) -> None:
 def test_text_that_is_no_manifest(image: ProgramImage, tmp_path: Path, text: str, message: str) -> None:
     image.save(tmp_path)
     (tmp_path / "manifest.json").write_text(text, encoding="utf-8", errors="surrogatepass")
-    with pytest.raises(ImageError, match=message):
+    with pytest.raises(ProgramImageError, match=message):
         ProgramImage.load(tmp_path)
 
 
@@ -147,10 +147,10 @@ def test_a_huge_memory_is_not_read(image: ProgramImage, tmp_path: Path, monkeypa
     image.save(tmp_path)
     os.truncate(tmp_path / "memory.bin", 20 << 30)  # takes no room: all zeros
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is read"))
-    with pytest.raises(ImageError, match=f"memory.bin must be {len(image.memory)} bytes, not {20 << 30}"):
+    with pytest.raises(ProgramImageError, match=f"memory.bin must be {len(image.memory)} bytes, not {20 << 30}"):
         ProgramImage.load(tmp_path)
     os.truncate(tmp_path / "manifest.json", 20 << 30)
-    with pytest.raises(ImageError, match="where 16,777,216 are the most"):
+    with pytest.raises(ProgramImageError, match="where 16,777,216 are the most"):
         ProgramImage.load(tmp_path)
 
 
@@ -159,7 +159,7 @@ def test_only_files_are_read(image: ProgramImage, tmp_path: Path, name: str) -> 
     image.save(tmp_path)
     (tmp_path / name).unlink()
     os.mkfifo(tmp_path / name)  # whoever opens it waits for ever
-    with pytest.raises(ImageError, match="not a regular file|memory.bin must be"):
+    with pytest.raises(ProgramImageError, match="not a regular file|memory.bin must be"):
         ProgramImage.load(tmp_path)
 
 

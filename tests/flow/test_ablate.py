@@ -7,7 +7,7 @@ from moesaic.flow.ablate import VARIANTS, ablate
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
-from moesaic.golden import scenes
+from moesaic.golden.training import scenes
 from moesaic.report.ablation import add_to_report
 from moesaic.report.stored import read_report
 

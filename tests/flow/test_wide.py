@@ -15,13 +15,15 @@ from moesaic.compiler.pipeline import compile_all, compile_model
 from moesaic.errors import InputError
 from moesaic.flow.model_cycles import image_costs
 from moesaic.flow.request import make_request
-from moesaic.golden import metrics, scenes, weights
+from moesaic.golden import weights
 from moesaic.golden.config import preset
+from moesaic.golden.evaluation import metrics
+from moesaic.golden.evaluation.rounded_model import RoundedM3ViT, everything
 from moesaic.golden.m3vit_int import IntM3ViT, force_experts
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.quantize import prepared, quantize
-from moesaic.golden.rounded import RoundedM3ViT, everything
+from moesaic.golden.training import scenes
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.hw.spec.tables import DIGITS_TOP
 from moesaic.sim.functional import FunctionalSimulator

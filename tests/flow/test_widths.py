@@ -13,11 +13,12 @@ from moesaic.flow.model_cycles import image_costs
 from moesaic.flow.program import load_program, make_program, save_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
-from moesaic.golden import scenes, weights
+from moesaic.golden import weights
 from moesaic.golden.config import preset
 from moesaic.golden.m3vit_int import force_experts
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
+from moesaic.golden.training import scenes
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 

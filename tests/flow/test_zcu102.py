@@ -10,11 +10,12 @@ from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
 from moesaic.flow.model_cycles import image_costs
-from moesaic.golden import scenes, weights
+from moesaic.golden import weights
 from moesaic.golden.config import preset
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
+from moesaic.golden.training import scenes
 from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.compare import compare
 from moesaic.sim.functional import FunctionalSimulator

@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from moesaic.golden.compare import cost, load_twin, main
 from moesaic.golden.config import preset
+from moesaic.golden.evaluation.compare_dense import cost, load_twin, main
+from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.heads import build_heads
 from moesaic.golden.m3vit import build
-from moesaic.golden.quality import quality
-from moesaic.golden.trainer import dense_twin
+from moesaic.golden.training.trainer import dense_twin
 from moesaic.golden.weights import load
 
 MICRO = preset("m3vit-micro")

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 
 from moesaic.golden import weights
-from moesaic.golden.agreement import agreement
 from moesaic.golden.calibrate import calibration_images
-from moesaic.golden.evaluate import evaluate, main
+from moesaic.golden.evaluation.agreement import agreement
+from moesaic.golden.evaluation.evaluate import evaluate, main
 from moesaic.golden.pictures import GAP, TITLE, depth_picture, label_picture
 from moesaic.golden.pictures import sheet as draw_sheet
 from moesaic.golden.quantize import quantize
-from moesaic.golden.scenes import render, render_batch
+from moesaic.golden.training.scenes import render, render_batch
 
 torch.set_num_threads(1)  # tensors this small only lose by more
 

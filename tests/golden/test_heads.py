@@ -5,7 +5,7 @@ import torch
 
 from moesaic.golden.config import preset
 from moesaic.golden.heads import NEAREST, DepthHead, Heads, SegmentationHead, build_heads
-from moesaic.golden.scenes import CLASSES, FAR
+from moesaic.golden.training.scenes import CLASSES, FAR
 
 
 @pytest.mark.parametrize("name", ["m3vit-micro", "m3vit-tiny"])

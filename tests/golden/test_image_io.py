@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
-from moesaic.golden.scenes import render
+from moesaic.golden.training.scenes import render
 
 
 def test_sample_is_the_scene(tmp_path):

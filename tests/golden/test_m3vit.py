@@ -9,8 +9,8 @@ import torch
 
 from moesaic.golden.config import M3ViTConfig, preset
 from moesaic.golden.m3vit import M3ViT, build
-from moesaic.golden.scenes import render
 from moesaic.golden.trace import Trace
+from moesaic.golden.training.scenes import render
 
 SMALL = M3ViTConfig(
     name="test",

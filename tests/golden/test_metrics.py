@@ -5,7 +5,15 @@ import math
 import numpy as np
 import pytest
 
-from moesaic.golden.metrics import Distance, confusion, cosine, depth_rmse, mean_iou, routing_agreement, sqnr_db
+from moesaic.golden.evaluation.metrics import (
+    Distance,
+    confusion,
+    cosine,
+    depth_rmse,
+    mean_iou,
+    routing_agreement,
+    sqnr_db,
+)
 
 
 def test_mean_iou_by_hand():

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from moesaic.golden.pool import FIRST_TRAINING_SEED, ScenePool
-from moesaic.golden.scenes import CLASSES, render
+from moesaic.golden.training.pool import FIRST_TRAINING_SEED, ScenePool
+from moesaic.golden.training.scenes import CLASSES, render
 
 SIZE = (16, 24)
 

@@ -11,9 +11,9 @@ import torch
 from safetensors.numpy import save_file
 
 from moesaic.golden import quantfile
-from moesaic.golden.agreement import agreement
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.moe import QuantMoE
 from moesaic.golden.layers.quantiser import quantise_norm
@@ -24,7 +24,7 @@ from moesaic.golden.qlinear import check_accumulator, quantise_linear
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import load, quantize, residual_steps, save
 from moesaic.golden.scales import METHODS, mult_shift, row_steps, tensor_step
-from moesaic.golden.scenes import render_batch
+from moesaic.golden.training.scenes import render_batch
 
 torch.set_num_threads(1)  # tensors this small only lose by more
 

@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from moesaic.golden.scenes import CLASSES, FAR, PALETTE, render, render_batch
-from moesaic.golden.street import BUILDING, ROAD, SIDEWALK, SKY, VEGETATION, VEHICLE, draw_street
+from moesaic.golden.training.scenes import CLASSES, FAR, PALETTE, render, render_batch
+from moesaic.golden.training.street import BUILDING, ROAD, SIDEWALK, SKY, VEGETATION, VEHICLE, draw_street
 
 
 @pytest.mark.parametrize("size", [(64, 64), (128, 256), (48, 80), (1, 1)])

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.evaluation.metrics import sqnr_db
+from moesaic.golden.evaluation.rounded_model import RoundedM3ViT, everything
+from moesaic.golden.evaluation.sensitivity import Cost, parts_of, sensitivity, tensor_noise
 from moesaic.golden.layers.rounding import Outcome
 from moesaic.golden.m3vit import M3ViT, build
 from moesaic.golden.m3vit_int import IntM3ViT
-from moesaic.golden.metrics import sqnr_db
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import prepared, quantize
-from moesaic.golden.rounded import RoundedM3ViT, everything
-from moesaic.golden.scenes import render_batch
-from moesaic.golden.sensitivity import Cost, parts_of, sensitivity, tensor_noise
 from moesaic.golden.trace import Trace
+from moesaic.golden.training.scenes import render_batch
 
 torch.set_num_threads(1)
 

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from moesaic.golden.agreement import agreement
 from moesaic.golden.balance import AttentionSizes, balanced
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import preset
+from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.m3vit import build
 from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import tensor_step
-from moesaic.golden.scenes import render
-from moesaic.golden.steps import context_error, importance, refined, rounded, step_for
+from moesaic.golden.step_search import context_error, importance, refined, rounded, step_for
+from moesaic.golden.training.scenes import render
 
 
 def test_refined_finds_the_least_error():

@@ -9,8 +9,8 @@ import torch
 from moesaic.golden.config import preset
 from moesaic.golden.gate import Routing
 from moesaic.golden.m3vit import build
-from moesaic.golden.recipe import OUTLIER, balance_loss, outlier_loss
-from moesaic.golden.together import forward_together
+from moesaic.golden.training.all_tasks import forward_together
+from moesaic.golden.training.recipe import OUTLIER, balance_loss, outlier_loss
 
 SMALL = dataclasses.replace(preset("m3vit-micro"), depth=4, dim=32, mlp_ratio=2, expert_hidden=16, image_size=(32, 32))
 CONFIGS = {

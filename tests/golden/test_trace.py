@@ -8,8 +8,8 @@ import torch
 
 from moesaic.golden.config import preset
 from moesaic.golden.m3vit import build
-from moesaic.golden.scenes import render
 from moesaic.golden.trace import SILENT, Trace
+from moesaic.golden.training.scenes import render
 
 CONFIG = preset("m3vit-micro")
 

@@ -7,14 +7,14 @@ import json
 import pytest
 import torch
 
-from moesaic.golden import quality as judge
-from moesaic.golden import train as training
 from moesaic.golden.config import preset
-from moesaic.golden.pool import FIRST_TRAINING_SEED
-from moesaic.golden.quality import quality
-from moesaic.golden.recipe import Recipe, rate_factor
-from moesaic.golden.train import main, train
-from moesaic.golden.trainer import FIRST_CHECK_SEED, Trainer, dense_twin
+from moesaic.golden.evaluation import quality as judge
+from moesaic.golden.evaluation.quality import quality
+from moesaic.golden.training import train as training
+from moesaic.golden.training.pool import FIRST_TRAINING_SEED
+from moesaic.golden.training.recipe import Recipe, rate_factor
+from moesaic.golden.training.train import main, train
+from moesaic.golden.training.trainer import FIRST_CHECK_SEED, Trainer, dense_twin
 from moesaic.golden.weights import WeightError, load, read_file
 
 TINY = dataclasses.replace(preset("m3vit-micro"), depth=2, dim=32, mlp_ratio=2, expert_hidden=16, image_size=(32, 32))

@@ -12,9 +12,9 @@ from moesaic.hw.engine.array import array_latency
 from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder
 from moesaic.hw.engine.writeback import WriteBack
 from moesaic.hw.moe.router import Router
+from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
-from moesaic.hw.spec.timing import Timing
-from moesaic.hw.timing import timing
+from moesaic.hw.spec.latency import Timing
 from moesaic.hw.vector.requant import Requantise
 
 SIZES = [

@@ -21,9 +21,9 @@ from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.flow.worst import even_routing, same_routing, worst_cases
-from moesaic.golden import scenes
 from moesaic.golden.config import preset
 from moesaic.golden.m3vit_int import force_experts
+from moesaic.golden.training import scenes
 from moesaic.report.html import render_page
 from moesaic.report.stored import read_report
 

@@ -10,7 +10,7 @@ import pytest
 
 from moesaic.boards.board import load_board
 from moesaic.boards.resources import Resources
-from moesaic.boards.synthesis.fit import Fit, candidates, largest_fitting
+from moesaic.boards.synthesis.budget import Fit, candidates, largest_fitting
 from moesaic.boards.synthesis.mapping import SynthesisFailed, SynthesisMissing, run_yosys
 from moesaic.boards.synthesis.modules import split_modules
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise, synthesise_verilog

@@ -7,7 +7,7 @@ from published import MICRO, decoder_state, random_state
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.heads import build_heads
-from moesaic.golden.importers.heads import imported_heads
+from moesaic.golden.importers.imported_heads import imported_heads
 from moesaic.golden.importers.open import open_model
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.m3vit import seed_parameters

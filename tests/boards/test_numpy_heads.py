@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from moesaic.boards.heads import FILE, HeadError, HostHeads, load_heads, save_heads
-from moesaic.flow.heads import host_heads
+from moesaic.boards.numpy_heads import FILE, HeadError, HostHeads, load_heads, save_heads
+from moesaic.flow.export_heads import host_heads
 from moesaic.golden.config import M3ViTConfig, preset
 from moesaic.golden.heads import build_heads
-from moesaic.golden.scenes import PALETTE
+from moesaic.golden.training.scenes import PALETTE
 from moesaic.golden.up_head import UpHead
 
 STEP = 2.0**-9

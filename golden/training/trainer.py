@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from moesaic.errors import InputError
-from moesaic.golden.checkpoint import load_checkpoint, save_checkpoint
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.heads import Heads
 from moesaic.golden.m3vit import M3ViT
-from moesaic.golden.pool import ScenePool
-from moesaic.golden.quality import quality
-from moesaic.golden.recipe import (
+from moesaic.golden.training.all_tasks import forward_together
+from moesaic.golden.training.checkpoint import load_checkpoint, save_checkpoint
+from moesaic.golden.training.pool import ScenePool
+from moesaic.golden.training.recipe import (
     TOKENS,
     Recipe,
     balance_loss,
@@ -27,7 +28,6 @@ from moesaic.golden.recipe import (
     segmentation_loss,
     start_parameters,
 )
-from moesaic.golden.together import forward_together
 
 __all__ = ["SHARDS", "ResumeError", "Trainer", "dense_twin"]
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from moesaic.boards.heads import HostHead, HostHeads
+from moesaic.boards.numpy_heads import HostHead, HostHeads
 from moesaic.golden import heads as own
 from moesaic.golden.qmodel import QuantModel
-from moesaic.golden.scenes import FAR, PALETTE
+from moesaic.golden.training.scenes import FAR, PALETTE
 from moesaic.golden.up_head import UpHead
 
 __all__ = ["host_heads"]

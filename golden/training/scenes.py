@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moesaic.golden.street import (
+from moesaic.golden.training.street import (
     CABIN,
     CLASSES,
     ROAD,

@@ -1,4 +1,4 @@
-"""A mixture of experts beside its dense twin, cost and quality: `python -m moesaic.golden.compare --twin FILE`."""
+"""A mixture of experts beside its dense twin: `python -m moesaic.golden.evaluation.compare_dense --twin FILE`."""
 
 import argparse
 import dataclasses
@@ -11,11 +11,11 @@ import torch
 
 from moesaic.golden import weights
 from moesaic.golden.config import PRESETS, M3ViTConfig, preset
+from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.heads import Heads
 from moesaic.golden.m3vit import M3ViT
-from moesaic.golden.quality import quality
 from moesaic.golden.threads import one_thread
-from moesaic.golden.trainer import dense_twin
+from moesaic.golden.training.trainer import dense_twin
 
 __all__ = ["cost", "load_twin", "table"]
 
@@ -75,7 +75,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate both, count, and print a table."""
-    parser = argparse.ArgumentParser(prog="python -m moesaic.golden.compare", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m moesaic.golden.evaluation.compare_dense", description=__doc__)
     parser.add_argument(
         "--model",
         default="m3vit-tiny",

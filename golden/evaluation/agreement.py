@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.golden import metrics
 from moesaic.golden.calibrate import inference
+from moesaic.golden.evaluation import metrics
 from moesaic.golden.gate import Routing
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT

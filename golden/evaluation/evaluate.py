@@ -1,4 +1,4 @@
-"""What quantisation costs a task on unseen scenes: `python -m moesaic.golden.evaluate --model m3vit-micro`."""
+"""What quantisation costs a task on unseen scenes: `python -m moesaic.golden.evaluation.evaluate --model NAME`."""
 
 import argparse
 import json
@@ -12,10 +12,11 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from moesaic.golden import metrics, weights
-from moesaic.golden.agreement import CHOICES, Agreement
+from moesaic.golden import weights
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import PRESETS
+from moesaic.golden.evaluation import metrics
+from moesaic.golden.evaluation.agreement import CHOICES, Agreement
 from moesaic.golden.gate import Routing
 from moesaic.golden.heads import Heads
 from moesaic.golden.image_io import write_image
@@ -25,9 +26,9 @@ from moesaic.golden.pictures import depth_picture, label_picture, sheet
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS, QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import METHODS
-from moesaic.golden.scenes import CLASSES, render_batch
 from moesaic.golden.threads import one_thread
 from moesaic.golden.trace import Trace
+from moesaic.golden.training.scenes import CLASSES, render_batch
 
 __all__ = ["Seen", "evaluate", "write_sheet"]
 
@@ -145,7 +146,7 @@ def write_sheet(path: Path, seen: Seen) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Quantise, evaluate, and write JSON."""
-    parser = argparse.ArgumentParser(prog="python -m moesaic.golden.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m moesaic.golden.evaluation.evaluate", description=__doc__)
     parser.add_argument("--model", default="m3vit-micro", choices=sorted(PRESETS), help="default: %(default)s")
     parser.add_argument("--method", default="mse", choices=METHODS, help="how scales are chosen (default: %(default)s)")
     parser.add_argument(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from moesaic.boards.board import Board
-from moesaic.boards.fit import lower_bound
+from moesaic.boards.fit_bound import lower_bound
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig

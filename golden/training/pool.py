@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import torch
 
-from moesaic.golden.scenes import CLASSES, render
+from moesaic.golden.training.scenes import CLASSES, render
 
 __all__ = ["FIRST_TRAINING_SEED", "ScenePool"]
 

@@ -6,7 +6,7 @@ from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder
 from moesaic.hw.engine.latency import write_back_stages
 from moesaic.hw.moe.router import router_latency
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.timing import Timing
+from moesaic.hw.spec.latency import Timing
 from moesaic.hw.vector.requant import Requantise
 
 __all__ = ["timing"]

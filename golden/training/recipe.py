@@ -12,7 +12,7 @@ from torch import nn
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.gate import Routing
-from moesaic.golden.scenes import FAR
+from moesaic.golden.training.scenes import FAR
 
 __all__ = [
     "RECIPES",

@@ -1,4 +1,4 @@
-"""Trains a model and its heads on rendered scenes: `python -m moesaic.golden.train --model m3vit-tiny`."""
+"""Trains a model and its heads on rendered scenes: `python -m moesaic.golden.training.train --model m3vit-tiny`."""
 
 import argparse
 import dataclasses
@@ -13,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from safetensors.torch import save_file
 
 from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.heads import Heads
 from moesaic.golden.m3vit import M3ViT
-from moesaic.golden.quality import quality
-from moesaic.golden.recipe import RECIPES, Recipe
-from moesaic.golden.trainer import SHARDS, ResumeError, Trainer, dense_twin
+from moesaic.golden.training.recipe import RECIPES, Recipe
+from moesaic.golden.training.trainer import SHARDS, ResumeError, Trainer, dense_twin
 from moesaic.golden.weights import WeightError
 
 __all__ = ["checkpoint_path", "train", "write_weights"]
@@ -110,7 +110,7 @@ def checkpoint_path(work: Path, model: str, *, baseline: bool = False) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, evaluate, and write weights (float16 .safetensors) and metrics (.json)."""
-    parser = argparse.ArgumentParser(prog="python -m moesaic.golden.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m moesaic.golden.training.train", description=__doc__)
     parser.add_argument("--model", default="m3vit-micro", help="preset to train (default: %(default)s)")
     parser.add_argument("--baseline", action="store_true", help="train its dense twin: no experts, equal compute")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights", help="folder to write to")

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.golden import metrics
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.evaluation import metrics
+from moesaic.golden.evaluation.rounded_model import RoundedM3ViT, everything
 from moesaic.golden.layers.rounding import PARTS, Choice, Outcome
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.qmodel import QuantModel
-from moesaic.golden.rounded import RoundedM3ViT, everything
 
 __all__ = ["Cost", "sensitivity", "tensor_noise"]
 

@@ -1,4 +1,4 @@
-"""Latencies of a configuration's pipelines, as the cost model needs them; `hw.timing` reads them off the RTL."""
+"""Latencies of a configuration's pipelines for the cost model; `hw.pipeline_latency` reads them off the RTL."""
 
 from dataclasses import dataclass
 

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.golden import metrics
+from moesaic.golden.evaluation import metrics
 from moesaic.golden.gate import Routing
 from moesaic.golden.heads import Heads
 from moesaic.golden.m3vit import M3ViT
-from moesaic.golden.scenes import CLASSES, FAR, render_batch
+from moesaic.golden.training.scenes import CLASSES, FAR, render_batch
 
 __all__ = ["quality"]
 

@@ -1,0 +1,1 @@
+"""Moesaic: golden.evaluation."""
