@@ -134,6 +134,11 @@ def worst_difference(
         with torch.no_grad():
             got = head(model(unit_pixels(given, model, white, normalised=normalised), task)[-1][0])
         for i, tensor in zip(head.outputs, got, strict=True):
+            if not isinstance(tensor, torch.Tensor):
+                raise CaptureError(
+                    f"outputs of the module must be tensors, not {type(tensor).__name__}: output {i}; return the tensor "
+                    "that .tolist() or .item() was called on"
+                )
             if tensor.layout != torch.strided:
                 raise CaptureError(
                     f"outputs of the module must be dense, not sparse: output {i}; call .to_dense() on it"

@@ -84,5 +84,12 @@ def move(reader: "Reader", node: fx.Node, name: str, args: Sequence[Any], kwargs
         return function_of(node)(plain[0].double(), *plain[1:], **kwargs).long()
     if name in ("view", "_unsafe_view"):  # the numbers need not lie in memory as the tensor does
         return plain[0].reshape(plain[1])
-    result = function_of(node)(*plain, **kwargs)
+    try:
+        result = function_of(node)(*plain, **kwargs)
+    except IndexError as error:  # shapes alone, which is all that torch.export looks at, do not show it
+        raise Refusal(
+            f"an index out of bounds ({error})",
+            expected="an index within the tensor",
+            nearest="the same code with indices that are there, which runs outside of this program too",
+        ) from error
     return list(result) if isinstance(result, tuple) else result

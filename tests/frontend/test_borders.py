@@ -131,6 +131,20 @@ def by_hand():
     return zoo.vit(mlp=lambda: Fake(zoo.DIM))
 
 
+def absent_index():
+    """Reads channels that a grey image has not; torch.export looks at shapes alone and does not mind."""
+
+    class Grey(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = zoo.vit()
+
+        def forward(self, x):
+            return self.model(x[:, :1][:, [2, 1, 0]])
+
+    return Grey().eval()
+
+
 REFUSED = {
     "dynamically quantised": (quantised, r"float layers, not quantised ones \(blocks.0.attention.qkv, .*float model"),
     "scripted": (
@@ -143,6 +157,8 @@ REFUSED = {
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(3)).eval(), "initialised, not lazy .*run the module once"),
     "half, and cannot be copied": (lambda: Held(zoo.vit()).half(), "copy.deepcopy can copy.*generator.*leave out"),
     "sparse": (lambda: out(lambda y: y.to_sparse()), "outputs of the module must be dense.*to_dense"),
+    "numbers in a list": (lambda: out(lambda y: y.tolist()), "outputs of the module must be tensors, not float"),
+    "an index that is not there": (absent_index, "an index within the tensor, not an index out of bounds"),
     "NaN that is used": (lambda: out(lambda y: y / 0 * 0), "outputs of the module must be numbers, not NaN: output 0"),
 }
 
