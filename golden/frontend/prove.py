@@ -136,8 +136,8 @@ def worst_difference(
         for i, tensor in zip(head.outputs, got, strict=True):
             if not isinstance(tensor, torch.Tensor):
                 raise CaptureError(
-                    f"outputs of the module must be tensors, not {type(tensor).__name__}: output {i}; return the tensor "
-                    "that .tolist() or .item() was called on"
+                    f"outputs of the module must be tensors, not {type(tensor).__name__}: output {i}; return the "
+                    "tensor that .tolist() or .item() was called on"
                 )
             if tensor.layout != torch.strided:
                 raise CaptureError(
