@@ -9,6 +9,7 @@ from torch import fx
 from moesaic.golden.frontend import gates, mixture
 from moesaic.golden.frontend.attention import ATTENTION, attention_probs
 from moesaic.golden.frontend.blocks import add_branch
+from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.layers import by_column
 from moesaic.golden.frontend.meaning import (
     Context,
@@ -24,7 +25,7 @@ from moesaic.golden.frontend.meaning import (
 )
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.pointwise import combined, with_constant
-from moesaic.golden.frontend.reader import Known, Reader
+from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 from moesaic.golden.frontend.stream import is_embedding, stream_of
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import fx
 
+from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.meaning import Context, Linear, Probs, Scores
-from moesaic.golden.frontend.reader import Known, Reader
+from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 
 __all__ = ["HANDLERS", "attend", "scores"]

@@ -14,12 +14,13 @@ from moesaic.golden.frontend import arithmetic, attention, gates, layers, leaves
 from moesaic.golden.frontend.assemble import assemble, chain
 from moesaic.golden.frontend.export import check_numbers, trace_module
 from moesaic.golden.frontend.head import Head, extract_head
+from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.leaves import Mixture, find_mixtures, observe
 from moesaic.golden.frontend.meaning import Pixels, Residual
 from moesaic.golden.frontend.nodes import name_of
 from moesaic.golden.frontend.prepare import prepare
 from moesaic.golden.frontend.prove import random_image, worst_difference
-from moesaic.golden.frontend.reader import Known, Reader, Unknown
+from moesaic.golden.frontend.reader import Reader, Unknown
 from moesaic.golden.frontend.refusal import UNFORESEEN, CaptureError, line_of
 from moesaic.golden.frontend.surroundings import usual_torch
 from moesaic.golden.m3vit import M3ViT

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import fx
 
+from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.meaning import Constant, Gelu, Group, Linear, Meaning, Norm, Patches, Pixels, Pointwise
 from moesaic.golden.frontend.pointwise import as_activation
-from moesaic.golden.frontend.reader import Known, Reader
+from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 from moesaic.golden.frontend.stream import as_stream
 

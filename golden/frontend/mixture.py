@@ -8,6 +8,7 @@ import torch
 from torch import fx
 
 from moesaic.golden.frontend.gates import as_scores, refusal, rows_of, whole
+from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.meaning import (
     Chosen,
     Combine,
@@ -20,7 +21,7 @@ from moesaic.golden.frontend.meaning import (
     ScoredChoice,
     Weighted,
 )
-from moesaic.golden.frontend.reader import Known, Reader
+from moesaic.golden.frontend.reader import Reader
 
 __all__ = ["HANDLERS", "combine_experts", "merge", "total", "weigh"]
 

@@ -9,9 +9,10 @@ import torch
 from torch import fx
 
 from moesaic.golden.frontend.attention import ATTENTION, attend, scores
+from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.layers import product
 from moesaic.golden.frontend.mixture import combine_experts
-from moesaic.golden.frontend.reader import Known, Reader
+from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 
 __all__ = ["HANDLERS"]

@@ -10,21 +10,14 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.meaning import Chosen, Constant, Meaning, RankedIndex, Residual
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.nodes import function_of, name_of
 from moesaic.golden.frontend.rearrange import COPIES, MOVES, SHAPES, move
 from moesaic.golden.frontend.refusal import FAILURES, UNFORESEEN, Refusal
 
-__all__ = ["Handler", "Known", "Reader", "Unknown", "Value"]
-
-
-@dataclass(frozen=True)
-class Known:
-    """A value that does not depend on the image, and the parameters it was computed from."""
-
-    value: Any
-    names: tuple[str, ...] = ()
+__all__ = ["Handler", "Reader", "Unknown", "Value"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +151,7 @@ class Reader:
             if name in COPIES:
                 return self._copied(node, name, args)
             if name in MOVES:
-                return move(self, node, name, args, kwargs)
+                return move(self.constant, node, name, args, kwargs)
             if name in self.handlers:
                 return self.handlers[name](self, node, args, kwargs)
             raise Refusal(f"'{name}'", expected="a layer of a pre-norm vision transformer", nearest=nearest(name))

@@ -1,17 +1,15 @@
 """What only moves elements: views, transpositions, slices, concatenations."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import fx
 
+from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.nearest import MIXTURE_RECIPE
 from moesaic.golden.frontend.nodes import function_of
 from moesaic.golden.frontend.refusal import Refusal
-
-if TYPE_CHECKING:
-    from moesaic.golden.frontend.reader import Reader
 
 __all__ = ["COPIES", "MOVES", "SHAPES", "move"]
 
@@ -63,14 +61,15 @@ MOVES = JOINS | {
 SHAPES = {"empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like"}
 
 
-def move(reader: "Reader", node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Do to the elements' numbers what the node does to the elements."""
-    from moesaic.golden.frontend.reader import Known
+def move(
+    constant: Callable[[Known], torch.Tensor], node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Any:
+    """Do to the elements' numbers what the node does to the elements; `constant` makes elements of a constant."""
 
     def ids(arg: Any) -> Any:
         if isinstance(arg, Known) and isinstance(arg.value, torch.Tensor):
             # What is joined is data; what is indexed with is a number.
-            return reader.constant(arg) if name in JOINS else arg.value
+            return constant(arg) if name in JOINS else arg.value
         return [ids(item) for item in arg] if isinstance(arg, (list, tuple)) else arg
 
     plain = [ids(arg) for arg in args]

@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from moesaic.cache import settle_matplotlib
 from moesaic.errors import FAILED
 from moesaic.problems import explain
-from moesaic.summary import print_summary
+from moesaic.report.summary import print_summary
 from moesaic.terminal import print_json, quietly, results_apart, warnings_in_lines
 
 __all__ = ["PlainFlags", "examples", "guarded", "this_command", "verdict"]

@@ -98,6 +98,7 @@ def explore(
     from moesaic.flow.explore_work import Question
     from moesaic.flow.folder import check_replaceable
     from moesaic.report.explore import print_exploration, write_page
+    from moesaic.report.explore_folder import MARKER, plain_exploration, update_exploration, write_exploration
     from moesaic.sim.tools import find_compiler, find_verilator
 
     wanted = default_space(found) if space is None else read_space(space, found)
@@ -116,7 +117,7 @@ def explore(
         stages=stages,
     )
     folder = out if out is not None else Path("out") / f"explore-{request.model.name}-{found.name}"
-    check_replaceable(folder, marker=flow.MARKER)
+    check_replaceable(folder, marker=MARKER)
     if confirm:
         find_compiler()
         find_verilator()
@@ -124,15 +125,15 @@ def explore(
         wanted = Space({**wanted.axes, "widths": (widths,)})
     question = Question(request.model, request.tasks[0], request.blocks, latency)
     result = flow.explore(question, found, wanted, stages, limit=limit / 100)
-    flow.write_exploration(result, folder)
+    write_exploration(result, folder)
     if confirm:
         from moesaic.flow.explore_confirm import confirm_front
 
-        confirm_front(request, result, confirm, stages, folder, latency=latency)
+        confirm_front(request, result, confirm, stages, lambda: update_exploration(result, folder), latency=latency)
     if page is not None:
         write_page(page, result)
     if as_json:
-        print_json({key: value for key, value in result.items() if key != "best"})
+        print_json(plain_exploration(result))
     else:
         print_exploration(result)
         print_result(f"results: {folder}")

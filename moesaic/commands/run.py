@@ -89,10 +89,11 @@ def run(
         options=options,
         stages=stages,
     )
-    from moesaic.flow import run as flow
+    from moesaic import job
+    from moesaic.flow.run import Options
 
-    folder = out if out is not None else flow.results_folder(request, rtl=rtl)
-    how = flow.Options(
+    folder = out if out is not None else job.results_folder(request, rtl=rtl)
+    how = Options(
         image=image,
         resize=resize,
         out=folder,
@@ -102,4 +103,4 @@ def run(
         resources=resources,
         saif=saif,
     )
-    verdict(flow.run(request, how, stages), folder, as_json=as_json)
+    verdict(job.run(request, how, stages), folder, as_json=as_json)

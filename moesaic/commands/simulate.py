@@ -37,13 +37,14 @@ def simulate(
 ) -> None:
     """Run a compiled program on an image, compare with the integer model, report."""
     rtl = is_rtl(sim)
-    from moesaic.flow import program as programs
-    from moesaic.flow import run as flow
+    from moesaic import job
+    from moesaic.flow.program import load_program
+    from moesaic.flow.run import Options
 
     stages = Stages(quiet=quiet)
-    loaded = programs.load_program(program, stages, model=model)
-    folder = out if out is not None else flow.results_folder(loaded.request, rtl=rtl)
-    options = flow.Options(
+    loaded = load_program(program, stages, model=model)
+    folder = out if out is not None else job.results_folder(loaded.request, rtl=rtl)
+    options = Options(
         image=image,
         resize=resize,
         out=folder,
@@ -53,4 +54,4 @@ def simulate(
         resources=resources,
         saif=saif,
     )
-    verdict(flow.simulate(loaded, options, stages), folder, as_json=as_json)
+    verdict(job.simulate(loaded, options, stages), folder, as_json=as_json)

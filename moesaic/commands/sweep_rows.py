@@ -38,5 +38,7 @@ def sweep_rows(
     except ValueError as error:
         raise InputError(f"rows must be numbers with commas, not {rows!r}") from error
     from moesaic.flow import sweep
+    from moesaic.report.sweep import write_sweep
 
-    print_result(sweep.sweep_rows(request, heights, out, Stages(quiet=quiet), command=this_command()))
+    points = sweep.sweep_rows(request, heights, out, Stages(quiet=quiet))
+    print_result(write_sweep(out, request, points, this_command()))

@@ -3,16 +3,13 @@ them.
 """
 
 import dataclasses
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from moesaic.boards.board import Board
-from moesaic.boards.configuration import configuration_text
 from moesaic.boards.estimate import estimate_resources, model
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.budget import TITLES
@@ -21,14 +18,11 @@ from moesaic.energy.model import Device, Layer, run_power
 from moesaic.errors import InputError
 from moesaic.flow.explore_space import AUTO_SPECULATION, Choice, Space, configurations
 from moesaic.flow.explore_work import Question, forecasts
-from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.forecast import Forecast
 from moesaic.flow.stages import Stages
-from moesaic.golden.qmodel import DEFAULT_WIDTHS
 
-__all__ = ["MARKER", "PICTURE", "Point", "explore", "front", "point_entry", "write_exploration"]
+__all__ = ["Point", "explore", "front", "point_entry"]
 
-MARKER, PICTURE = "explore.json", "front.png"
 SAME = 0.005  # latencies and shares that differ by less are the same: the models are no better
 
 
@@ -287,36 +281,3 @@ def point_entry(number: int, point: Point) -> dict[str, Any]:
         "fullest": point.fullest,
         "energy_mj": round(point.energy_mj, 6),
     }
-
-
-def _text(entry: Mapping[str, Any], result: Mapping[str, Any], point: Point) -> str:
-    more = "" if point.choice.widths == DEFAULT_WIDTHS else f" --widths {point.choice.widths}"
-    more += "" if point.choice.speculate is None else f" --speculate {point.choice.speculate}"
-    used = ", ".join(f"{percent} % of {TITLES[kind]}" for kind, percent in entry["percent"].items())
-    return configuration_text(
-        point.choice.config,
-        [
-            f"Number {entry['number']} of the front of {result['model']} on {result['board']}, by moesaic explore.",
-            f"Expected: {entry['cycles']:,} cycles, {entry['latency_ms']:.4g} ms; {used}.",
-            f"moesaic run --model {result['model']} --board {result['board']} --config {entry['file']}{more}",
-        ],
-    )
-
-
-def write_exploration(result: dict[str, Any], folder: Path) -> None:
-    """The whole folder: explore.json, the picture, a file for each configuration of the front.
-
-    Raises
-    ------
-    InputError, OSError
-        If the folder cannot be written, or holds something else.
-    """
-    from moesaic.report.explore import picture
-
-    check_replaceable(folder, marker=MARKER)
-    plain = {key: value for key, value in result.items() if key != "best"}
-    with new_folder(folder) as new:
-        (new / MARKER).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-        for entry, point in zip(result["front"], result["best"], strict=True):
-            (new / entry["file"]).write_text(_text(entry, result, point), encoding="utf-8")
-        picture(plain).savefig(new / PICTURE, dpi=150)

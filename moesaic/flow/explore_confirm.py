@@ -1,18 +1,16 @@
 """The best configurations of an exploration on RTL: real weights, a whole image, and how far the estimate was off."""
 
-import json
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from moesaic.flow.execute import execute
-from moesaic.flow.explore import MARKER, PICTURE, Point
+from moesaic.flow.explore import Point
 from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import make_program
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.training.scenes import render
-from moesaic.report.explore import picture
 from moesaic.scratch import scratch
 from moesaic.sim.verilated import SimulationFailed
 
@@ -60,17 +58,13 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
 
 
 def confirm_front(
-    request: Request, result: dict[str, Any], count: int, stages: Stages, folder: Path, *, latency: int
+    request: Request, result: dict[str, Any], count: int, stages: Stages, keep: Callable[[], None], *, latency: int
 ) -> None:
-    """The fastest `count` configurations of the front, one after the other; each is added to the folder's files as it
-    is done.
+    """The fastest `count` configurations of the front, one after the other: each entry of `result` gets what `confirm`
+    found, and `keep` is called after each, for the next takes minutes.
     """
     for entry, point in list(zip(result["front"], result["best"], strict=True))[:count]:
         stages.say(f"{entry['number']}: {entry['name']}", style="bold")
         with scratch() as work:
             entry["confirmed"] = confirm(request, point, stages, work, latency=latency)
-        plain = {key: value for key, value in result.items() if key != "best"}
-        new = folder / f".{MARKER}.new"
-        new.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-        os.replace(new, folder / MARKER)
-        picture(plain).savefig(folder / PICTURE, dpi=150)
+        keep()

@@ -5,6 +5,7 @@ from typing import Any
 
 from moesaic.compiler.image import ProgramImage, ProgramImageError
 from moesaic.golden.config import PRESETS
+from moesaic.golden.frontend.source import is_function
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import WIDTHS
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -91,8 +92,6 @@ def unknown_network(origin: dict[str, Any]) -> str:
 
     A program folder is data: where its model is made by code, that code is run only for who names it again.
     """
-    from moesaic.golden.frontend.source import is_function
-
     model, weights = origin["model"], origin["weights"]
     if model in PRESETS:
         there = weights is None or Path(weights).is_file()

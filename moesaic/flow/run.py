@@ -1,7 +1,7 @@
-"""The main job: from a request and an image file to a result folder."""
+"""The main job as far as its outcome: an input image, and what every model made of it for every task."""
 
-import dataclasses
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,32 +10,24 @@ import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
 from moesaic.errors import InputError
-from moesaic.flow.appraise import appraise
-from moesaic.flow.execute import execute
-from moesaic.flow.folder import check_replaceable, check_space, new_folder
-from moesaic.flow.program import Program, make_program, save_program
+from moesaic.flow.execute import TaskOutcome, execute
+from moesaic.flow.folder import check_space
+from moesaic.flow.program import Program
 from moesaic.flow.request import Request
 from moesaic.flow.resources import report_resources
 from moesaic.flow.stages import Stages
-from moesaic.golden.image_io import ImageError, read_image, write_image, write_sample
+from moesaic.golden.image_io import ImageError, read_image, write_sample
 from moesaic.golden.training.scenes import Scene, render
-from moesaic.report.data import save_data
-from moesaic.report.html import PAGE, render_html
-from moesaic.report.maps import write_maps
-from moesaic.report.numbers import report
-from moesaic.report.outputs import module_outputs
-from moesaic.report.stored import DATA, INPUT, MARKER, read_report, write_report
 from moesaic.sim.rtl import SAIF
 from moesaic.sim.rtl_run import CYCLE_NS
-from moesaic.sim.saif import place_saif
+from moesaic.sim.saif import Totals, place_saif
 from moesaic.sim.tools import find_compiler, find_verilator
 
-__all__ = ["ACTIVITY", "DDR_LATENCY", "Options", "results_folder", "run", "simulate"]
+__all__ = ["ACTIVITY", "DDR_LATENCY", "Input", "Options", "Outcome", "check", "outcome_of", "read_input"]
 
 DDR_LATENCY = 100  # cycles, of the DDR model if nothing else is asked for
 _MIB = 1 << 20
 _BUILD_SPACE = 256 * _MIB  # a simulator of the largest accelerator, while it is made
-_PROGRAM = "program"
 ACTIVITY = "activity.saif"  # as the build.tcl of a board's project looks for it
 
 
@@ -74,35 +66,57 @@ class Options:
 
 
 @dataclass(frozen=True)
-class _Input:
+class Input:
+    """An image.
+
+    Parameters
+    ----------
+    pixels : [3, height, width] uint8
+    where : str
+        Where it comes from, for the report.
+    scene : Scene or None
+        Of a rendered one: with classes and distances.
+    """
+
     pixels: np.ndarray[Any, Any]
     where: str
     scene: Scene | None
 
 
-def results_folder(request: Request, *, rtl: bool) -> Path:
-    """Where results go if nothing else is asked for; those without the RTL have a folder of their own."""
-    return Path("out") / (request.name if rtl else f"{request.name}-functional")
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """All that a report is made from.
+
+    Parameters
+    ----------
+    program : Program
+    options : Options
+    given : Input
+    tasks : sequence of TaskOutcome
+        In the order in which they ran.
+    resources : mapping
+        Of `report_resources`.
+    saif : Totals or None
+        What `ACTIVITY` in the result folder holds, if it was asked for.
+    """
+
+    program: Program
+    options: Options
+    given: Input
+    tasks: Sequence[TaskOutcome]
+    resources: dict[str, Any]
+    saif: Totals | None
 
 
-def _has_cycles(folder: Path) -> bool:
-    """Whether an earlier result was measured on the RTL."""
-    try:
-        return read_report(folder).get("cycles") is not None
-    except InputError:  # no result, or a damaged one
-        return False
+def check(request: Request, options: Options) -> None:
+    """What can be known to go wrong before any work.
 
-
-def _check(request: Request, options: Options) -> None:
-    """What can be known to go wrong before any work."""
+    Raises
+    ------
+    InputError, ToolMissing, SynthesisMissing
+    """
     if options.latency < 2:
         raise InputError(f"latency must be at least 2 cycles, not {options.latency!r}")
-    check_replaceable(options.out, marker=MARKER)
-    if not options.rtl and _has_cycles(options.out):
-        raise InputError(
-            f"out must be another folder than {str(options.out)!r}, which holds cycles of the RTL: a functional run "
-            "has none to put in their place; remove that folder, or name another with --out"
-        )
     check_space(options.out, 64 * _MIB + 4 * request.model.weight_bytes)
     if options.saif and not options.rtl:
         raise InputError("saif must come with --sim rtl: only the RTL has signals that switch")
@@ -123,80 +137,37 @@ def _read(path: Path, size: tuple[int, int], *, resize: bool) -> np.ndarray[Any,
         raise InputError(f"image must be a readable image file, not {str(path)!r} ({error.strerror})") from error
 
 
-def _input(request: Request, options: Options, folder: Path) -> _Input:
+def read_input(request: Request, options: Options, sample: Path) -> Input:
+    """The image that was asked for, or the sample scene of the request's seed, which is left in the file `sample`."""
     size = request.model.image_size
     if options.image is not None:
-        return _Input(_read(options.image, size, resize=options.resize), options.image.name, None)
-    write_sample(folder / INPUT, size, request.seed)
-    pixels = _read(folder / INPUT, size, resize=False)
-    return _Input(pixels, f"rendered street scene, seed {request.seed}", render(request.seed, size))
+        return Input(_read(options.image, size, resize=options.resize), options.image.name, None)
+    write_sample(sample, size, request.seed)
+    pixels = _read(sample, size, resize=False)
+    return Input(pixels, f"rendered street scene, seed {request.seed}", render(request.seed, size))
 
 
-def _finish(program: Program, options: Options, stages: Stages, given: _Input, folder: Path) -> dict[str, Any]:
-    """Simulate, compare, and fill the result folder."""
-    work = folder / "simulation"
-    outcomes = execute(
+def outcome_of(program: Program, given: Input, options: Options, stages: Stages, folder: Path) -> Outcome:
+    """Simulate and compare. The simulation's files stay in `simulation` in the folder."""
+    accelerator, work = program.request.config, folder / "simulation"
+    tasks = execute(
         program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency, saif=options.saif
     )
     activity = None
     if options.saif:
         with stages.stage("saif", f"switching activity, {ACTIVITY}"):
-            board_ns = 1e3 / program.request.config.clock_mhz
-            activity = place_saif(work / SAIF, folder / ACTIVITY, stretch=board_ns / CYCLE_NS)
-    resources = report_resources(program.request.config, program.request.board_origin, stages, count=options.resources)
-    with stages.stage("report", "report"):
-        write_image(folder / INPUT, given.pixels)
-        pictures = write_maps(program, outcomes, given.pixels, given.scene, folder)
-        save_data(folder / DATA, outcomes)
-        result = report(
-            program,
-            outcomes,
-            wall_s=stages.wall_s,
-            image=given.where,
-            latency=options.latency,
-            command=options.command,
-            total_s=stages.elapsed,
-            resources=resources,
-        )
-        appraise(result, program, outcomes)
-        result["saif"] = None if activity is None else {"file": ACTIVITY, **dataclasses.asdict(activity)}
-        result["pictures"] = pictures
-        result["outputs"] = module_outputs(program, outcomes, given.pixels)
-        for path in sorted(work.glob("*")) if work.is_dir() else ():  # the log stays; dumps are in data.npz
-            if path.is_file() and path.name != "simulation.log":
-                path.unlink()
-        for path in sorted((work / "program").glob("*")):
+            activity = place_saif(work / SAIF, folder / ACTIVITY, stretch=1e3 / accelerator.clock_mhz / CYCLE_NS)
+    resources = report_resources(accelerator, program.request.board_origin, stages, count=options.resources)
+    _tidy(work)
+    return Outcome(program=program, options=options, given=given, tasks=tasks, resources=resources, saif=activity)
+
+
+def _tidy(work: Path) -> None:
+    """Only the log stays: what the dumps hold is in the outcome."""
+    for path in sorted(work.glob("*")) if work.is_dir() else ():
+        if path.is_file() and path.name != "simulation.log":
             path.unlink()
-        if (work / "program").is_dir():
-            (work / "program").rmdir()
-        write_report(result, folder)
-        (folder / PAGE).write_text(render_html(folder), encoding="utf-8")
-    return result
-
-
-def run(request: Request, options: Options, stages: Stages) -> dict[str, Any]:
-    """Quantise, compile, simulate, compare and report; the folder appears when all is done.
-
-    Returns
-    -------
-    dict
-        What report.json holds.
-
-    Raises
-    ------
-    InputError, ToolMissing, CompileError, WeightError, BuildFailed, SimulationFailed, ProgramError, OSError
-    """
-    _check(request, options)
-    with new_folder(options.out) as folder:
-        given = _input(request, options, folder)
-        program, _ = make_program(request, stages)
-        save_program(program, folder / _PROGRAM)
-        return _finish(program, options, stages, given, folder)
-
-
-def simulate(program: Program, options: Options, stages: Stages) -> dict[str, Any]:
-    """`run` from a program that is compiled already."""
-    _check(program.request, options)
-    with new_folder(options.out) as folder:
-        given = _input(program.request, options, folder)
-        return _finish(program, options, stages, given, folder)
+    for path in sorted((work / "program").glob("*")):
+        path.unlink()
+    if (work / "program").is_dir():
+        (work / "program").rmdir()

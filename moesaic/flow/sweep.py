@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.ticker
-from matplotlib.figure import Figure
-
 from moesaic.errors import InputError
 from moesaic.flow.execute import execute
 from moesaic.flow.folder import check_space
@@ -14,13 +11,10 @@ from moesaic.flow.program import Program, make_program
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.training.scenes import render
-from moesaic.report import plots
 from moesaic.scratch import scratch
 from moesaic.sim.tools import find_compiler, find_verilator
 
-__all__ = ["PAGE", "PLOT", "Point", "page", "plot", "sweep_rows"]
-
-PAGE, PLOT = "attention_bandwidth.md", "attention_bandwidth.png"
+__all__ = ["Point", "sweep_rows"]
 
 
 @dataclass(frozen=True)
@@ -81,75 +75,16 @@ def _measure(program: Program, stages: Stages, work: Path) -> Point:
     )
 
 
-def plot(points: Sequence[Point]) -> Figure:
-    """Words per cycle against rows, measured; and what a streamed vector for every row would need."""
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
-    rows = [point.rows for point in points]
-    axes.plot(
-        rows,
-        rows,
-        color=plots.COLOURS["starved"],
-        linestyle="--",
-        linewidth=1.2,
-        label="a vector for each row (calculated)",
-    )
-    axes.plot(
-        rows,
-        [point.words_per_cycle for point in points],
-        color=plots.COLOURS["busy"],
-        marker="o",
-        label="measured on RTL",
-    )
-    axes.set_xscale("log", base=2)
-    axes.set_yscale("log", base=2)
-    axes.set_ylim(0.5, 2 * max(rows))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
-    axes.set_xticks(rows)
-    axes.set_xlabel("rows of the array")
-    axes.set_ylabel("activation words read per cycle")
-    axes.grid(color="#e6e8eb", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    return figure
+def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stages) -> list[Point]:
+    """Build an array for each number of rows, and run a block on it.
 
-
-def page(request: Request, points: Sequence[Point], command: str) -> str:
-    """The page in Markdown."""
-    lanes, model = points[0].lanes, request.model
-    where = (
-        f"Block 0 of {model.name} ({model.tokens} tokens, {model.heads} heads of {model.head_dim} channels), "
-        f"all sizes as in `{request.board}` but for `rows`, {lanes} lanes. A word is {lanes} int8 values. "
-        "Counters of the RTL: `ATTENTION_CYCLES`, "
-        "`ATTENTION_WORDS_READ`, `STATIONARY_WORDS_READ` (only attention fills the array from on-chip memory)."
-    )
-    lines = [
-        "# Attention reads one word per cycle, whatever the height of the array",
-        "",
-        where,
-        "",
-        f"Made by `{command}`.",
-        "",
-        "| rows | multipliers | attention cycles | words read | words per cycle | stationary words | bit exact |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for p in points:
-        lines.append(
-            f"| {p.rows} | {p.rows * p.lanes:,} | {p.cycles:,} | {p.words:,} | {p.words_per_cycle:.3f} "
-            f"| {p.stationary_words:,} "
-            f"| {'yes' if p.bit_exact else 'NO'} |"
-        )
-    why = (
-        "Every row holds its stationary vector and sees the same streamed vector, so one read feeds all rows. "
-        "The dashed line is what reading a vector for each row would take."
-    )
-    lines += ["", f"![words per cycle against rows]({PLOT})", "", why]
-    return "\n".join(lines) + "\n"
-
-
-def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stages, *, command: str) -> str:
-    """Build an array for each number of rows, run a block on it, write page and plot into `folder`; return the page.
+    Parameters
+    ----------
+    request : Request
+    rows : sequence of int
+    folder : Path
+        Where results will go: there must be room.
+    stages : Stages
 
     Raises
     ------
@@ -167,8 +102,4 @@ def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stag
         program, _ = make_program(variant, stages)
         with scratch() as work:
             points.append(_measure(program, stages, work))
-    text = page(request, points, command)
-    folder.mkdir(parents=True, exist_ok=True)
-    plot(points).savefig(folder / PLOT, dpi=150)
-    (folder / PAGE).write_text(text, encoding="utf-8")
-    return text
+    return points

@@ -1,5 +1,6 @@
 """Predicted maps: what the host's heads make of the final tokens, as pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def picture(task: str, output: Any, size: tuple[int, int]) -> Array | None:
 
 @torch.no_grad()
 def write_maps(
-    program: Program, outcomes: list[TaskOutcome], image: Array, scene: Scene | None, folder: Path
+    program: Program, outcomes: Sequence[TaskOutcome], image: Array, scene: Scene | None, folder: Path
 ) -> dict[str, dict[str, str]]:
     """Write PNGs, and say which there are: {task: {what: file name}}.
 

@@ -1,5 +1,6 @@
 """What a captured module returns: made on the host from the accelerator's tokens, against the float network's."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ __all__ = ["module_outputs"]
 
 
 @torch.no_grad()
-def module_outputs(program: Program, outcomes: list[TaskOutcome], image: np.ndarray) -> dict[str, list[dict[str, Any]]]:
+def module_outputs(
+    program: Program, outcomes: Sequence[TaskOutcome], image: np.ndarray
+) -> dict[str, list[dict[str, Any]]]:
     """For each task of a captured module, a line for each output that its head computes.
 
     Returns

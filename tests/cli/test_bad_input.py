@@ -172,7 +172,7 @@ def test_a_failure_keeps_the_earlier_result(tmp_path: Path, monkeypatch: pytest.
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.json").write_text("earlier")
-    monkeypatch.setattr("moesaic.flow.run.save_program", fail)
+    monkeypatch.setattr("moesaic.job.save_program", fail)
     done = CliRunner().invoke(app, ["run", *FUNCTIONAL, "--blocks", "1", "--out", str(out), "--quiet"])
     assert done.exit_code == 1
     assert done.stderr == "error: the disk is full: No space left on device (memory.bin); nothing was kept\n"

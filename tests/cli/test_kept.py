@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from moesaic import job
 from moesaic.boards.synthesis.mapping import SynthesisMissing
-from moesaic.flow import run, synth
+from moesaic.flow import synth
 from moesaic.flow.request import make_request
+from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import PRESETS
 from moesaic.report.html import render_html
@@ -22,15 +24,15 @@ FUNCTIONAL = ["--model", "m3vit-micro", "--sim", "functional", "--quiet"]
 
 def test_a_functional_run_has_a_folder_of_its_own() -> None:
     request = make_request(model="m3vit-micro", task="depth")
-    assert run.results_folder(request, rtl=True) == Path("out/m3vit-micro-depth-micro8")
-    assert run.results_folder(request, rtl=False) == Path("out/m3vit-micro-depth-micro8-functional")
+    assert job.results_folder(request, rtl=True) == Path("out/m3vit-micro-depth-micro8")
+    assert job.results_folder(request, rtl=False) == Path("out/m3vit-micro-depth-micro8-functional")
 
 
 def test_cycles_of_the_rtl_are_not_given_up(whole: Any, invoke: Callable[..., Any], tmp_path: Path) -> None:
     folder = tmp_path / "measured"
     shutil.copytree(whole.folder, folder)
     request = make_request(model="m3vit-micro")
-    run._check(request, run.Options(out=folder, rtl=False))  # without cycles: may be replaced
+    job._check(request, Options(out=folder, rtl=False))  # without cycles: may be replaced
     measured = {**read_report(folder), "cycles": 260_203}
     write_report(measured, folder)
     before = (folder / "report.json").read_bytes()

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from moesaic.flow import run as flow
+from moesaic import job
 from moesaic.flow.ablate import VARIANTS, ablate
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
+from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 from moesaic.golden.training import scenes
 from moesaic.report.ablation import add_to_report
@@ -36,7 +37,7 @@ def test_variants(tmp_path: Path) -> None:
     assert rows["no_token_reordering"]["bytes_read"] > 5 * whole["bytes_read"]
     assert rows["no_attention_reordering"]["cycles"] > 2 * whole["cycles"]
 
-    flow.simulate(program, flow.Options(out=tmp_path / "out", rtl=False), stages)
+    job.simulate(program, Options(out=tmp_path / "out", rtl=False), stages)
     page = add_to_report(result, tmp_path / "out")
     assert read_report(tmp_path / "out")["ablation"] == result
     assert "What each idea is worth" in page.read_text()

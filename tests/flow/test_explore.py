@@ -18,7 +18,7 @@ from moesaic.compiler.pipeline import compile_all
 from moesaic.energy.activity import Activity
 from moesaic.errors import InputError
 from moesaic.flow import auto
-from moesaic.flow.explore import Point, explore, front, point_entry, write_exploration
+from moesaic.flow.explore import Point, explore, front, point_entry
 from moesaic.flow.explore_confirm import confirm_front
 from moesaic.flow.explore_space import Choice, Space, configurations, default_space, read_space
 from moesaic.flow.explore_work import Question, forecasts
@@ -30,6 +30,7 @@ from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.report.explore import write_page
+from moesaic.report.explore_folder import update_exploration, write_exploration
 
 BOARD, MICRO = load_board("pynq-z2"), MODELS["m3vit-micro"]
 ASKED = Question(MICRO, "semseg", 2, 100)
@@ -266,7 +267,7 @@ def test_confirmed_on_rtl(tmp_path: Path) -> None:
         "best": [expected, expected],
         "front": [point_entry(number, expected) for number in (1, 2)],
     }
-    confirm_front(request, found, 1, Stages(quiet=True), tmp_path, latency=100)
+    confirm_front(request, found, 1, Stages(quiet=True), lambda: update_exploration(found, tmp_path), latency=100)
     first, second = json.loads((tmp_path / "explore.json").read_text())["front"]
     done = first["confirmed"]
     assert done["bit_exact"] and abs(done["error"]) < 0.03 and abs(done["routed_error"]) < 0.01, done

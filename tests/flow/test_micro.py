@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moesaic import job
 from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
-from moesaic.flow import run as flow
 from moesaic.flow.model_cycles import image_costs
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
+from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 from moesaic.golden.layers.moe import QuantMoE
 from moesaic.golden.m3vit_int import force_experts
@@ -120,7 +121,7 @@ def test_analytic_model(tmp_path: Path) -> None:
     request = make_request(model="m3vit-micro", task="all")
     stages = Stages(quiet=True)
     program, _ = make_program(request, stages, cache=tmp_path)
-    report = flow.simulate(program, flow.Options(out=tmp_path / "out", rtl=True, image=None), stages)
+    report = job.simulate(program, Options(out=tmp_path / "out", rtl=True, image=None), stages)
     for entry in report["tasks"].values():
         model = entry["model_cycles"]
         assert [*model] == ["image", "embed", *(block["name"] for block in entry["blocks"]), "result"]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from moesaic.flow import run as flow
+from moesaic import job
 from moesaic.flow.request import make_request
+from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 
 
@@ -23,5 +24,5 @@ class Result:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """Both tasks, all blocks, RTL."""
     folder = tmp_path_factory.mktemp("measured") / "out"
-    flow.run(make_request(model="m3vit-micro", task="all"), flow.Options(out=folder, rtl=True), Stages(quiet=True))
+    job.run(make_request(model="m3vit-micro", task="all"), Options(out=folder, rtl=True), Stages(quiet=True))
     return Result(folder)

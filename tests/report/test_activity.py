@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from watch import Watch
 
+from moesaic import job
 from moesaic.energy.activity import program_activity, total
-from moesaic.flow import run as flow
 from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import Program, make_program
 from moesaic.flow.request import make_request
+from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import read_image
 from moesaic.sim.functional import FunctionalSimulator
@@ -77,7 +78,7 @@ def test_activity_and_toggles(measured: Result, monkeypatch: pytest.MonkeyPatch)
 def test_activity_and_cycles_of_wide_operands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two blocks with 16 bits: the same, and the analytic model's cycles."""
     request, folder = make_request(model="m3vit-micro", blocks=2, widths="w16a16"), tmp_path / "out"
-    report = flow.run(request, flow.Options(out=folder), Stages(quiet=True))
+    report = job.run(request, Options(out=folder), Stages(quiet=True))
     program = make_program(request, Stages(quiet=True))[0]
     for task, watch, _ in watched(program, folder, monkeypatch):
         entry = report["tasks"][task]

@@ -9,13 +9,13 @@ import pytest
 
 from moesaic.boards.board import board_names, load_board
 from moesaic.errors import InputError
-from moesaic.flow.results import RESULTS, add_results, plain_command, result_of
+from moesaic.report.results import RESULTS, add_results, plain_command, result_of
 
 ROOT = Path(__file__).parents[2]
 KNOWN: dict[str, Any] = json.loads((ROOT / RESULTS).read_text(encoding="utf-8"))
 PAGES = ("README.md", "docs/status.md", "docs/verification.md", "docs/boards.md")
 LARGE = 40_000  # below it are counts of other things
-AGAIN = f"run it again, then: python -m moesaic.flow.results out/*/report.json (keeps {RESULTS})"
+AGAIN = f"run it again, then: python -m moesaic.report.results out/*/report.json (keeps {RESULTS})"
 
 
 def numbers(text: str) -> list[int]:

@@ -8,9 +8,10 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic import job
 from moesaic.boards.project.design import ACCELERATOR
-from moesaic.flow import run as flow
 from moesaic.flow.request import make_request
+from moesaic.flow.run import ACTIVITY, Options
 from moesaic.flow.stages import Stages
 from moesaic.hw.export import accelerator_verilog
 from moesaic.hw.verilog import to_verilog
@@ -194,10 +195,10 @@ def test_a_whole_accelerator(tmp_path: Path) -> None:
     """
     out, stages = tmp_path / "out", Stages(quiet=True)
     request = make_request(model="m3vit-micro", blocks=1)
-    report = flow.run(request, flow.Options(out=out, saif=True), stages)
-    totals = read_totals(out / flow.ACTIVITY)
+    report = job.run(request, Options(out=out, saif=True), stages)
+    totals = read_totals(out / ACTIVITY)
     assert report["bit_exact"] and report["saif"]["nets"] == totals.nets and totals.instances > 150
-    found = nets(out / flow.ACTIVITY)
+    found = nets(out / ACTIVITY)
     top, cycle = found[""], 1e6 / request.config.clock_mhz  # ps
     counters = {
         name: value for name, value in report["tasks"]["semseg"]["counters"].items() if f"count_{name}[0]" in top

@@ -1,4 +1,4 @@
-"""Measured figures that the documentation quotes: `python -m moesaic.flow.results out/*/report.json`."""
+"""Measured figures that the documentation quotes: `python -m moesaic.report.results out/*/report.json`."""
 
 import argparse
 import json
@@ -80,7 +80,7 @@ def _read(path: Path) -> Any:
 
 def main() -> None:
     """Add the reports that are named to the file."""
-    parser = argparse.ArgumentParser(prog="python -m moesaic.flow.results", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m moesaic.report.results", description=__doc__)
     parser.add_argument("reports", nargs="+", type=Path, help="report.json of runs, or what `--json` printed")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to bring up to date")
     given = parser.parse_args()

@@ -1,1 +1,0 @@
-../../moesaic/summary.py

@@ -1,0 +1,91 @@
+"""Bandwidth of attention against the height of the array, as a page and a plot."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.ticker
+from matplotlib.figure import Figure
+
+from moesaic.flow.request import Request
+from moesaic.flow.sweep import Point
+from moesaic.report.style import COLOURS
+
+__all__ = ["PAGE", "PLOT", "page", "plot", "write_sweep"]
+
+PAGE, PLOT = "attention_bandwidth.md", "attention_bandwidth.png"
+
+
+def plot(points: Sequence[Point]) -> Figure:
+    """Words per cycle against rows, measured; and what a streamed vector for every row would need."""
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    rows = [point.rows for point in points]
+    axes.plot(
+        rows,
+        rows,
+        color=COLOURS["starved"],
+        linestyle="--",
+        linewidth=1.2,
+        label="a vector for each row (calculated)",
+    )
+    axes.plot(
+        rows,
+        [point.words_per_cycle for point in points],
+        color=COLOURS["busy"],
+        marker="o",
+        label="measured on RTL",
+    )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log", base=2)
+    axes.set_ylim(0.5, 2 * max(rows))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
+    axes.set_xticks(rows)
+    axes.set_xlabel("rows of the array")
+    axes.set_ylabel("activation words read per cycle")
+    axes.grid(color="#e6e8eb", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def page(request: Request, points: Sequence[Point], command: str) -> str:
+    """The page in Markdown."""
+    lanes, model = points[0].lanes, request.model
+    where = (
+        f"Block 0 of {model.name} ({model.tokens} tokens, {model.heads} heads of {model.head_dim} channels), "
+        f"all sizes as in `{request.board}` but for `rows`, {lanes} lanes. A word is {lanes} int8 values. "
+        "Counters of the RTL: `ATTENTION_CYCLES`, "
+        "`ATTENTION_WORDS_READ`, `STATIONARY_WORDS_READ` (only attention fills the array from on-chip memory)."
+    )
+    lines = [
+        "# Attention reads one word per cycle, whatever the height of the array",
+        "",
+        where,
+        "",
+        f"Made by `{command}`.",
+        "",
+        "| rows | multipliers | attention cycles | words read | words per cycle | stationary words | bit exact |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for p in points:
+        lines.append(
+            f"| {p.rows} | {p.rows * p.lanes:,} | {p.cycles:,} | {p.words:,} | {p.words_per_cycle:.3f} "
+            f"| {p.stationary_words:,} "
+            f"| {'yes' if p.bit_exact else 'NO'} |"
+        )
+    why = (
+        "Every row holds its stationary vector and sees the same streamed vector, so one read feeds all rows. "
+        "The dashed line is what reading a vector for each row would take."
+    )
+    lines += ["", f"![words per cycle against rows]({PLOT})", "", why]
+    return "\n".join(lines) + "\n"
+
+
+def write_sweep(folder: Path, request: Request, points: Sequence[Point], command: str) -> str:
+    """Write page and plot into a folder; return the page."""
+    text = page(request, points, command)
+    folder.mkdir(parents=True, exist_ok=True)
+    plot(points).savefig(folder / PLOT, dpi=150)
+    (folder / PAGE).write_text(text, encoding="utf-8")
+    return text
