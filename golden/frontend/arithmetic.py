@@ -257,7 +257,7 @@ def _scaled_linear(
         for g, part in zip(linear.groups, parts, strict=True)
     ]
     root, before, constant = linear.affine or (linear, 1.0, 0.0)
-    new, number = _like(linear, groups, weight=names), float(scale[0])
+    new, number = _like(linear, groups, weight=names), float(scale[0].detach())
     new.affine = (root, number * before, number * constant) if bool((scale == scale[0]).all()) else None
     return reader.add(new) + local
 
