@@ -5,15 +5,16 @@ from typing import Any
 import numpy as np
 
 from moesaic.hw.spec import tables
+from moesaic.hw.spec.curves import CURVES, EXACT_FRACTION_BITS, POSITION_BITS
 from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = [
     "Array",
     "IntArray",
+    "activation",
+    "activation_exact",
     "digits",
     "exp2_block",
-    "gelu",
-    "gelu_exact",
     "int8",
     "int16",
     "layernorm",
@@ -24,6 +25,7 @@ __all__ = [
     "probability",
     "reciprocal",
     "requantise",
+    "rescale",
     "round_shift",
     "route",
     "rsqrt",
@@ -166,23 +168,34 @@ def norm_planes(n: Array) -> tuple[Array, Array]:
     return n >> PLANE_BITS, n & ((1 << PLANE_BITS) - 1)
 
 
-def gelu_exact(x: Array) -> Array:
-    """GELU of int16 with 10 fraction bits, before rounding: 21 fraction bits. ReLU(x) - delta(|x|), delta
-    interpolated.
+def activation_exact(curve: str, x: Array) -> Array:
+    """A curve of ``hw.spec.curves`` of int16, before rounding: `EXACT_FRACTION_BITS` fraction bits, of ReLU as many
+    more than the input has.
+
+    ReLU(x) - delta(|x|), or for a step: 1 - tau(|x|) on the right and tau(|x|) on the left; both interpolated.
     """
-    x = np.asarray(x, np.int64)
-    knots = np.asarray((*tables.gelu_knots(), 0), np.int64)
+    x, curved = np.asarray(x, np.int64), CURVES[curve]
+    one = 1 << EXACT_FRACTION_BITS
+    lines = np.where(x < 0, 0, one if curved.step else x << EXACT_FRACTION_BITS - tables.GELU_FRACTION_BITS)
+    if not curved.knots:
+        return lines
+    knots = np.asarray((*curved.knots, 0), np.int64)
     a = np.abs(x)
-    fraction_bits = tables.GELU_FRACTION_BITS - tables.GELU_STEP_LOG2
-    i = np.minimum(a >> fraction_bits, len(knots) - 2)
-    f = a & ((1 << fraction_bits) - 1)
-    delta = (knots[i] << fraction_bits) + (knots[i + 1] - knots[i]) * f
-    return (np.maximum(x, 0) << (21 - tables.GELU_FRACTION_BITS)) - delta
+    i = np.minimum(a >> POSITION_BITS, len(knots) - 2)
+    correction = (knots[i] << POSITION_BITS) + (knots[i + 1] - knots[i]) * (a & ((1 << POSITION_BITS) - 1))
+    return lines + np.where(curved.step & (x < 0), correction, -correction)
 
 
-def gelu(x: Array) -> Array:
-    """GELU of int16, 10 fraction bits in and out."""
-    return round_shift(gelu_exact(x), 21 - tables.GELU_FRACTION_BITS)
+def activation(curve: str, x: Array) -> Array:
+    """A curve of ``hw.spec.curves``: int16 in, int16 with 10 fraction bits out (ReLU: those of the input)."""
+    return round_shift(activation_exact(curve, x), EXACT_FRACTION_BITS - tables.GELU_FRACTION_BITS)
+
+
+def rescale(x: Array, mult: int | Array, shift: int | Array) -> Array:
+    """Second requantisation: int16 times an unsigned 16-bit multiplier, or times an int16; shifted, saturated to
+    int16.
+    """
+    return int16(round_shift(np.asarray(x, np.int64) * mult, shift))
 
 
 def exp2_block(d: Array) -> Array:

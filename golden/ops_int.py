@@ -9,6 +9,7 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.numerics import Array
+from moesaic.hw.spec.functions import FUNCTIONS, Function
 
 __all__ = ["add", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised", "stored"]
 
@@ -68,6 +69,10 @@ def stored(x: Array, *, wide: bool) -> Array:
     return numerics.digits(x) if wide else numerics.int8(x)
 
 
-def hidden(pre: Array, mult: int, shift: int, *, wide: bool = False) -> Array:
-    """Function GELU from its int16 input."""
-    return stored(numerics.int16(numerics.round_shift(numerics.gelu(pre) * mult, shift)), wide=wide)
+def hidden(pre: Array, mult: int, shift: int, *, wide: bool = False, function: Function = Function.GELU) -> Array:
+    """An activation from its int16 input, times `mult` (squared: times itself), shifted."""
+    use = FUNCTIONS[function]
+    if use.activation is None:
+        raise ValueError(f"function must be an activation, not {function.name}")
+    active = numerics.activation(use.activation, pre)
+    return stored(numerics.rescale(active, active if use.squared else mult, shift), wide=wide)

@@ -6,6 +6,7 @@ from typing import NoReturn
 import numpy as np
 
 from moesaic.golden import numerics
+from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Stationary, Stream
 from moesaic.hw.spec.tables import PLANE_BITS
 from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
@@ -207,14 +208,16 @@ class Matmul:
             total = acc + bias
             self._check_sums(total[:, self._valid()], "accumulator plus bias")
             v = numerics.requantise(total, mult, f["shift"])
-            {
-                Function.INT8: self._store,
-                Function.GELU: self._gelu,
-                Function.ADD: self._add,
-                Function.SOFTMAX: self._softmax,
-                Function.ROUTE: self._route,
-            }[self.function](v)
+            self._finish(v)
         return self.count * useful
+
+    def _finish(self, v: Array) -> None:
+        """What the function does with requantised values."""
+        curve = FUNCTIONS[self.function].activation
+        if curve is not None:
+            return self._activate(numerics.activation(curve, v))
+        functions = {Function.ADD: self._add, Function.SOFTMAX: self._softmax, Function.ROUTE: self._route}
+        return functions.get(self.function, self._store)(v)
 
     def _accumulate(self, x: list[Array], matrices: list[Array]) -> Array:
         def product(a: Array, b: Array) -> Array:
@@ -274,8 +277,9 @@ class Matmul:
             words = part.astype(np.int8).view(memory.words.dtype)
             self._merge(memory, self._addresses(np.arange(self.count)), words, self._valid())
 
-    def _gelu(self, v: Array) -> None:
-        self._store(numerics.int16(numerics.round_shift(numerics.gelu(v) * self.f["scalar"], self.f["post_shift"])))
+    def _activate(self, active: Array) -> None:
+        multiplier = active if FUNCTIONS[self.function].squared else self.f["scalar"]
+        self._store(numerics.rescale(active, multiplier, self.f["post_shift"]))
 
     def _attend(self, acc: Array) -> None:
         total = self.machine.state.read(self._states(), self.index, self.fed, self.fail)[:, 1]

@@ -1,53 +1,42 @@
-"""Activations: functions of one value, each in a file of its own that is named in `hw.spec.functions`."""
+"""Activations: the curve of an instruction's function, or none."""
 
-import importlib
 from functools import reduce
 from operator import or_
-from typing import Any, Protocol
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.functions.companion import CompanionSignature
+from moesaic.hw.functions.curves import TABLES, Curves
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.functions import FUNCTIONS
+from moesaic.hw.spec.curves import CURVES
+from moesaic.hw.spec.functions import FUNCTIONS, functions_of, functions_that
 from moesaic.hw.spec.isa import Function
-from moesaic.hw.vector.pipeline import copies, delay, delay_valid
+from moesaic.hw.vector.pipeline import copies
 
-__all__ = ["ACTIVATIONS", "Activate", "Activation", "is_activated"]
-
-
-class Activation(Protocol):
-    """A component that computes a function of int16 with 10 fraction bits in every lane.
-
-    ``UNIT`` of module ``hw.functions.<activation>`` is its class; the constructor takes `lanes`.
-    """
-
-    LATENCY: int  # cycles
-    i_valid: Signal
-    i: Any
-    o: Any
+__all__ = ["Activate", "is_activated", "is_squared"]
 
 
-def _units() -> dict[Function, Any]:
-    named = {function: use.activation for function, use in FUNCTIONS.items() if use.activation is not None}
-    return {f: importlib.import_module(f"moesaic.hw.functions.{name}").UNIT for f, name in named.items()}
-
-
-ACTIVATIONS: dict[Function, Any] = _units()
+def _is_one_of(function: Value, functions: tuple[Function, ...]) -> Value:
+    return reduce(or_, [function == one for one in functions], Const(0, 1))
 
 
 def is_activated(function: Value) -> Value:
     """1 for an instruction's function that is an activation."""
-    return reduce(or_, [function == activation for activation in ACTIVATIONS])
+    return _is_one_of(function, tuple(function for function, use in FUNCTIONS.items() if use.activation))
+
+
+def is_squared(function: Value) -> Value:
+    """1 for a function that multiplies its activation by itself."""
+    return _is_one_of(function, functions_that("squared"))
 
 
 class Activate(wiring.Component):
     """Applies the instruction's activation, or none.
 
-    Each activation computes ``golden.numerics`` bit for bit; whichever it is, it takes `LATENCY` cycles. One vector per
-    cycle, no back pressure.
+    Computes ``golden.numerics.activation`` bit for bit, with the tables of the functions that the configuration has.
+    One vector per cycle, `LATENCY` cycles later; no back pressure.
 
     Members
     -------
@@ -56,7 +45,7 @@ class Activate(wiring.Component):
     """
 
     AHEAD = 1
-    LATENCY = max(unit.LATENCY for unit in ACTIVATIONS.values())
+    LATENCY = Curves.LATENCY
 
     i: stream.Interface
     value: data.View
@@ -64,27 +53,20 @@ class Activate(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        self.units = {function: unit(lanes=config.rows) for function, unit in ACTIVATIONS.items()}
+        curves = {function: CURVES[FUNCTIONS[function].activation or ""] for function in functions_of(config)}
+        self.users = [tuple(f for f, curve in curves.items() if curve is table) for table in TABLES]
+        self.curves = Curves(lanes=config.rows, tables=sum(bool(users) << k for k, users in enumerate(self.users)))
         row = data.ArrayLayout(signed(16), config.rows)
         super().__init__({"i": In(CompanionSignature(config)), "value": In(row), "o": Out(row)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        rows = self.config.rows
-        result: Any = delay(m, self.value, self.LATENCY, name="plain")
-        for function, unit in self.units.items():
-            name = function.name.lower()
-            m.submodules[name] = unit
-            runs = self.i.p.context.function == function
-            m.d.comb += [
-                unit.i_valid.eq(delay_valid(m, self.i.valid & runs, self.AHEAD, name=f"{name}_valid")),
-                unit.i.eq(self.value),
-            ]
-            output = delay(m, unit.o, self.LATENCY - unit.LATENCY, name=f"{name}_output")
-            chosen: Any = Signal(self.o.shape(), name=f"{name}_chosen")
-            early = delay(m, runs, self.AHEAD + self.LATENCY - 1, name=f"{name}_runs")
-            for r, here in enumerate(copies(m, early, rows, name=name)):
-                m.d.comb += chosen[r].eq(Mux(here, output[r], result[r]))
-            result = chosen
-        m.d.comb += self.o.eq(result)
+        m.submodules.curves = curves = self.curves
+        rows, function = self.config.rows, self.i.p.context.function
+        active = copies(m, is_activated(function), rows, name="active")
+        tables = Cat(_is_one_of(function, users) for users in self.users if users)
+        chosen = copies(m, tables, rows, name="chosen")
+        m.d.comb += [curves.i.eq(self.value), self.o.eq(curves.o)]
+        for r in range(rows):
+            m.d.comb += [curves.active[r].eq(active[r]), curves.chosen[r].eq(chosen[r])]
         return m

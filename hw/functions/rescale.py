@@ -1,4 +1,6 @@
-"""The second multiplication: of an activation by the instruction's scalar, of an expert's output by its score."""
+"""The second multiplication: of an activation by the instruction's scalar or by itself, of an expert's output by its
+score.
+"""
 
 from typing import Any
 
@@ -6,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.functions.activate import is_activated
+from moesaic.hw.functions.activate import is_activated, is_squared
 from moesaic.hw.functions.companion import CompanionSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function
@@ -50,15 +52,19 @@ class Rescale(wiring.Component):
             scales.eq(is_activated(context.function) | scored),
             scale.i_valid.eq(delay_valid(m, self.i.valid & scales, self.AHEAD)),
             scale.i.eq(self.value),
-            scale.i_mult.eq(
-                Mux(
-                    delay(m, scored, self.AHEAD, name="scored"),
-                    delay(m, self.i.p.op.score, self.AHEAD, name="score"),
-                    delay(m, context.scalar, self.AHEAD, name="scalar"),
-                )
-            ),
             scale.i_shift.eq(delay(m, context.post_shift, self.AHEAD, name="post_shift")),
         ]
+        shared = Signal(16)
+        m.d.comb += shared.eq(
+            Mux(
+                delay(m, scored, self.AHEAD, name="scored"),
+                delay(m, self.i.p.op.score, self.AHEAD, name="score"),
+                delay(m, context.scalar, self.AHEAD, name="scalar"),
+            )
+        )
+        squared = copies(m, is_squared(context.function), self.config.rows, name="squared")
+        for r, here in enumerate(squared):
+            m.d.comb += scale.i_mult[r].eq(Mux(here, self.value[r], shared))
         unscaled = delay(m, self.value, self.LATENCY, name="unscaled")
         early = delay(m, scales, self.AHEAD + self.LATENCY - 1, name="scales")
         result: Any = self.o

@@ -91,6 +91,8 @@ class AcceleratorConfig:
     wide_operands : bool
         Whether weights and activations may also have 16 bits, in two planes that pass the array one after the other:
         activation and key/value memory then hold two bytes for every lane.
+    silu, sigmoid : bool
+        Whether the tables of these activations are there, beside GELU's; ReLU and its square need none.
     ultra_ram : bool
         Whether prefetch buffer and activation memory are UltraRAM in place of block RAM. It changes neither behaviour
         nor programs, and is not part of the configuration hash.
@@ -122,6 +124,8 @@ class AcceleratorConfig:
     max_outstanding: int = 8
     narrow_weights: bool = True
     wide_operands: bool = False
+    silu: bool = True
+    sigmoid: bool = True
     clock_mhz: float = 300.0
     ultra_ram: bool = False
 

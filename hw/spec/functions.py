@@ -1,6 +1,7 @@
 """What may happen to a finished accumulator: each function with how it may be used.
 
-A new one is a line of `Function`, a row of `FUNCTIONS`, and its unit in `hw/functions`.
+A new one is a line of `Function`, a row of `FUNCTIONS`, and its unit in `hw/functions`; an activation is a curve of
+`hw.spec.curves` in place of a unit.
 """
 
 import enum
@@ -8,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["FUNCTIONS", "Function", "Stationary", "Use", "functions_that"]
+__all__ = ["FUNCTIONS", "Function", "Stationary", "Use", "functions_of", "functions_that"]
 
 
 class Stationary(enum.IntEnum):
@@ -28,6 +29,10 @@ class Function(enum.IntEnum):
     SOFTMAX = 3  # one block of scores: running maximum, exponential, running sum; probabilities written as uint8
     ATTEND = 4  # requantise by the query's 1/sum to int8, write
     ROUTE = 5  # gate logits to the router: top-k, scores, expert queues
+    RELU = 6  # as GELU, with ReLU; in any fixed point
+    RELU2 = 7  # requantise to int16, ReLU, its square, shift, write
+    SILU = 8  # as GELU, with SiLU
+    SIGMOID = 9  # as GELU, with the sigmoid, of Q6.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +52,11 @@ class Use:
     tap : bool
         `tap` may go with it: its result leaves the activation memory alone.
     activation : str or None
-        Module in `hw.functions` whose ``UNIT`` computes it, of a function of one value that is rescaled by `scalar` and
-        `post_shift`.
+        Its curve in `hw.spec.curves`: a function of one value that is rescaled by `scalar` and `post_shift`.
+    squared : bool
+        In place of `scalar` the activation is multiplied by itself.
+    option : str or None
+        Setting of the configuration without which there is no unit for it.
     """
 
     stationary: Stationary = Stationary.WEIGHTS
@@ -57,18 +65,37 @@ class Use:
     expert: bool = False
     tap: bool = False
     activation: str | None = None
+    squared: bool = False
+    option: str | None = None
+
+
+def _activation(curve: str, *, squared: bool = False, option: str | None = None) -> Use:
+    return Use(written=True, wide=True, expert=True, activation=curve, squared=squared, option=option)
 
 
 FUNCTIONS: Mapping[Function, Use] = MappingProxyType(
     {
         Function.INT8: Use(written=True, wide=True, expert=True, tap=True),
-        Function.GELU: Use(written=True, wide=True, expert=True, activation="gelu"),
+        Function.GELU: _activation("gelu"),
         Function.ADD: Use(expert=True),
         Function.SOFTMAX: Use(stationary=Stationary.KEYS),
         Function.ATTEND: Use(stationary=Stationary.VALUES, written=True, wide=True),
         Function.ROUTE: Use(wide=True, tap=True),
+        Function.RELU: _activation("relu"),
+        Function.RELU2: _activation("relu", squared=True),
+        Function.SILU: _activation("silu", option="silu"),
+        Function.SIGMOID: _activation("sigmoid", option="sigmoid"),
     }
 )
+
+
+def functions_of(config: object) -> tuple[Function, ...]:
+    """Activations that a configuration has the units for."""
+    return tuple(
+        function
+        for function, use in FUNCTIONS.items()
+        if use.activation is not None and (use.option is None or getattr(config, use.option))
+    )
 
 
 def functions_that(name: str, value: object = True) -> tuple[Function, ...]:

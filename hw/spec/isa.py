@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from moesaic.hw.spec.functions import Function, Stationary, functions_that
+from moesaic.hw.spec.functions import FUNCTIONS, Function, Stationary, functions_that
 
 __all__ = [
     "FORMATS",
@@ -116,6 +116,8 @@ class Format:
 
 
 _WRITTEN = ", ".join(function.name for function in functions_that("written"))
+_ACTIVATIONS = ", ".join(function.name for function, use in FUNCTIONS.items() if use.activation)
+_SCALED = ", ".join(function.name for function, use in FUNCTIONS.items() if use.activation and not use.squared)
 
 _COMPUTE_HEAD = (
     Field("opcode", 4, "operation", Opcode),
@@ -153,7 +155,7 @@ FORMATS: dict[Opcode, Format] = {
                 ),
                 Field("stationary", 2, "source of the stationary blocks", Stationary),
                 Field("stream", 2, "source of the streamed vectors", Stream),
-                Field("function", 3, "treatment of the result", Function),
+                Field("function", 4, "treatment of the result", Function),
                 Field("out_count", 13, "outputs: channels (WEIGHTS, VALUES) or keys (KEYS)"),
                 Field("in_blocks", 8, "blocks of `lanes` inputs"),
                 Field(
@@ -196,8 +198,12 @@ FORMATS: dict[Opcode, Format] = {
                     "group", 4, "group of `rows` channels within the word at which outputs (and VALUES' channels) start"
                 ),
                 Field("shift", 6, "right shift of the first requantisation (ATTEND: added to the exponent of 1/sum)"),
-                Field("scalar", 16, "SOFTMAX, ATTEND: multiplier. GELU: multiplier of the output"),
-                Field("post_shift", 5, "GELU: shift of the output. ADD with expert_valid: shift after the score"),
+                Field("scalar", 16, f"SOFTMAX, ATTEND: multiplier. {_SCALED}: multiplier of the output"),
+                Field(
+                    "post_shift",
+                    5,
+                    f"{_ACTIVATIONS}: shift of the output. ADD with expert_valid: shift after the score",
+                ),
                 Field(
                     "shift_block",
                     8,

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.functions import functions_that
+from moesaic.hw.spec.functions import FUNCTIONS, functions_that
 from moesaic.hw.spec.isa import FORMATS, Function, Memory, Opcode, Stationary, Stream
 from moesaic.hw.spec.quantity import Quantity, constant, of_field, of_setting
-from moesaic.hw.spec.rules import Among, Multiple, Needs, Rule, Within
+from moesaic.hw.spec.rules import Among, Has, Multiple, Needs, Rule, Within
 
 __all__ = ["RULES", "refusal", "to_markdown"]
 
@@ -37,13 +37,17 @@ def _up_to(name: str, high: Quantity) -> Within:
 
 
 def _functions() -> tuple[Rule, ...]:
-    """Each function with what it works on."""
-    return tuple(
-        Rule(
-            {"function": functions_that("stationary", stationary)},
-            Among("stationary", (stationary,)),
-        )
-        for stationary in Stationary
+    """Each function with the option that has its unit, and with what it works on."""
+    options = dict.fromkeys(use.option for use in FUNCTIONS.values() if use.option is not None)
+    return (
+        *(Rule({"function": functions_that("option", option)}, Has(option)) for option in options),
+        *(
+            Rule(
+                {"function": functions_that("stationary", stationary)},
+                Among("stationary", (stationary,)),
+            )
+            for stationary in Stationary
+        ),
     )
 
 

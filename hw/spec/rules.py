@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from moesaic.hw.spec.isa import FORMATS, Opcode
 from moesaic.hw.spec.quantity import Look, Quantity
 
-__all__ = ["Among", "Multiple", "Must", "Needs", "Rule", "Within"]
+__all__ = ["Among", "Has", "Multiple", "Must", "Needs", "Rule", "Within"]
 
 
 def _shown(opcode: Opcode, name: str, value: int) -> str:
@@ -160,6 +160,27 @@ class Needs:
 
     def reason(self, opcode: Opcode, look: Look) -> str:
         return f"{self.name} must be 0 on a configuration without {self.option}, not {look(self.name)}"
+
+
+@dataclass(frozen=True)
+class Has:
+    """The configuration has an option."""
+
+    option: str
+    fields: frozenset[str] = field(default=frozenset(), init=False)
+
+    @property
+    def settings(self) -> frozenset[str]:
+        return frozenset({self.option})
+
+    def holds(self, look: Look) -> Any:
+        return bool(look(self.option))
+
+    def text(self, opcode: Opcode) -> str:
+        return f"the configuration must have `{self.option}`"
+
+    def reason(self, opcode: Opcode, look: Look) -> str:
+        return f"the configuration must have {self.option}, not {self.option} = {look(self.option)}"
 
 
 def _code(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 __all__ = [
     "DIGITS_TOP",
@@ -18,6 +19,8 @@ __all__ = [
     "gelu_knots",
     "reciprocal_table",
     "rsqrt_table",
+    "sigmoid_knots",
+    "silu_knots",
     "wide_exp2_table",
 ]
 
@@ -58,21 +61,59 @@ def rsqrt_table() -> tuple[int, ...]:
     return tuple(min(65535, round(65536 / math.sqrt((i + 32.5) / 32))) for i in range(96))
 
 
-@functools.cache
-def gelu_knots() -> tuple[int, ...]:
-    """Knots of delta(a) = ReLU(a) - GELU(a) for a >= 0, every 1/32, in units of 2^-16; zero from the last knot on.
+def _knots(
+    delta: Callable[[float], float], curvature: Callable[[float], float], *, step: float, count: int
+) -> tuple[int, ...]:
+    """`count` knots of an even correction delta(a), a >= 0, in units of 2^-16; the last one is 0.
 
     Between knots delta is interpolated linearly. A chord misses a curve by up to ``h^2/8 * delta''``; moving each knot
     by half of that splits the error between both sides, which halves Edge-MoE's worst error (ICCAD 2023, section 4.3)
     at the same step.
     """
-    h = 2.0**-GELU_STEP_LOG2
-    count = 136
+    moved = (delta(a) - step * step / 16 * curvature(a) for a in (i * step for i in range(count - 1)))
+    return (*(max(0, round(knot * 2**GELU_KNOT_FRACTION_BITS)) for knot in moved), 0)
 
-    def knot(a: float) -> float:
-        density = math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
-        delta = a * 0.5 * math.erfc(a / math.sqrt(2))
-        curvature = (a * a - 2) * density
-        return delta - h * h / 16 * curvature
 
-    return (*(max(0, round(knot(i * h) * 2**GELU_KNOT_FRACTION_BITS)) for i in range(count - 1)), 0)
+@functools.cache
+def gelu_knots() -> tuple[int, ...]:
+    """Knots of delta(a) = ReLU(a) - GELU(a), every 1/32."""
+
+    def density(a: float) -> float:
+        return math.exp(-a * a / 2) / math.sqrt(2 * math.pi)
+
+    return _knots(
+        lambda a: a * 0.5 * math.erfc(a / math.sqrt(2)),
+        lambda a: (a * a - 2) * density(a),
+        step=2.0**-GELU_STEP_LOG2,
+        count=136,
+    )
+
+
+def _tail(a: float) -> float:
+    """sigmoid(-a)."""
+    return 1 / (1 + math.exp(a))
+
+
+def _tail_slope(a: float) -> float:
+    return -_tail(a) * (1 - _tail(a))
+
+
+def _tail_curvature(a: float) -> float:
+    return -_tail_slope(a) * (1 - 2 * _tail(a))
+
+
+@functools.cache
+def silu_knots() -> tuple[int, ...]:
+    """Knots of delta(a) = ReLU(a) - SiLU(a) = a * sigmoid(-a), every 1/32."""
+    return _knots(
+        lambda a: a * _tail(a),
+        lambda a: 2 * _tail_slope(a) + a * _tail_curvature(a),
+        step=2.0**-GELU_STEP_LOG2,
+        count=398,
+    )
+
+
+@functools.cache
+def sigmoid_knots() -> tuple[int, ...]:
+    """Knots of tau(a) = sigmoid(-a), every 1/16."""
+    return _knots(_tail, _tail_curvature, step=2.0 ** (1 - GELU_STEP_LOG2), count=159)

@@ -6,8 +6,6 @@ Synthesis counts by them, resources are estimated and energy is spent by them, a
 from dataclasses import dataclass
 from enum import Enum
 
-from moesaic.hw.spec.functions import FUNCTIONS
-
 __all__ = ["UNITS", "Group", "Unit", "Work", "unit_called", "unit_of"]
 
 
@@ -80,11 +78,7 @@ UNITS: tuple[Unit, ...] = (
         group=Group.RESULTS,
     ),
     _result("requantisers", "requantise", grows=("rows", "rows of 7 series")),
-    *(
-        _result(function.name, f"activate.{function.name.lower()}")
-        for function in FUNCTIONS
-        if FUNCTIONS[function].activation
-    ),
+    _result("activations", "activate"),
     _result("expert scores", "rescale"),
     _result("LayerNorm sums", "add"),
     _result("softmax", "softmax", "attend", grows=("one", "rows")),

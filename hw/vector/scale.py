@@ -1,4 +1,4 @@
-"""Second requantisation: int16 values times one multiplier."""
+"""Second requantisation: int16 values times a multiplier each."""
 
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
@@ -24,14 +24,14 @@ class _Lane(wiring.Component):
     o: Signal
 
     def __init__(self) -> None:
-        super().__init__({"i": In(signed(16)), "mult": In(16), "shift": In(5), "o": Out(signed(16))})
+        super().__init__({"i": In(signed(16)), "mult": In(signed(17)), "shift": In(5), "o": Out(signed(16))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        value, mult = Signal(signed(16), reset_less=True), Signal(16, reset_less=True)
+        value, mult = Signal(signed(16), reset_less=True), Signal(signed(17), reset_less=True)
         m.d.sync += [value.eq(self.i), mult.eq(self.mult)]
         product = dsp_product(m, value, mult, name="product")
-        m.submodules.round = rounding = RoundShift(in_bits=len(product), shift_bits=5, out_bits=16)
+        m.submodules.round = rounding = RoundShift(in_bits=32, shift_bits=5, out_bits=16)  # of -2^15 * (2^16 - 1)
         m.d.comb += [rounding.i.eq(product), rounding.shift.eq(self.shift), self.o.eq(rounding.o)]
         return m
 
@@ -49,8 +49,8 @@ class Scale(wiring.Component):
     -------
     i_valid : In(1)
     i : In([lanes] signed(16))
-    i_mult : In(16)
-        Unsigned, for all lanes.
+    i_mult : In([lanes] signed(17))
+        An int16, or 16 bits unsigned.
     i_shift : In(5)
     o_valid : Out(1)
     o : Out([lanes] signed(16))
@@ -65,7 +65,7 @@ class Scale(wiring.Component):
 
     i_valid: Signal
     i: data.View
-    i_mult: Signal
+    i_mult: data.View
     i_shift: Signal
     o_valid: Signal
     o: data.View
@@ -78,7 +78,7 @@ class Scale(wiring.Component):
             {
                 "i_valid": In(1),
                 "i": In(data.ArrayLayout(signed(16), lanes)),
-                "i_mult": In(16),
+                "i_mult": In(data.ArrayLayout(signed(17), lanes)),
                 "i_shift": In(5),
                 "o_valid": Out(1),
                 "o": Out(data.ArrayLayout(signed(16), lanes)),
@@ -91,5 +91,5 @@ class Scale(wiring.Component):
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
         for k in range(self.lanes):
             m.submodules[f"lane_{k}"] = lane = Shared(_Lane)
-            m.d.comb += [lane.i.eq(self.i[k]), lane.mult.eq(self.i_mult), lane.shift.eq(shift), self.o[k].eq(lane.o)]
+            m.d.comb += [lane.i.eq(self.i[k]), lane.mult.eq(self.i_mult[k]), lane.shift.eq(shift), self.o[k].eq(lane.o)]
         return m

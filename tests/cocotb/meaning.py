@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode
 
-INT8, GELU, ADD, SOFTMAX, ATTEND, ROUTE = range(6)
+INT8, GELU, ADD, SOFTMAX, ATTEND, ROUTE, RELU, RELU2, SILU, SIGMOID = range(10)
+ACTIVATIONS = (GELU, RELU, RELU2, SILU, SIGMOID)
 WEIGHTS, KEYS, VALUES = range(3)
 ACTIVATION, NORMALISED, PROBABILITY = range(3)
 TO_ACTIVATION, TO_KV, TO_RESIDUAL = range(3)
@@ -30,12 +31,14 @@ def _matmul(f: Mapping[str, int], config: AcceleratorConfig) -> bool:
     function, stationary, stream = f["function"], f["stationary"], f["stream"]
     if stationary != {SOFTMAX: KEYS, ATTEND: VALUES}.get(function, WEIGHTS):
         return True
+    if (function == SILU and not config.silu) or (function == SIGMOID and not config.sigmoid):
+        return True
     if (stream == PROBABILITY) != (stationary == VALUES):
         return True
     if not f["out_count"] or not f["in_blocks"] or f["group"] * config.rows >= config.lanes:
         return True
     if f["expert_valid"]:
-        if f["expert"] >= config.experts or function not in (INT8, GELU, ADD):
+        if f["expert"] >= config.experts or function not in (INT8, ADD, *ACTIVATIONS):
             return True
     else:
         states = config.max_tokens * (1 if stationary == WEIGHTS else 2)
@@ -68,4 +71,4 @@ def _matmul(f: Mapping[str, int], config: AcceleratorConfig) -> bool:
         apart = function == ROUTE or (function == INT8 and f["dst_memory"] == TO_KV)
         if stream != NORMALISED or not apart:
             return True
-    return function in (INT8, GELU, ATTEND) and f["dst_memory"] == TO_RESIDUAL
+    return function in (INT8, ATTEND, *ACTIVATIONS) and f["dst_memory"] == TO_RESIDUAL

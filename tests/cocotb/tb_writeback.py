@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 
 import cocotb
 import numpy as np
@@ -22,6 +23,13 @@ LATENCY, REUSE, HOLD = integer("LATENCY"), integer("REUSE"), integer("HOLD")
 EARLY = array_latency(LANES) + 1  # cycles from a vector at the array to its sums here
 OPERATION, CONTEXT = operation_layout(), context_layout()
 DEPTH, TOKENS = 256, 32
+ACTIVATIONS = {
+    Function.GELU: ("gelu", False),
+    Function.RELU: ("relu", False),
+    Function.RELU2: ("relu", True),
+    Function.SILU: ("silu", False),
+    Function.SIGMOID: ("sigmoid", False),
+}
 UNDEFINED = 999  # lower byte of a result of 8 bits
 Fields = dict[str, int]
 
@@ -142,8 +150,10 @@ class Instruction:
         v = numerics.requantise(wrap(self.acc + bias, CONFIG.acc_bits), mult, f["shift"])
         if function is Function.INT8:
             self._store(state, v)
-        elif function is Function.GELU:
-            self._store(state, numerics.round_shift(numerics.gelu(v) * f["scalar"], f["post_shift"]))
+        elif function in ACTIVATIONS:
+            curve, squared = ACTIVATIONS[function]
+            active = numerics.activation(curve, v)
+            self._store(state, numerics.round_shift(active * (active if squared else f["scalar"]), f["post_shift"]))
         elif function is Function.ADD:
             self._add(state, v)
         elif function is Function.SOFTMAX:
@@ -380,7 +390,7 @@ class Maker:
             "post_shift": int(rng.integers(10, 20)),
         }
         if CONFIG.wide_operands:
-            written = function in (Function.INT8, Function.GELU, Function.ATTEND)
+            written = function in (Function.INT8, Function.ATTEND, *ACTIVATIONS)
             fields |= {"wide_stationary": int(rng.integers(2)), "wide_result": int(written and rng.random() < 0.7)}
             fields["shift"] += int(rng.integers(0, 16))
         return fields | changes
@@ -456,19 +466,21 @@ async def check(rig: Rig, makers: list[Callable[[], Instruction]], *, drain: boo
 
 
 @cocotb.test()
-@cocotb.parametrize(name=["INT8", "GELU", "ADD", "scatter", "SOFTMAX", "ATTEND", "ROUTE"], gaps=[0.0, 0.4])
+@cocotb.parametrize(
+    name=["INT8", "ADD", "scatter", "SOFTMAX", "ATTEND", "ROUTE", *(f.name for f in ACTIVATIONS)], gaps=[0.0, 0.4]
+)
 async def one_function(dut: SimHandleBase, name: str, gaps: float) -> None:
     rig = Rig(dut, len(name) + int(10 * gaps))
     await rig.start()
     maker = Maker(rig.rng)
     kinds = {
         "INT8": lambda: maker.plain(Function.INT8),
-        "GELU": lambda: maker.plain(Function.GELU),
         "ADD": lambda: maker.add(False, bool(rig.rng.integers(2))),
         "scatter": lambda: maker.add(True, False),
         "SOFTMAX": maker.softmax,
         "ATTEND": maker.attend,
         "ROUTE": maker.route,
+        **{function.name: partial(maker.plain, function) for function in ACTIVATIONS},
     }
     await check(rig, [kinds[name]] * 7, drain=True, gaps=gaps)
 
@@ -481,7 +493,8 @@ async def functions_overlap(dut: SimHandleBase) -> None:
     maker = Maker(rig.rng)
     for _ in range(8):
         # Only the last two read what instructions write.
-        kinds = [lambda: maker.plain(Function.INT8), lambda: maker.plain(Function.GELU), maker.route, maker.softmax]
+        kinds = [partial(maker.plain, function) for function in (Function.INT8, *ACTIVATIONS)]
+        kinds += [maker.route, maker.softmax]
         batch = [kinds[int(k)] for k in rig.rng.integers(0, len(kinds), 6)]
         batch.insert(0, rig.rng.choice([maker.attend, lambda: maker.add(False, True), lambda: maker.add(True, False)]))
         await check(rig, batch, drain=False, gaps=0.0)
@@ -495,8 +508,7 @@ async def extremes(dut: SimHandleBase) -> None:
     maker = Maker(rig.rng)
     limit = (1 << CONFIG.acc_bits - 1) - 1
     for kind in (
-        lambda: maker.plain(Function.INT8),
-        lambda: maker.plain(Function.GELU),
+        *(partial(maker.plain, function) for function in (Function.INT8, *ACTIVATIONS)),
         lambda: maker.add(False, True),
         lambda: maker.add(True, False),
         maker.softmax,

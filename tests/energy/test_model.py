@@ -11,7 +11,7 @@ from moesaic.energy.table import energies
 
 UNITS = {
     "array": {"lut": 1000, "ff": 3000, "dsp": 32},
-    "GELU": {"lut": 500, "ff": 100, "dsp": 0},
+    "activations": {"lut": 500, "ff": 100, "dsp": 0},
     "weight stream": {"lut": 200, "ff": 50, "dsp": 0},
     "registers": {"lut": 300, "ff": 400, "dsp": 0},
 }
@@ -47,7 +47,7 @@ def test_by_hand() -> None:
     assert found.seconds == pytest.approx(1e-5)
     assert found.static == pytest.approx(1e-5 * 1e5 * 1e-5)
     assert found.units["array"] == pytest.approx(2e-12 * 1000 * (1000 * lut + 32 * dsp))
-    assert found.units["GELU"] == pytest.approx(2e-12 * 100 * 500 * lut)
+    assert found.units["activations"] == pytest.approx(2e-12 * 100 * 500 * lut)
     assert found.units["weight stream"] == pytest.approx(2e-12 * 400 * 200 * lut)
     assert found.units["registers"] == 0
     assert found.units["clocks"] == pytest.approx(2e-12 * 2000 * 3550 * ff)

@@ -14,9 +14,14 @@ import numpy as np
 import pytest
 
 from moesaic.golden import numerics
+from moesaic.hw.functions.curves import Curves
 from moesaic.hw.spec import tables
+from moesaic.hw.spec.curves import CURVES, EXACT_FRACTION_BITS
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "numerics.md"
+ACTIVATIONS = "<!-- activations: begin -->", "<!-- activations: end -->"
+GELU_CYCLES = 7  # of GELU when it was alone
+CODES = np.arange(-32768, 32768)
 BEGIN, END = "<!-- errors: begin -->", "<!-- errors: end -->"
 
 
@@ -42,15 +47,58 @@ class Measurement:
         return f"| {self.what} | {self.unit} | {self.worst:.3g} | {self.rms:.3g} | {self.bound:.3g} |"
 
 
-def gelu_errors() -> Iterator[Measurement]:
-    codes = np.arange(-32768, 32768)
-    x = codes / 2**tables.GELU_FRACTION_BITS
-    exact = np.array([0.5 * v * math.erfc(-v / math.sqrt(2)) for v in x])
+EXACT: dict[str, Callable[[float], float]] = {  # of a curve
+    "gelu": lambda v: 0.5 * v * math.erfc(-v / math.sqrt(2)),
+    "silu": lambda v: v / (1 + math.exp(-v)),
+    "sigmoid": lambda v: 1 / (1 + math.exp(-v)),
+}
+
+
+def curve_error(curve: str, computed: np.ndarray, fraction_bits: int) -> np.ndarray:
+    step = 2.0 ** -(CURVES[curve].fraction_bits or 0)
+    return computed / 2**fraction_bits - np.array([EXACT[curve](float(x)) for x in CODES * step])
+
+
+def curve_errors() -> Iterator[Measurement]:
+    for curve, name in (("gelu", "GELU"), ("silu", "SiLU"), ("sigmoid", "sigmoid")):
+        exact = numerics.activation_exact(curve, CODES)
+        yield Measurement(
+            f"{name} before output rounding, every int16", "1", 5.5e-5, curve_error(curve, exact, EXACT_FRACTION_BITS)
+        )
+        rounded = curve_error(curve, numerics.activation(curve, CODES), tables.GELU_FRACTION_BITS)
+        yield Measurement(f"{name}, every int16", "1", 5.5e-5 + 2**-11, rounded)
+    slope = 1.702
+    x = CODES / 2**tables.GELU_FRACTION_BITS / slope
+    exact = np.array([v / (1 + math.exp(-slope * v)) for v in x])
+    error = numerics.activation("silu", CODES) / 2**tables.GELU_FRACTION_BITS / slope - exact
     yield Measurement(
-        "GELU before output rounding, every int16", "1", 5.5e-5, numerics.gelu_exact(codes) / 2**21 - exact
+        "QuickGELU, as SiLU of steps of 2^-10 / 1.702, every int16", "1", (5.5e-5 + 2**-11) / slope, error
     )
-    rounded = numerics.gelu(codes) / 2**tables.GELU_FRACTION_BITS
-    yield Measurement("GELU, every int16", "1", 5.5e-5 + 2**-11, rounded - exact)
+
+
+def activation_rows() -> Iterator[str]:
+    """Function, unit, worst and RMS error, words of its table, cycles beyond those of GELU alone."""
+    extra = Curves.LATENCY - GELU_CYCLES
+    measured = {m.what.partition(",")[0]: m for m in curve_errors()}
+    active = numerics.activation("relu", CODES)
+    exact = np.maximum(CODES, 0.0)
+    relu = Measurement("ReLU", "", 0, active - exact)
+    squared = Measurement("square of ReLU", "", 0, numerics.rescale(active, active, 15) - exact**2 / 2**15)
+    for what, found, curve in (
+        ("ReLU", relu, "relu"),
+        ("square of ReLU", squared, "relu"),
+        ("GELU", measured["GELU"], "gelu"),
+        ("SiLU", measured["SiLU"], "silu"),
+        ("QuickGELU, as SiLU", measured["QuickGELU"], ""),
+        ("sigmoid", measured["sigmoid"], "sigmoid"),
+    ):
+        words = len(CURVES[curve].knots) if curve else 0
+        yield f"| {what} | {found.worst:.3g} | {found.rms:.3g} | {words} | {extra} |"
+
+
+def activation_table() -> str:
+    head = "| activation | worst error | RMS error | table words | extra cycles |\n|---|---|---|---|---|\n"
+    return head + "\n".join(activation_rows())
 
 
 def reciprocal_errors() -> Iterator[Measurement]:
@@ -194,7 +242,7 @@ def route_errors() -> Iterator[Measurement]:
 @functools.cache
 def measurements() -> tuple[Measurement, ...]:
     sources = (
-        gelu_errors,
+        curve_errors,
         reciprocal_errors,
         rsqrt_errors,
         exponential_errors,
@@ -226,12 +274,15 @@ def test_document_is_current() -> None:
     text = DOCUMENT.read_text()
     assert text.count(BEGIN) == text.count(END) == 1
     assert text.partition(BEGIN)[2].partition(END)[0].strip() == table()
+    assert text.partition(ACTIVATIONS[0])[2].partition(ACTIVATIONS[1])[0].strip() == activation_table()
 
 
 def test_document_names_the_sizes() -> None:
     text = DOCUMENT.read_text()
     for name, words, bits in (
         ("gelu_knots", tables.gelu_knots(), tables.GELU_KNOT_BITS),
+        ("silu_knots", tables.silu_knots(), 15),
+        ("sigmoid_knots", tables.sigmoid_knots(), 16),
         ("exp2_table", tables.exp2_table(), 10),
         ("wide_exp2_table", tables.wide_exp2_table(), 16),
         ("reciprocal_table", tables.reciprocal_table(), 16),
@@ -239,6 +290,22 @@ def test_document_names_the_sizes() -> None:
     ):
         assert max(words).bit_length() <= bits
         assert re.search(rf"\| `{name}` \| {len(words)} \| {bits} \|", text), name
+
+
+def test_relu_is_exact_and_its_square_rounds_once() -> None:
+    assert numerics.activation("relu", CODES).tolist() == np.maximum(CODES, 0).tolist()
+    active = numerics.activation("relu", CODES)
+    for shift in (15, 22):
+        wanted = np.floor(np.maximum(CODES, 0).astype(float) ** 2 / 2**shift + 0.5)
+        assert numerics.rescale(active, active, shift).tolist() == np.minimum(wanted, 32767).tolist()
+
+
+def test_curves_stay_within_their_output() -> None:
+    """No code needs saturation; a sigmoid lies between 0 and 1."""
+    for curve in CURVES:
+        assert np.abs(numerics.activation(curve, CODES)).max() <= 32767
+    sigmoid = numerics.activation("sigmoid", CODES)
+    assert (sigmoid.min(), sigmoid[32768], sigmoid.max()) == (0, 512, 1024)
 
 
 def test_round_shift_rounds_halves_up() -> None:
@@ -271,7 +338,12 @@ def test_the_lowest_expert_wins_a_tie() -> None:
     assert index.tolist() == [[1, 2, 0]] and score[0, 0] == score[0, 1] > score[0, 2]
 
 
+def written(text: str, marks: tuple[str, str], content: str) -> str:
+    """The document with what lies between two marks replaced."""
+    before, rest = text.split(marks[0])
+    return f"{before}{marks[0]}\n{content}\n{marks[1]}{rest.split(marks[1])[1]}"
+
+
 if __name__ == "__main__":
-    before, rest = DOCUMENT.read_text().split(BEGIN)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
-    print(table())
+    current = written(DOCUMENT.read_text(), (BEGIN, END), table())
+    DOCUMENT.write_text(written(current, ACTIVATIONS, activation_table()))

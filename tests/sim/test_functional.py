@@ -337,7 +337,7 @@ def find(stream: str, **wanted: int) -> int:
             "compute",
             {"function": Function.SOFTMAX},
             {"wide_result": 1},
-            "with wide_result 1, function must be INT8, GELU, ATTEND or ROUTE, not SOFTMAX",
+            "with wide_result 1, function must be INT8, GELU, ATTEND, ROUTE, RELU, RELU2, SILU or SIGMOID, not SOFTMAX",
         ),
         (
             "compute",

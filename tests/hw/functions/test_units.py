@@ -3,11 +3,11 @@
 
 import numpy as np
 import pytest
-from amaranth.hdl import Value
+from amaranth.hdl import Fragment, Value
 from amaranth.sim import Simulator
 
 from moesaic.golden import numerics
-from moesaic.hw.functions.activate import ACTIVATIONS, Activate
+from moesaic.hw.functions.activate import Activate
 from moesaic.hw.functions.add import Add
 from moesaic.hw.functions.companion import companion_layout
 from moesaic.hw.functions.place import Place, arrival_layout
@@ -100,7 +100,10 @@ def test_place():
         assert seen[k + Place.LATENCY]["o"] == wanted, k
 
 
-@pytest.mark.parametrize("function", list(ACTIVATIONS))
+ACTIVATIONS = [function for function, use in FUNCTIONS.items() if use.activation]
+
+
+@pytest.mark.parametrize("function", ACTIVATIONS)
 def test_activations(function):
     """Each is the golden function, any other instruction's values pass, in the same cycle."""
     given, unit = values(1), Activate(CONFIG)
@@ -108,27 +111,35 @@ def test_activations(function):
     cases = [companion(function=function if r else Function.INT8) for r in runs]
     at = Activate.AHEAD + Activate.LATENCY
     seen = run(unit, cases, given, {"o": unit.o}, ahead=Activate.AHEAD, cycles=COUNT + at)
-    golden = getattr(numerics, FUNCTIONS[function].activation)
+    curve = FUNCTIONS[function].activation
     for k, row in enumerate(given):
-        assert unpacked(seen[k + at]["o"], 16) == list(golden(row) if runs[k] else row), k
+        assert unpacked(seen[k + at]["o"], 16) == list(numerics.activation(curve, row) if runs[k] else row), k
+
+
+def test_a_curve_that_is_left_out_has_no_table():
+    for changes, tables in ({"silu": False}, 5), ({"silu": False, "sigmoid": False}, 1):
+        unit = Activate(CONFIG.replace(**changes))
+        Fragment.get(unit, None)
+        assert unit.curves.tables == tables
 
 
 def test_rescale():
     given, unit = values(2), Rescale(CONFIG)
-    kinds = [{"function": Function.GELU}, {"function": Function.ADD, "expert_valid": 1}, {"function": Function.ADD}]
-    cases = [companion(**kinds[k % 3], score=3000 + k, scalar=50_000 - k, post_shift=14) for k in range(COUNT)]
+    scored = {"function": Function.ADD, "expert_valid": 1}
+    kinds = [{"function": Function.GELU}, scored, {"function": Function.ADD}, {"function": Function.RELU2}]
+    cases = [companion(**kinds[k % 4], score=3000 + k, scalar=50_000 - k, post_shift=14) for k in range(COUNT)]
     at = Rescale.AHEAD + Rescale.LATENCY
     seen = run(unit, cases, given, {"o": unit.o}, ahead=Rescale.AHEAD, cycles=COUNT + at)
     for k, row in enumerate(given):
-        multiplier = (50_000 - k, 3000 + k, None)[k % 3]
-        wanted = row if multiplier is None else numerics.int16(numerics.round_shift(row * multiplier, 14))
+        multiplier = (50_000 - k, 3000 + k, None, row)[k % 4]
+        wanted = row if multiplier is None else numerics.rescale(row, multiplier, 14)
         assert unpacked(seen[k + at]["o"], 16) == list(wanted), k
 
 
 @pytest.mark.parametrize("commit", [1, 4])
 def test_store(commit):
     given, unit = values(3), Store(CONFIG, commit=commit)
-    functions = [Function.INT8, Function.GELU, Function.ATTEND, Function.ADD, Function.SOFTMAX, Function.ROUTE]
+    functions = [Function.INT8, Function.SILU, Function.ATTEND, Function.ADD, Function.SOFTMAX, Function.ROUTE]
     cases = [
         companion(function=functions[k % 6], dst_memory=Memory.KV if k % 4 == 1 else Memory.ACTIVATION, address=k)
         for k in range(COUNT)

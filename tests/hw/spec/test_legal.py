@@ -31,6 +31,9 @@ GOOD = {
     Opcode.MATMUL: [
         MATMUL,
         {**MATMUL, "function": Function.GELU, "expert_valid": 1, "expert": 3, "narrow": 1},
+        {**MATMUL, "function": Function.SILU},
+        {**MATMUL, "function": Function.SIGMOID},
+        {**MATMUL, "function": Function.RELU2},
         {**MATMUL, "function": Function.ADD, "dst_memory": Memory.RESIDUAL},
         {**MATMUL, **TAP, "dst_memory": Memory.KV},
         SOFTMAX,
@@ -76,7 +79,11 @@ def variants(opcode, count, seed):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"narrow_weights": False, "rows": 8}, {"wide_operands": True, "acc_bits": 40}],
+    [
+        {},
+        {"narrow_weights": False, "rows": 8, "silu": False},
+        {"wide_operands": True, "acc_bits": 40, "sigmoid": False},
+    ],
     ids=["1", "2", "wide"],
 )
 @pytest.mark.parametrize("opcode", list(Opcode), ids=lambda opcode: opcode.name)
@@ -92,13 +99,23 @@ def test_refuses_what_the_prose_gives_no_meaning(opcode, changes):
 def test_no_rule_is_there_for_nothing(opcode):
     """Each one alone refuses some instruction."""
     alone = set()
-    for config in (CONFIG.replace(narrow_weights=False, rows=8), CONFIG.replace(wide_operands=True, acc_bits=40)):
+    bare = CONFIG.replace(narrow_weights=False, rows=8, silu=False, sigmoid=False)
+    for config in (bare, CONFIG.replace(wide_operands=True, acc_bits=40)):
         for fields in variants(opcode, 5000, seed=8):
             names = {**dataclasses.asdict(config), **fields}
             names |= {name: getattr(config, name) for name in ("groups", "beats_per_word")}
             broken = [k for k, rule in enumerate(RULES[opcode]) if rule.broken(names.__getitem__)]
             alone |= {*broken} if len(broken) == 1 else set()
     assert alone == set(range(len(RULES[opcode])))
+
+
+@pytest.mark.parametrize("option", ["silu", "sigmoid"])
+def test_a_function_whose_unit_is_left_out(option):
+    fields = {**MATMUL, "function": Function[option.upper()]}
+    assert refusal(Opcode.MATMUL, fields, CONFIG) is None
+    assert refusal(Opcode.MATMUL, fields, CONFIG.replace(**{option: False})) == (
+        f"with function {option.upper()}, the configuration must have {option}, not {option} = False"
+    )
 
 
 @pytest.mark.parametrize(
