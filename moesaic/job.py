@@ -1,7 +1,6 @@
 """The main job whole: from a request, or from a compiled program, to a result folder with its report."""
 
 from pathlib import Path
-from typing import Any
 
 from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable, new_folder
@@ -9,6 +8,7 @@ from moesaic.flow.program import Program, make_program, save_program
 from moesaic.flow.request import Request
 from moesaic.flow.run import Options, check, outcome_of, read_input
 from moesaic.flow.stages import Stages
+from moesaic.report.model import Report
 from moesaic.report.result_folder import fill
 from moesaic.report.stored import INPUT, MARKER, read_report
 
@@ -25,7 +25,7 @@ def results_folder(request: Request, *, rtl: bool) -> Path:
 def _has_cycles(folder: Path) -> bool:
     """Whether an earlier result was measured on the RTL."""
     try:
-        return read_report(folder).get("cycles") is not None
+        return read_report(folder).first.cycles is not None
     except InputError:  # no result, or a damaged one
         return False
 
@@ -40,13 +40,8 @@ def _check(request: Request, options: Options) -> None:
     check(request, options)
 
 
-def run(request: Request, options: Options, stages: Stages) -> dict[str, Any]:
+def run(request: Request, options: Options, stages: Stages) -> Report:
     """Quantise, compile, simulate, compare and report; the folder appears when all is done.
-
-    Returns
-    -------
-    dict
-        What report.json holds.
 
     Raises
     ------
@@ -60,7 +55,7 @@ def run(request: Request, options: Options, stages: Stages) -> dict[str, Any]:
         return fill(folder, outcome_of(program, given, options, stages, folder), stages)
 
 
-def simulate(program: Program, options: Options, stages: Stages) -> dict[str, Any]:
+def simulate(program: Program, options: Options, stages: Stages) -> Report:
     """`run` from a program that is compiled already."""
     _check(program.request, options)
     with new_folder(options.out) as folder:

@@ -30,6 +30,7 @@ def ablate(
     from moesaic.flow import ablate as flow
     from moesaic.flow.program import load_program
     from moesaic.golden.image_io import read_image
+    from moesaic.records import to_plain
     from moesaic.report.ablation import add_to_report, print_ablation
     from moesaic.report.stored import INPUT, read_report
 
@@ -41,9 +42,9 @@ def ablate(
         result = flow.ablate(program, image, task or program.request.tasks[0], stages, work, rtl=rtl)
     page = add_to_report(result, folder)
     if as_json:
-        print_json(result)
+        print_json(to_plain(result))
     else:
         print_ablation(result)
         print_result(f"report: {page}")
-    if not all(row["bit_exact"] for row in result["variants"]):
+    if not all(row.bit_exact for row in result.variants):
         raise typer.Exit(FAILED)

@@ -15,6 +15,8 @@ from typer.core import TyperCommand
 from moesaic.cache import settle_matplotlib
 from moesaic.errors import FAILED
 from moesaic.problems import explain
+from moesaic.report.model import Report
+from moesaic.report.stored import plain_report
 from moesaic.report.summary import print_summary
 from moesaic.terminal import print_json, quietly, results_apart, warnings_in_lines
 
@@ -70,11 +72,11 @@ def this_command() -> str:
     return shlex.join(["moesaic", *sys.argv[1:]])
 
 
-def verdict(report: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+def verdict(report: Report, folder: Path, *, as_json: bool) -> None:
     """Print what came out; fail if the models differ."""
     if as_json:
-        print_json(report)
+        print_json(plain_report(report))
     else:
         print_summary(report, folder)
-    if not report["bit_exact"]:
+    if not report.bit_exact:
         raise typer.Exit(FAILED)

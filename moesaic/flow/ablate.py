@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pipeline import EVERYTHING, compile_all
 from moesaic.errors import InputError
-from moesaic.flow.energy import energy_report
+from moesaic.flow.energy import run_energy
 from moesaic.flow.execute import execute
 from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import task_model
@@ -15,8 +15,10 @@ from moesaic.flow.program import Program
 from moesaic.flow.resources import report_resources
 from moesaic.flow.stages import Stages
 from moesaic.golden.numerics import IntArray
+from moesaic.records import Count
+from moesaic.schema import Name
 
-__all__ = ["VARIANTS", "Variant", "ablate"]
+__all__ = ["VARIANTS", "Ablation", "AblationRow", "Variant", "ablate"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,45 @@ class Variant:
     speculate: int | None = None
     dense: bool = False
     needs_experts: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationRow:
+    """What a variant took.
+
+    Parameters
+    ----------
+    name, title : str
+    bit_exact : bool
+    cycles : int or None
+        Measured; None without RTL.
+    model_cycles : int
+        By the analytic model.
+    bytes_read : int
+        Through the weight ports.
+    array_busy : int or None, cycles
+    chip_mj, ddr_mj, energy_error : float
+        Estimated.
+    """
+
+    name: str
+    title: str
+    bit_exact: bool
+    cycles: int | None
+    model_cycles: int
+    bytes_read: int
+    array_busy: int | None
+    chip_mj: float
+    ddr_mj: float
+    energy_error: float
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The variants of one task; the first has nothing taken away."""
+
+    task: Annotated[str, Name()]
+    variants: Annotated[tuple[AblationRow, ...], Count(1, 64)]
 
 
 VARIANTS = (
@@ -80,13 +121,12 @@ def _program(program: Program, variant: Variant, task: str) -> Program:
         request=request.replace(tasks=(task,), speculate=speculate),
         qmodel=qmodel,
         image=compilation.image,
+        graphs=compilation.scheduled,
         options=variant.options,
     )
 
 
-def ablate(
-    program: Program, image: IntArray, task: str, stages: Stages, work: Path, *, rtl: bool = True
-) -> dict[str, Any]:
+def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: Path, *, rtl: bool = True) -> Ablation:
     """Run every variant on one image.
 
     Parameters
@@ -99,13 +139,6 @@ def ablate(
         Folder for the simulations' files.
     rtl : bool
         Simulate the RTL; without it cycles are the analytic model's alone.
-
-    Returns
-    -------
-    dict
-        `task`, and `variants`: for each its `name`, `title`, `bit_exact`, measured `cycles` (None without RTL),
-        `model_cycles`, `bytes_read`, `array_busy` cycles, and estimated energy: `chip_mj` with `energy_error`, and
-        `ddr_mj`.
 
     Raises
     ------
@@ -124,7 +157,7 @@ def ablate(
         outcome = execute(changed, image, stages, rtl=rtl, work=work / variant.name, quality=False)[0]
         counters = {} if outcome.rtl is None else outcome.rtl.counters
         works = layer_works(task_model(changed, task), outcome.experts)
-        energy = energy_report(
+        found = run_energy(
             works,
             resources,
             changed.request.config,
@@ -132,18 +165,19 @@ def ablate(
             instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]),
             measured=outcome.rtl is not None,
         )
+        assert found.energy is not None
         rows.append(
-            {
-                "name": variant.name,
-                "title": variant.title,
-                "bit_exact": not outcome.differences,
-                "cycles": counters.get("cycles"),
-                "model_cycles": round(sum(work.cycles for work in works)),
-                "bytes_read": outcome.counters["WEIGHT_BYTES"],
-                "array_busy": counters.get("array_busy"),
-                "chip_mj": energy["energy"]["chip_mj"],
-                "ddr_mj": energy["energy"]["ddr_mj"],
-                "energy_error": energy["energy_error"],
-            }
+            AblationRow(
+                name=variant.name,
+                title=variant.title,
+                bit_exact=not outcome.differences,
+                cycles=counters.get("cycles"),
+                model_cycles=round(sum(work.cycles for work in works)),
+                bytes_read=outcome.counters["WEIGHT_BYTES"],
+                array_busy=counters.get("array_busy"),
+                chip_mj=found.energy.chip_mj,
+                ddr_mj=found.energy.ddr_mj,
+                energy_error=found.energy_error,
+            )
         )
-    return {"task": task, "variants": rows}
+    return Ablation(task, tuple(rows))

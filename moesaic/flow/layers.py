@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from moesaic.compiler.ir import Op
 from moesaic.energy.activity import Activity, program_activity, total
@@ -39,17 +38,6 @@ class LayerWork:
     def layer(self) -> Layer:
         """For the energy model."""
         return Layer(self.name, self.activity, self.cycles)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For report.json."""
-        return {
-            "name": self.name,
-            "part": self.part,
-            "macs": self.macs,
-            "bytes": self.activity.stream_bytes,
-            "array_cycles": self.activity.vectors,
-            "cycles": round(self.cycles, 1),
-        }
 
 
 def part_of(op: Op) -> str:

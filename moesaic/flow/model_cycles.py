@@ -7,15 +7,12 @@ from moesaic.compiler.cost import DDR_LATENCY, Cost, estimate
 from moesaic.compiler.emit import IMAGE_PIECE
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.ir import Graph, Op
-from moesaic.compiler.options import CompileOptions
-from moesaic.compiler.pipeline import EVERYTHING, compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.flow.program import Program
-from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["Routing", "TaskModel", "image_costs", "model_costs", "task_model"]
+__all__ = ["Routing", "TaskModel", "stream_pieces", "task_model"]
 
 Routing = Mapping[str, Sequence[int]]  # block name: tokens in each expert's queue
 
@@ -58,72 +55,20 @@ class TaskModel:
         )
 
 
-def _task_model(
-    image: ProgramImage,
-    qmodel: QuantModel,
-    task: str,
-    *,
-    blocks: int | None,
-    speculate: int | None,
-    options: CompileOptions,
-    ddr_latency: int,
-) -> TaskModel:
-    config = image.config
-    _, graph = compile_graphs(qmodel, config, task=task, blocks=blocks, speculate=speculate, options=options)
+def stream_pieces(image: ProgramImage, graph: Graph) -> dict[str, Piece]:
+    """Where the weights of a task's operations lie in the stream of its program."""
+    word_bytes = image.config.word_bytes
     pieces = {
-        entry["name"]: Piece(entry["name"], entry["offset"] // config.word_bytes, entry["bytes"] // config.word_bytes)
+        entry["name"]: Piece(entry["name"], entry["offset"] // word_bytes, entry["bytes"] // word_bytes)
         for entry in image.manifest["pieces"]
     }
     words = sum(op.weight_words or 0 for op in graph.ops if op.weights == IMAGE_PIECE)
-    pieces[IMAGE_PIECE] = Piece(IMAGE_PIECE, 0, words)
-    return TaskModel(graph, pieces, config, options.prefetch, ddr_latency)
-
-
-def image_costs(
-    image: ProgramImage,
-    qmodel: QuantModel,
-    task: str,
-    experts: Mapping[str, Sequence[int]],
-    *,
-    blocks: int | None = None,
-    speculate: int | None = None,
-    options: CompileOptions = EVERYTHING,
-    ddr_latency: int = DDR_LATENCY,
-) -> list[Cost]:
-    """Cost of each operation of one task's program.
-
-    Parameters
-    ----------
-    image : ProgramImage
-    qmodel : QuantModel
-        What the image was compiled from, with `blocks`, `speculate` and `options`.
-    task : str
-    experts : mapping of block name to sequence of int
-        Tokens in each expert's queue.
-    ddr_latency : int, cycles
-    """
-    model = _task_model(
-        image, qmodel, task, blocks=blocks, speculate=speculate, options=options, ddr_latency=ddr_latency
-    )
-    return model.costs(experts)
+    return pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, words)}
 
 
 def task_model(program: Program, task: str, *, ddr_latency: int = DDR_LATENCY) -> TaskModel:
     """The analytic model of one task of a program."""
-    request = program.request
-    return _task_model(
-        program.image,
-        program.qmodel,
-        task,
-        blocks=request.blocks,
-        speculate=request.speculate,
-        options=program.options,
-        ddr_latency=ddr_latency,
+    graph = program.graphs[task]
+    return TaskModel(
+        graph, stream_pieces(program.image, graph), program.image.config, program.options.prefetch, ddr_latency
     )
-
-
-def model_costs(
-    program: Program, task: str, experts: Mapping[str, Sequence[int]], *, ddr_latency: int = DDR_LATENCY
-) -> list[Cost]:
-    """:func:`image_costs` of a program."""
-    return task_model(program, task, ddr_latency=ddr_latency).costs(experts)

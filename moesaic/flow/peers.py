@@ -1,7 +1,7 @@
 """Published accelerators beside this one: time and energy of an image, each with what was computed for it."""
 
 import dataclasses
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from moesaic.compiler.check import check
@@ -10,14 +10,58 @@ from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.energy.table import Design, other_designs, published_designs
-from moesaic.flow.energy import energy_report
+from moesaic.flow.energy import RunEnergy, run_energy
 from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import TaskModel
+from moesaic.flow.request import Request
+from moesaic.flow.resources import ReportedResources
 from moesaic.golden.config import M3ViTConfig, preset
 from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["OTHERS_MODEL", "peers_report", "whole_macs"]
+__all__ = ["OTHERS_MODEL", "Peer", "peers_report", "whole_macs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """A row of the table of accelerators.
+
+    Parameters
+    ----------
+    name, board, model, image : str
+    gop : float
+        Operations, two for each multiply-accumulate, 1e9.
+    precision : str
+    clock_mhz : float or None
+    ms, mj : float or None
+        Of an image; energy on chip.
+    ms_is, mj_is : str
+        "measured", "published" or "estimated"; empty where there is none.
+    mj_error : float or None
+        Relative.
+    ddr_mj : float or None
+    ours : bool
+    source : str
+    assumed : tuple of str
+    """
+
+    name: str
+    board: str
+    model: str
+    image: str
+    gop: float
+    precision: str = ""
+    clock_mhz: float | None = None
+    ms: float | None = None
+    ms_is: str = ""
+    mj: float | None = None
+    mj_is: str = ""
+    mj_error: float | None = None
+    ddr_mj: float | None = None
+    ours: bool = False
+    source: str = ""
+    assumed: tuple[str, ...] = ()
+
 
 OTHERS_MODEL = "m3vit-tiny"  # what the published accelerators are for
 SIZES = ((128, 256), (224, 224))  # of Edge-MoE's released model, and of the operations that all of them publish
@@ -55,35 +99,13 @@ def _even_routing(model: M3ViTConfig) -> dict[str, list[int]]:
     return result
 
 
-def _row(name: str, where: str, model: str, image: str, gop: float, **figures: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "board": where,
-        "model": model,
-        "image": image,
-        "gop": round(gop, 3),
-        "precision": "",
-        "clock_mhz": None,
-        "ms": None,
-        "ms_is": "",
-        "mj": None,
-        "mj_is": "",
-        "mj_error": None,
-        "ddr_mj": None,
-        "ours": False,
-        "source": "",
-        "assumed": [],
-        **figures,
-    }
-
-
-def _published(design: Design) -> dict[str, Any]:
-    return _row(
-        design.name,
-        design.board,
-        design.model,
-        "as published",
-        design.gop,
+def _published(design: Design) -> Peer:
+    return Peer(
+        name=design.name,
+        board=design.board,
+        model=design.model,
+        image="as published",
+        gop=round(design.gop, 3),
         precision=design.precision,
         clock_mhz=design.clock_mhz,
         ms=design.latency_ms,
@@ -91,101 +113,91 @@ def _published(design: Design) -> dict[str, Any]:
         mj=None if design.millijoule is None else round(design.millijoule, 3),
         mj_is="" if design.millijoule is None else "published",
         source=design.source,
-        assumed=list(design.assumed),
+        assumed=tuple(design.assumed),
+    )
+
+
+def _ours(network: M3ViTConfig, accelerator: AcceleratorConfig, energy: RunEnergy, *, gop: float, **more: Any) -> Peer:
+    return Peer(
+        model=network.name,
+        image="{} × {}".format(*network.image_size),
+        gop=round(gop, 3),
+        clock_mhz=accelerator.clock_mhz,
+        ours=True,
+        mj=None if energy.energy is None else energy.energy.chip_mj,
+        mj_is="estimated",
+        mj_error=energy.energy_error,
+        ddr_mj=None if energy.energy is None else energy.energy.ddr_mj,
+        **more,
     )
 
 
 def _estimated(
-    model: M3ViTConfig, config: AcceleratorConfig, board: str, resources: Mapping[str, Any]
-) -> dict[str, Any] | None:
+    network: M3ViTConfig, accelerator: AcceleratorConfig, board: str, resources: ReportedResources
+) -> Peer | None:
     try:
-        compiled = _even_model(model, config)
+        compiled = _even_model(network, accelerator)
     except CompileError:  # this accelerator is too small for it
         return None
-    works = layer_works(compiled, _even_routing(model))
-    milliseconds = sum(work.cycles for work in works) / (1e3 * config.clock_mhz)
-    energy = energy_report(works, resources, config, board)
-    return _row(
-        "Moesaic",
-        resources["board"],
-        model.name,
-        "{} × {}".format(*model.image_size),
-        2e-9 * whole_macs(model),
+    works = layer_works(compiled, _even_routing(network))
+    milliseconds = sum(work.cycles for work in works) / (1e3 * accelerator.clock_mhz)
+    return _ours(
+        network,
+        accelerator,
+        run_energy(works, resources, accelerator, board),
+        name="Moesaic",
+        board=resources.board,
+        gop=2e-9 * whole_macs(network),
         precision="W8A8",
-        clock_mhz=config.clock_mhz,
         ms=round(milliseconds, 4),
         ms_is="estimated",
-        ours=True,
-        mj=energy["energy"]["chip_mj"],
-        mj_is="estimated",
-        mj_error=energy["energy_error"],
-        ddr_mj=energy["energy"]["ddr_mj"],
         source="analytic model, tokens spread evenly over the experts",
     )
 
 
-def peers_report(
-    entry: Mapping[str, Any],
-    model: M3ViTConfig,
-    config: AcceleratorConfig,
-    board: str,
-    resources: Mapping[str, Any],
-    *,
-    whole: bool,
-    widths: str,
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class MeasuredRun:
+    """What the table says of a run of a whole image: its time, its multiply-accumulates, and its energy."""
+
+    milliseconds: float
+    macs: int
+    energy: RunEnergy
+
+
+def peers_report(request: Request, resources: ReportedResources, run: MeasuredRun | None) -> tuple[Peer, ...]:
     """Rows of a table: this run, the published accelerators' network on this accelerator, and the published
     accelerators.
 
     Parameters
     ----------
-    entry : mapping
-        Of report.json's tasks, with its energy.
-    model : M3ViTConfig
+    request : Request
         What was run.
-    config : AcceleratorConfig
-    board : str
-        Name or file of the board, or of a bare preset.
-    resources : mapping
-        Of `flow.resources`.
-    whole : bool
-        All blocks were run: otherwise this run is no image's.
-    widths : str
-        Of weights and activations of this run.
-
-    Returns
-    -------
-    list of dict
-        `name`, `board`, `model`, `image`, `gop` (operations, two for each multiply-accumulate), `precision`,
-        `clock_mhz`, `ms` and `mj` (on chip) with `ms_is` and `mj_is` (measured, published or estimated), `mj_error`,
-        `ddr_mj`, `ours`, `source`, `assumed`.
+    resources : ReportedResources
+    run : MeasuredRun or None
+        None if it was no image's: not all blocks, no cycles, or not bit exact.
     """
+    network, accelerator = request.model, request.config
     rows = []
-    if whole and entry["latency_ms"] is not None:
+    if run is not None:
         rows.append(
-            _row(
-                "Moesaic, this run",
-                resources["board"],
-                model.name,
-                "{} × {}".format(*model.image_size),
-                2e-9 * entry["macs"],
-                precision=widths.upper(),
-                clock_mhz=config.clock_mhz,
-                ms=entry["latency_ms"],
+            _ours(
+                network,
+                accelerator,
+                run.energy,
+                name="Moesaic, this run",
+                board=resources.board,
+                gop=2e-9 * run.macs,
+                precision=request.widths.upper(),
+                ms=run.milliseconds,
                 ms_is="measured",
-                ours=True,
-                mj=entry["energy"]["chip_mj"],
-                mj_is="estimated",
-                mj_error=entry["energy_error"],
-                ddr_mj=entry["energy"]["ddr_mj"],
                 source="cycles counted by the RTL in simulation, at the preset's clock",
             )
         )
     for size in SIZES:
         other = dataclasses.replace(preset(OTHERS_MODEL), image_size=size)
-        if rows and model.name == OTHERS_MODEL and model.image_size == size:
+        if rows and network.name == OTHERS_MODEL and network.image_size == size:
             continue
-        estimated = _estimated(other, config, board, resources)
+        estimated = _estimated(other, accelerator, request.board_origin, resources)
         if estimated is not None:
             rows.append(estimated)
-    return rows + [_published(design) for design in (*published_designs(), *other_designs())]
+    return (*rows, *(_published(design) for design in (*published_designs(), *other_designs())))

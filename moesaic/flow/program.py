@@ -1,7 +1,8 @@
 """The compile stage: from a request to a program folder, and back from the folder."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from moesaic.boards.numpy_heads import save_heads
 from moesaic.compiler.cost import estimate, mean_tokens
 from moesaic.compiler.emit import IMAGE_PIECE
 from moesaic.compiler.image import ProgramImage, ProgramImageError
+from moesaic.compiler.ir import Graph
 from moesaic.compiler.options import CompileOptions
-from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all
+from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all, compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.errors import InputError
 from moesaic.flow.calibration import shown
@@ -51,6 +53,8 @@ class Program:
         None where the folder that the program is from does not lead to it.
     qmodel : QuantModel
     image : ProgramImage
+    graphs : mapping of task to Graph
+        Scheduled: what the program's instructions were made from.
     estimate : dict of task to int
         Cycles that the compiler expects if every expert gets as many tokens.
     options : CompileOptions
@@ -64,6 +68,7 @@ class Program:
     network: FloatModel | None
     qmodel: QuantModel
     image: ProgramImage
+    graphs: Mapping[str, Graph]
     estimate: dict[str, int]
     options: CompileOptions = EVERYTHING
     calibrated: dict[str, Any] = field(default_factory=dict)
@@ -84,14 +89,9 @@ class Program:
         return None if self.network is None else check_belonging(self.network.model, self.qmodel)
 
     @property
-    def provenance(self) -> dict[str, Any]:
-        """Digests of the weights on their way into the accelerator, and what holds the first against the second."""
-        return {
-            "parameters_sha256": None if self.network is None else self.network.digest,
-            "network_sha256": quantfile.digest(self.qmodel),
-            "memory_sha256": self.image.manifest["memory_sha256"],
-            "farthest": None if self.belonging is None else asdict(self.belonging),
-        }
+    def network_sha256(self) -> str:
+        """Digest of the quantised network (hex)."""
+        return quantfile.digest(self.qmodel)
 
 
 def _estimates(compilation: Compilation) -> dict[str, int]:
@@ -133,9 +133,17 @@ def make_program(
             seed=request.seed,
             options=options,
         )
-    return Program(
-        request, network, qmodel, compilation.image, _estimates(compilation), options, seen.to_dict()
-    ), compilation
+    program = Program(
+        request,
+        network,
+        qmodel,
+        compilation.image,
+        compilation.scheduled,
+        _estimates(compilation),
+        options,
+        seen.to_dict(),
+    )
+    return program, compilation
 
 
 def save_program(program: Program, folder: Path) -> None:
@@ -158,7 +166,7 @@ def save_program(program: Program, folder: Path) -> None:
         "widths": request.widths,
         "weights": None if request.weights is None else str(request.weights.absolute()),
         "parameters_sha256": program.compiled_from.digest,
-        "network_sha256": quantfile.digest(program.qmodel),
+        "network_sha256": program.network_sha256,
         "estimated_cycles": program.estimate,
         "calibration": program.calibrated,
     }
@@ -231,11 +239,19 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
                 raise InputError(
                     f"parameters of {request.model.name} must be those that were compiled, not others: compile again"
                 )
+    with stages.stage("lower", f"operations of {', '.join(request.tasks)}"):
+        graphs = {
+            task: compile_graphs(qmodel, request.config, task=task, blocks=request.blocks, speculate=request.speculate)[
+                1
+            ]
+            for task in request.tasks
+        }
     return Program(
         request,
         network,
         qmodel,
         image,
+        graphs,
         origin["estimated_cycles"],
         calibrated=origin.get("calibration", {}),
         not_compared=unknown,

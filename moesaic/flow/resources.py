@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from moesaic.boards.board import Board, board_names, load_board
 from moesaic.boards.estimate import added, model, shipped
@@ -16,7 +15,58 @@ from moesaic.flow.synth import NOTE, synthesise_noted
 from moesaic.hw.export import known_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["judge", "report_resources"]
+__all__ = ["ReportedResources", "judge", "report_resources"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportedResources:
+    """What an accelerator takes, how that is known, and the board that it is held against.
+
+    Parameters
+    ----------
+    lut, ff, dsp, bram36, uram
+        Of all of it, as in `Resources`.
+    source : str
+        "synthesis" or "estimate".
+    units : mapping of str to Resources
+    incomplete : bool
+        Yosys could not map everything.
+    unmapped : mapping of str to str
+        Modules that it could not map, and why.
+    note : str
+    family, board : str
+    judged_by : str
+        The board that it is held against, with its `part` and `budget`.
+    percent : mapping of kind to float or None
+        Of the budget; None where there is none.
+    fits : bool
+    estimate : bool
+        Neither a count nor an estimate is place and route.
+    """
+
+    lut: int
+    ff: int
+    dsp: int
+    bram36: float
+    uram: int
+    source: str
+    units: Mapping[str, Resources]
+    incomplete: bool
+    unmapped: Mapping[str, str]
+    note: str
+    family: str
+    board: str
+    judged_by: str
+    part: str
+    budget: Resources
+    percent: Mapping[str, float | None]
+    fits: bool
+    estimate: bool = True
+
+    @property
+    def total(self) -> Resources:
+        """All of it."""
+        return Resources(lut=self.lut, ff=self.ff, dsp=self.dsp, bram36=self.bram36, uram=self.uram)
 
 
 @dataclass(frozen=True)
@@ -87,14 +137,22 @@ def judge(config: AcceleratorConfig, name: str, *, family: str = "zynqmp") -> Bo
     return boards[-1]
 
 
-def _plain(amount: Resources) -> dict[str, int | float]:
-    return {kind: int(value) if float(value).is_integer() else value for kind, value in amount.to_dict().items()}
+def _whole(amount: Resources) -> Resources:
+    """Half a block RAM is the only amount that is not whole."""
+    halves = amount.bram36
+    return Resources(
+        lut=round(amount.lut),
+        ff=round(amount.ff),
+        dsp=round(amount.dsp),
+        bram36=int(halves) if float(halves).is_integer() else halves,
+        uram=round(amount.uram),
+    )
 
 
 def report_resources(
     config: AcceleratorConfig, board: str, stages: Stages, *, count: bool = False, family: str = "zynqmp"
-) -> dict[str, Any]:
-    """What `report.json` says about resources.
+) -> ReportedResources:
+    """What an accelerator takes, as a report says it.
 
     Parameters
     ----------
@@ -106,13 +164,6 @@ def report_resources(
         Run Yosys for what has not been counted (minutes); otherwise only earlier counts are used.
     family : str
         Of a bare preset.
-
-    Returns
-    -------
-    dict
-        `lut`, `ff`, `dsp`, `bram36`, `uram`; `source` ("synthesis" or "estimate"), `units`, `incomplete`, `unmapped`
-        (modules that Yosys could not map, and why) and a `note`; `judged_by`, the board that it is held against, its
-        `part` and `budget`, `percent` of each and `fits`.
 
     Raises
     ------
@@ -135,19 +186,18 @@ def report_resources(
     fit = Fit(total, held.budget)
     # Of a count that lacks modules the estimate says whether all of it would fit.
     fits = fit.fits and (not taken.unmapped or Fit(added(estimate.units), held.budget).fits)
-    return {
-        **_plain(total),
-        "source": taken.source,
-        "units": {unit: _plain(amount) for unit, amount in taken.units.items()},
-        "incomplete": bool(taken.unmapped),
-        "unmapped": dict(taken.unmapped),
-        "note": taken.note,
-        "family": family,
-        "board": name,
-        "judged_by": held.name,
-        "part": held.part,
-        "budget": _plain(held.budget),
-        "percent": {line.kind: round(line.percent, 1) if line.budget else None for line in fit.lines},
-        "fits": fits,
-        "estimate": True,  # neither is place and route
-    }
+    return ReportedResources(
+        **_whole(total).to_dict(),  # type: ignore[arg-type]
+        source=taken.source,
+        units={unit: _whole(amount) for unit, amount in taken.units.items()},
+        incomplete=bool(taken.unmapped),
+        unmapped=dict(taken.unmapped),
+        note=taken.note,
+        family=family,
+        board=name,
+        judged_by=held.name,
+        part=held.part,
+        budget=_whole(held.budget),
+        percent={line.kind: round(line.percent, 1) if line.budget else None for line in fit.lines},
+        fits=fits,
+    )

@@ -14,7 +14,7 @@ from moesaic.flow.execute import TaskOutcome, execute
 from moesaic.flow.folder import check_space
 from moesaic.flow.program import Program
 from moesaic.flow.request import Request
-from moesaic.flow.resources import report_resources
+from moesaic.flow.resources import ReportedResources, report_resources
 from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import ImageError, read_image, write_sample
 from moesaic.golden.training.scenes import Scene, render
@@ -94,8 +94,7 @@ class Outcome:
     given : Input
     tasks : sequence of TaskOutcome
         In the order in which they ran.
-    resources : mapping
-        Of `report_resources`.
+    resources : ReportedResources
     saif : Totals or None
         What `ACTIVITY` in the result folder holds, if it was asked for.
     """
@@ -104,7 +103,7 @@ class Outcome:
     options: Options
     given: Input
     tasks: Sequence[TaskOutcome]
-    resources: dict[str, Any]
+    resources: ReportedResources
     saif: Totals | None
 
 

@@ -1,12 +1,34 @@
 """Latency by how a router spreads the tokens: all to the same experts, evenly, and as it did."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import Routing, TaskModel
 
-__all__ = ["even_routing", "same_routing", "worst_cases"]
+__all__ = ["WorstCase", "even_routing", "same_routing", "worst_cases"]
+
+
+@dataclass(frozen=True)
+class WorstCase:
+    """A way to spread the tokens, and what it takes by the analytic model.
+
+    Parameters
+    ----------
+    title : str
+    cycles : int
+    latency_ms : float
+    bytes : int
+        Through the weight ports.
+    routing : mapping of block name to tuple of int
+        Tokens in each expert's queue.
+    """
+
+    title: str
+    cycles: int
+    latency_ms: float
+    bytes: int
+    routing: Mapping[str, tuple[int, ...]]
 
 
 def even_routing(routed: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
@@ -37,7 +59,7 @@ def _fetch_order(model: TaskModel, block: str) -> list[int]:
     return sorted(experts, key=lambda expert: not experts[expert])
 
 
-def worst_cases(model: TaskModel, routed: Routing) -> dict[str, dict[str, Any]]:
+def worst_cases(model: TaskModel, routed: Routing) -> dict[str, WorstCase]:
     """Cycles, time and weight bytes of each case, by the analytic model.
 
     Parameters
@@ -48,9 +70,9 @@ def worst_cases(model: TaskModel, routed: Routing) -> dict[str, dict[str, Any]]:
 
     Returns
     -------
-    dict of case to dict
+    dict of case to WorstCase
         `same_guessed` and `same_unguessed`: all tokens choose the same experts, which are those fetched first or last;
-        `even`; `real`. Each with `title`, `cycles`, `latency_ms`, `bytes` and `routing`. Empty without mixtures.
+        `even`; `real`. Empty without mixtures.
     """
     if not routed:
         return {}
@@ -73,11 +95,11 @@ def worst_cases(model: TaskModel, routed: Routing) -> dict[str, dict[str, Any]]:
     for name, (title, routing) in cases.items():
         works = layer_works(model, routing)
         cycles = sum(work.cycles for work in works)
-        result[name] = {
-            "title": title,
-            "cycles": round(cycles),
-            "latency_ms": round(cycles / (1e3 * model.config.clock_mhz), 6),
-            "bytes": sum(work.activity.stream_bytes for work in works),
-            "routing": {block: [int(count) for count in tokens] for block, tokens in routing.items()},
-        }
+        result[name] = WorstCase(
+            title=title,
+            cycles=round(cycles),
+            latency_ms=round(cycles / (1e3 * model.config.clock_mhz), 6),
+            bytes=sum(work.activity.stream_bytes for work in works),
+            routing={block: tuple(int(count) for count in tokens) for block, tokens in routing.items()},
+        )
     return result

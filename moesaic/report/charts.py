@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from moesaic.boards.resources import Resources
+from moesaic.flow.energy import EnergyReport
+from moesaic.flow.peers import Peer
+from moesaic.flow.resources import ReportedResources
+from moesaic.flow.worst import WorstCase
 from moesaic.hw.spec.units import Group, unit_called
+from moesaic.report.model import LayerReport
 from moesaic.report.style import COLOURS, INK, KINDS, new_figure, short, styled
 
 __all__ = ["energy", "peers", "resources", "roofline", "worst_cases"]
@@ -35,33 +41,29 @@ def _thousands(axis: Any) -> None:
 
 
 @styled
-def roofline(
-    layers: Sequence[Mapping[str, Any]], macs_per_cycle: int, bytes_per_cycle: int, image: Mapping[str, float]
-) -> Figure:
+def roofline(layers: Sequence[LayerReport], macs_per_cycle: int, bytes_per_cycle: int) -> Figure:
     """Every layer as a point under the roof of arithmetic and DDR; the whole image as a star.
 
     Parameters
     ----------
-    layers : sequence of mapping
-        `name`, `macs`, `bytes`, `cycles`.
+    layers : sequence of LayerReport
     macs_per_cycle, bytes_per_cycle : int
-    image : mapping
-        `macs`, `bytes`, `cycles` of all of them.
     """
     figure, axes = new_figure(3.9)
-    points = [layer for layer in layers if layer["macs"] and layer["cycles"]]
-    known = [layer["macs"] / layer["bytes"] for layer in points if layer["bytes"]] or [1.0]
+    macs = sum(layer.macs for layer in layers)
+    points = [layer for layer in layers if layer.macs and layer.cycles]
+    known = [layer.macs / layer.bytes for layer in points if layer.bytes] or [1.0]
     ridge = macs_per_cycle / bytes_per_cycle
     low, high = min(*known, ridge) / 2, 4 * max(*known, ridge)  # what reads nothing stands at the right edge
     x = np.geomspace(low, high * 1.6, 200)
     axes.plot(x, np.minimum(macs_per_cycle, bytes_per_cycle * x), color=INK, linewidth=1.4)
     axes.axvline(high / 1.6, color="#c9ccd1", linewidth=0.8, linestyle=":")
     for kind, colour in KINDS.items():
-        mine = [layer for layer in points if _kind(layer["name"]) == kind]
+        mine = [layer for layer in points if _kind(layer.name) == kind]
         if mine:
             axes.scatter(
-                [layer["macs"] / layer["bytes"] if layer["bytes"] else high for layer in mine],
-                [layer["macs"] / layer["cycles"] for layer in mine],
+                [layer.macs / layer.bytes if layer.bytes else high for layer in mine],
+                [layer.macs / layer.cycles for layer in mine],
                 color=colour,
                 s=26,
                 alpha=0.8,
@@ -70,8 +72,8 @@ def roofline(
                 zorder=3,
             )
     axes.scatter(
-        [image["macs"] / image["bytes"]],
-        [image["macs"] / image["cycles"]],
+        [macs / sum(layer.bytes for layer in layers)],
+        [macs / sum(layer.cycles for layer in layers)],
         marker="*",
         s=170,
         color="#ffffff",
@@ -83,7 +85,7 @@ def roofline(
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(low, high * 1.6)
-    smallest = min(layer["macs"] / layer["cycles"] for layer in points)
+    smallest = min(layer.macs / layer.cycles for layer in points)
     axes.set_ylim(max(min(smallest / 2, bytes_per_cycle * low), smallest / 20), macs_per_cycle * 1.8)
     axes.yaxis.set_major_locator(matplotlib.ticker.LogLocator(2, numticks=8))
     axes.set_xlabel("multiply-accumulates for each byte from DDR (right of the dotted line: no bytes)")
@@ -116,37 +118,20 @@ def roofline(
 
 
 @styled
-def energy(
-    units: Mapping[str, float],
-    static: float,
-    ddr: tuple[float, float],
-    layers: Sequence[Mapping[str, Any]],
-    error: float,
-) -> Figure:
-    """Energy of an image by unit, and by part of the network and kind of layer; mJ.
-
-    Parameters
-    ----------
-    units : mapping of unit to mJ
-        Dynamic, on chip.
-    static : float, mJ
-    ddr : (float, float), mJ
-        As taken, and the least that is published.
-    layers : sequence of mapping
-        `name`, `part`, `mj`.
-    error : float
-        Relative, of static and dynamic.
+def energy(spent: EnergyReport, layers: Sequence[LayerReport], error: float) -> Figure:
+    """Energy of an image by unit, and by part of the network and kind of layer; mJ. The error is relative, of static
+    and dynamic.
     """
     figure = Figure(figsize=(9.2, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(5, 6))
-    rows = sorted(units.items(), key=lambda entry: -entry[1])
+    rows = sorted(spent.units_mj.items(), key=lambda entry: -entry[1])
     largest, rest = rows[:8], rows[8:]
-    bars = [("static", static, COLOURS["idle"]), ("DDR", ddr[0], "#5b8c5a")]
+    bars = [("static", spent.static_mj, COLOURS["idle"]), ("DDR", spent.ddr_mj, "#5b8c5a")]
     bars += [(unit, value, COLOURS["busy"]) for unit, value in largest]
     bars.append((f"{len(rest)} other units", sum(value for _, value in rest), COLOURS["loading"]))
     places = range(len(bars) - 1, -1, -1)
     values = [value for _, value, _ in bars]
-    least = [value * error if name != "DDR" else ddr[0] - ddr[1] for name, value, _ in bars]
+    least = [value * error if name != "DDR" else spent.ddr_mj - spent.ddr_least_mj for name, value, _ in bars]
     most = [value * error if name != "DDR" else 0.0 for name, value, _ in bars]
     left.barh(
         places,
@@ -160,12 +145,12 @@ def energy(
     left.set_xlabel("mJ for an image, with the model's error")
     left.set_title("by unit")
     left.grid(axis="y", visible=False)
-    parts = list(dict.fromkeys(layer["part"] for layer in layers))
+    parts = list(dict.fromkeys(layer.part for layer in layers))
     base = np.zeros(len(parts))
     for kind, colour in KINDS.items():
         amounts = np.array(
             [
-                sum(layer["mj"] for layer in layers if layer["part"] == part and _kind(layer["name"]) == kind)
+                sum(layer.mj or 0.0 for layer in layers if layer.part == part and _kind(layer.name) == kind)
                 for part in parts
             ]
         )
@@ -181,65 +166,59 @@ def energy(
     return figure
 
 
-def _by_group(units: Mapping[str, Mapping[str, float]]) -> dict[Group, dict[str, float]]:
+def _by_group(units: Mapping[str, Resources]) -> dict[Group, dict[str, float]]:
     result = {group: dict.fromkeys(_TITLES, 0.0) for group in _GROUP_COLOURS}
     for unit, amounts in units.items():
         for kind in _TITLES:
-            result[unit_called(unit).group][kind] += amounts[kind]
+            result[unit_called(unit).group][kind] += amounts.to_dict()[kind]
     return result
 
 
 @styled
-def resources(
-    units: Mapping[str, Mapping[str, float]], totals: Mapping[str, float], budget: Mapping[str, float] | None
-) -> Figure:
-    """A bar for each kind of resource, by group of units: share of the board's, or of the whole design's if there is no
-    board.
-    """
-    kinds = [kind for kind in _TITLES if totals[kind] or (budget is not None and budget[kind])]
-    whole = {kind: (budget[kind] if budget is not None else totals[kind]) or 1 for kind in kinds}
+def resources(found: ReportedResources) -> Figure:
+    """A bar for each kind of resource, by group of units: share of the board's."""
+    totals, budget = found.total.to_dict(), found.budget.to_dict()
+    kinds = [kind for kind in _TITLES if totals[kind] or budget[kind]]
+    whole = {kind: budget[kind] or 1 for kind in kinds}
     figure, axes = new_figure(0.9 + 0.42 * len(kinds))
     places = np.arange(len(kinds))[::-1]
     base = np.zeros(len(kinds))
-    for group, amounts in _by_group(units).items():
+    for group, amounts in _by_group(found.units).items():
         values = np.array([100 * amounts[kind] / whole[kind] for kind in kinds])
         if values.any():
             axes.barh(places, values, left=base, color=_GROUP_COLOURS[group], height=0.66, label=group.value)
             base = base + values
     limit = max(100.0, *base)
     for place, kind, share in zip(places, kinds, base, strict=True):
-        text = f"{totals[kind]:,g}" + (
-            "" if budget is None else f" of {budget[kind]:,g}, {share:.0f} %" if budget[kind] else ", none there"
-        )
+        text = f"{totals[kind]:,g}" + (f" of {budget[kind]:,g}, {share:.0f} %" if budget[kind] else ", none there")
         axes.text(
             limit * 1.02, place, text, va="center", fontsize=8, color=COLOURS["blocked"] if share > 100.5 else INK
         )
-    if budget is not None:
-        axes.axvline(100, color=INK, linewidth=1)
+    axes.axvline(100, color=INK, linewidth=1)
     axes.set_yticks(places, [_TITLES[kind] for kind in kinds])
     axes.set_xlim(0, limit * 1.32)
     axes.set_xticks(range(0, int(limit) + 1, 20))
-    axes.set_xlabel("% of the board's" if budget is not None else "% of the design's")
+    axes.set_xlabel("% of the board's")
     axes.grid(axis="y", visible=False)
     figure.legend(loc="outside upper left", ncols=6, fontsize=8)
     return figure
 
 
 @styled
-def worst_cases(cases: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
+def worst_cases(cases: Mapping[str, Mapping[str, WorstCase]]) -> Figure:
     """Cycles of each routing, for each task."""
-    titles = {name: case["title"] for task in cases.values() for name, case in task.items()}
+    titles = {name: case.title for task in cases.values() for name, case in task.items()}
     figure, axes = new_figure(0.8 + 0.3 * len(titles) * max(1, len(cases)))
     height = 0.8 / len(cases)
     colours = [COLOURS["busy"], COLOURS["starved"], "#5b8c5a", "#7a6f9b", "#9b2226", "#8fb8d6"]
     for number, (task, mine) in enumerate(cases.items()):
         places = [len(titles) - 1 - row + 0.4 - height * (number + 0.5) for row in range(len(titles))]
-        values = [mine[name]["cycles"] for name in titles]
+        values = [mine[name].cycles for name in titles]
         axes.barh(places, values, height=height * 0.9, color=colours[number % len(colours)], label=task)
         for place, value in zip(places, values, strict=True):
             axes.text(value, place, f" {value:,}", va="center", fontsize=8, color=INK)
     axes.set_yticks(range(len(titles) - 1, -1, -1), list(titles.values()))
-    axes.set_xlim(0, 1.16 * max(case["cycles"] for mine in cases.values() for case in mine.values()))
+    axes.set_xlim(0, 1.16 * max(case.cycles for mine in cases.values() for case in mine.values()))
     axes.set_xlabel("cycles for an image, by the analytic model")
     _thousands(axes.xaxis)
     axes.grid(axis="y", visible=False)
@@ -249,28 +228,27 @@ def worst_cases(cases: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
 
 
 @styled
-def peers(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def peers(rows: Sequence[Peer]) -> Figure:
     """Milliseconds against millijoules of an image; ours with the model's error."""
     figure, axes = new_figure(3.6)
-    points = sorted((row for row in rows if row["ms"] is not None and row["mj"] is not None), key=lambda row: row["ms"])
-    for number, row in enumerate(points):
-        ours = row["ours"]
-        error = None if row["mj_error"] is None else row["mj"] * row["mj_error"]
+    known = [(row.ms, row.mj, row) for row in rows if row.ms is not None and row.mj is not None]
+    for number, (ms, mj, row) in enumerate(sorted(known, key=lambda point: point[0])):
+        ours = row.ours
         axes.errorbar(
-            row["ms"],
-            row["mj"],
-            yerr=error,
+            ms,
+            mj,
+            yerr=None if row.mj_error is None else mj * row.mj_error,
             fmt="o" if ours else "s",
             color=COLOURS["blocked"] if ours else COLOURS["busy"],
             markersize=6,
             elinewidth=0.9,
             capsize=3,
-            markerfacecolor=None if row["ms_is"] != "estimated" else "#ffffff",
+            markerfacecolor=None if row.ms_is != "estimated" else "#ffffff",
         )
-        label = f"{row['model']} {row['image']}" if ours else f"{row['name']}, {row['board']}"
+        label = f"{row.model} {row.image}" if ours else f"{row.name}, {row.board}"
         axes.annotate(
             label,
-            (row["ms"], row["mj"]),
+            (ms, mj),
             xytext=(7, 5 - 15 * (number % 2)),
             textcoords="offset points",
             fontsize=8,

@@ -2,11 +2,13 @@
 
 import base64
 import importlib.resources
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import markupsafe
+from matplotlib.figure import Figure
 
 from moesaic.errors import InputError
 from moesaic.flow.folder import put_file
@@ -15,6 +17,7 @@ from moesaic.golden.training.scenes import CLASSES, PALETTE
 from moesaic.report import charts, plots
 from moesaic.report.data import load_data
 from moesaic.report.likeness import in_words
+from moesaic.report.model import Report, TaskReport
 from moesaic.report.stored import DATA, INPUT, PICTURES, read_picture, read_report
 from moesaic.report.style import MEANINGS, save
 
@@ -55,74 +58,65 @@ def _trace(task: str, data: dict[str, Any]) -> dict[str, Any]:
     return found if len(found.get("cycle", ())) else {}
 
 
-def _parts(entry: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    blocks = [(block["name"], block) for block in entry["blocks"]]
-    return [("embed", entry["embedding"]), *blocks, ("result", entry["result"])]
+def _marks(task: str, entry: TaskReport, data: dict[str, Any]) -> list[tuple[str, int]]:
+    """Ends of the parts of the network, cycles."""
+    names = ["embed", *(block.name for block in entry.blocks)]
+    return list(zip(names, (int(mark) for mark in data[f"{task}/marks"]), strict=True))
 
 
-def _task_plots(folder: Path, task: str, report: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
-    """SVG data URIs by name; also written as PNG."""
-    entry, drawn = report["tasks"][task], dict[str, str]()
-    config, ddr = report["config"], report["ddr"]
+def _measured_plots(task: str, report: Report, data: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """What the RTL counted."""
+    entry, read, stored = report.tasks[task], report.ddr.bytes_per_cycle, report.accelerator.port_bits // 8
+    parts = [("embed", entry.embedding.array), *((block.name, block.array) for block in entry.blocks)]
+    counted = [(name, array) for name, array in (*parts, ("result", entry.result.array)) if array is not None]
+    yield "cycles", plots.block_cycles(counted, [entry.model_cycles[name].cycles for name, _ in counted])
+    trace = _trace(task, data)
+    if trace and entry.cycles is not None:
+        marks = _marks(task, entry, data)
+        yield "timeline", plots.timeline(trace, marks, read)
+        yield "parts", plots.part_timelines(trace, [*marks, ("result", entry.cycles)], read, stored)
 
-    def draw(name: str, figure: Any) -> None:
-        drawn[name] = _svg(save(figure, folder / f"{task}-{name}.png"))
 
-    claimed = entry["bit_exact"] and report["bit_exact"]
-    if claimed and entry["array"] is not None:
-        parts = _parts(entry)
-        draw(
-            "cycles",
-            plots.block_cycles(
-                [(name, part["array"]) for name, part in parts],
-                [entry["model_cycles"][name]["cycles"] for name, _ in parts],
-            ),
-        )
-        trace = _trace(task, data)
-        if trace:
-            names = ["embed", *(block["name"] for block in entry["blocks"])]
-            marks = list(zip(names, (int(mark) for mark in data[f"{task}/marks"]), strict=True))
-            draw("timeline", plots.timeline(trace, marks, ddr["bytes_per_cycle"]))
-            parts_of = [*marks, ("result", entry["cycles"])]
-            draw("parts", plots.part_timelines(trace, parts_of, ddr["bytes_per_cycle"], config["port_bits"] // 8))
+def _task_figures(task: str, report: Report, data: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """Figures of one task by name."""
+    entry, accelerator = report.tasks[task], report.accelerator
+    claimed = entry.bit_exact and report.bit_exact
+    if claimed and entry.array is not None:
+        yield from _measured_plots(task, report, data)
     if claimed:
-        totals = {key: sum(layer[key] for layer in entry["layers"]) for key in ("macs", "bytes", "cycles")}
-        if totals["bytes"]:
-            macs = config["rows"] * config["lanes"]
-            draw("roofline", charts.roofline(entry["layers"], macs, ddr["bytes_per_cycle"], totals))
-        if entry["power_w"] is not None:
-            found = entry["energy"]
-            draw(
-                "energy",
-                charts.energy(
-                    found["units_mj"],
-                    found["static_mj"],
-                    (found["ddr_mj"], found["ddr_least_mj"]),
-                    entry["layers"],
-                    entry["energy_error"],
-                ),
-            )
-    if entry["tokens_per_expert"]:
-        draw("experts", plots.expert_tokens(list(entry["tokens_per_expert"].items())))
-    if not report.get("not_compared"):
-        draw("quality", plots.block_quality(entry["blocks"]))
-    return drawn
+        if any(layer.bytes for layer in entry.layers):
+            macs = accelerator.rows * accelerator.lanes
+            yield "roofline", charts.roofline(entry.layers, macs, report.ddr.bytes_per_cycle)
+        if entry.energy is not None:
+            yield "energy", charts.energy(entry.energy, entry.layers, entry.energy_error)
+    if entry.tokens_per_expert:
+        yield "experts", plots.expert_tokens(list(entry.tokens_per_expert.items()))
+    if not report.not_compared:
+        yield "quality", plots.block_quality(entry.blocks)
 
 
-def _common_plots(folder: Path, report: dict[str, Any]) -> dict[str, str]:
-    """What is drawn once for a report, as SVG data URIs by name; also written as PNG."""
-    drawn = dict[str, str]()
-    if report["ablation"] is not None:
-        drawn["ablation"] = _svg(save(plots.ablation(report["ablation"]["variants"]), folder / "ablation.png"))
-    found = report["resources"]
-    drawn["resources"] = _svg(save(charts.resources(found["units"], found, found["budget"]), folder / "resources.png"))
-    cases = {task: case for task, case in report["worst_case"].items() if case}
-    if cases and report["bit_exact"]:
-        drawn["worst"] = _svg(save(charts.worst_cases(cases), folder / "worst-case.png"))
-    alike = [row for row in report["peers"] if not row["ours"] or row["model"] == OTHERS_MODEL]  # nothing else compares
-    if report["bit_exact"] and any(row["ours"] for row in alike):
-        drawn["peers"] = _svg(save(charts.peers(alike), folder / "peers.png"))
-    return drawn
+def _common_figures(report: Report) -> Iterator[tuple[str, str, Figure]]:
+    """What is drawn once for a report: name, file, figure."""
+    if report.ablation is not None:
+        yield "ablation", "ablation.png", plots.ablation(report.ablation.variants)
+    yield "resources", "resources.png", charts.resources(report.resources)
+    cases = {task: entry.worst_case for task, entry in report.tasks.items() if entry.worst_case}
+    if cases and report.bit_exact:
+        yield "worst", "worst-case.png", charts.worst_cases(cases)
+    alike = [row for row in report.peers if not row.ours or row.model == OTHERS_MODEL]  # nothing else compares
+    if report.bit_exact and any(row.ours for row in alike):
+        yield "peers", "peers.png", charts.peers(alike)
+
+
+def _drawn(folder: Path, report: Report, data: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """SVG data URIs by task and name; also written as PNG."""
+    return {
+        task: {
+            name: _svg(save(figure, folder / f"{task}-{name}.png"))
+            for name, figure in _task_figures(task, report, data)
+        }
+        for task in report.tasks
+    }
 
 
 def render_html(folder: Path) -> str:
@@ -138,7 +132,7 @@ def render_html(folder: Path) -> str:
         data = load_data(folder / DATA)
         pictures = {
             task: [(what, PICTURES[what], _uri(folder / name)) for what, name in files.items()]
-            for task, files in report["pictures"].items()
+            for task, files in report.pictures.items()
         }
         source = (importlib.resources.files("moesaic.report") / "report.html.j2").read_text(encoding="utf-8")
         environment = jinja2.Environment(
@@ -154,8 +148,8 @@ def render_html(folder: Path) -> str:
                 (name, "#{:02x}{:02x}{:02x}".format(*colour))
                 for name, colour in zip(CLASSES, PALETTE.tolist(), strict=True)
             ],
-            common=_common_plots(folder, report),
-            drawn={task: _task_plots(folder, task, report, data) for task in report["tasks"]},
+            common={name: _svg(save(figure, folder / file)) for name, file, figure in _common_figures(report)},
+            drawn=_drawn(folder, report, data),
         )
     except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:  # writing failed

@@ -1,7 +1,6 @@
 """What a captured module returns: made on the host from the accelerator's tokens, against the float network's."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ import torch
 from moesaic.flow.execute import TaskOutcome
 from moesaic.flow.program import Program
 from moesaic.golden.frontend.head import Head
-from moesaic.report.likeness import likeness
+from moesaic.report.likeness import OutputLine, likeness
 
 __all__ = ["module_outputs"]
 
@@ -17,30 +16,28 @@ __all__ = ["module_outputs"]
 @torch.no_grad()
 def module_outputs(
     program: Program, outcomes: Sequence[TaskOutcome], image: np.ndarray
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, tuple[OutputLine, ...]]:
     """For each task of a captured module, a line for each output that its head computes.
 
     Returns
     -------
-    dict of task to list of dict
-        `output` (its number in what the module returns), `shape`, its `likeness`, and for a
-        vector `largest` [accelerator, float]: where its largest value is, which is a classifier's answer. Empty if not
-        all blocks were run, or if the model was not captured.
+    dict of task to tuple of OutputLine
+        Empty if not all blocks were run, or if the model was not captured.
     """
     network = program.network
     if network is None or not program.request.whole:
         return {}
     step = np.float32(program.qmodel.blocks[-1].residual_step)
-    heads, found = network.heads, dict[str, list[dict[str, Any]]]()
+    heads, found = network.heads, dict[str, tuple[OutputLine, ...]]()
     for outcome in outcomes:
         head = heads.get(outcome.task)
         if not isinstance(head, Head) or outcome.output is None:
             continue
         mine = head(torch.from_numpy(outcome.output * step))
         reference = head(network.model(image, outcome.task)[-1])
-        found[outcome.task] = [
+        found[outcome.task] = tuple(
             _line(number, _numpy(a), _numpy(b)) for number, a, b in zip(head.outputs, mine, reference, strict=True)
-        ]
+        )
     return found
 
 
@@ -50,11 +47,13 @@ def _numpy(tensor: torch.Tensor) -> np.ndarray:
     return np.asarray((plain.double() if plain.is_floating_point() else plain).numpy())
 
 
-def _line(number: int, got: np.ndarray, reference: np.ndarray) -> dict[str, Any]:
+def _line(number: int, got: np.ndarray, reference: np.ndarray) -> OutputLine:
     vector = max(got.shape, default=0) == got.size > 1
-    return {
-        "output": number,
-        "shape": list(got.shape),
-        **likeness(got, reference),
-        "largest": [int(got.argmax()), int(reference.argmax())] if vector else None,
-    }
+    found = likeness(got, reference)
+    return OutputLine(
+        output=number,
+        shape=got.shape,
+        sqnr_db=found.sqnr_db,
+        unlike=found.unlike,
+        largest=(int(got.argmax()), int(reference.argmax())) if vector else None,
+    )

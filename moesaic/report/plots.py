@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from moesaic.report.numbers import ARRAY_STATES
+from moesaic.flow.ablate import AblationRow
+from moesaic.report.model import ARRAY_STATES, ArrayStates, BlockReport
 from moesaic.report.style import COLOURS, INK, MEANINGS, new_figure, short, styled
 
 __all__ = ["ablation", "block_cycles", "block_quality", "expert_tokens", "part_timelines", "timeline"]
@@ -18,12 +19,12 @@ READ, WRITTEN = "#5b8c5a", "#7a6f9b"
 
 
 @styled
-def block_cycles(parts: Sequence[tuple[str, Mapping[str, int]]], model: Sequence[float]) -> Figure:
+def block_cycles(parts: Sequence[tuple[str, ArrayStates]], model: Sequence[float]) -> Figure:
     """Stacked bars: what the array did in each part of the network, cycles; ticks: what the analytic model says."""
     figure, axes = new_figure(3.2)
     base = [0] * len(parts)
     for state in ARRAY_STATES:
-        values = [array[state] for _, array in parts]
+        values = [getattr(array, state) for _, array in parts]
         axes.bar(
             range(len(parts)),
             values,
@@ -114,19 +115,17 @@ def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
 
 
 @styled
-def block_quality(blocks: Sequence[Mapping[str, Any]]) -> Figure:
+def block_quality(blocks: Sequence[BlockReport]) -> Figure:
     """SQNR of the residual after each block, and routing agreement where there is a router."""
     figure, axes = new_figure(2.7)
-    known = [(x, block["sqnr_db"]) for x, block in enumerate(blocks) if block["sqnr_db"] is not None]
+    known = [(x, block.sqnr_db) for x, block in enumerate(blocks) if block.sqnr_db is not None]
     axes.plot([x for x, _ in known], [y for _, y in known], color=COLOURS["busy"], marker="o", markersize=4)
-    axes.set_xticks(range(len(blocks)), [short(block["name"]) for block in blocks])
+    axes.set_xticks(range(len(blocks)), [short(block.name) for block in blocks])
     axes.set_xlabel("block")
     axes.set_ylabel("SQNR, dB", color=COLOURS["busy"])
     axes.set_ylim(0, 1.15 * max([y for _, y in known], default=1.0))
     routed = [
-        (x, 100 * block["routing_agreement"])
-        for x, block in enumerate(blocks)
-        if block["routing_agreement"] is not None
+        (x, 100 * block.routing_agreement) for x, block in enumerate(blocks) if block.routing_agreement is not None
     ]
     if routed:
         other = axes.twinx()
@@ -139,15 +138,16 @@ def block_quality(blocks: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 @styled
-def ablation(rows: Sequence[Mapping[str, Any]]) -> Figure:
+def ablation(rows: Sequence[AblationRow]) -> Figure:
     """Bars: cycles and bytes of each variant over those of the first, on a logarithmic axis."""
     figure, axes = new_figure(0.9 + 0.42 * len(rows))
-    first, largest = rows[0], 1.5
-    for shift, key, colour, label in (
-        (0.19, "cycles", COLOURS["busy"], "cycles"),
-        (-0.19, "bytes_read", "#5b8c5a", "bytes read"),
+    largest = 1.5
+    spent = [row.cycles or row.model_cycles for row in rows]
+    for shift, amounts, colour, label in (
+        (0.19, spent, COLOURS["busy"], "cycles"),
+        (-0.19, [row.bytes_read for row in rows], "#5b8c5a", "bytes read"),
     ):
-        values = [(row[key] or row["model_cycles"]) / (first[key] or first["model_cycles"]) for row in rows]
+        values = [amount / amounts[0] for amount in amounts]
         largest = max(largest, *values)
         places = [len(rows) - 1 - k + shift for k in range(len(rows))]
         axes.barh(places, values, height=0.36, color=colour, label=label)
@@ -155,7 +155,7 @@ def ablation(rows: Sequence[Mapping[str, Any]]) -> Figure:
             axes.text(value * 1.02, place, f"{value:.2f} ×", va="center", fontsize=8, color="#3d434b")
     axes.set_xscale("log")
     axes.set_xlim(0.5, 2 * largest)
-    axes.set_yticks(range(len(rows)), ["nothing taken away", *(row["title"] for row in rows[1:])][::-1])
+    axes.set_yticks(range(len(rows)), ["nothing taken away", *(row.title for row in rows[1:])][::-1])
     axes.set_xlabel("times that of the whole accelerator")
     axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
     axes.grid(axis="y", visible=False)

@@ -11,6 +11,8 @@ from typing import Any
 
 from moesaic.boards.hardware import hardware_digest
 from moesaic.errors import InputError
+from moesaic.report.model import Report
+from moesaic.report.stored import read_numbers
 
 __all__ = ["RESULTS", "add_results", "main", "plain_command", "result_of"]
 
@@ -37,7 +39,7 @@ def processor() -> str:
     return found[1] if found is not None else platform.machine()
 
 
-def result_of(report: dict[str, Any]) -> dict[str, Any]:
+def result_of(report: Report) -> dict[str, Any]:
     """What is kept of a report: an entry of the file.
 
     Raises
@@ -45,26 +47,26 @@ def result_of(report: dict[str, Any]) -> dict[str, Any]:
     InputError
         If the run was not on the RTL, or not bit exact.
     """
-    if report["cycles"] is None or not report["bit_exact"]:
-        raise InputError(f"report must be of a bit exact run on the RTL, not of {report['command']!r}")
+    if report.first.cycles is None or not report.bit_exact:
+        raise InputError(f"report must be of a bit exact run on the RTL, not of {report.command!r}")
     return {
-        "command": plain_command(report["command"]),
+        "command": plain_command(report.command),
         "hardware": hardware_digest(),
         "processor": processor(),
-        "roofline_cycles": report["roofline"]["bound_cycles"],
+        "roofline_cycles": report.first.roofline.bound_cycles,
         "tasks": {
             task: {
-                "cycles": entry["cycles"],
-                "model_cycles": entry["model_cycles"]["image"]["cycles"],
-                "fraction": entry["roofline"]["fraction"],
-                "latency_ms": entry["latency_ms"],
+                "cycles": entry.cycles,
+                "model_cycles": entry.model_cycles["image"].cycles,
+                "fraction": entry.roofline.fraction,
+                "latency_ms": entry.latency_ms,
             }
-            for task, entry in report["tasks"].items()
+            for task, entry in report.tasks.items()
         },
     }
 
 
-def add_results(reports: Sequence[dict[str, Any]], known: dict[str, Any]) -> dict[str, Any]:
+def add_results(reports: Sequence[Report], known: dict[str, Any]) -> dict[str, Any]:
     """The file's content with these reports in place of those of the same commands, in the order of the commands; a
     figure of an earlier state goes when its command has been run again.
     """
@@ -74,18 +76,18 @@ def add_results(reports: Sequence[dict[str, Any]], known: dict[str, Any]) -> dic
     return {"runs": [runs[command] for command in sorted(runs)], "earlier": earlier}
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def main() -> None:
     """Add the reports that are named to the file."""
     parser = argparse.ArgumentParser(prog="python -m moesaic.report.results", description=__doc__)
     parser.add_argument("reports", nargs="+", type=Path, help="report.json of runs, or what `--json` printed")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file to bring up to date")
     given = parser.parse_args()
-    known = _read(given.results) if given.results.is_file() else {"runs": [], "earlier": []}
-    done = add_results([_read(path) for path in given.reports], known)
+    known = (
+        json.loads(given.results.read_text(encoding="utf-8"))
+        if given.results.is_file()
+        else {"runs": [], "earlier": []}
+    )
+    done = add_results([read_numbers(path) for path in given.reports], known)
     given.results.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
 
 

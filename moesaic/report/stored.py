@@ -9,10 +9,22 @@ from typing import Any
 from moesaic.errors import InputError
 from moesaic.flow.folder import put_file
 from moesaic.json_file import read_json
-from moesaic.report.numbers import FORMAT
-from moesaic.schema import Anything, Choice, Flag, Listed, Mapped, Maybe, Name, Number, SchemaError, Table, Text, Whole
+from moesaic.records import from_plain, to_plain
+from moesaic.report.model import FORMAT, Report
+from moesaic.schema import Anything, SchemaError, Table, Whole
 
-__all__ = ["DATA", "INPUT", "MARKER", "NUMBERS", "PICTURES", "read_picture", "read_report", "write_report"]
+__all__ = [
+    "DATA",
+    "INPUT",
+    "MARKER",
+    "NUMBERS",
+    "PICTURES",
+    "plain_report",
+    "read_numbers",
+    "read_picture",
+    "read_report",
+    "write_report",
+]
 
 NUMBERS, DATA, INPUT = "report.json", "data.npz", "input.png"
 MARKER = NUMBERS  # by which a result folder is known
@@ -20,106 +32,92 @@ PICTURES = {"accelerator": "accelerator", "float": "float model", "truth": "grou
 
 _MOST_NUMBERS, _MOST_PICTURE = 16 << 20, 64 << 20  # bytes
 _PNG = b"\x89PNG\r\n\x1a\n"
-_BLOCKS, _EXPERTS, _LAYERS, _TASKS = 256, 64, 4096, 64
-_NUMBER = Number()
-_MAYBE = Maybe(_NUMBER)
-_PART = Text(r"[A-Za-z0-9._-]+", 200, "a name with dots")
-_LINE = Text(r"[^\x00-\x08\x0e-\x1f]*", title="text")
-_STATES = Maybe(Mapped(_NUMBER))
-_MEASURED = {"cycles": _MAYBE, "bytes_read": _MAYBE, "array": _STATES}
-_BLOCK = Table(
-    {
-        "name": _PART,
-        "kind": _PART,
-        **_MEASURED,
-        "macs": _NUMBER,
-        "sqnr_db": _MAYBE,
-        "cosine": _MAYBE,
-        "routing_agreement": _MAYBE,
-        "bit_exact": Flag(),
-    },
-    open=True,
+# What the first task's figures are called at the top of report.json, where scripts look for them first.
+_SAME = (
+    "cycles",
+    "estimated_cycles",
+    "model_cycles",
+    "macs",
+    "weight_bytes",
+    "weight_bytes_read",
+    "speculated_bytes_dropped",
+    "roofline",
+    "latency_ms",
+    "fps",
+    "blocks",
+    "units",
+    "array",
+    "experts_used",
+    "tokens_per_expert",
+    "power_w",
+    "energy_mj_per_frame",
+    "energy_error",
+    "energy",
 )
-_ROOFLINE = Table({"arithmetic_cycles": _NUMBER, "ddr_cycles": _NUMBER, "bound_cycles": _NUMBER, "fraction": _MAYBE})
-_TASK = Table(
-    {
-        "task": Name(),
-        "bit_exact": Flag(),
-        "mismatches": Whole(),
-        "differences": Listed(Mapped(Anything())),
-        "cycles": _MAYBE,
-        "model_cycles": Mapped(Table({"cycles": _NUMBER, "error": _MAYBE}), _PART),
-        "macs": _NUMBER,
-        "weight_bytes": _NUMBER,
-        "roofline": _ROOFLINE,
-        "embedding": Table({**_MEASURED, "macs": _NUMBER, "bit_exact": Flag()}),
-        "result": Table({**_MEASURED, "bit_exact": Flag()}),
-        "blocks": Listed(_BLOCK, 1, _BLOCKS),
-        "layers": Listed(Mapped(Anything(), _PART), most=_LAYERS),
-        "tokens_per_expert": Mapped(Listed(Whole(), most=_EXPERTS), _PART, _BLOCKS),
-    },
-    open=True,
-)
-_REPORT = Table(
-    {
-        "format": Choice((FORMAT,)),
-        "model": Name(),
-        "board": Name(),
-        "command": _LINE,
-        "bit_exact": Flag(),
-        "blocks_run": Whole(1, _BLOCKS),
-        "depth": Whole(1, _BLOCKS),
-        "tokens": _NUMBER,
-        "dim": _NUMBER,
-        "clock_mhz": Number(0),
-        "config": Table(
-            {"rows": Whole(1, 1 << 10), "lanes": Whole(1, 1 << 10), "port_bits": Whole(8, 1 << 10)}, open=True
-        ),
-        "ddr": Table({"bytes_per_cycle": Number(1), "latency_cycles": Number(0)}),
-        "compared": Listed(Text(most=64), 1, 8),
-        "violations": Listed(_LINE),
-        "tasks": Mapped(_TASK, most=_TASKS),
-        "pictures": Mapped(Mapped(Text()), most=_TASKS),
-        "worst_case": Mapped(Anything(), most=_TASKS),
-        "peers": Listed(Mapped(Anything()), most=64),
-        "ablation": Maybe(Table({"task": Name(), "variants": Listed(Mapped(Anything()), 1, 64)})),
-        "wall_s": Mapped(_NUMBER),
-    },
-    open=True,
-)
+_BY_TASK = "worst_case"  # at the top: that of every task
 
 
-def read_report(folder: Path) -> dict[str, Any]:
-    """report.json of a result folder.
+def plain_report(report: Report) -> dict[str, Any]:
+    """What report.json holds: the report, and at the top once more the figures of its first task."""
+    plain = to_plain(report)
+    first = plain["tasks"][report.first.task]
+    cases = {task: entry[_BY_TASK] for task, entry in plain["tasks"].items()}
+    return {"format": FORMAT, **plain, **{name: first[name] for name in _SAME}, _BY_TASK: cases}
+
+
+def _report(plain: dict[str, Any], where: Path) -> Report:
+    Anything(depth=12, most=1 << 16).check(plain, "report")
+    Table({"format": Whole()}, open=True).check(plain, "report")
+    if plain["format"] != FORMAT:
+        again = f"; it is of another version of Moesaic: run {plain.get('command')!r} again"
+        raise InputError(f"format of {str(where)!r} must be {FORMAT}, not {plain['format']!r}{again}")
+    derived = {"format", *_SAME, _BY_TASK}
+    report = from_plain(Report, {name: value for name, value in plain.items() if name not in derived}, "report")
+    for task, entry in report.tasks.items():
+        if task != entry.task:
+            raise SchemaError(f"task of report.tasks.{task} must be {task!r}, not {entry.task!r}")
+    return report
+
+
+def read_numbers(path: Path) -> Report:
+    """The report in a file: report.json of a result folder, or what `--json` printed.
 
     Raises
     ------
     InputError
-        If there is none, or it is damaged or of another version, or says of itself what cannot be.
+        If it is damaged or of another version, or says of itself what cannot be.
+    """
+    plain: dict[str, Any] = read_json(path, most=_MOST_NUMBERS, what="report", error=InputError)
+    try:
+        return _report(plain, path)
+    except InputError:
+        raise
+    except ValueError as error:  # a shape that is wrong, or an accelerator that cannot be
+        raise InputError(f"{str(path)!r} must be a report, not a damaged file ({error})") from error
+
+
+def read_report(folder: Path) -> Report:
+    """The report of a result folder.
+
+    Raises
+    ------
+    InputError
+        If there is none, or as `read_numbers`, or if it has pictures that are not its own.
     """
     path = folder / NUMBERS
     if not path.is_file():
         raise InputError(f"folder must hold a {NUMBERS} that `moesaic run` wrote, not {str(folder)!r}")
-    report: dict[str, Any] = read_json(path, most=_MOST_NUMBERS, what="report", error=InputError)
-    try:
-        Anything(depth=12, most=1 << 16).check(report, "report")
-        Table({"format": Whole()}, open=True).check(report, "report")
-        if report["format"] != FORMAT:
-            again = f"; it is of another version of Moesaic: run {report.get('command')!r} again"
-            raise InputError(f"format of {str(path)!r} must be {FORMAT}, not {report['format']!r}{again}")
-        _REPORT.check(report, "report")
-    except SchemaError as error:
-        raise InputError(f"{str(path)!r} must be a report, not a damaged file ({error})") from error
-    for task, files in report["pictures"].items():
+    report = read_numbers(path)
+    for task, files in report.pictures.items():
         for what, name in files.items():
-            if task not in report["tasks"] or what not in PICTURES or name != f"{task}-{what}.png":
+            if task not in report.tasks or what not in PICTURES or name != f"{task}-{what}.png":
                 raise InputError(f"pictures of {str(path)!r} must be TASK-WHAT.png beside it, not {name!r}")
     return report
 
 
-def write_report(report: dict[str, Any], folder: Path) -> None:
+def write_report(report: Report, folder: Path) -> None:
     """Write report.json of a result folder, whole or not at all."""
-    put_file(folder / NUMBERS, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+    put_file(folder / NUMBERS, (json.dumps(plain_report(report), indent=1, allow_nan=False) + "\n").encode())
 
 
 def read_picture(path: Path) -> bytes:

@@ -1,71 +1,74 @@
 """What `moesaic run` says at the end: a few lines on the terminal."""
 
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
 from moesaic.report.likeness import in_words
+from moesaic.report.model import Report, TaskReport
 from moesaic.terminal import result_console
 
 __all__ = ["print_summary"]
 
 
-def print_summary(report: dict[str, Any], folder: Path) -> None:
+_NOT_MEASURED = ("–",) * 4
+
+
+def _measured(entry: TaskReport) -> tuple[str, ...]:
+    """Cycles, share of the roofline, milliseconds, and how much of the time the array works."""
+    if entry.cycles is None or entry.array is None:
+        return _NOT_MEASURED
+    return (
+        f"{entry.cycles:,}",
+        f"{entry.roofline.fraction:.2f}",
+        f"{entry.latency_ms:.3f}",
+        f"{100 * entry.array.busy / entry.cycles:.1f} %",
+    )
+
+
+def print_summary(report: Report, folder: Path) -> None:
     """Verdict, a line for each task, what differs, and where the page is."""
     console = result_console(width=100, soft_wrap=True)
-    exact = report["bit_exact"]
+    exact = report.bit_exact
     verdict = "[bold green]true[/]" if exact else "[bold red]false[/]"
-    console.print(f"bit_exact: {verdict}   {(' = ' if exact else ', ').join(report['compared'])}")
+    console.print(f"bit_exact: {verdict}   {(' = ' if exact else ', ').join(report.compared)}")
     table = Table(box=None, header_style="dim", pad_edge=False)
     for column in ("task", "bit exact", "cycles", "of roofline", "ms", "array busy", "weights read", "worst SQNR"):
         table.add_column(column, justify="left" if column == "task" else "right")
-    for task, entry in report["tasks"].items():
-        timed = exact and entry["cycles"] is not None
-        worst = min((block["sqnr_db"] for block in entry["blocks"] if block["sqnr_db"] is not None), default=None)
+    for task, entry in report.tasks.items():
+        worst = min((block.sqnr_db for block in entry.blocks if block.sqnr_db is not None), default=None)
         table.add_row(
             escape(task),
-            "yes" if entry["bit_exact"] else "NO",
-            *(
-                (
-                    f"{entry['cycles']:,}",
-                    f"{entry['roofline']['fraction']:.2f}",
-                    f"{entry['latency_ms']:.3f}",
-                    f"{100 * entry['array']['busy'] / entry['cycles']:.1f} %",
-                )
-                if timed
-                else ("–",) * 4
-            ),
-            "–" if entry["weight_bytes_read"] is None else f"{entry['weight_bytes_read'] / 1e6:.2f} MB",
+            "yes" if entry.bit_exact else "NO",
+            *(_measured(entry) if exact else _NOT_MEASURED),
+            "–" if entry.weight_bytes_read is None else f"{entry.weight_bytes_read / 1e6:.2f} MB",
             "–" if worst is None else f"{worst:.1f} dB",
         )
     console.print(table)
-    for task, entry in report["tasks"].items():
-        for difference in entry["differences"][:4]:
-            console.print(f"[red]{escape(task)}, {difference['models']}:[/] {escape(difference['text'])}")
-        if entry["error"]:
-            console.print(f"[red]{escape(task)}:[/] {escape(entry['error']['text'])}")
-        for rule in entry["violations"]:
+    for task, entry in report.tasks.items():
+        for difference in entry.differences[:4]:
+            console.print(f"[red]{escape(task)}, {difference.models}:[/] {escape(difference.text)}")
+        if entry.error:
+            console.print(f"[red]{escape(task)}:[/] {escape(entry.error.text)}")
+        for rule in entry.violations:
             console.print(f"[red]{escape(task)}, AXI4:[/] {escape(rule)}")
-    if exact and report["power_w"] is not None:
-        energy = report["energy"]
+    energy = report.first.energy
+    if exact and energy is not None:
         console.print(
-            f"energy, estimated: {energy['chip_mj']:.2f} mJ ± {100 * report['energy_error']:.0f} % on chip, "
-            f"{energy['ddr_least_mj']:.2f} to {energy['ddr_mj']:.2f} mJ in DDR, for one image"
+            f"energy, estimated: {energy.chip_mj:.2f} mJ ± {100 * report.first.energy_error:.0f} % on chip, "
+            f"{energy.ddr_least_mj:.2f} to {energy.ddr_mj:.2f} mJ in DDR, for one image"
         )
-    for task, lines in report.get("outputs", {}).items():
+    for task, lines in report.outputs.items():
         for line in lines:
-            largest = (
-                "" if line["largest"] is None else f", largest at {line['largest'][0]} (float: {line['largest'][1]})"
-            )
+            largest = "" if line.largest is None else f", largest at {line.largest[0]} (float: {line.largest[1]})"
             console.print(
-                f"{task}: output {line['output']} of the module {line['shape']}: {in_words(line)} to float{largest}",
+                f"{task}: output {line.output} of the module {list(line.shape)}: {in_words(line)} to float{largest}",
                 markup=False,
             )
-    if report["weights"] == "seeded":
+    if report.weights == "seeded":
         console.print("weights: seeded, not trained")
-    elif report["weights"] == "partly seeded":
-        drawn = len((report["import"] or {}).get("filled", ())) or "some"
+    elif report.weights == "partly seeded":
+        drawn = len(report.imported.filled) if report.imported is not None else "some"
         console.print(f"[yellow]weights: partly seeded[/]; {drawn} tensors of experts were missing and are random")
     console.print(f"report: {folder / 'report.html'}", markup=False)

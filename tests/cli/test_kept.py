@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import PRESETS
 from moesaic.report.html import render_html
+from moesaic.report.model import CalibrationImages, ModelOrigin, SkippedFile
 from moesaic.report.stored import read_report, write_report
 
 FUNCTIONAL = ["--model", "m3vit-micro", "--sim", "functional", "--quiet"]
@@ -33,8 +35,8 @@ def test_cycles_of_the_rtl_are_not_given_up(whole: Any, invoke: Callable[..., An
     shutil.copytree(whole.folder, folder)
     request = make_request(model="m3vit-micro")
     job._check(request, Options(out=folder, rtl=False))  # without cycles: may be replaced
-    measured = {**read_report(folder), "cycles": 260_203}
-    write_report(measured, folder)
+    report = read_report(folder)
+    write_report(replace(report, tasks={"semseg": replace(report.first, cycles=260_203)}, pictures={}), folder)
     before = (folder / "report.json").read_bytes()
     done = invoke("run", *FUNCTIONAL, "--out", folder)
     assert done.exit_code == 2 and "which holds cycles of the RTL" in done.stderr and "--out" in done.stderr
@@ -50,10 +52,18 @@ def test_the_page_and_the_report_agree_on_the_time(whole: Any) -> None:
 
 def test_sentences_have_spaces_between_them(whole: Any, tmp_path: Path) -> None:
     shutil.copytree(whole.folder, tmp_path / "copy")
-    origin = {"source": "a file", "format": "a checkpoint", "assumed": ["65 tokens"], "notes": ["on the host: a head"]}
-    report = read_report(tmp_path / "copy")
-    report["import"] = {**origin, "filled": [], "checked": "equal"}
-    report["calibration_images"] = {"warnings": ["few"], "skipped": [{"file": "a", "reason": "no image"}]}
+    origin = ModelOrigin(
+        source="a file",
+        format="a checkpoint",
+        assumed=("65 tokens",),
+        notes=("on the host: a head",),
+        filled=(),
+        checked="equal",
+        names={},
+        kind="imported",
+    )
+    images = CalibrationImages((SkippedFile("a", "no image"),), ("few",))
+    report = replace(read_report(tmp_path / "copy"), imported=origin, calibration_images=images)
     write_report(report, tmp_path / "copy")
     page = re.sub(r"<[^>]*>", "", render_html(tmp_path / "copy"))
     assert "Assumed: 65 tokens. on the host: a head. equal." in " ".join(page.split())

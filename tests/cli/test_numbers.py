@@ -37,5 +37,5 @@ def test_sixteen_bits() -> None:
 )
 def test_roofline(macs: int, weights: int, bound: int, fraction: float) -> None:
     result = roofline(macs, weights, macs_per_cycle=4096, bytes_per_cycle=64, cycles=420_000 if fraction else None)
-    assert result["bound_cycles"] == max(result["arithmetic_cycles"], result["ddr_cycles"]) == bound
-    assert result["fraction"] == (fraction or None)
+    assert result.bound_cycles == max(result.arithmetic_cycles, result.ddr_cycles) == bound
+    assert result.fraction == (fraction or None)

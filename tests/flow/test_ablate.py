@@ -19,26 +19,26 @@ def test_variants(tmp_path: Path) -> None:
     program, _ = make_program(request, stages)
     image = scenes.render_batch([7], request.model.image_size)[0][0]
     result = ablate(program, image, "semseg", stages, tmp_path / "work")
-    rows = {row["name"]: row for row in result["variants"]}
+    rows = {row.name: row for row in result.variants}
     assert [*rows] == [variant.name for variant in VARIANTS]
     for row in rows.values():
-        assert row["bit_exact"], row
-        assert abs(row["model_cycles"] / row["cycles"] - 1) < 0.05, row
+        assert row.bit_exact, row
+        assert abs(row.model_cycles / row.cycles - 1) < 0.05, row
     whole = rows.pop("all")
     for name, row in rows.items():
         # Small as it is, this network hides most of DDR: what waits longer may end in the same cycle, never earlier.
-        assert row["cycles"] >= whole["cycles"], row
-        assert (row["cycles"], row["bytes_read"]) != (whole["cycles"], whole["bytes_read"]), row
-        assert row["bytes_read"] > whole["bytes_read"] or name in (
+        assert row.cycles >= whole.cycles, row
+        assert (row.cycles, row.bytes_read) != (whole.cycles, whole.bytes_read), row
+        assert row.bytes_read > whole.bytes_read or name in (
             "no_speculation",
             "no_prefetch",
             "no_attention_reordering",
         )
-    assert rows["no_token_reordering"]["bytes_read"] > 5 * whole["bytes_read"]
-    assert rows["no_attention_reordering"]["cycles"] > 2 * whole["cycles"]
+    assert rows["no_token_reordering"].bytes_read > 5 * whole.bytes_read
+    assert rows["no_attention_reordering"].cycles > 2 * whole.cycles
 
     job.simulate(program, Options(out=tmp_path / "out", rtl=False), stages)
     page = add_to_report(result, tmp_path / "out")
-    assert read_report(tmp_path / "out")["ablation"] == result
+    assert read_report(tmp_path / "out").ablation == result
     assert "What each idea is worth" in page.read_text()
     assert (tmp_path / "out" / "ablation.png").stat().st_size > 1000

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from modelcosts import image_costs
 
 from moesaic import job
 from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
-from moesaic.flow.model_cycles import image_costs
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.run import Options
@@ -122,11 +122,11 @@ def test_analytic_model(tmp_path: Path) -> None:
     stages = Stages(quiet=True)
     program, _ = make_program(request, stages, cache=tmp_path)
     report = job.simulate(program, Options(out=tmp_path / "out", rtl=True, image=None), stages)
-    for entry in report["tasks"].values():
-        model = entry["model_cycles"]
-        assert [*model] == ["image", "embed", *(block["name"] for block in entry["blocks"]), "result"]
+    for entry in report.tasks.values():
+        model = entry.model_cycles
+        assert [*model] == ["image", "embed", *(block.name for block in entry.blocks), "result"]
         assert all(
-            abs(part["error"]) < (0.02 if name in ("embed", "result") else 0.001) for name, part in model.items()
+            abs(part.error) < (0.02 if name in ("embed", "result") else 0.001) for name, part in model.items()
         ), model
 
 

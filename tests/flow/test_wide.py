@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from modelcosts import image_costs
 
 from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.ir import CompileError
@@ -13,7 +14,6 @@ from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pack import unpack_residual
 from moesaic.compiler.pipeline import compile_all, compile_model
 from moesaic.errors import InputError
-from moesaic.flow.model_cycles import image_costs
 from moesaic.flow.request import make_request
 from moesaic.golden import weights
 from moesaic.golden.config import preset

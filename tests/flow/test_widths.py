@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from modelcosts import image_costs
 
 from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
 from moesaic.flow.ablate import ablate
-from moesaic.flow.model_cycles import image_costs
 from moesaic.flow.program import load_program, make_program, save_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
@@ -85,5 +85,5 @@ def test_flow(tmp_path: Path) -> None:
     other, _ = make_program(request.replace(widths="w8a8"), stages, cache=tmp_path)
     assert other.qmodel.widths == "w8a8"
     image = scenes.render_batch([7], request.model.image_size)[0][0]
-    rows = ablate(again, image, "depth", stages, tmp_path / "work", rtl=False)["variants"]
-    assert all(row["bit_exact"] for row in rows)
+    rows = ablate(again, image, "depth", stages, tmp_path / "work", rtl=False).variants
+    assert all(row.bit_exact for row in rows)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from modelcosts import image_costs
 
 from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
-from moesaic.flow.model_cycles import image_costs
 from moesaic.golden import weights
 from moesaic.golden.config import preset
 from moesaic.golden.m3vit_int import IntM3ViT

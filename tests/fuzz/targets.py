@@ -197,7 +197,7 @@ class Results(Target):
     def read(self) -> None:
         report = read_report(self.folder)
         load_data(self.folder / "data.npz")
-        for files in report["pictures"].values():
+        for files in report.pictures.values():
             for name in files.values():
                 read_picture(self.folder / name)
 

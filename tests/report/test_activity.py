@@ -16,6 +16,7 @@ from moesaic.flow.request import make_request
 from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import read_image
+from moesaic.report.stored import plain_report
 from moesaic.sim.functional import FunctionalSimulator
 
 Result = Any  # of conftest.py
@@ -81,7 +82,7 @@ def test_activity_and_cycles_of_wide_operands(tmp_path: Path, monkeypatch: pytes
     report = job.run(request, Options(out=folder), Stages(quiet=True))
     program = make_program(request, Stages(quiet=True))[0]
     for task, watch, _ in watched(program, folder, monkeypatch):
-        entry = report["tasks"][task]
+        entry = plain_report(report)["tasks"][task]
         check(program, entry, task, watch)
         assert all(abs(part["error"]) < 0.02 for part in entry["model_cycles"].values())
         assert abs(entry["model_cycles"]["image"]["error"]) < 0.001

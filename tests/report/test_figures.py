@@ -1,11 +1,13 @@
 """Every count of cycles in README and docs is one that a run gave: docs/results.json keeps them."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from report.samples import a_report, a_task
 
 from moesaic.boards.board import board_names, load_board
 from moesaic.errors import InputError
@@ -52,19 +54,12 @@ def test_the_makefile_runs_what_the_readme_says() -> None:
 
 
 def test_only_exact_runs_on_the_rtl_are_kept() -> None:
-    task = {
-        "cycles": 7,
-        "model_cycles": {"image": {"cycles": 8}},
-        "roofline": {"bound_cycles": 6, "fraction": 0.5},
-        "latency_ms": 0.1,
-    }
-    report = {**task, "command": "moesaic run --quiet --out 'a b' --task all --json", "bit_exact": True}
-    report["tasks"] = {"depth": task}
+    report = a_report(command="moesaic run --quiet --out 'a b' --task all --json")
     known = {"runs": [{"command": "z"}], "earlier": [{"command": "moesaic run --task all", "cycles": [9]}]}
     done = add_results([report], known)
     assert [entry["command"] for entry in done["runs"]] == ["moesaic run --task all", "z"] and done["earlier"] == []
-    assert done["runs"][0]["tasks"]["depth"]["cycles"] == 7
-    for wrong in ({"cycles": None}, {"bit_exact": False}):
+    assert done["runs"][0]["tasks"]["depth"] == {"cycles": 7, "model_cycles": 8, "fraction": 0.5, "latency_ms": 0.1}
+    for wrong in ({"tasks": {"depth": a_task(cycles=None)}}, {"bit_exact": False}):
         with pytest.raises(InputError, match="bit exact run on the RTL"):
-            result_of({**report, **wrong})
+            result_of(dataclasses.replace(report, **wrong))
     assert plain_command("moesaic run --out=x --model a") == "moesaic run --model a"

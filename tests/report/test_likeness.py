@@ -24,7 +24,3 @@ CASES = [
 @pytest.mark.parametrize(("got", "reference", "words"), CASES)
 def test_likeness(got, reference, words):
     assert in_words(likeness(np.array(got), np.array(reference))) == words
-
-
-def test_lines_of_older_reports():
-    assert in_words({"sqnr_db": None}) == "equal"

@@ -197,12 +197,10 @@ def test_a_whole_accelerator(tmp_path: Path) -> None:
     request = make_request(model="m3vit-micro", blocks=1)
     report = job.run(request, Options(out=out, saif=True), stages)
     totals = read_totals(out / ACTIVITY)
-    assert report["bit_exact"] and report["saif"]["nets"] == totals.nets and totals.instances > 150
+    assert report.bit_exact and report.saif is not None and report.saif.nets == totals.nets and totals.instances > 150
     found = nets(out / ACTIVITY)
     top, cycle = found[""], 1e6 / request.config.clock_mhz  # ps
-    counters = {
-        name: value for name, value in report["tasks"]["semseg"]["counters"].items() if f"count_{name}[0]" in top
-    }
+    counters = {name: value for name, value in report.first.counters.items() if f"count_{name}[0]" in top}
     assert {"cycles", "array_busy", "array_idle", "activation_words_read", "stationary_words_read"} <= counters.keys()
     by_ones = [name for name in counters if name not in ("activation_words_read", "attention_words_read")]
     assert {name: top[f"count_{name}[0]"] for name in by_ones} == {name: counters[name] for name in by_ones}

@@ -1,0 +1,136 @@
+"""A report without a run: small, and of the types that a run gives."""
+
+from moesaic.boards.resources import Resources
+from moesaic.flow.energy import CalibrationReport
+from moesaic.flow.resources import ReportedResources
+from moesaic.hw.spec.config import PRESETS
+from moesaic.report.model import (
+    ArrayStates,
+    BlockReport,
+    CalibrationImages,
+    Ddr,
+    EmbeddingReport,
+    Host,
+    ModelCycles,
+    PeakMemory,
+    Provenance,
+    Report,
+    ResultReport,
+    Roofline,
+    TaskReport,
+)
+
+__all__ = ["a_report", "a_task"]
+
+
+def a_task(**changes: object) -> TaskReport:
+    """A task of 7 cycles, where 6 are the least."""
+    states = ArrayStates(busy=4, starved=1, loading=1, blocked=0, idle=1)
+    block = BlockReport(
+        name="blocks.0",
+        kind="dense",
+        cycles=7,
+        bytes_read=8,
+        array=states,
+        macs=9,
+        sqnr_db=30.0,
+        cosine=None,
+        routing_agreement=None,
+        bit_exact=True,
+        experts_used=None,
+        tokens_per_expert=None,
+    )
+    fields: dict[str, object] = {
+        "task": "depth",
+        "bit_exact": True,
+        "mismatches": 0,
+        "differences": (),
+        "error": None,
+        "cycles": 7,
+        "estimated_cycles": 8,
+        "model_cycles": {"image": ModelCycles(8, None)},
+        "macs": 9,
+        "weight_bytes": 8,
+        "weight_bytes_read": 8,
+        "speculated_bytes_dropped": 0,
+        "roofline": Roofline(6, 5, 6, 0.5),
+        "latency_ms": 0.1,
+        "fps": 10_000.0,
+        "embedding": EmbeddingReport(macs=1, bit_exact=True),
+        "blocks": (block,),
+        "result": ResultReport(bit_exact=True),
+        "layers": (),
+        "units": {"array": {"busy": 4}},
+        "array": states,
+        "experts_used": {"blocks.1": 2},
+        "tokens_per_expert": {"blocks.1": (3, 4)},
+        "speculated_experts": 1,
+        "counters": {"cycles": 7},
+        "violations": (),
+        "power_w": None,
+        "energy_mj_per_frame": None,
+        "energy_error": 0.1,
+        "energy": None,
+        "worst_case": {},
+    }
+    return TaskReport(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def a_report(**changes: object) -> Report:
+    """A run of one task on the RTL."""
+    accelerator = PRESETS["micro8"]
+    amount = Resources(lut=1, bram36=1.5)
+    fields: dict[str, object] = {
+        "version": "1",
+        "command": "moesaic run",
+        "model": "mine",
+        "task": "depth",
+        "board": "micro8",
+        "board_origin": "micro8",
+        "weights": "seeded",
+        "provenance": Provenance(None, "0", "1", None),
+        "widths": "w8a8",
+        "not_compared": "",
+        "calibrated_on": None,
+        "calibration_images": CalibrationImages(),
+        "imported": None,
+        "seed": 0,
+        "blocks_run": 1,
+        "depth": 1,
+        "tokens": 65,
+        "dim": 64,
+        "image": "a file",
+        "clock_mhz": 300.0,
+        "accelerator": accelerator,
+        "config_hash": accelerator.hash,
+        "ddr": Ddr(8, 100),
+        "compared": ("integer golden", "functional simulator", "RTL"),
+        "bit_exact": True,
+        "mismatches": 0,
+        "violations": (),
+        "resources": ReportedResources(
+            **amount.to_dict(),  # type: ignore[arg-type]
+            source="estimate",
+            units={"array": amount},
+            incomplete=False,
+            unmapped={},
+            note="",
+            family="zynqmp",
+            board="micro8",
+            judged_by="zcu102",
+            part="a part",
+            budget=Resources(lut=100),
+            percent={"lut": 1.0, "uram": None},
+            fits=True,
+        ),
+        "tasks": {"depth": a_task()},
+        "calibration": CalibrationReport(0.1, 0.1, 0.1, 1.0, (), {}),
+        "peers": (),
+        "saif": None,
+        "pictures": {},
+        "outputs": {},
+        "wall_s": {"total": 1.0},
+        "peak_memory_bytes": PeakMemory(1, 2),
+        "host": Host("3", "a machine", "linux"),
+    }
+    return Report(**{**fields, **changes})  # type: ignore[arg-type]
