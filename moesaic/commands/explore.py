@@ -1,10 +1,11 @@
 """Search the configurations of an accelerator."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moesaic.boards.board import Board as Device
 from moesaic.commands.command import examples, guarded
 from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
@@ -28,6 +29,9 @@ from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.names import ALL_TASKS
 from moesaic.terminal import print_json, print_result
 
+if TYPE_CHECKING:
+    from moesaic.flow.explore_space import Space
+
 __all__ = ["EXAMPLES", "explore"]
 
 EXAMPLES = examples(
@@ -36,6 +40,43 @@ EXAMPLES = examples(
     "explore vit.safetensors --heads 6 --board kv260",
     "explore m3vit-tiny --board zcu102 --clock 250 --limit 85 --confirm 3",
 )
+
+
+def _check(task: str | None, latency: int, widths: str) -> None:
+    if task == ALL_TASKS:
+        raise InputError(f"task must be one of the model's, not {task!r}: latency is that of one")
+    if latency < 2:
+        raise InputError(f"latency must be at least 2 cycles, not {latency!r}")
+    if WIDTHS.get(widths, 8) > 8:
+        raise InputError(
+            f"widths must be of 8 bits, not {widths!r}: what wide operands cost is not estimated (`moesaic synth` "
+            f"counts it)"
+        )
+
+
+def _space(board: Device, file: Path | None, clock: float | None, widths: str) -> "Space":
+    """What to search: the file's values or the board's usual ones, with what was asked for by itself."""
+    from moesaic.flow.explore_space import Space, default_space, read_space
+
+    axes = dict((default_space(board) if file is None else read_space(file, board)).axes)
+    if clock is not None:
+        axes["clock_mhz"] = (clock,)
+    if widths != DEFAULT_WIDTHS:
+        axes["widths"] = (widths,)
+    return Space(axes)
+
+
+def _show(result: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    from moesaic.report.explore import print_exploration
+    from moesaic.report.explore_folder import plain_exploration
+
+    if as_json:
+        print_json(plain_exploration(result))
+    else:
+        print_exploration(result)
+        print_result(f"results: {folder}")
+    if not all(entry.get("confirmed", {}).get("bit_exact", True) for entry in result["front"]):
+        raise typer.Exit(FAILED)
 
 
 @guarded
@@ -81,29 +122,18 @@ def explore(
     options: ImportOptions,
 ) -> None:
     """Search configurations for a model and a board: latency against resources, the best as files for --config."""
-    if task == ALL_TASKS:
-        raise InputError(f"task must be one of the model's, not {task!r}: latency is that of one")
-    if latency < 2:
-        raise InputError(f"latency must be at least 2 cycles, not {latency!r}")
-    if WIDTHS.get(widths, 8) > 8:
-        raise InputError(
-            f"widths must be of 8 bits, not {widths!r}: what wide operands cost is not estimated (`moesaic synth` "
-            f"counts it)"
-        )
+    _check(task, latency, widths)
     found = find_board(board)
     if found is None:
         raise InputError(f"board must be one with resources to compare with, not the bare accelerator {board!r}")
     from moesaic.flow import explore as flow
-    from moesaic.flow.explore_space import Space, default_space, read_space
     from moesaic.flow.explore_work import Question
     from moesaic.flow.folder import check_replaceable
-    from moesaic.report.explore import print_exploration, write_page
-    from moesaic.report.explore_folder import MARKER, plain_exploration, update_exploration, write_exploration
+    from moesaic.report.explore import write_page
+    from moesaic.report.explore_folder import MARKER, update_exploration, write_exploration
     from moesaic.sim.tools import find_compiler, find_verilator
 
-    wanted = default_space(found) if space is None else read_space(space, found)
-    if clock is not None:
-        wanted = Space({**wanted.axes, "clock_mhz": (clock,)})
+    wanted = _space(found, space, clock, widths)
     stages = Stages(quiet=quiet)
     request = make_request(
         model=one_model(model, named),
@@ -121,8 +151,6 @@ def explore(
     if confirm:
         find_compiler()
         find_verilator()
-    if widths != DEFAULT_WIDTHS:
-        wanted = Space({**wanted.axes, "widths": (widths,)})
     question = Question(request.model, request.tasks[0], request.blocks, latency)
     result = flow.explore(question, found, wanted, stages, limit=limit / 100)
     write_exploration(result, folder)
@@ -132,10 +160,4 @@ def explore(
         confirm_front(request, result, confirm, stages, lambda: update_exploration(result, folder), latency=latency)
     if page is not None:
         write_page(page, result)
-    if as_json:
-        print_json(plain_exploration(result))
-    else:
-        print_exploration(result)
-        print_result(f"results: {folder}")
-    if not all(entry.get("confirmed", {}).get("bit_exact", True) for entry in result["front"]):
-        raise typer.Exit(FAILED)
+    _show(result, folder, as_json=as_json)

@@ -173,6 +173,30 @@ def save_program(program: Program, folder: Path) -> None:
     (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
 
 
+def _read(folder: Path) -> tuple[ProgramImage, dict[str, Any], QuantModel]:
+    """Image, origin and quantised network of a program folder."""
+    image = ProgramImage.load(folder)
+    try:
+        origin = read_origin(folder, image)
+        qmodel = quantfile.load(folder / _NETWORK)
+        check_quantised(qmodel, image.model, WIDTHS[origin.get("widths", DEFAULT_WIDTHS)])
+        if quantfile.digest(qmodel) != origin["network_sha256"]:
+            raise ValueError(f"SHA-256 of the network must be {origin['network_sha256']}")
+    except ProgramImageError as error:
+        raise ProgramImageError(f"program image '{folder}': {error}") from error
+    except (OSError, ValueError) as error:
+        raise ProgramImageError(f"program image '{folder}': {_NETWORK} is damaged: {error}") from error
+    return image, origin, qmodel
+
+
+def _lowered(qmodel: QuantModel, request: Request) -> dict[str, Graph]:
+    """Scheduled graphs of a request's tasks."""
+    return {
+        task: compile_graphs(qmodel, request.config, task=task, blocks=request.blocks, speculate=request.speculate)[1]
+        for task in request.tasks
+    }
+
+
 def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> Program:
     """Read what `save_program` wrote. Nothing in the folder is run: it is data, whoever it comes from.
 
@@ -193,17 +217,7 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
     if not (folder / MARKER).is_file():
         raise InputError(f"program must be a folder that `moesaic compile` wrote, not {str(folder)!r}")
     with stages.stage("load", f"program in {escape(str(folder))}"):
-        image = ProgramImage.load(folder)
-        try:
-            origin = read_origin(folder, image)
-            qmodel = quantfile.load(folder / _NETWORK)
-            check_quantised(qmodel, image.model, WIDTHS[origin.get("widths", DEFAULT_WIDTHS)])
-            if quantfile.digest(qmodel) != origin["network_sha256"]:
-                raise ValueError(f"SHA-256 of the network must be {origin['network_sha256']}")
-        except ProgramImageError as error:
-            raise ProgramImageError(f"program image '{folder}': {error}") from error
-        except (OSError, ValueError) as error:
-            raise ProgramImageError(f"program image '{folder}': {_NETWORK} is damaged: {error}") from error
+        image, origin, qmodel = _read(folder)
     unknown = unknown_network(origin) if model is None else ""
     request = make_request(
         model=origin["model"] if model is None else model,
@@ -240,12 +254,7 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
                     f"parameters of {request.model.name} must be those that were compiled, not others: compile again"
                 )
     with stages.stage("lower", f"operations of {', '.join(request.tasks)}"):
-        graphs = {
-            task: compile_graphs(qmodel, request.config, task=task, blocks=request.blocks, speculate=request.speculate)[
-                1
-            ]
-            for task in request.tasks
-        }
+        graphs = _lowered(qmodel, request)
     return Program(
         request,
         network,

@@ -147,6 +147,70 @@ def _accelerator(board: str | None, config: Path | AcceleratorConfig | None) -> 
     return sizes.name, origin, sizes
 
 
+def _check_names(model: str, widths: str, seed: int, *, known: bool) -> None:
+    if not known and model not in models.PRESETS and not _from_outside(model):
+        raise InputError(
+            f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not "
+            f"{model!r}"
+        )
+    if not 0 <= seed < 1 << 31:
+        raise InputError(f"seed must be from 0 to 2147483647, not {seed!r}")
+    _one_of("widths", widths, list(WIDTHS))
+
+
+def _network(
+    model: str, options: ImportOptions, weights: Path | None, stages: Stages
+) -> tuple[M3ViTConfig, "Imported | None"]:
+    """Sizes of the network of that name; with its parameters, if it is one from outside."""
+    if model in models.PRESETS:
+        if options.given:
+            raise InputError(
+                f"{', '.join(options.given)} must be said of a model from files, not of the built-in {model!r}"
+            )
+        return models.PRESETS[model], None
+    if weights is not None:
+        raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
+    imported = _open(model, options, stages)
+    return imported.config, imported
+
+
+def _wide_enough(
+    accelerator: tuple[str, str, AcceleratorConfig], widths: str, *, free: bool
+) -> tuple[str, str, AcceleratorConfig]:
+    """The accelerator, or where another may be taken its wide variant, if the operands need it."""
+    name, _, own = accelerator
+    if WIDTHS[widths] <= 8 or own.wide_operands:
+        return accelerator
+    wide = f"{name}{_WIDE}"
+    if not free or wide not in PRESETS:
+        raise InputError(
+            f"widths must be of 8 bits on {name}, which has no wide_operands, not {widths!r}: choose one of "
+            f"{', '.join(preset for preset, found in PRESETS.items() if found.wide_operands)}, or a "
+            f"configuration with wide_operands = true"
+        )
+    return accelerator_of(wide)
+
+
+def _check_run(network: M3ViTConfig, *, task: str, blocks: int, speculate: int | None, widths: str) -> None:
+    """What is asked of a network must be something that it has."""
+    _one_of("task", task, [*network.tasks, ALL_TASKS])
+    if not 1 <= blocks <= network.depth:
+        raise InputError(f"blocks must be from 1 to {network.depth}, not {blocks!r}")
+    if speculate is not None and not 0 <= speculate <= network.most_experts:
+        raise InputError(f"speculate must be from 0 to {network.most_experts} experts, not {speculate!r}")
+    if WIDTHS[widths] == 4 and not network.most_experts:
+        raise InputError(
+            f"widths must not be {widths!r} for {network.name}, which has no experts: 4 bits are for theirs alone"
+        )
+
+
+def _check_files(weights: Path | None, calibrate: Path | None) -> None:
+    if weights is not None and not weights.is_file():
+        raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
+    if calibrate is not None and not calibrate.is_dir():
+        raise InputError(f"calibrate must be a folder of images, not {str(calibrate)!r}")
+
+
 def make_request(
     *,
     model: str,
@@ -191,61 +255,21 @@ def make_request(
         If a name is unknown (the message lists the known ones), a number is out of range, or a board's file is wrong.
     """
     options = ImportOptions(seed=seed) if options is None else options
-    if sizes is None and model not in models.PRESETS and not _from_outside(model):
-        raise InputError(
-            f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not "
-            f"{model!r}"
-        )
-    if not 0 <= seed < 1 << 31:
-        raise InputError(f"seed must be from 0 to 2147483647, not {seed!r}")
-    _one_of("widths", widths, list(WIDTHS))
+    _check_names(model, widths, seed, known=sizes is not None)
     stages = Stages(quiet=True) if stages is None else stages
     if board == AUTO and config is not None:
         raise InputError("board must be one that the configuration is for, not 'auto'")
-    accelerator = None if board in (None, AUTO) and config is None else _accelerator(board, config)
-    imported = None
-    if sizes is not None:
-        network = sizes
-    elif model in models.PRESETS:
-        network = models.PRESETS[model]
-        if options.given:
-            raise InputError(
-                f"{', '.join(options.given)} must be said of a model from files, not of the built-in {model!r}"
-            )
-    else:
-        if weights is not None:
-            raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
-        imported = _open(model, options, stages)
-        network = imported.config
-    if accelerator is None:
-        accelerator = accelerator_of(
+    asked = None if board in (None, AUTO) and config is None else _accelerator(board, config)
+    network, imported = (sizes, None) if sizes is not None else _network(model, options, weights, stages)
+    if asked is None:
+        asked = accelerator_of(
             choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
         )
-    name, origin, own = accelerator
-    if WIDTHS[widths] > 8 and not own.wide_operands:
-        wide = f"{name}{_WIDE}"
-        if board not in (None, AUTO) or config is not None or wide not in PRESETS:
-            raise InputError(
-                f"widths must be of 8 bits on {name}, which has no wide_operands, not {widths!r}: choose one of "
-                f"{', '.join(preset for preset, found in PRESETS.items() if found.wide_operands)}, or a "
-                f"configuration with wide_operands = true"
-            )
-        name, origin, own = accelerator_of(wide)
+    name, origin, own = _wide_enough(asked, widths, free=board in (None, AUTO) and config is None)
     task = network.tasks[0] if task is None else task
-    _one_of("task", task, [*network.tasks, ALL_TASKS])
     blocks = network.depth if blocks is None else blocks
-    if not 1 <= blocks <= network.depth:
-        raise InputError(f"blocks must be from 1 to {network.depth}, not {blocks!r}")
-    if speculate is not None and not 0 <= speculate <= network.most_experts:
-        raise InputError(f"speculate must be from 0 to {network.most_experts} experts, not {speculate!r}")
-    if WIDTHS[widths] == 4 and not network.most_experts:
-        raise InputError(
-            f"widths must not be {widths!r} for {network.name}, which has no experts: 4 bits are for theirs alone"
-        )
-    if weights is not None and not weights.is_file():
-        raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
-    if calibrate is not None and not calibrate.is_dir():
-        raise InputError(f"calibrate must be a folder of images, not {str(calibrate)!r}")
+    _check_run(network, task=task, blocks=blocks, speculate=speculate, widths=widths)
+    _check_files(weights, calibrate)
     return Request(
         model=network,
         board=name,

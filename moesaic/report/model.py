@@ -184,9 +184,8 @@ class TaskReport:
     roofline : Roofline
     latency_ms, fps : float or None
         From the cycles and the clock.
-    embedding, blocks, result
+    embedding, blocks, result, layers
         Parts of the network.
-    layers : tuple of LayerReport
     units : mapping of unit to mapping of state to int, cycles
     array : ArrayStates or None
     experts_used : mapping of block name to int
@@ -323,11 +322,8 @@ class Report:
         As in `flow.request.Request`; where the weights come from.
     task : str
         All tasks, with commas.
-    provenance : Provenance
     not_compared : str
         Why there is no float network; empty if there is one.
-    calibrated_on : str or None
-    calibration_images : CalibrationImages
     imported : ModelOrigin or None
         `import` in JSON.
     seed, blocks_run, depth, tokens, dim : int
@@ -350,13 +346,10 @@ class Report:
     calibration : CalibrationReport
         Of the energy model.
     peers : tuple of Peer
-    saif : Saif or None
     pictures : mapping of task to mapping of what to file name
     outputs : mapping of task to tuple of OutputLine
         What a captured module returns.
     wall_s : mapping of stage to float, seconds
-    peak_memory_bytes : PeakMemory
-    host : Host
     """
 
     version: str
