@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import fx
 
-from moesaic.golden.frontend import gates, mixture
-from moesaic.golden.frontend.attention import ATTENTION, attention_probs
-from moesaic.golden.frontend.blocks import add_branch
+from moesaic.golden.frontend import gates, mixture, norms
+from moesaic.golden.frontend.attention import ATTENTION, attention_probs, rotary
+from moesaic.golden.frontend.blocks import add_branch, unprojected
+from moesaic.golden.frontend.columns import by_column
+from moesaic.golden.frontend.gated import GATED_MLP, gate
 from moesaic.golden.frontend.known import Known
-from moesaic.golden.frontend.layers import by_column
 from moesaic.golden.frontend.meaning import (
     Context,
     Embed,
@@ -18,7 +19,9 @@ from moesaic.golden.frontend.meaning import (
     Linear,
     Meaning,
     Mixture,
+    Norm,
     Pixels,
+    Pointwise,
     Probs,
     Scores,
     Weighted,
@@ -54,7 +57,7 @@ def _words(reader: Reader, ids: torch.Tensor) -> str:
 def _add(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
     left, right = args[:2]
     if kwargs.get("alpha", 1) != 1:
-        raise Refusal("a scaled sum", expected="a plain sum", nearest="x + f(LayerNorm(x))")
+        raise Refusal("a scaled sum", expected="a plain sum", nearest="x + f(norm(x))")
     if not isinstance(right, torch.Tensor):
         return _add_constant(reader, node, _expanded(left, right), *_numbers(right, _expanded(left, right).shape))
     if not isinstance(left, torch.Tensor):
@@ -82,6 +85,9 @@ def _add_constant(
         return _shifted(reader, node, meaning, found[1], values, names)
     if found is not None and isinstance(meaning, Pixels):
         return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale, offset + x), values)
+    norm = norms.changed(reader, node, found, values, names, times=False)
+    if norm is not None:
+        return norm
     activation = with_constant(reader, node, ids, values, torch.add)
     if activation is not None:
         return activation
@@ -130,8 +136,13 @@ def _shifted(
     groups = [Group(g.columns, g.weight, g.bias.double() + part) for g, part in zip(linear.groups, parts, strict=True)]
     root, factor, constant = linear.affine or (linear, 1.0, 0.0)
     shifted = _like(linear, groups, bias=names)
-    shifted.affine = (root, factor, constant + float(bias[0])) if bool((bias == bias[0]).all()) else None
+    # Only the elements of `local` are ever read of the new layer.
+    shifted.affine = (root, factor, constant + float(values.flatten()[0].detach())) if _uniform(values) else None
     return reader.add(shifted) + local
+
+
+def _uniform(values: torch.Tensor) -> bool:
+    return bool((values == values.flatten()[0]).all())
 
 
 def _like(linear: Linear, groups: list[Group], *, bias: tuple[str, ...] = (), weight: tuple[str, ...] = ()) -> Linear:
@@ -157,7 +168,7 @@ def _sub(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
         activation = combined(reader, node, one, other, torch.sub)
         if activation is not None:
             return activation
-    raise Refusal("a difference", expected="a sum", nearest="x + f(LayerNorm(x)); nn.LayerNorm for a norm written out")
+    raise Refusal("a difference", expected="a sum", nearest="x + f(norm(x)); nn.LayerNorm for a norm written out")
 
 
 def _rsub(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
@@ -176,14 +187,18 @@ def _mul(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
         ids = _expanded(right, left)
         return _scaled(reader, node, ids, *_numbers(left, ids.shape))
     left, right = torch.broadcast_tensors(left, right)
-    weighed = combined(reader, node, left, right, torch.mul)
+    weighed = norms.product(reader, node, left, right)
+    if weighed is None:
+        weighed = combined(reader, node, left, right, torch.mul)
+    if weighed is None:
+        weighed = gate(reader, node, left, right)
     if weighed is None:
         weighed = mixture.weigh(reader, node, left, right)
     if weighed is None:
         raise Refusal(
             f"a product of {_words(reader, left)} and {_words(reader, right)}, element by element",
-            expected="an MLP of two linear layers with GELU between",
-            nearest="nn.Linear, nn.GELU, nn.Linear (no gated units)",
+            expected="a value times a gate, or an expert's output times its factor",
+            nearest=GATED_MLP,
         )
     return weighed
 
@@ -196,7 +211,9 @@ def _div(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
         return _scaled(reader, node, ids, 1 / values, names)
     if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
         left, right = torch.broadcast_tensors(left, right)
-        ids_or_none = combined(reader, node, left, right, torch.div)
+        ids_or_none = norms.quotient(reader, node, left, right)
+        if ids_or_none is None:
+            ids_or_none = combined(reader, node, left, right, torch.div)
         if ids_or_none is None:
             ids_or_none = gates.normalise(reader, node, left, right)
         if ids_or_none is not None:
@@ -229,10 +246,18 @@ def _scaled(
             return reader.add(new) + found[1]
     if found is not None and isinstance(meaning, Pixels):
         return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale * x, offset * x), factor)
-    activation = with_constant(reader, node, ids, factor, torch.mul)
-    if activation is not None:
-        return activation
-    if isinstance(meaning, (Context, Probs)):
+    if found is not None and isinstance(meaning, Context):  # LayerScale of attention without an output projection
+        linear = unprojected(meaning)
+        return _scaled_linear(reader, linear, found[1], factor, names)
+    for changed in (
+        norms.changed(reader, node, found, factor, names, times=True),
+        with_constant(reader, node, ids, factor, torch.mul),
+    ):
+        if changed is not None:
+            return changed
+    if _turned(reader, ids) and not _uniform(factor):
+        raise rotary()
+    if isinstance(meaning, Probs):
         raise Refusal(f"{meaning.what} times a constant", expected="no factor there", nearest=ATTENTION)
     raise Refusal(
         f"{_words(reader, ids)} times a constant",
@@ -241,10 +266,19 @@ def _scaled(
     )
 
 
+def _turned(reader: Reader, ids: torch.Tensor) -> bool:
+    """Whether elements are of q or k, some of them negative, as a rotary embedding joins them."""
+    owners = [reader.meanings[o] for o in reader.owners(ids)[0].unique().tolist()]
+    linears = [m.linear if isinstance(m, Pointwise) else m for m in owners]
+    return len(owners) > 1 and all(isinstance(m, Linear) and isinstance(m.source, Norm) for m in linears)
+
+
 def _scaled_linear(
     reader: Reader, linear: Linear, local: torch.Tensor, factor: torch.Tensor, names: tuple[str, ...]
 ) -> torch.Tensor:
     scale = by_column(local % linear.shape[1], factor, linear.shape[1], 1.0)
+    if scale is None and isinstance(linear.source, Norm):
+        raise rotary()
     if scale is None:
         raise Refusal(
             "a factor of every token after a linear layer",
@@ -257,8 +291,8 @@ def _scaled_linear(
         for g, part in zip(linear.groups, parts, strict=True)
     ]
     root, before, constant = linear.affine or (linear, 1.0, 0.0)
-    new, number = _like(linear, groups, weight=names), float(scale[0].detach())
-    new.affine = (root, number * before, number * constant) if bool((scale == scale[0]).all()) else None
+    new, number = _like(linear, groups, weight=names), float(factor.flatten()[0].detach())
+    new.affine = (root, number * before, number * constant) if _uniform(factor) else None
     return reader.add(new) + local
 
 
@@ -302,6 +336,8 @@ def _sum(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
     dims = [dims] if isinstance(dims, int) else dims
     keep = bool(args[2]) if len(args) > 2 else bool(kwargs.get("keepdim", False))
     ids = None if not dims or len(dims) != 1 else mixture.total(reader, node, args[0], int(dims[0]), keep)
+    if ids is None and dims:
+        ids = norms.summed(reader, node, args[0], dims, keep, mean=False)
     if ids is None:
         raise Refusal(
             f"a sum over {_words(reader, args[0])}", expected="a sum over experts", nearest=nearest("scatter")

@@ -13,11 +13,20 @@ from moesaic.golden.frontend.meaning import Context, Linear, Probs, Scores
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 
-__all__ = ["HANDLERS", "attend", "scores"]
+__all__ = ["HANDLERS", "attend", "rotary", "scores"]
 
 ATTENTION = (
     "softmax(q k^T * scale) v with q, k and v from linear layers of the same LayerNorm, no mask, no position bias"
 )
+
+
+def rotary(found: str = "a rotary embedding") -> Refusal:
+    """Why q and k are refused that are turned by their places."""
+    return Refusal(
+        f"{found} (q or k times constants of every token)",
+        expected="q and k as their linear layers return them",
+        nearest="learnt or fixed positions, added once to the embedded tokens",
+    )
 
 
 def _heads(reader: Reader, ids: torch.Tensor) -> tuple[Linear, torch.Tensor, np.ndarray] | None:
@@ -35,6 +44,8 @@ def _heads(reader: Reader, ids: torch.Tensor) -> tuple[Linear, torch.Tensor, np.
 def scores(reader: Reader, node: fx.Node, query: torch.Tensor, key: torch.Tensor, scale: float) -> torch.Tensor | None:
     """Elements [heads, queries, keys] of q k^T from q and k [heads, tokens, channels]; None if they are no q and k."""
     q, k = _heads(reader, query), _heads(reader, key)
+    if (q is None or k is None) and _windows(reader, query) and _windows(reader, key):
+        raise Refusal("window attention", expected="every token to every token", nearest=ATTENTION)
     if q is None or k is None or q[2].shape != k[2].shape:
         return None
     tokens, heads = q[0].shape[0], len(q[2])
@@ -51,6 +62,15 @@ def scores(reader: Reader, node: fx.Node, query: torch.Tensor, key: torch.Tensor
     )
     start = reader.add(meaning)
     return start + (torch.arange(heads)[:, None, None] * tokens + q[1][:, None]) * tokens + k[1]
+
+
+def _windows(reader: Reader, ids: torch.Tensor) -> bool:
+    """Whether elements [batch, tokens, channels] are of a linear layer, and of other tokens in each batch."""
+    found = reader.find(ids)
+    if found is None or not isinstance(found[0], Linear):
+        return False
+    token = found[1] // found[0].shape[1]
+    return bool((token == token[:, :, :1]).all()) and not bool((token == token[:1, :, :1]).all())
 
 
 def _all_tokens(token: torch.Tensor, count: int) -> bool:
@@ -149,4 +169,15 @@ def canonical_scale(head_dim: int) -> float:
     return 1 / math.sqrt(head_dim)
 
 
-HANDLERS = {"scaled_dot_product_attention": _fused}
+def _masked(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    found = reader.find(args[0]) if isinstance(args[0], torch.Tensor) else None
+    if found is not None and isinstance(found[0], Scores):
+        raise Refusal("attention with a mask", expected="no mask", nearest=ATTENTION)
+    raise Refusal("'masked_fill'", expected="a layer of a pre-norm vision transformer", nearest=ATTENTION)
+
+
+def _complex(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    raise rotary("complex numbers, as of a rotary embedding")
+
+
+HANDLERS = {"masked_fill": _masked, "view_as_complex": _complex, "scaled_dot_product_attention": _fused}

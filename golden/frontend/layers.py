@@ -1,4 +1,4 @@
-"""Recognises patch embedding, linear layers, LayerNorm and GELU."""
+"""Recognises patch embedding and linear layers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,27 +7,18 @@ import numpy as np
 import torch
 from torch import fx
 
+from moesaic.golden.frontend.activations import PLAIN
 from moesaic.golden.frontend.known import Known
-from moesaic.golden.frontend.meaning import Constant, Gelu, Group, Linear, Meaning, Norm, Patches, Pixels, Pointwise
+from moesaic.golden.frontend.meaning import Constant, Group, Linear, Meaning, Patches, Pixels, Pointwise
 from moesaic.golden.frontend.pointwise import as_activation
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
-from moesaic.golden.frontend.stream import as_stream
 
-__all__ = ["HANDLERS", "by_column", "product"]
+__all__ = ["HANDLERS", "product"]
 
 ONE_CONVOLUTION = (
-    "one nn.Conv2d(3, dim, kernel_size=patch, stride=patch) on the image, or unfolded patches and nn.Linear"
+    "one nn.Conv2d(channels, dim, kernel_size=patch, stride=patch) on the image, or unfolded patches and nn.Linear"
 )
-NORM = "nn.LayerNorm(dim)"
-
-
-def by_column(columns: torch.Tensor, values: torch.Tensor, count: int, default: float) -> torch.Tensor | None:
-    """`values`, one for each element, as a function of the elements' columns: [count], or None if they are not one."""
-    values = values.double().expand(columns.shape)
-    table = torch.full((count,), default, dtype=torch.float64)
-    table[columns.flatten()] = values.flatten()
-    return table if bool((table[columns] == values).all()) else None
 
 
 def _channels(pixels: Pixels, local: torch.Tensor) -> torch.Tensor | None:
@@ -58,40 +49,45 @@ def _convolution(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Map
     if found is None or not isinstance(found[0], Pixels) or not isinstance(weight, Known):
         raise Refusal("a convolution of features", expected="a convolution of the image", nearest=ONE_CONVOLUTION)
     pixels, local = found[0], found[1]
-    kernel, stride = tuple(weight.value.shape[2:]), tuple(np.broadcast_to(given.get("stride", 1), 2).tolist())
+    kernel, stride = (
+        (weight.value.shape[2], weight.value.shape[3]),
+        tuple(np.broadcast_to(given.get("stride", 1), 2).tolist()),
+    )
     channels = _channels(pixels, local)
     if channels is None:
         raise Refusal("a convolution of a part of the image", expected="the whole image", nearest=ONE_CONVOLUTION)
     plain = np.all(np.equal(padding, 0)) if not isinstance(padding, str) else padding == "valid"
-    if kernel != stride or kernel[0] != kernel[1] or not plain or np.any(np.not_equal(dilation, 1)) or groups != 1:
+    if kernel != stride or not plain or np.any(np.not_equal(dilation, 1)) or groups != 1:
         raise Refusal(
             f"a convolution with kernel {kernel}, stride {stride} and padding {padding}",
-            expected="square patches that do not overlap",
+            expected="patches that do not overlap",
             nearest=ONE_CONVOLUTION,
         )
     # Channels in another order (BGR), or repeated: so many columns of the first weights.
     of_channels = torch.zeros(len(weight.value), pixels.shape[0], *kernel, dtype=weight.value.dtype)
     matrix = of_channels.index_add(1, channels, weight.value).reshape(len(weight.value), -1)
-    linear = _patch_linear(node, pixels, kernel[0], matrix, _tensor(bias))
+    linear = _patch_linear(node, pixels, kernel, matrix, _tensor(bias))
     linear.weight_names, linear.bias_names = weight.names, _names(bias)
     start = reader.add(linear)
-    down, across = pixels.shape[1] // kernel[0], pixels.shape[2] // kernel[0]
+    down, across = pixels.shape[1] // kernel[0], pixels.shape[2] // kernel[1]
     out = len(matrix)
     return start + torch.arange(down * across * out).view(1, down, across, out).permute(0, 3, 1, 2)
 
 
-def _patch_linear(node: fx.Node, pixels: Pixels, patch: int, weight: torch.Tensor, bias: torch.Tensor | None) -> Linear:
+def _patch_linear(
+    node: fx.Node, pixels: Pixels, size: tuple[int, int], weight: torch.Tensor, bias: torch.Tensor | None
+) -> Linear:
     channels, height, width = pixels.shape
-    if channels != 3 or height % patch or width % patch:
+    if height % size[0] or width % size[1]:
         raise Refusal(
-            f"patches of {patch} x {patch} on an image of {channels} x {height} x {width}",
-            expected="three channels, and sides that are multiples of the patch",
+            f"patches of {size[0]} x {size[1]} on an image of {height} x {width}",
+            expected="sides that are multiples of the patch",
             nearest=ONE_CONVOLUTION,
         )
-    grid = height // patch, width // patch
-    count = grid[0] * grid[1]
-    patches = Patches(node=node, shape=(count, 3 * patch * patch), pixels=pixels, patch=patch, grid=grid)
-    group = Group(np.arange(3 * patch * patch), weight, _bias(bias, weight))
+    grid = height // size[0], width // size[1]
+    count, values = grid[0] * grid[1], channels * size[0] * size[1]
+    patches = Patches(node=node, shape=(count, values), pixels=pixels, size=size, grid=grid)
+    group = Group(np.arange(values), weight, _bias(bias, weight))
     return Linear(node=node, shape=(count, len(weight)), source=patches, groups=[group])
 
 
@@ -104,21 +100,21 @@ def _of_pixels(
 ) -> tuple[Linear, torch.Tensor]:
     """A linear of unfolded patches [rows, values]; the patch of each row."""
     channels, height, width = pixels.shape
-    side = round((places.shape[1] / channels) ** 0.5)
-    if channels * side * side != places.shape[1] or height % side or width % side:
+    channel, y, x = places // (height * width), places // width % height, places % width
+    size = int(y[0].max() - y[0].min()) + 1, int(x[0].max() - x[0].min()) + 1
+    if channels * size[0] * size[1] != places.shape[1] or height % size[0] or width % size[1]:
         raise Refusal(
             f"a linear layer of {places.shape[1]} pixels",
-            expected="patches of 3 x p x p pixels",
+            expected=f"patches of {channels} x height x width pixels that divide the image",
             nearest=ONE_CONVOLUTION,
         )
-    channel, y, x = places // (height * width), places // width % height, places % width
-    patch = y // side * (width // side) + x // side
-    order = channel * side * side + y % side * side + x % side
+    patch = y // size[0] * (width // size[1]) + x // size[1]
+    order = (channel * size[0] + y % size[0]) * size[1] + x % size[1]
     if not _constant_rows(patch) or not _same_rows(order) or len(order[0].unique()) != places.shape[1]:
-        raise Refusal("a linear layer of pixels that are no patch", expected="square patches", nearest=ONE_CONVOLUTION)
+        raise Refusal("a linear layer of pixels that are no patch", expected="patches", nearest=ONE_CONVOLUTION)
     matrix = torch.empty_like(weight)
     matrix[:, order[0]] = weight
-    return _patch_linear(node, pixels, side, matrix, bias), patch[:, 0]
+    return _patch_linear(node, pixels, size, matrix, bias), patch[:, 0]
 
 
 def _constant_rows(x: torch.Tensor) -> bool:
@@ -190,7 +186,7 @@ def product(
                 nearest="nn.Linear(dim, ...)",
             )
         meaning, token, columns, constants = read
-        if isinstance(meaning, Pointwise):
+        if isinstance(meaning, Pointwise) and meaning.kind not in PLAIN:
             raise as_activation(meaning)
         matrix, offset = weight, _bias(bias, weight)
         if constants is not None:
@@ -231,65 +227,4 @@ def _linear(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[
     return ids.reshape(*x.shape[:-1], -1)
 
 
-def _layer_norm(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
-    given = dict(zip(("input", "normalized_shape", "weight", "bias", "eps"), args, strict=False)) | dict(kwargs)
-    x, shape, weight, bias = given["input"], given["normalized_shape"], given.get("weight"), given.get("bias")
-    eps = given.get("eps", 1e-5)
-    found = reader.find(x)
-    stream, local = as_stream(
-        reader,
-        x,
-        node,
-        found=f"LayerNorm of {'several tensors' if found is None else found[0].what}",
-        nearest="LayerNorm before attention and before the MLP (none of q, k or v, none on the embedded tokens, none "
-        "after an MLP)",
-    )
-    dim = stream.shape[1]
-    columns = local % dim
-    if list(shape) != [dim] or not torch.equal(
-        columns, columns.reshape(-1, dim)[:1].expand(x.numel() // dim, -1).view(x.shape)
-    ):
-        raise Refusal(
-            f"LayerNorm over {list(shape)}", expected=f"a norm over the {dim} channels of a token", nearest=NORM
-        )
-    order = columns.reshape(-1, dim)[0]
-    gain, offset = torch.ones(dim), torch.zeros(dim)
-    if weight is not None:
-        gain = torch.empty_like(weight.value)
-        gain[order] = weight.value
-    if bias is not None:
-        offset = torch.empty_like(bias.value)
-        offset[order] = bias.value
-    norm = Norm(
-        node=node,
-        shape=stream.shape,
-        stream=stream,
-        weight=gain,
-        bias=offset,
-        eps=float(eps),
-        names=(_names(weight), _names(bias)),
-    )
-    return reader.add(norm) + local
-
-
-def _gelu(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
-    found = reader.find(args[0])
-    if found is None or not isinstance(found[0], Linear):
-        what = "several tensors" if found is None else found[0].what
-        raise Refusal(f"GELU of {what}", expected="GELU of a linear layer", nearest="nn.Linear, nn.GELU, nn.Linear")
-    kind = kwargs.get("approximate", args[1] if len(args) > 1 else "none")
-    return (
-        reader.add(
-            Gelu(node=node, shape=found[0].shape, linear=found[0], kind="exact" if kind == "none" else str(kind))
-        )
-        + found[1]
-    )
-
-
-HANDLERS = {
-    "conv2d": _convolution,
-    "convolution": _convolution,
-    "linear": _linear,
-    "layer_norm": _layer_norm,
-    "gelu": _gelu,
-}
+HANDLERS = {"conv2d": _convolution, "convolution": _convolution, "linear": _linear}

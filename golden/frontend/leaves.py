@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from moesaic.golden.config import GATE_KINDS
+from moesaic.golden.frontend.activations import FUNCTIONS, PLAIN
 from moesaic.golden.frontend.meaning import Leaf, Norm
+from moesaic.golden.frontend.mlp import activation_facts
 from moesaic.golden.frontend.nearest import MIXTURE_RECIPE
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import CaptureError, Refusal
@@ -210,12 +211,11 @@ def solve(mix: Mixture, task: int) -> tuple[dict[str, torch.Tensor], dict[str, A
         "gate.bias": bias,
     }
     best = np.inf
-    for gelu in ("exact", "tanh"):
+    for activation in PLAIN:
+        function = FUNCTIONS[activation][1]
         each = torch.stack(
             [
-                F.gelu(x.double() @ up[e].double().T + up_bias[e], approximate="none" if gelu == "exact" else "tanh")
-                @ down[e].double().T
-                + down_bias[e]
+                function(x.double() @ up[e].double().T + up_bias[e]) @ down[e].double().T + down_bias[e]
                 for e in range(count)
             ],
             dim=1,
@@ -226,7 +226,8 @@ def solve(mix: Mixture, task: int) -> tuple[dict[str, torch.Tensor], dict[str, A
                 got = (each.gather(1, index[..., None].expand(-1, -1, dim)) * scores[..., None]).sum(1)
                 error = float((got - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))
                 if error < TOLERANCE:
-                    return parameters, {"gelu": gelu, "top_k": k, "gate_kind": kind, "experts": count}, names[0]
+                    facts = activation_facts(activation, gated=False)
+                    return parameters, facts | {"top_k": k, "gate_kind": kind, "experts": count}, names[0]
                 best = min(best, error)
     raise CaptureError(
         f"mixture '{mix.name}' must compute the sum over its chosen experts of score times expert, "
@@ -239,7 +240,7 @@ def _leaf(reader: Reader, node: Any, args: Sequence[Any], kwargs: Any) -> torch.
     found = reader.find(args[0])
     if found is None or not isinstance(found[0], Norm) or args[0].shape[-1] != found[0].shape[1]:
         what = "several tensors" if found is None else found[0].what
-        raise Refusal(f"a mixture of {what}", expected="a mixture of LayerNorm(x)", nearest="x + mixture(LayerNorm(x))")
+        raise Refusal(f"a mixture of {what}", expected="a mixture of a norm", nearest="x + mixture(norm(x))")
     return reader.add(Leaf(node=node, shape=found[0].shape, source=found[0], number=int(args[1]))) + found[1]
 
 

@@ -15,9 +15,10 @@ __all__ = [
     "Constant",
     "Context",
     "Embed",
+    "Energy",
     "GateProbs",
     "GateScores",
-    "Gelu",
+    "Gated",
     "Group",
     "Leaf",
     "Linear",
@@ -34,6 +35,7 @@ __all__ = [
     "Residual",
     "ScoredChoice",
     "Scores",
+    "Squared",
     "Stream",
     "Weighted",
 ]
@@ -64,7 +66,7 @@ class Meaning:
 
 @dataclass(eq=False, kw_only=True)
 class Pixels(Meaning):
-    """The image: [3, H, W], each channel times `scale` plus `offset`."""
+    """The image: [channels, H, W], each channel times `scale` plus `offset`."""
 
     scale: torch.Tensor
     offset: torch.Tensor
@@ -80,11 +82,19 @@ class Constant(Meaning):
 
 @dataclass(eq=False, kw_only=True)
 class Patches(Meaning):
-    """The patches of the image: [patches, 3 * patch * patch], in the order channel, row, column."""
+    """The patches of the image: [patches, channels * height * width], in the order channel, row, column.
+
+    `size`: height and width of a patch, pixels.
+    """
 
     pixels: Pixels
-    patch: int
+    size: tuple[int, int]
     grid: tuple[int, int]
+
+    @property
+    def patch(self) -> int:
+        """Side of a square patch."""
+        return self.size[0]
 
 
 @dataclass(eq=False)
@@ -163,7 +173,8 @@ class Block:
     parameters : dict of canonical name (without the block's) to Tensor
     names : dict of canonical name to the user's names
     facts : dict
-        heads, gelu, top_k, gate_kind, experts, as far as the kind has them.
+        As far as the kind has them: heads, head_dim; activation and gelu (`activations.FUNCTIONS`; "exact" or "tanh"
+        where it is GELU), gated; top_k, gate_kind, experts.
     """
 
     kind: str
@@ -183,9 +194,10 @@ class Residual(Stream):
 
 @dataclass(eq=False, kw_only=True)
 class Norm(Meaning):
-    """The output of LayerNorm: [tokens, dim]."""
+    """The output of a norm: [tokens, dim]; `kind` is "layernorm" or "rmsnorm"."""
 
     stream: Stream
+    kind: str
     weight: torch.Tensor
     bias: torch.Tensor
     eps: float
@@ -193,19 +205,45 @@ class Norm(Meaning):
 
 
 @dataclass(eq=False, kw_only=True)
-class Gelu(Meaning):
-    """The output of GELU: [tokens, hidden]."""
+class Squared(Meaning):
+    """The square of the residual stream: [tokens, dim]."""
 
-    linear: Linear
-    kind: str
+    stream: Stream
+
+
+@dataclass(eq=False, kw_only=True)
+class Energy(Meaning):
+    """A power of each token's sum of squares: [tokens, 1], (`factor` * sum + `constant`) ** `exponent`."""
+
+    stream: Stream
+    factor: float
+    constant: float
+    exponent: float
 
 
 @dataclass(eq=False, kw_only=True)
 class Pointwise(Meaning):
-    """A function of a linear layer's values, one by one: [tokens, hidden]."""
+    """An activation: a function of a linear layer's values, one by one: [tokens, hidden].
+
+    `kind`: its name (`activations.FUNCTIONS`), or None if it is none of the known ones.
+    """
 
     linear: Linear
     function: Callable[[torch.Tensor], torch.Tensor]
+    kind: str | None
+
+
+@dataclass(eq=False, kw_only=True)
+class Gated(Meaning):
+    """A gated unit: [tokens, columns of `value`], each of its values times the activation of a value of `gate`.
+
+    `gate_columns` [columns of `value`]: which one; -1 where unused.
+    """
+
+    value: Linear
+    gate: Linear
+    gate_columns: Index
+    kind: str
 
 
 @dataclass(eq=False, kw_only=True)

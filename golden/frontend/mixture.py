@@ -19,9 +19,11 @@ from moesaic.golden.frontend.meaning import (
     RankedIndex,
     RankedTotal,
     ScoredChoice,
+    Scores,
     Weighted,
 )
 from moesaic.golden.frontend.reader import Reader
+from moesaic.golden.frontend.refusal import Refusal
 
 __all__ = ["HANDLERS", "combine_experts", "merge", "total", "weigh"]
 
@@ -127,6 +129,9 @@ def _where(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[s
         scored = _scored(reader, node, scores, chosen)
         if scored is not None:
             return scored
+    scores = reader.find(args[1]) if isinstance(args[1], torch.Tensor) else None
+    if scores is not None and isinstance(scores[0], Scores):
+        raise Refusal("attention with a mask", expected="no mask", nearest="attention of every token to every token")
     raise refusal("a choice by a condition", "factors where the expert is chosen, zero elsewhere")
 
 

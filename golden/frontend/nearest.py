@@ -4,27 +4,28 @@ __all__ = ["MIXTURE_RECIPE", "nearest"]
 
 MIXTURE_RECIPE = "the mixture of docs/models.md: all experts on all tokens, times a [tokens, experts] table of factors"
 
-_GELU = "nn.GELU(), or nn.GELU('tanh')"
+_ACTIVATION = "GELU, ReLU, squared ReLU, SiLU or quick GELU between two linear layers, or a gated MLP"
+_NORM = "nn.LayerNorm or nn.RMSNorm before attention and before the MLP"
 _FLOAT = "the float layer alone: integers are chosen here, with `moesaic quantise`"
 _NEAREST = {
-    "relu": _GELU,
-    "relu_": _GELU,
-    "relu6": _GELU,
-    "leaky_relu": _GELU,
-    "silu": _GELU,
-    "hardswish": _GELU,
-    "elu": _GELU,
-    "mish": _GELU,
-    "hardtanh": _GELU,
-    "tanh": _GELU,
-    "sigmoid": _GELU,
-    "softplus": _GELU,
-    "batch_norm": "nn.LayerNorm before attention and before the MLP",
-    "_native_batch_norm_legit_no_training": "nn.LayerNorm before attention and before the MLP",
-    "group_norm": "nn.LayerNorm before attention and before the MLP",
-    "rms_norm": "nn.LayerNorm before attention and before the MLP",
-    "rsqrt": "nn.LayerNorm before attention and before the MLP",
-    "mean": "nn.LayerNorm for a norm written out; a mean over tokens after the last block only",
+    "relu": _ACTIVATION,
+    "relu_": _ACTIVATION,
+    "relu6": _ACTIVATION,
+    "leaky_relu": _ACTIVATION,
+    "silu": _ACTIVATION,
+    "hardswish": _ACTIVATION,
+    "elu": _ACTIVATION,
+    "mish": _ACTIVATION,
+    "hardtanh": _ACTIVATION,
+    "tanh": _ACTIVATION,
+    "sigmoid": _ACTIVATION,
+    "softplus": _ACTIVATION,
+    "batch_norm": _NORM,
+    "_native_batch_norm_legit_no_training": _NORM,
+    "group_norm": _NORM,
+    "rms_norm": _NORM,
+    "rsqrt": _NORM,
+    "mean": "nn.LayerNorm or nn.RMSNorm for a norm written out; a mean over tokens after the last block only",
     "max_pool2d": "patch embedding as one convolution whose kernel and stride are the patch",
     "avg_pool2d": "patch embedding as one convolution whose kernel and stride are the patch",
     "nonzero": MIXTURE_RECIPE,
@@ -52,4 +53,4 @@ _NEAREST = {
 
 def nearest(name: str) -> str:
     """The nearest supported thing to an ATen operator."""
-    return _NEAREST.get(name, "a pre-norm block: x + attention(LayerNorm(x)), then x + MLP(LayerNorm(x)) with GELU")
+    return _NEAREST.get(name, "a pre-norm block: x + attention(norm(x)), then x + MLP(norm(x))")

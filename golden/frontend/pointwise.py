@@ -1,41 +1,58 @@
-"""Activations written out: a function of a linear layer's output, value by value, and whether it is GELU."""
+"""Activations, by name or written out: a function of a linear layer's output, value by value, and which one it is."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx
 
-from moesaic.golden.frontend.meaning import Gelu, Linear, Meaning, Pointwise
+from moesaic.golden.frontend.activations import FUNCTIONS, GATES, PLAIN, Function, kind_of, title_of
+from moesaic.golden.frontend.known import Known
+from moesaic.golden.frontend.meaning import Linear, Meaning, Pointwise
 from moesaic.golden.frontend.nearest import nearest
+from moesaic.golden.frontend.nodes import function_of, name_of
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 
-__all__ = ["GELU_TOLERANCE", "HANDLERS", "as_activation", "combined", "with_constant"]
+__all__ = ["HANDLERS", "applied", "as_activation", "combined", "with_constant"]
 
-Function = Callable[[torch.Tensor], torch.Tensor]
-
-GELU_TOLERANCE = 1e-6  # absolute, of every value from -16 to 16, which is what the accelerator's GELU takes
-_GRID = torch.linspace(-16, 16, 4097, dtype=torch.float64)
-_GELU = {"exact": F.gelu(_GRID), "tanh": F.gelu(_GRID, approximate="tanh")}
-_OTHERS = {
-    "quick GELU, x * sigmoid(1.702 x), which is up to 0.02 away from GELU": _GRID * torch.sigmoid(1.702 * _GRID),
-    "SiLU, x * sigmoid(x)": F.silu(_GRID),
-    "tanh": torch.tanh(_GRID),
-    "sigmoid": torch.sigmoid(_GRID),
-    "the square": _GRID.square(),
-}
-_UNARY: Mapping[str, Function] = {
-    "erf": torch.erf,
-    "exp": torch.exp,
-    "neg": torch.neg,
-    "reciprocal": torch.reciprocal,
-    "sigmoid": torch.sigmoid,
-    "square": torch.square,
-    "tanh": torch.tanh,
-}
+_UNARY = (
+    "abs",
+    "celu",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "elu",
+    "erf",
+    "erfc",
+    "exp",
+    "expm1",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "log",
+    "log1p",
+    "log_sigmoid",
+    "mish",
+    "neg",
+    "reciprocal",
+    "relu",
+    "relu6",
+    "rsqrt",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "sqrt",
+    "square",
+    "tanh",
+    "threshold",
+)
+_CHANGING = ("elu_", "hardswish_", "leaky_relu_", "relu_", "sigmoid_", "silu_", "tanh_", "clamp_", "clamp_min_")
 
 
 def _function(meaning: Meaning) -> tuple[Linear, Function] | None:
@@ -51,12 +68,9 @@ def _function(meaning: Meaning) -> tuple[Linear, Function] | None:
 
 
 def _found(reader: Reader, node: fx.Node, linear: Linear, function: Function) -> int:
-    """GELU if the function is one, to `GELU_TOLERANCE`; else the function, for what comes."""
-    values = function(_GRID)
-    for kind, wanted in _GELU.items():
-        if bool(((values - wanted).abs() <= GELU_TOLERANCE).all()):
-            return reader.add(Gelu(node=node, shape=linear.shape, linear=linear, kind=kind))
-    return reader.add(Pointwise(node=node, shape=linear.shape, linear=linear, function=function))
+    return reader.add(
+        Pointwise(node=node, shape=linear.shape, linear=linear, function=function, kind=kind_of(function))
+    )
 
 
 def combined(
@@ -87,39 +101,60 @@ def with_constant(
     return _found(reader, node, found[0].linear, lambda x: operation(function(x), number)) + found[1]
 
 
-def as_activation(meaning: Pointwise) -> Refusal:
-    """Why an activation is refused that is not GELU."""
-    values = meaning.function(_GRID)
-    name = next(
-        (n for n, other in _OTHERS.items() if bool(((values - other).abs() <= GELU_TOLERANCE).all())),
-        "an activation written out that is not GELU",
+def as_activation(meaning: Pointwise, accepted: Sequence[str] = PLAIN) -> Refusal:
+    """Why an activation is refused that is none of the accepted ones."""
+    *most, last = (FUNCTIONS[kind][0].partition(",")[0] for kind in accepted)
+    between = "a gate's activation" if accepted is GATES else "an activation between two linear layers"
+    return Refusal(
+        title_of(meaning.function),
+        expected=between,
+        nearest=f"{', '.join(most)} or {last}",
+        node=meaning.node,
     )
-    return Refusal(name, expected="GELU", nearest=nearest("relu"), node=meaning.node)
 
 
-def _unary(name: str) -> Callable[[Reader, fx.Node, Sequence[Any], Mapping[str, Any]], torch.Tensor]:
-    function = _UNARY[name]
-
-    def handler(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
-        return _applied(reader, node, args[0], name, function)
-
-    return handler
-
-
-def _power(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
-    ids, power = args[:2]
-    if not isinstance(ids, torch.Tensor) or not isinstance(power, (int, float)) or not math.isfinite(power):
-        raise Refusal("a power", expected="a layer of a pre-norm vision transformer", nearest=nearest("pow"))
-    return _applied(reader, node, ids, "pow", lambda x: x**power)
+def _unary(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    name, function = name_of(node), function_of(node)
+    if not isinstance(args[0], torch.Tensor) or any(isinstance(x, torch.Tensor) for x in (*args[1:], *kwargs.values())):
+        raise Refusal(f"'{name}'", expected="a layer of a pre-norm vision transformer", nearest=nearest(name))
+    rest = [x.value if isinstance(x, Known) else x for x in args[1:]]
+    more = {key: x.value if isinstance(x, Known) else x for key, x in kwargs.items()}
+    return applied(reader, node, args[0], name, lambda x: function(x.clone(), *rest, **more))
 
 
-def _applied(reader: Reader, node: fx.Node, ids: torch.Tensor, name: str, function: Function) -> torch.Tensor:
+def _larger(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """The larger of a value and a number, which is ReLU for zero."""
+    for ids, other in (args[:2], args[1::-1]):
+        number = torch.as_tensor(other.value, dtype=torch.float64) if isinstance(other, Known) else None
+        if isinstance(ids, torch.Tensor) and number is not None and bool((number == number.flatten()[0]).all()):
+            least = number.flatten()[0]
+            return applied(
+                reader,
+                node,
+                ids.expand(torch.broadcast_shapes(ids.shape, number.shape)),
+                "maximum",
+                partial(torch.maximum, least),
+            )
+    raise Refusal("the larger of two tensors", expected="an activation", nearest=nearest("relu"))
+
+
+def applied(reader: Reader, node: fx.Node, ids: torch.Tensor, name: str, function: Function) -> torch.Tensor:
+    """A function of every value of a linear layer, or of what already is one."""
     found = reader.find(ids)
     inner = None if found is None else _function(found[0])
     if found is None or inner is None:
-        raise Refusal(f"'{name}'", expected="a layer of a pre-norm vision transformer", nearest=nearest(name))
+        what = "several tensors" if found is None else found[0].what
+        raise Refusal(f"'{name}' of {what}", expected="an activation of a linear layer", nearest=nearest(name))
     linear, before = inner
     return _found(reader, node, linear, lambda x: function(before(x))) + found[1]
 
 
-HANDLERS = {"pow": _power} | {name: _unary(name) for name in _UNARY}
+def power(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """A power of every value."""
+    ids, exponent = args[:2]
+    if not isinstance(ids, torch.Tensor) or not isinstance(exponent, (int, float)) or not math.isfinite(exponent):
+        raise Refusal("a power", expected="a layer of a pre-norm vision transformer", nearest=nearest("pow"))
+    return applied(reader, node, ids, "pow", lambda x: x**exponent)
+
+
+HANDLERS = {"maximum": _larger, "pow": power} | dict.fromkeys((*_UNARY, *_CHANGING), _unary)

@@ -57,7 +57,7 @@ def test_transformers(name):
 
 
 def test_swiglu_of_dinov2_is_refused():
-    with pytest.raises(CaptureError, match=r"not 'silu'\nat .*transformers/activations.py:\d+"):
+    with pytest.raises(CaptureError, match=r"not a gated MLP with SiLU.*\nat .*modeling_dinov2.py:\d+"):
         capture(of("Dinov2Config", "Dinov2Model", use_swiglu_ffn=True)(), torch.zeros(1, 3, 32, 32))
 
 

@@ -4,6 +4,7 @@ import inspect
 import re
 from pathlib import Path
 
+import operators
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,20 +26,6 @@ class Normalised(nn.Module):
 
     def forward(self, x):
         return self.mlp(self.batch(x.mT).mT)
-
-
-class SwiGlu(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b, self.c = nn.Linear(DIM, 48), nn.Linear(DIM, 48), nn.Linear(48, DIM)
-
-    def forward(self, x):
-        return self.c(F.silu(self.a(x)) * self.b(x))
-
-
-class GeGlu(SwiGlu):
-    def forward(self, x):
-        return self.c(F.gelu(self.a(x)) * self.b(x))
 
 
 class Dropped(zoo.Mlp):
@@ -105,6 +92,69 @@ class Parallel(zoo.Block):
         return x + self.attention(y) + self.mlp(y)
 
 
+class Summed(zoo.Block):
+    def forward(self, x):
+        y = self.norm1(x)
+        return x + (self.attention(y) + self.mlp(y))
+
+
+class NormAfter(zoo.Block):
+    def forward(self, x):
+        x = x + self.norm1(self.attention(x))
+        return x + self.norm2(self.mlp(x))
+
+
+class Rotary(zoo.Fused):
+    """q and k turned by angles of their places."""
+
+    def __init__(self, first):
+        super().__init__(DIM, HEADS)
+        self.first = first
+
+    def rotate(self, x):
+        angle = torch.arange(x.shape[2])[:, None] * torch.tensor([1.0, 0.1, 0.01, 0.5] * (x.shape[3] // 4))
+        cos, sin = angle.cos(), angle.sin()
+        half = x.shape[-1] // 2
+        turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+        return turned * sin + x * cos if self.first else x * cos + turned * sin
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(self.rotate(q), self.rotate(k), v)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class Complex(Rotary):
+    def __init__(self):
+        super().__init__(False)
+
+    def rotate(self, x):
+        angle = torch.arange(x.shape[2])[:, None] * torch.ones(x.shape[3] // 2)
+        turned = torch.view_as_complex(x.unflatten(-1, (-1, 2))) * torch.polar(torch.ones_like(angle), angle)
+        return torch.view_as_real(turned).flatten(3)
+
+
+class Windows(zoo.Fused):
+    """Tokens see those of their own half of the image."""
+
+    def __init__(self):
+        super().__init__(DIM, HEADS)
+
+    def forward(self, x):
+        return super().forward(x.unflatten(1, (2, -1)).flatten(0, 1)).unflatten(0, (1, 2)).flatten(1, 2)
+
+
+class Masked(zoo.Fused):
+    def __init__(self):
+        super().__init__(DIM, HEADS)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        y = (q @ k.mT * 0.25).masked_fill(mask, -torch.inf).softmax(-1) @ v
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
 class Stem(nn.Module):
     def __init__(self):
         super().__init__()
@@ -150,13 +200,40 @@ def blocks(kind):
 # name: (model, words that the text must have, source text of the line it must name; "" for torch's own modules)
 CASES = {
     "BatchNorm": (lambda: zoo.vit(mlp=Normalised), ["batch_norm", "nn.LayerNorm"], "self.batch(x.mT)"),
-    "ReLU": (
-        lambda: zoo.vit(mlp=lambda: zoo.Mlp(DIM, nn.ReLU())),
-        ["relu", "nn.GELU()", "blocks.0.mlp"],
-        "self.down(self.act(",
+    "norm inside an MLP": (
+        lambda: zoo.vit(mlp=operators.NormInside),
+        ["LayerNorm of", "inside an MLP", "none inside an MLP"],
+        "self.norm(F.silu",
     ),
-    "SwiGLU": (lambda: zoo.vit(mlp=SwiGlu), ["silu", "nn.GELU()"], "F.silu(self.a(x)) * self.b(x)"),
-    "GeGLU": (lambda: zoo.vit(mlp=GeGlu), ["element by element", "no gated units"], "F.gelu(self.a(x)) * self.b(x)"),
+    "no activation of the gate": (
+        lambda: zoo.vit(mlp=lambda: operators.Separate(nn.Identity())),
+        ["two linear layers (a gate without activation)", "gated MLP"],
+        "gate * value",
+    ),
+    "a gate of tanh": (lambda: zoo.vit(mlp=lambda: operators.Separate(torch.tanh)), ["not tanh", "or sigmoid"], ""),
+    "rotary embedding": (
+        lambda: zoo.vit(lambda: Rotary(False)),
+        ["a rotary embedding", "positions, added once"],
+        "self.rotate(q)",
+    ),
+    "rotary embedding, the turned half first": (
+        lambda: zoo.vit(lambda: Rotary(True)),
+        ["a rotary embedding", "positions, added once"],
+        "self.rotate(q)",
+    ),
+    "rotary embedding by complex numbers": (
+        lambda: zoo.vit(Complex),
+        ["a rotary embedding", "positions, added once"],
+        "self.rotate(q)",
+    ),
+    "window attention": (lambda: zoo.vit(Windows, embed=zoo.Conv(learnt=0)), ["window attention", "every token"], ""),
+    "a mask filled in": (lambda: zoo.vit(Masked), ["attention with a mask", "no mask"], "masked_fill"),
+    "norm after attention": (
+        lambda: blocks(NormAfter),
+        ["LayerNorm of what attention returns (post-norm)", "before attention"],
+        "self.norm1(self.attention",
+    ),
+    "a sum of halves": (lambda: blocks(Summed), ["a parallel block", "one after the other"], "self.attention(y) + "),
     "active dropout": (
         lambda: zoo.vit(mlp=lambda: Dropped(DIM)),
         ["dropout", "training=self.training"],
@@ -180,25 +257,28 @@ CASES = {
     "norm of queries": (lambda: zoo.vit(lambda: NormedQueries(DIM, HEADS)), ["none of q, k or v"], "self.q_norm(q)"),
     "causal": (lambda: zoo.vit(lambda: Causal(DIM, HEADS)), ["causal"], "is_causal=True"),
     "no softmax": (lambda: zoo.vit(lambda: Quadratic(DIM, HEADS)), ["without softmax"], "q @ k.mT @ v"),
-    "post-norm": (lambda: blocks(PostNorm), ["LayerNorm(x)", "norm_first=True"], "self.qkv(x)"),
+    "post-norm": (
+        lambda: blocks(PostNorm),
+        ["without a norm before it (as in a post-norm block)", "norm_first=True"],
+        "self.qkv(x)",
+    ),
     "torch's post-norm": (
         lambda: zoo.encoder(norm_first=False),
-        ["LayerNorm(x)", "norm_first=True"],
+        ["without a norm before it (as in a post-norm block)", "norm_first=True"],
         "self.blocks(self.embed",
     ),
-    "torch's ReLU": (lambda: zoo.encoder(activation="relu"), ["relu", "nn.GELU()"], "self.blocks(self.embed"),
-    "parallel": (lambda: blocks(Parallel), ["earlier residual stream", "pre-norm"], "y = self.norm1(x)"),
-    "convolution stem": (lambda: zoo.vit(embed=Stem()), ["nn.Conv2d(3, dim"], "self.b(self.a(x))"),
+    "parallel": (lambda: blocks(Parallel), ["a parallel block", "pre-norm"], "y = self.norm1(x)"),
+    "convolution stem": (lambda: zoo.vit(embed=Stem()), ["nn.Conv2d(channels, dim"], "self.b(self.a(x))"),
     "overlapping patches": (lambda: zoo.vit(embed=Overlapping()), ["do not overlap"], "self.a(x).flatten"),
     "normed embedding": (lambda: zoo.vit(embed=NormedEmbedding()), ["residual stream"], ""),
     "control flow": (lambda: zoo.vit(mlp=lambda: Branching(DIM)), ["must not depend on the image"], "if x.mean() > 0"),
     **{
-        f"no GELU: {name}": (
+        f"activation: {name}": (
             lambda function=function: zoo.vit(mlp=lambda: zoo.Mlp(DIM, zoo.Activation(function))),
-            [words, "nn.GELU()"],
+            [words, "GELU, GELU by tanh, ReLU, squared ReLU, SiLU or quick GELU"],
             "",
         )
-        for name, (function, words) in zoo.NO_GELUS.items()
+        for name, (function, words) in operators.NO_ACTIVATIONS.items()
     },
     "mirrored": (
         lambda: zoo.vit(embed=zoo.Turned(lambda x: x.flip(3))),

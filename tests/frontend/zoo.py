@@ -140,13 +140,6 @@ GELUS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {  # as `transform
     "a logistic": lambda x: x * torch.sigmoid(2 * ROOT * (x + 0.044715 * x**3)),
     "the survival function": lambda x: x * (1 - 0.5 * (1 - torch.erf(x / 2**0.5))),
 }
-NO_GELUS: Mapping[str, tuple[Callable[[torch.Tensor], torch.Tensor], str]] = {
-    "quick": (lambda x: x * torch.sigmoid(1.702 * x), "quick GELU"),
-    "SiLU": (lambda x: x * torch.sigmoid(x), "SiLU"),
-    "rough": (lambda x: 0.5 * x * (1 + torch.tanh(0.79 * (x + 0.044715 * x**3))), "is not GELU"),
-    "tanh": (torch.tanh, "not tanh"),
-    "square": (lambda x: x * x, "not the square"),
-}
 
 
 # Embeddings: image to [B, N, dim].
