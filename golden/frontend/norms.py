@@ -10,7 +10,7 @@ from torch import fx
 from moesaic.golden.frontend.behind_norm import same_stream
 from moesaic.golden.frontend.columns import by_column
 from moesaic.golden.frontend.known import Known
-from moesaic.golden.frontend.meaning import Context, Energy, Gated, Linear, Meaning, Norm, Pointwise, Squared
+from moesaic.golden.frontend.meaning import Context, Embed, Energy, Gated, Linear, Meaning, Norm, Pointwise, Squared
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.pointwise import HANDLERS as POINTWISE
 from moesaic.golden.frontend.reader import Reader
@@ -37,6 +37,8 @@ def _of(reader: Reader, ids: torch.Tensor) -> str:
         return f"{meaning.what} (q, k or v, or the inside of an MLP)"
     if isinstance(meaning, (Pointwise, Gated)):
         return f"{meaning.what}, inside an MLP"
+    if isinstance(meaning, Norm) and isinstance(meaning.stream, Embed):
+        return "the embedded tokens behind a norm of their own"
     return "several tensors" if meaning is None else meaning.what
 
 
