@@ -75,7 +75,9 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     router = primitives(config.experts * config.max_tokens, token + 16, ultra=False, byte_writes=False)
     router += _small(config.max_tokens, token + 1 + config.max_top_k * (expert + 16))
     router += (-(-config.experts // config.rows) - 1) * _small(config.max_tokens, 16 * config.rows)
+    gates = primitives(config.max_tokens, 16 * config.rows, ultra=False, byte_writes=False) if config.gated_mlp else 0.0
     return {
+        _title("core.writeback.gated"): Resources(bram36=gates),
         _title("core.accumulator"): Resources(
             bram36=primitives(config.max_tokens, config.rows * config.acc_bits, ultra=False, byte_writes=False)
         ),

@@ -132,5 +132,6 @@ class Builder:
                 "scale": norm.scale,
                 "shift": norm.shift,
                 "epsilon": norm.epsilon,
+                "rms": int(not norm.centred),
             },
         )

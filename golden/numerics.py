@@ -131,6 +131,7 @@ def layernorm(
     scale: int,
     shift: int,
     epsilon: int,
+    centred: bool = True,
 ) -> Array:
     """Normalise residual rows to `NORM_BITS` bits; gain and offset are folded into the weights that follow.
 
@@ -142,8 +143,10 @@ def layernorm(
         Sum and sum of squares over all `dim` channels.
     dim, inv_dim, inv_dim_shift, scale, shift, epsilon
         Constants of the NORM instruction.
+    centred : bool
+        LayerNorm. Else RMSNorm (Zhang & Sennrich 2019): the sum counts as 0.
     """
-    total, squares = np.asarray(total, np.int64), np.asarray(squares, np.int64)
+    total, squares = np.asarray(total, np.int64) * int(centred), np.asarray(squares, np.int64)
     mean = round_shift(total * inv_dim, inv_dim_shift)  # 4 fraction bits
     variance = dim * squares - total * total + epsilon  # dim^2 * (var + eps)
     r, e = rsqrt(variance)

@@ -11,7 +11,7 @@ from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.numerics import Array
 from moesaic.hw.spec.functions import FUNCTIONS, Function
 
-__all__ = ["add", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised", "stored"]
+__all__ = ["add", "gated", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised", "stored"]
 
 
 def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
@@ -38,7 +38,7 @@ def linear_int16(linear: QuantLinear, x: Array) -> Array:
 
 
 def norm(constants: QuantNorm, x: Array) -> Array:
-    """LayerNorm of residual rows [tokens, dim] to `tables.NORM_BITS` bits."""
+    """LayerNorm or RMSNorm of residual rows [tokens, dim] to `tables.NORM_BITS` bits."""
     return numerics.layernorm(
         x,
         x.sum(axis=1),
@@ -49,6 +49,7 @@ def norm(constants: QuantNorm, x: Array) -> Array:
         scale=constants.scale,
         shift=constants.shift,
         epsilon=constants.epsilon,
+        centred=constants.centred,
     )
 
 
@@ -67,6 +68,14 @@ def add(old: Array, delta: Array, residual_shift: int = 0) -> Array:
 def stored(x: Array, *, wide: bool) -> Array:
     """A result as the activation memory keeps it: int8, or 16 bits."""
     return numerics.digits(x) if wide else numerics.int8(x)
+
+
+def gated(gate: Array, value: Array, shift: int, *, wide: bool = False, function: Function) -> Array:
+    """Values times their activated gates, shifted; both from int16."""
+    use = FUNCTIONS[function]
+    if use.activation is None or not use.gate:
+        raise ValueError(f"function must be an activation of gates, not {function.name}")
+    return stored(numerics.rescale(value, numerics.activation(use.activation, gate), shift), wide=wide)
 
 
 def hidden(pre: Array, mult: int, shift: int, *, wide: bool = False, function: Function = Function.GELU) -> Array:

@@ -48,6 +48,9 @@ class Matmul:
             Function(fields["function"]),
         )
         self.blocks = -(-fields["out_count"] // self.config.rows)
+        # Blocks of results, and how many of them count: one for each pair of a gate and values.
+        self.places = self.blocks // (1 + fields["gated"])
+        self.outputs = fields["out_count"] - (self.blocks - self.places) * self.config.rows
         # Planes of stream and stationary blocks that meet in each pass over the inputs; before every second one sums
         # shift by 8.
         self.passes = [(s, t) for s in range(1 + fields["wide_stream"]) for t in range(1 + fields["wide_stationary"])]
@@ -164,9 +167,10 @@ class Matmul:
             machine.residual.read(addresses, self.index, self.fed, self.fail).astype(np.int64).reshape(self.count, -1)
         )
         total, squares = machine.sums.read(self.tokens, self.index, self.fed, self.fail).T
-        if np.any(norm["dim"] * squares - total * total + norm["epsilon"] < 1):
+        spread = norm["dim"] * squares - (total * total if machine.centred else 0)
+        if np.any(spread + norm["epsilon"] < 1):
             self.fail("LayerNorm sums must be those of the residual: a variance is negative")
-        normal = numerics.layernorm(words, total, squares, **norm)
+        normal = numerics.layernorm(words, total, squares, centred=machine.centred, **norm)
         if self.f["tap"]:
             tap = self.f["tap_addr"] + np.arange(addresses.size)
             kept = numerics.two_bytes(normal) if self.f["wide_result"] else (numerics.norm_stored(normal),)
@@ -190,7 +194,7 @@ class Matmul:
         bias, mult = np.zeros(1, np.int64), np.full(1, f["scalar"], np.int64)
         if self.stationary is Stationary.WEIGHTS:
             matrices, bias, mult = self.weights(stream)
-            useful = f["out_count"] * f["in_blocks"] * lanes
+            useful = self.outputs * (1 + f["gated"]) * f["in_blocks"] * lanes
         else:
             keys = self.stationary is Stationary.KEYS
             read = self.keys if keys else self.values
@@ -206,7 +210,7 @@ class Matmul:
             self._attend(acc)
         else:
             total = acc + bias
-            self._check_sums(total[:, self._valid()], "accumulator plus bias")
+            self._check_sums(total[:, : f["out_count"]], "accumulator plus bias")
             v = numerics.requantise(total, mult, f["shift"])
             self._finish(v)
         return self.count * useful
@@ -214,6 +218,8 @@ class Matmul:
     def _finish(self, v: Array) -> None:
         """What the function does with requantised values."""
         curve = FUNCTIONS[self.function].activation
+        if curve is not None and self.f["gated"]:
+            return self._gate(curve, v)
         if curve is not None:
             return self._activate(numerics.activation(curve, v))
         functions = {Function.ADD: self._add, Function.SOFTMAX: self._softmax, Function.ROUTE: self._route}
@@ -241,16 +247,16 @@ class Matmul:
 
     def _positions(self) -> Array:
         """Channel of each output, counted from the first lane of the first destination word."""
-        return self.f["group"] * self.config.rows + np.arange(self.blocks * self.config.rows)
+        return self.f["group"] * self.config.rows + np.arange(self.places * self.config.rows)
 
     def _valid(self) -> Array:
         if self.stationary is Stationary.VALUES:
             lane = self._positions() % self.config.lanes
             return (lane >= self.f["lane_low"]) & (lane < self.f["lane_low"] + self.f["lane_count"])
-        return np.arange(self.blocks * self.config.rows) < self.f["out_count"]
+        return np.arange(self.places * self.config.rows) < self.outputs
 
     def _addresses(self, row: Array) -> Array:
-        words = -(-(self.f["group"] + self.blocks) // self.config.groups)
+        words = -(-(self.f["group"] + self.places) // self.config.groups)
         if len(row) > 1 and self.f["dst_stride"] < words:
             self.fail(f"dst_stride must be at least {words} words, not {self.f['dst_stride']}")
         return self.f["dst_addr"] + row[:, None] * self.f["dst_stride"] + np.arange(words)
@@ -276,6 +282,12 @@ class Matmul:
         for memory, part in zip(memories, kept, strict=False):
             words = part.astype(np.int8).view(memory.words.dtype)
             self._merge(memory, self._addresses(np.arange(self.count)), words, self._valid())
+
+    def _gate(self, curve: str, v: Array) -> None:
+        """Blocks of outputs in pairs: a gate, and the values that it multiplies."""
+        pairs = v.reshape(self.count, self.places, 2, self.config.rows)
+        product = numerics.rescale(pairs[:, :, 1], numerics.activation(curve, pairs[:, :, 0]), self.f["post_shift"])
+        self._store(product.reshape(self.count, -1))
 
     def _activate(self, active: Array) -> None:
         multiplier = active if FUNCTIONS[self.function].squared else self.f["scalar"]

@@ -1,4 +1,4 @@
-"""LayerNorm on integers: the constants of a NORM instruction."""
+"""LayerNorm and RMSNorm on integers: the constants of a NORM instruction."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,9 @@ __all__ = ["QuantNorm"]
 
 @dataclass(frozen=True)
 class QuantNorm:
-    """Constants of a LayerNorm (the NORM instruction); gain and offset live in the weights that follow.
+    """Constants of a LayerNorm, or of an RMSNorm, which is not `centred` (the NORM instruction).
+
+    Gain and offset live in the weights that follow.
 
     `step` is the float value of one unit of the output, which has `tables.NORM_BITS` bits.
     """
@@ -20,6 +22,7 @@ class QuantNorm:
     shift: int
     epsilon: int
     step: float
+    centred: bool = True
 
     @classmethod
     def zeros(cls, name: str, dim: int) -> "QuantNorm":

@@ -28,6 +28,7 @@ _CONTEXT_FIELDS = (
     "gate_kind",
     "wide_stationary",
     "wide_result",
+    "gated",
 )
 
 

@@ -222,6 +222,7 @@ class Feeder(wiring.Component):
             scalars.i_valid.eq(live[ADDRESS_AT]),
             scalars.i_total.eq(self.sums.data.total),
             scalars.i_squares.eq(self.sums.data.squares),
+            scalars.i_rms.eq(norm.rms),
             scalars.i_dim.eq(norm.dim),
             scalars.i_inv_dim.eq(norm.inv_dim),
             scalars.i_inv_dim_shift.eq(norm.inv_dim_shift),

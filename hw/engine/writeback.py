@@ -12,6 +12,7 @@ from moesaic.hw.functions.activate import Activate
 from moesaic.hw.functions.add import Add
 from moesaic.hw.functions.attend import Attend
 from moesaic.hw.functions.companion import WordsSignature, companion_layout
+from moesaic.hw.functions.gated import Gated
 from moesaic.hw.functions.place import Place
 from moesaic.hw.functions.requantise import Requantisation, finished_layout
 from moesaic.hw.functions.rescale import Rescale
@@ -92,6 +93,7 @@ class WriteBack(wiring.Component):
         self.requantise = Requantisation(config, hold=times.hold)
         self.place = Place(config)
         self.activate, self.rescale, self.route = Activate(config), Rescale(config), Route(config)
+        self.gated = Gated(config) if config.gated_mlp else None
         self.softmax = Softmax(config, commit=self.at_commit - self.at_value)
         self.store = Store(config, commit=self.at_commit - self.at_result)
         self.add = Add(config, commit=self.at_commit - self.at_result)
@@ -124,6 +126,9 @@ class WriteBack(wiring.Component):
         attend, requantise, place, softmax, add = self.attend, self.requantise, self.place, self.softmax, self.add
         for name in ("attend", "requantise", "place", "activate", "rescale", "softmax", "route", "store", "add"):
             m.submodules[name] = getattr(self, name)
+        if self.gated is not None:
+            m.submodules.gated = self.gated
+            m.d.comb += [self.gated.value.eq(self.activate.o), self.rescale.gate.eq(self.gated.o)]
         ports = {
             "context": requantise.context,
             "early_context": attend.context,
@@ -181,6 +186,8 @@ class WriteBack(wiring.Component):
             self.store: self.at_result,
             self.add: self.at_result,
         }
+        if self.gated is not None:
+            values_at[self.gated] = self.at_activated
         waits = {unit: at - unit.AHEAD - Place.LATENCY for unit, at in values_at.items()}
         valids = stages(m, vector, max(waits.values()), name="companion_valid", reset_less=False)
         companions = stages(m, first, max(waits.values()), name="companion")

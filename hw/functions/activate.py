@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.functions.companion import CompanionSignature
 from moesaic.hw.functions.curves import TABLES, Curves
+from moesaic.hw.functions.gated import is_gated_value
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.curves import CURVES
 from moesaic.hw.spec.functions import FUNCTIONS, functions_of, functions_that
@@ -33,7 +34,7 @@ def is_squared(function: Value) -> Value:
 
 
 class Activate(wiring.Component):
-    """Applies the instruction's activation, or none.
+    """Applies the instruction's activation, or none: the values of a gated MLP pass as they are.
 
     Computes ``golden.numerics.activation`` bit for bit, with the tables of the functions that the configuration has.
     One vector per cycle, `LATENCY` cycles later; no back pressure.
@@ -63,8 +64,9 @@ class Activate(wiring.Component):
         m = Module()
         m.submodules.curves = curves = self.curves
         rows, function = self.config.rows, self.i.p.context.function
-        active = copies(m, is_activated(function), rows, name="active")
-        tables = Cat(_is_one_of(function, users) for users in self.users if users)
+        plain = is_gated_value(self.config, self.i.p)
+        active = copies(m, is_activated(function) & ~plain, rows, name="active")
+        tables = Cat(_is_one_of(function, users) & ~plain for users in self.users if users)
         chosen = copies(m, tables, rows, name="chosen")
         m.d.comb += [curves.i.eq(self.value), self.o.eq(curves.o)]
         for r in range(rows):

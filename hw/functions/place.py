@@ -50,7 +50,9 @@ class Place(wiring.Component):
         group_bits = (self.config.groups - 1).bit_length()
         op, context = self.i.p.op, self.i.p.context
         group = Signal(12)
-        m.d.comb += group.eq(context.group + op.block)
+        # Of a pair of blocks, gate and value, the results go to one place.
+        pair = Mux(context.gated, op.block >> 1, op.block) if self.config.gated_mlp else op.block
+        m.d.comb += group.eq(context.group + pair)
         m.d.comb += self.o.group.eq(delay(m, group, self.LATENCY, name="group")[:group_bits])
         m.d.comb += self.o.mask.eq(self._mask(m, group))
 

@@ -1,15 +1,16 @@
-"""The second multiplication: of an activation by the instruction's scalar or by itself, of an expert's output by its
-score.
+"""The second multiplication: of an activation by the instruction's scalar or by itself, of a gated value by its gate,
+of an expert's output by its score.
 """
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.functions.activate import is_activated, is_squared
 from moesaic.hw.functions.companion import CompanionSignature
+from moesaic.hw.functions.gated import is_gated_value
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function
 from moesaic.hw.vector.pipeline import copies, delay, delay_valid
@@ -26,7 +27,7 @@ class Rescale(wiring.Component):
     Members
     -------
     i : In(CompanionSignature), `AHEAD` cycles before the values
-    value : In([rows] signed(16)), o : Out([rows] signed(16))
+    value, gate : In([rows] signed(16)), o : Out([rows] signed(16))
     """
 
     AHEAD = 1
@@ -34,13 +35,14 @@ class Rescale(wiring.Component):
 
     i: stream.Interface
     value: data.View
+    gate: data.View
     o: data.View
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.scale = Scale(lanes=config.rows)
         row = data.ArrayLayout(signed(16), config.rows)
-        super().__init__({"i": In(CompanionSignature(config)), "value": In(row), "o": Out(row)})
+        super().__init__({"i": In(CompanionSignature(config)), "value": In(row), "gate": In(row), "o": Out(row)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -62,9 +64,12 @@ class Rescale(wiring.Component):
                 delay(m, context.scalar, self.AHEAD, name="scalar"),
             )
         )
-        squared = copies(m, is_squared(context.function), self.config.rows, name="squared")
-        for r, here in enumerate(squared):
-            m.d.comb += scale.i_mult[r].eq(Mux(here, self.value[r], shared))
+        rows, value = self.config.rows, is_gated_value(self.config, self.i.p)
+        squared = copies(m, is_squared(context.function), rows, name="squared")
+        gated = copies(m, value, rows, name="gated")
+        for r in range(rows):
+            own: Value = Mux(squared[r], self.value[r], shared)
+            m.d.comb += scale.i_mult[r].eq(Mux(gated[r], self.gate[r], own) if self.config.gated_mlp else own)
         unscaled = delay(m, self.value, self.LATENCY, name="unscaled")
         early = delay(m, scales, self.AHEAD + self.LATENCY - 1, name="scales")
         result: Any = self.o

@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.functions.companion import CompanionSignature, ResultSignature
+from moesaic.hw.functions.gated import is_gate
 from moesaic.hw.memory.ports import Port
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.functions import FUNCTIONS
@@ -59,7 +60,8 @@ class Store(wiring.Component):
         m = Module()
         context, result, rows = self.i.p.context, self.result, self.config.rows
         written = [context.function == function for function, use in FUNCTIONS.items() if use.written]
-        due = delay_valid(m, self.i.valid & reduce(or_, written), self.AHEAD + self.commit - 1, name="due")
+        runs = self.i.valid & reduce(or_, written) & ~is_gate(self.config, self.i.p)
+        due = delay_valid(m, runs, self.AHEAD + self.commit - 1, name="due")
         memory = delay(m, context.dst_memory, self.AHEAD + self.commit - 1, name="memory_due")
         m.d.comb += [
             result.activation_due.eq(due & (memory == Memory.ACTIVATION)),

@@ -93,6 +93,8 @@ class AcceleratorConfig:
         activation and key/value memory then hold two bytes for every lane.
     silu, sigmoid : bool
         Whether the tables of these activations are there, beside GELU's; ReLU and its square need none.
+    gated_mlp : bool
+        Whether values can be multiplied by activated gates, which a memory keeps for the tokens of one pass.
     ultra_ram : bool
         Whether prefetch buffer and activation memory are UltraRAM in place of block RAM. It changes neither behaviour
         nor programs, and is not part of the configuration hash.
@@ -126,6 +128,7 @@ class AcceleratorConfig:
     wide_operands: bool = False
     silu: bool = True
     sigmoid: bool = True
+    gated_mlp: bool = True
     clock_mhz: float = 300.0
     ultra_ram: bool = False
 

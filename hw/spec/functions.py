@@ -55,6 +55,8 @@ class Use:
         Its curve in `hw.spec.curves`: a function of one value that is rescaled by `scalar` and `post_shift`.
     squared : bool
         In place of `scalar` the activation is multiplied by itself.
+    gate : bool
+        `gated` has a meaning.
     option : str or None
         Setting of the configuration without which there is no unit for it.
     """
@@ -66,11 +68,12 @@ class Use:
     tap: bool = False
     activation: str | None = None
     squared: bool = False
+    gate: bool = False
     option: str | None = None
 
 
 def _activation(curve: str, *, squared: bool = False, option: str | None = None) -> Use:
-    return Use(written=True, wide=True, expert=True, activation=curve, squared=squared, option=option)
+    return Use(written=True, wide=True, expert=True, activation=curve, squared=squared, gate=not squared, option=option)
 
 
 FUNCTIONS: Mapping[Function, Use] = MappingProxyType(

@@ -118,6 +118,7 @@ class Format:
 _WRITTEN = ", ".join(function.name for function in functions_that("written"))
 _ACTIVATIONS = ", ".join(function.name for function, use in FUNCTIONS.items() if use.activation)
 _SCALED = ", ".join(function.name for function, use in FUNCTIONS.items() if use.activation and not use.squared)
+_GATES = ", ".join(function.name for function in functions_that("gate"))
 
 _COMPUTE_HEAD = (
     Field("opcode", 4, "operation", Opcode),
@@ -221,12 +222,18 @@ FORMATS: dict[Opcode, Format] = {
                     "the stationary blocks come in two planes, the upper one first; biases count 256 units",
                 ),
                 Field("wide_result", 1, f"{_WRITTEN}: results of 16 bits; the same for a tap"),
+                Field(
+                    "gated",
+                    1,
+                    f"{_GATES}: blocks of outputs come in pairs, a gate, which is activated, and then the values that "
+                    "it multiplies and that are written; out_count counts both",
+                ),
             ),
         ),
         Format(
             Opcode.NORM,
             "compute",
-            "Set the LayerNorm constants used by the MATMULs that follow.",
+            "Set the constants of the LayerNorm or RMSNorm that the MATMULs that follow read through.",
             (
                 *_COMPUTE_HEAD,
                 Field("dim", 12, "channels per token"),
@@ -235,6 +242,7 @@ FORMATS: dict[Opcode, Format] = {
                 Field("scale", 16, "dim / (step of the normalised int8) = scale * 2^-(shift - 4)"),
                 Field("shift", 6, "right shift after normalising, before the exponent of the token's 1/sqrt is added"),
                 Field("epsilon", 40, "dim^2 * eps in squared residual steps, at least 1"),
+                Field("rms", 1, "RMSNorm: the sum of the channels counts as 0, so that no mean is subtracted"),
             ),
         ),
         Format(

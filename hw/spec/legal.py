@@ -11,7 +11,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.functions import FUNCTIONS, functions_that
 from moesaic.hw.spec.isa import FORMATS, Function, Memory, Opcode, Stationary, Stream
 from moesaic.hw.spec.quantity import Quantity, constant, of_field, of_setting
-from moesaic.hw.spec.rules import Among, Has, Multiple, Needs, Rule, Within
+from moesaic.hw.spec.rules import Among, Has, Multiple, Needs, Paired, Rule, Within
 
 __all__ = ["RULES", "refusal", "to_markdown"]
 
@@ -95,6 +95,10 @@ RULES: Mapping[Opcode, tuple[Rule, ...]] = MappingProxyType(
             Rule({"stream": (Stream.ACTIVATION,)}, Needs("wide_stream", "wide_operands")),
             Rule({}, Needs("wide_stationary", "wide_operands")),
             Rule({}, Needs("wide_result", "wide_operands")),
+            # Gates and values.
+            Rule({"gated": (1,)}, Among("function", functions_that("gate"))),
+            Rule({"gated": (1,)}, Paired("out_count", of_setting("rows"))),
+            Rule({}, Needs("gated", "gated_mlp")),
             # Heads.
             Rule({"stationary": _HEADS}, _at_least(1, "lane_count")),
             Rule({"stationary": _HEADS}, _at_most(of_setting("lanes"), of_field("lane_low") + of_field("lane_count"))),

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from moesaic.hw.spec.isa import FORMATS, Opcode
 from moesaic.hw.spec.quantity import Look, Quantity
 
-__all__ = ["Among", "Has", "Multiple", "Must", "Needs", "Rule", "Within"]
+__all__ = ["Among", "Has", "Multiple", "Must", "Needs", "Paired", "Rule", "Within"]
 
 
 def _shown(opcode: Opcode, name: str, value: int) -> str:
@@ -160,6 +160,33 @@ class Needs:
 
     def reason(self, opcode: Opcode, look: Look) -> str:
         return f"{self.name} must be 0 on a configuration without {self.option}, not {look(self.name)}"
+
+
+@dataclass(frozen=True)
+class Paired:
+    """As many blocks as hold what a field counts are an even number, the last one not empty."""
+
+    name: str
+    block: Quantity  # a power of two
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset({self.name}) | self.block.fields
+
+    @property
+    def settings(self) -> frozenset[str]:
+        return self.block.settings
+
+    def holds(self, look: Look) -> Any:
+        return ((look(self.name) - 1) & self.block.value(look)) != 0
+
+    def text(self, opcode: Opcode) -> str:
+        return f"`{self.name}` must end in an odd block of {_code(self.block.text)}, counted from 0"
+
+    def reason(self, opcode: Opcode, look: Look) -> str:
+        return (
+            f"{self.name} must end in an odd block of {_worth(self.block, look)}, counted from 0, not {look(self.name)}"
+        )
 
 
 @dataclass(frozen=True)

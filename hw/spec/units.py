@@ -79,6 +79,7 @@ UNITS: tuple[Unit, ...] = (
     ),
     _result("requantisers", "requantise", grows=("rows", "rows of 7 series")),
     _result("activations", "activate"),
+    _result("gates", "gated"),
     _result("expert scores", "rescale"),
     _result("LayerNorm sums", "add"),
     _result("softmax", "softmax", "attend", grows=("one", "rows")),

@@ -34,6 +34,8 @@ class NormScalars(wiring.Component):
     i_valid : In(1)
     i_total : In(signed), sum of the token's channels
     i_squares : In(unsigned), sum of their squares
+    i_rms : In(1)
+        RMSNorm: the sum counts as 0.
     i_dim, i_inv_dim, i_inv_dim_shift, i_scale, i_epsilon, i_shift : In(12, 16, 6, 16, 40, 6)
         The NORM instruction; they travel with the token.
     o_valid : Out(1)
@@ -52,6 +54,7 @@ class NormScalars(wiring.Component):
     i_valid: Signal
     i_total: Signal
     i_squares: Signal
+    i_rms: Signal
     i_dim: Signal
     i_inv_dim: Signal
     i_inv_dim_shift: Signal
@@ -75,6 +78,7 @@ class NormScalars(wiring.Component):
                 "i_valid": In(1),
                 "i_total": In(self.total_shape),
                 "i_squares": In(self.squares_shape),
+                "i_rms": In(1),
                 "i_dim": In(12),
                 "i_inv_dim": In(16),
                 "i_inv_dim_shift": In(6),
@@ -91,7 +95,8 @@ class NormScalars(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
-        total = delay(m, self.i_total, 1, name="total")
+        total = Signal(self.total_shape, reset_less=True)
+        m.d.sync += total.eq(Mux(self.i_rms, 0, self.i_total))
         squares = delay(m, self.i_squares, 1, name="squares")
         dim = delay(m, self.i_dim, 1, name="dim")
 

@@ -187,6 +187,9 @@ def _sized(own: AcceleratorConfig, model: M3ViTConfig, values: Mapping[str, Any]
         experts=max(own.experts, model.most_experts),
         max_top_k=max(own.max_top_k, model.most_top_k),
         narrow_weights=own.narrow_weights and load_rows < rows,
+        silu=own.silu,
+        sigmoid=own.sigmoid,
+        gated_mlp=own.gated_mlp,
         ultra_ram=values["ultra_ram"],
         clock_mhz=values["clock_mhz"],
     )

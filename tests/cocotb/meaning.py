@@ -57,6 +57,10 @@ def _matmul(f: Mapping[str, int], config: AcceleratorConfig) -> bool:
         f["wide_stationary"] or f["wide_result"] or (f["wide_stream"] and stream == ACTIVATION)
     ):
         return True
+    if f["gated"] and (not config.gated_mlp or function not in ACTIVATIONS or function == RELU2):
+        return True
+    if f["gated"] and -(-f["out_count"] // config.rows) % 2:
+        return True
     if stationary != WEIGHTS and not 0 < f["lane_count"] <= config.lanes - f["lane_low"]:
         return True
     if stationary == VALUES and -(-f["key_count"] // config.lanes) != f["in_blocks"] // passes:

@@ -41,14 +41,16 @@ class Reference:
         self.taps: list[tuple[int, int, int | None]] = []  # address, word, lower bytes
         self.contexts: list[tuple[int, int, int]] = []
         norm: Fields = {}
+        rms = 0
         bank = 0
         for index, (opcode, f) in enumerate(program):
             if opcode is Opcode.NORM:
                 norm = {name: f[name] for name in ("dim", "inv_dim", "inv_dim_shift", "scale", "shift", "epsilon")}
+                rms = f["rms"]
             if opcode is Opcode.MATMUL:
                 count = counts[f["expert"]] if f["expert_valid"] else f["token_count"]
                 blocks = -(-f["out_count"] // ROWS)
-                self._stream(index, f, norm, count, blocks, bank)
+                self._stream(index, f, norm, rms, count, blocks, bank)
                 if count and f["stationary"] == Stationary.WEIGHTS:
                     bank = (bank + blocks) % 2
                 bits = context_layout().const({name: f.get(name, 0) for name in context_layout().members}).as_bits()
@@ -59,7 +61,7 @@ class Reference:
             if not count:
                 self.expected.append((index, {"vector": 0, "end": 1, "context": index % CONTEXTS}, None))
 
-    def _stream(self, index: int, f: Fields, norm: Fields, count: int, blocks: int, bank: int) -> None:
+    def _stream(self, index: int, f: Fields, norm: Fields, rms: int, count: int, blocks: int, bank: int) -> None:
         slots = np.arange(count)
         tokens = self.queue_token[f["expert"]][:count] if f["expert_valid"] else f["token_base"] + slots
         rows = tokens if f["expert_valid"] and f["gather"] else slots
@@ -74,7 +76,8 @@ class Reference:
                     x = (self.activation_low if plane else self.activation)[address].astype(np.int64)
                     x = x - 256 * (x > 127)
                 elif f["stream"] == Stream.NORMALISED:
-                    n = numerics.layernorm(self.residual[address], self.total[tokens], self.squares[tokens], **norm)
+                    sums = self.total[tokens], self.squares[tokens]
+                    n = numerics.layernorm(self.residual[address], *sums, centred=not rms, **norm)
                     x = numerics.norm_planes(n)[plane] if f["wide_stream"] else numerics.norm_streamed(n)
                 else:
                     lag = self.state[tokens][:, None, None] - self.maxima[address][:, :, None]
@@ -242,6 +245,7 @@ def random_norm(rng: random.Random) -> Fields:
         "scale": scale,
         "shift": rng.randrange(8, 14),
         "epsilon": rng.randrange(1, 1 << 20),
+        "rms": rng.randrange(2),
     }
 
 

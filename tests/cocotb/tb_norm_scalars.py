@@ -24,7 +24,17 @@ async def matches_golden(dut):
     rng = np.random.default_rng(6)
     columns = {
         port: []
-        for port in ("i_total", "i_squares", "i_dim", "i_inv_dim", "i_inv_dim_shift", "i_scale", "i_epsilon", "i_shift")
+        for port in (
+            "i_total",
+            "i_squares",
+            "i_rms",
+            "i_dim",
+            "i_inv_dim",
+            "i_inv_dim_shift",
+            "i_scale",
+            "i_epsilon",
+            "i_shift",
+        )
     }
     mean, mult, out_shift = [], [], []
     for dim in (1, 8, 192, 384, integer("MAX_DIM")):
@@ -34,16 +44,19 @@ async def matches_golden(dut):
             inv_dim = min(65535, round(2**inv_shift * 16 / dim))
             scale, shift = int(rng.integers(1, 65536)), int(rng.integers(0, 37))
             total, squares = x.sum(axis=1), (x * x).sum(axis=1)
-            r, e = rsqrt(dim * squares - total * total + epsilon)
-            row = (total, squares, dim, inv_dim, inv_shift, scale, epsilon, shift)
+            rms = rng.integers(0, 2, len(x))
+            mean_of = total * (1 - rms)
+            r, e = rsqrt(dim * squares - mean_of * mean_of + epsilon)
+            row = (total, squares, rms, dim, inv_dim, inv_shift, scale, epsilon, shift)
             for port, value in zip(columns, row, strict=True):
                 columns[port].append(np.broadcast_to(value, len(x)))
-            mean.append(round_shift(total * inv_dim, inv_shift))
+            mean.append(round_shift(mean_of * inv_dim, inv_shift))
             mult.append((r * scale + (1 << 15)) >> 16)
             out_shift.append(e + shift)
     widths = {
         "i_total": integer("TOTAL_BITS"),
         "i_squares": integer("SQUARES_BITS"),
+        "i_rms": 1,
         "i_dim": 12,
         "i_inv_dim": 16,
         "i_inv_dim_shift": 6,

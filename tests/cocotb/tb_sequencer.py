@@ -50,6 +50,10 @@ WIDE = (
     {**ROUTE, **FOUR, "wide_result": 1},
     {**EXPERT, **FOUR},
 )
+GATED = (
+    {**MATMUL, "function": 6, "gated": 1, "out_count": CONFIG.rows + 1},
+    {**MATMUL, "function": 1, "gated": 1, "out_count": 4 * CONFIG.rows},
+)
 GOOD = (
     *((Opcode.MATMUL, fields) for fields in WIDE if CONFIG.wide_operands),
     (Opcode.MATMUL, {**ROUTE, "wide_stream": 1, "shift_block": 1}),
@@ -66,6 +70,7 @@ GOOD = (
     (Opcode.MATMUL, {**MATMUL, "function": 2, "dst_memory": 2}),
     (Opcode.MATMUL, {**MATMUL, "dst_memory": 1}),
     (Opcode.MATMUL, {**MATMUL, "function": 6}),
+    *((Opcode.MATMUL, fields) for fields in GATED if CONFIG.gated_mlp),
     (Opcode.MATMUL, {**MATMUL, "function": 7}),
     *((Opcode.MATMUL, {**MATMUL, "function": f}) for f, offered in ((8, CONFIG.silu), (9, CONFIG.sigmoid)) if offered),
     (Opcode.MATMUL, {**EXPERT, "narrow": int(CONFIG.narrow_weights)}),
@@ -85,6 +90,11 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
             {"stream": 3},
             {"stream": 2},
             {"function": 10},
+            {"gated": 1, "out_count": 2 * CONFIG.rows},
+            {"gated": 1, "function": 7, "out_count": 2 * CONFIG.rows},
+            {"gated": 1, "function": 6, "out_count": CONFIG.rows},
+            {"gated": 1, "function": 6, "out_count": 2 * CONFIG.rows + 1},
+            *([] if CONFIG.gated_mlp else [{"gated": 1, "function": 6, "out_count": 2 * CONFIG.rows}]),
             {"function": 15},
             *({"function": f} for f, offered in ((8, CONFIG.silu), (9, CONFIG.sigmoid)) if not offered),
             {"function": 3},

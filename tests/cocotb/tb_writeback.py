@@ -30,6 +30,7 @@ ACTIVATIONS = {
     Function.SILU: ("silu", False),
     Function.SIGMOID: ("sigmoid", False),
 }
+GATED = {f"gated {function.name}": function for function, (_, squared) in ACTIVATIONS.items() if not squared}
 UNDEFINED = 999  # lower byte of a result of 8 bits
 Fields = dict[str, int]
 
@@ -98,6 +99,8 @@ class Instruction:
     ) -> None:
         self.rng, self.number, self.f, self.tokens, self.bank = rng, number, context, tokens, bank
         self.count, self.blocks = len(tokens), -(-context["out_count"] // ROWS)
+        pairs = self.blocks // 2 if context.get("gated") else 0
+        self.outputs = context["out_count"] - pairs * ROWS
         self.scores = rng.integers(0, 1 << 16, self.count) if scores is None else scores
         self.weights = context["stationary"] == Stationary.WEIGHTS
         width = int(rng.integers(8, CONFIG.acc_bits))
@@ -150,6 +153,11 @@ class Instruction:
         v = numerics.requantise(wrap(self.acc + bias, CONFIG.acc_bits), mult, f["shift"])
         if function is Function.INT8:
             self._store(state, v)
+        elif f.get("gated"):
+            pairs = v.reshape(self.count, -1, 2, ROWS)
+            gates = numerics.activation(ACTIVATIONS[function][0], pairs[:, :, 0])
+            product = numerics.round_shift(gates * pairs[:, :, 1], f["post_shift"])
+            self._store(state, product.reshape(self.count, -1))
         elif function in ACTIVATIONS:
             curve, squared = ACTIVATIONS[function]
             active = numerics.activation(curve, v)
@@ -176,7 +184,7 @@ class Instruction:
         if self.f["stationary"] == Stationary.VALUES:
             lane = (self.f["group"] * ROWS + channel) % LANES
             return self.f["lane_low"] <= lane < self.f["lane_low"] + self.f["lane_count"]
-        return channel < self.f["out_count"]
+        return channel < self.outputs
 
     def _store(self, state: State, values: np.ndarray) -> None:
         upper, lower = numerics.int8(values), np.full_like(values, UNDEFINED)
@@ -408,6 +416,16 @@ class Maker:
     def plain(self, function: Function) -> Instruction:
         return self.make(self.base(function, dst_memory=int(self.rng.choice([Memory.ACTIVATION, Memory.KV]))))
 
+    def gated(self, function: Function) -> Instruction:
+        pairs, last = int(self.rng.integers(1, 2 * GROUPS + 1)), int(self.rng.integers(1, ROWS + 1))
+        fields = self.base(
+            function,
+            dst_memory=int(self.rng.choice([Memory.ACTIVATION, Memory.KV])),
+            gated=1,
+            out_count=(2 * pairs - 1) * ROWS + last,
+        )
+        return self.make(fields)
+
     def add(self, expert: bool, fresh: bool) -> Instruction:
         fields = self.base(
             Function.ADD,
@@ -467,7 +485,8 @@ async def check(rig: Rig, makers: list[Callable[[], Instruction]], *, drain: boo
 
 @cocotb.test()
 @cocotb.parametrize(
-    name=["INT8", "ADD", "scatter", "SOFTMAX", "ATTEND", "ROUTE", *(f.name for f in ACTIVATIONS)], gaps=[0.0, 0.4]
+    name=["INT8", "ADD", "scatter", "SOFTMAX", "ATTEND", "ROUTE", *(f.name for f in ACTIVATIONS), *GATED],
+    gaps=[0.0, 0.4],
 )
 async def one_function(dut: SimHandleBase, name: str, gaps: float) -> None:
     rig = Rig(dut, len(name) + int(10 * gaps))
@@ -481,6 +500,7 @@ async def one_function(dut: SimHandleBase, name: str, gaps: float) -> None:
         "ATTEND": maker.attend,
         "ROUTE": maker.route,
         **{function.name: partial(maker.plain, function) for function in ACTIVATIONS},
+        **{name: partial(maker.gated, function) for name, function in GATED.items()},
     }
     await check(rig, [kinds[name]] * 7, drain=True, gaps=gaps)
 
@@ -494,6 +514,7 @@ async def functions_overlap(dut: SimHandleBase) -> None:
     for _ in range(8):
         # Only the last two read what instructions write.
         kinds = [partial(maker.plain, function) for function in (Function.INT8, *ACTIVATIONS)]
+        kinds += [partial(maker.gated, function) for function in GATED.values()]
         kinds += [maker.route, maker.softmax]
         batch = [kinds[int(k)] for k in rig.rng.integers(0, len(kinds), 6)]
         batch.insert(0, rig.rng.choice([maker.attend, lambda: maker.add(False, True), lambda: maker.add(True, False)]))
@@ -509,6 +530,7 @@ async def extremes(dut: SimHandleBase) -> None:
     limit = (1 << CONFIG.acc_bits - 1) - 1
     for kind in (
         *(partial(maker.plain, function) for function in (Function.INT8, *ACTIVATIONS)),
+        *(partial(maker.gated, function) for function in GATED.values()),
         lambda: maker.add(False, True),
         lambda: maker.add(True, False),
         maker.softmax,

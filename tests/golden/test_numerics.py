@@ -198,7 +198,12 @@ def mantissa(value: float) -> tuple[int, int]:
     return min(65535, round(math.ldexp(value, exponent))), exponent
 
 
-def layernorm_errors() -> Iterator[Measurement]:
+def norm_errors() -> Iterator[Measurement]:
+    yield from one_norm_errors("LayerNorm", centred=True)
+    yield from one_norm_errors("RMSNorm", centred=False)
+
+
+def one_norm_errors(name: str, *, centred: bool) -> Iterator[Measurement]:
     rng = np.random.default_rng(3)
     step, residual_step, eps = 1 / 1024, 1 / 1024, 1e-6
     for dim in (64, 192, 384):
@@ -219,11 +224,13 @@ def layernorm_errors() -> Iterator[Measurement]:
             scale=scale,
             shift=shift + 4 - 5,
             epsilon=epsilon,
+            centred=centred,
         )
         real = q * residual_step
-        exact = (real - real.mean(axis=1, keepdims=True)) / np.sqrt(real.var(axis=1, keepdims=True) + eps)
+        real -= real.mean(axis=1, keepdims=True) if centred else 0
+        exact = real / np.sqrt(np.mean(real**2, axis=1, keepdims=True) + eps)
         yield Measurement(
-            f"LayerNorm of {dim} channels, 400 rows, step 1/1024", "steps", 0.9, y - np.clip(exact / step, -4096, 4095)
+            f"{name} of {dim} channels, 400 rows, step 1/1024", "steps", 0.9, y - np.clip(exact / step, -4096, 4095)
         )
 
 
@@ -247,7 +254,7 @@ def measurements() -> tuple[Measurement, ...]:
         rsqrt_errors,
         exponential_errors,
         softmax_errors,
-        layernorm_errors,
+        norm_errors,
         route_errors,
     )
     return tuple(row for source in sources for row in source())

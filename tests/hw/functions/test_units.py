@@ -10,6 +10,7 @@ from moesaic.golden import numerics
 from moesaic.hw.functions.activate import Activate
 from moesaic.hw.functions.add import Add
 from moesaic.hw.functions.companion import companion_layout
+from moesaic.hw.functions.gated import Gated
 from moesaic.hw.functions.place import Place, arrival_layout
 from moesaic.hw.functions.rescale import Rescale
 from moesaic.hw.functions.route import Route
@@ -35,9 +36,12 @@ def values(seed: int) -> np.ndarray:
 def run(unit, companions, given, outputs, *, ahead, cycles, answer=lambda seen: []):
     """What `outputs` were in every cycle; companion k comes in cycle k, its values `ahead` cycles later.
 
+    `given`: values, or pairs of a port and its values.
+
     `answer`: inputs of the next cycle, from the outputs of this one.
     """
     seen = []
+    ports = given if isinstance(given, list) else [(unit.value, given)]
 
     async def bench(ctx):
         later = []
@@ -46,8 +50,9 @@ def run(unit, companions, given, outputs, *, ahead, cycles, answer=lambda seen: 
             ctx.set(unit.i.valid, int(here))
             if here:
                 ctx.set(unit.i.payload, companions[cycle])
-            if hasattr(unit, "value") and 0 <= cycle - ahead < len(given):
-                ctx.set(Value.cast(unit.value), packed(given[cycle - ahead], 16))
+            for port, rows in ports:
+                if 0 <= cycle - ahead < len(rows):
+                    ctx.set(Value.cast(port), packed(rows[cycle - ahead], 16))
             for signal, value in later:
                 ctx.set(Value.cast(signal), value)
             seen.append({name: ctx.get(Value.cast(signal)) for name, signal in outputs.items()})
@@ -87,11 +92,12 @@ def test_place():
         cases.append({"op": {"slot": k, "token": 40, "block": k % 3}, "context": context})
     cases[3]["context"] |= {"function": Function.ADD, "expert_valid": 1}
     cases[4]["context"] |= {"stationary": Stationary.VALUES, "lane_low": 5, "lane_count": 6}
+    cases[5]["context"] |= {"gated": 1}  # block 2, the gate of the second pair
     assert arrival_layout() == unit.i.p.shape()
     seen = run(unit, cases, [], {"o": unit.o}, ahead=0, cycles=COUNT + Place.LATENCY)
     for k, case in enumerate(cases):
         context, block = case["context"], k % 3
-        group = context["group"] + block
+        group = context["group"] + (block // 2 if k == 5 else block)
         position = 40 if k == 3 else k
         valid = [block * ROWS + r < 19 for r in range(ROWS)]
         if k == 4:
@@ -123,15 +129,48 @@ def test_a_curve_that_is_left_out_has_no_table():
         assert unit.curves.tables == tables
 
 
+def test_gated():
+    """A gate of each slot is kept, and is there with the value of the next pass."""
+    given, unit = values(8), Gated(CONFIG)
+    half = COUNT // 2
+    cases = [companion(function=Function.SILU, gated=1, block=4 + (k >= half), slot=k % half) for k in range(COUNT)]
+    at = Gated.AHEAD
+    seen = run(unit, cases, given, {"o": unit.o}, ahead=at, cycles=COUNT + at)
+    for k in range(half):
+        assert unpacked(seen[half + k + at]["o"], 16) == list(given[k]), k
+
+
+@pytest.mark.parametrize("changes", [{"gated": 0}, {"block": 1}])
+def test_what_is_not_a_gate_is_not_kept(changes):
+    given, unit = values(9), Gated(CONFIG)
+    block = {"function": Function.SILU, "gated": 1, "block": 0, "slot": 5}
+    cases = [companion(**block), companion(**(block | changes))]
+    cases += [companion(**(block | {"slot": k})) for k in range(5)] + [companion(**(block | {"block": 1}))]
+    at = Gated.AHEAD
+    seen = run(unit, cases, given, {"o": unit.o}, ahead=at, cycles=COUNT + at)
+    assert unpacked(seen[len(cases) - 1 + at]["o"], 16) == list(given[0])
+
+
+def test_the_values_of_a_gate_pass_as_they_are():
+    given, unit = values(10), Activate(CONFIG)
+    cases = [companion(function=Function.SIGMOID, gated=1, block=k) for k in range(COUNT)]
+    at = Activate.AHEAD + Activate.LATENCY
+    seen = run(unit, cases, given, {"o": unit.o}, ahead=Activate.AHEAD, cycles=COUNT + at)
+    for k, row in enumerate(given):
+        assert unpacked(seen[k + at]["o"], 16) == list(row if k % 2 else numerics.activation("sigmoid", row)), k
+
+
 def test_rescale():
-    given, unit = values(2), Rescale(CONFIG)
+    given, gates, unit = values(2), values(11), Rescale(CONFIG)
     scored = {"function": Function.ADD, "expert_valid": 1}
     kinds = [{"function": Function.GELU}, scored, {"function": Function.ADD}, {"function": Function.RELU2}]
-    cases = [companion(**kinds[k % 4], score=3000 + k, scalar=50_000 - k, post_shift=14) for k in range(COUNT)]
+    kinds += [{"function": Function.GELU, "gated": 1, "block": 3}]
+    cases = [companion(**kinds[k % 5], score=3000 + k, scalar=50_000 - k, post_shift=14) for k in range(COUNT)]
     at = Rescale.AHEAD + Rescale.LATENCY
-    seen = run(unit, cases, given, {"o": unit.o}, ahead=Rescale.AHEAD, cycles=COUNT + at)
+    ports = [(unit.value, given), (unit.gate, gates)]
+    seen = run(unit, cases, ports, {"o": unit.o}, ahead=Rescale.AHEAD, cycles=COUNT + at)
     for k, row in enumerate(given):
-        multiplier = (50_000 - k, 3000 + k, None, row)[k % 4]
+        multiplier = (50_000 - k, 3000 + k, None, row, gates[k])[k % 5]
         wanted = row if multiplier is None else numerics.rescale(row, multiplier, 14)
         assert unpacked(seen[k + at]["o"], 16) == list(wanted), k
 
@@ -144,12 +183,15 @@ def test_store(commit):
         companion(function=functions[k % 6], dst_memory=Memory.KV if k % 4 == 1 else Memory.ACTIVATION, address=k)
         for k in range(COUNT)
     ]
+    cases[1]["context"] |= {"gated": 1}  # a gate
+    cases[7]["context"] |= {"gated": 1}  # values
+    cases[7]["op"] |= {"block": 1}
     o = unit.result
     outputs = {"due": o.activation_due, "write": o.write, "memory": o.memory, "place": o.place, "data": o.data}
     at = Store.AHEAD + commit
     seen = run(unit, cases, given, outputs, ahead=Store.AHEAD, cycles=COUNT + at)
     for k, row in enumerate(given):
-        written, memory = k % 6 < 3, Memory.KV if k % 4 == 1 else Memory.ACTIVATION
+        written, memory = k % 6 < 3 and k != 1, Memory.KV if k % 4 == 1 else Memory.ACTIVATION
         assert seen[k + at]["write"] == written
         assert seen[k + at - 1]["due"] == (written and memory is Memory.ACTIVATION)
         if written:

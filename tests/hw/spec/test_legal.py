@@ -34,6 +34,8 @@ GOOD = {
         {**MATMUL, "function": Function.SILU},
         {**MATMUL, "function": Function.SIGMOID},
         {**MATMUL, "function": Function.RELU2},
+        {**MATMUL, "function": Function.RELU, "gated": 1, "out_count": 2 * CONFIG.rows - 3},
+        {**MATMUL, "function": Function.GELU, "gated": 1, "out_count": 4 * CONFIG.rows, "expert_valid": 1},
         {**MATMUL, "function": Function.ADD, "dst_memory": Memory.RESIDUAL},
         {**MATMUL, **TAP, "dst_memory": Memory.KV},
         SOFTMAX,
@@ -55,6 +57,8 @@ NEARLY = {
     Opcode.MATMUL: [
         {**ATTEND, "wide_stream": 1, "shift_block": 1},
         {**MATMUL, "wide_stationary": 1, "shift_block": 1, "narrow": 1},
+        {**MATMUL, "function": Function.RELU2, "gated": 1},
+        {**MATMUL, "function": Function.RELU, "gated": 1, "out_count": 2 * CONFIG.rows + 1},
     ]
 }
 
@@ -81,7 +85,7 @@ def variants(opcode, count, seed):
     "changes",
     [
         {},
-        {"narrow_weights": False, "rows": 8, "silu": False},
+        {"narrow_weights": False, "rows": 8, "silu": False, "gated_mlp": False},
         {"wide_operands": True, "acc_bits": 40, "sigmoid": False},
     ],
     ids=["1", "2", "wide"],
@@ -99,7 +103,7 @@ def test_refuses_what_the_prose_gives_no_meaning(opcode, changes):
 def test_no_rule_is_there_for_nothing(opcode):
     """Each one alone refuses some instruction."""
     alone = set()
-    bare = CONFIG.replace(narrow_weights=False, rows=8, silu=False, sigmoid=False)
+    bare = CONFIG.replace(narrow_weights=False, rows=8, silu=False, sigmoid=False, gated_mlp=False)
     for config in (bare, CONFIG.replace(wide_operands=True, acc_bits=40)):
         for fields in variants(opcode, 5000, seed=8):
             names = {**dataclasses.asdict(config), **fields}
@@ -107,6 +111,14 @@ def test_no_rule_is_there_for_nothing(opcode):
             broken = [k for k, rule in enumerate(RULES[opcode]) if rule.broken(names.__getitem__)]
             alone |= {*broken} if len(broken) == 1 else set()
     assert alone == set(range(len(RULES[opcode])))
+
+
+def test_gates_whose_memory_is_left_out():
+    fields = {**MATMUL, "function": Function.GELU, "gated": 1}
+    assert refusal(Opcode.MATMUL, fields, CONFIG) is None
+    assert refusal(Opcode.MATMUL, fields, CONFIG.replace(gated_mlp=False)) == (
+        "gated must be 0 on a configuration without gated_mlp, not 1"
+    )
 
 
 @pytest.mark.parametrize("option", ["silu", "sigmoid"])
@@ -138,6 +150,16 @@ def test_a_function_whose_unit_is_left_out(option):
             Opcode.MATMUL,
             {**MATMUL, "wide_result": 1},
             "wide_result must be 0 on a configuration without wide_operands, not 1",
+        ),
+        (
+            Opcode.MATMUL,
+            {**MATMUL, "function": Function.SILU, "gated": 1, "out_count": 33},
+            "with gated 1, out_count must end in an odd block of 16, counted from 0, not 33",
+        ),
+        (
+            Opcode.MATMUL,
+            {**MATMUL, "function": Function.RELU2, "gated": 1},
+            "with gated 1, function must be GELU, RELU, SILU or SIGMOID, not RELU2",
         ),
         (Opcode.MATMUL, {**MATMUL, "out_count": 0}, "out_count must be positive, not 0"),
         (Opcode.MATMUL, {**ROUTE, "out_count": 1}, "with function ROUTE, top_k must be at most out_count = 1, not 2"),

@@ -1,0 +1,276 @@
+"""A core against the functional simulator's MATMUL: every function of a plain or gated MLP, for tokens and for experts.
+
+Results go on into the residual memory, through a matrix that is the identity, and are read there.
+"""
+
+import json
+import os
+import random
+from typing import Any
+
+import cocotb
+import numpy as np
+from bench import Bench, Sink, Source
+from cocotb.handle import SimHandleBase
+
+from moesaic.hw.spec import isa
+from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.isa import Function, Memory, Opcode, Stream
+from moesaic.hw.spec.legal import refusal
+from moesaic.sim.machine import NORM_CONSTANTS, Machine
+from moesaic.sim.matmul import Matmul
+
+CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
+ROWS, LANES = CONFIG.rows, CONFIG.lanes
+TOKENS, INPUTS = 13, 3  # words of a token
+RESIDUAL = 4  # words of a token's residual
+HIDDEN = 2000  # first word of hidden layers
+PLAIN = (Function.GELU, Function.RELU, Function.RELU2, Function.SILU, Function.SIGMOID)
+GATES = (Function.GELU, Function.RELU, Function.SILU, Function.SIGMOID)
+Fields = dict[str, int]
+
+
+class Program:
+    """Instructions and their words of the weight stream, and what they leave in the memories."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.machine = Machine(CONFIG, seed)
+        self.instructions: list[int] = []
+        self.words: list[int] = []
+        self.known = -1  # youngest instruction that has retired
+
+    def _add(self, opcode: Opcode, fields: Fields, data: bytes = b"", *, wait: bool = True) -> tuple[int, Fields]:
+        index = len(self.instructions)
+        if wait and index:
+            fields = fields | {"feed_wait": 1, "load_wait": 1}
+            self.known = index - 1
+        encoded = isa.encode(opcode, fields)
+        decoded = isa.decode(encoded)[1]
+        assert refusal(opcode, decoded, CONFIG) is None, refusal(opcode, decoded, CONFIG)
+        self.instructions.append(int.from_bytes(encoded, "little"))
+        step = CONFIG.word_bytes
+        self.words += [int.from_bytes(data[k : k + step], "little") for k in range(0, len(data), step)]
+        return index, decoded
+
+    def copy(self, memory: Memory, values: np.ndarray) -> None:
+        """Fill a memory from its first word on."""
+        data = values.astype("<i2" if memory is Memory.RESIDUAL else np.int8).tobytes()
+        data = data.ljust(-(-len(data) // CONFIG.word_bytes) * CONFIG.word_bytes, b"\0")
+        self._add(Opcode.COPY, {"memory": memory, "words": len(data) // CONFIG.word_bytes}, data)
+        tracked = self.machine.residual if memory is Memory.RESIDUAL else self.machine.activation
+        words = np.frombuffer(data, "<i2" if memory is Memory.RESIDUAL else np.uint8).reshape(-1, LANES)
+        tracked.words[: len(words)] = words
+
+    def norm(self, fields: Fields) -> None:
+        _, decoded = self._add(Opcode.NORM, fields)
+        self.machine.norm = {name: decoded[name] for name in NORM_CONSTANTS}
+        self.machine.centred = not decoded["rms"]
+
+    def matmul(
+        self, fields: Fields, weights: np.ndarray, bias: np.ndarray, mult: np.ndarray, *, wait: bool = True
+    ) -> None:
+        """`weights` [outputs, words of inputs * lanes], `bias`, `mult` [outputs]; padded to whole blocks."""
+        blocks, in_blocks = -(-fields["out_count"] // ROWS), fields["in_blocks"]
+        data = b""
+        for block in range(blocks):
+            rows = slice(block * ROWS, (block + 1) * ROWS)
+            head = b"".join(
+                int(b).to_bytes(4, "little", signed=True) + int(s).to_bytes(2, "little")
+                for b, s in zip(bias[rows], mult[rows], strict=True)
+            )
+            data += head.ljust(CONFIG.param_words * CONFIG.word_bytes, b"\0")
+            tiles = weights[rows].reshape(ROWS, in_blocks, LANES).transpose(1, 0, 2)
+            data += tiles.astype(np.int8).tobytes()
+        index, decoded = self._add(Opcode.MATMUL, fields, data, wait=wait)
+        matmul = Matmul(self.machine, index, decoded, loaded=self.known, fed=self.known)
+        assert matmul.count
+        matmul.run(np.frombuffer(data, np.uint8))
+
+    def identity(self, target: int, channels: int, wide: bool, expert: Fields, token_fields: Fields) -> None:
+        """ADD the hidden layer to residual words from `target` on."""
+        words = -(-channels // LANES)
+        planes = 1 + wide
+        weights = np.tile(np.eye(-(-channels // ROWS) * ROWS, words * LANES, dtype=int), (1, planes))
+        fields = {
+            "function": Function.ADD,
+            "stream": Stream.ACTIVATION,
+            "out_count": channels,
+            "in_blocks": planes * words,
+            "src_addr": HIDDEN,
+            "src_stride": RESIDUAL,
+            "dst_addr": target,
+            "dst_stride": RESIDUAL,
+            "residual_shift": 7,
+            "fresh": int(not expert),
+            "wide_stream": int(wide),
+            "shift_block": words if wide else 0,
+            "post_shift": 15,
+        }
+        count = len(weights)
+        self.matmul(fields | token_fields | expert, weights, np.zeros(count, int), np.ones(count, int))
+
+    def layer(self, function: Function, *, gated: bool, wide: bool, expert: Fields) -> None:
+        """A hidden layer of random weights, whose results reach every code from afar to near zero."""
+        rng = self.rng
+        pairs, last = int(rng.integers(1, RESIDUAL * LANES // ROWS + 1)), int(rng.integers(1, ROWS + 1))
+        hidden = (pairs - 1) * ROWS + last
+        outputs = (2 * pairs - 1) * ROWS + last if gated else hidden
+        blocks = -(-outputs // ROWS) * ROWS
+        squared = gated or function is Function.RELU2
+        shifts = (12, 16) if wide else (17, 22)
+        token_fields = {} if expert else {"token_count": TOKENS - int(rng.integers(3))}
+        fields = {
+            "function": function,
+            "stream": Stream.ACTIVATION,
+            "out_count": outputs,
+            "in_blocks": INPUTS,
+            "src_stride": INPUTS,
+            "dst_memory": Memory.ACTIVATION,
+            "dst_addr": HIDDEN,
+            "dst_stride": RESIDUAL,
+            "shift": 16,
+            "scalar": int(rng.integers(1 << 14, 1 << 16)),
+            "post_shift": int(rng.integers(*shifts)) - (0 if not squared else 1),
+            "gated": int(gated),
+            "wide_result": int(wide),
+        }
+        weights = rng.integers(-128, 128, (blocks, INPUTS * LANES))
+        mult = (2 ** rng.uniform(9, 16, blocks)).astype(int)
+        bias = rng.integers(-3000, 3000, blocks)
+        self.matmul(fields | token_fields | (expert and expert | {"gather": 1}), weights, bias, mult, wait=bool(expert))
+        self.identity(0, hidden, wide, expert, token_fields)
+
+    def route(self) -> None:
+        """Tokens to experts, at random."""
+        experts = CONFIG.experts
+        fields = {
+            "function": Function.ROUTE,
+            "stream": Stream.ACTIVATION,
+            "out_count": experts,
+            "in_blocks": INPUTS,
+            "src_stride": INPUTS,
+            "token_count": TOKENS,
+            "top_k": CONFIG.max_top_k,
+            "shift": 18,
+        }
+        weights = self.rng.integers(-128, 128, (experts, INPUTS * LANES))
+        self.matmul(fields, weights, np.zeros(experts, int), np.full(experts, 1 << 14))
+
+
+async def check(dut: SimHandleBase, program: Program, *, chance: float) -> None:
+    """Run it, and compare the residual memory."""
+    rng, bench = random.Random(1), Bench(dut)
+    instructions = Source(bench, "i", rng=rng, chance=chance)
+    words = Source(bench, "weights", rng=rng, chance=chance)
+    Sink(bench, "skip", rng=rng)
+    await bench.start(
+        i__valid=0,
+        i__payload=0,
+        weights__valid=0,
+        weights__payload=0,
+        skip__ready=0,
+        result__enable=0,
+        result__address=0,
+    )
+    instructions.items.extend(program.instructions)
+    words.items.extend(program.words)
+
+    def done() -> bool:
+        assert not bench.get("error"), (bench.get("error_code"), bench.get("error_index"))
+        return bench.get("retired") == len(program.instructions)
+
+    await bench.until(done, 400_000)
+    assert not words.items
+    bench.set("result__enable", 1)
+    for word in range(TOKENS * RESIDUAL):
+        bench.set("result__address", word)
+        await bench.step(2)
+        got = np.array([bench.get("result__data") >> 16 * k & 0xFFFF for k in range(LANES)]).astype(np.uint16)
+        wanted = program.machine.residual.words[word].astype(np.uint16)
+        assert got.tolist() == wanted.tolist(), (word, got.astype(np.int16), wanted.astype(np.int16))
+
+
+def begun(seed: int) -> Program:
+    """Tokens in the activation memory, numbers in the residual."""
+    program: Any = Program(seed)
+    program.copy(Memory.ACTIVATION, program.rng.integers(-128, 128, (TOKENS * INPUTS + 1, LANES)))
+    program.copy(Memory.RESIDUAL, program.rng.integers(-(1 << 15), 1 << 15, (TOKENS * RESIDUAL, LANES)))
+    return program
+
+
+@cocotb.test()
+@cocotb.parametrize(chance=[1.0, 0.4])
+async def activations(dut: SimHandleBase, chance: float) -> None:
+    program = begun(1 + int(10 * chance))
+    for wide in range(1 + CONFIG.wide_operands):
+        for function in PLAIN:
+            program.layer(function, gated=False, wide=bool(wide), expert={})
+    await check(dut, program, chance=chance)
+
+
+@cocotb.test()
+@cocotb.parametrize(chance=[1.0, 0.4])
+async def gates(dut: SimHandleBase, chance: float) -> None:
+    program = begun(2 + int(10 * chance))
+    for wide in range(1 + CONFIG.wide_operands):
+        for function in GATES * 2:
+            program.layer(function, gated=True, wide=bool(wide), expert={})
+    await check(dut, program, chance=chance)
+
+
+@cocotb.test()
+@cocotb.parametrize(rms=[0, 1])
+async def norms(dut: SimHandleBase, rms: int) -> None:
+    """A residual with a mean far from 0, its sums made by ADD, read through the norm."""
+    program = begun(4 + rms)
+    channels = RESIDUAL * LANES
+    offset = np.full(channels, 9000)
+    tokens = {"token_count": TOKENS, "in_blocks": INPUTS, "src_stride": INPUTS}
+    weights = program.rng.integers(-128, 128, (channels, INPUTS * LANES))
+    mult = np.full(channels, 1 << 15)
+    fields = {"function": Function.ADD, "out_count": channels, "dst_stride": RESIDUAL, "fresh": 1, "residual_shift": 7}
+    program.matmul(fields | tokens | {"shift": 18}, weights, 8 * offset, mult)
+    program.norm(
+        {
+            "dim": channels,
+            "inv_dim": 1 << 15,
+            "inv_dim_shift": 15 + channels.bit_length() - 1 - 4,
+            "scale": 1 << 15,
+            "shift": 8,
+            "epsilon": 5 * channels,
+            "rms": rms,
+        }
+    )
+    fields = {
+        "function": Function.SILU,
+        "stream": Stream.NORMALISED,
+        "out_count": channels,
+        "token_count": TOKENS,
+        "in_blocks": RESIDUAL,
+        "src_stride": RESIDUAL,
+        "dst_addr": HIDDEN,
+        "dst_stride": RESIDUAL,
+        "shift": 16,
+        "scalar": 1 << 15,
+        "post_shift": 20,
+    }
+    weights = program.rng.integers(-128, 128, (channels, channels))
+    program.matmul(fields, weights, np.zeros(channels, int), np.full(channels, 1 << 15))
+    hidden = program.machine.activation.words[HIDDEN : HIDDEN + TOKENS * RESIDUAL].view(np.int8)
+    assert 5 < np.abs(hidden.astype(int)).mean() < 100
+    program.identity(0, channels, False, {}, {"token_count": TOKENS})
+    await check(dut, program, chance=0.7)
+
+
+@cocotb.test()
+async def experts(dut: SimHandleBase) -> None:
+    program = begun(3)
+    program.route()
+    functions = [(function, False) for function in PLAIN] + [(function, True) for function in GATES]
+    for wide in range(1 + CONFIG.wide_operands):
+        for number, (function, gated) in enumerate(functions):
+            queues = [e for e in range(CONFIG.experts) if len(program.machine.queue_tokens[e])]
+            expert = {"expert_valid": 1, "expert": queues[number % len(queues)]}
+            program.layer(function, gated=gated, wide=bool(wide), expert=expert)
+    await check(dut, program, chance=0.7)
