@@ -151,8 +151,8 @@ def layernorm(
     variance = dim * squares - total * total + epsilon  # dim^2 * (var + eps)
     r, e = rsqrt(variance)
     multiplier = (r * scale + (1 << 15)) >> 16
-    centred = (np.asarray(x, np.int64) << 4) - mean[:, None]
-    return saturate(round_shift(centred * multiplier[:, None], (e + shift)[:, None]), NORM_BITS)
+    deviation = (np.asarray(x, np.int64) << 4) - mean[:, None]
+    return saturate(round_shift(deviation * multiplier[:, None], (e + shift)[:, None]), NORM_BITS)
 
 
 def norm_streamed(n: Array) -> Array:
