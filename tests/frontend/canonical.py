@@ -2,9 +2,13 @@
 
 import torch
 import torch.nn.functional as F
+import zoo
+from torch import nn
+from torch.utils import _pytree as pytree
 
 from moesaic.golden.frontend.meaning import Block, Embed, Norm
-from moesaic.golden.frontend.recognise import Recognised
+from moesaic.golden.frontend.prepare import prepare
+from moesaic.golden.frontend.recognise import Recognised, recognise
 
 ACTIVATIONS = {
     "gelu": F.gelu,
@@ -85,3 +89,22 @@ def tokens_of(recognised: Recognised, image: torch.Tensor) -> torch.Tensor:
         else:
             x = x + mixture(block, y)
     return x
+
+
+def recognised(
+    module: nn.Module, channels: int = 3, size: tuple[int, int] = (zoo.SIDE, zoo.SIDE), within: float = 1e-9
+) -> Recognised:
+    """What a module is, once it was seen to be that: its canonical parameters give its outputs `within` that."""
+    image = torch.rand(1, channels, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    found = recognise(prepare(module)[0], image.float())
+    module = module.double()
+    with torch.no_grad():
+        torch.set_default_dtype(torch.float64)
+        try:
+            wanted = pytree.tree_leaves(module(image))[found.head.outputs[0]]
+        finally:
+            torch.set_default_dtype(torch.float32)
+        got = found.head.double()(tokens_of(found, image))[0]
+    assert got.shape == wanted.shape
+    assert float((got - wanted).abs().max()) <= within * float(wanted.abs().max())
+    return found

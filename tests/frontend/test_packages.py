@@ -9,6 +9,7 @@ import mixtures
 import pytest
 import torch
 import zoo
+from canonical import recognised
 from whole import MICRO, assert_runs_bit_exact
 
 from moesaic.compiler.ir import CompileError
@@ -54,6 +55,43 @@ def test_transformers(name):
     assert captured.config.prefix_tokens == learnt and captured.config.tokens == 16 + learnt
     assert captured.difference < 1e-5
     assert_runs_bit_exact(captured)
+
+
+RECOGNISED = {
+    "DINOv2 with SwiGLU": (
+        of("Dinov2Config", "Dinov2Model", use_swiglu_ffn=True, num_hidden_layers=1),
+        3,
+        "silu",
+        True,
+    ),
+    "SigLIP, pooled by attention": (
+        of("SiglipVisionConfig", "SiglipVisionModel", num_hidden_layers=1),
+        3,
+        "gelu_tanh",
+        False,
+    ),
+    "ViT of grey images, squared ReLU": (
+        of("ViTConfig", "ViTModel", num_hidden_layers=1, num_channels=1, hidden_act="relu2"),
+        1,
+        "relu2",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_recognised(name):
+    make, channels, activation, gated = RECOGNISED[name]
+    torch.manual_seed(0)
+    attention, mlp = (residual.block for residual in recognised(make(), channels, (32, 32)).residuals)
+    assert attention.facts == {"heads": 3, "head_dim": 16}
+    assert (mlp.kind, mlp.facts["activation"], mlp.facts["gated"]) == ("mlp", activation, gated)
+
+
+def test_rotary_positions_of_dinov3_are_named():
+    model = of("DINOv3ViTConfig", "DINOv3ViTModel", num_hidden_layers=1)()
+    with pytest.raises(CaptureError, match="not a rotary embedding"):
+        capture(model, torch.zeros(1, 3, 32, 32))
 
 
 def test_swiglu_of_dinov2_is_refused():

@@ -4,32 +4,13 @@ import operators
 import pytest
 import torch
 import zoo
-from canonical import tokens_of
+from canonical import recognised
 from operators import Half
 from torch import nn
 from zoo import DIM, HEADS
 
 from moesaic.golden.frontend.prepare import prepare
 from moesaic.golden.frontend.recognise import Recognised, recognise
-
-
-def recognised(
-    module: nn.Module, channels: int = 3, size: tuple[int, int] = (zoo.SIDE, zoo.SIDE), within: float = 1e-9
-) -> Recognised:
-    """What a module is, once it was seen to be that: its canonical parameters give its outputs `within` that."""
-    image = torch.rand(1, channels, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    found = recognise(prepare(module)[0], image.float())
-    module = module.double()
-    with torch.no_grad():
-        torch.set_default_dtype(torch.float64)
-        try:
-            wanted = module(image)
-        finally:
-            torch.set_default_dtype(torch.float32)
-        got = found.head.double()(tokens_of(found, image))[0]
-    assert got.shape == wanted.shape
-    assert float((got - wanted).abs().max()) <= within * float(wanted.abs().max())
-    return found
 
 
 def halves(found: Recognised) -> list[str]:
