@@ -1,7 +1,8 @@
 """Quantised models made of random integers, with multipliers that keep values alive and away from saturation."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 from moesaic.hw.spec.tables import STORED_SHIFT, STREAMED_SHIFT
 
-__all__ = ["random_image", "random_qmodel"]
+__all__ = ["random_image", "random_qmodel", "rms_norms"]
 
 
 def _scale(value: float) -> tuple[int, int]:
@@ -36,6 +37,17 @@ def _norm(name: str, dim: int) -> QuantNorm:
     inv_shift = 16 - 5 + math.floor(math.log2(dim)) if dim & (dim - 1) else 15 + int(math.log2(dim)) - 4
     scale, shift = _scale(dim * 40.0 / 16)  # 40 units of the stored int8 per standard deviation
     return QuantNorm(name, dim, round(16 / dim * 2**inv_shift), inv_shift, scale, shift - STORED_SHIFT, 1, 1 / 40 / 32)
+
+
+def rms_norms(part: Any) -> Any:
+    """The same, of dataclasses and tuples, with RMSNorm wherever there is LayerNorm."""
+    if isinstance(part, QuantNorm):
+        return replace(part, centred=False)
+    if isinstance(part, tuple):
+        return tuple(rms_norms(inner) for inner in part)
+    if not isinstance(part, QuantModel | QuantBlock | QuantAttention | QuantMLP | QuantMoE):
+        return part
+    return replace(part, **{field.name: rms_norms(getattr(part, field.name)) for field in fields(part) if field.init})
 
 
 def _after_norm(linear: QuantLinear, reads: str) -> QuantLinear:

@@ -43,7 +43,7 @@ def of_components(config: AcceleratorConfig) -> Timing:
     finished = array_latency(config.lanes) + Accumulator.LATENCY
     hold = max(0, 2 + back.attend.reciprocal.LATENCY - (array_latency(config.lanes) + 1))
     requantised = back.requantise.requantise.LATENCY
-    linear = requantised + max(unit.LATENCY for unit in back.activate.units.values()) + back.rescale.scale.LATENCY
+    linear = requantised + back.activate.curves.LATENCY + back.rescale.scale.LATENCY
     commit = hold + max(linear + 1, requantised + back.softmax.block.latency)
     latency = commit + back.add.update.latency + 2
     reuse = max(latency - hold - requantised, back.softmax.block.latency + 4) + 2

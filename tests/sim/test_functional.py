@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
-from quantmodels import random_image, random_qmodel
+from quantmodels import random_image, random_qmodel, rms_norms
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
@@ -118,6 +118,13 @@ def test_shapes(model, rows, lanes, load_rows, ports, bits, room):
     )
     bits = 4 if config.narrow_weights and room == "whole" else 8
     check(random_qmodel(ODD[model], 1, bits), config, speculate=3)
+
+
+def test_rms_norms():
+    """Integers of the golden model with RMSNorm are those of its program, and not those with LayerNorm."""
+    qmodel, config = random_qmodel(ODD["b"], 1), AcceleratorConfig(name="t", rows=8, lanes=16, max_tokens=64)
+    runs, others = check(rms_norms(qmodel), config), check(qmodel, config)
+    assert all(runs[task].result != others[task].result for task in runs)
 
 
 @pytest.mark.parametrize("speculate", [0, 8])

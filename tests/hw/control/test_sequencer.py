@@ -17,8 +17,9 @@ from moesaic.sim.verilated import cocotb_test
         {},
         {"rows": 8, "experts": 10, "max_top_k": 3, "max_tokens": 50, "narrow_weights": False},
         {"wide_operands": True, "acc_bits": 40},
+        {"silu": False, "sigmoid": False, "gated_mlp": False},
     ],
-    ids=["1", "2", "wide"],
+    ids=["1", "2", "wide", "units left out"],
 )
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     config = PRESETS["micro16"].replace(**changes)
