@@ -9,13 +9,11 @@ from moesaic.compiler.timeline import ArrayTime, Instructions, LoadTime, Sequenc
 from moesaic.compiler.weights import Piece
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
-from moesaic.hw.spec.latency import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, Timing
+from moesaic.hw.spec.latency import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, STORE_CYCLES, WRITES_IN_FLIGHT, Timing
 
 __all__ = ["DDR_LATENCY", "Cost", "estimate", "mean_tokens", "part_cycles"]
 
 DDR_LATENCY = 100  # cycles from a request's address to its first beat
-STORE_CYCLES = 10  # of a STORE, beside its beats
-WRITES_IN_FLIGHT = 4  # bursts
 
 
 @dataclass(frozen=True)

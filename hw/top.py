@@ -27,6 +27,7 @@ from moesaic.hw.memory.store_unit import StoreUnit
 from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base
+from moesaic.hw.spec.latency import WRITES_IN_FLIGHT
 from moesaic.hw.spec.registers import COUNTERS, ErrorCode, ErrorUnit, register_map
 from moesaic.hw.stream.buffer import SkidBuffer
 from moesaic.hw.stream.rules import StreamContract, connect_stream
@@ -83,7 +84,10 @@ class _Units:
                 ram_style=config.ram_style,
             ),
             writer=AxiWriter(
-                addr_bits=config.addr_bits, data_bits=config.port_bits, max_burst=config.max_burst, max_outstanding=4
+                addr_bits=config.addr_bits,
+                data_bits=config.port_bits,
+                max_burst=config.max_burst,
+                max_outstanding=WRITES_IN_FLIGHT,
             ),
             core=Core(config),
             load=LoadUnit(config),

@@ -16,7 +16,9 @@ __all__ = [
     "ROOM_CYCLES",
     "SETTLE_CYCLES",
     "START_CYCLES",
+    "STORE_CYCLES",
     "UNIT_QUEUE",
+    "WRITES_IN_FLIGHT",
     "Timing",
 ]
 
@@ -34,6 +36,8 @@ FETCH_CYCLES = 3  # of a FETCH, skipped or not...
 PORT_CYCLES = 6  # ...for each port...
 START_CYCLES = 2  # ...and to hand the transfer on
 BUS_CYCLES = 8  # from there to the first word, beyond the memory's latency: reader, prefetch buffer
+STORE_CYCLES = 10  # of a STORE, beside its beats
+WRITES_IN_FLIGHT = 4  # bursts without response
 DROP_CYCLES = 6  # of words that nobody wants, beside one for each block of outputs
 
 
