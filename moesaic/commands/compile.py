@@ -48,7 +48,7 @@ def _print_dump(compilation: Any, request: Request) -> None:
     if names:
         print_result("==== names\n" + "\n".join(f"  {ours:36s} {theirs}" for ours, theirs in names.items()) + "\n")
     for task in request.tasks:
-        for stage, text in dump(compilation, task, timing(request.config)).items():
+        for stage, text in dump(compilation, task, timing(request.accelerator)).items():
             print_result(f"==== {stage}, task {task}\n{text}\n")
 
 
@@ -82,7 +82,7 @@ def compile_(
         model=one_model(model, named),
         task=task,
         board=board,
-        config=config,
+        accelerator=config,
         seed=seed,
         blocks=blocks,
         speculate=speculate,

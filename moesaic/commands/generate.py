@@ -103,7 +103,7 @@ def generate(
             model=model,
             task=task,
             board=accelerator or board,
-            config=config,
+            accelerator=config,
             seed=seed,
             speculate=speculate,
             widths=widths,

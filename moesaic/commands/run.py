@@ -79,7 +79,7 @@ def run(
         model=model,
         task=task,
         board=board,
-        config=config,
+        accelerator=config,
         seed=seed,
         blocks=blocks,
         speculate=speculate,

@@ -109,7 +109,7 @@ def _program(program: Program, variant: Variant, task: str) -> Program:
         qmodel = qmodel.reading_stored()
     compilation = compile_all(
         qmodel,
-        request.config,
+        request.accelerator,
         tasks=[task],
         blocks=request.blocks,
         speculate=speculate,
@@ -147,7 +147,7 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
     """
     if task not in program.request.tasks:
         raise InputError(f"task must be one of {', '.join(program.request.tasks)}, not {task!r}")
-    resources = report_resources(program.request.config, program.request.board_origin, stages)
+    resources = report_resources(program.request.accelerator, program.request.board_origin, stages)
     rows = []
     for variant in VARIANTS:
         if variant.needs_experts and not program.request.model.most_experts:
@@ -160,7 +160,7 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
         found = run_energy(
             works,
             resources,
-            changed.request.config,
+            changed.request.accelerator,
             changed.request.board_origin,
             instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]),
             measured=outcome.rtl is not None,

@@ -19,25 +19,25 @@ class Candidate:
 
     Parameters
     ----------
-    config : AcceleratorConfig
+    accelerator : AcceleratorConfig
     milliseconds : float
         Expected for an image; infinite if the model does not fit.
     problem : str
         Why it does not; empty if it does.
     """
 
-    config: AcceleratorConfig
+    accelerator: AcceleratorConfig
     milliseconds: float
     problem: str = ""
 
 
-def _try(model: M3ViTConfig, config: AcceleratorConfig) -> Candidate:
+def _try(model: M3ViTConfig, accelerator: AcceleratorConfig) -> Candidate:
     hollow = hollow_model(model)
     try:
-        graph = whole_graph(hollow, config, model.tasks[0])
+        graph = whole_graph(hollow, accelerator, model.tasks[0])
     except CompileError as error:
-        return Candidate(config, float("inf"), str(error).partition("\n")[0])
-    return Candidate(config, forecast(graph, config).cycles / config.clock_mhz / 1e3)
+        return Candidate(accelerator, float("inf"), str(error).partition("\n")[0])
+    return Candidate(accelerator, forecast(graph, accelerator).cycles / accelerator.clock_mhz / 1e3)
 
 
 def holds(model: M3ViTConfig, name: str) -> bool:
@@ -51,12 +51,12 @@ def candidates(model: M3ViTConfig, *, boards_only: bool = False) -> list[Candida
     """
     boards = board_names()
     clocked = [
-        load_board(name).accelerator if name in boards else config
-        for name, config in PRESETS.items()
+        load_board(name).accelerator if name in boards else accelerator
+        for name, accelerator in PRESETS.items()
         if name in boards or not boards_only
     ]
-    tried = [_try(model, config) for config in clocked]
-    return sorted(tried, key=lambda c: (c.milliseconds, c.config.name not in boards))
+    tried = [_try(model, accelerator) for accelerator in clocked]
+    return sorted(tried, key=lambda c: (c.milliseconds, c.accelerator.name not in boards))
 
 
 def choose(model: M3ViTConfig, stages: Stages, *, boards_only: bool = False) -> str:
@@ -73,16 +73,23 @@ def choose(model: M3ViTConfig, stages: Stages, *, boards_only: bool = False) -> 
     best, *others = found
     if best.problem:
         largest = max(
-            found, key=lambda c: (c.config.residual_words * c.config.lanes, c.config.kv_words * c.config.lanes)
+            found,
+            key=lambda c: (
+                c.accelerator.residual_words * c.accelerator.lanes,
+                c.accelerator.kv_words * c.accelerator.lanes,
+            ),
         )
         kind = "board" if boards_only else "preset"
-        raise CompileError(f"model '{model.name}': no {kind} holds it; on {largest.config.name}: {largest.problem}")
-    slower = [f"{c.config.name} {c.milliseconds:.3g} ms" for c in others if not c.problem]
-    small = [c.config.name for c in others if c.problem]
+        raise CompileError(
+            f"model '{model.name}': no {kind} holds it; on {largest.accelerator.name}: {largest.problem}"
+        )
+    slower = [f"{c.accelerator.name} {c.milliseconds:.3g} ms" for c in others if not c.problem]
+    small = [c.accelerator.name for c in others if c.problem]
     why = [f"slower: {', '.join(slower)}" if slower else "the only one that holds it"]
     if small:
         why.append(f"too small: {', '.join(small)}")
     stages.say(
-        f"           board: {best.config.name}, {best.milliseconds:.3g} ms expected for an image ({'; '.join(why)})"
+        f"           board: {best.accelerator.name}, {best.milliseconds:.3g} ms expected for an image "
+        f"({'; '.join(why)})"
     )
-    return best.config.name
+    return best.accelerator.name

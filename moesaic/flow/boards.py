@@ -67,7 +67,7 @@ def configured(name: str | None, file: Path) -> tuple[Board | None, AcceleratorC
     board = find_board(name)
     if board is None:
         return None, read_configuration(file, PRESETS[name])
-    config = read_configuration(file, board.accelerator)
-    board = on_board(board, config)
+    accelerator = read_configuration(file, board.accelerator)
+    board = on_board(board, accelerator)
     check_fit(board)
-    return board, config
+    return board, accelerator

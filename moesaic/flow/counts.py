@@ -26,14 +26,14 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
         If a module could not be mapped.
     BoardError, SynthesisMissing, ExportError
     """
-    board, config = find_board(name), accelerator_of(name)[2]
+    board, accelerator = find_board(name), accelerator_of(name)[2]
     family = board.family if board is not None else "zynqmp"
-    uram = board.budget.uram > 0 if board is not None else config.ultra_ram
-    synthesis = synthesise_noted(config, family=family, uram=uram, stages=stages)
+    uram = board.budget.uram > 0 if board is not None else accelerator.ultra_ram
+    synthesis = synthesise_noted(accelerator, family=family, uram=uram, stages=stages)
     if not synthesis.complete:
         raise InputError(f"accelerator {name!r} must be mapped whole, but {', '.join(synthesis.failures)} could not be")
     return {
-        "config": config.to_dict(),
+        "config": accelerator.to_dict(),
         "family": family,
         "uram": uram,
         "hardware": hardware_digest(),

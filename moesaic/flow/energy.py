@@ -137,14 +137,14 @@ class RunEnergy:
     energy: EnergyReport | None
 
 
-def device_of(config: AcceleratorConfig, board: str) -> tuple[Device, bool]:
+def device_of(accelerator: AcceleratorConfig, board: str) -> tuple[Device, bool]:
     """The device of a board, and whether it is assumed because there is no board."""
     found = find_board(board) if board else None
     stand_in = found is None
     if found is None:
         found = find_board(_STAND_IN)
     assert found is not None
-    return Device(name=found.part, luts=found.budget.lut, family=found.family, uram=config.ultra_ram), stand_in
+    return Device(name=found.part, luts=found.budget.lut, family=found.family, uram=accelerator.ultra_ram), stand_in
 
 
 def measured_toggles(

@@ -120,7 +120,7 @@ def _certain(mismatch: Mismatch | None) -> Mismatch:
 
 def _golden(program: Program, image: IntArray, task: str) -> Residuals:
     trace = Trace(only=("embed",))
-    blocks = IntM3ViT(program.qmodel, program.request.config.rows).run(
+    blocks = IntM3ViT(program.qmodel, program.request.accelerator.rows).run(
         image, task, blocks=program.request.blocks, trace=trace
     )
     return Residuals([trace["embed"], *blocks], None)
@@ -161,10 +161,10 @@ def _rtl(
 ) -> list[RtlResult]:
     request = program.request
     simulator = RtlSimulator(
-        request.config, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache, saif=saif
+        request.accelerator, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache, saif=saif
     )
     with stages.stage("verilog", f"Verilog of {request.board}"):
-        accelerator_verilog(request.config, assertions=True, cache=cache)
+        accelerator_verilog(request.accelerator, assertions=True, cache=cache)
     with stages.stage("build", "simulator (Verilator and C++; minutes the first time)"):
         simulator.build()
     total = len(request.tasks) * (request.blocks + 1)
@@ -220,7 +220,7 @@ def execute(
     if quality:
         with stages.stage("belonging", "quantised weights against the float ones"):
             _ = program.belonging  # golden model, program and RTL all come from the quantised network
-    simulator = FunctionalSimulator(request.config, seed=request.seed)
+    simulator = FunctionalSimulator(request.accelerator, seed=request.seed)
     simulator.load(program.image)
     outcomes = []
     for task in request.tasks:
@@ -232,7 +232,12 @@ def execute(
         if quality and program.network is not None:
             with stages.stage("accuracy", f"integers against float, {task}"):
                 rows = agreement(
-                    program.network.model, qmodel, image, task, key_block=request.config.rows, blocks=request.blocks
+                    program.network.model,
+                    qmodel,
+                    image,
+                    task,
+                    key_block=request.accelerator.rows,
+                    blocks=request.blocks,
                 )
         outcomes.append(TaskOutcome(task, golden, functional, None, experts, counters, rows, []))
     results: Sequence[RtlResult | None] = (

@@ -53,7 +53,7 @@ class Point:
     @property
     def array_ms(self) -> float:
         """Time by the analytic model, ms."""
-        return self.forecast.cycles / self.choice.config.clock_mhz / 1e3
+        return self.forecast.cycles / self.choice.accelerator.clock_mhz / 1e3
 
     @property
     def ddr_ms(self) -> float:
@@ -68,10 +68,10 @@ class Point:
     @property
     def limit(self) -> str:
         """What the time goes by: `DDR`, `ports` (the weight stream's bandwidth) or `array`."""
-        config = self.choice.config
+        accelerator = self.choice.accelerator
         if self.ddr_ms > self.array_ms:
             return "DDR"
-        return "ports" if self.forecast.read_bytes / config.stripe_bytes > self.forecast.array_cycles else "array"
+        return "ports" if self.forecast.read_bytes / accelerator.stripe_bytes > self.forecast.array_cycles else "array"
 
     @property
     def shares(self) -> dict[str, float]:
@@ -114,17 +114,17 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def _point(choice: Choice, needed: Resources, answer: Forecast, board: Board) -> Point:
-    config = choice.config
+    accelerator = choice.accelerator
     point = Point(choice, answer, needed, board.budget, board.memory.bandwidth_gbs, 0.0)
-    units = model().units(config, family=board.family, uram=board.budget.uram > 0)
-    whole = Layer("image", answer.activity, 1e3 * point.milliseconds * config.clock_mhz)
-    device = Device(name=board.part, luts=board.budget.lut, family=board.family, uram=config.ultra_ram)
+    units = model().units(accelerator, family=board.family, uram=board.budget.uram > 0)
+    whole = Layer("image", answer.activity, 1e3 * point.milliseconds * accelerator.clock_mhz)
+    device = Device(name=board.part, luts=board.budget.lut, family=board.family, uram=accelerator.ultra_ram)
     power = run_power(
         {unit: amount.to_dict() for unit, amount in units.items()},
         [whole],
         device,
-        clock_mhz=config.clock_mhz,
-        beat_bytes=config.stripe_bytes,
+        clock_mhz=accelerator.clock_mhz,
+        beat_bytes=accelerator.stripe_bytes,
     )
     return dataclasses.replace(point, energy_mj=1e3 * power.joule)
 
@@ -157,7 +157,7 @@ def _affordable(
     """
     uram = board.budget.uram > 0
     allowed = {kind: amount * limit for kind, amount in board.budget.to_dict().items()}
-    estimates = [estimate_resources(choice.config, family=board.family, uram=uram) for choice in choices]
+    estimates = [estimate_resources(choice.accelerator, family=board.family, uram=uram) for choice in choices]
     excess: Counter[str] = Counter()
     result = []
     for choice, needed in zip(choices, estimates, strict=True):
@@ -267,9 +267,9 @@ def point_entry(number: int, point: Point) -> dict[str, Any]:
     return {
         "number": number,
         "file": f"{number}.toml",
-        "name": point.choice.config.name,
-        "config": point.choice.config.to_dict(),
-        "config_hash": point.choice.config.hash,
+        "name": point.choice.accelerator.name,
+        "config": point.choice.accelerator.to_dict(),
+        "config_hash": point.choice.accelerator.hash,
         "widths": point.choice.widths,
         "speculate": AUTO_SPECULATION if point.choice.speculate is None else point.choice.speculate,
         "cycles": point.forecast.cycles,

@@ -31,8 +31,8 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
     ToolMissing, CompileError, BuildFailed, SimulationFailed
     """
     request = request.replace(
-        config=point.choice.config,
-        board=point.choice.config.name,
+        accelerator=point.choice.accelerator,
+        board=point.choice.accelerator.name,
         configured=True,
         speculate=point.choice.speculate,
         widths=point.choice.widths,

@@ -69,14 +69,14 @@ class Choice:
 
     Parameters
     ----------
-    config : AcceleratorConfig
+    accelerator : AcceleratorConfig
     speculate : int or None
         None: the compiler's choice.
     widths : str
         Of weights and activations, as `golden.qmodel.WIDTHS` names them.
     """
 
-    config: AcceleratorConfig
+    accelerator: AcceleratorConfig
     speculate: int | None = None
     widths: str = DEFAULT_WIDTHS
 
@@ -199,9 +199,9 @@ def _reason(error: Exception) -> str:
     return str(error).partition(", not")[0].rpartition(": ")[2]
 
 
-def _objection(board: Board, config: AcceleratorConfig) -> str:
+def _objection(board: Board, accelerator: AcceleratorConfig) -> str:
     try:
-        on_board(board, config)
+        on_board(board, accelerator)
     except ConfigurationError as error:
         return _reason(error)
     return ""
@@ -221,17 +221,23 @@ def configurations(space: Space, board: Board, model: M3ViTConfig, refused: Coun
             refused[f"widths must be {DEFAULT_WIDTHS} for a model without experts"] += 1
             continue
         try:
-            config = _sized(board.accelerator, model, values)
+            accelerator = _sized(board.accelerator, model, values)
         except ValueError as error:
             refused[_reason(error)] += 1
             continue
-        if narrow and not config.narrow_weights:
+        if narrow and not accelerator.narrow_weights:
             refused[f"load_rows must be below rows for {values['widths']}"] += 1
             continue
-        looked_at = (config.ports, config.port_bits, config.max_burst, config.ultra_ram, config.clock_mhz)
+        looked_at = (
+            accelerator.ports,
+            accelerator.port_bits,
+            accelerator.max_burst,
+            accelerator.ultra_ram,
+            accelerator.clock_mhz,
+        )
         if looked_at not in suited:
-            suited[looked_at] = _objection(board, config)
+            suited[looked_at] = _objection(board, accelerator)
         if suited[looked_at]:
             refused[suited[looked_at]] += 1
             continue
-        yield Choice(config, None if speculate == AUTO_SPECULATION else speculate, values["widths"])
+        yield Choice(accelerator, None if speculate == AUTO_SPECULATION else speculate, values["widths"])

@@ -44,8 +44,15 @@ _Job = tuple[int, Choice]
 
 def _shape(job: _Job, speculated: int) -> tuple[int, ...]:
     """What the compiler sees of a configuration."""
-    choice, config = job[1], job[1].config
-    return (config.rows, config.lanes, config.load_rows, config.activation_words, choice.expert_bits, speculated)
+    choice, accelerator = job[1], job[1].accelerator
+    return (
+        accelerator.rows,
+        accelerator.lanes,
+        accelerator.load_rows,
+        accelerator.activation_words,
+        choice.expert_bits,
+        speculated,
+    )
 
 
 class _Worker:
@@ -64,7 +71,7 @@ class _Worker:
 
     def speculated(self, choice: Choice) -> int:
         return (
-            speculation(self.hollow(choice), choice.config, self.question.task)
+            speculation(self.hollow(choice), choice.accelerator, self.question.task)
             if choice.speculate is None
             else choice.speculate
         )
@@ -75,16 +82,16 @@ class _Worker:
         hollow = self.hollow(first)
         try:
             _, graph = compile_graphs(
-                hollow, first.config, task=question.task, blocks=question.blocks, speculate=self.speculated(first)
+                hollow, first.accelerator, task=question.task, blocks=question.blocks, speculate=self.speculated(first)
             )
         except CompileError as error:
             return [(number, str(error).partition("\n")[0]) for number, _ in jobs]
         known: dict[str, Forecast] = {}  # clock and kind of memory change no cycle
         result: list[tuple[int, Answer]] = []
         for number, choice in jobs:
-            digest = choice.config.hash
+            digest = choice.accelerator.hash
             if digest not in known:
-                known[digest] = forecast(graph, choice.config, ddr_latency=question.ddr_latency)
+                known[digest] = forecast(graph, choice.accelerator, ddr_latency=question.ddr_latency)
             result.append((number, known[digest]))
         return result
 
@@ -120,7 +127,7 @@ def forecasts(
     for job in enumerate(choices):
         shapes.setdefault(_shape(job, own.speculated(job[1])), []).append(job)
     # The longest first, so that processes end together: small arrays take the most passes.
-    groups = sorted(shapes.values(), key=lambda jobs: jobs[0][1].config.macs_per_cycle)
+    groups = sorted(shapes.values(), key=lambda jobs: jobs[0][1].accelerator.macs_per_cycle)
     answers: dict[int, Answer] = {}
 
     def take(part: list[tuple[int, Answer]]) -> None:

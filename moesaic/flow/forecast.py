@@ -38,14 +38,19 @@ class Forecast:
     activity: Activity
 
 
-def speculation(model: QuantModel, config: AcceleratorConfig, task: str) -> int:
+def speculation(model: QuantModel, accelerator: AcceleratorConfig, task: str) -> int:
     """How many experts the compiler would fetch before the router has decided, if all are used alike."""
-    found = (room(layer).speculation(layer, task, config) for block in model.blocks for layer in block.layers)
+    found = (room(layer).speculation(layer, task, accelerator) for block in model.blocks for layer in block.layers)
     return max(found, default=0)
 
 
 def whole_graph(
-    model: QuantModel, config: AcceleratorConfig, task: str, *, blocks: int | None = None, speculate: int | None = None
+    model: QuantModel,
+    accelerator: AcceleratorConfig,
+    task: str,
+    *,
+    blocks: int | None = None,
+    speculate: int | None = None,
 ) -> Graph:
     """The scheduled graph of a (hollow) network.
 
@@ -54,19 +59,21 @@ def whole_graph(
     CompileError
         If the accelerator cannot hold it.
     """
-    check(model, config, tasks=(task,), blocks=len(model.blocks) if blocks is None else blocks)
-    return compile_graphs(model, config, task=task, blocks=blocks, speculate=speculate)[1]
+    check(model, accelerator, tasks=(task,), blocks=len(model.blocks) if blocks is None else blocks)
+    return compile_graphs(model, accelerator, task=task, blocks=blocks, speculate=speculate)[1]
 
 
-def forecast(graph: Graph, config: AcceleratorConfig, *, ddr_latency: int = DDR_LATENCY) -> Forecast:
+def forecast(graph: Graph, accelerator: AcceleratorConfig, *, ddr_latency: int = DDR_LATENCY) -> Forecast:
     """The analytic model on a graph, with as many tokens for every expert."""
     pieces = {
-        op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None
+        op.weights: Piece(op.weights, 0, stream_words(graph, op, accelerator))
+        for op in graph.ops
+        if op.weights is not None
     }
-    costs = estimate(graph, pieces, config, mean_tokens, timing=timing(config), ddr_latency=ddr_latency)
+    costs = estimate(graph, pieces, accelerator, mean_tokens, timing=timing(accelerator), ddr_latency=ddr_latency)
     return Forecast(
         cycles=round(max(cost.end for cost in costs)),
         read_bytes=sum(cost.bytes for cost in costs),
         array_cycles=sum(cost.array_cycles for cost in costs),
-        activity=total(program_activity(graph, costs, mean_tokens, config)),
+        activity=total(program_activity(graph, costs, mean_tokens, accelerator)),
     )

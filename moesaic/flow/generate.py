@@ -21,14 +21,14 @@ __all__ = ["VERILOG", "generate_project", "generate_rtl"]
 _ANY_PART = "xczu9eg-ffvb1156-2-e"  # the packager wants a device; the component is for any
 
 
-def _write_rtl(config: AcceleratorConfig, new: Path, stages: Stages, *, part: str) -> None:
-    with stages.stage("verilog", f"Verilog of {config.name}"):
-        verilog = annotated_verilog(config)
+def _write_rtl(accelerator: AcceleratorConfig, new: Path, stages: Stages, *, part: str) -> None:
+    with stages.stage("verilog", f"Verilog of {accelerator.name}"):
+        verilog = annotated_verilog(accelerator)
     (new / VERILOG).parent.mkdir()
     (new / VERILOG).write_text(verilog, encoding="utf-8")
-    write_ip(config, new, part=part)
+    write_ip(accelerator, new, part=part)
     (new / "config.json").write_text(
-        json.dumps({**config.to_dict(), "hash": config.hash}, indent=1) + "\n", encoding="utf-8"
+        json.dumps({**accelerator.to_dict(), "hash": accelerator.hash}, indent=1) + "\n", encoding="utf-8"
     )
 
 
@@ -41,7 +41,7 @@ def _finish(new: Path, folder: Path, stages: Stages, *, force: bool) -> None:
         stages.say(f"moved aside: {folder} is now {moved}")
 
 
-def generate_rtl(config: AcceleratorConfig, folder: Path, stages: Stages, *, force: bool = False) -> None:
+def generate_rtl(accelerator: AcceleratorConfig, folder: Path, stages: Stages, *, force: bool = False) -> None:
     """Write the accelerator for a block design of the user's own: Verilog, IP component, `config.json`.
 
     Raises
@@ -50,7 +50,7 @@ def generate_rtl(config: AcceleratorConfig, folder: Path, stages: Stages, *, for
     """
     check_place(folder, force=force)
     with new_folder(folder) as new:
-        _write_rtl(config, new, stages, part=_ANY_PART)
+        _write_rtl(accelerator, new, stages, part=_ANY_PART)
         _finish(new, folder, stages, force=force)
     stages.say(f"Verilog: {folder / VERILOG}")
 

@@ -66,7 +66,7 @@ def layer_works(
     """
     costs = model.costs(routing)
     tokens = model.tokens(routing)
-    activities = program_activity(model.graph, costs, tokens, model.config)
+    activities = program_activity(model.graph, costs, tokens, model.accelerator)
     names: dict[str, str] = {}
     work: dict[str, list[Activity]] = {}
     cycles: dict[str, float] = {}

@@ -26,7 +26,7 @@ class TaskModel:
     graph : Graph
         Scheduled.
     pieces : mapping of name to Piece
-    config : AcceleratorConfig
+    accelerator : AcceleratorConfig
     prefetch : bool
         As in :class:`CompileOptions`.
     ddr_latency : int, cycles
@@ -34,7 +34,7 @@ class TaskModel:
 
     graph: Graph
     pieces: Mapping[str, Piece]
-    config: AcceleratorConfig
+    accelerator: AcceleratorConfig
     prefetch: bool = True
     ddr_latency: int = DDR_LATENCY
 
@@ -47,9 +47,9 @@ class TaskModel:
         return estimate(
             self.graph,
             self.pieces,
-            self.config,
+            self.accelerator,
             self.tokens(routing),
-            timing=timing(self.config),
+            timing=timing(self.accelerator),
             ddr_latency=self.ddr_latency,
             prefetch=self.prefetch,
         )

@@ -17,5 +17,7 @@ def check_fit(request: Request) -> None:
         Names the layer or buffer, and by how much it is short.
     """
     hollow = hollow_model(request.model, request.expert_bits)
-    check(hollow, request.config, tasks=request.tasks, blocks=request.blocks)
-    compile_graphs(hollow, request.config, task=request.tasks[0], blocks=request.blocks, speculate=request.speculate)
+    check(hollow, request.accelerator, tasks=request.tasks, blocks=request.blocks)
+    compile_graphs(
+        hollow, request.accelerator, task=request.tasks[0], blocks=request.blocks, speculate=request.speculate
+    )

@@ -72,7 +72,7 @@ def whole_macs(model: M3ViTConfig) -> int:
     return model.embed_macs + sum(model.block_macs(number) for number in range(model.depth))
 
 
-def _even_model(model: M3ViTConfig, config: AcceleratorConfig) -> TaskModel:
+def _even_model(model: M3ViTConfig, accelerator: AcceleratorConfig) -> TaskModel:
     """The analytic model of a network's program, from its shapes alone.
 
     Raises
@@ -81,12 +81,14 @@ def _even_model(model: M3ViTConfig, config: AcceleratorConfig) -> TaskModel:
         If the accelerator cannot hold it.
     """
     hollow, task = hollow_model(model), model.tasks[0]
-    check(hollow, config, tasks=(task,), blocks=model.depth)
-    _, graph = compile_graphs(hollow, config, task=task)
+    check(hollow, accelerator, tasks=(task,), blocks=model.depth)
+    _, graph = compile_graphs(hollow, accelerator, task=task)
     pieces = {
-        op.weights: Piece(op.weights, 0, stream_words(graph, op, config)) for op in graph.ops if op.weights is not None
+        op.weights: Piece(op.weights, 0, stream_words(graph, op, accelerator))
+        for op in graph.ops
+        if op.weights is not None
     }
-    return TaskModel(graph, pieces, config)
+    return TaskModel(graph, pieces, accelerator)
 
 
 def _even_routing(model: M3ViTConfig) -> dict[str, list[int]]:
@@ -176,7 +178,7 @@ def peers_report(request: Request, resources: ReportedResources, run: MeasuredRu
     run : MeasuredRun or None
         None if it was no image's: not all blocks, no cycles, or not bit exact.
     """
-    network, accelerator = request.model, request.config
+    network, accelerator = request.model, request.accelerator
     rows = []
     if run is not None:
         rows.append(

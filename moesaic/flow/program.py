@@ -95,11 +95,11 @@ class Program:
 
 
 def _estimates(compilation: Compilation) -> dict[str, int]:
-    config, result = compilation.image.config, {}
+    accelerator, result = compilation.image.config, {}
     for task, graph in compilation.scheduled.items():
         words = sum(op.weight_words or 0 for op in graph.ops if op.weights == IMAGE_PIECE)
         pieces = compilation.store.pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, words)}
-        costs = estimate(graph, pieces, config, mean_tokens, timing=timing(config))
+        costs = estimate(graph, pieces, accelerator, mean_tokens, timing=timing(accelerator))
         result[task] = round(max(cost.end for cost in costs))
     return result
 
@@ -126,7 +126,7 @@ def make_program(
     with stages.stage("compile", f"program for {request.board}, {', '.join(request.tasks)}"):
         compilation = compile_all(
             qmodel,
-            request.config,
+            request.accelerator,
             tasks=request.tasks,
             blocks=request.blocks,
             speculate=request.speculate,
@@ -158,7 +158,7 @@ def save_program(program: Program, folder: Path) -> None:
         "import_options": request.import_options.to_dict(),
         "import": None if request.imported is None else request.imported.report.to_dict(),
         "board": request.board_origin,
-        "accelerator": request.config.to_dict() if request.configured else None,
+        "accelerator": request.accelerator.to_dict() if request.configured else None,
         "tasks": list(request.tasks),
         "seed": request.seed,
         "blocks": request.blocks,
@@ -192,7 +192,9 @@ def _read(folder: Path) -> tuple[ProgramImage, dict[str, Any], QuantModel]:
 def _lowered(qmodel: QuantModel, request: Request) -> dict[str, Graph]:
     """Scheduled graphs of a request's tasks."""
     return {
-        task: compile_graphs(qmodel, request.config, task=task, blocks=request.blocks, speculate=request.speculate)[1]
+        task: compile_graphs(
+            qmodel, request.accelerator, task=task, blocks=request.blocks, speculate=request.speculate
+        )[1]
         for task in request.tasks
     }
 
@@ -223,7 +225,7 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
         model=origin["model"] if model is None else model,
         task=ALL_TASKS,
         board=origin["board"] or None,
-        config=None if origin["accelerator"] is None else AcceleratorConfig(**origin["accelerator"]),
+        accelerator=None if origin["accelerator"] is None else AcceleratorConfig(**origin["accelerator"]),
         seed=origin["seed"],
         blocks=origin["blocks"],
         speculate=origin["speculate"],
@@ -233,9 +235,9 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
         sizes=image.model if unknown else None,
         stages=stages,
     ).replace(tasks=tuple(origin["tasks"]))
-    if request.config.hash != image.config.hash:
+    if request.accelerator.hash != image.config.hash:
         raise InputError(
-            f"program must be compiled for today's {request.board} ({request.config.hash[:12]}), "
+            f"program must be compiled for today's {request.board} ({request.accelerator.hash[:12]}), "
             f"not {image.config.hash[:12]}: compile again"
         )
     if request.model != image.model:

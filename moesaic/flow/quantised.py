@@ -141,7 +141,7 @@ def quantised(
         network.kind,
         str(images.shape),
         np.ascontiguousarray(images).tobytes(),
-        str(request.config.acc_bits),
+        str(request.accelerator.acc_bits),
         request.widths,
         source_hash("moesaic.golden.quantize"),
         torch.__version__,
@@ -155,7 +155,7 @@ def quantised(
                 request.model,
                 images,
                 weights=network.kind,
-                acc_bits=request.config.acc_bits,
+                acc_bits=request.accelerator.acc_bits,
                 expert_bits=request.expert_bits,
                 note=note,
             )

@@ -48,7 +48,7 @@ class Request:
         Name of the board, or of a bare accelerator preset.
     board_origin : str
         What names it in a later request: its name, or the absolute path of its file.
-    config : AcceleratorConfig
+    accelerator : AcceleratorConfig
     configured : bool
         The accelerator is from a file of its own, not the board's.
     tasks : tuple of str
@@ -76,7 +76,7 @@ class Request:
     model: M3ViTConfig
     board: str
     board_origin: str
-    config: AcceleratorConfig
+    accelerator: AcceleratorConfig
     configured: bool = False
     tasks: tuple[str, ...]
     seed: int = 0
@@ -137,13 +137,13 @@ def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
     return imported
 
 
-def _accelerator(board: str | None, config: Path | AcceleratorConfig | None) -> tuple[str, str, AcceleratorConfig]:
+def _accelerator(board: str | None, accelerator: Path | AcceleratorConfig | None) -> tuple[str, str, AcceleratorConfig]:
     """Name, origin and accelerator of what was asked for; the configuration's, if there is one."""
-    if config is None:
+    if accelerator is None:
         assert board is not None
         return accelerator_of(board)
     origin = "" if board is None else accelerator_of(board)[1]
-    sizes = config if isinstance(config, AcceleratorConfig) else configured(board, config)[1]
+    sizes = accelerator if isinstance(accelerator, AcceleratorConfig) else configured(board, accelerator)[1]
     return sizes.name, origin, sizes
 
 
@@ -216,7 +216,7 @@ def make_request(
     model: str,
     task: str | None = None,
     board: str | None = None,
-    config: Path | AcceleratorConfig | None = None,
+    accelerator: Path | AcceleratorConfig | None = None,
     seed: int = 0,
     blocks: int | None = None,
     speculate: int | None = None,
@@ -238,7 +238,7 @@ def make_request(
     board : str or None
         Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual
         one, `auto` the preset that is expected to be fastest.
-    config : Path, AcceleratorConfig or None
+    accelerator : Path, AcceleratorConfig or None
         Another accelerator for the board, as such or as a file (`boards.configuration`).
     seed, blocks, speculate, widths, weights, calibrate
         As in `Request`; None runs all blocks.
@@ -257,15 +257,15 @@ def make_request(
     options = ImportOptions(seed=seed) if options is None else options
     _check_names(model, widths, seed, known=sizes is not None)
     stages = Stages(quiet=True) if stages is None else stages
-    if board == AUTO and config is not None:
+    if board == AUTO and accelerator is not None:
         raise InputError("board must be one that the configuration is for, not 'auto'")
-    asked = None if board in (None, AUTO) and config is None else _accelerator(board, config)
+    asked = None if board in (None, AUTO) and accelerator is None else _accelerator(board, accelerator)
     network, imported = (sizes, None) if sizes is not None else _network(model, options, weights, stages)
     if asked is None:
         asked = accelerator_of(
             choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
         )
-    name, origin, own = _wide_enough(asked, widths, free=board in (None, AUTO) and config is None)
+    name, origin, own = _wide_enough(asked, widths, free=board in (None, AUTO) and accelerator is None)
     task = network.tasks[0] if task is None else task
     blocks = network.depth if blocks is None else blocks
     _check_run(network, task=task, blocks=blocks, speculate=speculate, widths=widths)
@@ -274,8 +274,8 @@ def make_request(
         model=network,
         board=name,
         board_origin=origin,
-        config=own,
-        configured=config is not None,
+        accelerator=own,
+        configured=accelerator is not None,
         seed=seed,
         blocks=blocks,
         speculate=speculate,

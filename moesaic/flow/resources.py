@@ -89,8 +89,8 @@ class _Taken:
     unmapped: Mapping[str, str] = field(default_factory=dict)
 
 
-def _estimated(config: AcceleratorConfig, family: str, *, uram: bool) -> _Taken:
-    units = model().units(config, family=family, uram=uram)
+def _estimated(accelerator: AcceleratorConfig, family: str, *, uram: bool) -> _Taken:
+    units = model().units(accelerator, family=family, uram=uram)
     return _Taken(
         units,
         "estimate",
@@ -104,12 +104,12 @@ def _counted(synthesis: Synthesis) -> _Taken:
     return _Taken(synthesis.units, "synthesis", NOTE, unmapped)
 
 
-def _known(config: AcceleratorConfig, family: str, *, uram: bool) -> _Taken | None:
+def _known(accelerator: AcceleratorConfig, family: str, *, uram: bool) -> _Taken | None:
     """Earlier counts of exactly this design, on this machine or those that came along; None if a module lacks them."""
-    ours = shipped(config, family=family, uram=uram)
+    ours = shipped(accelerator, family=family, uram=uram)
     if ours is not None:
         return _Taken(ours.units, "synthesis", NOTE)
-    verilog = known_verilog(config, assertions=False)
+    verilog = known_verilog(accelerator, assertions=False)
     if verilog is None:
         return None
     try:
@@ -119,7 +119,7 @@ def _known(config: AcceleratorConfig, family: str, *, uram: bool) -> _Taken | No
     return None if NOT_YET in synthesis.failures.values() else _counted(synthesis)
 
 
-def judge(config: AcceleratorConfig, name: str, *, family: str = "zynqmp") -> Board:
+def judge(accelerator: AcceleratorConfig, name: str, *, family: str = "zynqmp") -> Board:
     """The board that an accelerator which is no board's own is held against.
 
     The one whose name its own begins with ("zcu102-small": the ZCU102); else the smallest of the family that holds it,
@@ -131,8 +131,8 @@ def judge(config: AcceleratorConfig, name: str, *, family: str = "zynqmp") -> Bo
         return namesakes[0]
     boards = sorted((board for board in boards if board.family == family), key=lambda board: board.budget.lut)
     for board in boards:
-        uram = config.ultra_ram and board.budget.uram > 0
-        if Fit(added(model().units(config, family=family, uram=uram)), board.budget).fits:
+        uram = accelerator.ultra_ram and board.budget.uram > 0
+        if Fit(added(model().units(accelerator, family=family, uram=uram)), board.budget).fits:
             return board
     return boards[-1]
 
@@ -150,13 +150,13 @@ def _whole(amount: Resources) -> Resources:
 
 
 def report_resources(
-    config: AcceleratorConfig, board: str, stages: Stages, *, count: bool = False, family: str = "zynqmp"
+    accelerator: AcceleratorConfig, board: str, stages: Stages, *, count: bool = False, family: str = "zynqmp"
 ) -> ReportedResources:
     """What an accelerator takes, as a report says it.
 
     Parameters
     ----------
-    config : AcceleratorConfig
+    accelerator : AcceleratorConfig
     board : str
         Name or file of the board, or name of a bare preset; empty for none.
     stages : Stages
@@ -171,18 +171,18 @@ def report_resources(
         Only if `count`.
     """
     found = find_board(board) if board else None  # an accelerator may stand for itself
-    name = found.name if found is not None else board or config.name
+    name = found.name if found is not None else board or accelerator.name
     family = found.family if found is not None else family
-    uram = found.budget.uram > 0 if found is not None else config.ultra_ram
+    uram = found.budget.uram > 0 if found is not None else accelerator.ultra_ram
     if count:
-        taken: _Taken | None = _counted(synthesise_noted(config, family=family, uram=uram, stages=stages))
+        taken: _Taken | None = _counted(synthesise_noted(accelerator, family=family, uram=uram, stages=stages))
     else:
         with stages.stage("resources", "resources, as counted before"):
-            taken = _known(config, family, uram=uram)
-    estimate = _estimated(config, family, uram=uram)
+            taken = _known(accelerator, family, uram=uram)
+    estimate = _estimated(accelerator, family, uram=uram)
     taken = estimate if taken is None else taken
     total = added(taken.units)
-    held = found if found is not None else judge(config, name, family=family)
+    held = found if found is not None else judge(accelerator, name, family=family)
     fit = Fit(total, held.budget)
     # Of a count that lacks modules the estimate says whether all of it would fit.
     fits = fit.fits and (not taken.unmapped or Fit(added(estimate.units), held.budget).fits)

@@ -148,7 +148,7 @@ def read_input(request: Request, options: Options, sample: Path) -> Input:
 
 def outcome_of(program: Program, given: Input, options: Options, stages: Stages, folder: Path) -> Outcome:
     """Simulate and compare. The simulation's files stay in `simulation` in the folder."""
-    accelerator, work = program.request.config, folder / "simulation"
+    accelerator, work = program.request.accelerator, folder / "simulation"
     tasks = execute(
         program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency, saif=options.saif
     )

@@ -62,7 +62,7 @@ def _check_heads(program: Program) -> None:
 def _rtl(program: Program, images: Array, stages: Stages, work: Path, latency: int | None) -> list[RtlResult]:
     """Every image for every task in one simulation, images outermost."""
     request = program.request
-    simulator = RtlSimulator(request.config, memory_bytes=len(program.image.memory), base=program.image.address)
+    simulator = RtlSimulator(request.accelerator, memory_bytes=len(program.image.memory), base=program.image.address)
     with stages.stage("build", "simulator (Verilator and C++; minutes the first time)"):
         simulator.build()
     runs = [RtlRun(task, image=image) for image in list(images) for task in request.tasks]

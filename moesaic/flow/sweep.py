@@ -51,10 +51,12 @@ def _requests(request: Request, rows: Sequence[int]) -> list[Request]:
     result = []
     for height in rows:
         try:
-            config = request.config.replace(name=f"{request.config.name}-{height}x{request.config.lanes}", rows=height)
+            accelerator = request.accelerator.replace(
+                name=f"{request.accelerator.name}-{height}x{request.accelerator.lanes}", rows=height
+            )
         except ValueError as error:
             raise InputError(str(error)) from error
-        result.append(request.replace(config=config, board=config.name))
+        result.append(request.replace(accelerator=accelerator, board=accelerator.name))
     return result
 
 
@@ -66,8 +68,8 @@ def _measure(program: Program, stages: Stages, work: Path) -> Point:
         raise InputError(f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}")
     counters = outcome.rtl.counters
     return Point(
-        request.config.rows,
-        request.config.lanes,
+        request.accelerator.rows,
+        request.accelerator.lanes,
         counters["attention_cycles"],
         counters["attention_words_read"],
         counters["stationary_words_read"],
@@ -98,7 +100,7 @@ def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stag
     check_space(folder, 64 << 20)
     points = []
     for variant in requests:
-        stages.say(f"{variant.config.rows} x {variant.config.lanes}", style="bold")
+        stages.say(f"{variant.accelerator.rows} x {variant.accelerator.lanes}", style="bold")
         program, _ = make_program(variant, stages)
         with scratch() as work:
             points.append(_measure(program, stages, work))

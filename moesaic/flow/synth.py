@@ -36,22 +36,22 @@ def _numbers(values: dict[str, int | float]) -> dict[str, int | float]:
     return {kind: int(value) if float(value).is_integer() else value for kind, value in values.items()}
 
 
-def synthesise_noted(config: AcceleratorConfig, *, family: str, uram: bool, stages: Stages) -> Synthesis:
+def synthesise_noted(accelerator: AcceleratorConfig, *, family: str, uram: bool, stages: Stages) -> Synthesis:
     """Export and synthesise, with progress."""
-    with stages.stage("verilog", f"Verilog of {config.name}"):
-        verilog = accelerator_verilog(config, assertions=False)
-    with stages.stage("synthesis", f"synthesis of {config.name} with Yosys"):
+    with stages.stage("verilog", f"Verilog of {accelerator.name}"):
+        verilog = accelerator_verilog(accelerator, assertions=False)
+    with stages.stage("synthesis", f"synthesis of {accelerator.name} with Yosys"):
         return synthesise_verilog(
             verilog, family=family, uram=uram, progress=lambda done, count: stages.note(f"{done} of {count} modules")
         )
 
 
-def fit_report(synthesis: Synthesis, config: AcceleratorConfig, board: Board | None) -> dict[str, Any]:
+def fit_report(synthesis: Synthesis, accelerator: AcceleratorConfig, board: Board | None) -> dict[str, Any]:
     """Resources in all and per unit, and against the board's budget if there is one."""
     total = synthesis.total
     result: dict[str, Any] = {
-        "accelerator": config.name,
-        "config_hash": config.hash,
+        "accelerator": accelerator.name,
+        "config_hash": accelerator.hash,
         "family": synthesis.family,
         "resources": _numbers(total.to_dict()),
         "lut_memory": synthesis.lut_memory,
@@ -123,7 +123,7 @@ def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) ->
 
 
 def synth(
-    config: AcceleratorConfig,
+    accelerator: AcceleratorConfig,
     board: Board | None,
     stages: Stages,
     *,
@@ -135,7 +135,7 @@ def synth(
 
     Parameters
     ----------
-    config : AcceleratorConfig
+    accelerator : AcceleratorConfig
     board : Board or None
         None for a bare preset: nothing to compare with.
     stages : Stages
@@ -160,16 +160,19 @@ def synth(
     find_yosys()  # would only be missed after the export
     family = board.family if board is not None else family
     synthesis = synthesise_noted(
-        config, family=family, uram=board.budget.uram > 0 if board is not None else config.ultra_ram, stages=stages
+        accelerator,
+        family=family,
+        uram=board.budget.uram > 0 if board is not None else accelerator.ultra_ram,
+        stages=stages,
     )
-    result = fit_report(synthesis, config, board)
+    result = fit_report(synthesis, accelerator, board)
     if board is not None and result["fits"] is False:
         with stages.stage("smaller", f"the largest preset that fits {board.name}"):
-            smaller = largest_fitting(board, config, started=lambda preset: stages.note(preset.name))
+            smaller = largest_fitting(board, accelerator, started=lambda preset: stages.note(preset.name))
         result["largest_that_fits"] = smaller[0].name if smaller is not None else None
     if timing and synthesis.complete:
         with stages.stage("timing", "longest paths"):
-            result["timing"] = timing_report(synthesis, clock_mhz=config.clock_mhz, count=timing)
+            result["timing"] = timing_report(synthesis, clock_mhz=accelerator.clock_mhz, count=timing)
     result["wall_s"] = dict(stages.wall_s)
     if out is not None:
         with new_folder(out) as new:

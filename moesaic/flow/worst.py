@@ -98,7 +98,7 @@ def worst_cases(model: TaskModel, routed: Routing) -> dict[str, WorstCase]:
         result[name] = WorstCase(
             title=title,
             cycles=round(cycles),
-            latency_ms=round(cycles / (1e3 * model.config.clock_mhz), 6),
+            latency_ms=round(cycles / (1e3 * model.accelerator.clock_mhz), 6),
             bytes=sum(work.activity.stream_bytes for work in works),
             routing={block: tuple(int(count) for count in tokens) for block, tokens in routing.items()},
         )

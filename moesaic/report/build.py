@@ -70,7 +70,7 @@ def build_report(
         What a captured module returns.
     """
     program, request = run.program, run.program.request
-    network, accelerator = request.model, request.config
+    network, accelerator = request.model, request.accelerator
     tasks = task_reports(run)
     first = next(iter(tasks.values()))
     violations = tuple(text for entry in tasks.values() for text in entry.violations)

@@ -27,7 +27,7 @@ def _text(entry: Mapping[str, Any], result: Mapping[str, Any], point: Point) -> 
     more += "" if point.choice.speculate is None else f" --speculate {point.choice.speculate}"
     used = ", ".join(f"{percent} % of {TITLES[kind]}" for kind, percent in entry["percent"].items())
     return configuration_text(
-        point.choice.config,
+        point.choice.accelerator,
         [
             f"Number {entry['number']} of the front of {result['model']} on {result['board']}, by moesaic explore.",
             f"Expected: {entry['cycles']:,} cycles, {entry['latency_ms']:.4g} ms; {used}.",

@@ -175,10 +175,10 @@ def _energy(run: Outcome, outcome: TaskOutcome, before: Mapping[str, int], works
     return run_energy(
         works,
         run.resources,
-        request.config,
+        request.accelerator,
         request.board_origin,
         instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]),
-        toggles=_toggles(request.config.lanes, outcome, before, works),
+        toggles=_toggles(request.accelerator.lanes, outcome, before, works),
         measured=bool(counters),
     )
 
@@ -214,7 +214,7 @@ def _task_report(
     run: Outcome, outcome: TaskOutcome, previous: TaskOutcome | None, read_before: int, *, claimed: bool
 ) -> TaskReport:
     program, request = run.program, run.program.request
-    network, accelerator = request.model, request.config
+    network, accelerator = request.model, request.accelerator
     names = [entry["name"] for entry in program.image.manifest["tensors"]]
     counters: Mapping[str, int] = {} if outcome.rtl is None else outcome.rtl.counters
     parts = _parts(outcome, names, read_before)

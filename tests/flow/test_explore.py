@@ -102,12 +102,12 @@ def test_forecast_is_what_a_compiled_program_expects() -> None:
         request = make_request(model="m3vit-micro", board=board, task="semseg", speculate=4)
         program, compilation = make_program(request, Stages(quiet=True))
         hollow = hollow_model(request.model)
-        graph = whole_graph(hollow, request.config, "semseg", speculate=4)
-        cycles = forecast(graph, request.config).cycles
+        graph = whole_graph(hollow, request.accelerator, "semseg", speculate=4)
+        cycles = forecast(graph, request.accelerator).cycles
         assert cycles == pytest.approx(program.estimate["semseg"], rel=2e-3)  # the order of experts is another
         for op in graph.ops:
             if op.weights is not None and op.weight_words is None:
-                assert stream_words(graph, op, request.config) == compilation.pieces[op.weights].words, op.name
+                assert stream_words(graph, op, request.accelerator) == compilation.pieces[op.weights].words, op.name
 
 
 def test_words_of_narrow_experts() -> None:
@@ -137,8 +137,8 @@ def test_shared_shapes_change_nothing() -> None:
     hollow = hollow_model(MICRO)
     assert len({answer.cycles for answer in answers if isinstance(answer, Forecast)}) > 3
     for choice, answer in zip(choices, answers, strict=True):
-        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), choice.config), (
-            choice.config.name
+        assert answer == forecast(whole_graph(hollow, choice.accelerator, "semseg", blocks=2), choice.accelerator), (
+            choice.accelerator.name
         )
 
 
@@ -152,7 +152,9 @@ def test_widths_are_searched() -> None:
     ]
     for choice, answer in zip(choices, forecasts(ASKED, choices, progress=lambda done: None, workers=1), strict=True):
         hollow = hollow_model(MICRO, choice.expert_bits)
-        assert answer == forecast(whole_graph(hollow, choice.config, "semseg", blocks=2), choice.config), choice
+        assert answer == forecast(whole_graph(hollow, choice.accelerator, "semseg", blocks=2), choice.accelerator), (
+            choice
+        )
     result = explore(ASKED, BOARD, asked, Stages(quiet=True), workers=1)
     assert {entry["widths"] for entry in result["front"]} == {"w4a8"}  # fewer bytes for the same array
     list(configurations(asked, BOARD, MODELS["deit-tiny"], refused))
@@ -163,9 +165,9 @@ def test_sizes_follow_the_model() -> None:
     tiny = MODELS["m3vit-tiny"]
     zcu102 = load_board("zcu102")
     choices = list(configurations(default_space(zcu102), zcu102, tiny, Counter()))
-    assert len(choices) > 500 and len({choice.config for choice in choices}) == len(choices)
+    assert len(choices) > 500 and len({choice.accelerator for choice in choices}) == len(choices)
     for choice in choices:
-        config = choice.config
+        config = choice.accelerator
         assert config.max_tokens >= tiny.tokens and config.residual_words * config.lanes >= tiny.tokens * tiny.dim
 
 
@@ -232,8 +234,8 @@ def test_folder(result: dict, tmp_path: Path) -> None:
     for entry in kept["front"]:
         config = read_configuration(tmp_path / "out" / entry["file"])
         assert config == AcceleratorConfig(**entry["config"]) and config.hash == entry["config_hash"]
-        request = make_request(model="m3vit-micro", board="pynq-z2", config=tmp_path / "out" / entry["file"])
-        assert request.config == config and request.configured
+        request = make_request(model="m3vit-micro", board="pynq-z2", accelerator=tmp_path / "out" / entry["file"])
+        assert request.accelerator == config and request.configured
     assert (tmp_path / "out" / "front.png").stat().st_size > 5_000
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- explore pynq-z2 -->\nstale\n<!-- end pynq-z2 -->\nb\n")
@@ -257,8 +259,10 @@ def test_confirmed_on_rtl(tmp_path: Path) -> None:
     """
     request = make_request(model="m3vit-micro", board="micro8", task="semseg", blocks=2)
     hollow = hollow_model(request.model)
-    graph = whole_graph(hollow, request.config, "semseg", blocks=2)
-    expected = Point(Choice(request.config), forecast(graph, request.config), Resources(lut=1), BOARD.budget, 10.0, 1.0)
+    graph = whole_graph(hollow, request.accelerator, "semseg", blocks=2)
+    expected = Point(
+        Choice(request.accelerator), forecast(graph, request.accelerator), Resources(lut=1), BOARD.budget, 10.0, 1.0
+    )
     found = {
         "model": "m3vit-micro",
         "board": "pynq-z2",
@@ -290,8 +294,8 @@ def test_auto_with_a_configuration(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("rows = 8\nlanes = 8\n")
     with pytest.raises(InputError, match="board must be one that the configuration is for, not 'auto'"):
-        make_request(model="m3vit-micro", board="auto", config=file)
-    assert make_request(model="m3vit-micro", config=file).board == "mine"
+        make_request(model="m3vit-micro", board="auto", accelerator=file)
+    assert make_request(model="m3vit-micro", accelerator=file).board == "mine"
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_only_where_operands_are_wide(wide: QuantModel) -> None:
         compile_all(wide, PRESETS["micro8-wide"], options=CompileOptions(normalise_on_read=False))
     with pytest.raises(ValueError, match="acc_bits must be 36 or more with wide_operands, not 27"):
         PRESETS["micro8"].replace(wide_operands=True)
-    assert make_request(model="m3vit-micro", widths="w16a16").config is PRESETS["micro8-wide"]
+    assert make_request(model="m3vit-micro", widths="w16a16").accelerator is PRESETS["micro8-wide"]
     assert (
         make_request(model="m3vit-tiny", widths="w16a16", board="zcu102-wide").name
         == "m3vit-tiny-semseg-zcu102-wide-w16a16"

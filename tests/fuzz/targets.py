@@ -161,7 +161,7 @@ class Programs(Target):
     def read(self) -> None:
         program: Program = load_program(self.folder, Stages(quiet=True))
         with np.errstate(all="ignore"):
-            IntM3ViT(program.qmodel, program.request.config.rows).run(self.pixels, program.request.tasks[0])
+            IntM3ViT(program.qmodel, program.request.accelerator.rows).run(self.pixels, program.request.tasks[0])
 
 
 class Results(Target):

@@ -40,7 +40,7 @@ def test_activity_equals_counters(measured: Result, program: Any) -> None:
     for task, entry in measured.report["tasks"].items():
         model = task_model(program, task)
         routing = entry["tokens_per_expert"]
-        done = total(program_activity(model.graph, model.costs(routing), model.tokens(routing), model.config))
+        done = total(program_activity(model.graph, model.costs(routing), model.tokens(routing), model.accelerator))
         counters = entry["counters"]
         assert done.vectors == counters["array_busy"] == counters["activation_words_read"]
         assert done.activation_words + done.normalised == done.vectors
@@ -116,7 +116,7 @@ def test_worst_cases_on_rtl(measured: Result, program: Any, tmp_path: Path) -> N
         tokens = cases[case].routing["blocks.1"]
         chosen = [expert for expert, count in enumerate(tokens) if count]
         forced = force_experts(program.qmodel, chosen)
-        compiled = compile_all(forced, request.config, tasks=["semseg"], speculate=request.speculate)
+        compiled = compile_all(forced, request.accelerator, tasks=["semseg"], speculate=request.speculate)
         changed = dataclasses.replace(
             program,
             request=request.replace(tasks=("semseg",)),

@@ -199,7 +199,7 @@ def test_a_whole_accelerator(tmp_path: Path) -> None:
     totals = read_totals(out / ACTIVITY)
     assert report.bit_exact and report.saif is not None and report.saif.nets == totals.nets and totals.instances > 150
     found = nets(out / ACTIVITY)
-    top, cycle = found[""], 1e6 / request.config.clock_mhz  # ps
+    top, cycle = found[""], 1e6 / request.accelerator.clock_mhz  # ps
     counters = {name: value for name, value in report.first.counters.items() if f"count_{name}[0]" in top}
     assert {"cycles", "array_busy", "array_idle", "activation_words_read", "stationary_words_read"} <= counters.keys()
     by_ones = [name for name in counters if name not in ("activation_words_read", "attention_words_read")]
@@ -210,7 +210,7 @@ def test_a_whole_accelerator(tmp_path: Path) -> None:
     assert top["aclk"] // 2 == pytest.approx(totals.duration / cycle, abs=2)
     assert 0.05 < totals.toggles / totals.nets / (top["aclk"] / 2) < 0.3  # a net, a cycle
 
-    modules = hierarchy(accelerator_verilog(request.config, assertions=False))
+    modules = hierarchy(accelerator_verilog(request.accelerator, assertions=False))
     strange = []
     for path, names in found.items():
         module: str | None = "accelerator"
