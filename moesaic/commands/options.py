@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from moesaic.compiler.cost import DDR_LATENCY
 from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, board_choices
 from moesaic.golden.config import PRESETS as MODELS
@@ -37,7 +38,7 @@ __all__ = [
     "one_model",
 ]
 
-DEFAULT_MODEL, DEFAULT_LATENCY = "m3vit-tiny", 100
+DEFAULT_MODEL, DEFAULT_LATENCY = "m3vit-tiny", DDR_LATENCY
 
 _MODEL = f"Model: {', '.join(MODELS)}; or a file or folder of weights; or module:function."
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
+from moesaic.compiler.cost import DDR_LATENCY
 from moesaic.errors import InputError
 from moesaic.flow.execute import TaskOutcome, execute
 from moesaic.flow.folder import check_space
@@ -23,9 +24,8 @@ from moesaic.sim.rtl_run import CYCLE_NS
 from moesaic.sim.saif import Totals, place_saif
 from moesaic.sim.tools import find_compiler, find_verilator
 
-__all__ = ["ACTIVITY", "DDR_LATENCY", "Input", "Options", "Outcome", "check", "outcome_of", "read_input"]
+__all__ = ["ACTIVITY", "Input", "Options", "Outcome", "check", "outcome_of", "read_input"]
 
-DDR_LATENCY = 100  # cycles, of the DDR model if nothing else is asked for
 _MIB = 1 << 20
 _BUILD_SPACE = 256 * _MIB  # a simulator of the largest accelerator, while it is made
 ACTIVITY = "activity.saif"  # as the build.tcl of a board's project looks for it
