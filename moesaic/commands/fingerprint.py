@@ -6,7 +6,6 @@ Quantisation computes in floats, so compare fingerprints of one machine only.
 """
 
 import hashlib
-import json
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.golden.training.scenes import render_batch
+from moesaic.terminal import print_json
 
 __all__ = ["fingerprint"]
 
@@ -55,7 +55,7 @@ def main(
         stages = Stages()
         request = make_request(model=model, task=ALL_TASKS, widths=widths, stages=stages)
         found[model] = fingerprint(make_program(request, stages)[0])
-    print(json.dumps(found, indent=1))
+    print_json(found)
 
 
 if __name__ == "__main__":
