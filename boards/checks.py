@@ -81,7 +81,7 @@ def check_identity(program: ProgramImage, *, identity: int, version: int, config
         known = [name for name, preset in PRESETS.items() if int(preset.hash[-8:], 16) == config_hash]
         sizes = f"{config.rows} x {config.lanes}, {config.ports} ports of {config.port_bits} bits"
         raise WrongAccelerator(
-            f"CONFIG_HASH must be {wanted:#010x}, not {config_hash:#010x}: the program ({program.model.name}) was "
+            f"CONFIG_HASH must be {wanted:#010x}, not {config_hash:#010x}: the program ({program.network.name}) was "
             f"compiled for '{config.name}' ({sizes}), the accelerator that answers is "
             + (f"'{known[0]}'" if known else "of a configuration that is no preset")
             + "; compile for the board, or load the bitstream that belongs to the program"

@@ -153,7 +153,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width that images must have, pixels."""
-        height, width = self.driver.compiled.model.image_size
+        height, width = self.driver.compiled.network.image_size
         return height, width
 
     def _task(self, task: str | None) -> str:

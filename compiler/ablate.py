@@ -12,10 +12,10 @@ __all__ = ["normalise_first", "split_queries"]
 
 
 def _groups(graph: Graph) -> Iterator[list[Op]]:
-    """Operations of one stage of one block, in order."""
+    """Operations of one layer, in order."""
     group: list[Op] = []
     for op in graph.ops:
-        if group and (op.block, op.stage) != (group[0].block, group[0].stage):
+        if group and (op.block, op.stage, op.layer) != (group[0].block, group[0].stage, group[0].layer):
             yield group
             group = []
         group.append(op)

@@ -83,7 +83,7 @@ def check(
         If a task or number of blocks does not exist, or tokens, channels, experts, top-k or accumulators exceed the
         configuration.
     """
-    model = qmodel.config
+    model = qmodel.network
     known = model.tasks
     if qmodel.wide and not normalise_on_read:
         raise CompileError("widths must be of 8 bits where LayerNorm has a pass of its own, not 'w16a16'")
@@ -110,18 +110,16 @@ def check(
         raise CompileError(f"position must be of shape {(model.tokens, model.dim)}, not {qmodel.position.shape!r}")
     limit = 1 << (config.acc_bits - 1)
     peak = READS["int16" if qmodel.wide else "int8"]
-    context, scores = 255 * peak * model.tokens, peak * peak * model.head_dim
-    for what, value in (("context", context), ("score", scores)):
-        if value >= limit:
-            raise CompileError(
-                f"model '{model.name}': {what} accumulator must be below 2**{config.acc_bits - 1} "
-                f"(acc_bits {config.acc_bits}) "
-                f"{where}, not {value!r}"
-            )
+    context = 255 * peak * model.tokens
+    if context >= limit:
+        raise CompileError(
+            f"model '{model.name}': context accumulator must be below 2**{config.acc_bits - 1} "
+            f"(acc_bits {config.acc_bits}) {where}, not {context!r}"
+        )
     reads = _WIDE if qmodel.wide else _NARROW if normalise_on_read else _NARROW | {Source.NORMALISED: ("int8",)}
-    _check_linear(qmodel.embed, config, (model.dim, model.patch_values), ("int8",))
+    _check_linear(qmodel.embed, config, (model.dim, model.image.patch_values), ("int8",))
     for block in qmodel.blocks[:blocks]:
         for layer in block.layers:
-            room(layer).check(layer, config, tasks, block.name)
+            room(layer).check(layer, config, tasks)
             for matrix in layer.matrices(tasks):
                 _check_linear(matrix.linear, config, matrix.shape, reads[matrix.source])

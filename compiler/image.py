@@ -13,7 +13,7 @@ from typing import Any
 
 from moesaic.compiler.manifest import PAGE_BYTES, ProgramImageError, check_manifest
 from moesaic.compiler.pack import pack_image, split_ports, unpack_residual
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.network import Network
 from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.json_file import read_json
@@ -84,7 +84,7 @@ class ProgramImage:
     memory : bytes
         The window, from its first byte; image and result regions are zero.
     manifest : mapping
-        `format`; `accelerator` and `accelerator_hash`; `model`; `weights` ("trained" or "seeded"), `seed`; `window`
+        `format`; `accelerator` and `accelerator_hash`; `network`; `weights` ("trained" or "seeded"), `seed`; `window`
         {address, bytes}; `regions` [{name, address, bytes, port}]; `tasks` {task: {load, compute, store: {address,
         count}, speculated, marks}}, where `marks` lists the name of each marked tensor and the compute instruction that
         completes it; `tensors` [{name, kind, address (residual words), words, tokens, dim, step, macs, weight_bytes}]
@@ -106,9 +106,9 @@ class ProgramImage:
         return AcceleratorConfig(**self.manifest["accelerator"])
 
     @property
-    def model(self) -> M3ViTConfig:
-        """Sizes of the network."""
-        return M3ViTConfig(**self.manifest["model"])
+    def network(self) -> Network:
+        """The network that was compiled."""
+        return Network.from_dict(self.manifest["network"])
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -161,7 +161,7 @@ class ProgramImage:
 
     def image_parts(self, image: IntArray) -> list[tuple[int, bytes]]:
         """(address, bytes) that a host writes to run on `image` [3, height, width] uint8."""
-        parts = split_ports(pack_image(image, self.model, self.config), self.config)
+        parts = split_ports(pack_image(image, self.network, self.config), self.config)
         return [(self.region(f"image.{port}").address, part) for port, part in enumerate(parts)]
 
     def memory_with(self, image: IntArray) -> bytes:
@@ -173,7 +173,7 @@ class ProgramImage:
 
     def unpack_result(self, data: bytes) -> IntArray:
         """Final residual [tokens, dim] int16 from the bytes of the result region."""
-        return unpack_residual(data, self.model.tokens, self.model.dim, self.config)
+        return unpack_residual(data, self.network.tokens, self.network.dim, self.config)
 
     def save(self, directory: str | Path) -> None:
         """Write `memory.bin` and `manifest.json`; each appears complete or not at all, the manifest last."""

@@ -89,6 +89,8 @@ class Op:
         Number of the transformer block, -1 for the embedding.
     stage : str
         Group that is tiled and ordered together, named for its room (`compiler.layers`); `result` is the last.
+    layer : str
+        Name of the layer's node; empty for what is no layer.
     role : str
         Part played in the stage; nobody's business but the room's.
     group : str
@@ -126,6 +128,7 @@ class Op:
     opcode: Opcode
     block: int
     stage: str
+    layer: str = ""
     role: str
     group: str = ""
     whole: bool = False

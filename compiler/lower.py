@@ -1,6 +1,7 @@
 """Quantised model and task to a graph of operations on whole token sequences."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from moesaic.compiler.builder import RESIDUAL, Builder
 from moesaic.compiler.ir import Graph, Op, Ref, Space
@@ -62,11 +63,11 @@ def lower(
     speculate : int or None
         Experts fetched before the router has decided; None: as each room thinks best.
     """
-    build = Builder(qmodel.config.tokens, task, config, speculate)
+    build = Builder(qmodel.network.tokens, task, config, speculate)
     ops = list(_embedding(build, qmodel))
     for number, block in enumerate(qmodel.blocks[:blocks]):
         for layer in block.layers:
-            ops += room(layer).lower(build, layer, number, block.name)
+            ops += (replace(op, layer=layer.name) for op in room(layer).lower(build, layer, number))
     last = len(qmodel.blocks[:blocks]) - 1
     ops.append(
         Op(

@@ -8,14 +8,16 @@ from typing import Any, NoReturn
 
 from moesaic.compiler.layout import words_for
 from moesaic.errors import InputError
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.sizes import SIZES, NormSizes
+from moesaic.golden.network import Network
+from moesaic.golden.nodes import Edge, Image, Origin, TaskEmbeddingSizes
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
-from moesaic.schema import Choice, Listed, Mapped, Maybe, Name, Number, Table, Text, Whole, fields_of
+from moesaic.schema import Anything, Choice, Flag, Listed, Mapped, Maybe, Name, Number, Table, Text, Whole, fields_of
 
 __all__ = ["FORMAT", "MOST_BYTES", "PAGE_BYTES", "STREAMS", "ProgramImageError", "check_manifest"]
 
-FORMAT = 1  # of the manifest
+FORMAT = 2  # of the manifest
 PAGE_BYTES = 4096  # regions start on a page
 MOST_BYTES = 1 << 30  # of a window: more than any board keeps free, and more than any model that fits needs
 STREAMS = ("load", "compute", "store")
@@ -32,20 +34,46 @@ _PART = Text(r"[A-Za-z0-9._-]+", 200, "a name with dots")  # blocks.3.mlp.gate.s
 _HASH = Text(r"[0-9a-f]{64}", title="64 hexadecimal digits")
 _STREAM = Table({"address": _WINDOW, "count": Whole(1, _COUNT.high)})
 _EXTENT = Table({"offset": _WINDOW, "bytes": _WINDOW})
-_SIZES = Table({"hidden": Whole(1, 1 << 20)}, {"experts": Whole(1, 1 << 12), "top_k": Whole(1, 1 << 12)})
-_MODEL = fields_of(
-    M3ViTConfig,
-    name=Name(),
-    depth=Whole(1, _BLOCKS),
-    tasks=Listed(Name(), 1, 64),
-    layers=Listed(_SIZES, 0, _BLOCKS),
+_SIZES: dict[str, Table] = {kind: fields_of(sizes) for kind, sizes in SIZES.items()}
+
+
+class _Sized(Table):
+    """A table whose field `sizes` is of the kind that its field `kind` names."""
+
+    def check(self, value: Any, where: str) -> None:
+        super().check(value, where)
+        _SIZES[value["kind"]].check(value["sizes"], f"{where}.sizes")
+
+
+_NODE = _Sized(
+    {
+        "name": _PART,
+        "kind": Choice(tuple(SIZES)),
+        "sizes": Anything(depth=1),
+        "norm": Maybe(fields_of(NormSizes)),
+        "inputs": Listed(_PART, 0, 64),
+        "output": fields_of(Edge),
+        "block": Maybe(Whole(0, _BLOCKS - 1)),
+        "origin": Maybe(fields_of(Origin, module=Text(), line=Text())),
+    }
+)
+_NETWORK = Table(
+    {
+        "name": Name(),
+        "tasks": Listed(Name(), 1, 64),
+        "image": fields_of(Image),
+        "class_token": Flag(),
+        "extra_tokens": Whole(0, 1 << 20),
+        "task_embedding": Maybe(fields_of(TaskEmbeddingSizes)),
+        "nodes": Listed(_NODE, 2, 1 << 14),
+    }
 )
 _MANIFEST = Table(
     {
         "format": Choice((FORMAT,)),
         "accelerator": fields_of(AcceleratorConfig, name=Name()),
         "accelerator_hash": _HASH,
-        "model": _MODEL,
+        "network": _NETWORK,
         "blocks": Whole(1, _BLOCKS),
         "weights": Text(most=64),
         "seed": Maybe(_WINDOW),
@@ -116,7 +144,7 @@ def _check_window(manifest: Mapping[str, Any], config: AcceleratorConfig) -> Non
 
 
 def _check_regions(
-    manifest: Mapping[str, Any], config: AcceleratorConfig, model: M3ViTConfig
+    manifest: Mapping[str, Any], config: AcceleratorConfig, model: Network
 ) -> dict[str, Mapping[str, Any]]:
     """Every region that a program needs, and no other, is there once, and as large as the model makes it."""
     ports = range(config.ports)
@@ -129,7 +157,7 @@ def _check_regions(
     for name, port in expected.items():
         if regions[name]["port"] != port:
             _refuse(f"port of region '{name}'", repr(port), regions[name]["port"])
-    image = words_for(model.tokens * words_for(model.patch_values, config.lanes), config.load_rows)
+    image = words_for(model.tokens * words_for(model.image.patch_values, config.lanes), config.load_rows)
     sizes = {f"image.{port}": image * config.word_bytes // config.ports for port in ports}
     sizes["result"] = model.tokens * words_for(model.dim, config.lanes) * 2 * config.lanes
     sizes |= {f"weights.{port}": regions["weights.0"]["bytes"] for port in ports}
@@ -139,7 +167,7 @@ def _check_regions(
     return regions
 
 
-def _check_tasks(manifest: Mapping[str, Any], model: M3ViTConfig, regions: Mapping[str, Mapping[str, Any]]) -> None:
+def _check_tasks(manifest: Mapping[str, Any], model: Network, regions: Mapping[str, Mapping[str, Any]]) -> None:
     """Programs are those of the model's tasks and fill their regions; their marks are the tensors."""
     tensors = [tensor["name"] for tensor in manifest["tensors"]]
     if not manifest["tasks"]:
@@ -163,7 +191,7 @@ def _check_tasks(manifest: Mapping[str, Any], model: M3ViTConfig, regions: Mappi
             _refuse(f"tasks.{task}.marks", "the tensors, in the order of their instructions", entry["marks"])
 
 
-def _check_tensors(manifest: Mapping[str, Any], config: AcceleratorConfig, model: M3ViTConfig) -> None:
+def _check_tensors(manifest: Mapping[str, Any], config: AcceleratorConfig, model: Network) -> None:
     """Marked tensors are the residual after the embedding and after each block, inside the residual memory."""
     blocks = manifest["blocks"]
     if blocks > model.depth:
@@ -202,13 +230,13 @@ def check_manifest(manifest: Any) -> None:
     """
     try:
         _MANIFEST.check(manifest, "manifest")
-        config, model = AcceleratorConfig(**manifest["accelerator"]), M3ViTConfig(**manifest["model"])
+        config, model = AcceleratorConfig(**manifest["accelerator"]), Network.from_dict(manifest["network"])
     except (ValueError, TypeError) as error:  # of the schema, and of what it cannot know of two sizes
         raise ProgramImageError(str(error)) from error
     if manifest["accelerator_hash"] != config.hash:
         raise ProgramImageError(f"accelerator_hash must be {config.hash}, not {manifest['accelerator_hash']}")
     if model.tokens > config.max_tokens * _BLOCKS:
-        _refuse("tokens of the model", f"at most {config.max_tokens * _BLOCKS}", model.tokens)
+        _refuse("tokens of the network", f"at most {config.max_tokens * _BLOCKS}", model.tokens)
     _check_window(manifest, config)
     regions = _check_regions(manifest, config, model)
     _check_tensors(manifest, config, model)

@@ -5,8 +5,8 @@ import numpy as np
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.errors import InputError
 from moesaic.golden import numerics
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.linear import WIDE_READS, QuantLinear
+from moesaic.golden.network import Network
 from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 
@@ -129,9 +129,9 @@ def pack_position(position: IntArray, config: AcceleratorConfig) -> bytes:
     return pack_vectors(position, "<i2", config)
 
 
-def image_vectors(image: IntArray, model: M3ViTConfig) -> IntArray:
-    """Patch vectors [tokens, 3 * patch**2] int8 of an image [3, height, width] uint8: pixel - 128 in the order channel,
-    row, column.
+def image_vectors(image: IntArray, network: Network) -> IntArray:
+    """Patch vectors [tokens, values of a patch] int8 of an image [channels, height, width] uint8: pixel - 128 in the
+    order channel, row, column.
 
     The learnt tokens' vectors come first and are zero.
 
@@ -140,20 +140,21 @@ def image_vectors(image: IntArray, model: M3ViTConfig) -> IntArray:
     InputError
         If the shape or the type of the image is wrong.
     """
-    height, width = model.image_size
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != (3, height, width):
+    cut = network.image
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != cut.shape:
         got = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise InputError(f"image must be uint8 [3, {height}, {width}], not {got}")
-    p, (down, across) = model.patch_size, model.grid
-    patches = image.reshape(3, down, p, across, p).transpose(1, 3, 0, 2, 4).reshape(model.patches, model.patch_values)
-    vectors = np.zeros((model.tokens, model.patch_values), np.int8)
-    vectors[model.tokens - model.patches :] = (patches.astype(np.int16) - 128).astype(np.int8)
+        raise InputError(f"image must be uint8 {list(cut.shape)}, not {got}")
+    (high, wide), (down, across) = cut.patch, cut.grid
+    patches = image.reshape(cut.channels, down, high, across, wide).transpose(1, 3, 0, 2, 4)
+    vectors = np.zeros((network.tokens, cut.patch_values), np.int8)
+    flat = patches.reshape(cut.patches, cut.patch_values)
+    vectors[network.prefix_tokens :] = (flat.astype(np.int16) - 128).astype(np.int8)
     return vectors
 
 
-def pack_image(image: IntArray, model: M3ViTConfig, config: AcceleratorConfig) -> bytes:
-    """An image [3, height, width] uint8 as the stream of a COPY to the activation memory."""
-    return pack_vectors(image_vectors(image, model), "i1", config)
+def pack_image(image: IntArray, network: Network, config: AcceleratorConfig) -> bytes:
+    """An image [channels, height, width] uint8 as the stream of a COPY to the activation memory."""
+    return pack_vectors(image_vectors(image, network), "i1", config)
 
 
 def split_ports(data: bytes, config: AcceleratorConfig) -> list[bytes]:

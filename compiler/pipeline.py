@@ -55,7 +55,7 @@ class Compilation:
 
 
 def _image_words(qmodel: QuantModel, config: AcceleratorConfig) -> int:
-    words = qmodel.config.tokens * words_for(qmodel.config.patch_values, config.lanes)
+    words = qmodel.network.tokens * words_for(qmodel.network.image.patch_values, config.lanes)
     return words_for(words, config.load_rows)
 
 
@@ -63,7 +63,7 @@ def _tensor_table(
     qmodel: QuantModel, graph: Graph, store: WeightStore, config: AcceleratorConfig, task: str, blocks: int
 ) -> list[dict[str, Any]]:
     """Manifest entries of the marked tensors: the residual after the embedding and after each block."""
-    model, residual = qmodel.config, graph.tensors[RESIDUAL]
+    model, residual = qmodel.network, graph.tensors[RESIDUAL]
 
     def entry(name: str, kind: str, step: float, macs: int, matrices: Iterable[QuantLinear]) -> dict[str, Any]:
         words = sum(store.pieces[linear.name].words for linear in matrices)
@@ -83,7 +83,7 @@ def _tensor_table(
     table = [entry("embed", "embed", qmodel.embed_step, model.embed_macs, [qmodel.embed])]
     for block in qmodel.blocks[:blocks]:
         linears = [matrix.linear for layer in block.layers for matrix in layer.matrices([task])]
-        kind, macs = "dense" if block.mlp.routed is None else "moe", block.macs(model.tokens)
+        kind, macs = "dense" if block.routed is None else "moe", block.macs(model.tokens)
         table.append(entry(block.name, kind, block.residual_step, macs, linears))
     return table
 
@@ -143,7 +143,7 @@ def compile_all(
     options: CompileOptions = EVERYTHING,
 ) -> Compilation:
     """:func:`compile_model`, with everything in between."""
-    tasks = tuple(qmodel.config.tasks if tasks is None else tasks)
+    tasks = tuple(qmodel.network.tasks if tasks is None else tasks)
     blocks = len(qmodel.blocks) if blocks is None else blocks
     if speculate is not None and speculate < 0:
         raise CompileError(f"speculate must be 0 or more experts, not {speculate!r}")
@@ -193,7 +193,7 @@ def compile_all(
         "format": FORMAT,
         "accelerator": config.to_dict(),
         "accelerator_hash": config.hash,
-        "model": dataclasses.asdict(qmodel.config),
+        "network": qmodel.network.to_dict(),
         "blocks": blocks,
         "weights": qmodel.weights,
         "seed": seed,

@@ -140,7 +140,7 @@ def tile(graph: Graph, config: AcceleratorConfig, *, token_group: int | None = N
     """
     ops: list[Op] = []
     tensors: dict[str, Tensor] = {}
-    for (_, stage), group in groupby(graph.ops, key=lambda op: (op.block, op.stage)):
+    for (_, stage, _), group in groupby(graph.ops, key=lambda op: (op.block, op.stage, op.layer)):
         members = list(group)
         if stage == "result":
             ops += members

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from moesaic.errors import FailedRun
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.rounding import Place, Rounding
-from moesaic.golden.m3vit import Block, M3ViT
+from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.qlinear import RANGES
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.threads import one_thread
@@ -24,8 +24,6 @@ __all__ = ["LIMITS", "Belonging", "ForeignWeights", "check_belonging"]
 # 0.29, rounding that makes up for earlier errors (`qlinear`) 0.9 in the worst case seen; the integers of another
 # matrix differ by 30 or more, of 4 bits by 3.
 LIMITS = {16: 1.0, 8: 4.0, 4: 2.0}
-# What `balance` may scale: rows of one matrix against columns of another.
-_BY_ROW, _BY_COLUMN = ("attn.q", "attn.k", "attn.v"), ("attn.proj",)
 ROWS = 64  # of each matrix that are compared, evenly: enough to tell one from another
 
 
@@ -69,22 +67,20 @@ class _Pairs(Rounding):
 
 def _pairs(model: M3ViT, qmodel: QuantModel) -> dict[str, tuple[QuantLinear, torch.Tensor]]:
     """Every matrix with its float weights [out, in], norms folded in."""
-    config = model.config
-    tokens = torch.arange(max(1, config.most_experts))[:, None]  # one for each expert: all are asked
-    sizes = {block: config.layer(block) for block in config.moe_blocks}
-    turns = {block: (tokens + torch.arange(mixture.top_k)) % mixture.experts for block, mixture in sizes.items()}
-    x = torch.zeros(1, len(tokens), config.dim)
+    network = model.network
+    tokens = torch.arange(max(1, network.most_experts))[:, None]  # one for each expert: all are asked
+    turns = {block: (tokens + torch.arange(top_k)) % experts for block, (top_k, experts) in network.mixtures.items()}
+    x = torch.zeros(1, len(tokens), network.dim)
     pairs = _Pairs(wide=qmodel.wide, held=turns)
-    for i, (block, quant) in enumerate(zip(model.blocks, qmodel.blocks, strict=True)):
-        assert isinstance(block, Block)
-        block.attn.rounded(pairs, x, quant.attention, Place(norm=block.norm1, block=i, task=""))
-        for number, task in enumerate(config.tasks):
+    quantised = (layer for block in qmodel.blocks for layer in block.layers)
+    for step, quant in zip(model.steps(), quantised, strict=True):
+        for number, task in enumerate(network.tasks if step.layer.routes else network.tasks[:1]):
             gate = None
-            if quant.mlp.routed is not None:
-                weight, bias = model.folded_gate(i, number)
+            if step.layer.routes:
+                weight, bias = model.folded_gate(step.block, number)
                 gate = weight.T, bias
-            block.mlp.rounded(pairs, x, quant.mlp, Place(norm=block.norm2, block=i, task=task, gate=gate))
-    pixels = model.patch_embed.proj.weight / (255 * model.get_buffer("pixel_std")).view(1, 3, 1, 1)
+            step.layer.rounded(pairs, x, quant, Place(norm=step.norm, block=step.block, task=task, gate=gate))
+    pixels = model.patch_embed.proj.weight / (255 * model.get_buffer("pixel_std")).view(1, -1, 1, 1)
     pairs.found[qmodel.embed.name] = (qmodel.embed, pixels.flatten(1))
     return pairs.found
 
@@ -95,16 +91,14 @@ def _scaled(weight: torch.Tensor, meant: torch.Tensor, axis: int) -> torch.Tenso
     return weight * ((weight * meant).sum(dim=axis, keepdim=True) / torch.where(power == 0, 1, power))
 
 
-def _rms_steps(quant: QuantLinear, weight: torch.Tensor) -> float:
-    """Root mean square over an even selection of rows."""
+def _rms_steps(quant: QuantLinear, weight: torch.Tensor, axis: int | None) -> float:
+    """Root mean square over an even selection of rows; `axis` as in `_scaled`, None for what was not scaled."""
     rows = slice(None, None, -(-len(weight) // ROWS))
     weight, whole = weight[rows], torch.from_numpy(quant.weight[rows]).float()
     steps = np.ldexp(quant.mult[rows].astype(np.float64), -quant.shift) * quant.out_step / quant.in_step
     step = torch.from_numpy(steps).float()[:, None]
-    if quant.name.endswith(_BY_ROW):
-        weight = _scaled(weight, whole * step, 1)
-    elif quant.name.endswith(_BY_COLUMN):
-        weight = _scaled(weight, whole * step, 0)
+    if axis is not None:
+        weight = _scaled(weight, whole * step, axis)
     low, high = RANGES[quant.bits]
     inside = (whole > low) & (whole < high)
     errors = (weight / step - whole) * inside
@@ -121,15 +115,18 @@ def check_belonging(model: M3ViT, qmodel: QuantModel) -> Belonging:
     ForeignWeights
         If a matrix is of another shape, or farther from the float weights than rounding goes (`LIMITS`).
     """
-    if model.config != qmodel.config:
-        raise ForeignWeights(f"quantised network must be of {model.config.name}, not {qmodel.config.name}")
-    worst = Belonging("", 0.0)
+    if model.network != qmodel.network:
+        raise ForeignWeights(f"quantised network must be of {model.network.name}, not {qmodel.network.name}")
+    worst, scaled = Belonging("", 0.0), dict[str, int]()
+    for block in qmodel.blocks:
+        for layer in block.layers:
+            scaled |= layer.balanced
     for name, (quant, weight) in _pairs(model, qmodel).items():
         if weight.shape != quant.weight.shape:
             raise ForeignWeights(
                 f"{name}: quantised weights must be {list(weight.shape)}, not {list(quant.weight.shape)}"
             )
-        rms = _rms_steps(quant, weight)
+        rms = _rms_steps(quant, weight, scaled.get(name))
         if not rms <= LIMITS[quant.bits]:
             raise ForeignWeights(
                 f"{name}: quantised weights must be those of the float network to {LIMITS[quant.bits]} steps "

@@ -1,30 +1,28 @@
-"""Float calibration: what every tensor of a block looks like over images and tasks."""
+"""Float calibration: what every tensor of a layer looks like over images and tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
 from moesaic.errors import InputError
-from moesaic.golden.balance import AttentionSizes
-from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.layers.activity import BlockActivity
-from moesaic.golden.m3vit import Block, M3ViT
+from moesaic.golden.layers.activity import LayerActivity
+from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.network import Network
 from moesaic.golden.trace import Trace
 from moesaic.golden.training.scenes import render_batch
 
 __all__ = [
     "CalibrationError",
     "Residuals",
-    "calibrate_blocks",
+    "calibrate_layers",
     "calibration_count",
     "calibration_images",
     "check_images",
     "check_parameters",
-    "embedding",
     "inference",
     "residual_peaks",
 ]
@@ -33,19 +31,18 @@ Array = np.ndarray[Any, Any]
 
 FIRST_TRAINING_SEED = 100_000  # of scenes, as in `train`
 KEPT = (
-    "attn.q",
-    "attn.k",
-    "attn.v",
-    "attn.context",
-    "attn.proj",
-    ".mid",
-    "mlp.hidden",
-    "mlp.out",
-    "mlp.gate.index",
-    "mlp.expert_index",
-    "mlp.expert_token",
-    "mlp.expert_hidden",
-    "mlp.expert_out",
+    ".q",
+    ".k",
+    ".v",
+    ".context",
+    ".proj",
+    ".hidden",
+    ".out",
+    ".gate.index",
+    ".expert_index",
+    ".expert_token",
+    ".expert_hidden",
+    ".expert_out",
 )
 
 
@@ -70,28 +67,28 @@ class Residuals:
 
     Members
     -------
-    attention : tuple of AttentionSizes
-        How large the channels of each block's attention become.
+    ranges : mapping of layer name to what its `FloatLayer.ranges` says
+        Of the layers that say anything.
     """
 
     embed: float
     blocks: tuple[float, ...]
-    attention: tuple[AttentionSizes, ...]
+    ranges: Mapping[str, Any]
 
 
-def calibration_count(config: M3ViTConfig) -> int:
+def calibration_count(network: Network) -> int:
     """Images that make about 2,000 tokens: 16 of m3vit-tiny, 4 of m3vit-small."""
-    return min(max(2112 // config.tokens, 4), 32)
+    return min(max(2112 // network.tokens, 4), 32)
 
 
-def calibration_images(config: M3ViTConfig, count: int | None = None) -> Array:
+def calibration_images(network: Network, count: int | None = None) -> Array:
     """Rendered scenes [count, 3, H, W] to calibrate on: the first that models are trained on, none that tests use.
 
     `count` is `calibration_count` if it is left out.
     """
     if count is None:
-        count = calibration_count(config)
-    return render_batch(range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + count), config.image_size)[0]
+        count = calibration_count(network)
+    return render_batch(range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + count), network.image.size)[0]
 
 
 def check_parameters(model: M3ViT) -> None:
@@ -101,9 +98,9 @@ def check_parameters(model: M3ViT) -> None:
         raise CalibrationError(f"parameters must be finite, not so in {', '.join(bad)}")
 
 
-def check_images(images: Array, config: M3ViTConfig) -> None:
-    """`CalibrationError` unless `images` is a uint8 array [n, 3, H, W] with n >= 1."""
-    shape = (3, *config.image_size)
+def check_images(images: Array, network: Network) -> None:
+    """`CalibrationError` unless `images` is a uint8 array [n, channels, H, W] with n >= 1."""
+    shape = network.image.shape
     if images.dtype != np.uint8:
         raise CalibrationError(f"calibration images must be uint8, not {images.dtype.name!r}")
     if images.ndim != 4 or images.shape[1:] != shape or len(images) < 1:
@@ -112,50 +109,36 @@ def check_images(images: Array, config: M3ViTConfig) -> None:
         )
 
 
-def embedding(model: M3ViT, image: Array) -> torch.Tensor:
-    """The residual [tokens, dim] that enters block 0."""
-    x = model.patch_embed(model.normalise(torch.from_numpy(image)[None]))
-    x = torch.cat((model.prefix(), x), dim=1)
-    result: torch.Tensor = (x + model.pos_embed)[0]
-    return result
-
-
 @torch.no_grad()
-def calibrate_blocks(model: M3ViT, images: Array) -> Iterator[BlockActivity]:
-    """One block after the other, over all images and tasks; only one block's tensors are held at a time.
+def calibrate_layers(model: M3ViT, images: Array) -> Iterator[LayerActivity]:
+    """One layer after the other, over all images and tasks; only one layer's tensors are held at a time.
 
     Raises
     ------
     CalibrationError
-        If a block's output is not finite.
+        If a layer's output is not finite.
     """
-    config = model.config
-    residuals: list[tuple[int, torch.Tensor]] = []
-    for task in range(len(config.tasks)):
+    tasks, residuals = model.network.tasks, list[tuple[int, torch.Tensor]]()
+    for task in range(len(tasks)):
         for image in images:
-            residuals.append((task, embedding(model, image)))
-    embeddings = [
-        model.gate_task_represent(task) if model.gate_task_represent is not None else None
-        for task in range(len(config.tasks))
-    ]
-    for index, block in enumerate(model.blocks):
-        assert isinstance(block, Block)
-        activity, following = BlockActivity(index), []
+            residuals.append((task, model.embed(model.normalise(torch.from_numpy(image)[None]))[0]))
+    runs = [model.run_of(task) for task in range(len(tasks))]
+    for step in model.steps():
+        activity, following = LayerActivity(step.name, step.block), []
         for task, x in residuals:
             trace = Trace(only=KEPT)
-            y, _ = block(x[None], task, embeddings[task], trace)
+            y, _ = step(x[None], replace(runs[task], trace=trace))
             for name, tensor in trace.items():
-                activity.tensors.setdefault(name.removeprefix(f"blocks.{index}."), []).append(tensor)
+                activity.tensors.setdefault(name.removeprefix(f"{step.name}."), []).append(tensor)
             if not bool(torch.isfinite(y).all()):
                 raise CalibrationError(
-                    f"blocks.{index}: output must be finite in calibration, not so for task {config.tasks[task]}: "
+                    f"{step.edge}: output must be finite in calibration, not so for task {tasks[task]}: "
                     "parameters are too large"
                 )
             activity.tasks.append(task)
             activity.before.append(x.numpy())
             activity.after.append(y[0].numpy())
             following.append((task, y[0]))
-        activity.mid = activity.tensors.pop("mid")
         yield activity
         residuals = following
 
@@ -163,24 +146,15 @@ def calibrate_blocks(model: M3ViT, images: Array) -> Iterator[BlockActivity]:
 @torch.no_grad()
 def residual_peaks(model: M3ViT, images: Array) -> Residuals:
     """Largest magnitudes of the residual stream over all images and tasks."""
-    position = model.pos_embed[0]
-    embed, blocks, attention = float(position.abs().max()), [0.0] * model.config.depth, []
-    for activity in calibrate_blocks(model, images):
-        if activity.index == 0:
+    position, learnt = model.pos_embed[0], model.network.prefix_tokens
+    embed, blocks, ranges = float(position.abs().max()), [0.0] * model.network.depth, dict[str, Any]()
+    for number, (step, activity) in enumerate(zip(model.steps(), calibrate_layers(model, images), strict=True)):
+        if number == 0:
             first = np.stack(activity.before)
-            learnt = model.config.prefix_tokens
             patches = first[:, learnt:] - position[learnt:].numpy()
             embed = max(embed, float(np.abs(first).max()), float(np.abs(patches).max()))
-        parts = [*activity.mid, *activity.after, activity.all("attn.proj"), activity.all("mlp.out")]
-        blocks[activity.index] = max(float(np.abs(part).max()) for part in parts)
-        keys = activity.all("attn.k").astype(np.float64)
-        low, high = keys.min(axis=0), keys.max(axis=0)
-        attention.append(
-            AttentionSizes(
-                q=np.abs(activity.all("attn.q")).max(axis=0),
-                k=(high - low) / 2,
-                centre=(high + low) / 2,
-                context=np.sqrt(np.square(activity.all("attn.context").astype(np.float64)).mean(axis=0)),
-            )
-        )
-    return Residuals(embed, tuple(blocks), tuple(attention))
+        peak = max(float(np.abs(part).max()) for part in (*activity.after, activity.all(step.layer.added)))
+        blocks[step.block] = max(blocks[step.block], peak)
+        if (found := step.layer.ranges(activity)) is not None:
+            ranges[step.name] = found
+    return Residuals(embed, tuple(blocks), ranges)

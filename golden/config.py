@@ -1,18 +1,25 @@
-"""Sizes of an M3ViT: one frozen description, its derived counts, and the named presets."""
+"""The recipe of an M3ViT, with blocks that are alike; the network that it makes; the named presets."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 from moesaic.errors import InputError
-from moesaic.golden.layers.sizes import MLPSizes, MoESizes, TokenLayerSizes, sizes_from
+from moesaic.golden.layers.sizes import (
+    GATE_KINDS,
+    AttentionSizes,
+    MLPSizes,
+    MoESizes,
+    NormSizes,
+)
+from moesaic.golden.network import Network
+from moesaic.golden.nodes import Image, Layer, TaskEmbeddingSizes, chain_of
 from moesaic.names import check_tasks
 
-__all__ = ["PRESETS", "M3ViTConfig", "preset"]
+__all__ = ["PRESETS", "M3ViTConfig", "network_of", "preset"]
 
-GATE_KINDS = ("noisy_vmoe", "noisy")
 GATE_SCOPES = ("multi_gate", "task_conditioned")
-GELU_KINDS = ("exact", "tanh")
+GELU_KINDS = {"exact": "gelu", "tanh": "gelu_tanh"}  # and the activations that they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +44,6 @@ class M3ViTConfig:
         Experts of a mixture block, hidden units of each, experts per token. `experts` = 0 makes every block dense.
     moe_every : int
         Every `moe_every`-th block is a mixture: with 2, blocks 1, 3, 5...
-    layers : tuple of MLPSizes or MoESizes
-        What follows attention in each block, where blocks differ; empty: as `mlp_ratio`, `experts` and `moe_every` say,
-        which say nothing otherwise.
     tasks : tuple of str
         Names of the tasks; the position of a task is its number.
     gate_kind : "noisy_vmoe" or "noisy"
@@ -78,7 +82,6 @@ class M3ViTConfig:
     expert_hidden: int = 0
     top_k: int = 2
     moe_every: int = 2
-    layers: tuple[TokenLayerSizes, ...] = ()
     tasks: tuple[str, ...] = ("semseg", "depth")
     gate_kind: str = "noisy_vmoe"
     gate_scope: str = "multi_gate"
@@ -96,8 +99,6 @@ class M3ViTConfig:
         for field in fields(self):
             if isinstance(getattr(self, field.name), list):
                 object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
-        read = tuple(sizes_from(sizes) if isinstance(sizes, dict) else sizes for sizes in self.layers)
-        object.__setattr__(self, "layers", read)
 
         def require(ok: bool, field: str, what: str) -> None:
             if not ok:
@@ -112,13 +113,7 @@ class M3ViTConfig:
             f"two positive multiples of the patch size {self.patch_size}",
         )
         require(self.dim % self.heads == 0, "dim", f"a multiple of the {self.heads} heads")
-        if self.layers:
-            require(len(self.layers) == self.depth, "layers", f"one for each of the {self.depth} blocks")
-            for block, sizes in enumerate(self.layers):
-                if sizes.problem:
-                    raise ValueError(f"layers, block {block}: {sizes.problem}")
-        else:
-            self._check_recipe(require)
+        self._check_layers(require)
         check_tasks(self.tasks)
         require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
         require(self.gate_scope in GATE_SCOPES, "gate_scope", "one of " + ", ".join(GATE_SCOPES))
@@ -128,7 +123,7 @@ class M3ViTConfig:
         require(len(self.pixel_mean) == 3, "pixel_mean", "three numbers")
         require(len(self.pixel_std) == 3 and all(s > 0 for s in self.pixel_std), "pixel_std", "three positive numbers")
 
-    def _check_recipe(self, require: Callable[[bool, str, str], None]) -> None:
+    def _check_layers(self, require: Callable[[bool, str, str], None]) -> None:
         require(
             self.mlp_ratio > 0 and float(self.dim * self.mlp_ratio).is_integer(),
             "mlp_ratio",
@@ -146,104 +141,53 @@ class M3ViTConfig:
             )
             require(self.gate_task_dim >= 1, "gate_task_dim", "a positive integer")
 
-    # Shapes.
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Patches down and across."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
-
-    @property
-    def patches(self) -> int:
-        return self.grid[0] * self.grid[1]
-
-    @property
-    def prefix_tokens(self) -> int:
-        """Learnt tokens before the patches: the class token and the extra ones."""
-        return self.class_token + self.extra_tokens
-
-    @property
-    def tokens(self) -> int:
-        """Patches and the learnt tokens before them."""
-        return self.patches + self.prefix_tokens
-
-    @property
-    def patch_values(self) -> int:
-        """Values of one patch: 3 channels of `patch_size` squared pixels."""
-        return 3 * self.patch_size**2
-
-    @property
-    def head_dim(self) -> int:
-        return self.dim // self.heads
-
     @property
     def mlp_hidden(self) -> int:
+        """Hidden units of a dense MLP."""
         return int(self.dim * self.mlp_ratio)
-
-    def layer(self, block: int) -> TokenLayerSizes:
-        """What follows attention in block number `block` (from 0)."""
-        if self.layers:
-            return self.layers[block]
-        if self.experts > 0 and block % self.moe_every == self.moe_every - 1:
-            return MoESizes(experts=self.experts, hidden=self.expert_hidden, top_k=self.top_k)
-        return MLPSizes(hidden=self.mlp_hidden)
 
     def is_moe(self, block: int) -> bool:
         """Whether block number `block` (from 0) holds a mixture of experts."""
-        return self.layer(block).experts > 0
+        return self.experts > 0 and block % self.moe_every == self.moe_every - 1
 
-    @property
-    def moe_blocks(self) -> tuple[int, ...]:
-        return tuple(block for block in range(self.depth) if self.is_moe(block))
 
-    @property
-    def most_experts(self) -> int:
-        """Experts of the largest mixture; 0 without mixtures."""
-        return max(self.layer(block).experts for block in range(self.depth))
-
-    @property
-    def most_top_k(self) -> int:
-        """Experts for each token, at most; 0 without mixtures."""
-        return max(self.layer(block).top_k for block in range(self.depth))
-
-    def task_index(self, task: str | int) -> int:
-        """Number of a task given by name or number; `InputError` if there is none such."""
-        if isinstance(task, str) and task in self.tasks:
-            return self.tasks.index(task)
-        if not isinstance(task, str) and 0 <= task < len(self.tasks):
-            return int(task)
-        raise InputError(f"task must be one of {', '.join(self.tasks)}, not {task!r}")
-
-    # Work and storage.
-
-    @property
-    def embed_macs(self) -> int:
-        """Multiplications of the patch embedding; learnt tokens are counted as rows of it."""
-        return self.tokens * self.patch_values * self.dim
-
-    def block_macs(self, block: int) -> int:
-        """Multiplications of one block: projections, scores, context and MLP, or gate and chosen experts."""
-        linear = 4 * self.dim * self.dim
-        attention = 2 * self.tokens * self.dim
-        return self.tokens * (linear + attention) + self.layer(block).macs(self.dim, self.tokens)
-
-    @property
-    def macs(self) -> int:
-        """Multiplications of one image of one task, heads excluded."""
-        return self.embed_macs + sum(self.block_macs(block) for block in range(self.depth))
-
-    @property
-    def embed_weight_bytes(self) -> int:
-        return self.patch_values * self.dim
-
-    def block_weight_bytes(self, block: int) -> int:
-        """Matrices of one block at int8, bytes: every expert, one task's gate, no biases or norms."""
-        return 4 * self.dim * self.dim + self.layer(block).weight_bytes(self.dim)
-
-    @property
-    def weight_bytes(self) -> int:
-        """Matrices that one image of one task streams when all experts are used, at int8, bytes."""
-        return self.embed_weight_bytes + sum(self.block_weight_bytes(block) for block in range(self.depth))
+def network_of(config: M3ViTConfig) -> Network:
+    """The network that a recipe makes."""
+    conditioned = config.gate_scope == "task_conditioned" and any(map(config.is_moe, range(config.depth)))
+    (height, width), patch = config.image_size, config.patch_size
+    image = Image(
+        height=height,
+        width=width,
+        patch_height=patch,
+        patch_width=patch,
+        pixel_mean=config.pixel_mean,
+        pixel_std=config.pixel_std,
+    )
+    norm, activation = NormSizes(eps=config.eps), GELU_KINDS[config.gelu]
+    attention = Layer(sizes=AttentionSizes(heads=config.heads, head_dim=config.dim // config.heads), norm=norm)
+    mlp = Layer(sizes=MLPSizes(hidden=config.mlp_hidden, activation=activation), norm=norm)
+    mixture = mlp
+    if config.experts:
+        sizes = MoESizes(
+            experts=config.experts,
+            hidden=config.expert_hidden,
+            top_k=config.top_k,
+            gate_kind=config.gate_kind,
+            gate_bias=config.gate_bias,
+            gate_task_dim=config.gate_task_dim if conditioned else 0,
+            activation=activation,
+        )
+        mixture = Layer(sizes=sizes, norm=norm)
+    blocks = [(attention, mixture if config.is_moe(block) else mlp) for block in range(config.depth)]
+    return Network(
+        name=config.name,
+        tasks=config.tasks,
+        image=image,
+        class_token=config.class_token,
+        extra_tokens=config.extra_tokens,
+        task_embedding=TaskEmbeddingSizes(channels=config.gate_task_dim, eps=config.eps) if conditioned else None,
+        nodes=chain_of(image, config.class_token + config.extra_tokens, config.dim, blocks),
+    )
 
 
 PRESETS: dict[str, M3ViTConfig] = {

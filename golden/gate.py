@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.sizes import MoESizes
+from moesaic.golden.nodes import TaskEmbeddingSizes
 
 __all__ = ["Gate", "Routing", "TaskEmbedding", "choose", "joined", "top_k"]
 
@@ -45,7 +45,7 @@ def top_k(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def choose(logits: torch.Tensor, k: int, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scores and experts of each token from gate logits [tokens, experts]; `kind` as in `M3ViTConfig.gate_kind`.
+    """Scores and experts of each token from gate logits [tokens, experts]; `kind` as in `MoESizes.gate_kind`.
 
     Experts are ranked by logit, not by probability: softmax keeps the order but may round two logits into a
     tie.
@@ -61,21 +61,21 @@ class TaskEmbedding(nn.Module):
 
     Parameters
     ----------
-    config : M3ViTConfig
-        Gives the number of tasks, `gate_task_dim` and `eps`.
+    tasks : int
+    sizes : TaskEmbeddingSizes
     """
 
-    def __init__(self, config: M3ViTConfig) -> None:
+    def __init__(self, tasks: int, sizes: TaskEmbeddingSizes) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(len(config.tasks), config.gate_task_dim)
+        self.fc1 = nn.Linear(tasks, sizes.channels)
         self.act = nn.GELU()
-        self.fc2 = nn.Linear(config.gate_task_dim, config.gate_task_dim)
-        self.norm = nn.LayerNorm(config.gate_task_dim, eps=config.eps)
+        self.fc2 = nn.Linear(sizes.channels, sizes.channels)
+        self.norm = nn.LayerNorm(sizes.channels, eps=sizes.eps)
 
     def forward(self, task: int) -> torch.Tensor:
         one_hot = torch.zeros(self.fc1.in_features, dtype=self.fc1.weight.dtype, device=self.fc1.weight.device)
         one_hot[task] = 1.0
-        return self.norm(self.fc2(self.act(self.fc1(one_hot))))  # [gate_task_dim]
+        return self.norm(self.fc2(self.act(self.fc1(one_hot))))  # [channels]
 
 
 class Gate(nn.Module):
@@ -86,19 +86,17 @@ class Gate(nn.Module):
 
     Parameters
     ----------
-    config : M3ViTConfig
-        Gives `dim`, `gate_kind`, `gate_bias` and whether the router is task-conditioned: its `w_gate` is then
-        [dim + gate_task_dim, experts].
+    dim : int
+        Channels of a token.
     sizes : MoESizes
-        Of the mixture.
+        Of the mixture. A router that sees the task embedding has a `w_gate` of [dim + gate_task_dim, experts].
     """
 
-    def __init__(self, config: M3ViTConfig, sizes: MoESizes) -> None:
+    def __init__(self, dim: int, sizes: MoESizes) -> None:
         super().__init__()
-        self.dim, self.k, self.kind = config.dim, sizes.top_k, config.gate_kind
-        inputs = config.dim + (config.gate_task_dim if config.gate_scope == "task_conditioned" else 0)
-        self.w_gate = nn.Parameter(torch.empty(inputs, sizes.experts))
-        self.b_gate = nn.Parameter(torch.empty(sizes.experts)) if config.gate_bias else None
+        self.dim, self.k, self.kind = dim, sizes.top_k, sizes.gate_kind
+        self.w_gate = nn.Parameter(torch.empty(dim + sizes.gate_task_dim, sizes.experts))
+        self.b_gate = nn.Parameter(torch.empty(sizes.experts)) if sizes.gate_bias else None
 
     def folded(self, embedding: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """The gate as a plain linear: weight [dim, experts] and bias [experts], which is the learnt one and the

@@ -1,60 +1,92 @@
-"""Float M3ViT: a vision transformer whose odd blocks are mixtures of experts, with the published parameter names."""
+"""A network in floats: its nodes as torch modules, with M3ViT's published parameter names."""
 
 import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.gate import Routing, TaskEmbedding
-from moesaic.golden.layers.attention_float import Attention
-from moesaic.golden.layers.float_layer import FloatLayer
-from moesaic.golden.layers.token_layer import token_layer
+from moesaic.golden.layers.float_kinds import layer_of, norm_of
+from moesaic.golden.layers.float_layer import FloatLayer, Run
+from moesaic.golden.network import Block as Sizes
+from moesaic.golden.network import Network, check_supported
 from moesaic.golden.trace import SILENT, Trace
 
-__all__ = ["M3ViT", "build", "seed_parameters"]
+__all__ = ["Block", "M3ViT", "Step", "build", "seed_parameters", "seeded"]
 
 
 class PatchEmbed(nn.Module):
     """Image to patch tokens: a convolution whose kernel and stride are the patch."""
 
-    def __init__(self, config: M3ViTConfig) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, config.dim, kernel_size=config.patch_size, stride=config.patch_size)
+        patch = network.image.patch
+        self.proj = nn.Conv2d(network.image.channels, network.dim, kernel_size=patch, stride=patch)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.proj(x).flatten(2).transpose(1, 2)  # [B, patches, dim]
 
 
-class Block(nn.Module):
-    """Pre-norm transformer block: attention, then a dense MLP or a mixture of experts, each added to its input."""
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A layer in its place on the residual stream.
 
-    def __init__(self, config: M3ViTConfig, index: int) -> None:
-        super().__init__()
-        self.name = f"blocks.{index}"
-        self.norm1 = nn.LayerNorm(config.dim, eps=config.eps)
-        self.attn = Attention(config.dim, config.heads)
-        self.norm2 = nn.LayerNorm(config.dim, eps=config.eps)
-        self.mlp: FloatLayer = token_layer(config, index)
+    Parameters
+    ----------
+    block : int
+    name, norm_name : str
+        Of the layer and of its norm.
+    edge : str
+        Name of the residual behind it.
+    norm : LayerNorm
+    layer : FloatLayer
+    """
 
-    def forward(
-        self, x: torch.Tensor, task: int, embedding: torch.Tensor | None, trace: Trace
-    ) -> tuple[torch.Tensor, Routing | None]:
-        normed = self.norm1(x)
-        trace.record(f"{self.name}.norm1", normed[0])
-        x = x + self.attn(normed, f"{self.name}.attn", trace)
-        trace.record(f"{self.name}.mid", x[0])
-        normed = self.norm2(x)
-        trace.record(f"{self.name}.norm2", normed[0])
-        routing = None
-        if self.mlp.routes:
-            out, routing = self.mlp(normed, task, embedding, f"{self.name}.mlp", trace)
-        else:
-            out = self.mlp(normed, f"{self.name}.mlp", trace)
+    block: int
+    name: str
+    norm_name: str
+    edge: str
+    norm: nn.LayerNorm
+    layer: FloatLayer
+
+    def __call__(self, x: torch.Tensor, run: Run) -> tuple[torch.Tensor, Routing | None]:
+        """The residual [B, tokens, dim] behind the layer, and where its router sent tokens."""
+        normed = self.norm(x)
+        run.trace.record(self.norm_name, normed[0])
+        out, routing = self.layer(normed, self.name, run)
         x = x + out
-        trace.record(self.name, x[0])
+        run.trace.record(self.edge, x[0])
         return x, routing
+
+
+class Block(nn.Module):
+    """Pre-norm layers, each added to what it read; under their published names."""
+
+    def __init__(self, sizes: Sizes, tasks: Sequence[str]) -> None:
+        super().__init__()
+        self.sizes = sizes
+        for position, node in enumerate(sizes.nodes):
+            self.add_module(sizes.norm_leaf(position), norm_of(node.norm, node.output.channels))
+            self.add_module(sizes.leaf(position), layer_of(node, tasks))
+
+    def steps(self) -> Iterator[Step]:
+        """The layers in the order of the residual stream."""
+        for position, node in enumerate(self.sizes.nodes):
+            norm = self.get_submodule(self.sizes.norm_leaf(position))
+            layer = self.get_submodule(self.sizes.leaf(position))
+            assert isinstance(norm, nn.LayerNorm) and isinstance(layer, FloatLayer)
+            yield Step(
+                block=self.sizes.number,
+                name=node.name,
+                norm_name=f"{self.sizes.name}.{self.sizes.norm_leaf(position)}",
+                edge=self.sizes.edge_name(position),
+                norm=norm,
+                layer=layer,
+            )
 
 
 class M3ViT(nn.Module):
@@ -62,25 +94,54 @@ class M3ViT(nn.Module):
 
     Parameters
     ----------
-    config : M3ViTConfig
+    network : Network
         Sizes. Parameters are uninitialised or torch's defaults until `build` or a state dict fills them.
+
+    Raises
+    ------
+    InputError
+        If a layer is of a kind that cannot be computed yet; the message names it.
     """
 
-    def __init__(self, config: M3ViTConfig) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.config = config
-        self.patch_embed = PatchEmbed(config)
-        self.cls_token = nn.Parameter(torch.empty(1, 1, config.dim)) if config.class_token else None
+        check_supported(network)
+        self.network = network
+        dim, image = network.dim, network.image
+        self.patch_embed = PatchEmbed(network)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, dim)) if network.class_token else None
         self.extra_tokens = None
-        if config.extra_tokens:
-            self.extra_tokens = nn.Parameter(torch.empty(1, config.extra_tokens, config.dim))
-        self.pos_embed = nn.Parameter(torch.empty(1, config.tokens, config.dim))
+        if network.extra_tokens:
+            self.extra_tokens = nn.Parameter(torch.empty(1, network.extra_tokens, dim))
+        self.pos_embed = nn.Parameter(torch.empty(1, network.tokens, dim))
         self.gate_task_represent = None
-        if config.most_experts and config.gate_scope == "task_conditioned":
-            self.gate_task_represent = TaskEmbedding(config)
-        self.blocks = nn.ModuleList(Block(config, index) for index in range(config.depth))
-        self.register_buffer("pixel_mean", torch.tensor(config.pixel_mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(config.pixel_std).view(1, 3, 1, 1), persistent=False)
+        if network.task_embedding is not None:
+            self.gate_task_represent = TaskEmbedding(len(network.tasks), network.task_embedding)
+        self.blocks = nn.ModuleList(Block(block, network.tasks) for block in network.blocks)
+        self.register_buffer("pixel_mean", torch.tensor(image.pixel_mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(image.pixel_std).view(1, -1, 1, 1), persistent=False)
+
+    def steps_of(self, block: int) -> tuple[Step, ...]:
+        """The layers of one block in the order of the residual stream."""
+        found = self.blocks[block]
+        assert isinstance(found, Block)
+        return tuple(found.steps())
+
+    def steps(self) -> Iterator[Step]:
+        """All layers in the order of the residual stream."""
+        for block in range(self.network.depth):
+            yield from self.steps_of(block)
+
+    def run_of(self, task: str | int, trace: Trace = SILENT) -> Run:
+        """What layers are told of a run for a task."""
+        index = self.network.task_index(task)
+        embedding = self.gate_task_represent(index) if self.gate_task_represent is not None else None
+        return Run(task=index, embedding=embedding, trace=trace)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """The residual [B, tokens, dim] before the first layer, of normalised images."""
+        x = self.patch_embed(x)  # [B, patches, dim]
+        return torch.cat((self.prefix().expand(len(x), -1, -1), x), dim=1) + self.pos_embed
 
     def normalise(self, image: torch.Tensor) -> torch.Tensor:
         """Bytes 0..255, or numbers in [0, 1], to normalised values."""
@@ -96,13 +157,11 @@ class M3ViT(nn.Module):
 
     def folded_gate(self, block: int, task: str | int) -> tuple[torch.Tensor, torch.Tensor]:
         """Gate of mixture block `block` for a task: weight [dim, experts], bias [experts] (the task's constant)."""
-        layer = self.blocks[block]
-        assert isinstance(layer, Block)
-        index = self.config.task_index(task)
-        embedding = self.gate_task_represent(index) if self.gate_task_represent is not None else None
-        gate = layer.mlp.gate_of_task(index, embedding)
+        run = self.run_of(task)
+        gate = self.steps_of(block)[-1].layer.gate_of_task(run.task, run.embedding)
         if gate is None:
-            raise ValueError(f"block must be a mixture ({', '.join(map(str, self.config.moe_blocks))}), not {block!r}")
+            mixtures = ", ".join(map(str, self.network.mixtures))
+            raise ValueError(f"block must be a mixture ({mixtures}), not {block!r}")
         return gate
 
     def forward(
@@ -131,29 +190,26 @@ class M3ViT(nn.Module):
         list of Tensor, [N, dim] or [B, N, dim]
             One for each block.
         """
-        index = self.config.task_index(task)
+        run, shape = self.run_of(task, trace), self.network.image.shape
         x = torch.as_tensor(image)
         single = x.ndim == 3
         if single:
             x = x[None]
-        height, width = self.config.image_size
-        if x.ndim != 4 or tuple(x.shape[1:]) != (3, height, width):
-            raise ValueError(f"image must be [3, {height}, {width}], not {list(torch.as_tensor(image).shape)!r}")
+        if x.ndim != 4 or tuple(x.shape[1:]) != shape:
+            raise ValueError(f"image must be {list(shape)}, not {list(torch.as_tensor(image).shape)!r}")
         if trace is not SILENT and len(x) != 1:
             raise ValueError(f"a traced batch must be one image, not {len(x)!r}")
 
         x = self.normalise(x)
         trace.record("pixels", x[0])
-        x = self.patch_embed(x)  # [B, patches, dim]
-        x = torch.cat((self.prefix().expand(len(x), -1, -1), x), dim=1)  # [B, N, dim]
-        x = x + self.pos_embed
+        x = self.embed(x)  # [B, N, dim]
         trace.record("embed", x[0])
-        embedding = self.gate_task_represent(index) if self.gate_task_represent is not None else None
         outputs = []
-        for block in self.blocks:
-            x, routing = block(x, index, embedding, trace)
-            if routings is not None and routing is not None:
-                routings.append(routing)
+        for block in range(self.network.depth):
+            for step in self.steps_of(block):
+                x, routing = step(x, run)
+                if routings is not None and routing is not None:
+                    routings.append(routing)
             outputs.append(x[0] if single else x)
         return outputs
 
@@ -196,8 +252,13 @@ def seed_parameters(module: nn.Module, seed: int) -> None:
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(draw, dtype=np.float32)))
 
 
-def build(config: M3ViTConfig, seed: int) -> M3ViT:
-    """A model with seeded parameters, in inference mode."""
-    model = M3ViT(config)
+def seeded(network: Network, seed: int) -> M3ViT:
+    """A network with seeded parameters, in inference mode."""
+    model = M3ViT(network)
     seed_parameters(model, seed)
     return model.eval()
+
+
+def build(config: M3ViTConfig, seed: int) -> M3ViT:
+    """The network of a recipe with seeded parameters, in inference mode."""
+    return seeded(network_of(config), seed)

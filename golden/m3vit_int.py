@@ -68,22 +68,22 @@ class IntM3ViT:
             In units of the block's `residual_step`.
         """
         qmodel = self.qmodel if forced_experts is None else force_experts(self.qmodel, forced_experts)
-        config, trace = qmodel.config, trace if trace is not None else SILENT
-        name = config.tasks[config.task_index(task)]
+        network, trace = qmodel.network, trace if trace is not None else SILENT
+        name = network.tasks[network.task_index(task)]
         image = np.asarray(image)
-        if image.dtype != np.uint8 or image.shape != (3, *config.image_size):
+        if image.dtype != np.uint8 or image.shape != network.image.shape:
             raise ValueError(
-                f"image must be uint8 {[3, *config.image_size]}, not {image.dtype.name} {list(image.shape)!r}"
+                f"image must be uint8 {list(network.image.shape)}, not {image.dtype.name} {list(image.shape)!r}"
             )
         x = ops_int.add(
-            qmodel.position.astype(np.int64), ops_int.linear_int16(qmodel.embed, ops_int.patch_vectors(image, config))
+            qmodel.position.astype(np.int64), ops_int.linear_int16(qmodel.embed, ops_int.patch_vectors(image, network))
         )
         trace.record("embed", x.astype(np.int16))
         inference = Inference(task=name, key_block=self.key_block, trace=trace, order=order)
         outputs: list[IntArray] = []
         for block in qmodel.blocks[:blocks]:
             for layer, edge in block.edges():
-                x = layer.run(x, block.name, inference)
+                x = layer.run(x, inference)
                 trace.record(edge, x.astype(np.int16))
             outputs.append(x.astype(np.int16))
         return outputs
@@ -97,4 +97,4 @@ def force_experts(qmodel: QuantModel, experts: Collection[int]) -> QuantModel:
     ValueError
         If `experts` has numbers that are no expert's, or fewer than `top_k`.
     """
-    return qmodel.with_layers(lambda name, layer: layer.only_experts(experts))
+    return qmodel.with_layers(lambda layer: layer.only_experts(experts))

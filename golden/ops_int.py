@@ -5,25 +5,25 @@ from typing import Any
 import numpy as np
 
 from moesaic.golden import numerics
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.network import Network
 from moesaic.golden.numerics import Array
 from moesaic.hw.spec.functions import FUNCTIONS, Function
 
 __all__ = ["add", "gated", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised", "stored"]
 
 
-def patch_vectors(image: np.ndarray[Any, Any], config: M3ViTConfig) -> Array:
-    """``pixel - 128`` of a uint8 image [3, H, W] as vectors [tokens, 3 * patch^2]; zeros for the learnt tokens before
-    them.
+def patch_vectors(image: np.ndarray[Any, Any], network: Network) -> Array:
+    """``pixel - 128`` of a uint8 image [channels, H, W] as vectors [tokens, values of a patch]; zeros for the learnt
+    tokens before them.
 
     A vector's order is channel, row, column.
     """
-    (down, across), p = config.grid, config.patch_size
+    (channels, _, _), (down, across), (high, wide) = network.image.shape, network.image.grid, network.image.patch
     pixels = image.astype(np.int64) - 128
-    vectors = pixels.reshape(3, down, p, across, p).transpose(1, 3, 0, 2, 4).reshape(down * across, -1)
-    return np.concatenate([np.zeros((config.prefix_tokens, vectors.shape[1]), np.int64), vectors])
+    vectors = pixels.reshape(channels, down, high, across, wide).transpose(1, 3, 0, 2, 4).reshape(down * across, -1)
+    return np.concatenate([np.zeros((network.prefix_tokens, vectors.shape[1]), np.int64), vectors])
 
 
 def matmul(x: Array, weight: np.ndarray[Any, Any]) -> Array:

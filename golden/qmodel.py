@@ -2,13 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import cast
 
-from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.layers.attention import QuantAttention
 from moesaic.golden.layers.layer import Matrix, QuantLayer
 from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.network import Network
+from moesaic.golden.nodes import edge_name
 from moesaic.golden.numerics import IntArray
 
 __all__ = ["DEFAULT_WIDTHS", "WEIGHTS", "WIDTHS", "QuantBlock", "QuantModel"]
@@ -21,29 +19,29 @@ DEFAULT_WIDTHS = "w8a8"
 
 @dataclass(frozen=True)
 class QuantBlock:
-    """One transformer block: attention, then a layer that treats each token by itself.
+    """Layers in a row, of any kinds: what is shown, counted and marked together.
 
-    `residual_step` is the float value of one unit of the residual after it.
+    `residual_step` is the float value of one unit of the residual after it; its first layer changes the step of the
+    block before to this one.
     """
 
     name: str
-    attention: QuantAttention
-    mlp: QuantLayer
+    layers: tuple[QuantLayer, ...]
     residual_step: float
-
-    @property
-    def layers(self) -> tuple[QuantLayer, ...]:
-        """In the order of the residual stream."""
-        return self.attention, self.mlp
 
     def edges(self) -> Iterator[tuple[QuantLayer, str]]:
         """Each layer with the name of the residual behind it: the block's own for the last."""
-        yield self.attention, f"{self.name}.mid"
-        yield self.mlp, self.name
+        for position, layer in enumerate(self.layers):
+            yield layer, edge_name(self.name, position, len(self.layers))
+
+    @property
+    def routed(self) -> tuple[int, int] | None:
+        """Experts for each token, and experts, of its mixture; None without one."""
+        return self.layers[-1].routed
 
     def with_layers(self, change: Callable[[QuantLayer], QuantLayer]) -> "QuantBlock":
         """The block with each layer replaced by what `change` makes of it."""
-        return replace(self, attention=cast(QuantAttention, change(self.attention)), mlp=change(self.mlp))
+        return replace(self, layers=tuple(map(change, self.layers)))
 
     def macs(self, tokens: int) -> int:
         """Multiply-accumulates of one image."""
@@ -60,7 +58,7 @@ class QuantModel:
     that adding it back gives the token).
     """
 
-    config: M3ViTConfig
+    network: Network
     embed: QuantLinear
     position: IntArray
     blocks: tuple[QuantBlock, ...]
@@ -83,12 +81,11 @@ class QuantModel:
         """Every matrix of every block, for all tasks."""
         for block in self.blocks:
             for layer in block.layers:
-                yield from layer.matrices(self.config.tasks)
+                yield from layer.matrices(self.network.tasks)
 
-    def with_layers(self, change: Callable[[str, QuantLayer], QuantLayer]) -> "QuantModel":
-        """The network with each layer replaced by what `change` makes of its block's name and of it."""
-        blocks = (block.with_layers(partial(change, block.name)) for block in self.blocks)
-        return replace(self, blocks=tuple(blocks))
+    def with_layers(self, change: Callable[[QuantLayer], QuantLayer]) -> "QuantModel":
+        """The network with each layer replaced by what `change` makes of it."""
+        return replace(self, blocks=tuple(block.with_layers(change) for block in self.blocks))
 
     def reading_stored(self) -> "QuantModel":
         """The network for an accelerator that stores normalised tokens before it reads them: less exact.
@@ -98,11 +95,11 @@ class QuantModel:
         ValueError
             If a multiplier would need a negative shift; the message names the matrix.
         """
-        return self.with_layers(lambda name, layer: layer.reading_stored())
+        return self.with_layers(lambda layer: layer.reading_stored())
 
     def as_dense(self) -> "QuantModel":
         """The network with each mixture replaced by one MLP of all its experts' hidden units, and no router.
 
         It is for measuring cycles and bytes of a dense network of equal size: what it computes is exact, and of no use.
         """
-        return self.with_layers(lambda name, layer: layer.as_dense(name))
+        return self.with_layers(lambda layer: layer.as_dense())

@@ -6,9 +6,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.hollow import hollow_model
 from moesaic.golden.layers.linear import READS
+from moesaic.golden.network import Network
 from moesaic.golden.qmodel import WEIGHTS, QuantModel
 
 __all__ = ["check_quantised"]
@@ -38,10 +38,10 @@ def _check_array(value: np.ndarray, hollow: np.ndarray, where: str) -> None:
         _refuse(where, f"{' or '.join(kind.__name__ for kind in kinds)} {list(hollow.shape)}", found)
 
 
-def _check_table(value: dict[str, Any], hollow: dict[str, Any], model: M3ViTConfig, count: int, where: str) -> None:
+def _check_table(value: dict[str, Any], hollow: dict[str, Any], network: Network, count: int, where: str) -> None:
     if not hollow:  # shares of experts, by task, where they were counted
         for task, shares in value.items():
-            if task not in model.tasks or not isinstance(shares, tuple) or len(shares) != count:
+            if task not in network.tasks or not isinstance(shares, tuple) or len(shares) != count:
                 _refuse(f"{where}.{task}", f"shares of {count} experts for one of the tasks", shares)
             if not all(isinstance(share, int | float) and 0 <= share <= 1 for share in shares):
                 _refuse(f"{where}.{task}", "shares from 0 to 1", shares)
@@ -49,10 +49,10 @@ def _check_table(value: dict[str, Any], hollow: dict[str, Any], model: M3ViTConf
     if set(value) != set(hollow):
         _refuse(where, f"of {', '.join(hollow)}", ", ".join(value))
     for key, expected in hollow.items():
-        _check(value[key], expected, model, "", f"{where}.{key}")
+        _check(value[key], expected, network, "", f"{where}.{key}")
 
 
-def _check(value: Any, hollow: Any, model: M3ViTConfig, field: str, where: str, count: int = 0) -> None:
+def _check(value: Any, hollow: Any, network: Network, field: str, where: str, count: int = 0) -> None:
     """A value beside the one of the hollow network that it stands for.
 
     `field` is its name in its dataclass, which has `count` experts.
@@ -62,18 +62,18 @@ def _check(value: Any, hollow: Any, model: M3ViTConfig, field: str, where: str, 
             _refuse(where, "a positive number", value)
     elif type(value) is not type(hollow):
         _refuse(where, type(hollow).__name__, type(value).__name__)
-    elif isinstance(hollow, M3ViTConfig):
+    elif isinstance(hollow, Network):
         if value != hollow:
             _refuse(where, f"that of the program, {hollow.name}", value.name)
     elif dataclasses.is_dataclass(hollow):
         experts = len(getattr(hollow, "experts", ()))
         for entry in dataclasses.fields(hollow):
             inner = f"{where}.{entry.name}".lstrip(".")
-            _check(getattr(value, entry.name), getattr(hollow, entry.name), model, entry.name, inner, experts)
+            _check(getattr(value, entry.name), getattr(hollow, entry.name), network, entry.name, inner, experts)
     elif isinstance(hollow, np.ndarray):
         _check_array(value, hollow, where)
     elif isinstance(hollow, dict):
-        _check_table(value, hollow, model, count, where)
+        _check_table(value, hollow, network, count, where)
     elif isinstance(hollow, tuple):
         if len(value) != len(hollow):
             _refuse(where, f"of {len(hollow)} parts", len(value))
@@ -82,7 +82,7 @@ def _check(value: Any, hollow: Any, model: M3ViTConfig, field: str, where: str, 
                 _refuse(where, f"an order of {len(hollow)} experts", value)
         else:
             for index, (item, expected) in enumerate(zip(value, hollow, strict=True)):
-                _check(item, expected, model, "", f"{where}.{index}")
+                _check(item, expected, network, "", f"{where}.{index}")
     elif isinstance(hollow, bool | str):
         if value not in _CHOICES.get(field, (hollow,)):
             _refuse(where, " or ".join(map(str, _CHOICES.get(field, (hollow,)))), value)
@@ -90,7 +90,7 @@ def _check(value: Any, hollow: Any, model: M3ViTConfig, field: str, where: str, 
         _check_number(value, hollow, field, where)
 
 
-def check_quantised(qmodel: QuantModel, model: M3ViTConfig, expert_bits: int) -> None:
+def check_quantised(qmodel: QuantModel, network: Network, expert_bits: int) -> None:
     """Whether a network that was read is of a model's sizes and widths, so that its integers can be computed with.
 
     Raises
@@ -98,4 +98,4 @@ def check_quantised(qmodel: QuantModel, model: M3ViTConfig, expert_bits: int) ->
     ValueError
         If a field is of another type or out of range, or an array of another type or shape; the message names it.
     """
-    _check(qmodel, hollow_model(model, expert_bits), model, "", "")
+    _check(qmodel, hollow_model(network, expert_bits), network, "", "")

@@ -10,17 +10,19 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.kinds import PARTS
-from moesaic.golden.layers.sizes import MLPSizes, MoESizes
+from moesaic.golden.layers.sizes import SIZES, NormSizes
+from moesaic.golden.network import Network
+from moesaic.golden.nodes import Edge, Image, Node, Origin, TaskEmbeddingSizes
 from moesaic.golden.numerics import IntArray
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 
 __all__ = ["decode", "digest", "encode", "load", "save"]
 
-FORMAT = "moesaic-quantised-2"
+FORMAT = "moesaic-quantised-3"
 MOST_BYTES = 1 << 30  # of a file that is read
-TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, M3ViTConfig, MLPSizes, MoESizes)}
+_NETWORK = (Network, Image, TaskEmbeddingSizes, Node, *SIZES.values(), NormSizes, Edge, Origin)
+TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, *_NETWORK)}
 
 
 def encode(value: Any, path: str, arrays: dict[str, IntArray]) -> Any:

@@ -1,18 +1,18 @@
-"""Float model to `QuantModel`: calibration, residual steps, patch embedding, then block by block."""
+"""Float model to `QuantModel`: calibration, residual steps, patch embedding, then layer by layer."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from moesaic.errors import InputError
 from moesaic.golden.balance import balanced
-from moesaic.golden.calibrate import calibrate_blocks, check_images, check_parameters, inference, residual_peaks
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.calibrate import calibrate_layers, check_images, check_parameters, inference, residual_peaks
+from moesaic.golden.layers.layer import QuantLayer
 from moesaic.golden.layers.linear import QuantLinear
-from moesaic.golden.layers.quantiser import HEADROOM, BlockQuantiser, finest_residual, floats
-from moesaic.golden.m3vit import Block, M3ViT
+from moesaic.golden.layers.quantiser import HEADROOM, LayerQuantiser, finest_residual, floats
+from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
 from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS, quantise_linear
 from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantModel
@@ -25,15 +25,17 @@ __all__ = ["load", "prepared", "quantize", "residual_steps", "save"]
 MAX_RESIDUAL_SHIFT = 7
 
 
-def residual_steps(peaks: Sequence[float], *, finest: float = 1e-9) -> list[float]:
+def residual_steps(
+    peaks: Sequence[float], *, finest: float = 1e-9, fixed: Collection[int] = frozenset()
+) -> list[float]:
     """Steps of the residual before block 0 and after each block: each the one before times 1, 2, 4 and so on.
 
-    No step is below `finest`: a residual of next to nothing needs none.
+    No step is below `finest`: a residual of next to nothing needs none. Blocks in `fixed` leave the step as it is.
     """
     needed = [max(HEADROOM * peak / 32767, finest) for peak in peaks]
     # Steps grow by at most 2^7 at a time: early blocks are coarser where a later one grows faster than that.
     for i in range(len(needed) - 1, 0, -1):
-        needed[i - 1] = max(needed[i - 1], needed[i] * 2.0**-MAX_RESIDUAL_SHIFT)
+        needed[i - 1] = max(needed[i - 1], needed[i] * (1.0 if i - 1 in fixed else 2.0**-MAX_RESIDUAL_SHIFT))
     steps = [needed[0]]
     for need in needed[1:]:
         growth = max(0, math.ceil(math.log2(need / steps[-1]) - 1e-12))
@@ -45,21 +47,21 @@ def _quantise_embedding(
     model: M3ViT, images: Any, step: float, *, method: str, compensate: bool, acc_bits: int, bits: int
 ) -> tuple[QuantLinear, Any]:
     """The patch embedding on ``pixel - 128``, and what the residual holds before it."""
-    config = model.config
-    deviation, mean = np.array(config.pixel_std), np.array(config.pixel_mean)
-    weight = floats(model.patch_embed.proj.weight) / (255 * deviation)[:, None, None]  # [dim, 3, p, p]
+    network = model.network
+    deviation, mean = np.array(network.image.pixel_std), np.array(network.image.pixel_mean)
+    weight = floats(model.patch_embed.proj.weight) / (255 * deviation)[:, None, None]  # [dim, channels, ph, pw]
     centre = (weight * (128 - 255 * mean)[:, None, None]).sum(axis=(1, 2, 3))
-    flat, bias = weight.reshape(config.dim, -1), floats(model.patch_embed.proj.bias) + centre
+    flat, bias = weight.reshape(network.dim, -1), floats(model.patch_embed.proj.bias) + centre
     vectors = None
     if compensate:
-        vectors = np.concatenate([patch_vectors(image, config)[config.prefix_tokens :] for image in images]).astype(
+        vectors = np.concatenate([patch_vectors(image, network)[network.prefix_tokens :] for image in images]).astype(
             np.float64
         )
     embed = quantise_linear(
         "embed", flat, bias, in_step=1.0, out_step=step, method=method, inputs=vectors, acc_bits=acc_bits, bits=bits
     )
     position = floats(model.pos_embed[0])
-    learnt = config.prefix_tokens
+    learnt = network.prefix_tokens
     position[:learnt] += floats(model.prefix()[0])
     whole = np.rint(position / step).astype(np.int64)
     whole[:learnt] -= linear_int16(embed, np.zeros((learnt, flat.shape[1]), np.int64))
@@ -71,7 +73,6 @@ def _quantise_embedding(
 @one_thread()
 def quantize(
     model: M3ViT,
-    config: M3ViTConfig,
     images: Any,
     *,
     weights: str,
@@ -86,9 +87,7 @@ def quantize(
     Parameters
     ----------
     model : M3ViT
-    config : M3ViTConfig
-        The model's own.
-    images : uint8 [n, 3, H, W]
+    images : uint8 [n, channels, H, W]
         Calibration; every image is run for every task.
     weights : "trained", "seeded", "imported" or "partly seeded"
         Where the parameters come from, for reports.
@@ -115,14 +114,13 @@ def quantize(
         raise InputError(f"weights must be one of {', '.join(WEIGHTS)}, not {weights!r}")
     if expert_bits not in RANGES:
         raise InputError(f"expert_bits must be 16, 8 or 4, not {expert_bits!r}")
-    if expert_bits == 4 and not config.most_experts:
-        raise InputError(f"expert_bits must be 8 for {config.name}, which has no experts, not {expert_bits!r}")
+    network = model.network
+    if expert_bits == 4 and not network.most_experts:
+        raise InputError(f"expert_bits must be 8 for {network.name}, which has no experts, not {expert_bits!r}")
     if acc_bits is None:
         acc_bits = ACC_BITS if expert_bits <= 8 else WIDE_ACC_BITS
-    if model.config != config:
-        raise InputError(f"config must be the model's own ({model.config.name}), not {config.name!r}")
     images = np.asarray(images)
-    check_images(images, config)
+    check_images(images, network)
     check_parameters(model)
     with inference(model):
         return _quantised(
@@ -142,7 +140,7 @@ def prepared(model: M3ViT, images: Any) -> M3ViT:
     same.
     """
     with inference(model):
-        return balanced(model, residual_peaks(model, np.asarray(images)).attention).eval()
+        return balanced(model, residual_peaks(model, np.asarray(images)).ranges).eval()
 
 
 def _quantised(
@@ -156,37 +154,42 @@ def _quantised(
     expert_bits: int,
     note: Callable[[str], None],
 ) -> QuantModel:
-    config = model.config
+    network = model.network
     note("how large everything becomes")
     peaks = residual_peaks(model, images)
-    steps = residual_steps([peaks.embed, *peaks.blocks], finest=max(1e-9, finest_residual(config.dim, config.eps)))
+    finest = max(1e-9, *(finest_residual(network.dim, node.norm.eps) for node in network.layers if node.norm))
+    fixed = {block for block in range(network.depth) if not model.steps_of(block)[0].layer.rescales}
+    steps = residual_steps([peaks.embed, *peaks.blocks], finest=finest, fixed=fixed)
     embed, position = _quantise_embedding(
         model, images, steps[0], method=method, compensate=compensate, acc_bits=acc_bits, bits=max(8, expert_bits)
     )
-    model = balanced(model, peaks.attention)
-    blocks = []
-    for activity in calibrate_blocks(model, images):
-        index = activity.index
-        note(f"block {index + 1} of {config.depth}")
-        block = model.blocks[index]
-        assert isinstance(block, Block)
+    model, old_step = balanced(model, peaks.ranges), steps[0]
+    layers: list[list[QuantLayer]] = [[] for _ in range(network.depth)]
+    for step, activity in zip(model.steps(), calibrate_layers(model, images), strict=True):
+        if not layers[step.block]:
+            note(f"block {step.block + 1} of {network.depth}")
         gates = {}
-        if config.is_moe(index):
-            folded = {task: model.folded_gate(index, task) for task in config.tasks}
+        if step.layer.routes:
+            folded = {task: model.folded_gate(step.block, task) for task in network.tasks}
             gates = {task: (floats(weight).T, floats(bias)) for task, (weight, bias) in folded.items()}
-        quantiser = BlockQuantiser(
-            block,
+        quantiser = LayerQuantiser(
+            step.norm,
+            step.norm_name,
             activity,
             gates,
-            old_step=steps[index],
-            step=steps[index + 1],
+            old_step=old_step,
+            step=steps[step.block + 1],
             method=method,
             compensate=compensate,
             acc_bits=acc_bits,
             expert_bits=expert_bits,
         )
-        attention, mlp = block.attn.quantise(quantiser), block.mlp.quantise(quantiser)
-        blocks.append(QuantBlock(name=f"blocks.{index}", attention=attention, mlp=mlp, residual_step=steps[index + 1]))
+        layers[step.block].append(step.layer.quantise(quantiser))
+        old_step = steps[step.block + 1]
+    blocks = tuple(
+        QuantBlock(name=block.name, layers=tuple(found), residual_step=step)
+        for block, found, step in zip(network.blocks, layers, steps[1:], strict=True)
+    )
     return QuantModel(
-        config=config, embed=embed, position=position, blocks=tuple(blocks), embed_step=steps[0], weights=weights
+        network=network, embed=embed, position=position, blocks=blocks, embed_step=steps[0], weights=weights
     )

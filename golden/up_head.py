@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.network import Network
 from moesaic.golden.weights import WeightError, check_tensors
 
 __all__ = ["UpHead", "is_up_head", "up_head"]
@@ -29,7 +29,7 @@ class UpHead(nn.Module):
 
     Parameters
     ----------
-    config : M3ViTConfig
+    network : Network
         Gives `dim`, the grid of patches and the image's size.
     task : str
         `depth` gives [H, W], in the units of the training; every other task [channels, H, W].
@@ -45,7 +45,7 @@ class UpHead(nn.Module):
 
     def __init__(
         self,
-        config: M3ViTConfig,
+        network: Network,
         *,
         task: str,
         channels: int,
@@ -60,9 +60,9 @@ class UpHead(nn.Module):
             raise ValueError(f"kernel must be 1 or 3, not {kernel!r}")
         if task == "depth" and channels != 1:
             raise ValueError(f"channels must be 1 for depth, not {channels!r}")
-        self.config, self.task, self.doublings = config, task, 3 if convolutions == 4 else 0
-        self.norm = nn.LayerNorm(config.dim, eps=1e-6)
-        inputs = config.dim
+        self.network, self.task, self.doublings = network, task, 3 if convolutions == 4 else 0
+        self.norm = nn.LayerNorm(network.dim, eps=1e-6)
+        inputs = network.dim
         for i in range(self.doublings + 1):
             size = kernel if i == 0 else 3
             self.add_module(f"conv_{i}", nn.Conv2d(inputs, hidden, kernel_size=size, padding=size // 2))
@@ -77,11 +77,11 @@ class UpHead(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Map [B, channels, H, W] (or without B) from the last block's output [B, N, dim] (or without B)."""
-        expected = [self.config.tokens, self.config.dim]
+        expected = [self.network.tokens, self.network.dim]
         if tokens.ndim not in (2, 3) or list(tokens.shape[-2:]) != expected:
             raise ValueError(f"tokens must be {expected}, not {list(tokens.shape)!r}")
-        x = self.norm(tokens if tokens.ndim == 3 else tokens[None])[:, self.config.prefix_tokens :]
-        x = x.transpose(1, 2).unflatten(2, self.config.grid)  # [B, dim, H / p, W / p]
+        x = self.norm(tokens if tokens.ndim == 3 else tokens[None])[:, self.network.prefix_tokens :]
+        x = x.transpose(1, 2).unflatten(2, self.network.image.grid)  # [B, dim, H / p, W / p]
         for i in range(self.doublings + 1):
             x = F.relu(self.get_submodule(f"syncbn_fc_{i}")(self.get_submodule(f"conv_{i}")(x)))
             if i < self.doublings:
@@ -89,8 +89,8 @@ class UpHead(nn.Module):
         x = self.get_submodule(f"conv_{self.doublings + 1}")(x)
         if self.doublings:
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        if tuple(x.shape[-2:]) != self.config.image_size:
-            x = F.interpolate(x, size=self.config.image_size, mode="bilinear", align_corners=False)
+        if tuple(x.shape[-2:]) != self.network.image.size:
+            x = F.interpolate(x, size=self.network.image.size, mode="bilinear", align_corners=False)
         if self.task == "depth":
             x = x.squeeze(1)
         return x if tokens.ndim == 3 else x[0]
@@ -101,7 +101,7 @@ def is_up_head(tensors: Mapping[str, torch.Tensor]) -> bool:
     return "conv_0.weight" in tensors and any(name.startswith("syncbn_fc_0.") for name in tensors)
 
 
-def up_head(config: M3ViTConfig, task: str, tensors: Mapping[str, torch.Tensor], source: str) -> UpHead:
+def up_head(network: Network, task: str, tensors: Mapping[str, torch.Tensor], source: str) -> UpHead:
     """The head of one task from a checkpoint's tensors, in inference mode.
 
     Parameters
@@ -129,7 +129,7 @@ def up_head(config: M3ViTConfig, task: str, tensors: Mapping[str, torch.Tensor],
     assert first is not None and last is not None
     try:
         head = UpHead(
-            config, task=task, channels=len(last), convolutions=convolutions, kernel=first.shape[-1], hidden=len(first)
+            network, task=task, channels=len(last), convolutions=convolutions, kernel=first.shape[-1], hidden=len(first)
         )
     except ValueError as error:
         raise WeightError(source, [f"{task}: {error}"]) from error

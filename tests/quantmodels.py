@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.layers.attention import QuantAttention
+from moesaic.golden.layers.layer import QuantLayer
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.mlp import QuantMLP
 from moesaic.golden.layers.moe import QuantExpert, QuantMoE
@@ -15,7 +16,7 @@ from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 from moesaic.hw.spec.tables import STORED_SHIFT, STREAMED_SHIFT
 
-__all__ = ["random_image", "random_qmodel", "rms_norms"]
+__all__ = ["layer_replaced", "random_image", "random_qmodel", "rms_norms"]
 
 
 def _scale(value: float) -> tuple[int, int]:
@@ -60,10 +61,11 @@ def _after_norm(linear: QuantLinear, reads: str) -> QuantLinear:
 
 
 def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantBlock:
-    name, dim, hd = f"blocks.{number}", config.dim, config.head_dim
+    name, dim, hd = f"blocks.{number}", config.dim, config.dim // config.heads
     score_mult, score_shift = _scale(256 * 2 / (40 * 40 * math.sqrt(hd)))
     context_mult, context_shift = _scale(1.5)
     attention = QuantAttention(
+        f"{name}.attn",
         _norm(f"{name}.norm1", dim),
         *(
             _after_norm(_linear(rng, f"{name}.attn.{part}", dim, dim, x_rms=40, out_rms=40), "streamed")
@@ -81,6 +83,7 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
     hidden_mult, hidden_shift = _scale(30 / 1024)
     if not config.is_moe(number):
         mlp = QuantMLP(
+            f"{name}.mlp",
             _norm(f"{name}.norm2", dim),
             _after_norm(_linear(rng, f"{name}.mlp.fc1", config.mlp_hidden, dim, x_rms=40, out_rms=1200), "streamed"),
             hidden_mult,
@@ -88,7 +91,7 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
             1.0,
             _linear(rng, f"{name}.mlp.fc2", dim, config.mlp_hidden, x_rms=25, out_rms=1500),
         )
-        return QuantBlock(name, attention, mlp, 1.0)
+        return QuantBlock(name, (attention, mlp), 1.0)
     experts = tuple(
         QuantExpert(
             _linear(rng, f"{name}.mlp.experts.{e}.fc1", config.expert_hidden, dim, x_rms=40, out_rms=1200),
@@ -102,6 +105,7 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
         gates[task] = _after_norm(replace(gate, bias=gate.bias // 8), "planes")  # spread tokens over the experts
     order = {task: tuple(int(e) for e in rng.permutation(config.experts)) for task in config.tasks}
     moe = QuantMoE(
+        f"{name}.mlp",
         _norm(f"{name}.norm2", dim),
         gates,
         config.top_k,
@@ -113,7 +117,12 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
         16,
         order,
     )
-    return QuantBlock(name, attention, moe, 1.0)
+    return QuantBlock(name, (attention, moe), 1.0)
+
+
+def layer_replaced(block: QuantBlock, position: int, layer: QuantLayer) -> QuantBlock:
+    """A block with another layer at a position."""
+    return replace(block, layers=(*block.layers[:position], layer, *block.layers[position + 1 :]))
 
 
 def _narrow(rng: np.random.Generator, linear: QuantLinear) -> QuantLinear:
@@ -124,16 +133,17 @@ def _narrow(rng: np.random.Generator, linear: QuantLinear) -> QuantLinear:
 
 def random_qmodel(config: M3ViTConfig, seed: int, expert_bits: int = 8) -> QuantModel:
     """A model of random integers; its numbers mean nothing, but exercise everything."""
-    rng = np.random.default_rng(seed)
-    embed = _linear(rng, "embed", config.dim, config.patch_values, x_rms=73, out_rms=3000)
-    position = rng.integers(-2000, 2001, (config.tokens, config.dim)).astype(np.int16)
+    rng, network = np.random.default_rng(seed), network_of(config)
+    embed = _linear(rng, "embed", config.dim, network.image.patch_values, x_rms=73, out_rms=3000)
+    position = rng.integers(-2000, 2001, (network.tokens, config.dim)).astype(np.int16)
     blocks = tuple(_block(rng, config, number) for number in range(config.depth))
     for block in blocks if expert_bits == 4 else ():
-        if isinstance(block.mlp, QuantMoE):
-            experts = tuple(QuantExpert(_narrow(rng, e.fc1), _narrow(rng, e.fc2)) for e in block.mlp.experts)
-            mlp = replace(block.mlp, experts=experts)
-            blocks = tuple(replace(b, mlp=mlp) if b is block else b for b in blocks)
-    return QuantModel(config, embed, position, blocks, 1.0, "seeded")
+        mixture = block.layers[1]
+        if isinstance(mixture, QuantMoE):
+            experts = tuple(QuantExpert(_narrow(rng, e.fc1), _narrow(rng, e.fc2)) for e in mixture.experts)
+            narrow = layer_replaced(block, 1, replace(mixture, experts=experts))
+            blocks = tuple(narrow if b is block else b for b in blocks)
+    return QuantModel(network, embed, position, blocks, 1.0, "seeded")
 
 
 def random_image(config: M3ViTConfig, seed: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from moesaic.errors import InputError
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.frontend.source import Subject, open_function
 from moesaic.golden.importers.imported import Imported, ImportReport
 from moesaic.golden.importers.imported_heads import imported_heads
@@ -61,7 +61,9 @@ def test_heads_of_tasks_whose_names_torch_uses_itself():
     """nn.ModuleDict takes no 'values'."""
     config = dataclasses.replace(preset("m3vit-micro"), tasks=("values",))
     report = ImportReport(source="m", format="", assumed=(), notes=(), checked="", names={})
-    imported = Imported(config=config, state={}, heads={}, report=report, modules={"values": nn.Identity()})
+    imported = Imported(
+        network=network_of(config), state={}, heads={}, report=report, modules={"values": nn.Identity()}
+    )
     assert list(imported_heads(imported)) == ["values"]
 
 

@@ -7,20 +7,18 @@ from pathlib import Path
 import pytest
 
 from moesaic.compiler.layers.rooms import ROOMS
-from moesaic.golden.layers.kinds import KINDS
+from moesaic.golden.layers.float_kinds import FLOAT_KINDS
+from moesaic.golden.layers.kinds import LAYERS
+from moesaic.golden.layers.sizes import SIZES, EmbeddingSizes
 
 ROOT = Path(__file__).parents[1]
 FLOORS = ("golden", "compiler", "sim", "boards", "moesaic", "hw", "examples")
 ROOM_FOLDERS = (ROOT / "golden" / "layers", ROOT / "compiler" / "layers")
 CLASSES = {"QuantAttention", "QuantMLP", "QuantMoE", "QuantExpert", "Attention", "Mlp", "MoE"}
-KNOWN_TO = {  # kind -> files outside its rooms that import it; a further one needs a reason
-    "attention": {
-        "golden/m3vit.py",  # the built-in network
-        "golden/qmodel.py",
-        "golden/hollow.py",  # its sizes, without weights
-    },
-    "mlp": {"golden/hollow.py"},
-    "moe": {"golden/hollow.py"},
+KNOWN_TO: dict[str, set[str]] = {  # kind -> files outside its rooms that import it; one needs a reason
+    "attention": set(),
+    "mlp": set(),
+    "moe": set(),
 }
 
 
@@ -70,8 +68,8 @@ def test_who_knows_a_kind(kind: str) -> None:
 
 
 def test_same_rooms_on_every_floor() -> None:
-    kinds = {kind.kind for kind in KINDS}
-    assert kinds == set(ROOMS) == set(KNOWN_TO)
+    kinds = set(LAYERS)
+    assert kinds == set(FLOAT_KINDS) == set(ROOMS) == set(KNOWN_TO) == set(SIZES) - {EmbeddingSizes.kind}
     for kind in kinds:
         for path in (f"golden/layers/{kind}.py", f"golden/layers/{kind}_float.py", f"compiler/layers/{kind}.py"):
             assert (ROOT / path).is_file(), path

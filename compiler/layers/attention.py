@@ -9,6 +9,7 @@ from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.compiler.pack import pack_matrix
 from moesaic.golden.layers.attention import QuantAttention
 from moesaic.golden.layers.layer import Matrix, Source
+from moesaic.golden.layers.linear import READS
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
 
@@ -24,9 +25,9 @@ def _heads(layer: QuantAttention, config: AcceleratorConfig) -> HeadLayout:
 class AttentionRoom(Room[QuantAttention]):
     """Scores against stationary keys, context against stationary values, head by head."""
 
-    def lower(self, build: Builder, layer: QuantAttention, block: int, name: str) -> Iterator[Op]:
-        heads, stage = _heads(layer, build.config), layer.kind
-        yield build.norm(layer.norm, block, stage, f"{name}.norm1", group="qkv")
+    def lower(self, build: Builder, layer: QuantAttention, block: int) -> Iterator[Op]:
+        heads, stage, name = _heads(layer, build.config), layer.kind, layer.name
+        yield build.norm(layer.norm, block, stage, layer.norm.name, group="qkv")
         context = build.tensor(f"{name}.context", Space.ACTIVATION, heads.words)
         stored = {
             "k": build.tensor(f"{name}.k", Space.KV, heads.words),
@@ -55,8 +56,8 @@ class AttentionRoom(Room[QuantAttention]):
                 f"{name}.p.{head}", Space.ACTIVATION, words_for(build.tokens, build.config.lanes)
             )
             state = build.tensor(f"{name}.state.{head}", Space.STATE, 1).tensor
-            yield self._scores(build, layer, block, name, head, stored, probabilities, state)
-            yield self._attend(build, layer, block, name, head, stored["v"], probabilities, context, state)
+            yield self._scores(build, layer, block, head, stored, probabilities, state)
+            yield self._attend(build, layer, block, head, stored["v"], probabilities, context, state)
         yield build.linear(
             layer.proj,
             block,
@@ -80,7 +81,6 @@ class AttentionRoom(Room[QuantAttention]):
         build: Builder,
         layer: QuantAttention,
         block: int,
-        name: str,
         head: int,
         stored: dict[str, Ref],
         probabilities: Ref,
@@ -89,7 +89,7 @@ class AttentionRoom(Room[QuantAttention]):
         heads = _heads(layer, build.config)
         word = heads.word(head)
         return Op(
-            name=f"{name}.attn.scores.{head}",
+            name=f"{layer.name}.scores.{head}",
             opcode=Opcode.MATMUL,
             block=block,
             stage=layer.kind,
@@ -119,7 +119,6 @@ class AttentionRoom(Room[QuantAttention]):
         build: Builder,
         layer: QuantAttention,
         block: int,
-        name: str,
         head: int,
         values: Ref,
         probabilities: Ref,
@@ -131,7 +130,7 @@ class AttentionRoom(Room[QuantAttention]):
         group = lane // rows
         outputs = lane + heads.lane_count - group * rows if heads.pitch < lanes else heads.pitch
         return Op(
-            name=f"{name}.attn.attend.{head}",
+            name=f"{layer.name}.attend.{head}",
             opcode=Opcode.MATMUL,
             block=block,
             stage=layer.kind,
@@ -188,10 +187,17 @@ class AttentionRoom(Room[QuantAttention]):
         yield from ((size, True) for n, size in enumerate(sizes) if n == 0 or size >= config.rows)
         yield from ((size, False) for size in sizes)
 
-    def check(self, layer: QuantAttention, config: AcceleratorConfig, tasks: Sequence[str], name: str) -> None:
+    def check(self, layer: QuantAttention, config: AcceleratorConfig, tasks: Sequence[str]) -> None:
         if layer.inner % layer.heads:
             raise CompileError(
-                f"layer '{name}.attn': channels of q must be a multiple of the {layer.heads} heads, not {layer.inner!r}"
+                f"layer '{layer.name}': channels of q must be a multiple of the {layer.heads} heads, "
+                f"not {layer.inner!r}"
+            )
+        peak = READS["int16" if layer.wide else "int8"]
+        if peak * peak * layer.head_dim >= 1 << (config.acc_bits - 1):
+            raise CompileError(
+                f"layer '{layer.name}': score accumulator must be below 2**{config.acc_bits - 1} (acc_bits "
+                f"{config.acc_bits}) on configuration '{config.name}', not {peak * peak * layer.head_dim!r}"
             )
 
     def pack(self, layer: QuantAttention, matrix: Matrix, config: AcceleratorConfig) -> bytes:

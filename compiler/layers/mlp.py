@@ -15,9 +15,9 @@ __all__ = ["MLPRoom"]
 class MLPRoom(Room[QuantMLP]):
     """Two matrices with GELU between, in the write-back of the first."""
 
-    def lower(self, build: Builder, layer: QuantMLP, block: int, name: str) -> Iterator[Op]:
-        yield build.norm(layer.norm, block, layer.kind, f"{name}.norm2", group="fc1")
-        hidden = build.tensor(f"{name}.hidden", Space.ACTIVATION, words_for(layer.hidden, build.config.lanes))
+    def lower(self, build: Builder, layer: QuantMLP, block: int) -> Iterator[Op]:
+        yield build.norm(layer.norm, block, layer.kind, layer.norm.name, group="fc1")
+        hidden = build.tensor(f"{layer.name}.hidden", Space.ACTIVATION, words_for(layer.hidden, build.config.lanes))
         yield build.linear(
             layer.fc1,
             block,
@@ -44,6 +44,7 @@ class MLPRoom(Room[QuantMLP]):
             inputs=layer.hidden,
             stream=Stream.ACTIVATION,
             function=Function.ADD,
+            residual_shift=layer.residual_shift,
         )
 
     def order(self, whole: list[Op], chunks: list[list[Op]]) -> list[Op]:

@@ -18,11 +18,11 @@ class MoERoom(Room[QuantMoE]):
 
     groupable = True
 
-    def lower(self, build: Builder, layer: QuantMoE, block: int, name: str) -> Iterator[Op]:
+    def lower(self, build: Builder, layer: QuantMoE, block: int) -> Iterator[Op]:
         gate, stage = layer.gates[build.task], layer.kind
-        yield build.norm(layer.norm, block, stage, f"{name}.norm2", group="router")
+        yield build.norm(layer.norm, block, stage, layer.norm.name, group="router")
         tokens = build.tensor(
-            f"{name}.normalised", Space.ACTIVATION, words_for(layer.norm.dim, build.config.lanes), gathered=True
+            f"{layer.name}.normalised", Space.ACTIVATION, words_for(layer.norm.dim, build.config.lanes), gathered=True
         )
         yield build.linear(
             gate,
@@ -43,15 +43,15 @@ class MoERoom(Room[QuantMoE]):
         limit = build.speculate
         limit = self.speculation(layer, build.task, build.config) if limit is None else limit
         for position, number in enumerate(layer.order[build.task]):
-            yield from self._expert(build, layer, block, name, number, tokens, speculative=position < limit)
+            yield from self._expert(build, layer, block, number, tokens, speculative=position < limit)
 
     def _expert(
-        self, build: Builder, layer: QuantMoE, block: int, name: str, number: int, tokens: Ref, *, speculative: bool
+        self, build: Builder, layer: QuantMoE, block: int, number: int, tokens: Ref, *, speculative: bool
     ) -> Iterator[Op]:
         expert = layer.experts[number]
         units = len(expert.fc1.weight)
         hidden = build.tensor(
-            f"{name}.hidden.{number}", Space.ACTIVATION, words_for(units, build.config.lanes), queued=True
+            f"{layer.name}.hidden.{number}", Space.ACTIVATION, words_for(units, build.config.lanes), queued=True
         )
         yield build.linear(
             expert.fc1,
@@ -103,19 +103,19 @@ class MoERoom(Room[QuantMoE]):
             result += pipelined([pair for pair in pairs if not pair[0].speculative])
         return result
 
-    def check(self, layer: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str], name: str) -> None:
+    def check(self, layer: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str]) -> None:
         count, where = len(layer.experts), f"on configuration '{config.name}'"
         if count > config.experts:
-            raise CompileError(f"layer '{name}.mlp': experts must be at most {config.experts} {where}, not {count!r}")
+            raise CompileError(f"layer '{layer.name}': experts must be at most {config.experts} {where}, not {count!r}")
         most = min(config.max_top_k, count)
         if not 1 <= layer.top_k <= most:
-            raise CompileError(f"layer '{name}.mlp': top_k must be from 1 to {most} {where}, not {layer.top_k!r}")
+            raise CompileError(f"layer '{layer.name}': top_k must be from 1 to {most} {where}, not {layer.top_k!r}")
         for task in tasks:
             if task not in layer.gates:
-                raise CompileError(f"layer '{name}.mlp': task must be one of {', '.join(layer.gates)}, not {task!r}")
+                raise CompileError(f"layer '{layer.name}': task must be one of {', '.join(layer.gates)}, not {task!r}")
             if sorted(layer.order[task]) != list(range(count)):
                 raise CompileError(
-                    f"layer '{name}.mlp': order of task '{task}' must name each of {count} experts once, "
+                    f"layer '{layer.name}': order of task '{task}' must name each of {count} experts once, "
                     f"not {layer.order[task]!r}"
                 )
 

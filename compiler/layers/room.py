@@ -27,8 +27,8 @@ class Room(ABC, Generic[L]):
     groupable = False
 
     @abstractmethod
-    def lower(self, build: Builder, layer: L, block: int, name: str) -> Iterator[Op]:
-        """Operations of the layer over all tokens; `name` is the block's."""
+    def lower(self, build: Builder, layer: L, block: int) -> Iterator[Op]:
+        """Operations of the layer over all tokens."""
 
     def order(self, whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
         """The operations in the order in which they run: those on all tokens, and those of each chunk."""
@@ -42,8 +42,8 @@ class Room(ABC, Generic[L]):
         for size in chunk_sizes(tokens, config):
             yield from ((size, True), (size, False))
 
-    def check(self, layer: L, config: AcceleratorConfig, tasks: Sequence[str], name: str) -> None:
-        """Refuse what the accelerator has no room for, beside its matrices; `name` is the block's."""
+    def check(self, layer: L, config: AcceleratorConfig, tasks: Sequence[str]) -> None:
+        """Refuse what the accelerator has no room for, beside its matrices."""
 
     def pack(self, layer: L, matrix: Matrix, config: AcceleratorConfig) -> bytes:
         """The weight stream of one of the layer's matrices."""

@@ -31,10 +31,10 @@ class Agreement:
     """
 
     def __init__(self, qmodel: QuantModel, blocks: int | None = None) -> None:
-        self.qmodel, config = qmodel, qmodel.config
-        self.blocks = config.depth if blocks is None else min(blocks, config.depth)
+        self.qmodel, network = qmodel, qmodel.network
+        self.blocks = network.depth if blocks is None else min(blocks, network.depth)
         self.distances = [metrics.Distance() for _ in range(self.blocks)]
-        self.alike: dict[int, list[float]] = {i: [] for i in config.moe_blocks if i < self.blocks}
+        self.alike: dict[int, list[float]] = {i: [] for i in network.mixtures if i < self.blocks}
 
     def add(
         self,
@@ -60,7 +60,8 @@ class Agreement:
             step = np.float64(self.qmodel.blocks[i].residual_step)
             distance.add(outputs[i].numpy(), residuals[i] * step)
         for (i, alike), routing in zip(self.alike.items(), routings, strict=False):
-            alike.append(metrics.routing_agreement(routing.index.numpy(), trace[f"blocks.{i}.mlp.gate.index"]))
+            mixture = self.qmodel.blocks[i].layers[-1].name
+            alike.append(metrics.routing_agreement(routing.index.numpy(), trace[f"{mixture}.gate.index"]))
 
     def rows(self) -> list[dict[str, Any]]:
         """What `agreement` returns."""

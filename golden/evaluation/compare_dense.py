@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from moesaic.golden import weights
-from moesaic.golden.config import PRESETS, M3ViTConfig, preset
+from moesaic.golden.config import PRESETS, M3ViTConfig, network_of, preset
 from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.heads import Heads
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.network import Network
 from moesaic.golden.threads import one_thread
 from moesaic.golden.training.trainer import dense_twin
 
@@ -28,24 +29,25 @@ def load_twin(config: M3ViTConfig, path: Path) -> tuple[M3ViT, Heads]:
     WeightError, OSError
         If the file is not that of this twin, or cannot be read.
     """
-    model, heads = M3ViT(dense_twin(config)), Heads(dense_twin(config))
+    network = network_of(dense_twin(config))
+    model, heads = M3ViT(network), Heads(network)
     weights.load_tensors(model, heads, weights.read_file(path), str(path))
     return model.eval(), heads.eval()
 
 
-def cost(config: M3ViTConfig) -> dict[str, Any]:
+def cost(network: Network) -> dict[str, Any]:
     """What a backbone costs: `parameters`; `macs_one_task` and `macs_all_tasks` of an image; `weight_bytes` of one task
     at int8.
 
     Gates make a backbone a task's own, so that all tasks take as many passes; without, one pass is everybody's.
     """
     with torch.device("meta"):
-        parameters = sum(parameter.numel() for parameter in M3ViT(config).parameters())
+        parameters = sum(parameter.numel() for parameter in M3ViT(network).parameters())
     return {
         "parameters": parameters,
-        "macs_one_task": config.macs,
-        "macs_all_tasks": config.macs * (len(config.tasks) if config.experts else 1),
-        "weight_bytes": config.weight_bytes,
+        "macs_one_task": network.macs,
+        "macs_all_tasks": network.macs * (len(network.tasks) if network.mixtures else 1),
+        "weight_bytes": network.weight_bytes,
     }
 
 
@@ -98,12 +100,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (OSError, weights.WeightError) as error:
         parser.error(str(error))
     rows = []
-    for network, networks_heads in ((model, heads), (twin, twins_heads)):
+    for one, its_heads in ((model, heads), (twin, twins_heads)):
         with one_thread():
-            found = quality(network, networks_heads, options.scenes)
-        rows.append({"model": network.config.name, **cost(network.config), **found})
+            found = quality(one, its_heads, options.scenes)
+        rows.append({"model": one.network.name, **cost(one.network), **found})
     whole = dataclasses.replace(config, name=f"{config.name}, every token through every expert", top_k=config.experts)
-    rows.append({"model": whole.name, **cost(whole)})
+    rows.append({"model": whole.name, **cost(network_of(whole))})
     if options.out is not None:
         partial = options.out.with_name(options.out.name + ".partial")
         try:

@@ -84,12 +84,12 @@ def evaluate(
         (fraction with the same class). Depth: `rmse_float_m`, `rmse_integer_m`, `change_percent`. Both: `blocks`, how
         near the integers are to float after each (as `agreement.agreement` says), over all these scenes.
     """
-    config = model.config
+    network = model.network
     integer = IntM3ViT(qmodel, key_block)
     step = qmodel.blocks[-1].residual_step
-    images, labels, depths = render_batch(range(scenes), config.image_size)
+    images, labels, depths = render_batch(range(scenes), network.image.size)
     result: dict[str, Any] = {}
-    for task in config.tasks:
+    for task in network.tasks:
         head = heads[task]
         by_float, by_integer, near = [], [], Agreement(qmodel)
         for image in track(images, description=task, disable=quiet, console=Console(stderr=True)):
@@ -175,13 +175,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model, heads, kind = weights.load(options.model, options.seed, options.weights)
     except (OSError, weights.WeightError) as error:
         parser.error(str(error))
-    config = model.config
-    if WIDTHS[options.widths] == 4 and not config.most_experts:
-        parser.error(f"widths must be {DEFAULT_WIDTHS} for {config.name}, which has no experts, not {options.widths!r}")
+    network = model.network
+    if WIDTHS[options.widths] == 4 and not network.most_experts:
+        parser.error(
+            f"widths must be {DEFAULT_WIDTHS} for {network.name}, which has no experts, not {options.widths!r}"
+        )
     qmodel = quantize(
         model,
-        config,
-        calibration_images(config),
+        calibration_images(network),
         weights=kind,
         method=options.method,
         expert_bits=WIDTHS[options.widths],
@@ -190,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tasks = evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block, seen=seen)
     blocks = {task: found.pop("blocks") for task, found in tasks.items()}
     result = {
-        "model": config.name,
+        "model": network.name,
         "weights": kind,
         "method": options.method,
         "widths": options.widths,

@@ -21,13 +21,13 @@ def quality(model: M3ViT, heads: Heads, scenes: int = 200, first: int = 0) -> di
     """Quality on unseen scenes from seed `first`: mIoU, depth RMSE (metres), and how each gate shares out its
     tokens.
     """
-    config = model.config
+    network = model.network
     matrix = np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
     squares, ratios, near = 0.0, 0.0, 0
-    chosen: dict[str, list[list[np.ndarray]]] = {task: [[] for _ in config.moe_blocks] for task in config.tasks}
+    chosen: dict[str, list[list[np.ndarray]]] = {task: [[] for _ in network.mixtures] for task in network.tasks}
     for start in range(first, first + scenes, BATCH):
-        images, labels, depths = render_batch(range(start, min(start + BATCH, first + scenes)), config.image_size)
-        for task in config.tasks:
+        images, labels, depths = render_batch(range(start, min(start + BATCH, first + scenes)), network.image.size)
+        for task in network.tasks:
             routings: list[Routing] = []
             out = heads[task](model(images, task, routings=routings)[-1]).numpy()
             for old, new in zip(chosen[task], routings, strict=True):
@@ -44,16 +44,16 @@ def quality(model: M3ViT, heads: Heads, scenes: int = 200, first: int = 0) -> di
         union = matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix)
         result["miou"] = metrics.mean_iou(matrix)
         result["iou"] = {name: float(matrix[i, i] / max(union[i], 1)) for i, name in enumerate(CLASSES)}
-    if "depth" in config.tasks:
+    if "depth" in network.tasks:
         result["depth_rmse_m"] = (squares / scenes) ** 0.5
         result["depth_relative_error"] = ratios / max(near, 1)
-    if config.most_experts:
+    if network.most_experts:
         experts = {task: [np.concatenate(parts) for parts in blocks] for task, blocks in chosen.items()}
         result["expert_load"] = {
-            task: [(np.bincount(x.ravel(), minlength=config.most_experts) / x.size).round(4).tolist() for x in blocks]
+            task: [(np.bincount(x.ravel(), minlength=network.most_experts) / x.size).round(4).tolist() for x in blocks]
             for task, blocks in experts.items()
         }
-        if len(config.tasks) == 2:
+        if len(network.tasks) == 2:
             result["same_experts_for_both_tasks"] = [
                 metrics.routing_agreement(a, b) for a, b in zip(*experts.values(), strict=True)
             ]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from moesaic.golden.layers.rounding import Choice, Outcome, Place, Rounding
-from moesaic.golden.m3vit import Block, M3ViT
+from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.ops_int import patch_vectors
 from moesaic.golden.qmodel import QuantModel
 
@@ -57,40 +57,40 @@ class RoundedM3ViT:
         """Residual [B, tokens, dim] before block 0, of uint8 [B, 3, H, W]."""
         model, qmodel = self.model, self.qmodel
         if self.rounding.on(EMBED, "embed.weight"):
-            vectors = np.stack([patch_vectors(image, model.config) for image in images]).astype(np.float32)
+            vectors = np.stack([patch_vectors(image, model.network) for image in images]).astype(np.float32)
             x = F.linear(torch.from_numpy(vectors), *self.rounding.dequantised(qmodel.embed))
             x = x + torch.from_numpy(qmodel.position * np.float32(qmodel.embed_step))
         else:
-            x = model.patch_embed(model.normalise(torch.from_numpy(images)))
-            x = torch.cat((model.prefix().expand(len(x), -1, -1), x), dim=1) + model.pos_embed
+            x = model.embed(model.normalise(torch.from_numpy(images)))
         return self.rounding.round(x, EMBED, "residual", qmodel.embed_step, -32768, 32767)
 
-    def middle(self, x: torch.Tensor, i: int) -> torch.Tensor:
-        """Residual within block `i`, after its attention."""
-        block, quant = self.model.blocks[i], self.qmodel.blocks[i]
-        assert isinstance(block, Block)
-        place = Place(norm=block.norm1, block=i, task="")
-        out = block.attn.rounded(self.rounding, x, quant.attention, place)
-        return self.rounding.round(x + out, i, "residual", quant.residual_step, -32768, 32767)
-
-    def rest(self, x: torch.Tensor, i: int, task: int, found: Outcome) -> torch.Tensor:
-        """Residual after block `i` from the one within it, which is also added to `found`."""
-        block, quant = self.model.blocks[i], self.qmodel.blocks[i]
-        assert isinstance(block, Block)
+    def layer(self, x: torch.Tensor, i: int, position: int, task: int, found: Outcome) -> torch.Tensor:
+        """Residual behind a layer of block `i`, from the one before it; what a router chooses goes to `found`."""
+        step, quant = self.model.steps_of(i)[position], self.qmodel.blocks[i]
         gate = None
-        if quant.mlp.routed is not None:
+        if step.layer.routes:
             weight, bias = self.model.folded_gate(i, task)
             gate = weight.T, bias
-        name = self.model.config.tasks[task]
-        place = Place(norm=block.norm2, block=i, task=name, gate=gate, found=found)
-        out = block.mlp.rounded(self.rounding, x, quant.mlp, place)
-        found.outputs.append(self.rounding.round(x + out, i, "residual", quant.residual_step, -32768, 32767))
+        name = self.model.network.tasks[task]
+        place = Place(norm=step.norm, block=i, task=name, gate=gate, found=found)
+        out = step.layer.rounded(self.rounding, x, quant.layers[position], place)
+        return self.rounding.round(x + out, i, "residual", quant.residual_step, -32768, 32767)
+
+    def middle(self, x: torch.Tensor, i: int) -> torch.Tensor:
+        """Residual before the last layer of block `i`: no layer up to there knows tasks."""
+        for position in range(len(self.qmodel.blocks[i].layers) - 1):
+            x = self.layer(x, i, position, 0, Outcome())
+        return x
+
+    def rest(self, x: torch.Tensor, i: int, task: int, found: Outcome) -> torch.Tensor:
+        """Residual after block `i` from the one before its last layer, which is also added to `found`."""
+        found.outputs.append(self.layer(x, i, len(self.qmodel.blocks[i].layers) - 1, task, found))
         return found.outputs[-1]
 
     @torch.no_grad()
     def run(self, images: np.ndarray[Any, Any], task: str | int) -> Outcome:
         """Forward pass of uint8 [B, 3, H, W]."""
-        number, found, x = self.model.config.task_index(task), Outcome(), self.embed(images)
-        for i in range(self.model.config.depth):
+        number, found, x = self.model.network.task_index(task), Outcome(), self.embed(images)
+        for i in range(self.model.network.depth):
             x = self.rest(self.middle(x, i), i, number, found)
         return found

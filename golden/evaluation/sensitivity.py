@@ -7,18 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.evaluation import metrics
 from moesaic.golden.evaluation.rounded_model import RoundedM3ViT, everything
 from moesaic.golden.layers.rounding import PARTS, Choice, Outcome
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.network import Network
 from moesaic.golden.qmodel import QuantModel
 
 __all__ = ["Cost", "sensitivity", "tensor_noise"]
-
-GATE = ("norm2.gate", "gate.weight", "gate.logits")
-MIXTURE = (*GATE, "expert_out", "scores16")
-MLP = (*MIXTURE, "norm2", "fc1.weight", "hidden_pre", "hidden", "fc2.weight")
 
 
 @dataclass(frozen=True)
@@ -46,26 +42,31 @@ def _only(part: str) -> Choice:
     return lambda block, name: name == part
 
 
-def _apart(config: M3ViTConfig, block: int, residuals: list[torch.Tensor]) -> list[torch.Tensor]:
+def _apart(network: Network, block: int, residuals: list[torch.Tensor]) -> list[torch.Tensor]:
     """One residual for each task; a single one where no gate has told tasks apart yet, nor does this block."""
     same = all(x is residuals[0] for x in residuals)
-    return residuals[:1] if same and not config.is_moe(block) else residuals
+    return residuals[:1] if same and block not in network.mixtures else residuals
 
 
-def _of_all(config: M3ViTConfig, residuals: list[torch.Tensor]) -> list[torch.Tensor]:
+def _of_all(network: Network, residuals: list[torch.Tensor]) -> list[torch.Tensor]:
     """One residual for each task again."""
-    return residuals * (len(config.tasks) // len(residuals))
+    return residuals * (len(network.tasks) // len(residuals))
 
 
 def _middles(engine: RoundedM3ViT, residuals: list[torch.Tensor], block: int) -> list[torch.Tensor]:
-    """`engine.middle` of each; attention knows no tasks."""
+    """`engine.middle` of each; it knows no tasks."""
     first = engine.middle(residuals[0], block)
     return [first if x is residuals[0] else engine.middle(x, block) for x in residuals]
 
 
-def parts_of(moe: bool) -> list[str]:
-    """What is rounded in a mixture, or in a dense block."""
-    return [part for part in PARTS if moe or part not in MIXTURE]
+def parts_of(model: M3ViT, block: int) -> list[str]:
+    """What is rounded in a block, in the order of the data."""
+    known = {part for step in model.steps_of(block) for part in step.layer.parts} | {"residual"}
+    return [part for part in PARTS if part in known]
+
+
+def _parts_before_last(model: M3ViT, block: int) -> set[str]:
+    return {part for step in model.steps_of(block)[:-1] for part in (*step.layer.parts, "residual")}
 
 
 @torch.no_grad()
@@ -82,21 +83,22 @@ def sensitivity(
     note : callable of str
         Told how far it is.
     """
-    config, costs = model.config, []
+    network, costs = model.network, []
     engine = RoundedM3ViT(model, qmodel, _only(""))
-    inputs = [engine.embed(images)] * len(config.tasks)
-    for i in range(config.depth):
-        note(f"block {i + 1} of {config.depth}")
+    inputs = [engine.embed(images)] * len(network.tasks)
+    for i in range(network.depth):
+        note(f"block {i + 1} of {network.depth}")
         engine.rounding.on, engine.rounding.held = _only(""), {}
-        inputs = _apart(config, i, inputs)
+        inputs = _apart(network, i, inputs)
         middles, wanted = _middles(engine, inputs, i), [Outcome() for _ in inputs]
         for task, (middle, found) in enumerate(zip(middles, wanted, strict=True)):
             engine.rest(middle, i, task, found)
         power = sum(float(found.outputs[0].double().square().sum()) for found in wanted)
-        for part in parts_of(config.is_moe(i)):
+        early = _parts_before_last(model, i)
+        for part in parts_of(model, i):
             engine.rounding.on = _only(part)
             noise, moved = 0.0, []
-            rounded = middles if part in MLP else _middles(engine, inputs, i)
+            rounded = _middles(engine, inputs, i) if part in early else middles
             for task, (middle, reference) in enumerate(zip(rounded, wanted, strict=True)):
                 engine.rounding.held, found = reference.experts, Outcome()
                 out = engine.rest(middle, i, task, found)
@@ -104,7 +106,7 @@ def sensitivity(
                 if found.experts:
                     moved.append(1 - metrics.routing_agreement(reference.experts[i].numpy(), found.experts[i].numpy()))
             costs.append(Cost(i, part, noise / max(power, 1e-300), float(np.mean(moved)) if moved else 0.0))
-        inputs = _of_all(config, [found.outputs[0] for found in wanted])
+        inputs = _of_all(network, [found.outputs[0] for found in wanted])
     return costs
 
 
@@ -129,14 +131,14 @@ def tensor_noise(model: M3ViT, qmodel: QuantModel, images: np.ndarray[Any, Any])
 
     exact = RoundedM3ViT(model, qmodel, _only(""), watch=keep)
     rounded = RoundedM3ViT(model, qmodel, everything, watch=compare)
-    config = model.config
-    plain, other = [exact.embed(images)] * len(config.tasks), [rounded.embed(images)] * len(config.tasks)
-    for i in range(config.depth):  # side by side, so that one block's tensors are held
-        plain, other = _apart(config, i, plain), _apart(config, i, other)
+    network = model.network
+    plain, other = [exact.embed(images)] * len(network.tasks), [rounded.embed(images)] * len(network.tasks)
+    for i in range(network.depth):  # side by side, so that one block's tensors are held
+        plain, other = _apart(network, i, plain), _apart(network, i, other)
         for task, (x, y) in enumerate(zip(plain, other, strict=True)):
             found = Outcome()
             plain[task] = exact.rest(exact.middle(x, i), i, task, found)
             rounded.rounding.held = found.experts
             other[task] = rounded.rest(rounded.middle(y, i), i, task, Outcome())
-        plain, other = _of_all(config, plain), _of_all(config, other)
+        plain, other = _of_all(network, plain), _of_all(network, other)
     return {key: noise[key] / max(power[key], 1e-300) for key in power}

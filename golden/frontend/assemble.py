@@ -1,14 +1,15 @@
-"""From what was recognised to the canonical model: configuration, parameters, and whose parameters they were."""
+"""From what was recognised to the canonical model: its network, parameters, and whose parameters they were."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend.meaning import Block, Embed, Patches, Residual, Stream
-from moesaic.golden.frontend.refusal import CaptureError
-from moesaic.golden.layers.sizes import MLPSizes, MoESizes, TokenLayerSizes
+from moesaic.golden.frontend.refusal import CaptureError, line_of
+from moesaic.golden.layers.sizes import AttentionSizes, LayerSizes, MLPSizes, MoESizes, NormSizes
+from moesaic.golden.network import Network
+from moesaic.golden.nodes import Image, Layer, Origin, chain_of
 from moesaic.golden.normalisation import Normalisation, of_bytes, recognised
 
 __all__ = ["Assembled", "assemble", "chain"]
@@ -20,7 +21,7 @@ class Assembled:
 
     Parameters
     ----------
-    config : M3ViTConfig
+    network : Network
     state : dict of canonical name to Tensor
         Float32.
     names : dict of canonical name to the user's names
@@ -32,12 +33,23 @@ class Assembled:
         What is doubtful about its normalisation; empty if nothing is.
     """
 
-    config: M3ViTConfig
+    network: Network
     state: dict[str, torch.Tensor]
     names: dict[str, tuple[str, ...]]
     normalised: bool
     white: float
     warning: str
+
+
+@dataclass(frozen=True)
+class _Gate:
+    weight: torch.Tensor
+    bias: torch.Tensor
+    weight_names: tuple[str, ...]
+    bias_names: tuple[str, ...]
+
+
+Gates = dict[Residual, list[_Gate]]  # of every mixture of the first task, the gates of all
 
 
 def chain(last: Residual) -> tuple[Embed, list[Residual]]:
@@ -51,22 +63,34 @@ def chain(last: Residual) -> tuple[Embed, list[Residual]]:
     return stream, found[::-1]
 
 
-def _one(values: Sequence[object], what: str) -> object:
-    distinct = list(dict.fromkeys(values))
-    if len(distinct) > 1:
-        raise CaptureError(
-            f"{what} must be the same in every block, not {', '.join(map(str, distinct))}\n"
-            f"nearest supported: one {what} for the whole model"
-        )
-    return distinct[0] if distinct else None
+def _blocks(residuals: Sequence[Residual]) -> list[list[Residual]]:
+    """The residual stream by block: attention begins one, a mixture ends one."""
+    blocks: list[list[Residual]] = []
+    for residual in residuals:
+        if not blocks or residual.block.kind == "attention" or blocks[-1][-1].block.kind == "mixture":
+            blocks.append([])
+        blocks[-1].append(residual)
+    return blocks
 
 
-def _sizes(block: Block) -> TokenLayerSizes:
-    """Sizes of what follows attention."""
-    if block.kind == "mixture":
-        hidden = block.parameters["mlp.experts.htoh4.weight"].shape[1]
-        return MoESizes(experts=block.facts["experts"], hidden=hidden, top_k=block.facts["top_k"])
-    return MLPSizes(hidden=len(block.parameters["mlp.fc1.weight"]))
+_GELU = {"exact": "gelu", "tanh": "gelu_tanh"}
+
+
+def _sizes(block: Block, *, gate_bias: bool) -> LayerSizes:
+    facts, parameters = block.facts, block.parameters
+    if block.kind == "attention":
+        inner = len(parameters["attn.qkv.weight"]) // 3
+        return AttentionSizes(heads=facts["heads"], head_dim=inner // facts["heads"])
+    if block.kind == "mlp":
+        return MLPSizes(hidden=len(parameters["mlp.fc1.weight"]), activation=_GELU[facts["gelu"]])
+    return MoESizes(
+        experts=facts["experts"],
+        hidden=parameters["mlp.experts.htoh4.weight"].shape[1],
+        top_k=facts["top_k"],
+        gate_kind=facts["gate_kind"],
+        gate_bias=gate_bias,
+        activation=_GELU[facts["gelu"]],
+    )
 
 
 def assemble(
@@ -94,58 +118,73 @@ def assemble(
     Raises
     ------
     CaptureError
-        If blocks differ in what the configuration has one of, or tasks in more than their gates.
+        If tasks differ in more than their gates.
     """
     embed, residuals = chain(lasts[0])
-    attention = [r.block for r in residuals[0::2]]
-    mlps = [r.block for r in residuals[1::2]]
     patches = embed.linear.source
     assert isinstance(patches, Patches)
-    mixtures = [block for block in mlps if block.kind == "mixture"]
-    gate_kind = _one([block.facts["gate_kind"] for block in mixtures], "kind of gate")
-    gates = _gates([chain(last) for last in lasts], tasks)
-    has_bias = any(bool(gate.bias.any()) for by_task in gates.values() for gate in by_task)
+    blocks = _blocks(residuals)
+    gates = _gates([chain(last) for last in lasts], tasks, [n for n, block in enumerate(blocks) for _ in block])
     normalised = _takes_normalised(patches, uint8)
     pixels = recognised(mean, std) if normalised else _normalisation(patches, uint8)
-    config = M3ViTConfig(
+    channels, height, width = patches.pixels.shape
+    image = Image(
+        height=height,
+        width=width,
+        patch_height=patches.patch,
+        patch_width=patches.patch,
+        channels=channels,
+        pixel_mean=tuple(pixels.mean),
+        pixel_std=tuple(pixels.std),
+    )
+    network = Network(
         name=name,
-        image_size=(patches.pixels.shape[1], patches.pixels.shape[2]),
-        patch_size=patches.patch,
-        dim=embed.shape[1],
-        heads=int(str(_one([b.facts["heads"] for b in attention], "heads"))),
-        depth=len(attention),
-        experts=0,
-        layers=tuple(_sizes(block) for block in mlps),
         tasks=tuple(tasks),
-        gate_kind="noisy_vmoe" if gate_kind is None else str(gate_kind),
-        gate_scope="multi_gate",
-        gate_bias=has_bias,
+        image=image,
         class_token=embed.learnt > 0,
         extra_tokens=max(0, embed.learnt - 1),
-        gelu=str(_one([b.facts["gelu"] for b in mlps], "kind of GELU")),
-        eps=float(str(_one([b.norm.eps for b in (*attention, *mlps)], "eps of LayerNorm"))),
-        pixel_mean=pixels.mean,
-        pixel_std=pixels.std,
+        nodes=chain_of(image, embed.learnt, embed.shape[1], [[_layer(r, gates) for r in block] for block in blocks]),
     )
-    state, names = _embedding(embed, patches, config)
-    for i, (first_half, second_half) in enumerate(zip(attention, mlps, strict=True)):
-        for number, block in ((1, first_half), (2, second_half)):
-            for part, tensor, whose in zip(
-                ("weight", "bias"), (block.norm.weight, block.norm.bias), block.norm.names, strict=True
-            ):
-                state[f"blocks.{i}.norm{number}.{part}"] = tensor
-                names[f"blocks.{i}.norm{number}.{part}"] = whose
-            for key, tensor in block.parameters.items():
-                if not key.startswith("gate."):
-                    state[f"blocks.{i}.{key}"], names[f"blocks.{i}.{key}"] = tensor, block.names[key]
-    for i, by_task in gates.items():
-        for task, gate in enumerate(by_task):
-            key = f"blocks.{i}.mlp.gate.{task}"
-            state[f"{key}.w_gate"], names[f"{key}.w_gate"] = gate.weight, gate.weight_names
-            if has_bias:
-                state[f"{key}.b_gate"], names[f"{key}.b_gate"] = gate.bias, gate.bias_names
+    state, names = _embedding(embed, patches, network)
+    for place, block in zip(network.blocks, blocks, strict=True):
+        for position, residual in enumerate(block):
+            norm, layer = (f"{place.name}.{leaf}" for leaf in (place.norm_leaf(position), place.leaf(position)))
+            mine = _norm_parameters(norm, residual.block) | _layer_parameters(layer, residual, gates)
+            state |= {key: tensor for key, (tensor, _) in mine.items()}
+            names |= {key: whose for key, (_, whose) in mine.items()}
     state = {key: tensor.detach().float().contiguous() for key, tensor in state.items()}
-    return Assembled(config, state, names, normalised, 1.0 if normalised else pixels.white, pixels.warning)
+    return Assembled(network, state, names, normalised, 1.0 if normalised else pixels.white, pixels.warning)
+
+
+def _layer(residual: Residual, gates: Gates) -> Layer:
+    biased = any(bool(gate.bias.any()) for gate in gates.get(residual, ()))
+    block, node = residual.block, residual.node
+    line = None if node is None else line_of(node)
+    stack = [] if node is None else list((node.meta.get("nn_module_stack") or {}).values())
+    module = stack[-1][0].replace("L['self'].", "") if stack else ""
+    origin = Origin(module=module, line="" if line is None else f"{line.file}:{line.number}")
+    return Layer(sizes=_sizes(block, gate_bias=biased), norm=NormSizes(eps=float(block.norm.eps)), origin=origin)
+
+
+Named = dict[str, tuple[torch.Tensor, tuple[str, ...]]]  # a parameter by its canonical name, and whose it was
+
+
+def _norm_parameters(path: str, block: Block) -> Named:
+    weight, bias = block.norm.names
+    return {f"{path}.weight": (block.norm.weight, weight), f"{path}.bias": (block.norm.bias, bias)}
+
+
+def _layer_parameters(path: str, residual: Residual, gates: Gates) -> Named:
+    block, found = residual.block, Named()
+    for key, tensor in block.parameters.items():
+        if not key.startswith("gate."):
+            found[f"{path}.{key.partition('.')[2]}"] = tensor, block.names[key]
+    mine = gates.get(residual, [])
+    for task, gate in enumerate(mine):
+        found[f"{path}.gate.{task}.w_gate"] = gate.weight, gate.weight_names
+        if any(bool(other.bias.any()) for other in mine):
+            found[f"{path}.gate.{task}.b_gate"] = gate.bias, gate.bias_names
+    return found
 
 
 def _takes_normalised(patches: Patches, uint8: bool) -> bool:
@@ -163,11 +202,11 @@ def _normalisation(patches: Patches, uint8: bool) -> Normalisation:
 
 
 def _embedding(
-    embed: Embed, patches: Patches, config: M3ViTConfig
+    embed: Embed, patches: Patches, network: Network
 ) -> tuple[dict[str, torch.Tensor], dict[str, tuple[str, ...]]]:
-    group, dim, side = embed.linear.groups[0], config.dim, config.patch_size
+    group, dim, image = embed.linear.groups[0], network.dim, network.image
     state = {
-        "patch_embed.proj.weight": group.weight.reshape(dim, 3, side, side),
+        "patch_embed.proj.weight": group.weight.reshape(dim, image.channels, *image.patch),
         "patch_embed.proj.bias": group.bias,
         "pos_embed": embed.table[None],
     }
@@ -177,37 +216,31 @@ def _embedding(
         "pos_embed": embed.names,
     }
     # Learnt tokens are in the positions already: their own parameters are zero.
-    for name, count in (("cls_token", int(config.class_token)), ("extra_tokens", config.extra_tokens)):
+    for name, count in (("cls_token", int(network.class_token)), ("extra_tokens", network.extra_tokens)):
         if count:
             state[name], names[name] = torch.zeros(1, count, dim), ()
     return state, names
 
 
-@dataclass(frozen=True)
-class _Gate:
-    weight: torch.Tensor
-    bias: torch.Tensor
-    weight_names: tuple[str, ...]
-    bias_names: tuple[str, ...]
-
-
-def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str]) -> dict[int, list[_Gate]]:
-    """Gates of every mixture block, task by task; everything else must be the same for all tasks."""
+def _gates(chains: Sequence[tuple[Embed, list[Residual]]], tasks: Sequence[str], blocks: Sequence[int]) -> Gates:
+    """Gates task by task; everything else must be the same for all tasks. `blocks` has the block of each residual."""
     reference_embed, reference = chains[0]
-    gates: dict[int, list[_Gate]] = {}
+    gates: Gates = {}
     for task, (embed, residuals) in zip(tasks, chains, strict=True):
         if len(residuals) != len(reference):
-            raise CaptureError(f"task '{task}' must use as many blocks as task '{tasks[0]}', not {len(residuals) // 2}")
+            raise CaptureError(
+                f"task '{task}' must use as many layers as task '{tasks[0]}', {len(reference)}, not {len(residuals)}"
+            )
         if not _same_embedding(embed, reference_embed):
             raise CaptureError(f"task '{task}' must embed the image as task '{tasks[0]}' does: only gates may differ")
-        for i, (mine, other) in enumerate(zip(residuals, reference, strict=True)):
-            _check_same(mine.block, other.block, f"blocks.{i // 2}", task, tasks[0])
+        for number, mine, other in zip(blocks, residuals, reference, strict=True):
+            _check_same(mine.block, other.block, f"blocks.{number}", task, tasks[0])
             if mine.block.kind == "mixture":
                 parameters, names = mine.block.parameters, mine.block.names
                 gate = _Gate(
                     parameters["gate.weight"], parameters["gate.bias"], names["gate.weight"], names["gate.bias"]
                 )
-                gates.setdefault(i // 2, []).append(gate)
+                gates.setdefault(other, []).append(gate)
     return gates
 
 

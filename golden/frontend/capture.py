@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from moesaic.errors import MoesaicError
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend.assemble import assemble
 from moesaic.golden.frontend.carried import check_carried
 from moesaic.golden.frontend.head import Head
@@ -19,6 +18,7 @@ from moesaic.golden.frontend.recognise import recognise
 from moesaic.golden.frontend.refusal import UNFORESEEN, CaptureError
 from moesaic.golden.frontend.surroundings import usual_torch
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.network import Network
 from moesaic.names import check_tasks
 
 __all__ = ["DEFAULT_TASK", "CaptureError", "Captured", "capture"]
@@ -32,9 +32,9 @@ class Captured:
 
     Parameters
     ----------
-    config : M3ViTConfig
+    network : Network
     state : dict of name to Tensor
-        Parameters of `M3ViT(config)`, float32.
+        Parameters of `M3ViT(network)`, float32.
     names : dict of name to tuple of str
         Which of the user's parameters each comes from; none for zeros that the module has no parameter for.
     heads : dict of task to Head
@@ -47,7 +47,7 @@ class Captured:
         Largest difference of any output on random images, as a fraction of that output's largest value.
     """
 
-    config: M3ViTConfig
+    network: Network
     state: dict[str, torch.Tensor]
     names: dict[str, tuple[str, ...]]
     heads: dict[str, Head]
@@ -57,7 +57,7 @@ class Captured:
 
     def model(self) -> M3ViT:
         """The canonical model, in inference mode."""
-        model = M3ViT(self.config)
+        model = M3ViT(self.network)
         model.load_state_dict(self.state)
         return model.eval()
 
@@ -149,7 +149,7 @@ def _captured(
         mean=pixel_mean,
         std=pixel_std,
     )
-    canonical = M3ViT(result.config).eval()
+    canonical = M3ViT(result.network).eval()
     canonical.load_state_dict(result.state)
     canonical = canonical.double()
     difference = max(
@@ -170,7 +170,7 @@ def _captured(
     for reading in readings.values():
         notes += [*reading.notes, *reading.head.notes]
     return Captured(
-        config=result.config,
+        network=result.network,
         state=result.state,
         names=result.names,
         notes=tuple(dict.fromkeys(notes)),

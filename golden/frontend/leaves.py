@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from moesaic.golden.config import GATE_KINDS
 from moesaic.golden.frontend.activations import FUNCTIONS, PLAIN
 from moesaic.golden.frontend.meaning import Leaf, Norm
 from moesaic.golden.frontend.mlp import activation_facts
@@ -20,6 +19,7 @@ from moesaic.golden.frontend.nearest import MIXTURE_RECIPE
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import CaptureError, Refusal
 from moesaic.golden.gate import choose
+from moesaic.golden.layers.sizes import GATE_KINDS
 
 __all__ = ["HANDLERS", "Mixture", "find_mixtures", "observe", "stand_ins"]
 

@@ -308,7 +308,7 @@ class RankedTotal(Meaning):
 
 @dataclass(eq=False, kw_only=True)
 class GateScores(Meaning):
-    """Factors of the chosen experts: [tokens, k]; `kind` as in `M3ViTConfig.gate_kind`."""
+    """Factors of the chosen experts: [tokens, k]; `kind` as in `MoESizes.gate_kind`."""
 
     logits: Linear
     kind: str

@@ -18,12 +18,12 @@ import torch
 from torch import nn
 
 from moesaic.errors import MoesaicError
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend.capture import Captured, capture
 from moesaic.golden.frontend.refusal import CaptureError, place_of
 from moesaic.golden.frontend.surroundings import found_from, printing_to_stderr, usual_torch
 from moesaic.golden.importers.imported import Imported, ImportReport
 from moesaic.golden.importers.options import PIXELS, ImportOptions
+from moesaic.golden.network import Network
 from moesaic.names import check_tasks, name_after
 
 __all__ = ["Subject", "is_function", "open_function"]
@@ -66,10 +66,14 @@ class Subject:
             check_tasks(tuple(self.tasks), error=CaptureError)
 
 
-def _mixtures(config: M3ViTConfig) -> str:
-    """Experts of all mixtures, as a part of a sentence."""
-    sizes = dict.fromkeys(config.layer(block) for block in config.moe_blocks)
-    return "".join(f", {mixture.experts} experts (top-{mixture.top_k})" for mixture in sizes)
+def _words(network: Network) -> str:
+    """Sizes of a network, as a part of a sentence."""
+    heads = " or ".join(dict.fromkeys(str(heads) for heads, _ in network.head_splits))
+    routed = dict.fromkeys(network.mixtures.values())
+    return (
+        f"{network.depth} blocks of {network.dim} channels{f' and {heads} heads' if heads else ''}, "
+        f"{network.tokens} tokens" + "".join(f", {experts} experts (top-{top_k})" for top_k, experts in routed)
+    )
 
 
 def is_function(text: str) -> bool:
@@ -129,19 +133,18 @@ def _with_size(error: CaptureError, assumed: Sequence[str]) -> CaptureError:
 
 
 def _imported(text: str, captured: Captured, assumed: list[str]) -> Imported:
-    config = captured.config
     report = ImportReport(
         source=text,
-        format=f"nn.Module, captured with torch.export: {config.depth} blocks of {config.dim} channels and "
-        f"{config.heads} heads, "
-        f"{config.tokens} tokens" + _mixtures(config),
+        format=f"nn.Module, captured with torch.export: {_words(captured.network)}",
         assumed=tuple(assumed),
         notes=captured.notes,
         checked=f"equal to the module on random images: outputs within {captured.difference:.1e} of their largest "
         f"value",
         names={name: ", ".join(whose) for name, whose in captured.names.items() if whose},
     )
-    return Imported(config=config, state=captured.state, heads={}, report=report, modules=dict(captured.heads))
+    return Imported(
+        network=captured.network, state=captured.state, heads={}, report=report, modules=dict(captured.heads)
+    )
 
 
 def _name(text: str) -> str:

@@ -4,21 +4,21 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.imported import Notes
 from moesaic.golden.importers.problem import Findings
-from moesaic.golden.m3vit import M3ViT, build
+from moesaic.golden.m3vit import M3ViT, seeded
+from moesaic.golden.network import Network
 
 __all__ = ["EXPERTS", "checked_state", "shapes_of", "to_float32"]
 
 EXPERTS = ".mlp.experts."  # in the names of what may be filled
 
 
-def shapes_of(config: M3ViTConfig) -> dict[str, tuple[int, ...]]:
+def shapes_of(network: Network) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter of a model, by name; takes no memory."""
     with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in M3ViT(config).state_dict().items()}
+        return {name: tuple(tensor.shape) for name, tensor in M3ViT(network).state_dict().items()}
 
 
 def to_float32(tensors: Mapping[str, torch.Tensor], findings: Findings, *, named: Callable[[str], str]) -> Tensors:
@@ -41,7 +41,7 @@ def to_float32(tensors: Mapping[str, torch.Tensor], findings: Findings, *, named
 
 
 def checked_state(
-    config: M3ViTConfig,
+    network: Network,
     tensors: Mapping[str, torch.Tensor],
     notes: Notes,
     *,
@@ -51,11 +51,11 @@ def checked_state(
     named: Callable[[str], str] = lambda name: name,
     findings: Findings | None = None,
 ) -> Tensors:
-    """The state dict of `M3ViT(config)`, float32.
+    """The state dict of `M3ViT(network)`, float32.
 
     Parameters
     ----------
-    config : M3ViTConfig
+    network : Network
     tensors : mapping of canonical name to Tensor
         Float32 or float64.
     notes : Notes
@@ -75,7 +75,7 @@ def checked_state(
     ImportProblem
         Lists all that is missing, not in the model, mis-shaped, of the wrong type, or not finite.
     """
-    findings, wanted = findings if findings is not None else Findings(), shapes_of(config)
+    findings, wanted = findings if findings is not None else Findings(), shapes_of(network)
     missing = [name for name in wanted if name not in tensors]
     filled = [name for name in missing if fill and EXPERTS in name]
     for name in missing:
@@ -91,12 +91,12 @@ def checked_state(
         elif name in wanted:
             right[name] = tensor
     state = to_float32(right, findings, named=named)
-    text = f"weights must fit a model of {config.depth} blocks and {config.dim} channels, not {source!r}"
+    text = f"weights must fit a model of {network.depth} blocks and {network.dim} channels, not {source!r}"
     if missing and not fill and all(EXPERTS in name for name in missing):
         text += " (--fill-missing draws missing experts at random)"
     findings.check(text)
     if filled:
-        drawn = build(config, seed).state_dict()
+        drawn = seeded(network, seed).state_dict()
         state |= {name: drawn[name].clone() for name in filled}
         notes.filled += filled
         notes.notes.append(f"{len(filled)} tensors of experts drawn at random, seed {seed}: results mean nothing")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.importers.blocks import consecutive, depth_of
 from moesaic.golden.importers.check import checked_state, shapes_of
 from moesaic.golden.importers.files import Tensors
@@ -20,6 +20,7 @@ from moesaic.golden.importers.options import PIXELS, ImportOptions
 from moesaic.golden.importers.problem import Findings, ImportProblem, as_problem
 from moesaic.golden.importers.raw import SUFFIX, read_raw
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.network import Network
 
 __all__ = ["import_edge_moe", "is_edge_moe"]
 
@@ -139,11 +140,9 @@ def _file_name(name: str) -> str:
     return f"{name}{SUFFIX}"
 
 
-def _tensors(
-    raw: dict[str, Array], config: M3ViTConfig, shapes: dict[str, tuple[int, ...]], findings: Findings
-) -> Tensors:
+def _tensors(raw: dict[str, Array], dim: int, shapes: dict[str, tuple[int, ...]], findings: Findings) -> Tensors:
     """Values in the model's shapes: positions with a leading 1, gates transposed back, no class token of its own."""
-    tensors: Tensors = {"cls_token": torch.zeros(1, 1, config.dim)}  # it lies in row 0 of pos_embed already
+    tensors: Tensors = {"cls_token": torch.zeros(1, 1, dim)}  # it lies in row 0 of pos_embed already
     for name, values in raw.items():
         canonical = _canonical(name)
         if canonical is None:
@@ -188,7 +187,7 @@ def _pixels(
 
 
 @torch.no_grad()
-def _compare(raw: dict[str, Array], imported: M3ViTConfig, state: Tensors, notes: Notes, source: str) -> None:
+def _compare(raw: dict[str, Array], imported: Network, state: Tensors, notes: Notes, source: str) -> None:
     """Hold the expected output of the last block against the imported model's, if the folder has both ends."""
     name = next((name for name in raw if _EXPECTED.fullmatch(name)), None)
     if name is None or "image" not in raw:
@@ -197,7 +196,7 @@ def _compare(raw: dict[str, Array], imported: M3ViTConfig, state: Tensors, notes
         notes.checked = f"{name} is not compared, as experts are drawn at random"
         return
     block = int(name[1 : name.index("_")])
-    size, tokens = (3, *imported.image_size), (imported.tokens, imported.dim)
+    size, tokens = imported.image.shape, (imported.tokens, imported.dim)
     if raw["image"].size != np.prod(size) or raw[name].size != np.prod(tokens) or block >= imported.depth:
         raise ImportProblem(
             f"image and {name} must be {list(size)} and {list(tokens)} of a block below {imported.depth}, "
@@ -205,7 +204,7 @@ def _compare(raw: dict[str, Array], imported: M3ViTConfig, state: Tensors, notes
         )
     model = M3ViT(imported)
     model.load_state_dict(state)
-    fixed = (imported.pixel_mean, imported.pixel_std) == PIXELS["fixed8"]
+    fixed = (imported.image.pixel_mean, imported.image.pixel_std) == PIXELS["fixed8"]
     image = torch.from_numpy(raw["image"].reshape(size)) * (256 / 255 if fixed else 1)  # white is 1 for the model
     output = model.eval()(image, 0)[block].numpy()
     expected = raw[name].reshape(tokens)
@@ -245,7 +244,7 @@ def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
         notes.assumed.append("gate noisy_vmoe: softmax over all experts, then top-k (--gate)")
     mean, deviation = _pixels(raw, options, notes)
     try:
-        config = M3ViTConfig(
+        recipe = M3ViTConfig(
             name=model_name(folder),
             image_size=image_size_of(sizes.tokens - 1, sizes.patch, options, notes),
             patch_size=sizes.patch,
@@ -263,9 +262,10 @@ def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
         )
     except ValueError as error:
         raise as_problem(error, source) from error
-    tensors = _tensors(raw, config, shapes_of(config), findings)
+    network = network_of(recipe)
+    tensors = _tensors(raw, network.dim, shapes_of(network), findings)
     state = checked_state(
-        config,
+        network,
         tensors,
         notes,
         source=source,
@@ -275,6 +275,6 @@ def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
         findings=findings,
     )
     notes.notes.append("the class token lies in row 0 of the positions; gates transposed back")
-    _compare(raw, config, state, notes, source)
+    _compare(raw, network, state, notes, source)
     kind = f"Edge-MoE weight folder, {len(raw)} files"
-    return Imported(config=config, state=state, heads={}, report=ImportReport.of(source, kind, notes))
+    return Imported(network=network, state=state, heads={}, report=ImportReport.of(source, kind, notes))

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.importers.problem import folded
+from moesaic.golden.network import Network
 
 __all__ = ["ImportReport", "Imported", "Notes"]
 
@@ -96,9 +96,9 @@ class Imported:
 
     Parameters
     ----------
-    config : M3ViTConfig
+    network : Network
     state : dict of str to Tensor
-        Parameters of `M3ViT(config)`, float32.
+        Parameters of `M3ViT(network)`, float32.
     heads : dict of str to Tensor
         Parameters of the heads that came along, under the names they had.
     report : ImportReport
@@ -106,7 +106,7 @@ class Imported:
         Heads that came as modules: from the last block's tokens [tokens, dim] to what the model returns.
     """
 
-    config: M3ViTConfig
+    network: Network
     state: dict[str, torch.Tensor]
     heads: dict[str, torch.Tensor]
     report: ImportReport

@@ -5,21 +5,23 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.heads import DenseHead, DepthHead, SegmentationHead
 from moesaic.golden.importers.imported import Imported
+from moesaic.golden.network import Network
 from moesaic.golden.up_head import is_up_head, up_head
 
 __all__ = ["imported_heads"]
 
 
-def _own(config: M3ViTConfig, task: str, tensors: dict[str, torch.Tensor]) -> nn.Module | None:
+def _own(network: Network, task: str, tensors: dict[str, torch.Tensor]) -> nn.Module | None:
     """This project's head, if names and shapes are its own."""
     predict = tensors.get("predict.weight")
     if predict is None or predict.ndim != 4:
         return None
-    cells = min(DenseHead.CELLS, config.patch_size) ** 2
-    head: DenseHead = DepthHead(config) if task == "depth" else SegmentationHead(config, max(1, len(predict) // cells))
+    cells = min(DenseHead.CELLS, *network.image.patch) ** 2
+    head: DenseHead = (
+        DepthHead(network) if task == "depth" else SegmentationHead(network, max(1, len(predict) // cells))
+    )
     wanted = {name: tensor.shape for name, tensor in head.state_dict().items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
         return None
@@ -36,12 +38,12 @@ def imported_heads(imported: Imported) -> dict[str, nn.Module]:
         If one of M3ViT's heads lacks tensors, or has others; all of them are listed.
     """
     found = dict(imported.modules)
-    for task in imported.config.tasks:
+    for task in imported.network.tasks:
         own, published = _of(imported.heads, f"heads.{task}."), _of(imported.heads, f"decoders.{task}.")
-        if (head := _own(imported.config, task, own)) is not None:
+        if (head := _own(imported.network, task, own)) is not None:
             found[task] = head
         elif is_up_head(published):
-            found[task] = up_head(imported.config, task, published, imported.report.source)
+            found[task] = up_head(imported.network, task, published, imported.report.source)
     return {task: head.eval() for task, head in found.items()}
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.importers.blocks import consecutive, mixture_stride, shape, sizes_of
 from moesaic.golden.importers.check import EXPERTS, checked_state
 from moesaic.golden.importers.files import Tensors
@@ -101,7 +101,7 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
         notes.assumed.append(f"top-{top_k}, as published for experts of {hidden} hidden units (--top-k)")
     mean, deviation = pixels_of("imagenet", options, notes)
     try:
-        config = M3ViTConfig(
+        recipe = M3ViTConfig(
             name=model_name(path),
             image_size=image_size_of(sizes.tokens - class_token, sizes.patch, options, notes),
             patch_size=sizes.patch,
@@ -123,12 +123,13 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
         )
     except ValueError as error:
         raise as_problem(error, source) from error
+    network = network_of(recipe)
     state = checked_state(
-        config, tensors, notes, source=source, fill=options.fill_missing, seed=options.seed, named=split.in_file
+        network, tensors, notes, source=source, fill=options.fill_missing, seed=options.seed, named=split.in_file
     )
-    kind = f"M3ViT checkpoint, {config.gate_scope.replace('_', '-')}, {experts} experts"
+    kind = f"M3ViT checkpoint, {recipe.gate_scope.replace('_', '-')}, {experts} experts"
     if workers > 1:
         kind += f", of {workers} workers"
     if split.heads:
         notes.notes.append(f"{len(split.heads)} tensors of heads kept")
-    return Imported(config=config, state=state, heads=split.heads, report=ImportReport.of(source, kind, notes))
+    return Imported(network=network, state=state, heads=split.heads, report=ImportReport.of(source, kind, notes))

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from moesaic.golden.config import GATE_KINDS
 from moesaic.golden.importers.problem import ImportProblem
+from moesaic.golden.layers.sizes import GATE_KINDS
 from moesaic.names import check_tasks
 
 __all__ = ["PIXELS", "ImportOptions"]

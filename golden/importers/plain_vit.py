@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.importers.blocks import Sizes, sizes_of
 from moesaic.golden.importers.check import checked_state
 from moesaic.golden.importers.choice import HUGGING_FACE
@@ -138,7 +138,7 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     if normalisation is None:
         normalisation = of_unit(*pixels_of("half" if theirs else "imagenet", options, notes))
     try:
-        config = M3ViTConfig(
+        recipe = M3ViTConfig(
             name=model_name(path),
             image_size=image_size,
             patch_size=sizes.patch,
@@ -157,8 +157,9 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
         )
     except ValueError as error:
         raise as_problem(error, source) from error
+    network = network_of(recipe)
     state = checked_state(
-        config,
+        network,
         tensors | split.rest,
         notes,
         source=source,
@@ -171,7 +172,7 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     else:
         notes.notes.append(f"nothing follows block {sizes.depth - 1}: a file with no final norm and no head may be cut")
     kind = f"plain vision transformer with the names of {'transformers' if theirs else 'timm'}"
-    return Imported(config=config, state=state, heads=heads, report=ImportReport.of(source, kind, notes))
+    return Imported(network=network, state=state, heads=heads, report=ImportReport.of(source, kind, notes))
 
 
 def _fits(size: tuple[int, int], patch: int, patches: int) -> bool:

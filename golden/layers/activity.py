@@ -1,31 +1,34 @@
-"""What a block does over the images of calibration."""
+"""What a layer does over the images of calibration."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-__all__ = ["BlockActivity", "normalised"]
+__all__ = ["LayerActivity", "normalised"]
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass
-class BlockActivity:
-    """Everything calibration knows about one block.
+class LayerActivity:
+    """Everything calibration knows about one layer.
 
     Members
     -------
-    before, mid, after : list of [tokens, dim]
-        Residual before, within and after the block, of each run (an image with a task).
-    tensors : dict of name (without the block's) to list of arrays, one for each run
+    name : str
+        Of its node.
+    block : int
+    before, after : list of [tokens, dim]
+        Residual before and after the layer, of each run (an image with a task).
+    tensors : dict of name (without the layer's) to list of arrays, one for each run
     tasks : list of int
         Task of each run.
     """
 
-    index: int
+    name: str
+    block: int
     before: list[Array] = field(default_factory=list)
-    mid: list[Array] = field(default_factory=list)
     after: list[Array] = field(default_factory=list)
     tensors: dict[str, list[Array]] = field(default_factory=dict)
     tasks: list[int] = field(default_factory=list)

@@ -10,7 +10,9 @@ from moesaic.golden import numerics, ops_int
 from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.sizes import AttentionSizes
 from moesaic.golden.layers.stored import reading_stored
+from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
 
 __all__ = ["QuantAttention", "attend"]
@@ -27,6 +29,7 @@ class QuantAttention(QuantLayer):
 
     kind: ClassVar[str] = "attention"
 
+    name: str
     norm: QuantNorm
     q: QuantLinear
     k: QuantLinear
@@ -41,11 +44,14 @@ class QuantAttention(QuantLayer):
     heads: int
 
     @classmethod
-    def zeros(cls, name: str, dim: int, heads: int, *, wide: bool) -> "QuantAttention":
-        """Attention of those sizes in block `name`, without weights."""
-        q, k, v = (QuantLinear.zeros(f"{name}.attn.{part}", dim, dim, reads="streamed", wide=wide) for part in "qkv")
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
+        """The attention of a node, without weights."""
+        sizes, name, dim, wide = node.sizes, node.name, node.output.channels, bits > 8
+        assert isinstance(sizes, AttentionSizes)
+        q, k, v = (QuantLinear.zeros(f"{name}.{part}", sizes.inner, dim, reads="streamed", wide=wide) for part in "qkv")
         return cls(
-            norm=QuantNorm.zeros(f"{name}.norm1", dim),
+            name=name,
+            norm=QuantNorm.zeros(norm_name, dim),
             q=q,
             k=k,
             v=v,
@@ -54,9 +60,9 @@ class QuantAttention(QuantLayer):
             context_mult=1,
             context_shift=1,
             context_step=1.0,
-            proj=QuantLinear.zeros(f"{name}.attn.proj", dim, dim, wide=wide),
+            proj=QuantLinear.zeros(f"{name}.proj", dim, sizes.inner, wide=wide),
             residual_shift=0,
-            heads=heads,
+            heads=sizes.heads,
         )
 
     @property
@@ -82,26 +88,30 @@ class QuantAttention(QuantLayer):
     def macs(self, tokens: int) -> int:
         return tokens * self.inner * (4 * self.norm.dim + 2 * tokens)
 
-    def run(self, x: Array, name: str, inference: Inference) -> Array:
-        trace, kept = inference.trace, np.int16 if self.wide else np.int8
+    def run(self, x: Array, inference: Inference) -> Array:
+        name, trace, kept = self.name, inference.trace, np.int16 if self.wide else np.int8
         normed = ops_int.norm(self.norm, x)
-        trace.record(f"{name}.norm1", normed.astype(np.int16))
+        trace.record(self.norm.name, normed.astype(np.int16))
         parts = []
         for part, linear in (("q", self.q), ("k", self.k), ("v", self.v)):
             result = ops_int.linear_int16(linear, ops_int.read_normalised(linear, normed))
             tensor = ops_int.stored(result, wide=self.wide)
-            trace.record(f"{name}.attn.{part}", tensor.astype(kept))
+            trace.record(f"{name}.{part}", tensor.astype(kept))
             parts.append(np.split(tensor, self.heads, axis=1))
         done = [attend(self, q, k, v, inference.key_block) for q, k, v in zip(*parts, strict=True)]
-        if trace.wants(f"{name}.attn.scores"):
-            trace.record(f"{name}.attn.scores", np.stack([scores for scores, _, _ in done]).astype(np.int16))
-        if trace.wants(f"{name}.attn.probs"):
-            trace.record(f"{name}.attn.probs", np.stack([p for _, p, _ in done]).astype(np.uint8))
+        if trace.wants(f"{name}.scores"):
+            trace.record(f"{name}.scores", np.stack([scores for scores, _, _ in done]).astype(np.int16))
+        if trace.wants(f"{name}.probs"):
+            trace.record(f"{name}.probs", np.stack([p for _, p, _ in done]).astype(np.uint8))
         context = np.concatenate([c for _, _, c in done], axis=1)
-        trace.record(f"{name}.attn.context", context.astype(kept))
+        trace.record(f"{name}.context", context.astype(kept))
         out = ops_int.linear_int16(self.proj, context)
-        trace.record(f"{name}.attn.proj", out.astype(np.int16))
+        trace.record(f"{name}.proj", out.astype(np.int16))
         return ops_int.add(x, out, self.residual_shift)
+
+    @property
+    def balanced(self) -> dict[str, int]:
+        return {self.q.name: 1, self.k.name: 1, self.v.name: 1, self.proj.name: 0}
 
     def reading_stored(self) -> Self:
         return replace(self, q=reading_stored(self.q), k=reading_stored(self.k), v=reading_stored(self.v))

@@ -1,63 +1,83 @@
 """Multi-head attention in floats, and how it is quantised."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from moesaic.golden.gate import Routing
+from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.layers.attention import QuantAttention
-from moesaic.golden.layers.float_layer import FloatLayer
-from moesaic.golden.layers.quantiser import FINEST, HEADROOM, LOG2E, BlockQuantiser, floats
+from moesaic.golden.layers.attention_ranges import AttentionRanges, key_scales, ranges_of, value_scales
+from moesaic.golden.layers.float_layer import FloatLayer, Run
+from moesaic.golden.layers.quantiser import FINEST, HEADROOM, LOG2E, LayerQuantiser, floats
 from moesaic.golden.layers.rounding import Place, Rounding
+from moesaic.golden.layers.sizes import AttentionSizes
 from moesaic.golden.scales import mult_shift, tensor_step
 from moesaic.golden.step_search import context_error, importance, refined
-from moesaic.golden.trace import Trace
 from moesaic.hw.spec.tables import DIGITS_TOP, EXP_FRACTION_BITS
 
 __all__ = ["Attention"]
 
 
 class Attention(FloatLayer):
-    """Multi-head self-attention.
+    """Multi-head self-attention; where it has no projection, its heads are what is added."""
 
-    Parameters
-    ----------
-    dim : int
-        Channels of a token.
-    heads : int
-    """
+    added = "proj"
+    parts = ("norm1", "q", "k", "v", "scores", "probs", "context", "qkv.weight", "proj.weight")
 
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.scale = (dim // heads) ** -0.5
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+    def __init__(self, dim: int, sizes: AttentionSizes, tasks: Sequence[str]) -> None:
+        super().__init__(dim, sizes, tasks)
+        self.heads, self.inner = sizes.heads, sizes.inner
+        self.scale = sizes.head_dim**-0.5
+        self.qkv = nn.Linear(dim, 3 * sizes.inner)
+        self.proj = nn.Linear(sizes.inner, dim) if sizes.projection else None
 
-    def forward(self, x: torch.Tensor, name: str, trace: Trace) -> torch.Tensor:
-        B, N, C = x.shape
-        q, k, v = self.qkv(x).chunk(3, dim=-1)  # [B, N, dim] each, head-major
+    def projection(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight [dim, inner] and bias [dim] of what follows the heads; where there is nothing, those of the same."""
+        if self.proj is not None:
+            return self.proj.weight, self.proj.bias
+        like = self.qkv.weight
+        return torch.eye(self.inner, dtype=like.dtype), torch.zeros(self.inner, dtype=like.dtype)
+
+    def forward(self, x: torch.Tensor, name: str, run: Run) -> tuple[torch.Tensor, None]:
+        trace, (B, N, _) = run.trace, x.shape
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # [B, N, inner] each, head-major
         for part, tensor in (("q", q), ("k", k), ("v", v)):
             trace.record(f"{name}.{part}", tensor[0])
-        q, k, v = (t.reshape(B, N, self.heads, C // self.heads).transpose(1, 2) for t in (q, k, v))  # [B, h, N, hd]
+        q, k, v = (t.reshape(B, N, self.heads, -1).transpose(1, 2) for t in (q, k, v))  # [B, h, N, hd]
         scores = (q @ k.transpose(-2, -1)) * self.scale  # [B, h, N, N]
         trace.record(f"{name}.scores", scores[0])
         probs = scores.softmax(dim=-1)
         trace.record(f"{name}.probs", probs[0])
-        context = (probs @ v).transpose(1, 2).reshape(B, N, C)  # [B, N, dim]
+        context = (probs @ v).transpose(1, 2).reshape(B, N, self.inner)
         trace.record(f"{name}.context", context[0])
-        out = self.proj(context)
+        out = context if self.proj is None else self.proj(context)  # [B, N, dim]
         trace.record(f"{name}.proj", out[0])
-        return out
+        return out, None
 
-    def quantise(self, quantiser: BlockQuantiser) -> QuantAttention:
+    def ranges(self, activity: LayerActivity) -> AttentionRanges:
+        return ranges_of(activity)
+
+    def balance(self, ranges: AttentionRanges) -> None:
+        keys = key_scales(ranges)
+        values = np.ones_like(keys) if self.proj is None else value_scales(ranges)
+        rows = torch.from_numpy(np.concatenate([1 / keys, keys, 1 / values])).to(self.qkv.weight.dtype)
+        centre = torch.from_numpy(np.asarray(ranges.centre)).to(self.qkv.bias.dtype)
+        self.qkv.bias[self.inner : 2 * self.inner].sub_(centre)
+        self.qkv.weight.mul_(rows[:, None])
+        self.qkv.bias.mul_(rows)
+        if self.proj is not None:
+            self.proj.weight.mul_(torch.from_numpy(values).to(self.proj.weight.dtype))
+
+    def quantise(self, quantiser: LayerQuantiser) -> QuantAttention:
         """The integers of this attention, from its activity in calibration."""
-        activity, inner = quantiser.activity, len(self.proj.weight[0])
-        weight, bias = quantiser.folded(quantiser.block.norm1, floats(self.qkv.weight), floats(self.qkv.bias))
-        norm, x = quantiser.norm("norm1", quantiser.block.norm1, activity.before, quantiser.old_step, weight)
-        tensors = {part: activity.tensors[f"attn.{part}"] for part in "qkv"}
+        activity, inner = quantiser.activity, self.inner
+        weight, bias = quantiser.folded(floats(self.qkv.weight), floats(self.qkv.bias))
+        norm, x = quantiser.norm(weight)
+        tensors = {part: activity.tensors[part] for part in "qkv"}
         steps = {part: tensor_step(np.concatenate(tensors[part]), quantiser.method) for part in "qkv"}
         if quantiser.wide:
             steps = {
@@ -71,18 +91,17 @@ class Attention(FloatLayer):
         parts = {}
         for i, part in enumerate("qkv"):
             rows = slice(i * inner, (i + 1) * inner)
-            parts[part] = quantiser.after_norm(
-                f"attn.{part}", weight[rows], bias[rows], norm, "streamed", steps[part], x
-            )
+            parts[part] = quantiser.after_norm(part, weight[rows], bias[rows], norm, "streamed", steps[part], x)
         q, k, v = (parts[part] for part in "qkv")
         score = q.out_step * k.out_step * self.scale * LOG2E * 2**EXP_FRACTION_BITS
-        score_mult, score_shift = mult_shift(score, name=f"{quantiser.name}.attn: scale of scores")
-        context, proj_weight = activity.all("attn.context"), floats(self.proj.weight)
+        score_mult, score_shift = mult_shift(score, name=f"{quantiser.name}: scale of scores")
+        context, (proj_weight, proj_bias) = activity.all("context"), map(floats, self.projection())
         ratio = v.out_step / max(quantiser.stored_step(context, importance(proj_weight)), FINEST * v.out_step)
-        context_mult, context_shift = mult_shift(ratio, name=f"{quantiser.name}.attn: scale of the context")
+        context_mult, context_shift = mult_shift(ratio, name=f"{quantiser.name}: scale of the context")
         context_step = v.out_step / math.ldexp(context_mult, -context_shift)
-        proj = quantiser.linear("attn.proj", proj_weight, floats(self.proj.bias), context_step, quantiser.step, context)
+        proj = quantiser.linear("proj", proj_weight, proj_bias, context_step, quantiser.step, context)
         return QuantAttention(
+            name=quantiser.name,
             norm=norm,
             q=q,
             k=k,
@@ -93,14 +112,14 @@ class Attention(FloatLayer):
             context_shift=context_shift,
             context_step=context_step,
             proj=proj,
-            residual_shift=round(math.log2(quantiser.step / quantiser.old_step)),
+            residual_shift=quantiser.residual_shift,
             heads=self.heads,
         )
 
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantAttention, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""
         i, on = place.block, rounding.on
-        B, N, C = x.shape
+        B, N, _ = x.shape
         y = rounding.norm(x, place.norm.eps, quant.norm, i, "norm1", rounding.streamed)
         weight, bias = rounding.folded(place.norm, self.qkv.weight, self.qkv.bias)
         heads = []
@@ -114,17 +133,16 @@ class Attention(FloatLayer):
         p = rounding.round(torch.exp2(t - t.amax(-1, keepdim=True).ceil()), i, "probs", 1 / 255, 0, 255)
         # Before, two models may differ by a factor of 2: by what is taken for the maximum.
         context = rounding.see(i, "probs", p / p.sum(-1, keepdim=True)) @ v
-        context = context.transpose(1, 2).reshape(B, N, C)
+        context = context.transpose(1, 2).reshape(B, N, self.inner)
         context = rounding.round(context, i, "context", quant.context_step, *rounding.range)
-        return rounding.linear(context, quant.proj, (self.proj.weight, self.proj.bias), on(i, "proj.weight"))
+        return rounding.linear(context, quant.proj, self.projection(), on(i, "proj.weight"))
 
     def batched(self, x: torch.Tensor, routing: Routing | None = None) -> torch.Tensor:
-        B, N, C = x.shape
+        B, N, _ = x.shape
         q, k, v = (
-            part.reshape(B, N, self.heads, C // self.heads).transpose(1, 2).contiguous()
-            for part in self.qkv(x).chunk(3, dim=-1)
+            part.reshape(B, N, self.heads, -1).transpose(1, 2).contiguous() for part in self.qkv(x).chunk(3, dim=-1)
         )
-        probs = ((q @ k.transpose(-2, -1)).float() * self.scale).softmax(
-            dim=-1
-        )  # quicker here than torch's fused kernel
-        return self.proj((probs.to(v.dtype) @ v).transpose(1, 2).reshape(B, N, C))
+        scores = (q @ k.transpose(-2, -1)).float() * self.scale
+        probs = scores.softmax(dim=-1)  # quicker here than torch's fused kernel
+        context = (probs.to(v.dtype) @ v).transpose(1, 2).reshape(B, N, self.inner)
+        return context if self.proj is None else self.proj(context)

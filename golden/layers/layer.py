@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
 from moesaic.golden.trace import Trace
 
@@ -73,12 +74,22 @@ class QuantLayer(ABC):
     -------
     kind : str
         Name of the room: `golden/layers/<kind>.py`, `compiler/layers/<kind>.py`.
+    name : str
+        Of its node.
     norm : QuantNorm
         Of the residual that it reads.
     """
 
     kind: ClassVar[str]
+    name: str
     norm: QuantNorm
+
+    @classmethod
+    @abstractmethod
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
+        """The layer of a node, without weights, in next to no memory; weights that may be narrow have `bits` bits, and
+        all have 16 if those do.
+        """
 
     @abstractmethod
     def matrices(self, tasks: Sequence[str]) -> Iterator[Matrix]:
@@ -89,8 +100,8 @@ class QuantLayer(ABC):
         """Multiply-accumulates of one image of `tokens` tokens."""
 
     @abstractmethod
-    def run(self, x: Array, name: str, inference: Inference) -> Array:
-        """The residual [tokens, dim] after the layer, from the one before; `name` is the block's, for the trace."""
+    def run(self, x: Array, inference: Inference) -> Array:
+        """The residual [tokens, dim] after the layer, from the one before."""
 
     @abstractmethod
     def reading_stored(self) -> Self:
@@ -98,13 +109,18 @@ class QuantLayer(ABC):
         normalises in a pass of its own.
         """
 
-    def as_dense(self, name: str) -> "QuantLayer":
+    def as_dense(self) -> "QuantLayer":
         """A layer of as many parameters without a choice of experts; this one, if it has none."""
         return self
 
     def only_experts(self, experts: Collection[int]) -> Self:
         """This layer with a router that can only choose from `experts`; itself, if it has none."""
         return self
+
+    @property
+    def balanced(self) -> dict[str, int]:
+        """Matrices that `FloatLayer.balance` may have scaled, by name: 1 by row, 0 by column."""
+        return {}
 
     @property
     def routed(self) -> tuple[int, int] | None:

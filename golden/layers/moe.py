@@ -11,7 +11,9 @@ from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.mlp import QuantMLP
 from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.layers.stored import reading_stored
+from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
 
 __all__ = ["QuantExpert", "QuantMoE"]
@@ -44,6 +46,7 @@ class QuantMoE(QuantLayer):
 
     kind: ClassVar[str] = "moe"
 
+    name: str
     norm: QuantNorm
     gates: dict[str, QuantLinear]
     top_k: int
@@ -57,42 +60,33 @@ class QuantMoE(QuantLayer):
     usage: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @classmethod
-    def zeros(
-        cls,
-        name: str,
-        dim: int,
-        hidden: int,
-        experts: int,
-        top_k: int,
-        tasks: Sequence[str],
-        *,
-        renormalise: bool,
-        bits: int,
-    ) -> "QuantMoE":
-        """A mixture of those sizes in block `name`, without weights; experts' weights have `bits` bits."""
-        wide, reads = bits > 8, "planes" if bits > 8 else "int8"
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
+        """The mixture of a node, without weights; its experts' have `bits` bits."""
+        sizes, name, dim = node.sizes, node.name, node.output.channels
+        assert isinstance(sizes, MoESizes)
+        wide, reads, count = bits > 8, "planes" if bits > 8 else "int8", sizes.experts
         parts = (
             QuantExpert(
-                QuantLinear.zeros(f"{name}.mlp.experts.{e}.fc1", hidden, dim, reads=reads, bits=bits),
-                QuantLinear.zeros(f"{name}.mlp.experts.{e}.fc2", dim, hidden, bits=bits, wide=wide),
+                QuantLinear.zeros(f"{name}.experts.{e}.fc1", sizes.hidden, dim, reads=reads, bits=bits),
+                QuantLinear.zeros(f"{name}.experts.{e}.fc2", dim, sizes.hidden, bits=bits, wide=wide),
             )
-            for e in range(experts)
+            for e in range(count)
         )
         gates = {
-            task: QuantLinear.zeros(f"{name}.mlp.gate.{task}", experts, dim, reads="planes", wide=wide)
-            for task in tasks
+            task: QuantLinear.zeros(f"{name}.gate.{task}", count, dim, reads="planes", wide=wide) for task in tasks
         }
         return cls(
-            norm=QuantNorm.zeros(f"{name}.norm2", dim),
+            name=name,
+            norm=QuantNorm.zeros(norm_name, dim),
             gates=gates,
-            top_k=top_k,
-            renormalise=renormalise,
+            top_k=sizes.top_k,
+            renormalise=sizes.gate_kind == "noisy",
             experts=tuple(parts),
             hidden_mult=1,
             hidden_shift=1,
             hidden_step=1.0,
             score_shift=1,
-            order={task: tuple(range(experts)) for task in tasks},
+            order={task: tuple(range(count)) for task in tasks},
         )
 
     @property
@@ -113,8 +107,8 @@ class QuantMoE(QuantLayer):
         expert = sum(len(e.fc1.weight) for e in self.experts) / len(self.experts)  # hidden units, on the average
         return round(tokens * self.norm.dim * (len(self.experts) + self.top_k * 2 * expert))
 
-    def run(self, x: Array, name: str, inference: Inference) -> Array:
-        task, trace, wide = inference.task, inference.trace, self.experts[0].fc2.bits > 8
+    def run(self, x: Array, inference: Inference) -> Array:
+        name, task, trace, wide = self.name, inference.task, inference.trace, self.experts[0].fc2.bits > 8
         order = self.order[task] if inference.order is None else inference.order[task]
         if sorted(order) != list(range(len(self.experts))):
             raise ValueError(
@@ -122,12 +116,12 @@ class QuantMoE(QuantLayer):
             )
         before = x
         normed = ops_int.norm(self.norm, x)
-        trace.record(f"{name}.norm2", normed.astype(np.int16))
+        trace.record(self.norm.name, normed.astype(np.int16))
         logits = ops_int.linear_int16(self.gates[task], ops_int.read_normalised(self.gates[task], normed))
         index, score = numerics.route(logits, self.top_k, renormalise=self.renormalise)
-        trace.record(f"{name}.mlp.gate.logits", logits.astype(np.int16))
-        trace.record(f"{name}.mlp.gate.scores", score.astype(np.uint16))
-        trace.record(f"{name}.mlp.gate.index", index)
+        trace.record(f"{name}.gate.logits", logits.astype(np.int16))
+        trace.record(f"{name}.gate.scores", score.astype(np.uint16))
+        trace.record(f"{name}.gate.index", index)
         x = x.copy()
         done: dict[int, dict[str, Array]] = {}
         for e in order:
@@ -148,8 +142,8 @@ class QuantMoE(QuantLayer):
                 "out": out.astype(np.int16),
             }
         for part in ("index", "token", "hidden_pre", "hidden", "out"):
-            trace.record(f"{name}.mlp.expert_{part}", np.concatenate([done[e][part] for e in sorted(done)]))
-        trace.record(f"{name}.mlp.out", x - before)
+            trace.record(f"{name}.expert_{part}", np.concatenate([done[e][part] for e in sorted(done)]))
+        trace.record(f"{name}.out", x - before)
         return x
 
     def reading_stored(self) -> Self:
@@ -171,12 +165,12 @@ class QuantMoE(QuantLayer):
         barred = np.array([e for e in range(count) if e not in allowed], np.int64)
         return replace(self, gates={task: _shut(gate, barred) for task, gate in self.gates.items()})
 
-    def as_dense(self, name: str) -> QuantMLP:
+    def as_dense(self) -> QuantMLP:
         """One MLP of all experts' hidden units: every token meets every expert."""
         first, second = [e.fc1 for e in self.experts], [e.fc2 for e in self.experts]
         finer = int(first[0].reads == "int8")  # read as they are streamed, units are half as large
         fc1 = QuantLinear(
-            name=f"{name}.mlp.fc1",
+            name=f"{self.name}.fc1",
             weight=np.concatenate([linear.weight for linear in first]),
             bias=np.concatenate([linear.bias for linear in first]) << finer,
             mult=np.concatenate([linear.mult for linear in first]),
@@ -189,7 +183,7 @@ class QuantMoE(QuantLayer):
         # The mean of the experts: one multiplier for all of them, in place of a score for each.
         mult = np.mean([linear.mult for linear in second], axis=0) / len(self.experts)
         fc2 = QuantLinear(
-            name=f"{name}.mlp.fc2",
+            name=f"{self.name}.fc2",
             weight=np.concatenate([linear.weight for linear in second], axis=1),
             bias=np.stack([linear.bias for linear in second]).sum(axis=0, dtype=np.int64).astype(np.int32),
             mult=np.maximum(1, np.rint(mult)).astype(np.uint16),
@@ -199,6 +193,7 @@ class QuantMoE(QuantLayer):
             bits=max(linear.bits for linear in second),
         )
         return QuantMLP(
+            name=self.name,
             norm=self.norm,
             fc1=fc1,
             hidden_mult=self.hidden_mult,

@@ -1,24 +1,24 @@
 """A mixture of experts in floats, and how it is quantised."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.gate import Gate, Routing, choose
-from moesaic.golden.layers.float_layer import FloatLayer
-from moesaic.golden.layers.gelu import GELU
+from moesaic.golden.layers.activations import FUNCTIONS
+from moesaic.golden.layers.float_layer import FloatLayer, Run
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.moe import QuantExpert, QuantMoE
 from moesaic.golden.layers.norm import QuantNorm
-from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, MAX_POST_SHIFT, BlockQuantiser, floats
+from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, MAX_POST_SHIFT, LayerQuantiser, floats
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.scales import FloatArray
-from moesaic.golden.trace import SILENT, Trace
+from moesaic.golden.trace import SILENT
 from moesaic.hw.spec.tables import GELU_FRACTION_BITS, LOGIT_FRACTION_BITS, PLANE_BITS
 
 __all__ = ["ExpertLinear", "Experts", "MoE"]
@@ -65,17 +65,30 @@ class Experts(nn.Module):
 class MoE(FloatLayer):
     """Mixture of experts: each token's output is the sum over its experts of score times expert(token)."""
 
+    parts = (
+        "norm2",
+        "norm2.gate",
+        "gate.weight",
+        "gate.logits",
+        "fc1.weight",
+        "hidden_pre",
+        "hidden",
+        "fc2.weight",
+        "expert_out",
+        "scores16",
+    )
     routes = True
+    rescales = False
 
-    def __init__(self, config: M3ViTConfig, sizes: MoESizes) -> None:
-        super().__init__()
-        self.experts = Experts(config.dim, sizes)
-        self.gelu = GELU[config.gelu]
+    def __init__(self, dim: int, sizes: MoESizes, tasks: Sequence[str]) -> None:
+        super().__init__(dim, sizes, tasks)
+        self.experts = Experts(dim, sizes)
+        self.activation = sizes.activation
         self.gate: nn.Module
-        if config.gate_scope == "multi_gate":
-            self.gate = nn.ModuleList(Gate(config, sizes) for _ in config.tasks)
+        if sizes.gate_task_dim:
+            self.gate = Gate(dim, sizes)
         else:
-            self.gate = Gate(config, sizes)
+            self.gate = nn.ModuleList(Gate(dim, sizes) for _ in tasks)
 
     def gate_of(self, task: int) -> Gate:
         gate = self.gate[task] if isinstance(self.gate, nn.ModuleList) else self.gate
@@ -85,11 +98,12 @@ class MoE(FloatLayer):
     def gate_of_task(self, task: int, embedding: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         return self.gate_of(task).folded(embedding)
 
-    def forward(
-        self, x: torch.Tensor, task: int, embedding: torch.Tensor | None, name: str, trace: Trace
-    ) -> tuple[torch.Tensor, Routing]:
-        flat = x.reshape(-1, x.shape[-1])  # [B * N, dim]
-        routing = self.gate_of(task)(flat, embedding)
+    def choose(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return choose(logits, self.gate_of(0).k, self.gate_of(0).kind)
+
+    def forward(self, x: torch.Tensor, name: str, run: Run) -> tuple[torch.Tensor, Routing]:
+        flat, trace = x.reshape(-1, x.shape[-1]), run.trace  # [B * N, dim]
+        routing = self.gate_of(run.task)(flat, run.embedding)
         out = torch.zeros_like(flat)
         record: dict[str, list[torch.Tensor]] = {}
         for expert in range(self.experts.htoh4.weight.shape[0]):
@@ -97,7 +111,7 @@ class MoE(FloatLayer):
             if not len(token):
                 continue
             pre = self.experts.htoh4(flat[token], expert)
-            hidden = F.gelu(pre, approximate=self.gelu)
+            hidden = FUNCTIONS[self.activation](pre)
             result = self.experts.h4toh(hidden, expert)
             out = out.index_add(0, token, result * routing.scores[token, choice, None])
             if trace is not SILENT:
@@ -117,17 +131,16 @@ class MoE(FloatLayer):
         trace.record(f"{name}.out", out)
         return out.reshape(x.shape), routing
 
-    def quantise(self, quantiser: BlockQuantiser) -> QuantMoE:
+    def quantise(self, quantiser: LayerQuantiser) -> QuantMoE:
         """The integers of this mixture, from its activity in calibration."""
-        activity, layer_norm = quantiser.activity, quantiser.block.norm2
-        gate = self.gate_of(0)
-        routes = {task: quantiser.folded(layer_norm, *folded) for task, folded in quantiser.gates.items()}
+        activity, gate = quantiser.activity, self.gate_of(0)
+        routes = {task: quantiser.folded(*folded) for task, folded in quantiser.gates.items()}
         stacked = np.concatenate([weight for weight, _ in routes.values()])
-        norm, x = quantiser.norm("norm2", layer_norm, activity.mid, quantiser.step, stacked)
-        values = activity.all("mlp.expert_hidden")
+        norm, x = quantiser.norm(stacked)
+        values = activity.all("expert_hidden")
         mult, shift, step = quantiser.hidden(values, floats(self.experts.h4toh.weight))
         # Scores have 16 fraction bits; what is left of int16 goes to the experts' outputs.
-        peak = HEADROOM * float(np.abs(activity.all("mlp.expert_out")).max())
+        peak = HEADROOM * float(np.abs(activity.all("expert_out")).max())
         spare = math.floor(math.log2(32767 * quantiser.step / max(peak, 1e-9)))
         spare = min(max(spare, -SCORE_BITS), MAX_POST_SHIFT - SCORE_BITS)
         out_step = math.ldexp(quantiser.step, -spare)
@@ -135,6 +148,7 @@ class MoE(FloatLayer):
         experts = self._quantised_experts(quantiser, norm, x, step, out_step)
         routers, order, usage = self._quantised_gates(quantiser, norm, x, routes)
         return QuantMoE(
+            name=quantiser.name,
             norm=norm,
             gates=routers,
             top_k=gate.k,
@@ -149,19 +163,17 @@ class MoE(FloatLayer):
         )
 
     def _quantised_experts(
-        self, quantiser: BlockQuantiser, norm: QuantNorm, x: FloatArray, step: float, out_step: float
+        self, quantiser: LayerQuantiser, norm: QuantNorm, x: FloatArray, step: float, out_step: float
     ) -> tuple[QuantExpert, ...]:
-        activity, layer_norm, bits = quantiser.activity, quantiser.block.norm2, quantiser.expert_bits
-        values, chosen = activity.all("mlp.expert_hidden"), activity.all("mlp.expert_index")
-        per_run = len(activity.mid[0])
-        tokens = np.concatenate(
-            [token + run * per_run for run, token in enumerate(activity.tensors["mlp.expert_token"])]
-        )
+        activity, bits = quantiser.activity, quantiser.expert_bits
+        values, chosen = activity.all("expert_hidden"), activity.all("expert_index")
+        per_run = len(activity.before[0])
+        tokens = np.concatenate([token + run * per_run for run, token in enumerate(activity.tensors["expert_token"])])
         first, second = self.experts.htoh4, self.experts.h4toh
         experts = []
         for e in range(len(first.weight)):
-            weight, bias = quantiser.folded(layer_norm, floats(first.weight[e]), floats(first.bias[e]))
-            mine, name, unit = chosen == e, f"mlp.experts.{e}", 2.0**-GELU_FRACTION_BITS
+            weight, bias = quantiser.folded(floats(first.weight[e]), floats(first.bias[e]))
+            mine, name, unit = chosen == e, f"experts.{e}", 2.0**-GELU_FRACTION_BITS
             seen = x[tokens[mine]]
             fc1 = quantiser.after_norm(f"{name}.fc1", weight, bias, norm, "int8", unit, seen, bits=bits)
             weight, bias = floats(second.weight[e]), floats(second.bias[e])
@@ -171,16 +183,16 @@ class MoE(FloatLayer):
 
     @staticmethod
     def _quantised_gates(
-        quantiser: BlockQuantiser, norm: QuantNorm, x: FloatArray, routes: dict[str, tuple[FloatArray, FloatArray]]
+        quantiser: LayerQuantiser, norm: QuantNorm, x: FloatArray, routes: dict[str, tuple[FloatArray, FloatArray]]
     ) -> tuple[dict[str, QuantLinear], dict[str, tuple[int, ...]], dict[str, tuple[float, ...]]]:
         """Gates, order of experts and share of images that use each, by task."""
         activity = quantiser.activity
         routers, order, usage = {}, {}, {}
-        runs, per_run = np.array(activity.tasks), len(activity.mid[0])
+        runs, per_run = np.array(activity.tasks), len(activity.before[0])
         for number, (task, (weight, bias)) in enumerate(routes.items()):
             mine = np.flatnonzero(runs == number)
             routers[task] = quantiser.after_norm(
-                f"mlp.gate.{task}",
+                f"gate.{task}",
                 weight,
                 bias,
                 norm,
@@ -189,7 +201,7 @@ class MoE(FloatLayer):
                 np.concatenate([x[run * per_run : (run + 1) * per_run] for run in mine]),
                 max_shift=MAX_GATE_SHIFT + (PLANE_BITS if quantiser.wide else 0),
             )
-            chosen = [activity.tensors["mlp.gate.index"][run].ravel() for run in mine]
+            chosen = [activity.tensors["gate.index"][run].ravel() for run in mine]
             counts = np.stack([np.bincount(index, minlength=len(weight)) for index in chosen])
             share, total = (counts > 0).mean(axis=0), counts.sum(axis=0)
             order[task] = tuple(sorted(range(len(weight)), key=lambda e: (-share[e], -total[e], e)))
@@ -198,14 +210,14 @@ class MoE(FloatLayer):
 
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantMoE, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""
-        i, on, k, kind = place.block, rounding.on, self.gate_of(0).k, self.gate_of(0).kind
+        i, on, kind = place.block, rounding.on, self.gate_of(0).kind
         assert place.gate is not None
         y = rounding.norm(x, place.norm.eps, quant.norm, i, "norm2", rounding.stored).reshape(-1, x.shape[-1])
         z = rounding.norm(x, place.norm.eps, quant.norm, i, "norm2.gate", 0).reshape(-1, x.shape[-1])
         gate = quant.gates[place.task]
         logits = rounding.linear(z, gate, rounding.folded(place.norm, *place.gate), on(i, "gate.weight"))
         logits = rounding.round(logits, i, "gate.logits", gate.out_step, -32768, 32767)
-        scores, index = choose(logits, k, kind)
+        scores, index = self.choose(logits)
         place.found.experts[i] = index
         if i in rounding.held:
             index = rounding.held[i]
@@ -221,7 +233,7 @@ class MoE(FloatLayer):
             first, second = self.experts.htoh4, self.experts.h4toh
             folded = rounding.folded(place.norm, first.weight[e], first.bias[e])
             pre = rounding.linear(y[token], expert.fc1, folded, on(i, "fc1.weight"), rounding.stored)
-            hidden = rounding.hidden(pre, i, self.gelu, quant.hidden_step)
+            hidden = rounding.hidden(pre, i, self.activation, quant.hidden_step)
             part = rounding.linear(hidden, expert.fc2, (second.weight[e], second.bias[e]), on(i, "fc2.weight"))
             part = rounding.round(part, i, "expert_out", expert.fc2.out_step, -32768, 32767)
             out.index_add_(0, token, part * scores[token, choice, None])
@@ -242,7 +254,7 @@ class MoE(FloatLayer):
         rows = _Gather.apply(rows, order, inverse)
         for number, linear in enumerate((self.experts.htoh4, self.experts.h4toh)):
             if number == 1:
-                rows = F.gelu(rows, approximate=self.gelu)
+                rows = FUNCTIONS[self.activation](rows)
             # Taken apart once: a slice for each expert would have a whole gradient for each.
             weights, biases = linear.weight.to(rows.dtype).unbind(), linear.bias.to(rows.dtype).unbind()
             rows = torch.cat([F.linear(*args) for args in zip(rows.split(counts), weights, biases, strict=True)])

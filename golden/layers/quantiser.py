@@ -1,14 +1,14 @@
-"""What layers are quantised with: a block's activity in calibration; gain and offset of norms go into the weights."""
+"""What a layer is quantised with: its activity in calibration; gain and offset of its norm go into the weights."""
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
 from moesaic.errors import InputError
-from moesaic.golden.layers.activity import BlockActivity, normalised
+from moesaic.golden.layers.activity import LayerActivity, normalised
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.qlinear import quantise_linear
@@ -21,7 +21,7 @@ from moesaic.hw.spec.tables import (
     STREAMED_SHIFT,
 )
 
-__all__ = ["BlockQuantiser", "finest_residual", "floats", "quantise_norm"]
+__all__ = ["LayerQuantiser", "finest_residual", "floats", "quantise_norm"]
 
 HEADROOM = 2.0  # of int16 over the largest value seen in calibration
 MAX_POST_SHIFT = 31
@@ -77,25 +77,20 @@ def quantise_norm(name: str, dim: int, eps: float, *, residual_step: float, step
     )
 
 
-class NormedBlock(Protocol):
-    """What is asked of a float block: its norms."""
-
-    norm1: torch.nn.LayerNorm
-    norm2: torch.nn.LayerNorm
-
-
-class BlockQuantiser:
-    """What the layers of one block are quantised with.
+class LayerQuantiser:
+    """What a layer is quantised with.
 
     Parameters
     ----------
-    block : NormedBlock
-    activity : BlockActivity
-        Of the block in calibration.
+    layer_norm : LayerNorm
+        In front of it.
+    norm_name : str
+    activity : LayerActivity
+        Of the layer in calibration.
     gates : mapping of task to (weight [experts, dim], bias [experts])
         The router of each task; empty without experts.
     old_step, step : float
-        Value of one unit of the residual before and after the block.
+        Value of one unit of the residual before and after the layer.
     method : str
         How steps are chosen.
     compensate : bool
@@ -108,8 +103,9 @@ class BlockQuantiser:
 
     def __init__(
         self,
-        block: NormedBlock,
-        activity: BlockActivity,
+        layer_norm: torch.nn.LayerNorm,
+        norm_name: str,
+        activity: LayerActivity,
         gates: Mapping[str, tuple[FloatArray, FloatArray]],
         *,
         old_step: float,
@@ -119,12 +115,17 @@ class BlockQuantiser:
         acc_bits: int,
         expert_bits: int,
     ) -> None:
-        self.block, self.activity, self.gates = block, activity, gates
+        self.layer_norm, self.norm_name, self.activity, self.gates = layer_norm, norm_name, activity, gates
         self.old_step, self.step = old_step, step
         self.method, self.compensate, self.acc_bits, self.expert_bits = method, compensate, acc_bits, expert_bits
         self.wide = expert_bits > 8  # then everything has 16 bits
         self.bits, self.stored = (16, "int16") if self.wide else (8, "int8")
-        self.name = f"blocks.{activity.index}"
+        self.name = activity.name
+
+    @property
+    def residual_shift(self) -> int:
+        """By how much the old residual is shifted right when the layer adds to it."""
+        return round(math.log2(self.step / self.old_step))
 
     def linear(
         self,
@@ -172,14 +173,12 @@ class BlockQuantiser:
         in_step = math.ldexp(norm.step, dropped)
         return self.linear(name, weight, bias, in_step, out_step, inputs, reads=reads, dropped=dropped, **options)
 
-    def norm(
-        self, name: str, layer: torch.nn.LayerNorm, rows: list[Any], residual_step: float, weight: FloatArray
-    ) -> tuple[QuantNorm, FloatArray]:
-        """The norm in front of `weight`, and what it makes of the residual `rows` of calibration."""
-        x = normalised(np.concatenate(rows), layer.eps)
+    def norm(self, weight: FloatArray) -> tuple[QuantNorm, FloatArray]:
+        """The norm in front of `weight`, and what it makes of the residual rows of calibration."""
+        x = normalised(np.concatenate(self.activity.before), self.layer_norm.eps)
         step = self.stored_step(x, importance(weight), top=STREAMED_TOP)
-        dim = layer.normalized_shape[0]
-        return quantise_norm(f"{self.name}.{name}", dim, layer.eps, residual_step=residual_step, step=step), x
+        dim, eps = self.layer_norm.normalized_shape[0], self.layer_norm.eps
+        return quantise_norm(self.norm_name, dim, eps, residual_step=self.old_step, step=step), x
 
     def stored_step(self, x: Any, matters: FloatArray, *, top: int = TOP) -> float:
         """Step of a tensor in the activation memory (`step_for`); with 16 bits there is room to spare."""
@@ -187,10 +186,9 @@ class BlockQuantiser:
             return step_for(x, matters, self.method, top=top)
         return HEADROOM * tensor_step(x, "minmax", top=top if top != TOP else DIGITS_TOP)
 
-    @staticmethod
-    def folded(layer: torch.nn.LayerNorm, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def folded(self, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weight and bias that take the plain normalised values."""
-        return weight * floats(layer.weight), bias + weight @ floats(layer.bias)
+        return weight * floats(self.layer_norm.weight), bias + weight @ floats(self.layer_norm.bias)
 
     def hidden(self, values: Any, weight: FloatArray) -> tuple[int, int, float]:
         """Multiplier, shift and step of a hidden layer after GELU."""
@@ -199,5 +197,5 @@ class BlockQuantiser:
             unit if self.wide else step_for(values, importance(weight), self.method)
         )  # int16 holds all of GELU's bits
         step = max(step, FINEST * unit)
-        mult, shift = mult_shift(unit / step, max_shift=MAX_POST_SHIFT, name=f"{self.name}.mlp: scale of hidden")
+        mult, shift = mult_shift(unit / step, max_shift=MAX_POST_SHIFT, name=f"{self.name}: scale of hidden")
         return mult, shift, unit / math.ldexp(mult, -shift)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from moesaic.golden.layers.activations import FUNCTIONS
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.hw.spec.tables import DIGITS_TOP, GELU_FRACTION_BITS, NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
@@ -167,6 +168,6 @@ class Rounding:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return weight * layer.weight, bias + weight @ layer.bias
 
-    def hidden(self, x: torch.Tensor, i: int, kind: str, step: float) -> torch.Tensor:
+    def hidden(self, x: torch.Tensor, i: int, activation: str, step: float) -> torch.Tensor:
         x = self.round(x, i, "hidden_pre", 2.0**-GELU_FRACTION_BITS, -32768, 32767)
-        return self.round(F.gelu(x, approximate=kind), i, "hidden", step, *self.range)
+        return self.round(FUNCTIONS[activation](x), i, "hidden", step, *self.range)

@@ -1,55 +1,250 @@
-"""Sizes of the layer that follows attention in a block: a dense MLP, or a mixture of experts."""
+"""Sizes of each kind of layer: what a node of a network is, before it has any parameters."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
-__all__ = ["MLPSizes", "MoESizes", "TokenLayerSizes", "sizes_from"]
+__all__ = [
+    "ACTIVATIONS",
+    "GATE_KINDS",
+    "NORM_KINDS",
+    "SIZES",
+    "AttentionSizes",
+    "EmbeddingSizes",
+    "LayerSizes",
+    "MLPSizes",
+    "MoESizes",
+    "NormSizes",
+]
+
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu", "sigmoid")
+QUANTISED_ACTIVATIONS = ("gelu", "gelu_tanh")  # of them, those with integer arithmetic
+GATE_KINDS = ("noisy_vmoe", "noisy")  # softmax over all experts and then top-k, or top-k and then softmax over those
+NORM_KINDS = ("layernorm", "rmsnorm")
+QUANTISED_NORM_KINDS = ("layernorm",)
+
+
+def _problem_of_count(what: str, value: object, least: int = 1) -> str:
+    """What is wrong with a count; empty if nothing is."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+        return ""
+    return f"{what} must be {'a positive integer' if least else 'an integer, 0 or more'}, not {value!r}"
+
+
+def _problem_of_choice(what: str, value: str, known: tuple[str, ...]) -> str:
+    return "" if value in known else f"{what} must be one of {', '.join(known)}, not {value!r}"
+
+
+def _missing(activation: str, gated: bool) -> str:
+    if gated:
+        return "a gated MLP"
+    return "" if activation in QUANTISED_ACTIVATIONS else f"activation {activation!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLPSizes:
+class NormSizes:
+    """The norm that a layer reads the residual stream through.
+
+    Parameters
+    ----------
+    kind : str
+        One of `NORM_KINDS`.
+    eps : float
+        Added to the variance, or to the mean square.
+    """
+
+    kind: str = "layernorm"
+    eps: float = 1e-6
+
+    @property
+    def problem(self) -> str:
+        """What is wrong; empty if nothing is."""
+        if not 0 <= self.eps < float("inf"):
+            return f"eps must be zero or positive, and finite, not {self.eps!r}"
+        return _problem_of_choice("kind of norm", self.kind, NORM_KINDS)
+
+    @property
+    def missing(self) -> str:
+        """What of it has no integer arithmetic yet; empty if nothing."""
+        return "" if self.kind in QUANTISED_NORM_KINDS else f"norm {self.kind!r}"
+
+
+class LayerSizes(ABC):
+    """What every kind of layer says of its size.
+
+    Members
+    -------
+    kind : str
+        Name of its room.
+    leaf : str
+        What its parameters are called within their block.
+    """
+
+    kind: ClassVar[str]
+    leaf: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def problem(self) -> str:
+        """What is wrong; empty if nothing is."""
+
+    @abstractmethod
+    def macs(self, dim: int, tokens: int) -> int:
+        """Multiply-accumulates of one image."""
+
+    @abstractmethod
+    def weight_bytes(self, dim: int) -> int:
+        """Matrices that one image of one task streams, at int8, bytes: every expert, no biases."""
+
+    @property
+    def routed(self) -> tuple[int, int] | None:
+        """Experts for each token, and experts; None without a router."""
+        return None
+
+    @property
+    def missing(self) -> str:
+        """What of it has no integer arithmetic yet; empty if nothing."""
+        return ""
+
+    @property
+    def head_split(self) -> tuple[int, int] | None:
+        """Heads, and channels of each, whose keys and values are held for all tokens; None without any."""
+        return None
+
+    def misfit(self, *, dim: int, patch_values: int, task_dim: int) -> str:
+        """What does not fit the network around it, of `dim` channels a token, `patch_values` values a patch and a task
+        embedding of `task_dim` channels; empty if all does.
+        """
+        return ""
+
+    def expert_bytes(self, dim: int) -> int:
+        """Matrices of one expert at int8, bytes."""
+        return 0
+
+    def probability_macs(self, tokens: int) -> int:
+        """Of `macs`, products with probabilities, which have 8 bits whatever the rest has."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingSizes(LayerSizes):
+    """Patches to tokens, learnt tokens before them, positions added.
+
+    Parameters
+    ----------
+    values : int
+        Values of one patch.
+    """
+
+    kind: ClassVar[str] = "embedding"
+    leaf: ClassVar[str] = "embed"
+
+    values: int
+
+    @property
+    def problem(self) -> str:
+        return _problem_of_count("values of a patch", self.values)
+
+    def misfit(self, *, dim: int, patch_values: int, task_dim: int) -> str:
+        if self.values == patch_values:
+            return ""
+        return f"values of a patch must be {patch_values}, as the image is cut, not {self.values!r}"
+
+    def macs(self, dim: int, tokens: int) -> int:
+        return tokens * self.values * dim  # learnt tokens are counted as rows of it
+
+    def weight_bytes(self, dim: int) -> int:
+        return self.values * dim
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionSizes(LayerSizes):
+    """Multi-head self-attention.
+
+    Parameters
+    ----------
+    heads : int
+    head_dim : int
+        Channels of a head; all heads together may have more channels than a token, or fewer.
+    projection : bool
+        Whether a matrix follows the heads; without, they have the channels of a token.
+    """
+
+    kind: ClassVar[str] = "attention"
+    leaf: ClassVar[str] = "attn"
+
+    heads: int
+    head_dim: int
+    projection: bool = True
+
+    @property
+    def inner(self) -> int:
+        """Channels of all heads together."""
+        return self.heads * self.head_dim
+
+    @property
+    def problem(self) -> str:
+        return _problem_of_count("heads", self.heads) or _problem_of_count("channels of a head", self.head_dim)
+
+    @property
+    def head_split(self) -> tuple[int, int]:
+        return self.heads, self.head_dim
+
+    def misfit(self, *, dim: int, patch_values: int, task_dim: int) -> str:
+        if self.projection or self.inner == dim:
+            return ""
+        return f"heads without a projection must have the {dim} channels of a token, not {self.inner!r}"
+
+    def macs(self, dim: int, tokens: int) -> int:
+        return tokens * self.inner * ((3 + self.projection) * dim + 2 * tokens)
+
+    def weight_bytes(self, dim: int) -> int:
+        return (3 + self.projection) * dim * self.inner
+
+    def probability_macs(self, tokens: int) -> int:
+        return tokens * tokens * self.inner
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLPSizes(LayerSizes):
     """A dense MLP.
 
     Parameters
     ----------
     hidden : int
         Hidden units.
+    activation : str
+        One of `ACTIVATIONS`.
+    gated : bool
+        Whether the hidden units are values times the activation of as many gates.
     """
 
+    kind: ClassVar[str] = "mlp"
+    leaf: ClassVar[str] = "mlp"
+
     hidden: int
-
-    @property
-    def experts(self) -> int:
-        """Experts: none."""
-        return 0
-
-    @property
-    def top_k(self) -> int:
-        """Experts for each token: none."""
-        return 0
+    activation: str = "gelu"
+    gated: bool = False
 
     @property
     def problem(self) -> str:
-        """What is wrong; empty if nothing is."""
-        return (
-            "" if _positive(self.hidden) else f"hidden units of an MLP must be a positive integer, not {self.hidden!r}"
+        return _problem_of_count("hidden units of an MLP", self.hidden) or _problem_of_choice(
+            "activation", self.activation, ACTIVATIONS
         )
 
+    @property
+    def missing(self) -> str:
+        return _missing(self.activation, self.gated)
+
     def macs(self, dim: int, tokens: int) -> int:
-        """Multiply-accumulates of one image."""
-        return tokens * 2 * dim * self.hidden
+        return tokens * self.weight_bytes(dim)
 
     def weight_bytes(self, dim: int) -> int:
-        """Matrices that one image of one task streams, at int8, bytes."""
-        return 2 * dim * self.hidden
-
-    def expert_bytes(self, dim: int) -> int:
-        """Matrices of one expert at int8, bytes: none."""
-        return 0
+        return (3 if self.gated else 2) * dim * self.hidden
 
 
 @dataclass(frozen=True, kw_only=True)
-class MoESizes:
+class MoESizes(LayerSizes):
     """A mixture of experts.
 
     Parameters
@@ -59,43 +254,72 @@ class MoESizes:
         Hidden units of an expert.
     top_k : int
         Experts for each token.
+    gate_kind : str
+        One of `GATE_KINDS`.
+    gate_bias : bool
+        Whether each expert's logit has a learnt constant.
+    gate_task_dim : int
+        Channels of the task embedding that its one router also sees; 0: a router for each task.
+    activation : str
+        One of `ACTIVATIONS`.
+    gated : bool
+        Whether an expert's hidden units are values times the activation of as many gates.
+    shared : str or None
+        The mixture whose experts these are; None for its own.
     """
+
+    kind: ClassVar[str] = "moe"
+    leaf: ClassVar[str] = "mlp"
 
     experts: int
     hidden: int
     top_k: int
+    gate_kind: str = "noisy_vmoe"
+    gate_bias: bool = False
+    gate_task_dim: int = 0
+    activation: str = "gelu"
+    gated: bool = False
+    shared: str | None = None
 
     @property
     def problem(self) -> str:
-        """What is wrong; empty if nothing is."""
-        if not _positive(self.experts):
-            return f"experts must be a positive integer, not {self.experts!r}"
-        if not _positive(self.hidden):
-            return f"hidden units of experts must be a positive integer, not {self.hidden!r}"
-        if not _positive(self.top_k) or self.top_k > self.experts:
+        if found := _problem_of_count("experts", self.experts) or _problem_of_count(
+            "hidden units of experts", self.hidden
+        ):
+            return found
+        if _problem_of_count("top_k", self.top_k) or self.top_k > self.experts:
             return f"top_k must be from 1 to the {self.experts} experts, not {self.top_k!r}"
-        return ""
+        return (
+            _problem_of_choice("gate_kind", self.gate_kind, GATE_KINDS)
+            or _problem_of_count("gate_task_dim", self.gate_task_dim, 0)
+            or _problem_of_choice("activation", self.activation, ACTIVATIONS)
+        )
+
+    @property
+    def missing(self) -> str:
+        return "experts of another mixture" if self.shared else _missing(self.activation, self.gated)
+
+    @property
+    def routed(self) -> tuple[int, int]:
+        return self.top_k, self.experts
+
+    def misfit(self, *, dim: int, patch_values: int, task_dim: int) -> str:
+        if self.gate_task_dim in (0, task_dim):
+            return ""
+        return f"gate_task_dim must be 0 or {task_dim}, as of the task embedding, not {self.gate_task_dim!r}"
 
     def macs(self, dim: int, tokens: int) -> int:
-        """Multiply-accumulates of one image: the gate, and the experts that tokens choose."""
-        return tokens * dim * (self.experts + self.top_k * 2 * self.hidden)
+        """The gate, and the experts that tokens choose."""
+        return tokens * (dim * self.experts + self.top_k * self.expert_bytes(dim))
 
     def weight_bytes(self, dim: int) -> int:
-        """Matrices that one image of one task streams when all experts are used, at int8, bytes."""
         return dim * self.experts + self.experts * self.expert_bytes(dim)
 
     def expert_bytes(self, dim: int) -> int:
-        """Matrices of one expert at int8, bytes."""
-        return 2 * dim * self.hidden
+        return (3 if self.gated else 2) * dim * self.hidden
 
 
-TokenLayerSizes = MLPSizes | MoESizes
-
-
-def _positive(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def sizes_from(fields: dict[str, Any]) -> TokenLayerSizes:
-    """Sizes from the fields that a file has of them."""
-    return MoESizes(**fields) if "experts" in fields else MLPSizes(**fields)
+SIZES: dict[str, type[LayerSizes]] = {
+    sizes.kind: sizes for sizes in (EmbeddingSizes, AttentionSizes, MLPSizes, MoESizes)
+}
+"""Sizes by kind of layer: a new kind is added here."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from moesaic.golden.gate import Routing, choose, joined
-from moesaic.golden.m3vit import Block, M3ViT
+from moesaic.golden.gate import Routing, joined
+from moesaic.golden.m3vit import M3ViT
 
 __all__ = ["Pass", "forward_together"]
 
@@ -47,9 +47,8 @@ def forward_together(
     watch : int
         Images of each task whose normalised tokens are kept.
     """
-    tasks, B = len(model.config.tasks), len(images)
-    x = model.patch_embed(model.normalise(images)).float()
-    x = torch.cat((model.prefix().expand(B, -1, -1), x), dim=1) + model.pos_embed
+    tasks, B = len(model.network.tasks), len(images)
+    x = model.embed(model.normalise(images)).float()
     result = Pass(x)
 
     def norm(layer: torch.nn.LayerNorm) -> torch.Tensor:
@@ -58,26 +57,24 @@ def forward_together(
             result.normed.append(torch.cat([plain[first : first + watch] for first in range(0, len(plain), B)]))
         return plain * layer.weight + layer.bias
 
-    for number, block in enumerate(model.blocks):
-        assert isinstance(block, Block)
-        x = x + block.attn.batched(norm(block.norm1)).float()
-        y = norm(block.norm2)
-        if not block.mlp.routes:
-            x = x + block.mlp.batched(y).float()
+    for step in model.steps():
+        y = norm(step.norm)
+        if not step.layer.routes:
+            x = x + step.layer.batched(y).float()
             continue
         if len(y) == B and tasks > 1:  # here the tasks part
             x, y = x.repeat(tasks, 1, 1), y.repeat(tasks, 1, 1)
         routings = []
         for task, part in enumerate(y.split(B)):
-            weight, bias = model.folded_gate(number, task)
+            weight, bias = model.folded_gate(step.block, task)
             with torch.autocast("cpu", enabled=False):
                 logits = part.flatten(0, 1) @ weight + bias
             ranked = logits
             if noise:
                 ranked = logits + noise * torch.randn(logits.shape, generator=generator)
-            scores, index = choose(ranked, model.config.layer(number).top_k, model.config.gate_kind)
+            scores, index = step.layer.choose(ranked)
             routings.append(Routing(logits=logits, scores=scores, index=index))
         result.routings.append(routings)
-        x = x + block.mlp.batched(y, joined(routings)).float()
+        x = x + step.layer.batched(y, joined(routings)).float()
     result.tokens = x if len(x) == tasks * B else x.repeat(tasks, 1, 1)
     return result

@@ -90,7 +90,7 @@ def write_weights(folder: Path, model: M3ViT, heads: Heads, facts: dict[str, Any
     """Write parameters (float16 .safetensors) and `facts` (.json); returns the former's path."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {**model.state_dict(), **{f"heads.{name}": tensor for name, tensor in heads.state_dict().items()}}
-    path = folder / f"{model.config.name}.safetensors"
+    path = folder / f"{model.network.name}.safetensors"
     partial = path.with_suffix(".partial")
     try:
         save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, partial)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from moesaic.errors import InputError
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.heads import Heads
 from moesaic.golden.m3vit import M3ViT
@@ -61,7 +61,7 @@ class Trainer:
 
     def __init__(self, config: M3ViTConfig, recipe: Recipe) -> None:
         self.config, self.recipe, self.step = config, recipe, 0
-        self.model, self.heads = M3ViT(config).train(), Heads(config).train()
+        self.model, self.heads = M3ViT(network_of(config)).train(), Heads(network_of(config)).train()
         start_parameters(self.model, config, recipe.seed)
         start_parameters(self.heads, config, recipe.seed)
         self.parameters = [*self.model.parameters(), *self.heads.parameters()]

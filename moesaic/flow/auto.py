@@ -6,8 +6,8 @@ from moesaic.boards.board import board_names, load_board
 from moesaic.compiler.ir import CompileError
 from moesaic.flow.forecast import forecast, whole_graph
 from moesaic.flow.stages import Stages
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.hollow import hollow_model
+from moesaic.golden.network import Network
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
 __all__ = ["Candidate", "candidates", "choose", "holds"]
@@ -31,7 +31,7 @@ class Candidate:
     problem: str = ""
 
 
-def _try(model: M3ViTConfig, accelerator: AcceleratorConfig) -> Candidate:
+def _try(model: Network, accelerator: AcceleratorConfig) -> Candidate:
     hollow = hollow_model(model)
     try:
         graph = whole_graph(hollow, accelerator, model.tasks[0])
@@ -40,12 +40,12 @@ def _try(model: M3ViTConfig, accelerator: AcceleratorConfig) -> Candidate:
     return Candidate(accelerator, forecast(graph, accelerator).cycles / accelerator.clock_mhz / 1e3)
 
 
-def holds(model: M3ViTConfig, name: str) -> bool:
+def holds(model: Network, name: str) -> bool:
     """Whether the preset of that name holds the model."""
     return not _try(model, PRESETS[name]).problem
 
 
-def candidates(model: M3ViTConfig, *, boards_only: bool = False) -> list[Candidate]:
+def candidates(model: Network, *, boards_only: bool = False) -> list[Candidate]:
     """Every preset (or those of boards): first what holds the model, the fastest first (of equals a board), then what
     does not.
     """
@@ -59,7 +59,7 @@ def candidates(model: M3ViTConfig, *, boards_only: bool = False) -> list[Candida
     return sorted(tried, key=lambda c: (c.milliseconds, c.accelerator.name not in boards))
 
 
-def choose(model: M3ViTConfig, stages: Stages, *, boards_only: bool = False) -> str:
+def choose(model: Network, stages: Stages, *, boards_only: bool = False) -> str:
     """Name of the preset (of a board, if `boards_only`) that is expected to be fastest; says which, and why not the
     others.
 

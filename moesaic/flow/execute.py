@@ -141,7 +141,7 @@ def _functional(
     entries = program.image.task(task)["marks"]
     experts: dict[str, tuple[int, ...]] = {}
     # The accelerator may have more queues than a mixture has experts.
-    counts = {block.name: block.mlp.routed[1] for block in program.qmodel.blocks if block.mlp.routed is not None}
+    counts = {block.name: block.routed[1] for block in program.qmodel.blocks if block.routed is not None}
     for routing in run.routings:  # token chunks route one after the other: the last one has them all
         block = next(entry["name"] for entry in entries if entry["instruction"] >= routing.instruction)
         experts[block] = routing.lengths[: counts[block]]

@@ -15,7 +15,7 @@ from moesaic.boards.configuration import ConfigurationError, on_board
 from moesaic.boards.toml_file import parse_toml, read_toml_text
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.errors import InputError
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.network import Network
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.config import AcceleratorConfig
 
@@ -161,10 +161,11 @@ def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def _sized(own: AcceleratorConfig, model: M3ViTConfig, values: Mapping[str, Any]) -> AcceleratorConfig:
+def _sized(own: AcceleratorConfig, model: Network, values: Mapping[str, Any]) -> AcceleratorConfig:
     """The board's accelerator with other values, and memories as large as the model needs."""
     rows, lanes, load_rows = values["rows"], values["lanes"], values["load_rows"]
-    heads = HeadLayout(heads=model.heads, head_dim=model.head_dim, lanes=lanes)
+    layouts = (HeadLayout(heads=heads, head_dim=width, lanes=lanes) for heads, width in model.head_splits)
+    head_words = max((layout.words for layout in layouts), default=0)
     for axis, bytes_ in (("prefetch_kib", load_rows * lanes), ("activation_kib", lanes)):
         if (values[axis] << 10) % bytes_:
             raise ValueError(f"{axis} must be whole words of {bytes_} bytes, not {values[axis]!r}")
@@ -181,7 +182,7 @@ def _sized(own: AcceleratorConfig, model: M3ViTConfig, values: Mapping[str, Any]
         prefetch_words=(values["prefetch_kib"] << 10) // (load_rows * lanes),
         activation_words=(values["activation_kib"] << 10) // lanes,
         residual_words=_up(model.tokens * words_for(model.dim, lanes), _DEPTH),
-        kv_words=_up(2 * model.tokens * heads.words, _DEPTH),
+        kv_words=_up(2 * model.tokens * max(head_words, 1), _DEPTH),
         max_tokens=max(8, _up(model.tokens, 8)),
         max_dim=max(own.max_dim, model.dim, lanes),
         experts=max(own.experts, model.most_experts),
@@ -207,7 +208,7 @@ def _objection(board: Board, accelerator: AcceleratorConfig) -> str:
     return ""
 
 
-def configurations(space: Space, board: Board, model: M3ViTConfig, refused: Counter[str]) -> Iterator[Choice]:
+def configurations(space: Space, board: Board, model: Network, refused: Counter[str]) -> Iterator[Choice]:
     """The possible configurations of a space; `refused` counts the others by the field that forbids them."""
     suited: dict[tuple[Any, ...], str] = {}  # what the board objects to, by all that it looks at
     for combination in itertools.product(*space.axes.values()):

@@ -11,8 +11,8 @@ from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.flow.explore_space import Choice
 from moesaic.flow.forecast import Forecast, forecast, speculation
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.hollow import hollow_model
+from moesaic.golden.network import Network
 from moesaic.golden.qmodel import QuantModel
 
 __all__ = ["Question", "forecasts"]
@@ -26,13 +26,13 @@ class Question:
 
     Parameters
     ----------
-    model : M3ViTConfig
+    model : Network
     task : str
     blocks : int
     ddr_latency : int, cycles
     """
 
-    model: M3ViTConfig
+    model: Network
     task: str
     blocks: int
     ddr_latency: int

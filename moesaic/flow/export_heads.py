@@ -34,13 +34,13 @@ def _pair(module: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _dense(head: own.DenseHead) -> HostHead:
-    config, depth = head.config, isinstance(head, own.DepthHead)
-    layers = (("conv", 0), ("gelu",), ("conv", 1), ("shuffle", head.cells), ("resize", *config.image_size))
+    network, depth = head.network, isinstance(head, own.DepthHead)
+    layers = (("conv", 0), ("gelu",), ("conv", 1), ("shuffle", head.cells), ("resize", *network.image_size))
     return HostHead(
         _tensors(head.norm, [_pair(head.conv), _pair(head.predict)]),
         layers,
-        config.grid,
-        config.tokens - config.patches,
+        network.image.grid,
+        network.prefix_tokens,
         head.norm.eps,
         "ratio" if depth else "classes",
         own.NEAREST,
@@ -59,7 +59,7 @@ def _folded(convolution: nn.Module, norm: nn.Module) -> tuple[torch.Tensor, torc
 
 
 def _up(head: UpHead) -> HostHead:
-    config, (height, width) = head.config, head.config.grid
+    network, (height, width) = head.network, head.network.image.grid
     layers: list[tuple[object, ...]] = []
     convolutions = []
 
@@ -77,13 +77,13 @@ def _up(head: UpHead) -> HostHead:
     layers.append(("conv", head.doublings + 1))
     if head.doublings:
         double()
-    if (height, width) != tuple(config.image_size):
-        layers.append(("resize", *config.image_size))
+    if (height, width) != network.image_size:
+        layers.append(("resize", *network.image_size))
     return HostHead(
         _tensors(head.norm, convolutions),
         tuple(layers),
-        config.grid,
-        config.tokens - config.patches,
+        network.image.grid,
+        network.prefix_tokens,
         head.norm.eps,
         "value" if head.task == "depth" else "classes",
     )

@@ -15,8 +15,9 @@ from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import TaskModel
 from moesaic.flow.request import Request
 from moesaic.flow.resources import ReportedResources
-from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.hollow import hollow_model
+from moesaic.golden.network import Network
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["OTHERS_MODEL", "Peer", "peers_report", "whole_macs"]
@@ -67,12 +68,12 @@ OTHERS_MODEL = "m3vit-tiny"  # what the published accelerators are for
 SIZES = ((128, 256), (224, 224))  # of Edge-MoE's released model, and of the operations that all of them publish
 
 
-def whole_macs(model: M3ViTConfig) -> int:
+def whole_macs(model: Network) -> int:
     """Multiply-accumulates of one image, all blocks."""
-    return model.embed_macs + sum(model.block_macs(number) for number in range(model.depth))
+    return model.macs
 
 
-def _even_model(model: M3ViTConfig, accelerator: AcceleratorConfig) -> TaskModel:
+def _even_model(model: Network, accelerator: AcceleratorConfig) -> TaskModel:
     """The analytic model of a network's program, from its shapes alone.
 
     Raises
@@ -91,13 +92,11 @@ def _even_model(model: M3ViTConfig, accelerator: AcceleratorConfig) -> TaskModel
     return TaskModel(graph, pieces, accelerator)
 
 
-def _even_routing(model: M3ViTConfig) -> dict[str, list[int]]:
+def _even_routing(model: Network) -> dict[str, list[int]]:
     result = {}
-    for number in range(model.depth):
-        sizes = model.layer(number)
-        if sizes.experts:
-            share, rest = divmod(model.tokens * sizes.top_k, sizes.experts)
-            result[f"blocks.{number}"] = [share + (expert < rest) for expert in range(sizes.experts)]
+    for number, (top_k, experts) in model.mixtures.items():
+        share, rest = divmod(model.tokens * top_k, experts)
+        result[model.blocks[number].name] = [share + (expert < rest) for expert in range(experts)]
     return result
 
 
@@ -119,7 +118,7 @@ def _published(design: Design) -> Peer:
     )
 
 
-def _ours(network: M3ViTConfig, accelerator: AcceleratorConfig, energy: RunEnergy, *, gop: float, **more: Any) -> Peer:
+def _ours(network: Network, accelerator: AcceleratorConfig, energy: RunEnergy, *, gop: float, **more: Any) -> Peer:
     return Peer(
         model=network.name,
         image="{} × {}".format(*network.image_size),
@@ -135,7 +134,7 @@ def _ours(network: M3ViTConfig, accelerator: AcceleratorConfig, energy: RunEnerg
 
 
 def _estimated(
-    network: M3ViTConfig, accelerator: AcceleratorConfig, board: str, resources: ReportedResources
+    network: Network, accelerator: AcceleratorConfig, board: str, resources: ReportedResources
 ) -> Peer | None:
     try:
         compiled = _even_model(network, accelerator)
@@ -196,7 +195,7 @@ def peers_report(request: Request, resources: ReportedResources, run: MeasuredRu
             )
         )
     for size in SIZES:
-        other = dataclasses.replace(preset(OTHERS_MODEL), image_size=size)
+        other = network_of(dataclasses.replace(preset(OTHERS_MODEL), image_size=size))
         if rows and network.name == OTHERS_MODEL and network.image_size == size:
             continue
         estimated = _estimated(other, accelerator, request.board_origin, resources)

@@ -179,7 +179,7 @@ def _read(folder: Path) -> tuple[ProgramImage, dict[str, Any], QuantModel]:
     try:
         origin = read_origin(folder, image)
         qmodel = quantfile.load(folder / _NETWORK)
-        check_quantised(qmodel, image.model, WIDTHS[origin.get("widths", DEFAULT_WIDTHS)])
+        check_quantised(qmodel, image.network, WIDTHS[origin.get("widths", DEFAULT_WIDTHS)])
         if quantfile.digest(qmodel) != origin["network_sha256"]:
             raise ValueError(f"SHA-256 of the network must be {origin['network_sha256']}")
     except ProgramImageError as error:
@@ -232,7 +232,7 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
         widths=origin.get("widths", DEFAULT_WIDTHS),
         weights=None if origin["weights"] is None or unknown else Path(origin["weights"]),
         options=ImportOptions.from_dict(origin["import_options"]),
-        sizes=image.model if unknown else None,
+        sizes=image.network if unknown else None,
         stages=stages,
     ).replace(tasks=tuple(origin["tasks"]))
     if request.accelerator.hash != image.config.hash:
@@ -240,9 +240,9 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
             f"program must be compiled for today's {request.board} ({request.accelerator.hash[:12]}), "
             f"not {image.config.hash[:12]}: compile again"
         )
-    if request.model != image.model:
+    if request.model != image.network:
         raise InputError(
-            f"model of the program must be {request.model.name} as it is today, not the {image.model.name} of its "
+            f"model of the program must be {request.model.name} as it is today, not the {image.network.name} of its "
             f"manifest: compile again"
         )
     network = None

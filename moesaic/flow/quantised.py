@@ -78,7 +78,7 @@ def source_hash(module: str) -> str:
 
 
 def _imported(imported: Imported) -> tuple[M3ViT, Mapping[str, nn.Module], str]:
-    model = M3ViT(imported.config)
+    model = M3ViT(imported.network)
     model.load_state_dict(imported.state)
     return model.eval(), imported_heads(imported), imported.report.kind
 
@@ -104,7 +104,7 @@ def load_float(request: Request) -> FloatModel:
             heads = dict(own.items())
     except OSError as error:
         raise InputError(f"weights must be a readable file, not {str(request.weights)!r} ({error.strerror})") from error
-    digest = hashlib.sha256(repr(model.config).encode())
+    digest = hashlib.sha256(repr(model.network).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())
     return FloatModel(model, heads, kind, digest.hexdigest())
@@ -152,7 +152,6 @@ def quantised(
         with kept_memory():
             result = quantize(
                 network.model,
-                request.model,
                 images,
                 weights=network.kind,
                 acc_bits=request.accelerator.acc_bits,

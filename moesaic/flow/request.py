@@ -10,8 +10,9 @@ from moesaic.flow.auto import choose, holds
 from moesaic.flow.boards import AUTO, accelerator_of, configured
 from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import network_of
 from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.network import Network
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.names import ALL_TASKS
@@ -43,7 +44,7 @@ class Request:
 
     Parameters
     ----------
-    model : M3ViTConfig
+    model : Network
     board : str
         Name of the board, or of a bare accelerator preset.
     board_origin : str
@@ -73,7 +74,7 @@ class Request:
         What was said about it.
     """
 
-    model: M3ViTConfig
+    model: Network
     board: str
     board_origin: str
     accelerator: AcceleratorConfig
@@ -117,10 +118,11 @@ def _from_outside(model: str) -> bool:
     return path.exists() or "/" in model or ":" in model or path.suffix in _WEIGHT_FILES
 
 
-def _usual_board(model: M3ViTConfig, stages: Stages, *, outside: bool) -> str:
+def _usual_board(model: Network, stages: Stages, *, outside: bool) -> str:
     """The board of the built-in model that has as many tokens of as many channels; for others, one that holds them."""
     sizes = (model.tokens, model.dim)
-    alike = (name for name, preset in models.PRESETS.items() if (preset.tokens, preset.dim) == sizes)
+    built_in = {name: network_of(recipe) for name, recipe in models.PRESETS.items()}
+    alike = (name for name, other in built_in.items() if (other.tokens, other.dim) == sizes)
     usual = next(alike, "")
     if usual or not outside:
         return DEFAULT_BOARDS.get(usual, _OTHERWISE)
@@ -160,18 +162,18 @@ def _check_names(model: str, widths: str, seed: int, *, known: bool) -> None:
 
 def _network(
     model: str, options: ImportOptions, weights: Path | None, stages: Stages
-) -> tuple[M3ViTConfig, "Imported | None"]:
+) -> tuple[Network, "Imported | None"]:
     """Sizes of the network of that name; with its parameters, if it is one from outside."""
     if model in models.PRESETS:
         if options.given:
             raise InputError(
                 f"{', '.join(options.given)} must be said of a model from files, not of the built-in {model!r}"
             )
-        return models.PRESETS[model], None
+        return network_of(models.PRESETS[model]), None
     if weights is not None:
         raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
     imported = _open(model, options, stages)
-    return imported.config, imported
+    return imported.network, imported
 
 
 def _wide_enough(
@@ -191,7 +193,7 @@ def _wide_enough(
     return accelerator_of(wide)
 
 
-def _check_run(network: M3ViTConfig, *, task: str, blocks: int, speculate: int | None, widths: str) -> None:
+def _check_run(network: Network, *, task: str, blocks: int, speculate: int | None, widths: str) -> None:
     """What is asked of a network must be something that it has."""
     _one_of("task", task, [*network.tasks, ALL_TASKS])
     if not 1 <= blocks <= network.depth:
@@ -224,7 +226,7 @@ def make_request(
     weights: Path | None = None,
     calibrate: Path | None = None,
     options: ImportOptions | None = None,
-    sizes: M3ViTConfig | None = None,
+    sizes: Network | None = None,
     stages: Stages | None = None,
 ) -> Request:
     """A request from names.
@@ -244,7 +246,7 @@ def make_request(
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
-    sizes : M3ViTConfig, optional
+    sizes : Network, optional
         Of a model whose parameters are not asked for: its name is kept, and nothing is opened by it.
     stages : Stages, optional
         Shows that a model is being read, and what was assumed about it.

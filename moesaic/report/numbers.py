@@ -4,20 +4,18 @@ import math
 import resource
 from collections.abc import Mapping
 
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.network import Network
 from moesaic.report.model import PeakMemory, Roofline
 
 __all__ = ["array_products", "needed_weight_bytes", "peak_memory", "roofline"]
 
 
-def needed_weight_bytes(
-    model: M3ViTConfig, blocks: int, experts_used: Mapping[str, int], *, expert_bits: int = 8
-) -> int:
+def needed_weight_bytes(model: Network, blocks: int, experts_used: Mapping[str, int], *, expert_bits: int = 8) -> int:
     """Matrices that one image must stream, bytes: the experts that have tokens, no biases, no padding.
 
     Parameters
     ----------
-    model : M3ViTConfig
+    model : Network
     blocks : int
         Blocks that are run.
     experts_used : mapping of block name to int
@@ -30,20 +28,18 @@ def needed_weight_bytes(
     total = model.embed_weight_bytes
     for number in range(blocks):
         total += model.block_weight_bytes(number)
-        sizes = model.layer(number)
-        used, expert = experts_used.get(f"blocks.{number}", sizes.experts), sizes.expert_bytes(model.dim)
-        total += used * expert * expert_bits // 8 - sizes.experts * expert
+        _, experts = model.mixtures.get(number, (0, 0))
+        used, expert = experts_used.get(model.blocks[number].name, experts), model.block_expert_bytes(number)
+        total += used * expert * expert_bits // 8 - experts * expert
     return total
 
 
-def array_products(model: M3ViTConfig, blocks: int, *, expert_bits: int = 8) -> int:
+def array_products(model: Network, blocks: int, *, expert_bits: int = 8) -> int:
     """Products of bytes that one image takes: of 16-bit operands four each, two where pixels or probabilities have 8
     bits.
     """
-    macs, context = (
-        sum(model.block_macs(number) for number in range(blocks)),
-        blocks * model.tokens * model.tokens * model.dim,
-    )
+    macs = sum(model.block_macs(number) for number in range(blocks))
+    context = sum(model.block_probability_macs(number) for number in range(blocks))
     return model.embed_macs + macs if expert_bits <= 8 else 2 * model.embed_macs + 4 * macs - 2 * context
 
 

@@ -52,8 +52,9 @@ def plot(points: Sequence[Point]) -> Figure:
 def page(request: Request, points: Sequence[Point], command: str) -> str:
     """The page in Markdown."""
     lanes, model = points[0].lanes, request.model
+    heads, head_dim = model.head_splits[0]
     where = (
-        f"Block 0 of {model.name} ({model.tokens} tokens, {model.heads} heads of {model.head_dim} channels), "
+        f"Block 0 of {model.name} ({model.tokens} tokens, {heads} heads of {head_dim} channels), "
         f"all sizes as in `{request.board}` but for `rows`, {lanes} lanes. A word is {lanes} int8 values. "
         "Counters of the RTL: `ATTENTION_CYCLES`, "
         "`ATTENTION_WORDS_READ`, `STATIONARY_WORDS_READ` (only attention fills the array from on-chip memory)."

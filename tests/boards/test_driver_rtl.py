@@ -17,7 +17,7 @@ def micro(images: int) -> Case:
     config = preset("m3vit-micro")
     model, _, kind = weights.load("m3vit-micro", 0)
     seen, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
-    qmodel = quantize(model, config, seen, weights=kind, compensate=False)
+    qmodel = quantize(model, seen, weights=kind, compensate=False)
     pictures, _, _ = scenes.render_batch(range(7, 7 + images), config.image_size)
     return Case(qmodel, compile_model(qmodel, CONFIG), pictures)
 

@@ -10,7 +10,7 @@ import torch
 
 from moesaic.boards.numpy_heads import FILE, HeadError, HostHeads, load_heads, save_heads
 from moesaic.flow.export_heads import host_heads
-from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.config import M3ViTConfig, network_of, preset
 from moesaic.golden.heads import build_heads
 from moesaic.golden.training.scenes import PALETTE
 from moesaic.golden.up_head import UpHead
@@ -35,7 +35,7 @@ def test_numpy_heads_equal_torch_heads(config: M3ViTConfig, tmp_path: Path) -> N
     heads = load_heads(tmp_path / FILE, program_sha256=SHA)
     rng = np.random.default_rng(1)
     for spread in (100, 4000):
-        residual = rng.normal(0, spread, (config.tokens, config.dim)).clip(-32768, 32767).astype(np.int16)
+        residual = rng.normal(0, spread, (network_of(config).tokens, config.dim)).clip(-32768, 32767).astype(np.int16)
         tokens = residual.astype(np.float32) * np.float32(STEP)
         with torch.no_grad():
             labels = torch_heads["semseg"](torch.from_numpy(tokens)).numpy()
@@ -67,7 +67,7 @@ def test_numpy_up_heads_equal_torch_up_heads(task: str, channels: int, convoluti
         tmp_path / FILE, host_heads(torch.nn.ModuleDict({task: head}), qmodel, blocks=config.depth), program_sha256=SHA
     )
     heads = load_heads(tmp_path / FILE, program_sha256=SHA)
-    residual = rng.normal(0, 800, (config.tokens, config.dim)).astype(np.int16)
+    residual = rng.normal(0, 800, (network_of(config).tokens, config.dim)).astype(np.int16)
     with torch.no_grad():
         wanted = head(torch.from_numpy(residual.astype(np.float32) * np.float32(STEP))).numpy()
     scores = heads.heads[task].scores(residual.astype(np.float32) * np.float32(STEP))

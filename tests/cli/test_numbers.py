@@ -2,7 +2,7 @@
 
 import pytest
 
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.report.numbers import array_products, needed_weight_bytes, roofline
 
 
@@ -14,7 +14,7 @@ def test_weights_of_tiny_with_all_experts() -> None:
 
 def test_unused_experts_cost_nothing() -> None:
     model = preset("m3vit-tiny")
-    used = {f"blocks.{number}": 12 for number in model.moe_blocks}
+    used = {f"blocks.{number}": 12 for number in tuple(network_of(model).mixtures)}
     assert needed_weight_bytes(model, 12, {}) - needed_weight_bytes(model, 12, used) == 6 * 4 * 147_456
     narrow = needed_weight_bytes(model, 12, used, expert_bits=4)
     assert needed_weight_bytes(model, 12, used) - narrow == 6 * 12 * 147_456 // 2
@@ -24,10 +24,10 @@ def test_unused_experts_cost_nothing() -> None:
 def test_sixteen_bits() -> None:
     model = preset("m3vit-tiny")
     assert needed_weight_bytes(model, 12, {}, expert_bits=16) == 2 * needed_weight_bytes(model, 12, {})
-    assert array_products(model, 12) == model.macs
+    assert array_products(model, 12) == network_of(model).macs
     # Pixels and probabilities keep 8 bits: 129 patches of 768 values, 12 times 129 x 129 probabilities times 192
     # channels.
-    expected = 4 * model.macs - 2 * 129 * 768 * 192 - 2 * 12 * 129 * 129 * 192
+    expected = 4 * network_of(model).macs - 2 * 129 * 768 * 192 - 2 * 12 * 129 * 129 * 192
     assert array_products(model, 12, expert_bits=16) == expected
 
 

@@ -36,7 +36,7 @@ def test_figures_of_a_folder(photos: Path, invoke: Callable[..., Any], tmp_path:
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
     assert json.loads((out / "quantise.json").read_text()) == report
-    assert quantfile.load(out / "network.safetensors").config.name == "m3vit-micro"
+    assert quantfile.load(out / "network.safetensors").network.name == "m3vit-micro"
     assert [row["file"] for row in report["skipped"]] == ["broken.png", "readme.txt"]
     assert "skipped broken.png" in done.stderr and "skipped readme.txt" in done.stderr
     assert report["warnings"] == []

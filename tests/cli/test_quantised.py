@@ -45,7 +45,7 @@ def test_hollow_model_has_the_shapes() -> None:
     size = hollow.embed.weight.size + sum(
         linear.weight.size
         for block in hollow.blocks
-        for linear in (block.attention.q, block.attention.k, block.attention.v, block.attention.proj)
+        for linear in (block.layers[0].q, block.layers[0].k, block.layers[0].v, block.layers[0].proj)
     )
     assert size == model.embed_weight_bytes + 12 * 4 * 192 * 192
 

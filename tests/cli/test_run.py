@@ -226,7 +226,7 @@ def test_stages_one_by_one(tmp_path: Path, invoke: Invoke) -> None:
 
     # A network that is not the one that was compiled is refused before anything is simulated.
     network = quantfile.load(program / "network.safetensors")
-    network.blocks[0].attention.proj.weight[5, :] += 1
+    network.blocks[0].layers[0].proj.weight[5, :] += 1
     quantfile.save(network, program / "network.safetensors")
     done = invoke("simulate", program, "--sim", "functional", "--out", out, "--quiet")
     assert done.exit_code == 2 and "network" in done.stderr

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from quantmodels import random_qmodel
+from quantmodels import layer_replaced, random_qmodel
 
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_model
@@ -39,7 +39,7 @@ CONFIG = AcceleratorConfig(name="c", rows=8, lanes=16, port_bits=64, max_tokens=
             {},
             {"kv_words": 16},
             {},
-            r"buffer 'blocks.0.\w' of 10 words does not fit: the kv memory of 16 words \(kv_words\) is 4 words",
+            r"buffer 'blocks.0.attn.\w' of 10 words does not fit: the kv memory of 16 words \(kv_words\) is 4 words",
         ),
         (
             {},
@@ -64,12 +64,12 @@ def test_layers_are_checked():
     qmodel = random_qmodel(MODEL, 0)
 
     def with_mlp(mlp: object) -> object:
-        return dataclasses.replace(qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], mlp=mlp), *qmodel.blocks[1:]))
+        return dataclasses.replace(qmodel, blocks=(layer_replaced(qmodel.blocks[0], 1, mlp), *qmodel.blocks[1:]))
 
     class Convolution(QuantMLP):
         kind = "convolution"
 
-    dense = qmodel.blocks[0].mlp
+    dense = qmodel.blocks[0].layers[1]
     unknown = Convolution(**{field.name: getattr(dense, field.name) for field in dataclasses.fields(dense)})
     kinds = "attention, mlp, moe"
     with pytest.raises(CompileError, match=f"layer behind 'blocks.0.norm2': kind must be one of {kinds}, not 'conv"):
@@ -93,7 +93,7 @@ def test_narrow_weights_are_checked():
         r"narrow_weights, not 4",
     ):
         compile_model(qmodel, CONFIG.replace(narrow_weights=False))
-    expert = qmodel.blocks[1].mlp.experts[0]
+    expert = qmodel.blocks[1].layers[1].experts[0]
     for change, message in (
         (
             {"weight": np.where(expert.fc1.weight == -8, 8, expert.fc1.weight).astype(np.int8)},
@@ -102,17 +102,17 @@ def test_narrow_weights_are_checked():
         ({"bits": 5}, "bits must be 16, 8 or 4, not 5"),
     ):
         fc1 = dataclasses.replace(expert.fc1, **change)
-        experts = (dataclasses.replace(expert, fc1=fc1), *qmodel.blocks[1].mlp.experts[1:])
-        mlp = dataclasses.replace(qmodel.blocks[1].mlp, experts=experts)
-        wrong = dataclasses.replace(qmodel, blocks=(qmodel.blocks[0], dataclasses.replace(qmodel.blocks[1], mlp=mlp)))
+        experts = (dataclasses.replace(expert, fc1=fc1), *qmodel.blocks[1].layers[1].experts[1:])
+        mlp = dataclasses.replace(qmodel.blocks[1].layers[1], experts=experts)
+        wrong = dataclasses.replace(qmodel, blocks=(qmodel.blocks[0], layer_replaced(qmodel.blocks[1], 1, mlp)))
         with pytest.raises(CompileError, match=f"layer 'blocks.1.mlp.experts.0.fc1': {message}"):
             compile_model(wrong, CONFIG)
 
 
 def test_a_field_that_does_not_fit_names_the_operation():
     qmodel = random_qmodel(MODEL, 0)
-    mlp = dataclasses.replace(qmodel.blocks[0].mlp, hidden_shift=32)
-    wrong = dataclasses.replace(qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], mlp=mlp), *qmodel.blocks[1:]))
+    mlp = dataclasses.replace(qmodel.blocks[0].layers[1], hidden_shift=32)
+    wrong = dataclasses.replace(qmodel, blocks=(layer_replaced(qmodel.blocks[0], 1, mlp), *qmodel.blocks[1:]))
     with pytest.raises(
         CompileError, match="op 'blocks.0.mlp.fc1': field 'post_shift' must be between 0 and 31, not 32"
     ):

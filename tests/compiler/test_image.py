@@ -10,7 +10,7 @@ from moesaic.compiler.dump import dump
 from moesaic.compiler.image import PAGE_BYTES, ProgramImage, ProgramImageError, RegionTable
 from moesaic.compiler.pack import join_ports, pack_image
 from moesaic.compiler.pipeline import compile_all, compile_model
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -59,7 +59,7 @@ def test_manifest_counts(image):
     manifest = image.manifest
     assert [t["name"] for t in manifest["tensors"]] == ["embed", "blocks.0", "blocks.1"]
     assert [t["kind"] for t in manifest["tensors"]] == ["embed", "dense", "moe"]
-    assert manifest["macs"] == MODEL.macs
+    assert manifest["macs"] == network_of(MODEL).macs
     for task in manifest["tasks"].values():
         assert [m["name"] for m in task["marks"]] == ["embed", "blocks.0", "blocks.1"]
         for mark in task["marks"]:
@@ -67,7 +67,7 @@ def test_manifest_counts(image):
             assert isa.decode(image.memory[at : at + isa.INSTRUCTION_BYTES])[1]["mark"] == 1
     # Bytes per block are those of the pieces: padding and parameters included, so at least the matrices.
     for block, entry in enumerate(manifest["tensors"][1:]):
-        assert entry["weight_bytes"] >= MODEL.block_weight_bytes(block)
+        assert entry["weight_bytes"] >= network_of(MODEL).block_weight_bytes(block)
 
 
 def test_expert_ranges_are_the_experts_pieces(compilation):
@@ -89,7 +89,7 @@ def test_weights_and_image_reach_their_ports(compilation):
         memory[image.region(f"image.{p}").address - image.address :][: image.region(f"image.{p}").bytes]
         for p in range(2)
     ]
-    assert join_ports(parts, CONFIG) == pack_image(pixels, MODEL, CONFIG)
+    assert join_ports(parts, CONFIG) == pack_image(pixels, network_of(MODEL), CONFIG)
 
 
 def test_fetches_are_merged_and_conditional(compilation):
@@ -111,7 +111,7 @@ def test_save_and_load(image, tmp_path):
     assert again.memory == image.memory
     assert again.manifest == json.loads(json.dumps(image.manifest))
     assert again.config == CONFIG
-    assert again.model == MODEL
+    assert again.network == network_of(MODEL)
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["manifest.json", "memory.bin"]
 
 
@@ -150,7 +150,7 @@ def overlap(path):
             "manifest.json must be a readable JSON file, not",
         ),
         (lambda path: (path.parent / "manifest.json").write_text("[]"), r"manifest must be a table, not \[\]"),
-        (edit(format=2), "manifest.format must be 1, not 2"),
+        (edit(format=1), "manifest.format must be 2, not 1"),
         (edit(accelerator_hash="0"), "accelerator_hash must be 64 hexadecimal digits"),
         (edit(accelerator_hash="0" * 64), "accelerator_hash must be [0-9a-f]*, not 0000"),
         (edit(window={}), "manifest.window must be a table with the field 'address'"),
@@ -195,5 +195,7 @@ def test_dump_shows_every_stage(compilation):
 
 def test_result_is_unpacked_without_padding(image):
     words = image.manifest["tensors"][0]["words"] * CONFIG.lanes
-    data = np.arange(MODEL.tokens * words, dtype="<i2")
-    assert np.array_equal(image.unpack_result(data.tobytes()), data.reshape(MODEL.tokens, words)[:, : MODEL.dim])
+    data = np.arange(network_of(MODEL).tokens * words, dtype="<i2")
+    assert np.array_equal(
+        image.unpack_result(data.tobytes()), data.reshape(network_of(MODEL).tokens, words)[:, : MODEL.dim]
+    )

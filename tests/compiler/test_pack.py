@@ -11,7 +11,7 @@ from quantmodels import random_image, random_qmodel
 from moesaic.compiler import layout, pack
 from moesaic.compiler.layout import HeadLayout
 from moesaic.compiler.weights import pack_weights
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.hw.spec.config import AcceleratorConfig
 
 TINY = AcceleratorConfig(name="t", rows=4, lanes=4, port_bits=32, prefetch_words=32, max_dim=128)
@@ -96,16 +96,16 @@ def test_ports_side_by_side():
 def test_image_order():
     model = M3ViTConfig(image_size=(4, 6), patch_size=2, dim=8, heads=2, experts=0)
     image = random_image(model, 0)
-    vectors = pack.image_vectors(image, model)
+    vectors = pack.image_vectors(image, network_of(model))
     assert vectors.shape == (7, 12)
     assert not vectors[0].any()
     # patch 4 is the second of the lower row; value 11 is channel 2, row 1, column 1
     assert vectors[5, 11] == int(image[2, 3, 3]) - 128
     assert vectors[3, 1] == int(image[0, 0, 5]) - 128
-    data = pack.pack_image(image, model, TINY)
+    data = pack.pack_image(image, network_of(model), TINY)
     assert np.frombuffer(data, np.int8)[: 7 * 12].reshape(7, 12).tolist() == vectors.tolist()
     with pytest.raises(ValueError, match=r"image must be uint8 \[3, 4, 6\], not uint8 \[3, 6, 4\]"):
-        pack.image_vectors(image.transpose(0, 2, 1), model)
+        pack.image_vectors(image.transpose(0, 2, 1), network_of(model))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_pieces_follow_the_order_of_use():
     ]
     assert names[-8:] == [
         f"blocks.1.mlp.experts.{e}.{part}"
-        for e in qmodel.blocks[1].mlp.order[model.tasks[0]]
+        for e in qmodel.blocks[1].layers[1].order[model.tasks[0]]
         for part in ("fc1", "fc2")
     ]
     end = 0
@@ -146,7 +146,7 @@ def test_pieces_follow_the_order_of_use():
         assert piece.offset == end
         end += piece.words
     assert end * config.word_bytes == len(store.data)
-    fc2 = qmodel.blocks[1].mlp.experts[2].fc2
+    fc2 = qmodel.blocks[1].layers[1].experts[2].fc2
     got, _, _ = pack.unpack_linear(store.stream("blocks.1.mlp.experts.2.fc2", config), *fc2.weight.shape, config)
     assert np.array_equal(got, fc2.weight)
 

@@ -15,7 +15,7 @@ from moesaic.compiler.schedule import schedule
 from moesaic.compiler.tile import tile
 from moesaic.compiler.verify import verify
 from moesaic.golden.config import PRESETS as MODELS
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
 
@@ -184,7 +184,7 @@ def test_order_hides_waits():
         "mlp.fc1",
         "mlp.fc2",
     ]
-    a, b, c, d = qmodel.blocks[1].mlp.order["semseg"]
+    a, b, c, d = qmodel.blocks[1].layers[1].order["semseg"]
     # Two speculated experts, then two that wait for the router: the second pair's weights stay behind the first's.
     assert [n.removeprefix("mlp.experts.") for n in names(graph, 1)[11:]] == [
         f"{a}.fc1",
@@ -212,12 +212,12 @@ def test_speculation_follows_the_order():
     for count in (0, 3, 9):
         graph = lower(qmodel, "depth", CONFIG, speculate=count)
         assert [op.expert for op in graph.ops if op.speculative and op.role == "fc1"] == list(
-            qmodel.blocks[1].mlp.order["depth"]
+            qmodel.blocks[1].layers[1].order["depth"]
         )[:count]
 
 
 def test_default_speculation():
-    moe = random_qmodel(SMALL, 0).blocks[1].mlp
+    moe = random_qmodel(SMALL, 0).blocks[1].layers[1]
     expert = 2 * 32 * 48
     assert room(moe).speculation(moe, "depth", CONFIG) == CONFIG.prefetch_bytes // expert == 2
     assert room(moe).speculation(moe, "depth", CONFIG.replace(prefetch_words=64)) == 1
@@ -235,7 +235,7 @@ def test_chunks_only_where_needed():
     graph = tile(lower(qmodel, "depth", tight), tight)
     fc1 = [op for op in graph.ops if op.name.startswith("blocks.0.mlp.fc1")]
     assert len(fc1) > 1
-    assert sum(op.tokens for op in fc1) == SMALL.tokens
+    assert sum(op.tokens for op in fc1) == network_of(SMALL).tokens
     assert [op.token for op in fc1[1:]] == [sum(op.tokens for op in fc1[:i]) for i in range(1, len(fc1))]
     assert sum(op.role == "k" for op in graph.ops) == 2  # keys stay whole
     with pytest.raises(CompileError, match=r"op 'embed': no chunk of tokens is small enough: buffer 'image\[0\]'"):

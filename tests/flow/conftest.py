@@ -74,7 +74,7 @@ def micro() -> QuantModel:
     config = preset("m3vit-micro")
     model, _, kind = weights.load("m3vit-micro", 0)
     images, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
-    return quantize(model, config, images, weights=kind, compensate=False)
+    return quantize(model, images, weights=kind, compensate=False)
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from quantmodels import layer_replaced
 from torch import nn
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
 from moesaic.golden.belonging import ForeignWeights, check_belonging
-from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.frontend.capture import Captured, capture
-from moesaic.golden.layers.sizes import MLPSizes, MoESizes
+from moesaic.golden.layers.sizes import LayerSizes, MLPSizes, MoESizes
+from moesaic.golden.network import Network
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.quantize import quantize
@@ -76,7 +77,7 @@ class Net(nn.Module):
         self.cut = nn.Conv2d(3, DIM, PATCH, PATCH)
         self.position = nn.Parameter(torch.zeros(1, (SIDE // PATCH) ** 2, DIM))
         layers = [
-            Mixture(sizes.experts, sizes.hidden, sizes.top_k) if sizes.experts else Dense(sizes.hidden)
+            Mixture(sizes.experts, sizes.hidden, sizes.top_k) if sizes.routed else Dense(sizes.hidden)
             for sizes in LAYERS
         ]
         self.blocks = nn.Sequential(*map(Block, layers))
@@ -104,7 +105,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def qmodel(captured: Captured, images: np.ndarray) -> QuantModel:
-    return quantize(captured.model(), captured.config, images[:2], weights="imported", compensate=False)
+    return quantize(captured.model(), images[:2], weights="imported", compensate=False)
 
 
 @pytest.fixture(scope="module")
@@ -112,50 +113,38 @@ def program(qmodel: QuantModel) -> ProgramImage:
     return compile_model(qmodel, PRESETS["micro8"])
 
 
+def _layers(network: Network) -> tuple[LayerSizes, ...]:
+    """What follows attention in each block."""
+    return tuple(block.nodes[1].sizes for block in network.blocks)
+
+
 def test_captured_as_it_is(captured: Captured) -> None:
-    assert captured.config.layers == LAYERS and captured.difference < 1e-5
+    assert _layers(captured.network) == LAYERS and captured.difference < 1e-5
 
 
 def test_kept_as_it_is(qmodel: QuantModel, program: ProgramImage, tmp_path: Path) -> None:
     save(qmodel, tmp_path / "network.safetensors")
-    assert load(tmp_path / "network.safetensors").config.layers == LAYERS
+    assert _layers(load(tmp_path / "network.safetensors").network) == LAYERS
     program.save(tmp_path / "program")
-    assert ProgramImage.load(tmp_path / "program").model.layers == LAYERS
+    assert _layers(ProgramImage.load(tmp_path / "program").network) == LAYERS
 
 
 def test_weights_of_every_expert_are_held_against_the_float_ones(captured: Captured, qmodel: QuantModel) -> None:
     check_belonging(captured.model(), qmodel)
-    last = qmodel.blocks[4].mlp
+    last = qmodel.blocks[4].layers[1]
     expert = last.experts[7]
     foreign = replace(expert, fc2=replace(expert.fc2, weight=np.roll(expert.fc2.weight, 1, axis=0)))
     mixture = replace(last, experts=(*last.experts[:7], foreign))
-    other = replace(qmodel, blocks=(*qmodel.blocks[:4], replace(qmodel.blocks[4], mlp=mixture)))
+    other = replace(qmodel, blocks=(*qmodel.blocks[:4], layer_replaced(qmodel.blocks[4], 1, mixture)))
     with pytest.raises(ForeignWeights, match="blocks.4.mlp.experts.7.fc2"):
         check_belonging(captured.model(), other)
 
 
 def test_whole_on_the_rtl(rig, qmodel: QuantModel, program: ProgramImage, images: np.ndarray) -> None:
-    (task,) = qmodel.config.tasks
+    (task,) = qmodel.network.tasks
     simulator = FunctionalSimulator(rig.config, seed=1)
     simulator.load(program)
     routings = simulator.run(task, images[2]).routings
     assert all(sum(length > 0 for length in routing.lengths) > 1 for routing in routings) and len(routings) == 3
     (result,) = rig.run(program, [RtlRun(task, image=images[2])], seed=3, plusargs=STALLS)
     rig.check(qmodel, result, images[2], task)
-
-
-@pytest.mark.parametrize(
-    "layers, message",
-    [
-        (LAYERS[:4], "layers must be one for each of the 5 blocks"),
-        (
-            (*LAYERS[:4], MoESizes(experts=2, hidden=8, top_k=3)),
-            "block 4: top_k must be from 1 to the 2 experts",
-        ),
-        ((*LAYERS[:4], MoESizes(experts=0, hidden=8, top_k=1)), "block 4: experts must be a positive integer, not 0"),
-        ((*LAYERS[:4], MLPSizes(hidden=-1)), "block 4: hidden units of an MLP must be a positive integer, not -1"),
-    ],
-)
-def test_bad_sizes_are_refused(layers: tuple, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        M3ViTConfig(image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=5, layers=layers)

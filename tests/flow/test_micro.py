@@ -81,7 +81,7 @@ def test_experts_without_tokens_cost_nothing(rig, micro: QuantModel, scene: np.n
     results = rig.run(program, [RtlRun(task, image=scene) for task in program.tasks])
     functional = FunctionalSimulator(rig.config)
     functional.load(program)
-    everything = set(range(micro.config.experts))
+    everything = set(range(micro.network.most_experts))
     for task, result in zip(program.tasks, results, strict=True):
         rig.check(forced, result, scene, task)
         expected = functional.run(task, scene)
@@ -90,7 +90,7 @@ def test_experts_without_tokens_cost_nothing(rig, micro: QuantModel, scene: np.n
         assert any(all(queue[e] for e in chosen) for queue in lengths)
         used = [{e for e, length in enumerate(queue) if length} for queue in lengths]
         mixtures = list(program.manifest["experts"].values())
-        assert len(mixtures) == len(used) == sum(isinstance(block.mlp, QuantMoE) for block in micro.blocks)
+        assert len(mixtures) == len(used) == sum(isinstance(block.layers[1], QuantMoE) for block in micro.blocks)
 
         def size(experts: list[set[int]], mixtures=mixtures) -> int:
             return sum(ranges[str(e)]["bytes"] for ranges, group in zip(mixtures, experts, strict=True) for e in group)
@@ -108,7 +108,7 @@ def test_experts_without_tokens_cost_nothing(rig, micro: QuantModel, scene: np.n
 
 def full_bytes(rig, micro: QuantModel, scene: np.ndarray, task: str) -> int:
     """Bytes of the weight stream if every expert is read."""
-    program = compile_model(micro, rig.config, tasks=[task], speculate=micro.config.experts)
+    program = compile_model(micro, rig.config, tasks=[task], speculate=micro.network.most_experts)
     functional = FunctionalSimulator(rig.config)
     functional.load(program)
     return functional.run(task, scene).counters["WEIGHT_BYTES"]
@@ -142,7 +142,7 @@ def test_analytic_model_of_experts_left_out(
     rig.check(forced, result, scene, task)
     functional = FunctionalSimulator(rig.config)
     functional.load(program)
-    mixtures = [f"blocks.{k}" for k, block in enumerate(forced.blocks) if isinstance(block.mlp, QuantMoE)]
+    mixtures = [f"blocks.{k}" for k, block in enumerate(forced.blocks) if isinstance(block.layers[1], QuantMoE)]
     experts = {name: r.lengths for name, r in zip(mixtures, functional.run(task, scene).routings, strict=True)}
     assert any(0 in lengths for lengths in experts.values())
     model = part_cycles(image_costs(program, forced, task, experts, speculate=speculate))

@@ -16,7 +16,7 @@ from moesaic.compiler.pipeline import compile_all, compile_model
 from moesaic.errors import InputError
 from moesaic.flow.request import make_request
 from moesaic.golden import weights
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation import metrics
 from moesaic.golden.evaluation.rounded_model import RoundedM3ViT, everything
 from moesaic.golden.m3vit_int import IntM3ViT, force_experts
@@ -37,7 +37,7 @@ GROUPS = PRESETS["micro8-wide"].replace(
 
 def output(result: bytes) -> np.ndarray:
     model = preset("m3vit-micro")
-    return unpack_residual(result, model.tokens, model.dim, PRESETS["micro8-wide"])
+    return unpack_residual(result, network_of(model).tokens, model.dim, PRESETS["micro8-wide"])
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def wide() -> QuantModel:
     config = preset("m3vit-micro")
     model, _, kind = weights.load("m3vit-micro", 0)
     images, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
-    return quantize(model, config, images, weights=kind, compensate=False, expert_bits=16, acc_bits=40)
+    return quantize(model, images, weights=kind, compensate=False, expert_bits=16, acc_bits=40)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_forced_experts(wide: QuantModel, scene: np.ndarray) -> None:
 def test_what_it_is_worth(tmp_path: Path, wide: QuantModel, micro: QuantModel, scene: np.ndarray) -> None:
     """Against float every block is better by 9 dB at least; the float twin rounds alike; a file keeps everything."""
     assert (wide.widths, micro.widths) == ("w16a16", "w8a8")
-    assert all(part.bits == 16 for part in (wide.embed, wide.blocks[0].attention.q, wide.blocks[0].mlp.fc2))
-    assert max(int(np.abs(block.attention.q.weight.astype(int)).max()) for block in wide.blocks) <= DIGITS_TOP
+    assert all(part.bits == 16 for part in (wide.embed, wide.blocks[0].layers[0].q, wide.blocks[0].layers[1].fc2))
+    assert max(int(np.abs(block.layers[0].q.weight.astype(int)).max()) for block in wide.blocks) <= DIGITS_TOP
     config = preset("m3vit-micro")
     model, _, _ = weights.load("m3vit-micro", 0)
     images, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)

@@ -31,7 +31,7 @@ def narrow() -> QuantModel:
     config = preset("m3vit-micro")
     model, _, kind = weights.load("m3vit-micro", 0)
     images, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
-    return quantize(model, config, images, weights=kind, compensate=False, expert_bits=4)
+    return quantize(model, images, weights=kind, compensate=False, expert_bits=4)
 
 
 @pytest.mark.parametrize("plusargs", [[], STALLS], ids=["still", "stalls"])

@@ -32,7 +32,7 @@ def run(
     config = preset(name)
     model, _, kind = weights.load(name, 0, trained=False)  # seeded ones use every expert
     images, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
-    qmodel = quantize(model, config, images, weights=kind, compensate=False)
+    qmodel = quantize(model, images, weights=kind, compensate=False)
     program = compile_model(qmodel, CONFIG, blocks=blocks)
     image = scenes.render_batch([7], config.image_size)[0][0]
     simulator = RtlSimulator(CONFIG, memory_bytes=len(program.memory), base=program.address)

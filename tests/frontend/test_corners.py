@@ -51,7 +51,7 @@ def test_whole_path(name):
     make, lively = CASES[name]
     captured = capture(make(), zoo.image())
     got = assert_runs_bit_exact(captured, lively=lively)
-    image = calibration_images(captured.config, 1)[0]
+    image = calibration_images(captured.network, 1)[0]
     with torch.no_grad():
         wanted = captured.model()(image, 0)[-1].numpy().reshape(got.shape)
     if lively:
@@ -68,6 +68,6 @@ def test_what_is_too_large_is_named(part, factor):
     model = times(zoo.vit(), factor, part)
     try:
         captured = capture(model, zoo.image())
-        quantize(captured.model(), captured.config, calibration_images(captured.config, 2), weights="imported")
+        quantize(captured.model(), calibration_images(captured.network, 2), weights="imported")
     except InputError as error:
         assert "must be" in str(error)

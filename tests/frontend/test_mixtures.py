@@ -14,7 +14,7 @@ from moesaic.golden.m3vit import build
 def test_fixed_shapes(name):
     make, kind = mixtures.WRITTEN[name]
     captured = capture(zoo.vit(mlp=make), zoo.image())
-    config = captured.config
+    config = captured.network
     assert {(sizes.experts, sizes.top_k) for sizes in config.layers} == {(4, 2)} and config.gate_kind == kind
     assert config.gate_bias == (name == "renormalised")
     assert captured.difference < 1e-5
@@ -25,9 +25,9 @@ def test_gates_of_tasks_and_one_that_no_task_uses():
     model = zoo.seeded(mixtures.TaskVit(lambda: mixtures.Published(4)))
     tasks = {"semseg": (0,), "depth": (1,), "edge": (3,)}
     captured = capture(model, zoo.image(), tasks=tasks)
-    assert captured.config.tasks == ("semseg", "depth", "edge") and captured.config.moe_blocks == (1,)
-    for task, (gate,) in zip(captured.config.tasks, tasks.values(), strict=True):
-        name = f"blocks.1.mlp.gate.{captured.config.task_index(task)}.w_gate"
+    assert captured.network.tasks == ("semseg", "depth", "edge") and tuple(captured.network.mixtures) == (1,)
+    for task, (gate,) in zip(captured.network.tasks, tasks.values(), strict=True):
+        name = f"blocks.1.mlp.gate.{captured.network.task_index(task)}.w_gate"
         assert torch.equal(captured.state[name], model.blocks[1].mlp.gate[gate].w_gate)
         assert captured.names[name] == (f"blocks.1.mlp.gate.{gate}.w_gate",)
     x = torch.rand(1, 3, zoo.SIDE, zoo.SIDE)
@@ -52,7 +52,7 @@ def test_sixty_four_experts():
     captured = capture(
         zoo.seeded(mixtures.TaskVit(lambda: mixtures.Published(1, experts=64, k=5))), zoo.image(), tasks={"a": (0,)}
     )
-    assert (captured.config.most_experts, captured.config.most_top_k) == (64, 5)
+    assert (captured.network.most_experts, captured.network.most_top_k) == (64, 5)
     assert captured.difference < 1e-5
 
 
@@ -77,9 +77,9 @@ def test_our_own(scope):
     )
     model = build(config, 3)
     captured = capture(model, zoo.image(), tasks={"semseg": (0,), "depth": (1,)})
-    assert captured.config.gate_bias == (scope == "task_conditioned")
-    assert captured.config.pixel_mean == pytest.approx(config.pixel_mean)
-    assert captured.config.pixel_std == pytest.approx(config.pixel_std)
+    assert captured.network.nodes[4].sizes.gate_bias == (scope == "task_conditioned")
+    assert captured.network.image.pixel_mean == pytest.approx(config.pixel_mean)
+    assert captured.network.image.pixel_std == pytest.approx(config.pixel_std)
     x = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
         for task in (0, 1):
@@ -111,7 +111,7 @@ def test_a_mixture_that_computes_something_else():
 def test_mixtures_in_odd_places():
     model = zoo.seeded(mixtures.TaskVit(lambda: mixtures.Published(1), (True, False, False, True)))
     captured = capture(model, zoo.image(), tasks={"a": (0,)})
-    assert captured.config.moe_blocks == (0, 3)
+    assert tuple(captured.network.mixtures) == (0, 3)
 
 
 def test_experts_of_another_gate():

@@ -52,7 +52,7 @@ def test_transformers(name):
     make, learnt = TRANSFORMERS[name]
     torch.manual_seed(0)
     captured = capture(make(), torch.zeros(1, 3, 32, 32))
-    assert captured.config.prefix_tokens == learnt and captured.config.tokens == 16 + learnt
+    assert captured.network.prefix_tokens == learnt and captured.network.tokens == 16 + learnt
     assert captured.difference < 1e-5
     assert_runs_bit_exact(captured)
 

@@ -64,7 +64,7 @@ def test_a_module_that_normalises_itself(kind: str) -> None:
 
 def test_a_module_of_bytes_is_never_in_doubt() -> None:
     captured = capture(zoo.vit(embed=Scaled(120.0, 58.0)), zoo.image().to(torch.uint8))
-    assert captured.config.pixel_mean == pytest.approx((120 / 255,) * 3)
+    assert captured.network.image.pixel_mean == pytest.approx((120 / 255,) * 3)
     assert not [note for note in captured.notes if note.startswith("warning")]
 
 
@@ -77,12 +77,12 @@ def test_normalisation_outside_the_module(monkeypatch: pytest.MonkeyPatch) -> No
     """What a Subject says, of either range; what timm's modules carry with them; and what is said twice."""
     subject = Subject(module=zoo.vit(), pixel_mean=(123.675, 116.28, 103.53), pixel_std=(58.395, 57.12, 57.375))
     got = opened(monkeypatch, subject)
-    assert got.config.pixel_mean == pytest.approx((0.485, 0.456, 0.406)) and not got.report.assumed
+    assert got.network.image.pixel_mean == pytest.approx((0.485, 0.456, 0.406)) and not got.report.assumed
     assert any(note.startswith("warning: pixels: mean 123.7") for note in got.report.notes)
     module = zoo.vit()
     module.pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}
     got = opened(monkeypatch, module)
-    assert (got.config.pixel_mean, got.config.pixel_std) == (
+    assert (got.network.image.pixel_mean, got.network.image.pixel_std) == (
         (0.1, 0.2, 0.3),
         (0.4, 0.5, 0.6),
     ) and not got.report.assumed

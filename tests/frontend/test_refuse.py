@@ -133,8 +133,8 @@ def test_things_that_are_no_module():
 
 def test_bytes_in():
     captured = capture(zoo.vit(embed=zoo.Bytes()), zoo.image().to(torch.uint8))
-    assert captured.config.pixel_mean == pytest.approx((0.5, 0.5, 0.5))
-    assert captured.config.pixel_std == pytest.approx((0.25, 0.25, 0.25))
+    assert captured.network.image.pixel_mean == pytest.approx((0.5, 0.5, 0.5))
+    assert captured.network.image.pixel_std == pytest.approx((0.25, 0.25, 0.25))
     assert random_image(zoo.image().to(torch.uint8), 1).dtype == torch.uint8
 
 

@@ -46,7 +46,7 @@ def test_a_module_and_its_image(written):
     name = written("def my_vit():\n    return zoo.vit(), zoo.image()\n")
     for text in (f"{name}:my_vit", f"{name}.py:my_vit"):
         imported = open_model(text, ImportOptions())
-        assert imported.config.name == "my-vit" and imported.config.image_size == (16, 16)
+        assert imported.network.name == "my-vit" and imported.network.image_size == (16, 16)
         assert imported.report.kind == "imported" and "equal to the module" in imported.report.checked
         assert imported.report.names["blocks.0.mlp.fc1.weight"] == "blocks.0.mlp.up.weight"
         assert list(imported.modules) == ["output"]
@@ -78,14 +78,14 @@ def test_what_is_said_about_a_module(written):
         """
     )
     imported = open_function(f"{name}:plain", ImportOptions(image_size=(16, 16), pixels="imagenet"))
-    assert imported.config.pixel_mean == (0.485, 0.456, 0.406) and not imported.report.assumed
+    assert imported.network.image.pixel_mean == (0.485, 0.456, 0.406) and not imported.report.assumed
     imported = open_function(f"{name}:tasks", ImportOptions(image_size=(16, 16), tasks=("x", "y")))
-    assert imported.config.tasks == ("x", "y")
+    assert imported.network.tasks == ("x", "y")
     assert not torch.equal(imported.state["blocks.1.mlp.gate.0.w_gate"], imported.state["blocks.1.mlp.gate.1.w_gate"])
     imported = open_function(f"{name}:subject", ImportOptions())
-    assert imported.config.tasks == ("a", "b") and imported.config.pixel_mean == (0.1, 0.2, 0.3)
+    assert imported.network.tasks == ("a", "b") and imported.network.image.pixel_mean == (0.1, 0.2, 0.3)
     imported = open_function(f"{name}:subject", ImportOptions(tasks=("b",)))
-    assert imported.config.tasks == ("b",)
+    assert imported.network.tasks == ("b",)
     assert "--tasks must be of a, b, not c" in refused(f"{name}:subject", tasks=("c",))
     assert "--image-size must be (16, 16)" in refused(f"{name}:subject", image_size=(32, 32))
     assert "--heads must not be given" in refused(f"{name}:plain", heads=3)

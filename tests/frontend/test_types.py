@@ -19,7 +19,7 @@ def test_the_type_of_a_module_changes_nothing(kind):
         gamma.fill_(1e-6)
     module = module.to(kind)
     low, wide = capture(module, zoo.image()), capture(copy.deepcopy(module).float(), zoo.image())
-    assert low.config == wide.config and low.state.keys() == wide.state.keys()
+    assert low.network == wide.network and low.state.keys() == wide.state.keys()
     for name, tensor in low.state.items():
         assert tensor.dtype is torch.float32 and torch.equal(tensor, wide.state[name]), name
     folded = low.state["blocks.0.mlp.fc2.weight"]

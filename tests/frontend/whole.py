@@ -18,12 +18,12 @@ def assert_runs_bit_exact(captured: Captured, accelerator=MICRO, *, lively=True,
 
     `lively`: they are not all about the same.
     """
-    images = calibration_images(captured.config, images)
-    qmodel = quantize(captured.model(), captured.config, images, weights="imported", compensate=False)
+    images = calibration_images(captured.network, images)
+    qmodel = quantize(captured.model(), images, weights="imported", compensate=False)
     program = compile_model(qmodel, accelerator)
     simulator = FunctionalSimulator(accelerator)
     simulator.load(program)
-    for task in captured.config.tasks:
+    for task in captured.network.tasks:
         expected = IntM3ViT(qmodel, accelerator.rows).run(images[0], task)
         run = simulator.run(task, images[0])
         np.testing.assert_array_equal(program.unpack_result(run.result), expected[-1])

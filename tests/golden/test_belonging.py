@@ -36,7 +36,7 @@ def model() -> M3ViT:
 @pytest.fixture(scope="module", params=WIDTHS.values(), ids=WIDTHS)
 def qmodel(request: pytest.FixtureRequest, model: M3ViT) -> QuantModel:
     images = np.random.default_rng(5).integers(0, 256, (2, 3, *CONFIG.image_size), dtype=np.uint8)
-    return quantize(model, CONFIG, images, weights="seeded", expert_bits=request.param)
+    return quantize(model, images, weights="seeded", expert_bits=request.param)
 
 
 def test_its_own_weights(model: M3ViT, qmodel: QuantModel) -> None:
@@ -62,14 +62,14 @@ def _changed(qmodel: QuantModel, name: str, change: Callable[[np.ndarray], np.nd
     "name",
     [
         "embed.weight",
-        "blocks.0.attention.q.weight",
-        "blocks.1.attention.v.weight",
-        "blocks.1.attention.proj.weight",
-        "blocks.0.mlp.fc1.weight",
-        "blocks.0.mlp.fc2.weight",
-        "blocks.1.mlp.gates.semseg.weight",
-        "blocks.1.mlp.experts.3.fc1.weight",
-        "blocks.1.mlp.experts.0.fc2.weight",
+        "blocks.0.layers.0.q.weight",
+        "blocks.1.layers.0.v.weight",
+        "blocks.1.layers.0.proj.weight",
+        "blocks.0.layers.1.fc1.weight",
+        "blocks.0.layers.1.fc2.weight",
+        "blocks.1.layers.1.gates.semseg.weight",
+        "blocks.1.layers.1.experts.3.fc1.weight",
+        "blocks.1.layers.1.experts.0.fc2.weight",
     ],
 )
 def test_one_matrix_of_other_integers(name: str, model: M3ViT, qmodel: QuantModel) -> None:
@@ -80,7 +80,7 @@ def test_one_matrix_of_other_integers(name: str, model: M3ViT, qmodel: QuantMode
 
 
 def test_experts_in_another_order(model: M3ViT, qmodel: QuantModel) -> None:
-    def turned(block: str, layer: QuantLayer) -> QuantLayer:
+    def turned(layer: QuantLayer) -> QuantLayer:
         if layer.routed is None:
             return layer
         first, second, *rest = layer.experts
@@ -110,7 +110,7 @@ def test_a_digest_of_every_number(qmodel: QuantModel) -> None:
     others = {
         quantfile.digest(replace(qmodel, embed_step=qmodel.embed_step * 2)),
         quantfile.digest(_changed(qmodel, "position", lambda array: array ^ flip)),
-        quantfile.digest(_changed(qmodel, "blocks.1.mlp.experts.3.fc2.bias", lambda array: array + 1)),
+        quantfile.digest(_changed(qmodel, "blocks.1.layers.1.experts.3.fc2.bias", lambda array: array + 1)),
         quantfile.digest(_changed(qmodel, "embed.weight", lambda array: array.astype(np.int32))),
     }
     assert len({known, *others}) == 5

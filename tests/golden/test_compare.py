@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation.compare_dense import cost, load_twin, main
 from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.heads import build_heads
@@ -28,7 +28,7 @@ def twin(tmp_path):
 
 
 def test_cost_by_hand():
-    found, twins = cost(MICRO), cost(dense_twin(MICRO))
+    found, twins = cost(network_of(MICRO)), cost(network_of(dense_twin(MICRO)))
     assert found["macs_all_tasks"] == 2 * found["macs_one_task"] and twins["macs_all_tasks"] == twins["macs_one_task"]
     gates = (
         2 * 65 * 64 * 8
@@ -36,7 +36,8 @@ def test_cost_by_hand():
     assert found["macs_one_task"] - twins["macs_one_task"] == gates
     assert found["parameters"] == sum(p.numel() for p in build(MICRO, 0).parameters())
     assert (
-        cost(dataclasses.replace(MICRO, top_k=8))["macs_one_task"] - found["macs_one_task"] == 2 * 65 * 6 * 2 * 64 * 128
+        cost(network_of(dataclasses.replace(MICRO, top_k=8)))["macs_one_task"] - found["macs_one_task"]
+        == 2 * 65 * 6 * 2 * 64 * 128
     )
 
 

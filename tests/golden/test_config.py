@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from moesaic.golden.config import PRESETS, M3ViTConfig, preset
+from moesaic.golden.config import PRESETS, M3ViTConfig, network_of, preset
 
 # name: tokens, head dim, MMAC, weight MB at int8 as published; four digits of work, one decimal of megabytes
 PUBLISHED = {
@@ -19,17 +19,17 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_counts(name):
-    config = preset(name)
+    config, network = preset(name), network_of(preset(name))
     tokens, head_dim, mmacs, megabytes = PUBLISHED[name]
-    assert (config.tokens, config.head_dim) == (tokens, head_dim)
-    assert float(f"{config.macs / 1e6:.4g}") == pytest.approx(mmacs, abs=0.5)
-    assert round(config.weight_bytes / 1e6, 1) == megabytes
+    assert (network.tokens, (config.dim // config.heads)) == (tokens, head_dim)
+    assert float(f"{network.macs / 1e6:.4g}") == pytest.approx(mmacs, abs=0.5)
+    assert round(network.weight_bytes / 1e6, 1) == megabytes
 
 
 def test_micro_is_small():
-    config = preset("m3vit-micro")
-    assert (config.tokens, config.head_dim, config.grid) == (65, 32, (8, 8))
-    assert config.weight_bytes < 500_000 and 15e6 < config.macs < 17e6
+    config, network = preset("m3vit-micro"), network_of(preset("m3vit-micro"))
+    assert (network.tokens, (config.dim // config.heads), network.image.grid) == (65, 32, (8, 8))
+    assert network.weight_bytes < 500_000 and 15e6 < network.macs < 17e6
 
 
 def test_counts_add_up_by_hand():
@@ -37,18 +37,19 @@ def test_counts_add_up_by_hand():
     config = M3ViTConfig(
         image_size=(4, 4), patch_size=2, dim=8, heads=2, depth=2, mlp_ratio=2, experts=4, expert_hidden=6, top_k=2
     )
-    assert config.tokens == 5 and config.patch_values == 12
-    assert config.embed_macs == 5 * 12 * 8
+    network = network_of(config)
+    assert network.tokens == 5 and network.image.patch_values == 12
+    assert network.embed_macs == 5 * 12 * 8
     attention = 5 * 8 * 24 + 2 * 5 * 5 * 8 + 5 * 8 * 8
-    assert config.block_macs(0) == attention + 2 * 5 * 8 * 16
-    assert config.block_macs(1) == attention + 5 * 8 * 4 + 5 * 2 * 2 * 8 * 6
-    assert config.macs == config.embed_macs + config.block_macs(0) + config.block_macs(1)
-    assert config.weight_bytes == 12 * 8 + 2 * 4 * 64 + 2 * 8 * 16 + 8 * 4 + 4 * 2 * 8 * 6
-    assert [config.is_moe(i) for i in range(2)] == [False, True] and config.moe_blocks == (1,)
+    assert network.block_macs(0) == attention + 2 * 5 * 8 * 16
+    assert network.block_macs(1) == attention + 5 * 8 * 4 + 5 * 2 * 2 * 8 * 6
+    assert network.macs == network.embed_macs + network.block_macs(0) + network_of(config).block_macs(1)
+    assert network.weight_bytes == 12 * 8 + 2 * 4 * 64 + 2 * 8 * 16 + 8 * 4 + 4 * 2 * 8 * 6
+    assert [config.is_moe(i) for i in range(2)] == [False, True] and tuple(network.mixtures) == (1,)
 
 
 def test_dense_model_has_no_mixtures():
-    assert preset("deit-tiny").moe_blocks == ()
+    assert tuple(network_of(preset("deit-tiny")).mixtures) == ()
 
 
 def test_survives_json():
@@ -89,11 +90,11 @@ def test_bad_values_are_refused(change, message):
 
 
 def test_tasks_by_name_and_number():
-    config = preset("m3vit-micro")
-    assert [config.task_index(task) for task in ("semseg", "depth", 0, 1)] == [0, 1, 0, 1]
+    network = network_of(preset("m3vit-micro"))
+    assert [network.task_index(task) for task in ("semseg", "depth", 0, 1)] == [0, 1, 0, 1]
     for unknown in ("normals", 2, -1):
         with pytest.raises(ValueError, match=r"task must be one of semseg, depth, not"):
-            config.task_index(unknown)
+            network.task_index(unknown)
 
 
 def test_unknown_preset():

@@ -47,10 +47,10 @@ def test_command_writes_json(tmp_path, capsys):
 
 def test_blocks_are_judged_on_all_scenes():
     model, heads, kind = weights.load("m3vit-micro")
-    q = quantize(model, model.config, calibration_images(model.config, 4), weights=kind)
+    q = quantize(model, calibration_images(model.network, 4), weights=kind)
     result = evaluate(model, heads, q, scenes=12, key_block=8, quiet=True)
-    images = render_batch(range(12), model.config.image_size)[0]
-    for task in model.config.tasks:
+    images = render_batch(range(12), model.network.image_size)[0]
+    for task in model.network.tasks:
         assert result[task]["blocks"] == agreement(model, q, images, task, key_block=8)
         assert result[task]["blocks"] != agreement(model, q, images[:8], task, key_block=8)
 
@@ -80,7 +80,7 @@ def test_sheet_refuses_odd_pictures():
 def test_trained_micro_keeps_its_quality():
     model, heads, kind = weights.load("m3vit-micro")
     assert kind == "trained"
-    q = quantize(model, model.config, calibration_images(model.config), weights=kind)
+    q = quantize(model, calibration_images(model.network), weights=kind)
     result = evaluate(model, heads, q, scenes=200, key_block=8, quiet=True)
     assert abs(result["semseg"]["difference_points"]) < 1
     assert abs(result["depth"]["change_percent"]) < 2

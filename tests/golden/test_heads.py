@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.heads import NEAREST, DepthHead, Heads, SegmentationHead, build_heads
 from moesaic.golden.training.scenes import CLASSES, FAR
 
@@ -13,7 +13,7 @@ from moesaic.golden.training.scenes import CLASSES, FAR
 def test_shapes(name):
     config = preset(name)
     heads = build_heads(config, 0)
-    tokens = torch.randn(2, config.tokens, config.dim)
+    tokens = torch.randn(2, network_of(config).tokens, config.dim)
     assert heads["semseg"](tokens).shape == (2, len(CLASSES), *config.image_size)
     assert heads["depth"](tokens).shape == (2, *config.image_size)
     assert heads["semseg"](tokens[0]).shape == (len(CLASSES), *config.image_size)
@@ -24,7 +24,7 @@ def test_shapes(name):
 def test_token_lands_on_its_patch():
     config = preset("m3vit-tiny")  # 8 patches down, 16 across
     head = build_heads(config, 0)["semseg"]
-    base = torch.randn(config.tokens, config.dim, generator=torch.Generator().manual_seed(0))
+    base = torch.randn(network_of(config).tokens, config.dim, generator=torch.Generator().manual_seed(0))
     before = head(base)
     for row, column in ((0, 0), (2, 13), (7, 5)):
         changed = base.clone()
@@ -43,12 +43,12 @@ def test_token_lands_on_its_patch():
 @torch.no_grad()
 def test_depth_stays_in_range():
     config = preset("m3vit-micro")
-    depth = build_heads(config, 0)["depth"](torch.randn(config.tokens, config.dim) * 100)
+    depth = build_heads(config, 0)["depth"](torch.randn(network_of(config).tokens, config.dim) * 100)
     assert depth.min() >= NEAREST and depth.max() <= FAR * 1.0001
 
 
 def test_head_for_each_task():
-    heads = Heads(preset("m3vit-micro"))
+    heads = Heads(network_of(preset("m3vit-micro")))
     assert type(heads["semseg"]) is SegmentationHead and type(heads["depth"]) is DepthHead
 
 
@@ -57,4 +57,4 @@ def test_bad_use_is_refused():
     with pytest.raises(ValueError, match=r"tokens must be \[65, 64\], not \[64, 64\]"):
         build_heads(config, 0)["depth"](torch.zeros(64, 64))
     with pytest.raises(ValueError, match="channels must be positive, not 0"):
-        SegmentationHead(config, classes=0)
+        SegmentationHead(network_of(config), classes=0)

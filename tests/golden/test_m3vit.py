@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.config import M3ViTConfig, network_of, preset
 from moesaic.golden.m3vit import M3ViT, build
 from moesaic.golden.trace import Trace
 from moesaic.golden.training.scenes import render
@@ -59,7 +59,7 @@ def softmax(x):
 
 def reference(config, state, image, task):
     """Block outputs [N, dim], token by token and expert by expert, float64."""
-    p, (rows, columns) = config.patch_size, config.grid
+    p, (rows, columns) = config.patch_size, network_of(config).image.grid
     pixels = (image / 255 - np.reshape(config.pixel_mean, (3, 1, 1))) / np.reshape(config.pixel_std, (3, 1, 1))
     kernel = state["patch_embed.proj.weight"].reshape(config.dim, -1)
     tokens = [pixels[:, r * p : r * p + p, c * p : c * p + p].ravel() for r in range(rows) for c in range(columns)]
@@ -74,8 +74,8 @@ def reference(config, state, image, task):
         q, k, v = (qkv[:, n * config.dim : (n + 1) * config.dim] for n in range(3))
         context = []
         for head in range(config.heads):
-            part = slice(head * config.head_dim, (head + 1) * config.head_dim)
-            context.append(softmax(q[:, part] @ k[:, part].T / math.sqrt(config.head_dim)) @ v[:, part])
+            part = slice(head * (config.dim // config.heads), (head + 1) * (config.dim // config.heads))
+            context.append(softmax(q[:, part] @ k[:, part].T / math.sqrt(config.dim // config.heads)) @ v[:, part])
         x = x + linear(np.concatenate(context, axis=1), state, f"{b}.attn.proj")
         h = layer_norm(x, state, f"{b}.norm2", config.eps)
         if not config.is_moe(i):
@@ -129,7 +129,7 @@ def test_published_parameter_names():
         published |= {f"blocks.{i}.{n}.{p}" for n in names for p in ("weight", "bias")}
         if i % 2:
             published |= {f"blocks.{i}.mlp.gate.{task}.w_gate" for task in (0, 1)}
-    state = M3ViT(config).state_dict()
+    state = M3ViT(network_of(config)).state_dict()
     assert set(state) == published
     shapes = {
         "patch_embed.proj.weight": (192, 3, 16, 16),
@@ -147,7 +147,7 @@ def test_published_parameter_names():
 
 
 def test_task_conditioned_parameter_names():
-    state = M3ViT(VARIANTS["conditioned"]).state_dict()
+    state = M3ViT(network_of(VARIANTS["conditioned"])).state_dict()
     assert {"blocks.1.mlp.gate.w_gate", "gate_task_represent.fc1.weight", "gate_task_represent.norm.bias"} <= set(state)
     assert not any(".gate.0." in name for name in state)
 

@@ -5,13 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from quantmodels import layer_replaced
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.layers.attention import attend
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.moe import QuantMoE
 from moesaic.golden.layers.norm import QuantNorm
-from moesaic.golden.m3vit import build
+from moesaic.golden.m3vit import build, seeded
 from moesaic.golden.m3vit_int import IntM3ViT, force_experts
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
@@ -46,7 +47,7 @@ def network(seed: int = 1, **changes: object) -> tuple[QuantModel, np.ndarray]:
         for block in model.blocks:
             block.attn.qkv.weight[: 2 * config.dim] *= 2.5
     images = np.random.default_rng(seed).integers(0, 256, (4, 3, *config.image_size), dtype=np.uint8)
-    return quantize(model, config, images, weights="seeded"), images
+    return quantize(model, images, weights="seeded"), images
 
 
 def saturate(x: int, bits: int) -> int:
@@ -177,9 +178,9 @@ def mixture(moe: QuantMoE, x: Rows, task: str, order: tuple[int, ...]) -> Rows:
 
 def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[Rows]:
     """Every block's residual, as nested lists."""
-    config = q.config
-    p, (down, across) = config.patch_size, config.grid
-    vectors = [[0] * config.patch_values for _ in range(config.prefix_tokens)]
+    image_cut = q.network.image
+    p, (down, across) = image_cut.patch_height, image_cut.grid
+    vectors = [[0] * image_cut.patch_values for _ in range(q.network.prefix_tokens)]
     for y in range(down):
         for x in range(across):
             vectors.append(
@@ -188,22 +189,24 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
     residual = add(q.position.tolist(), linear(q.embed, vectors))
     outputs = []
     for b in q.blocks:
-        a = b.attention
+        a = b.layers[0]
         normed = streamed(norm(a.norm, residual))
         qkv = [int8(linear(m, normed)) for m in (a.q, a.k, a.v)]
         context: Rows = [[] for _ in residual]
-        for h in range(config.heads):
-            low, high = h * config.head_dim, (h + 1) * config.head_dim
+        for h in range(a.heads):
+            low, high = h * a.head_dim, (h + 1) * a.head_dim
             for row, part in zip(context, head(a, *([r[low:high] for r in t] for t in qkv), block), strict=True):
                 row += part
         residual = add(residual, linear(a.proj, context), a.residual_shift)
-        if isinstance(b.mlp, QuantMoE):
-            residual = mixture(b.mlp, residual, task, b.mlp.order[task])
+        if isinstance(b.layers[1], QuantMoE):
+            residual = mixture(b.layers[1], residual, task, b.layers[1].order[task])
         else:
             inner = hidden(
-                linear(b.mlp.fc1, streamed(norm(b.mlp.norm, residual))), b.mlp.hidden_mult, b.mlp.hidden_shift
+                linear(b.layers[1].fc1, streamed(norm(b.layers[1].norm, residual))),
+                b.layers[1].hidden_mult,
+                b.layers[1].hidden_shift,
             )
-            residual = add(residual, linear(b.mlp.fc2, inner))
+            residual = add(residual, linear(b.layers[1].fc2, inner))
         outputs.append(residual)
     return outputs
 
@@ -223,27 +226,27 @@ def reference(q: QuantModel, image: np.ndarray, task: str, block: int) -> list[R
 )
 def test_equals_loops_on_python_integers(changes):
     q, images = network(**changes)
-    for task in q.config.tasks:
+    for task in q.network.tasks:
         for key_block in (2, 8):
             got = IntM3ViT(q, key_block).run(images[0], task)
             assert [x.tolist() for x in got] == reference(q, images[0], task, key_block)
-            assert all(x.dtype == np.int16 and x.shape == (q.config.tokens, q.config.dim) for x in got)
+            assert all(x.dtype == np.int16 and x.shape == (q.network.tokens, q.network.dim) for x in got)
 
 
 def test_saturating_residual_and_lagging_probabilities():
     q, images = network()
     # Experts 256 times as loud as they should be: the order of the additions shows.
     block = q.blocks[1]
-    assert isinstance(block.mlp, QuantMoE)
-    loud = dataclasses.replace(block, mlp=dataclasses.replace(block.mlp, score_shift=block.mlp.score_shift - 8))
-    first = dataclasses.replace(q.blocks[0], attention=dataclasses.replace(q.blocks[0].attention, residual_shift=2))
+    assert isinstance(block.layers[1], QuantMoE)
+    loud = layer_replaced(block, 1, dataclasses.replace(block.layers[1], score_shift=block.layers[1].score_shift - 8))
+    first = layer_replaced(q.blocks[0], 0, dataclasses.replace(q.blocks[0].layers[0], residual_shift=2))
     q = dataclasses.replace(q, blocks=(first, loud))
     got = IntM3ViT(q, 1).run(images[1], "depth")
     assert [x.tolist() for x in got] == reference(q, images[1], "depth", 1)
     assert np.abs(got[1].astype(int)).max() >= 32767
-    turned = {task: tuple(reversed(order)) for task, order in loud.mlp.order.items()}
+    turned = {task: tuple(reversed(order)) for task, order in loud.layers[1].order.items()}
     again = IntM3ViT(q, 1).run(images[1], "depth", order=turned)
-    other = dataclasses.replace(loud, mlp=dataclasses.replace(loud.mlp, order=turned))
+    other = layer_replaced(loud, 1, dataclasses.replace(loud.layers[1], order=turned))
     assert again[1].tolist() == reference(dataclasses.replace(q, blocks=(first, other)), images[1], "depth", 1)[1]
     assert (again[1] != got[1]).any()
 
@@ -253,7 +256,7 @@ def test_attention_on_wild_values(context_mult):
     q, _ = network()
     # Few bits in the multiplier, so that its own rounding shows; scores that saturate and that jump between blocks.
     attention = dataclasses.replace(
-        q.blocks[0].attention,
+        q.blocks[0].layers[0],
         context_mult=context_mult,
         context_shift=context_mult.bit_length() - 2,
         score_mult=65535,
@@ -271,7 +274,7 @@ def test_attention_on_wild_values(context_mult):
 
 def test_trace_has_the_float_models_names():
     q, images = network()
-    model = build(q.config, 1)
+    model = seeded(q.network, 1)
     whole, integer = Trace(), Trace()
     with torch.no_grad():
         model(images[0], 0, trace=whole)

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from quantmodels import random_image, random_qmodel
+from quantmodels import layer_replaced, random_image, random_qmodel
 
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.options import CompileOptions
@@ -99,10 +99,8 @@ def test_stored_network_is_nearly_the_same():
 def test_stored_network_needs_a_shift():
     qmodel = random_qmodel(MODEL, 1)
     attention = dataclasses.replace(
-        qmodel.blocks[0].attention, q=dataclasses.replace(qmodel.blocks[0].attention.q, shift=0)
+        qmodel.blocks[0].layers[0], q=dataclasses.replace(qmodel.blocks[0].layers[0].q, shift=0)
     )
-    broken = dataclasses.replace(
-        qmodel, blocks=(dataclasses.replace(qmodel.blocks[0], attention=attention), *qmodel.blocks[1:])
-    )
+    broken = dataclasses.replace(qmodel, blocks=(layer_replaced(qmodel.blocks[0], 0, attention), *qmodel.blocks[1:]))
     with pytest.raises(ValueError, match=r"blocks.0.attn.q: shift must be at least 1 to read stored values, not 0"):
         broken.reading_stored()

@@ -12,13 +12,15 @@ from safetensors.numpy import save_file
 
 from moesaic.golden import quantfile
 from moesaic.golden.calibrate import calibration_images
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.qmodel import WIDTHS, QuantModel
 from moesaic.golden.quantcheck import check_quantised
 from moesaic.golden.quantize import quantize
 
 MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=16)
+
+NETWORK = network_of(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +31,14 @@ def qmodel() -> QuantModel:
 @pytest.mark.parametrize("widths", WIDTHS)
 def test_what_is_quantised_passes(widths: str, tmp_path: Path) -> None:
     bits = WIDTHS[widths]
-    model, source = M3ViT(MODEL).eval(), torch.Generator().manual_seed(0)
+    model, source = M3ViT(network_of(MODEL)).eval(), torch.Generator().manual_seed(0)
     for parameter in model.state_dict().values():
         parameter.normal_(0, 0.1, generator=source)
-    made = quantize(model, MODEL, calibration_images(MODEL, 2), weights="seeded", acc_bits=40, expert_bits=bits)
+    made = quantize(model, calibration_images(network_of(MODEL), 2), weights="seeded", acc_bits=40, expert_bits=bits)
     quantfile.save(made, tmp_path / "network.safetensors")
-    check_quantised(quantfile.load(tmp_path / "network.safetensors"), MODEL, bits)
+    check_quantised(quantfile.load(tmp_path / "network.safetensors"), NETWORK, bits)
     with pytest.raises(ValueError, match="bits must be"):
-        check_quantised(made, MODEL, {8: 4, 4: 16, 16: 8}[bits])
+        check_quantised(made, NETWORK, {8: 4, 4: 16, 16: 8}[bits])
 
 
 def changed(value: Any, path: str, to: Any) -> Any:
@@ -67,21 +69,21 @@ def changed(value: Any, path: str, to: Any) -> Any:
         ("embed_step", float("nan"), "embed_step must be a positive number"),
         ("weights", "stolen", "weights must be trained or"),
         ("blocks", (), "blocks must be of 2 parts, not 0"),
-        ("config", replace(MODEL, heads=4), "config must be that of the program, m, not 'm'"),
-        ("blocks.1.attention.heads", 4, "blocks.1.attention.heads must be 2, not 4"),
-        ("blocks.1.attention.norm.inv_dim", 1 << 40, "inv_dim must be from"),
-        ("blocks.1.mlp.top_k", 3, "blocks.1.mlp.top_k must be 2, not 3"),
-        ("blocks.1.mlp.renormalise", 1, "renormalise must be bool, not 'int'"),
-        ("blocks.1.mlp.gates", {}, "blocks.1.mlp.gates must be of semseg, depth, not ''"),
-        ("blocks.1.mlp.order.depth", (0, 1, 2, 2), "order.depth must be an order of 4 experts"),
-        ("blocks.1.mlp.usage", {"depth": (1.0,)}, "usage.depth must be shares of 4 experts"),
-        ("blocks.1.mlp.usage", {"depth": (2.0, 0, 0, 0)}, "usage.depth must be shares from 0 to 1"),
+        ("network", network_of(replace(MODEL, heads=4)), "network must be that of the program, m, not 'm'"),
+        ("blocks.1.layers.0.heads", 4, "blocks.1.layers.0.heads must be 2, not 4"),
+        ("blocks.1.layers.0.norm.inv_dim", 1 << 40, "inv_dim must be from"),
+        ("blocks.1.layers.1.top_k", 3, "blocks.1.layers.1.top_k must be 2, not 3"),
+        ("blocks.1.layers.1.renormalise", 1, "renormalise must be bool, not 'int'"),
+        ("blocks.1.layers.1.gates", {}, "blocks.1.layers.1.gates must be of semseg, depth, not ''"),
+        ("blocks.1.layers.1.order.depth", (0, 1, 2, 2), "order.depth must be an order of 4 experts"),
+        ("blocks.1.layers.1.usage", {"depth": (1.0,)}, "usage.depth must be shares of 4 experts"),
+        ("blocks.1.layers.1.usage", {"depth": (2.0, 0, 0, 0)}, "usage.depth must be shares from 0 to 1"),
     ],
 )
 def test_what_is_no_network_is_refused(qmodel: QuantModel, path: str, to: Any, message: str) -> None:
-    check_quantised(qmodel, MODEL, 8)
+    check_quantised(qmodel, NETWORK, 8)
     with pytest.raises(ValueError, match=message):
-        check_quantised(changed(qmodel, path, to), MODEL, 8)
+        check_quantised(changed(qmodel, path, to), NETWORK, 8)
 
 
 def test_nested_text_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from quantmodels import layer_replaced
 
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.evaluation.metrics import sqnr_db
@@ -38,7 +39,7 @@ IMAGES = render_batch(range(6), CONFIG.image_size)[0]
 @pytest.fixture(scope="module")
 def network() -> tuple[M3ViT, QuantModel]:
     model = build(CONFIG, 1)
-    return prepared(model, IMAGES), quantize(model, CONFIG, IMAGES, weights="seeded")
+    return prepared(model, IMAGES), quantize(model, IMAGES, weights="seeded")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def test_with_all_roundings_it_is_near_the_integers(network):
 
 
 def test_costs_are_of_their_block_and_part(network, costs):
-    assert set(costs) == {(i, part) for i in range(2) for part in parts_of(i == 1)}
+    assert set(costs) == {(i, part) for i in range(2) for part in parts_of(network[0], i)}
     assert all(
         0 < cost.noise < 0.01
         for cost in costs.values()
@@ -94,7 +95,7 @@ def test_costs_are_of_their_block_and_part(network, costs):
 def test_a_coarse_layer_stands_out(network, costs):
     model, qmodel = network
     block = qmodel.blocks[0]
-    coarse = dataclasses.replace(block, mlp=dataclasses.replace(block.mlp, hidden_step=8 * block.mlp.hidden_step))
+    coarse = layer_replaced(block, 1, dataclasses.replace(block.layers[1], hidden_step=8 * block.layers[1].hidden_step))
     worse = {
         (cost.block, cost.part): cost.noise
         for cost in sensitivity(model, dataclasses.replace(qmodel, blocks=(coarse, *qmodel.blocks[1:])), IMAGES)
@@ -110,10 +111,10 @@ def test_every_task_counts(network, costs):
     """Of the second task alone, the gate turned round: tokens are sent elsewhere, in its half of the tokens."""
     model, qmodel = network
     block, task = qmodel.blocks[1], CONFIG.tasks[1]
-    gate = block.mlp.gates[task]
-    gates = block.mlp.gates | {task: dataclasses.replace(gate, weight=-gate.weight)}
+    gate = block.layers[1].gates[task]
+    gates = block.layers[1].gates | {task: dataclasses.replace(gate, weight=-gate.weight)}
     turned = dataclasses.replace(
-        qmodel, blocks=(qmodel.blocks[0], dataclasses.replace(block, mlp=dataclasses.replace(block.mlp, gates=gates)))
+        qmodel, blocks=(qmodel.blocks[0], layer_replaced(block, 1, dataclasses.replace(block.layers[1], gates=gates)))
     )
     found = {(cost.block, cost.part): cost for cost in sensitivity(model, turned, IMAGES)}
     assert 0.3 < found[1, "gate.weight"].rerouted - costs[1, "gate.weight"].rerouted <= 0.5
@@ -142,11 +143,11 @@ def test_tensor_noise_adds_up_along_the_network(network):
 
 def test_training_mode_changes_nothing(network):
     model = build(CONFIG, 1).train()
-    q = quantize(model, CONFIG, IMAGES, weights="seeded")
+    q = quantize(model, IMAGES, weights="seeded")
     assert model.training and model.blocks[1].mlp.gate[0].training
     for ours, theirs in zip(q.blocks, network[1].blocks, strict=True):
-        assert np.array_equal(ours.attention.q.weight, theirs.attention.q.weight)
+        assert np.array_equal(ours.layers[0].q.weight, theirs.layers[0].q.weight)
         assert ours.residual_step == theirs.residual_step
-    mixtures = [quantised.blocks[1].mlp for quantised in (q, network[1])]
+    mixtures = [quantised.blocks[1].layers[1] for quantised in (q, network[1])]
     assert mixtures[0].usage == mixtures[1].usage
     assert all(np.array_equal(a.fc1.weight, b.fc1.weight) for a, b in zip(*(m.experts for m in mixtures), strict=True))

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from moesaic.golden.balance import AttentionSizes, balanced
+from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibration_images
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation.agreement import agreement
+from moesaic.golden.layers.attention_ranges import AttentionRanges
 from moesaic.golden.m3vit import build
 from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import tensor_step
@@ -62,9 +63,9 @@ def test_balanced_computes_the_same():
     config = preset("m3vit-micro")
     model = build(config, 3).double()
     rng = np.random.default_rng(2)
-    sizes = [AttentionSizes(*np.exp(rng.standard_normal((4, config.dim)))) for _ in range(config.depth)]
+    sizes = [AttentionRanges(*np.exp(rng.standard_normal((4, config.dim)))) for _ in range(config.depth)]
     sizes[1].k[5] = sizes[1].context[7] = 0.0  # a channel that nobody uses
-    other = balanced(model, sizes)
+    other = balanced(model, {f"blocks.{i}.attn": size for i, size in enumerate(sizes)})
     image = render(0, config.image_size).image
     with torch.no_grad():
         for task in config.tasks:
@@ -92,13 +93,13 @@ def test_steps_see_every_channel():
 
 def test_what_all_keys_share_costs_nothing():
     config = preset("m3vit-micro")
-    images = calibration_images(config, 4)
+    images = calibration_images(network_of(config), 4)
     model = build(config, 3)
     with torch.no_grad():
         for block in model.blocks:
             block.attn.qkv.bias[config.dim : 2 * config.dim] += (
                 40.0  # scores beyond int16, and a step too large for keys
             )
-    qmodel = quantize(model, config, images, weights="seeded", compensate=False)
+    qmodel = quantize(model, images, weights="seeded", compensate=False)
     rows = agreement(model, qmodel, images[:2], "depth", key_block=8)
     assert all(row["sqnr_db"] > 22 for row in rows)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.gate import Routing
 from moesaic.golden.m3vit import build
 from moesaic.golden.training.all_tasks import forward_together
@@ -32,7 +32,7 @@ def test_values_and_gradients_are_the_models(name):
     expected = torch.cat([model(images, task, routings=routings)[-1] for task in config.tasks])
     made = forward_together(model, images, watch=2)
     torch.testing.assert_close(made.tokens, expected, rtol=1e-5, atol=1e-5)
-    blocks = len(config.moe_blocks)
+    blocks = len(tuple(network_of(config).mixtures))
     for task in range(len(config.tasks)):
         for block in range(blocks):
             assert torch.equal(made.routings[block][task].index, routings[task * blocks + block].index)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.m3vit import build
 from moesaic.golden.trace import SILENT, Trace
 from moesaic.golden.training.scenes import render
@@ -24,7 +24,7 @@ def traced() -> tuple[Trace, list[np.ndarray]]:
 
 def test_names_and_shapes(traced):
     trace, _ = traced
-    n, dim, k = CONFIG.tokens, CONFIG.dim, CONFIG.top_k
+    n, dim, k = network_of(CONFIG).tokens, CONFIG.dim, CONFIG.top_k
     expected = {"pixels": (3, 64, 64), "embed": (n, dim)}
     for i in range(CONFIG.depth):
         b = f"blocks.{i}"

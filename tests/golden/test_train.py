@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation import quality as judge
 from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.training import train as training
@@ -131,8 +131,8 @@ def test_judged_on_scenes_never_trained_on(monkeypatch):
 def test_dense_twin_computes_as_much():
     config = preset("m3vit-tiny")
     twin = dense_twin(config)
-    gates = len(config.moe_blocks) * config.tokens * config.dim * config.experts
-    assert twin.macs == config.macs - gates and twin.mlp_hidden == 768
+    gates = len(tuple(network_of(config).mixtures)) * network_of(config).tokens * config.dim * config.experts
+    assert network_of(twin).macs == network_of(config).macs - gates and twin.mlp_hidden == 768
     with pytest.raises(ValueError, match="model must have experts, not 'm3vit-tiny-dense'"):
         dense_twin(twin)
 

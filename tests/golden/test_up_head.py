@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
 from moesaic.golden.up_head import UpHead, is_up_head, up_head
 from moesaic.golden.weights import WeightError
 
@@ -49,7 +49,7 @@ def convolve(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
 def reference(p: dict[str, np.ndarray], tokens: np.ndarray, config, levels: int) -> np.ndarray:
     x = tokens[1:]
     x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * p["norm.weight"] + p["norm.bias"]
-    x = x.T.reshape(-1, *config.grid)
+    x = x.T.reshape(-1, *network_of(config).image.grid)
     for i in range(levels):
         x = convolve(x, p[f"conv_{i}.weight"], p[f"conv_{i}.bias"])
         bn = {
@@ -70,8 +70,10 @@ def reference(p: dict[str, np.ndarray], tokens: np.ndarray, config, levels: int)
 )
 @torch.no_grad()
 def test_equations(config, convolutions, kernel):
-    head = filled(UpHead(config, task="semseg", channels=5, convolutions=convolutions, kernel=kernel, hidden=7))
-    tokens = np.random.default_rng(1).normal(size=(config.tokens, 6))
+    head = filled(
+        UpHead(network_of(config), task="semseg", channels=5, convolutions=convolutions, kernel=kernel, hidden=7)
+    )
+    tokens = np.random.default_rng(1).normal(size=(network_of(config).tokens, 6))
     p = {name: tensor.double().numpy() for name, tensor in head.state_dict().items()}
     expected = reference(p, tokens, config, 4 if convolutions == 4 else 1)
     actual = head.double()(torch.from_numpy(tokens))
@@ -84,24 +86,24 @@ def test_equations(config, convolutions, kernel):
 @pytest.mark.parametrize("convolutions", [2, 4])
 @torch.no_grad()
 def test_from_a_checkpoints_tensors(convolutions):
-    made = filled(UpHead(CONFIG, task="depth", channels=1, convolutions=convolutions, hidden=8))
+    made = filled(UpHead(network_of(CONFIG), task="depth", channels=1, convolutions=convolutions, hidden=8))
     tensors = {name: tensor.clone() for name, tensor in made.state_dict().items()}
     tensors |= {"output_level_0.weight": torch.zeros(1, 8, 1, 1), "output_level_0.bias": torch.zeros(1)}
     assert is_up_head(tensors) and not is_up_head({"predict.weight": torch.zeros(1), "conv.weight": torch.zeros(1)})
-    head = up_head(CONFIG, "depth", tensors, "test")
-    tokens = torch.randn(CONFIG.tokens, 6, generator=torch.Generator().manual_seed(0))
+    head = up_head(network_of(CONFIG), "depth", tensors, "test")
+    tokens = torch.randn(network_of(CONFIG).tokens, 6, generator=torch.Generator().manual_seed(0))
     assert head(tokens).shape == CONFIG.image_size and torch.equal(head(tokens), made(tokens))
     assert not head.training and not head.train().training
 
 
 def test_every_problem_is_listed():
-    tensors = dict(filled(UpHead(CONFIG, task="semseg", channels=5, hidden=8)).state_dict())
+    tensors = dict(filled(UpHead(network_of(CONFIG), task="semseg", channels=5, hidden=8)).state_dict())
     del tensors["conv_2.bias"]
     tensors["syncbn_fc_1.running_var"] = torch.full((8,), torch.nan)
     tensors["norm.weight"] = torch.zeros(192)
     tensors["conv_9.bias"] = torch.zeros(1)
     with pytest.raises(WeightError) as caught:
-        up_head(CONFIG, "semseg", tensors, "best_model.pth.tar")
+        up_head(network_of(CONFIG), "semseg", tensors, "best_model.pth.tar")
     assert sorted(caught.value.problems) == sorted(
         [
             "semseg: conv_2.bias: missing",
@@ -111,9 +113,9 @@ def test_every_problem_is_listed():
         ]
     )
     with pytest.raises(WeightError, match="channels must be 1 for depth, not 5"):
-        up_head(CONFIG, "depth", tensors, "x")
+        up_head(network_of(CONFIG), "depth", tensors, "x")
     with pytest.raises(WeightError, match=r"conv_0.weight: must be a convolution's.*: missing"):
-        up_head(CONFIG, "depth", {}, "x")
+        up_head(network_of(CONFIG), "depth", {}, "x")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,6 @@ def test_every_problem_is_listed():
 )
 def test_bad_use(options, message):
     with pytest.raises(ValueError, match=message):
-        UpHead(CONFIG, task="semseg", channels=2, **options)
+        UpHead(network_of(CONFIG), task="semseg", channels=2, **options)
     with pytest.raises(ValueError, match=r"tokens must be \[7, 6\], not \[3, 6\]"):
-        UpHead(CONFIG, task="semseg", channels=2)(torch.zeros(3, 6))
+        UpHead(network_of(CONFIG), task="semseg", channels=2)(torch.zeros(3, 6))

@@ -67,7 +67,7 @@ ODD = {
 
 def check(qmodel: QuantModel, config: AcceleratorConfig, seed: int = 1, **options: object) -> dict[str, FunctionalRun]:
     """Every marked tensor and the result of every task must equal the golden model's."""
-    program, pixels, runs = compile_model(qmodel, config, **options), random_image(qmodel.config, seed), {}
+    program, pixels, runs = compile_model(qmodel, config, **options), random_image(qmodel.network, seed), {}
     for task in program.tasks:
         simulator = FunctionalSimulator(config, seed=seed)
         simulator.load(program)
@@ -203,7 +203,7 @@ def test_experts_without_tokens_cost_nothing(speculate):
         fixed += sum(r["bytes"] for r in program.manifest["regions"] if r["name"].startswith("image."))
         dropped = run.counters["SPECULATED_BYTES_DROPPED"]
         assert run.counters["WEIGHT_BYTES"] == fixed + expert_bytes(qmodel, config, task, run) + dropped
-        guesses = [[e for e in block.mlp.order[task][:speculate]] for block in qmodel.blocks[1::2]]
+        guesses = [[e for e in block.layers[1].order[task][:speculate]] for block in qmodel.blocks[1::2]]
         wrong = sum(
             program.manifest["experts"][f"blocks.{2 * i + 1}"][str(e)]["bytes"]
             for i, guess in enumerate(guesses)
@@ -422,7 +422,7 @@ def test_a_bias_that_leaves_the_accumulator_is_refused():
             at, bias.to_bytes(4, "little", signed=True) + bytes(2)
         )  # multiplier 0: the value itself is small
         block = config.param_words * config.word_bytes
-        matrix = program.model.dim // config.lanes * config.block_words * config.word_bytes
+        matrix = program.network.dim // config.lanes * config.block_words * config.word_bytes
         simulator.write(at + block, bytes(matrix))
         if fits:
             simulator.run("depth", pixels)

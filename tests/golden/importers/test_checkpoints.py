@@ -60,7 +60,7 @@ KINDS: dict[str, Callable[[int], State]] = {
 
 def same(a: Imported, b: Imported) -> None:
     """Bit for bit one model."""
-    assert dataclasses.replace(a.config, name="x") == dataclasses.replace(b.config, name="x")
+    assert dataclasses.replace(a.network, name="x") == dataclasses.replace(b.network, name="x")
     for mine, theirs in ((a.state, b.state), (a.heads, b.heads)):
         assert mine.keys() == theirs.keys()
         for name, tensor in mine.items():

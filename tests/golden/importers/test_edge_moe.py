@@ -33,15 +33,15 @@ def test_block_outputs_are_the_published_equations(tmp_path, g):
     state = random_state(g)
     save_edge_moe(tmp_path / "weights", g, state)
     imported = open_model(str(tmp_path / "weights"), ImportOptions() if g is TINY else HEADS)
-    assert (imported.config.image_size, imported.config.heads) == ((g.height, g.width), g.heads)
-    assert imported.config.pixel_mean == (0, 0, 0) and imported.config.pixel_std == (256 / 255,) * 3
+    assert (imported.network.image_size, imported.network.head_splits[0][0]) == ((g.height, g.width), g.heads)
+    assert imported.network.image.pixel_mean == (0, 0, 0) and imported.network.image.pixel_std == (256 / 255,) * 3
     assert any("pixels are byte / 256, as image.float32.bin has them" in note for note in imported.report.notes)
     assert not any("normalised" in text for text in imported.report.assumed)
     assert imported.report.kind == "imported"
     assert (
         f"output of block {g.depth - 1}" in imported.report.checked and "mean squared error" in imported.report.checked
     )
-    model = M3ViT(imported.config)
+    model = M3ViT(imported.network)
     model.load_state_dict(imported.state)
     image = np.random.default_rng(2).integers(0, 256, (3, g.height, g.width), dtype=np.uint8)
     for task in (0, 1):
@@ -70,11 +70,13 @@ def test_pixels_are_those_of_the_folders_image(folder, levels, pixels):
         bytes_ = np.random.default_rng(0).integers(0, 256, 3 * MICRO.height * MICRO.width)
         (bytes_ / levels).astype("<f4").tofile(path)
     imported = open_model(str(folder), HEADS)
-    assert (imported.config.pixel_mean, imported.config.pixel_std) == PIXELS[pixels or "fixed8"]
+    assert (imported.network.image.pixel_mean, imported.network.image.pixel_std) == PIXELS[pixels or "fixed8"]
     assert any("pixels are byte" in note for note in imported.report.notes) == (pixels is not None)
     assert ("pixels normalised as 'fixed8' (--pixels)" in imported.report.assumed) == (pixels is None)
     asked = open_model(str(folder), ImportOptions(heads=2, pixels="half"))
-    assert asked.config.pixel_mean == (0.5, 0.5, 0.5) and not any("normalised" in text for text in asked.report.assumed)
+    assert asked.network.image.pixel_mean == (0.5, 0.5, 0.5) and not any(
+        "normalised" in text for text in asked.report.assumed
+    )
 
 
 def test_missing_experts_are_listed_or_drawn(folder):

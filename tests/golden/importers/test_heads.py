@@ -5,7 +5,7 @@ import pytest
 import torch
 from published import MICRO, decoder_state, random_state
 
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.heads import build_heads
 from moesaic.golden.importers.imported_heads import imported_heads
 from moesaic.golden.importers.open import open_model
@@ -28,7 +28,7 @@ CONFIG = M3ViTConfig(
 
 
 def published(task: str, channels: int) -> dict[str, torch.Tensor]:
-    head = UpHead(CONFIG, task=task, channels=channels)
+    head = UpHead(network_of(CONFIG), task=task, channels=channels)
     seed_parameters(head, 3)
     return {f"decoders.{task}.{name}": tensor for name, tensor in head.state_dict().items()}
 
@@ -46,7 +46,7 @@ def test_published_heads(tmp_path):
     tokens = torch.randn(33, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert heads["semseg"](tokens).shape == (40, 32, 64) and heads["depth"](tokens).shape == (32, 64)
-        again = UpHead(CONFIG, task="depth", channels=1)
+        again = UpHead(network_of(CONFIG), task="depth", channels=1)
         again.load_state_dict({n.removeprefix("decoders.depth."): t for n, t in tensors.items() if "depth" in n})
         np.testing.assert_array_equal(heads["depth"](tokens), again(tokens))
 
@@ -66,7 +66,7 @@ def test_own_heads(tmp_path):
     torch.save(state | own, tmp_path / "a.pth")
     imported = open_model(str(tmp_path / "a.pth"), ImportOptions(heads=2))
     heads = imported_heads(imported)
-    assert imported.config.tasks == ("semseg", "depth") and set(heads) == {"semseg", "depth"}
+    assert imported.network.tasks == ("semseg", "depth") and set(heads) == {"semseg", "depth"}
     tokens = torch.randn(33, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         np.testing.assert_array_equal(heads["depth"](tokens), build_heads(CONFIG, 5)["depth"](tokens))

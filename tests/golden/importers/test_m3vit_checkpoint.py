@@ -25,7 +25,7 @@ def save(path: Path, state: dict[str, torch.Tensor], prefix: str = "", **beside:
 
 @torch.no_grad()
 def outputs(imported: Imported, image: np.ndarray, task: int) -> list[torch.Tensor]:
-    model = M3ViT(imported.config)
+    model = M3ViT(imported.network)
     model.load_state_dict(imported.state)
     return model.double().eval()(torch.from_numpy(image), task)
 
@@ -54,11 +54,13 @@ def test_tiny_computes_the_published_equations(tmp_path, conditioned, workers):
     else:
         save_workers(path, state, workers, "module.backbone.")
     imported = open_model(str(path), ImportOptions())
-    config = imported.config
-    assert (config.name, config.image_size, config.heads, config.depth) == ("checkpoint", (128, 256), 3, 12)
-    assert (config.experts, config.expert_hidden, config.top_k, config.gate_kind) == (16, 384, 2, "noisy_vmoe")
-    assert config.gate_scope == ("task_conditioned" if conditioned else "multi_gate")
-    assert config.tasks == ("semseg", "depth") and len(imported.heads) == (6 if workers == 1 else 0)
+    network = imported.network
+    assert (network.name, network.image_size, network.head_splits) == ("checkpoint", (128, 256), ((3, 64),))
+    assert network.depth == 12 and list(network.mixtures) == [1, 3, 5, 7, 9, 11]
+    mixture = network.blocks[1].nodes[1].sizes
+    assert (mixture.experts, mixture.hidden, mixture.top_k, mixture.gate_kind) == (16, 384, 2, "noisy_vmoe")
+    assert mixture.gate_task_dim == (64 if conditioned else 0)
+    assert network.tasks == ("semseg", "depth") and len(imported.heads) == (6 if workers == 1 else 0)
     assert imported.report.kind == "imported" and not imported.report.filled
     agree(imported, TINY, state)
 
@@ -72,7 +74,11 @@ def test_sizes_of_small_compute_the_published_equations(tmp_path, conditioned, w
     else:
         save_workers(path, state, workers)
     imported = open_model(str(path), ImportOptions())
-    assert (imported.config.image_size, imported.config.heads, imported.config.head_dim) == ((480, 640), 12, 32)
+    assert (imported.network.image_size, imported.network.head_splits[0][0], imported.network.head_splits[0][1]) == (
+        (480, 640),
+        12,
+        32,
+    )
     agree(imported, SHALLOW, state, tasks=(1,))
 
 
@@ -87,7 +93,7 @@ def test_whole_small_computes_the_published_equations(tmp_path, conditioned):
 def test_noisy_gate_is_known_by_its_noise(tmp_path):
     state = random_state(MICRO, noisy=True)
     imported = open_model(str(save(tmp_path / "a.pth", state)), HEADS)
-    assert imported.config.gate_kind == "noisy"
+    assert imported.network.nodes[4].sizes.gate_kind == "noisy"
     assert any("w_noise" in note and "left out" in note for note in imported.report.notes)
     agree(imported, MICRO, state, noisy=True)
 
@@ -97,7 +103,7 @@ def test_one_gate_for_all_tasks_is_copied(tmp_path):
     state = {name.replace(".gate.0.", ".gate."): tensor for name, tensor in state.items()}
     path = save(tmp_path / "a.pth", state, **decoder_state(MICRO, ("semseg", "sal", "edge")))
     imported = open_model(str(path), HEADS)
-    assert imported.config.tasks == ("semseg", "sal", "edge")
+    assert imported.network.tasks == ("semseg", "sal", "edge")
     assert torch.equal(imported.state["blocks.1.mlp.gate.2.w_gate"], state["blocks.1.mlp.gate.w_gate"])
     image = np.random.default_rng(1).random((3, MICRO.height, MICRO.width))
     expected = reference(MICRO, state, image, 0)
@@ -110,12 +116,14 @@ def test_published_top_4_of_narrow_experts_and_options(tmp_path):
     state = random_state(narrow)
     path = str(save(tmp_path / "a.pth", state))
     imported = open_model(path, ImportOptions(heads=2, tasks=("a", "b", "c")))
-    assert imported.config.top_k == 4 and imported.config.tasks == ("a", "b", "c")
+    assert imported.network.most_top_k == 4 and imported.network.tasks == ("a", "b", "c")
     assert any(text.startswith("top-4") for text in imported.report.assumed)
     agree(imported, narrow, state)
-    other = open_model(path, ImportOptions(heads=4, top_k=1, image_size=(16, 128), pixels="half", gate="noisy")).config
-    assert (other.heads, other.top_k, other.image_size, other.gate_kind) == (4, 1, (16, 128), "noisy")
-    assert other.pixel_mean == (0.5, 0.5, 0.5) and other.tasks == ("task0", "task1", "task2")
+    other = open_model(path, ImportOptions(heads=4, top_k=1, image_size=(16, 128), pixels="half", gate="noisy")).network
+    mixture = other.blocks[1].nodes[1].sizes
+    assert (other.head_splits[0][0], mixture.top_k, mixture.gate_kind) == (4, 1, "noisy")
+    assert other.image_size == (16, 128) and other.image.pixel_mean == (0.5, 0.5, 0.5)
+    assert other.tasks == ("task0", "task1", "task2")
 
 
 def test_half_precision_is_converted_and_said(tmp_path):

@@ -46,7 +46,7 @@ def _one_block(g: Geometry, state: dict[str, torch.Tensor], image, x: torch.Tens
 
 @torch.no_grad()
 def output(imported: Imported, image: np.ndarray | torch.Tensor) -> torch.Tensor:
-    model = M3ViT(imported.config)
+    model = M3ViT(imported.network)
     model.load_state_dict(imported.state)
     return model.double().eval()(torch.as_tensor(image), 0)[-1]
 
@@ -60,9 +60,10 @@ def test_timm_names(tmp_path, suffix):
     else:
         save_file(state | tail, path)
     imported = open_model(str(path), ImportOptions())
-    config = imported.config
-    assert (config.name, config.image_size, config.heads, config.experts, config.eps) == ("vit", (32, 32), 1, 0, 1e-6)
-    assert config.tasks == ("classification",) and (config.pixel_mean, config.pixel_std) == IMAGENET
+    network = imported.network
+    assert (network.name, network.image_size, network.head_splits[0][0], network.eps) == ("vit", (32, 32), 1, 1e-6)
+    assert not network.mixtures
+    assert network.tasks == ("classification",) and (network.image.pixel_mean, network.image.pixel_std) == IMAGENET
     assert set(imported.heads) == set(tail)
     image = np.random.default_rng(1).random((3, 32, 32))
     np.testing.assert_allclose(output(imported, image), dense_reference(DENSE, state, image), rtol=0, atol=1e-5)
@@ -141,9 +142,11 @@ def test_transformers_names(tmp_path, kind, changes, form):
         model = model.float()
         path = path / "model.safetensors" if form == "file" else path
     imported = open_model(str(path), options)
-    config = imported.config
-    assert (config.heads, config.image_size, config.eps, config.mlp_hidden) == (4, (48, 48), 1e-12, 80)
-    assert config.extra_tokens == (kind == "DeiT") and config.gelu == ("tanh" if "hidden_act" in changes else "exact")
+    network = imported.network
+    assert (network.head_splits[0][0], network.image_size, network.eps) == (4, (48, 48), 1e-12)
+    mlp = network.nodes[2].sizes
+    assert network.extra_tokens == (kind == "DeiT")
+    assert (mlp.hidden, mlp.activation) == (80, "gelu_tanh" if "hidden_act" in changes else "gelu")
     assert ("layernorm.weight" in imported.heads or "norm.weight" in imported.heads) and len(imported.heads) >= 2
     image = torch.from_numpy(np.random.default_rng(1).random((3, 48, 48)))
     with torch.no_grad():
@@ -181,7 +184,7 @@ def test_normalisation_beside_the_weights(tmp_path: Path):
     theirs("ViT").save_pretrained(tmp_path / "theirs")
     said = {"do_normalize": True, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.4, 0.5, 0.6]}
     (tmp_path / "theirs" / "preprocessor_config.json").write_text(json.dumps(said))
-    config = open_model(str(tmp_path / "theirs"), ImportOptions()).config
-    assert (config.pixel_mean, config.pixel_std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    config = open_model(str(tmp_path / "theirs"), ImportOptions(pixels="imagenet")).config
-    assert (config.pixel_mean, config.pixel_std) == IMAGENET
+    network = open_model(str(tmp_path / "theirs"), ImportOptions()).network
+    assert (network.image.pixel_mean, network.image.pixel_std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    network = open_model(str(tmp_path / "theirs"), ImportOptions(pixels="imagenet")).network
+    assert (network.image.pixel_mean, network.image.pixel_std) == IMAGENET

@@ -188,16 +188,16 @@ def test_processors_of_a_transformers_folder(tmp_path: Path) -> None:
     processor = transformers.ViTImageProcessor(image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6], size=EXACT)
     processor.save_pretrained(folder)
     got = open_model(str(folder), ImportOptions())
-    assert (got.config.pixel_mean, got.config.pixel_std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert (got.network.image.pixel_mean, got.network.image.pixel_std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert "mean and deviation of pixels are those of preprocessor_config.json" in got.report.notes
     assert not got.report.assumed
     said = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").unlink()
     written(folder, {"processor_class": "Some", "image_processor": said}, "processor_config.json")
     got = open_model(str(folder), ImportOptions())
-    assert got.config.pixel_mean == (0.1, 0.2, 0.3) and not got.report.assumed
+    assert got.network.image.pixel_mean == (0.1, 0.2, 0.3) and not got.report.assumed
     got = open_model(str(folder), ImportOptions(pixels="imagenet"))
-    assert (got.config.pixel_mean, got.config.pixel_std) == IMAGENET
+    assert (got.network.image.pixel_mean, got.network.image.pixel_std) == IMAGENET
     assert "--pixels imagenet is taken, whatever processor_config.json says of mean and deviation" in got.report.notes
 
 
@@ -241,8 +241,8 @@ def test_timms_config(tmp_path: Path, nested: bool) -> None:
     got = timm(
         tmp_path / "timm", {"architecture": "vit_small_patch16_224", "num_features": 64, "num_heads": 4, **config}
     )
-    assert (got.config.pixel_mean, got.config.pixel_std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-    assert got.config.image_size == (32, 48) and got.config.heads == 4
+    assert (got.network.image.pixel_mean, got.network.image.pixel_std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    assert got.network.image_size == (32, 48) and got.network.head_splits[0][0] == 4
     assert got.report.assumed == ("LayerNorm with epsilon 1e-06, as published",)
     assert (
         "config.json scales the shorter edge to 35, proportions kept, then crops the centre to 32x48 (bicubic); here "

@@ -42,7 +42,7 @@ def test_a_folder_of_shards_is_its_model(tmp_path, binary):
     index = next((tmp_path / "m").glob("*.index.json"))
     for path in (tmp_path / "m", index):
         imported = open_model(str(path), HEADS)
-        assert imported.config.name == "m" and imported.state.keys() == whole.state.keys()
+        assert imported.network.name == "m" and imported.state.keys() == whole.state.keys()
         assert all(torch.equal(tensor, whole.state[name]) for name, tensor in imported.state.items())
 
 
@@ -90,8 +90,8 @@ def test_a_shard_alone_is_refused(tmp_path):
 
 def test_one_of_one_is_whole(tmp_path):
     shards(tmp_path, count=1)
-    assert open_model(str(tmp_path / "model-00001-of-00001.safetensors"), HEADS).config.depth == 2
-    assert open_model(str(tmp_path), HEADS).config.depth == 2
+    assert open_model(str(tmp_path / "model-00001-of-00001.safetensors"), HEADS).network.depth == 2
+    assert open_model(str(tmp_path), HEADS).network.depth == 2
 
 
 @pytest.mark.parametrize("file", ["../secret.safetensors", "/etc/passwd", "a\\b", "..", "", 3, None])

@@ -47,17 +47,23 @@ def opened(path: Path, **options: object) -> Imported:
 def test_what_is_stated_is_taken_and_not_assumed(tmp_path):
     for path in (folder(tmp_path / "a", TRANSFORMERS), tmp_path / "a" / "model.safetensors"):
         imported = opened(path, pixels="half")
-        config = imported.config
-        assert (config.heads, config.image_size, config.eps, config.gelu) == (4, (16, 16), 1e-5, "tanh")
+        network = imported.network
+        assert (network.head_splits[0][0], network.image_size, network.eps) == (4, (16, 16), 1e-5)
+        assert network.nodes[2].sizes.activation == "gelu_tanh"
         assert not imported.report.assumed
     imported = opened(folder(tmp_path / "b", TIMM, transformers=False), pixels="half")
-    assert (imported.config.heads, imported.config.image_size) == (4, (16, 16))
+    assert (imported.network.head_splits[0][0], imported.network.image_size) == (4, (16, 16))
     assert [text.partition(" ")[0] for text in imported.report.assumed] == ["LayerNorm"]
     # Of another program, though called the same.
     folder(tmp_path / "c", {"depth": 7}, transformers=False)
-    assert opened(tmp_path / "c", heads=2).config.depth == 2
+    assert opened(tmp_path / "c", heads=2).network.depth == 2
     # A model of two parts keeps this one's in a part.
-    assert opened(folder(tmp_path / "d", {"encoder": TRANSFORMERS, "decoder": {"hidden_size": 7}})).config.heads == 4
+    assert (
+        opened(folder(tmp_path / "d", {"encoder": TRANSFORMERS, "decoder": {"hidden_size": 7}})).network.head_splits[0][
+            0
+        ]
+        == 4
+    )
 
 
 NAME = "embeddings.patch_embeddings.projection.weight"
@@ -131,7 +137,7 @@ def test_nothing_after_the_last_block_is_said(tmp_path):
 def test_options_go_before_what_is_stated_and_it_is_said(tmp_path):
     model = folder(tmp_path / "a", TRANSFORMERS)
     imported = opened(model, heads=2, image_size=(8, 32))
-    assert (imported.config.heads, imported.config.image_size) == (2, (8, 32))
+    assert (imported.network.head_splits[0][0], imported.network.image_size) == (2, (8, 32))
     notes = imported.report.notes
     assert "--heads 2 taken, not the 4 of config.json" in notes
     assert "--image-size 8x32 taken, not the 16x16 of config.json" in notes
