@@ -54,9 +54,8 @@ def test_numpy_heads_equal_torch_heads(config: M3ViTConfig, tmp_path: Path) -> N
 def test_numpy_up_heads_equal_torch_up_heads(task: str, channels: int, convolutions: int, tmp_path: Path) -> None:
     """M3ViT's own head: batch norms are folded into the convolutions."""
     config = preset("m3vit-micro")
-    head = UpHead(
-        config, task=task, channels=channels, convolutions=convolutions, hidden=16, kernel=3 if convolutions == 4 else 1
-    )
+    kernel = 3 if convolutions == 4 else 1
+    head = UpHead(network_of(config), task=task, channels=channels, convolutions=convolutions, hidden=16, kernel=kernel)
     rng = np.random.default_rng(2)
     for name, tensor in head.state_dict().items():
         if tensor.is_floating_point():

@@ -9,12 +9,12 @@ from moesaic.report.numbers import array_products, needed_weight_bytes, roofline
 def test_weights_of_tiny_with_all_experts() -> None:
     # 12 attentions of 4 * 192 * 192, 6 dense MLPs, 6 gates and 6 * 16 experts of 2 * 192 * 384, patches of 768 values.
     expected = 12 * 147_456 + 6 * 294_912 + 6 * 192 * 16 + 96 * 147_456 + 768 * 192
-    assert needed_weight_bytes(preset("m3vit-tiny"), 12, {}) == expected == 17_860_608
+    assert needed_weight_bytes(network_of(preset("m3vit-tiny")), 12, {}) == expected == 17_860_608
 
 
 def test_unused_experts_cost_nothing() -> None:
-    model = preset("m3vit-tiny")
-    used = {f"blocks.{number}": 12 for number in tuple(network_of(model).mixtures)}
+    model = network_of(preset("m3vit-tiny"))
+    used = {f"blocks.{number}": 12 for number in tuple(model.mixtures)}
     assert needed_weight_bytes(model, 12, {}) - needed_weight_bytes(model, 12, used) == 6 * 4 * 147_456
     narrow = needed_weight_bytes(model, 12, used, expert_bits=4)
     assert needed_weight_bytes(model, 12, used) - narrow == 6 * 12 * 147_456 // 2
@@ -22,12 +22,12 @@ def test_unused_experts_cost_nothing() -> None:
 
 
 def test_sixteen_bits() -> None:
-    model = preset("m3vit-tiny")
+    model = network_of(preset("m3vit-tiny"))
     assert needed_weight_bytes(model, 12, {}, expert_bits=16) == 2 * needed_weight_bytes(model, 12, {})
-    assert array_products(model, 12) == network_of(model).macs
+    assert array_products(model, 12) == model.macs
     # Pixels and probabilities keep 8 bits: 129 patches of 768 values, 12 times 129 x 129 probabilities times 192
     # channels.
-    expected = 4 * network_of(model).macs - 2 * 129 * 768 * 192 - 2 * 12 * 129 * 129 * 192
+    expected = 4 * model.macs - 2 * 129 * 768 * 192 - 2 * 12 * 129 * 129 * 192
     assert array_products(model, 12, expert_bits=16) == expected
 
 

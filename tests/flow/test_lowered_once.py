@@ -24,7 +24,7 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> Seen:
     lower = pipeline.lower
 
     def counted(qmodel: QuantModel, task: str, *arguments: object, **more: object) -> Graph:
-        seen[qmodel.config.name, task, not qmodel.position.any()] += 1
+        seen[qmodel.network.name, task, not qmodel.position.any()] += 1
         return lower(qmodel, task, *arguments, **more)
 
     monkeypatch.setattr(pipeline, "lower", counted)

@@ -14,9 +14,9 @@ from moesaic.golden.m3vit import build
 def test_fixed_shapes(name):
     make, kind = mixtures.WRITTEN[name]
     captured = capture(zoo.vit(mlp=make), zoo.image())
-    config = captured.network
-    assert {(sizes.experts, sizes.top_k) for sizes in config.layers} == {(4, 2)} and config.gate_kind == kind
-    assert config.gate_bias == (name == "renormalised")
+    found = {block.nodes[1].sizes for block in captured.network.blocks}
+    assert {(sizes.experts, sizes.top_k, sizes.gate_kind) for sizes in found} == {(4, 2, kind)}
+    assert {sizes.gate_bias for sizes in found} == {name == "renormalised"}
     assert captured.difference < 1e-5
 
 
