@@ -73,23 +73,21 @@ def _blocks(residuals: Sequence[Residual]) -> list[list[Residual]]:
     return blocks
 
 
-_GELU = {"exact": "gelu", "tanh": "gelu_tanh"}
-
-
 def _sizes(block: Block, *, gate_bias: bool) -> LayerSizes:
     facts, parameters = block.facts, block.parameters
     if block.kind == "attention":
         inner = len(parameters["attn.qkv.weight"]) // 3
         return AttentionSizes(heads=facts["heads"], head_dim=inner // facts["heads"])
     if block.kind == "mlp":
-        return MLPSizes(hidden=len(parameters["mlp.fc1.weight"]), activation=_GELU[facts["gelu"]])
+        return MLPSizes(hidden=len(parameters["mlp.fc1.weight"]), activation=facts["activation"], gated=facts["gated"])
     return MoESizes(
         experts=facts["experts"],
         hidden=parameters["mlp.experts.htoh4.weight"].shape[1],
         top_k=facts["top_k"],
         gate_kind=facts["gate_kind"],
         gate_bias=gate_bias,
-        activation=_GELU[facts["gelu"]],
+        activation=facts["activation"],
+        gated=facts["gated"],
     )
 
 
@@ -131,8 +129,8 @@ def assemble(
     image = Image(
         height=height,
         width=width,
-        patch_height=patches.patch,
-        patch_width=patches.patch,
+        patch_height=patches.size[0],
+        patch_width=patches.size[1],
         channels=channels,
         pixel_mean=tuple(pixels.mean),
         pixel_std=tuple(pixels.std),
@@ -163,7 +161,11 @@ def _layer(residual: Residual, gates: Gates) -> Layer:
     stack = [] if node is None else list((node.meta.get("nn_module_stack") or {}).values())
     module = stack[-1][0].replace("L['self'].", "") if stack else ""
     origin = Origin(module=module, line="" if line is None else f"{line.file}:{line.number}")
-    return Layer(sizes=_sizes(block, gate_bias=biased), norm=NormSizes(eps=float(block.norm.eps)), origin=origin)
+    return Layer(
+        sizes=_sizes(block, gate_bias=biased),
+        norm=NormSizes(kind=block.norm.kind, eps=float(block.norm.eps)),
+        origin=origin,
+    )
 
 
 Named = dict[str, tuple[torch.Tensor, tuple[str, ...]]]  # a parameter by its canonical name, and whose it was

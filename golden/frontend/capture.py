@@ -10,7 +10,7 @@ from torch import nn
 
 from moesaic.errors import MoesaicError
 from moesaic.golden.frontend.assemble import assemble
-from moesaic.golden.frontend.carried import check_carried
+from moesaic.golden.frontend.carried import check_channels, check_layers
 from moesaic.golden.frontend.head import Head
 from moesaic.golden.frontend.prepare import prepare
 from moesaic.golden.frontend.prove import random_image, worst_difference
@@ -140,7 +140,7 @@ def _captured(
         for number, (task, arguments) in enumerate(tasks.items())
     }
     for reading in readings.values():
-        check_carried(reading)
+        check_channels(reading)
     result = assemble(
         name,
         tuple(tasks),
@@ -149,6 +149,7 @@ def _captured(
         mean=pixel_mean,
         std=pixel_std,
     )
+    check_layers(result.network)
     canonical = M3ViT(result.network).eval()
     canonical.load_state_dict(result.state)
     canonical = canonical.double()

@@ -91,11 +91,6 @@ class Patches(Meaning):
     size: tuple[int, int]
     grid: tuple[int, int]
 
-    @property
-    def patch(self) -> int:
-        """Side of a square patch."""
-        return self.size[0]
-
 
 @dataclass(eq=False)
 class Group:
