@@ -51,6 +51,10 @@ def _print_resources(console: Console, report: dict[str, Any]) -> None:
     console.print(table)
     for module, reason in report["unmapped"].items():
         console.print(f"[red]not mapped:[/] {module}: {escape(reason.splitlines()[0])}")
+    if "fits_on" in report and report["complete"]:
+        room = [name for name, fits in report["fits_on"].items() if fits]
+        none = f"no board of family {report['family']} that comes along"
+        console.print(f"fits {', '.join(room)}" if room else f"[red]fits[/] {none}")
     if report.get("fits"):
         console.print(f"fits {report['board']} ({report['part']})")
     elif report.get("excess"):

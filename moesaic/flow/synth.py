@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from moesaic.boards.board import Board
+from moesaic.boards.board import Board, board_names, load_board
 from moesaic.boards.synthesis.advice import advice, describe, slack
 from moesaic.boards.synthesis.budget import Fit, largest_fitting
 from moesaic.boards.synthesis.delays import DELAYS
@@ -47,7 +47,7 @@ def synthesise_noted(accelerator: AcceleratorConfig, *, family: str, uram: bool,
 
 
 def fit_report(synthesis: Synthesis, accelerator: AcceleratorConfig, board: Board | None) -> dict[str, Any]:
-    """Resources in all and per unit, and against the board's budget if there is one."""
+    """Resources in all and per unit, against the board's budget, or which boards of the family have room for them."""
     total = synthesis.total
     result: dict[str, Any] = {
         "accelerator": accelerator.name,
@@ -61,7 +61,11 @@ def fit_report(synthesis: Synthesis, accelerator: AcceleratorConfig, board: Boar
         "unmapped": dict(synthesis.failures),
         "note": NOTE,
     }
-    if board is not None:
+    if board is None:
+        known = [load_board(name) for name in board_names()]
+        fits = {board.name: Fit(total, board.budget).fits for board in known if board.family == synthesis.family}
+        result["fits_on"] = {name: fit if synthesis.complete or not fit else None for name, fit in fits.items()}
+    else:
         fit = Fit(total, board.budget)
         result |= {
             "board": board.name,

@@ -4,11 +4,12 @@ import importlib.metadata
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from moesaic.boards.board import load_board
+from moesaic.boards.board import board_names, load_board
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.budget import Fit, candidates, largest_fitting
 from moesaic.boards.synthesis.mapping import SynthesisFailed, SynthesisMissing, run_yosys
@@ -144,6 +145,17 @@ def test_without_yosys_one_line_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 # --- fit ---
+
+
+def test_a_bare_accelerator_is_held_against_every_board_of_its_family() -> None:
+    text = GOOD + PART.format(body="always @(posedge clk) o <= i ^ {i[0], i[7:1]};")
+    small = synthesise_verilog(text, family="zynqmp", uram=False)
+    boards = {name for name in board_names() if load_board(name).family == "zynqmp"}
+    assert fit_report(small, MICRO, None)["fits_on"] == dict.fromkeys(boards, True)
+    huge = replace(small, places={name: 10**6 * count for name, count in small.places.items()})
+    assert fit_report(huge, MICRO, None)["fits_on"] == dict.fromkeys(boards, False)
+    unknown = replace(small, failures={"broken": "not mapped"})
+    assert fit_report(unknown, MICRO, None)["fits_on"] == dict.fromkeys(boards, None)
 
 
 def test_each_resource_against_the_budget() -> None:
