@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from quantmodels import layer_replaced
 from torch import nn
+from unlike import DIM, PATCH, SIDE, STALLS, Dense, Mixture
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
@@ -23,8 +24,7 @@ from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 
-DIM, HEADS, SIDE, PATCH = 32, 2, 32, 8
-STALLS = [f"+stall_{channel}=30" for channel in ("ar", "r", "aw", "w", "b")]
+HEADS = 2
 LAYERS = (  # mixtures where no rule would put them, each of its own size
     MLPSizes(hidden=72),
     MoESizes(experts=5, hidden=40, top_k=1),
@@ -32,29 +32,6 @@ LAYERS = (  # mixtures where no rule would put them, each of its own size
     MoESizes(experts=3, hidden=56, top_k=2),
     MoESizes(experts=8, hidden=24, top_k=2),
 )
-
-
-class Dense(nn.Module):
-    def __init__(self, hidden: int) -> None:
-        super().__init__()
-        self.up, self.down = nn.Linear(DIM, hidden), nn.Linear(hidden, DIM)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.down(F.gelu(self.up(x)))
-
-
-class Mixture(nn.Module):
-    def __init__(self, experts: int, hidden: int, k: int) -> None:
-        super().__init__()
-        self.router, self.k = nn.Linear(DIM, experts, bias=False), k
-        self.experts = nn.ModuleList(Dense(hidden) for _ in range(experts))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        scores, index = self.router(x).softmax(-1).topk(self.k, dim=-1)
-        y = torch.zeros_like(x)
-        for e, expert in enumerate(self.experts):
-            y = y + (scores * (index == e)).sum(-1, keepdim=True) * expert(x)
-        return y
 
 
 class Block(nn.Module):

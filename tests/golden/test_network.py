@@ -1,0 +1,163 @@
+"""A network's graph: what it says of itself, and what is refused in one line."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moesaic.errors import InputError
+from moesaic.golden.hollow import hollow_model
+from moesaic.golden.layers.sizes import AttentionSizes, LayerSizes, MLPSizes, MoESizes, NormSizes
+from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.network import Network
+from moesaic.golden.nodes import Edge, Image, Layer, Node, Origin, chain_of
+
+IMAGE = Image(height=16, width=32, patch_height=4, patch_width=8)
+KINDS = {
+    "attention": AttentionSizes(heads=2, head_dim=4),
+    "mlp": MLPSizes(hidden=12),
+    "moe": MoESizes(experts=3, hidden=4, top_k=2),
+}
+
+
+def network(*blocks: tuple[str, ...], dim: int = 8) -> Network:
+    layers = [[Layer(sizes=KINDS[kind], norm=NormSizes(eps=1e-5)) for kind in block] for block in blocks]
+    return Network(tasks=("a", "b"), image=IMAGE, class_token=True, nodes=chain_of(IMAGE, 1, dim, layers))
+
+
+GOOD = network(("attention", "mlp"), ("attention", "moe"), ("mlp", "mlp"))
+BLOCK = st.tuples(
+    st.lists(st.sampled_from(["attention", "mlp"]), max_size=3), st.sampled_from(["attention", "mlp", "moe"])
+).map(lambda found: (*found[0], found[1]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(BLOCK, min_size=1, max_size=5), st.randoms(use_true_random=False))
+def test_any_chain_is_a_network_whatever_the_order_of_its_nodes(blocks, random):
+    made = network(*blocks)
+    shuffled = list(made.nodes)
+    random.shuffle(shuffled)
+    assert replace(made, nodes=tuple(shuffled)) == made
+    assert Network.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    assert [tuple(node.kind for node in block.nodes) for block in made.blocks] == [tuple(block) for block in blocks]
+    assert made.macs == made.embed_macs + sum(map(made.block_macs, range(made.depth)))
+    hollow = hollow_model(made)
+    weights = sum(m.linear.weight.size for m in hollow.matrices() if m.task in (None, "a")) + hollow.embed.weight.size
+    assert weights == made.weight_bytes
+    assert [step.name for step in M3ViT(made).steps()] == [node.name for node in made.layers]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_a_node_that_reads_another_is_refused(place: int, other: int):
+    """Of seven nodes in a row, one reads another one than the one before it."""
+    nodes = list(GOOD.nodes)
+    if other == place - 1:
+        return
+    nodes[place] = replace(nodes[place], inputs=(nodes[other].name,))
+    with pytest.raises(InputError, match="cycle|must be read by another node"):
+        replace(GOOD, nodes=tuple(nodes))
+
+
+def changed(place: int, **fields: object) -> Callable[[], Network]:
+    nodes = list(GOOD.nodes)
+    nodes[place] = replace(nodes[place], **fields)
+    return lambda: replace(GOOD, nodes=tuple(nodes))
+
+
+def cycle() -> Network:
+    nodes = [*GOOD.nodes[:5]]
+    nodes += [replace(GOOD.nodes[5], inputs=("blocks.2.mlp2",)), replace(GOOD.nodes[6], inputs=("blocks.2.mlp",))]
+    return replace(GOOD, nodes=tuple(nodes))
+
+
+def unread() -> Network:
+    nodes = list(GOOD.nodes)
+    nodes[6] = replace(nodes[6], inputs=("blocks.1.mlp",))
+    return replace(GOOD, nodes=tuple(nodes))
+
+
+REFUSED: dict[str, tuple[Callable[[], object], str]] = {
+    "unknown input": (changed(3, inputs=("x",)), "node 'blocks.1.attn': inputs must be nodes of the network, not 'x'"),
+    "no input": (changed(3, inputs=()), r"node 'blocks.1.attn': inputs must be 1 \(.*chain.*\), not 0: none"),
+    "two inputs": (changed(2, inputs=("embed", "blocks.0.attn")), "one residual stream"),
+    "cycle": (cycle, "must follow one another without a cycle, not 'blocks.2.mlp', 'blocks.2.mlp2'"),
+    "output nobody reads": (unread, r"node 'blocks.2.mlp': output must be read .*'blocks.1.mlp' is read by 'blocks.2"),
+    "tokens": (
+        changed(2, output=Edge(tokens=9, channels=8)),
+        "output must be 17 tokens of 8 channels, as of 'blocks.0",
+    ),
+    "channels": (changed(2, output=Edge(tokens=17, channels=9)), "not 17 of 9"),
+    "kind": (changed(2, kind="lstm"), "node 'blocks.0.mlp': kind must be one of embedding, attention, mlp, moe, not"),
+    "sizes of another kind": (changed(2, sizes=KINDS["moe"]), "sizes must be MLPSizes, not MoESizes"),
+    "no norm": (changed(2, norm=None), "must read the residual stream through a norm"),
+    "eps": (changed(2, norm=NormSizes(eps=-1.0)), "node 'blocks.0.mlp': eps must be zero or positive"),
+    "norm": (changed(2, norm=NormSizes(kind="batch")), "kind of norm must be one of layernorm, rmsnorm, not 'batch'"),
+    "hidden": (changed(2, sizes=MLPSizes(hidden=0)), "hidden units of an MLP must be a positive integer, not 0"),
+    "activation": (changed(2, sizes=MLPSizes(hidden=4, activation="x")), "activation must be one of gelu, .*, not 'x'"),
+    "top_k": (changed(4, sizes=MoESizes(experts=2, hidden=4, top_k=3)), "top_k must be from 1 to the 2 experts, not 3"),
+    "gate": (changed(4, sizes=replace(KINDS["moe"], gate_kind="x")), "gate_kind must be one of noisy_vmoe, noisy, not"),
+    "task embedding": (changed(4, sizes=replace(KINDS["moe"], gate_task_dim=4)), "gate_task_dim must be 0 or 0"),
+    "heads": (changed(1, sizes=AttentionSizes(heads=0, head_dim=4)), "heads must be a positive integer, not 0"),
+    "no projection": (
+        changed(1, sizes=AttentionSizes(heads=2, head_dim=8, projection=False)),
+        "heads without a projection must have the 8 channels of a token, not 16",
+    ),
+    "name": (changed(2, name="blocks.1.mlp"), "names of nodes must be distinct"),
+    "name of another block": (changed(6, name="blocks.9.mlp"), "name must be 'blocks.2.' and a word"),
+    "block": (changed(6, block=4), "block must be 2 or 3, not 4"),
+    "no embedding": (lambda: replace(GOOD, nodes=GOOD.nodes[1:]), "inputs must be nodes of the network, not 'embed'"),
+    "embedding alone": (lambda: replace(GOOD, nodes=GOOD.nodes[:1]), "must be read by a layer"),
+    "patch": (lambda: replace(GOOD, image=replace(IMAGE, patch_width=4)), "output must be 33 tokens"),
+    "mixture first": (lambda: network(("moe", "mlp")), "a block must end with its mixture"),
+    "task": (lambda: replace(GOOD, tasks=("a", "a")), "tasks must be distinct names"),
+    "image": (lambda: replace(IMAGE, height=17), "image height must be a positive multiple of the patch's 4, not 17"),
+    "pixels": (lambda: replace(IMAGE, channels=1), "pixel_mean must be 1 numbers, one a channel"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    make, message = REFUSED[name]
+    with pytest.raises(InputError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "fields", "message"),
+    [
+        (
+            2,
+            {"sizes": MLPSizes(hidden=4, activation="silu")},
+            "'blocks.0.mlp' must be .* not with activation 'silu'",
+        ),
+        (2, {"sizes": MLPSizes(hidden=4, gated=True)}, "not with a gated MLP"),
+        (4, {"sizes": replace(KINDS["moe"], shared="blocks.0.mlp")}, "not with experts of another mixture"),
+        (2, {"norm": NormSizes(kind="rmsnorm")}, "not with norm 'rmsnorm'"),
+    ],
+)
+def test_what_has_no_integers_yet_is_refused_by_name(place: int, fields: dict[str, object], message: str) -> None:
+    made = changed(place, **fields)()  # a network all the same
+    for use in (hollow_model, M3ViT):
+        with pytest.raises(InputError, match=message):
+            use(made)
+
+
+def test_where_it_stands_is_said_and_does_not_count() -> None:
+    nodes = list(GOOD.nodes)
+    nodes[2] = replace(nodes[2], origin=Origin(module="layers.0.mlp", line="net.py:12"))
+    assert replace(GOOD, nodes=tuple(nodes)) == GOOD
+    nodes[2] = replace(nodes[2], inputs=("x",))
+    with pytest.raises(InputError, match=r"'blocks.0.mlp' \(layers.0.mlp, net.py:12\): inputs"):
+        replace(GOOD, nodes=tuple(nodes))
+
+
+def test_sizes_of_every_kind_say_what_they_cost() -> None:
+    sizes: list[LayerSizes] = [*KINDS.values(), MLPSizes(hidden=12, gated=True)]
+    assert [size.weight_bytes(8) for size in sizes] == [4 * 64, 2 * 96, 8 * 3 + 3 * 64, 3 * 96]
+    assert [size.macs(8, 5) for size in sizes] == [5 * 8 * (32 + 10), 5 * 192, 5 * (24 + 2 * 64), 5 * 288]
+    assert isinstance(GOOD.nodes[0], Node) and GOOD.head_splits == ((2, 4),)
