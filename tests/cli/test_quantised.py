@@ -12,7 +12,7 @@ from moesaic.flow.calibration import Calibration
 from moesaic.flow.model_fit import check_fit
 from moesaic.flow.request import make_request
 from moesaic.golden import quantfile
-from moesaic.golden.config import PRESETS
+from moesaic.golden.config import PRESETS, network_of
 from moesaic.golden.hollow import hollow_model
 from moesaic.golden.qmodel import QuantModel
 
@@ -40,7 +40,7 @@ def test_every_model_fits_its_usual_board(model: str) -> None:
 
 
 def test_hollow_model_has_the_shapes() -> None:
-    model = PRESETS["m3vit-tiny"]
+    model = network_of(PRESETS["m3vit-tiny"])
     hollow = hollow_model(model)
     size = hollow.embed.weight.size + sum(
         linear.weight.size
@@ -56,7 +56,7 @@ def test_a_damaged_network_is_quantised_again(
 ) -> None:
     request = make_request(model="m3vit-micro")
     network, images = quantised.load_float(request), np.zeros((1, 3, *request.model.image_size), np.uint8)
-    right, made = random_qmodel(request.model, 1), []
+    right, made = random_qmodel(PRESETS["m3vit-micro"], 1), []
 
     def quantize(*arguments: object, **options: object) -> QuantModel:
         made.append(arguments)

@@ -27,12 +27,13 @@ from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
+from moesaic.golden.config import network_of
 from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.report.explore import write_page
 from moesaic.report.explore_folder import update_exploration, write_exploration
 
-BOARD, MICRO = load_board("pynq-z2"), MODELS["m3vit-micro"]
+BOARD, MICRO = load_board("pynq-z2"), network_of(MODELS["m3vit-micro"])
 ASKED = Question(MICRO, "semseg", 2, 100)
 SMALL = {
     "rows": (8, 16),
@@ -157,12 +158,12 @@ def test_widths_are_searched() -> None:
         )
     result = explore(ASKED, BOARD, asked, Stages(quiet=True), workers=1)
     assert {entry["widths"] for entry in result["front"]} == {"w4a8"}  # fewer bytes for the same array
-    list(configurations(asked, BOARD, MODELS["deit-tiny"], refused))
+    list(configurations(asked, BOARD, network_of(MODELS["deit-tiny"]), refused))
     assert refused["widths must be w8a8 for a model without experts"]
 
 
 def test_sizes_follow_the_model() -> None:
-    tiny = MODELS["m3vit-tiny"]
+    tiny = network_of(MODELS["m3vit-tiny"])
     zcu102 = load_board("zcu102")
     choices = list(configurations(default_space(zcu102), zcu102, tiny, Counter()))
     assert len(choices) > 500 and len({choice.accelerator for choice in choices}) == len(choices)
@@ -284,8 +285,8 @@ def test_board_auto(capsys: pytest.CaptureFixture[str]) -> None:
     assert "board: zcu102" in said and "kv260" in said and "too small: " in said
     assert make_request(model="deit-small", board="auto").board == "zcu102-small"
     with pytest.raises(CompileError, match=r"no board holds it; on zcu102: .*tokens must be at most 256"):
-        auto.choose(MODELS["m3vit-small"], Stages(quiet=True), boards_only=True)
-    huge = dataclasses.replace(MODELS["m3vit-small"], image_size=(1600, 1600))
+        auto.choose(network_of(MODELS["m3vit-small"]), Stages(quiet=True), boards_only=True)
+    huge = network_of(dataclasses.replace(MODELS["m3vit-small"], image_size=(1600, 1600)))
     with pytest.raises(CompileError, match="no preset holds it; on zcu102-small"):
         auto.choose(huge, Stages(quiet=True))
 
