@@ -44,6 +44,8 @@ class M3ViTConfig:
         Experts of a mixture block, hidden units of each, experts per token. `experts` = 0 makes every block dense.
     moe_every : int
         Every `moe_every`-th block is a mixture: with 2, blocks 1, 3, 5...
+    moe_blocks : tuple of int
+        Which blocks are mixtures, in place of `moe_every`; empty: as that says.
     tasks : tuple of str
         Names of the tasks; the position of a task is its number.
     gate_kind : "noisy_vmoe" or "noisy"
@@ -82,6 +84,7 @@ class M3ViTConfig:
     expert_hidden: int = 0
     top_k: int = 2
     moe_every: int = 2
+    moe_blocks: tuple[int, ...] = ()
     tasks: tuple[str, ...] = ("semseg", "depth")
     gate_kind: str = "noisy_vmoe"
     gate_scope: str = "multi_gate"
@@ -130,6 +133,7 @@ class M3ViTConfig:
             f"positive and give whole hidden units for dim {self.dim}",
         )
         require(isinstance(self.experts, int) and self.experts >= 0, "experts", "an integer, 0 or more")
+        require(all(0 <= block < self.depth for block in self.moe_blocks), "moe_blocks", f"below {self.depth}")
         if self.experts:
             require(
                 isinstance(self.expert_hidden, int) and self.expert_hidden >= 1, "expert_hidden", "a positive integer"
@@ -148,7 +152,9 @@ class M3ViTConfig:
 
     def is_moe(self, block: int) -> bool:
         """Whether block number `block` (from 0) holds a mixture of experts."""
-        return self.experts > 0 and block % self.moe_every == self.moe_every - 1
+        if not self.experts:
+            return False
+        return block in self.moe_blocks if self.moe_blocks else block % self.moe_every == self.moe_every - 1
 
 
 def network_of(config: M3ViTConfig) -> Network:

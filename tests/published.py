@@ -216,7 +216,7 @@ def reference(
         attention = softmax(torch.einsum("nhc,mhc->hnm", q, k) * (g.dim // g.heads) ** -0.5)
         x = x + linear(torch.einsum("hnm,mhc->nhc", attention, v).reshape(len(x), g.dim), f"{b}.attn.proj")
         h = norm(x, f"{b}.norm2")
-        if i % 2 == 0:
+        if f"{b}.mlp.fc1.weight" in s:
             x = x + linear(gelu(linear(h, f"{b}.mlp.fc1")), f"{b}.mlp.fc2")
             outputs.append(x)
             continue

@@ -9,7 +9,7 @@ from moesaic.golden.importers.check import EXPERTS
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.problem import ImportProblem
 
-__all__ = ["Sizes", "consecutive", "depth_of", "mixture_stride", "shape", "sizes_of"]
+__all__ = ["Sizes", "consecutive", "depth_of", "mixtures", "shape", "sizes_of"]
 
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 
@@ -104,23 +104,16 @@ def sizes_of(tensors: Tensors, source: str) -> Sizes:
     return Sizes(dim, down, depth, tokens, shape(tensors, dense, 2, source)[0] if dense else 0)
 
 
-def mixture_stride(tensors: Tensors, source: str) -> int:
-    """Every how many blocks there is a mixture (0: none), from the first that has experts or a gate.
+def mixtures(tensors: Tensors, source: str) -> tuple[int, ...]:
+    """Blocks with a mixture: those that have experts or a gate, and of what is left out those in step with them.
 
-    Raises
-    ------
-    ImportProblem
-        If another block has them too.
+    A block without any MLP is missing tensors, which are listed later on; it counts as a mixture if the blocks that
+    are there alternate so.
     """
     parts = (EXPERTS, ".mlp.gate.")
-    blocks = {int(m.group(1)) for name in tensors if any(p in name for p in parts) and (m := BLOCK.match(name))}
-    if not blocks:
-        return 0
-    stride = min(blocks) + 1
-    wanted = set(range(stride - 1, depth_of(tensors, source), stride))
-    if blocks - wanted:
-        raise ImportProblem(
-            f"mixtures must be in every {stride}. block ({sorted(wanted)}), not also in {sorted(blocks - wanted)} "
-            f"({source})"
-        )
-    return stride
+    found = {int(m.group(1)) for name in tensors if any(p in name for p in parts) and (m := BLOCK.match(name))}
+    if not found:
+        return ()
+    first = min(found)
+    in_step = range(first, depth_of(tensors, source), first + 1)
+    return tuple(sorted(found | {block for block in in_step if f"blocks.{block}.mlp.fc1.weight" not in tensors}))

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from moesaic.golden.config import M3ViTConfig, network_of
-from moesaic.golden.importers.blocks import consecutive, mixture_stride, shape, sizes_of
+from moesaic.golden.importers.blocks import consecutive, mixtures, shape, sizes_of
 from moesaic.golden.importers.check import EXPERTS, checked_state
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.geometry import has_class_token, heads_of, image_size_of, mlp_ratio, pixels_of, task_names
@@ -78,7 +78,7 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
         If sizes cannot be told, or tensors are missing, extra, mis-shaped, of the wrong type, or not finite.
     """
     source, tensors = str(path), _without_training(split, notes)
-    sizes, stride = sizes_of(tensors, source), mixture_stride(tensors, source)
+    sizes = sizes_of(tensors, source)
     class_token = has_class_token("cls_token" in tensors, sizes.tokens, sizes.patch, options)
     named = {name: match.group(1) for name in tensors if (match := _GATE.fullmatch(name))}
     if not named:
@@ -112,7 +112,7 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
             experts=experts,
             expert_hidden=hidden,
             top_k=top_k,
-            moe_every=stride,
+            moe_blocks=mixtures(tensors, source),
             tasks=tasks,
             gate_kind=gate,
             gate_scope="task_conditioned" if conditioned else "multi_gate",
