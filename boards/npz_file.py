@@ -5,6 +5,7 @@ Plain Python 3.10 with numpy: the host runtime on a board reads heads with it.
 
 import math
 import stat
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -28,7 +29,9 @@ _WRONG = (
     EOFError,
     RuntimeError,  # a password, methods that are not known
     RecursionError,
-    MemoryError,  # of the parser of a header
+    MemoryError,  # of the parser of a header, as are the next
+    SyntaxError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )

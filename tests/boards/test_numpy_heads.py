@@ -1,6 +1,7 @@
 """Task heads with numpy equal those with torch; files that are whole, belong to their program, or are refused."""
 
 import json
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,6 +107,12 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(HeadError, match="heads must be a readable .npz file, not"):
             load_heads(path, program_sha256=SHA)
         assert name
+    for header in ("{'descr':#'<i2', 'shape':#(65, 64), }", "  {\n {", "(" * 200, "{'descr': '<i2'}"):
+        text = header.encode().ljust(117) + b"\n"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("tasks.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+        with pytest.raises(HeadError, match="heads must be a readable .npz file, not"):
+            load_heads(path, program_sha256=SHA)
     path.unlink()
     with pytest.raises(HeadError, match="No such file"):
         load_heads(path, program_sha256=SHA)
