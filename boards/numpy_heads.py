@@ -130,8 +130,8 @@ class HostHead:
 
     def scores(self, tokens: Array) -> Array:
         """What the network says of every pixel, float32 [channels, H, W], from tokens [N, dim] float32."""
-        centred = tokens - tokens.mean(axis=1, keepdims=True)
-        x = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps)
+        deviation = tokens - tokens.mean(axis=1, keepdims=True)
+        x = deviation / np.sqrt((deviation**2).mean(axis=1, keepdims=True) + self.eps)
         x = x * self.tensors["norm.weight"] + self.tensors["norm.bias"]
         x = x[self.prefix :].T.reshape(-1, *self.grid).astype(np.float32)
         for layer in self.layers:

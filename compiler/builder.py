@@ -116,7 +116,7 @@ class Builder:
         )
 
     def norm(self, norm: QuantNorm, block: int, stage: str, name: str, *, group: str) -> Op:
-        """The constants of a LayerNorm."""
+        """The constants of a norm."""
         return Op(
             name=name,
             opcode=Opcode.NORM,
@@ -125,13 +125,5 @@ class Builder:
             role="norm",
             group=group,
             whole=True,
-            fields={
-                "dim": norm.dim,
-                "inv_dim": norm.inv_dim,
-                "inv_dim_shift": norm.inv_dim_shift,
-                "scale": norm.scale,
-                "shift": norm.shift,
-                "epsilon": norm.epsilon,
-                "rms": int(not norm.centred),
-            },
+            fields=norm.fields,
         )

@@ -126,12 +126,12 @@ def check_belonging(model: M3ViT, qmodel: QuantModel) -> Belonging:
             raise ForeignWeights(
                 f"{name}: quantised weights must be {list(weight.shape)}, not {list(quant.weight.shape)}"
             )
-        rms = _rms_steps(quant, weight, scaled.get(name))
-        if not rms <= LIMITS[quant.bits]:
+        distance = _rms_steps(quant, weight, scaled.get(name))
+        if not distance <= LIMITS[quant.bits]:
             raise ForeignWeights(
                 f"{name}: quantised weights must be those of the float network to {LIMITS[quant.bits]} steps "
-                f"(root mean square), not to {rms:.1f}: delete the cache or the program, and make it again"
+                f"(root mean square), not to {distance:.1f}: delete the cache or the program, and make it again"
             )
-        if rms >= worst.rms_steps:
-            worst = Belonging(name, rms)
+        if distance >= worst.rms_steps:
+            worst = Belonging(name, distance)
     return worst

@@ -12,6 +12,7 @@ from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.gate import Routing, TaskEmbedding
 from moesaic.golden.layers.float_kinds import layer_of, norm_of
 from moesaic.golden.layers.float_layer import FloatLayer, Run
+from moesaic.golden.layers.norm_float import FloatNorm
 from moesaic.golden.network import Block as Sizes
 from moesaic.golden.network import Network, check_supported
 from moesaic.golden.trace import SILENT, Trace
@@ -42,7 +43,7 @@ class Step:
         Of the layer and of its norm.
     edge : str
         Name of the residual behind it.
-    norm : LayerNorm
+    norm : FloatNorm
     layer : FloatLayer
     """
 
@@ -50,7 +51,7 @@ class Step:
     name: str
     norm_name: str
     edge: str
-    norm: nn.LayerNorm
+    norm: FloatNorm
     layer: FloatLayer
 
     def __call__(self, x: torch.Tensor, run: Run) -> tuple[torch.Tensor, Routing | None]:
@@ -78,7 +79,7 @@ class Block(nn.Module):
         for position, node in enumerate(self.sizes.nodes):
             norm = self.get_submodule(self.sizes.norm_leaf(position))
             layer = self.get_submodule(self.sizes.leaf(position))
-            assert isinstance(norm, nn.LayerNorm) and isinstance(layer, FloatLayer)
+            assert isinstance(norm, FloatNorm) and isinstance(layer, FloatLayer)
             yield Step(
                 block=self.sizes.number,
                 name=node.name,

@@ -259,6 +259,5 @@ def check_supported(network: Network) -> None:
         If a layer has something that is not supported; the message names both.
     """
     for node in network.nodes:
-        missing = node.sizes.missing or (node.norm is not None and node.norm.missing)
-        if missing:
-            raise InputError(f"node '{node.name}' must be of what can be quantised, not with {missing}")
+        if node.sizes.missing:
+            raise InputError(f"node '{node.name}' must be of what can be quantised, not with {node.sizes.missing}")

@@ -1,5 +1,6 @@
 """The definition of the accelerator's arithmetic, on integers (numpy int64), bit for bit what the hardware computes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "norm_planes",
     "norm_stored",
     "norm_streamed",
+    "norm_variance",
     "probability",
     "reciprocal",
     "requantise",
@@ -120,6 +122,19 @@ def rsqrt(x: Array) -> tuple[Array, Array]:
     return np.minimum((y * t) >> 17, 65535), e
 
 
+def _counted(total: Array, rms: int) -> Array:
+    """A norm's sum of channels: 0 in RMSNorm (Zhang & Sennrich 2019), whatever it is."""
+    return np.asarray(total, np.int64) * (1 - rms)
+
+
+def norm_variance(total: Array, squares: Array, constants: Mapping[str, int]) -> Array:
+    """dim^2 * (variance + eps), in RMSNorm of the mean square, of the constants of a NORM instruction; below 1 if the
+    sums are not those of `dim` channels.
+    """
+    counted = _counted(total, constants["rms"])
+    return np.asarray(constants["dim"] * np.asarray(squares, np.int64) - counted * counted + constants["epsilon"])
+
+
 def layernorm(
     x: Array,
     total: Array,
@@ -131,7 +146,7 @@ def layernorm(
     scale: int,
     shift: int,
     epsilon: int,
-    centred: bool = True,
+    rms: int,
 ) -> Array:
     """Normalise residual rows to `NORM_BITS` bits; gain and offset are folded into the weights that follow.
 
@@ -141,15 +156,12 @@ def layernorm(
         Residual; any subset of the channels.
     total, squares : [tokens]
         Sum and sum of squares over all `dim` channels.
-    dim, inv_dim, inv_dim_shift, scale, shift, epsilon
+    dim, inv_dim, inv_dim_shift, scale, shift, epsilon, rms
         Constants of the NORM instruction.
-    centred : bool
-        LayerNorm. Else RMSNorm (Zhang & Sennrich 2019): the sum counts as 0.
     """
-    total, squares = np.asarray(total, np.int64) * int(centred), np.asarray(squares, np.int64)
+    total, squares = _counted(total, rms), np.asarray(squares, np.int64)
     mean = round_shift(total * inv_dim, inv_dim_shift)  # 4 fraction bits
-    variance = dim * squares - total * total + epsilon  # dim^2 * (var + eps)
-    r, e = rsqrt(variance)
+    r, e = rsqrt(norm_variance(total, squares, {"dim": dim, "epsilon": epsilon, "rms": rms}))
     multiplier = (r * scale + (1 << 15)) >> 16
     deviation = (np.asarray(x, np.int64) << 4) - mean[:, None]
     return saturate(round_shift(deviation * multiplier[:, None], (e + shift)[:, None]), NORM_BITS)

@@ -38,19 +38,8 @@ def linear_int16(linear: QuantLinear, x: Array) -> Array:
 
 
 def norm(constants: QuantNorm, x: Array) -> Array:
-    """LayerNorm or RMSNorm of residual rows [tokens, dim] to `tables.NORM_BITS` bits."""
-    return numerics.layernorm(
-        x,
-        x.sum(axis=1),
-        (x * x).sum(axis=1),
-        dim=constants.dim,
-        inv_dim=constants.inv_dim,
-        inv_dim_shift=constants.inv_dim_shift,
-        scale=constants.scale,
-        shift=constants.shift,
-        epsilon=constants.epsilon,
-        centred=constants.centred,
-    )
+    """The norm of residual rows [tokens, dim] to `tables.NORM_BITS` bits."""
+    return numerics.layernorm(x, x.sum(axis=1), (x * x).sum(axis=1), **constants.fields)
 
 
 def read_normalised(linear: QuantLinear, n: Array) -> Array:

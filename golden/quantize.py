@@ -11,7 +11,8 @@ from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_layers, check_images, check_parameters, inference, residual_peaks
 from moesaic.golden.layers.layer import QuantLayer
 from moesaic.golden.layers.linear import QuantLinear
-from moesaic.golden.layers.quantiser import HEADROOM, LayerQuantiser, finest_residual, floats
+from moesaic.golden.layers.norm_float import finest_residual
+from moesaic.golden.layers.quantiser import HEADROOM, LayerQuantiser, floats
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
 from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS, quantise_linear

@@ -7,11 +7,12 @@ from typing import NoReturn
 import numpy as np
 
 from moesaic.compiler.image import ProgramImage
+from moesaic.golden.layers.norm import NORM_FIELDS
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base, Memory, Opcode, Stationary
 from moesaic.hw.spec.legal import refusal
-from moesaic.sim.machine import NORM_CONSTANTS, Array, Machine, ProgramError, WeightQueue
+from moesaic.sim.machine import Array, Machine, ProgramError, WeightQueue
 from moesaic.sim.matmul import Matmul
 
 __all__ = ["FunctionalRun", "FunctionalSimulator", "Mark", "ProgramError", "Routing"]
@@ -282,7 +283,7 @@ class _Execution:
         return self.queue.take(words)
 
     def _norm(self, f: Mapping[str, int]) -> None:
-        self.machine.norm, self.machine.centred = {name: f[name] for name in NORM_CONSTANTS}, not f["rms"]
+        self.machine.norm = {name: f[name] for name in NORM_FIELDS}
 
     def _copy(self, index: int, f: Mapping[str, int]) -> None:
         def fail(reason: str) -> NoReturn:

@@ -10,9 +10,8 @@ import numpy as np
 from moesaic.errors import FailedRun
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["NORM_CONSTANTS", "Array", "Machine", "ProgramError", "Tracked", "WeightQueue"]
+__all__ = ["Array", "Machine", "ProgramError", "Tracked", "WeightQueue"]
 
-NORM_CONSTANTS = ("dim", "inv_dim", "inv_dim_shift", "scale", "shift", "epsilon")
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -113,7 +112,6 @@ class Machine:
     config: AcceleratorConfig
     seed: int = 0
     norm: dict[str, int] | None = None
-    centred: bool = True
     queue_tokens: list[Array] = field(default_factory=list)
     queue_scores: list[Array] = field(default_factory=list)
 

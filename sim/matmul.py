@@ -167,10 +167,9 @@ class Matmul:
             machine.residual.read(addresses, self.index, self.fed, self.fail).astype(np.int64).reshape(self.count, -1)
         )
         total, squares = machine.sums.read(self.tokens, self.index, self.fed, self.fail).T
-        spread = norm["dim"] * squares - (total * total if machine.centred else 0)
-        if np.any(spread + norm["epsilon"] < 1):
+        if np.any(numerics.norm_variance(total, squares, norm) < 1):
             self.fail("LayerNorm sums must be those of the residual: a variance is negative")
-        normal = numerics.layernorm(words, total, squares, centred=machine.centred, **norm)
+        normal = numerics.layernorm(words, total, squares, **norm)
         if self.f["tap"]:
             tap = self.f["tap_addr"] + np.arange(addresses.size)
             kept = numerics.two_bytes(normal) if self.f["wide_result"] else (numerics.norm_stored(normal),)

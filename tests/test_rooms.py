@@ -1,6 +1,7 @@
 """Each kind of layer has one room on each floor: nobody else asks which kind a layer is."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,17 @@ KNOWN_TO: dict[str, set[str]] = {  # kind -> files outside its rooms that import
     "attention": set(),
     "mlp": set(),
     "moe": set(),
+}
+RMS_NORM = re.compile(r"(^|_)rms(_?norms?)?$|rmsnorm|^centred$", re.IGNORECASE)
+KNOW_RMS_NORM = {
+    "golden/frontend/norms.py": "recognises it",
+    "golden/layers/norm.py": "its constants",
+    "golden/layers/norm_float.py": "in floats",
+    "golden/layers/sizes.py": "the kind of a norm",
+    "golden/numerics.py": "in integers",
+    "hw/engine/feeder.py": "hands the field to it",
+    "hw/spec/isa.py": "a field of NORM",
+    "hw/vector/layernorm.py": "in hardware",
 }
 
 
@@ -49,6 +61,27 @@ def importers(kind: str) -> set[str]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and node.module in rooms
     }
+
+
+def knows_rms_norm(text: str) -> bool:
+    """Whether a name or a string of one word in a source is RMSNorm's; prose is not looked at."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(text)):
+        names |= {str(value) for _, value in ast.iter_fields(node) if isinstance(value, str)}
+    return any(RMS_NORM.search(name) for name in names if " " not in name)
+
+
+def test_who_knows_rms_norm() -> None:
+    sources = (path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py")))
+    found = {str(p.relative_to(ROOT)) for p in sources if knows_rms_norm(p.read_text(encoding="utf-8"))}
+    assert found == set(KNOW_RMS_NORM)
+    assert len(found) <= 8
+
+
+def test_a_planted_rms_norm_is_found() -> None:
+    for line in ("if norm.kind == 'rmsnorm': pass", "f(rms=1)", "x.centred", "F.rms_norm(x)", "class RMSNorm: pass"):
+        assert knows_rms_norm(line), line
+    assert not knows_rms_norm("error = 'nn.LayerNorm or nn.RMSNorm before it'; rms_error = terms")
 
 
 def test_nobody_asks_for_a_kind() -> None:

@@ -22,11 +22,10 @@ def check_channels(recognised: Recognised) -> None:
 def check_layers(network: Network) -> None:
     """`CaptureError` if a layer has no integer arithmetic."""
     for node in network.nodes:
-        missing = node.sizes.missing or (node.norm is not None and node.norm.missing)
-        if missing:
+        if node.sizes.missing:
             where = "" if node.origin is None else f" ({node.origin.module})"
             line = "an unknown line" if node.origin is None else node.origin.line
             raise CaptureError(
-                f"layer '{node.name}'{where} must be of what can be quantised, not with {missing}\nat {line}\n"
-                "nearest supported: GELU between two linear layers, nn.LayerNorm"
+                f"layer '{node.name}'{where} must be of what can be quantised, not with {node.sizes.missing}\n"
+                f"at {line}\nnearest supported: GELU between two linear layers"
             )

@@ -23,7 +23,6 @@ _NEAREST = {
     "batch_norm": _NORM,
     "_native_batch_norm_legit_no_training": _NORM,
     "group_norm": _NORM,
-    "rms_norm": _NORM,
     "rsqrt": _NORM,
     "mean": "nn.LayerNorm or nn.RMSNorm for a norm written out; a mean over tokens after the last block only",
     "max_pool2d": "patch embedding as one convolution whose kernel and stride are the patch",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LayerActivity", "normalised"]
+__all__ = ["LayerActivity"]
 
 Array = np.ndarray[Any, Any]
 
@@ -36,10 +36,3 @@ class LayerActivity:
     def all(self, name: str) -> Array:
         """All runs' tensors of that name, stacked along the tokens."""
         return np.concatenate(self.tensors[name])
-
-
-def normalised(x: Array, eps: float) -> Array:
-    """Plain LayerNorm of rows, without gain and offset."""
-    x = np.asarray(x, np.float64)
-    centred = x - x.mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.sqrt(np.square(centred).mean(axis=1, keepdims=True) + eps))

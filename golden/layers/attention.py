@@ -51,7 +51,7 @@ class QuantAttention(QuantLayer):
         q, k, v = (QuantLinear.zeros(f"{name}.{part}", sizes.inner, dim, reads="streamed", wide=wide) for part in "qkv")
         return cls(
             name=name,
-            norm=QuantNorm.zeros(norm_name, dim),
+            norm=QuantNorm.zeros(norm_name, node),
             q=q,
             k=k,
             v=v,

@@ -120,7 +120,7 @@ class Attention(FloatLayer):
         """What is added to the residual, with the roundings that were chosen."""
         i, on = place.block, rounding.on
         B, N, _ = x.shape
-        y = rounding.norm(x, place.norm.eps, quant.norm, i, "norm1", rounding.streamed)
+        y = rounding.norm(x, place.norm, quant.norm, i, "norm1", rounding.streamed)
         weight, bias = rounding.folded(place.norm, self.qkv.weight, self.qkv.bias)
         heads = []
         for part, linear, w, b in zip("qkv", (quant.q, quant.k, quant.v), weight.chunk(3), bias.chunk(3), strict=True):

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 
-from torch import nn
-
 from moesaic.golden.layers.attention_float import Attention
 from moesaic.golden.layers.float_layer import FloatLayer
 from moesaic.golden.layers.mlp_float import Mlp
 from moesaic.golden.layers.moe_float import MoE
+from moesaic.golden.layers.norm_float import FloatNorm
 from moesaic.golden.layers.sizes import AttentionSizes, MLPSizes, MoESizes, NormSizes
 from moesaic.golden.nodes import Node
 
@@ -25,7 +24,7 @@ def layer_of(node: Node, tasks: Sequence[str]) -> FloatLayer:
     return FLOAT_KINDS[node.kind](node.output.channels, node.sizes, tasks)
 
 
-def norm_of(sizes: NormSizes | None, dim: int) -> nn.LayerNorm:
+def norm_of(sizes: NormSizes | None, dim: int) -> FloatNorm:
     """A norm of `dim` channels."""
     assert sizes is not None
-    return nn.LayerNorm(dim, eps=sizes.eps)
+    return FloatNorm(dim, sizes)

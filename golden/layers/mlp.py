@@ -42,7 +42,7 @@ class QuantMLP(QuantLayer):
         assert isinstance(sizes, MLPSizes)
         return cls(
             name=name,
-            norm=QuantNorm.zeros(norm_name, dim),
+            norm=QuantNorm.zeros(norm_name, node),
             fc1=QuantLinear.zeros(f"{name}.fc1", sizes.hidden, dim, reads="streamed", wide=wide),
             hidden_mult=1,
             hidden_shift=1,

@@ -59,7 +59,7 @@ class Mlp(FloatLayer):
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantMLP, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""
         i, on = place.block, rounding.on
-        y = rounding.norm(x, place.norm.eps, quant.norm, i, "norm2", rounding.streamed)
+        y = rounding.norm(x, place.norm, quant.norm, i, "norm2", rounding.streamed)
         folded = rounding.folded(place.norm, self.fc1.weight, self.fc1.bias)
         pre = rounding.linear(y, quant.fc1, folded, on(i, "fc1.weight"), rounding.streamed)
         hidden = rounding.hidden(pre, i, self.activation, quant.hidden_step)

@@ -77,7 +77,7 @@ class QuantMoE(QuantLayer):
         }
         return cls(
             name=name,
-            norm=QuantNorm.zeros(norm_name, dim),
+            norm=QuantNorm.zeros(norm_name, node),
             gates=gates,
             top_k=sizes.top_k,
             renormalise=sizes.gate_kind == "noisy",

@@ -212,8 +212,8 @@ class MoE(FloatLayer):
         """What is added to the residual, with the roundings that were chosen."""
         i, on, kind = place.block, rounding.on, self.gate_of(0).kind
         assert place.gate is not None
-        y = rounding.norm(x, place.norm.eps, quant.norm, i, "norm2", rounding.stored).reshape(-1, x.shape[-1])
-        z = rounding.norm(x, place.norm.eps, quant.norm, i, "norm2.gate", 0).reshape(-1, x.shape[-1])
+        y = rounding.norm(x, place.norm, quant.norm, i, "norm2", rounding.stored).reshape(-1, x.shape[-1])
+        z = rounding.norm(x, place.norm, quant.norm, i, "norm2.gate", 0).reshape(-1, x.shape[-1])
         gate = quant.gates[place.task]
         logits = rounding.linear(z, gate, rounding.folded(place.norm, *place.gate), on(i, "gate.weight"))
         logits = rounding.round(logits, i, "gate.logits", gate.out_step, -32768, 32767)

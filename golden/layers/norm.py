@@ -1,8 +1,14 @@
 """LayerNorm and RMSNorm on integers: the constants of a NORM instruction."""
 
 from dataclasses import dataclass
+from typing import Self
 
-__all__ = ["QuantNorm"]
+from moesaic.golden.nodes import Node
+
+__all__ = ["NORM_FIELDS", "QuantNorm"]
+
+NORM_FIELDS = ("dim", "inv_dim", "inv_dim_shift", "scale", "shift", "epsilon", "rms")
+"""Of a NORM instruction: the constants of `numerics.layernorm`."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,27 @@ class QuantNorm:
     centred: bool = True
 
     @classmethod
-    def zeros(cls, name: str, dim: int) -> "QuantNorm":
-        """Constants of a norm of `dim` channels that mean nothing."""
-        return cls(name=name, dim=dim, inv_dim=1, inv_dim_shift=1, scale=1, shift=1, epsilon=1, step=1.0)
+    def zeros(cls, name: str, node: Node) -> Self:
+        """Constants of the norm in front of a node, that mean nothing."""
+        assert node.norm is not None
+        return cls(
+            name=name,
+            dim=node.output.channels,
+            inv_dim=1,
+            inv_dim_shift=1,
+            scale=1,
+            shift=1,
+            epsilon=1,
+            step=1.0,
+            centred=node.norm.centred,
+        )
+
+    @property
+    def rms(self) -> int:
+        """Of the instruction: 1 for RMSNorm."""
+        return int(not self.centred)
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """`NORM_FIELDS` and their values."""
+        return {name: getattr(self, name) for name in NORM_FIELDS}

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.errors import InputError
-from moesaic.golden.layers.activity import LayerActivity, normalised
+from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.norm_float import FloatNorm, quantise_norm
 from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.scales import TOP, FloatArray, mult_shift, tensor_step
 from moesaic.golden.step_search import importance, step_for
@@ -21,12 +21,11 @@ from moesaic.hw.spec.tables import (
     STREAMED_SHIFT,
 )
 
-__all__ = ["LayerQuantiser", "finest_residual", "floats", "quantise_norm"]
+__all__ = ["LayerQuantiser", "floats"]
 
 HEADROOM = 2.0  # of int16 over the largest value seen in calibration
 MAX_POST_SHIFT = 31
 FINEST = 2.0**-15  # of what a requantisation reads, what it makes: more bits than there are tell nothing
-EPSILON_BITS = 40  # of a LayerNorm's epsilon, in squared residual steps
 STREAMED_TOP = 255  # of a normalised value in one pass
 MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (m3vit_int.force_experts)
 SCORE_BITS = 16
@@ -39,50 +38,12 @@ def floats(tensor: torch.Tensor | None) -> FloatArray:
     return np.asarray(tensor.detach().cpu().numpy(), np.float64)
 
 
-def finest_residual(dim: int, eps: float) -> float:
-    """The finest step of a residual whose LayerNorms still hold `eps` in squared steps."""
-    return dim * math.sqrt(eps / ((1 << EPSILON_BITS) - 1)) * (1 + 1e-9)
-
-
-def quantise_norm(name: str, dim: int, eps: float, *, residual_step: float, step: float) -> QuantNorm:
-    """Constants of a LayerNorm on a residual of that step, of whose output one pass is to take units of about `step`.
-
-    Raises
-    ------
-    InputError
-        If a constant does not fit its instruction field.
-    """
-    inv_dim, inv_dim_shift = mult_shift(16 / dim, name=f"{name}: 16 / dim")
-    step = max(step, dim / 65534)  # of a wide model, what the multiplier can do
-    scale, shift = mult_shift(dim / (2 * step), name=f"{name}: dim / step")
-    shift += 3 - STREAMED_SHIFT
-    if not 0 <= shift <= 36:
-        raise InputError(f"{name}: shift must be from 0 to 36, not {shift!r}")
-    epsilon = max(1, round(dim**2 * eps / residual_step**2))
-    if epsilon >= 1 << EPSILON_BITS:
-        raise InputError(
-            f"{name}: epsilon must be below 2^{EPSILON_BITS} in squared residual steps, not {epsilon!r}: use coarser "
-            f"steps or a smaller eps"
-        )
-    step = dim / math.ldexp(scale, 4 - shift)
-    return QuantNorm(
-        name=name,
-        dim=dim,
-        inv_dim=inv_dim,
-        inv_dim_shift=inv_dim_shift,
-        scale=scale,
-        shift=shift,
-        epsilon=epsilon,
-        step=step,
-    )
-
-
 class LayerQuantiser:
     """What a layer is quantised with.
 
     Parameters
     ----------
-    layer_norm : LayerNorm
+    float_norm : FloatNorm
         In front of it.
     norm_name : str
     activity : LayerActivity
@@ -103,7 +64,7 @@ class LayerQuantiser:
 
     def __init__(
         self,
-        layer_norm: torch.nn.LayerNorm,
+        float_norm: FloatNorm,
         norm_name: str,
         activity: LayerActivity,
         gates: Mapping[str, tuple[FloatArray, FloatArray]],
@@ -115,7 +76,7 @@ class LayerQuantiser:
         acc_bits: int,
         expert_bits: int,
     ) -> None:
-        self.layer_norm, self.norm_name, self.activity, self.gates = layer_norm, norm_name, activity, gates
+        self.float_norm, self.norm_name, self.activity, self.gates = float_norm, norm_name, activity, gates
         self.old_step, self.step = old_step, step
         self.method, self.compensate, self.acc_bits, self.expert_bits = method, compensate, acc_bits, expert_bits
         self.wide = expert_bits > 8  # then everything has 16 bits
@@ -175,10 +136,10 @@ class LayerQuantiser:
 
     def norm(self, weight: FloatArray) -> tuple[QuantNorm, FloatArray]:
         """The norm in front of `weight`, and what it makes of the residual rows of calibration."""
-        x = normalised(np.concatenate(self.activity.before), self.layer_norm.eps)
+        x = self.float_norm.rows(np.concatenate(self.activity.before))
         step = self.stored_step(x, importance(weight), top=STREAMED_TOP)
-        dim, eps = self.layer_norm.normalized_shape[0], self.layer_norm.eps
-        return quantise_norm(self.norm_name, dim, eps, residual_step=self.old_step, step=step), x
+        sizes, dim = self.float_norm.sizes, x.shape[1]
+        return quantise_norm(self.norm_name, sizes, dim, residual_step=self.old_step, step=step), x
 
     def stored_step(self, x: Any, matters: FloatArray, *, top: int = TOP) -> float:
         """Step of a tensor in the activation memory (`step_for`); with 16 bits there is room to spare."""
@@ -188,7 +149,7 @@ class LayerQuantiser:
 
     def folded(self, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weight and bias that take the plain normalised values."""
-        return weight * floats(self.layer_norm.weight), bias + weight @ floats(self.layer_norm.bias)
+        return weight * floats(self.float_norm.weight), bias + weight @ floats(self.float_norm.bias)
 
     def hidden(self, values: Any, weight: FloatArray) -> tuple[int, int, float]:
         """Multiplier, shift and step of a hidden layer after GELU."""

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from moesaic.golden.layers.activations import FUNCTIONS
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.norm_float import FloatNorm
 from moesaic.hw.spec.tables import DIGITS_TOP, GELU_FRACTION_BITS, NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = ["PARTS", "Choice", "Outcome", "Place", "Rounding"]
@@ -64,7 +65,7 @@ class Place:
 
     Parameters
     ----------
-    norm : LayerNorm
+    norm : FloatNorm
         In front of the layer.
     block : int
     task : str
@@ -74,7 +75,7 @@ class Place:
         Receives what the routers choose.
     """
 
-    norm: torch.nn.LayerNorm
+    norm: FloatNorm
     block: int
     task: str
     gate: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -149,9 +150,9 @@ class Rounding:
         """`x` times the float matrix, or times what the integers stand for."""
         return F.linear(x, *(self.dequantised(quant, dropped) if rounded else parameters))
 
-    def norm(self, x: torch.Tensor, eps: float, quant: QuantNorm, i: int, part: str, dropped: int) -> torch.Tensor:
-        """Plain LayerNorm, of whose integers the lowest `dropped` bits are not read."""
-        y, fine = F.layer_norm(x, x.shape[-1:], eps=eps), self.on(i, part)
+    def norm(self, x: torch.Tensor, norm: FloatNorm, quant: QuantNorm, i: int, part: str, dropped: int) -> torch.Tensor:
+        """A plain norm, of whose integers the lowest `dropped` bits are not read."""
+        y, fine = norm.plain(x), self.on(i, part)
         step = math.ldexp(quant.step, dropped)
         if fine == 1:
             top = 1 << (NORM_BITS - 1)
@@ -163,10 +164,8 @@ class Rounding:
         return self.see(i, part, y)
 
     @staticmethod
-    def folded(
-        layer: torch.nn.LayerNorm, weight: torch.Tensor, bias: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return weight * layer.weight, bias + weight @ layer.bias
+    def folded(norm: FloatNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return weight * norm.weight, bias + weight @ norm.bias
 
     def hidden(self, x: torch.Tensor, i: int, activation: str, step: float) -> torch.Tensor:
         x = self.round(x, i, "hidden_pre", 2.0**-GELU_FRACTION_BITS, -32768, 32767)

@@ -21,7 +21,6 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu", "sigm
 QUANTISED_ACTIVATIONS = ("gelu", "gelu_tanh")  # of them, those with integer arithmetic
 GATE_KINDS = ("noisy_vmoe", "noisy")  # softmax over all experts and then top-k, or top-k and then softmax over those
 NORM_KINDS = ("layernorm", "rmsnorm")
-QUANTISED_NORM_KINDS = ("layernorm",)
 
 
 def _problem_of_count(what: str, value: object, least: int = 1) -> str:
@@ -64,9 +63,9 @@ class NormSizes:
         return _problem_of_choice("kind of norm", self.kind, NORM_KINDS)
 
     @property
-    def missing(self) -> str:
-        """What of it has no integer arithmetic yet; empty if nothing."""
-        return "" if self.kind in QUANTISED_NORM_KINDS else f"norm {self.kind!r}"
+    def centred(self) -> bool:
+        """Whether a token's mean is subtracted; otherwise it is RMSNorm."""
+        return self.kind == "layernorm"
 
 
 class LayerSizes(ABC):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 
 from moesaic.golden.gate import Routing, joined
+from moesaic.golden.layers.norm_float import FloatNorm
 from moesaic.golden.m3vit import M3ViT
 
 __all__ = ["Pass", "forward_together"]
@@ -51,8 +51,8 @@ def forward_together(
     x = model.embed(model.normalise(images)).float()
     result = Pass(x)
 
-    def norm(layer: torch.nn.LayerNorm) -> torch.Tensor:
-        plain = F.layer_norm(x, layer.normalized_shape, eps=layer.eps)
+    def norm(layer: FloatNorm) -> torch.Tensor:
+        plain = layer.plain(x)
         if watch:
             result.normed.append(torch.cat([plain[first : first + watch] for first in range(0, len(plain), B)]))
         return plain * layer.weight + layer.bias

@@ -13,11 +13,12 @@ import numpy as np
 from bench import Bench, Sink, Source
 from cocotb.handle import SimHandleBase
 
+from moesaic.golden.layers.norm import NORM_FIELDS
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stream
 from moesaic.hw.spec.legal import refusal
-from moesaic.sim.machine import NORM_CONSTANTS, Machine
+from moesaic.sim.machine import Machine
 from moesaic.sim.matmul import Matmul
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
@@ -64,8 +65,7 @@ class Program:
 
     def norm(self, fields: Fields) -> None:
         _, decoded = self._add(Opcode.NORM, fields)
-        self.machine.norm = {name: decoded[name] for name in NORM_CONSTANTS}
-        self.machine.centred = not decoded["rms"]
+        self.machine.norm = {name: decoded[name] for name in NORM_FIELDS}
 
     def matmul(
         self, fields: Fields, weights: np.ndarray, bias: np.ndarray, mult: np.ndarray, *, wait: bool = True

@@ -77,7 +77,7 @@ class Reference:
                     x = x - 256 * (x > 127)
                 elif f["stream"] == Stream.NORMALISED:
                     sums = self.total[tokens], self.squares[tokens]
-                    n = numerics.layernorm(self.residual[address], *sums, centred=not rms, **norm)
+                    n = numerics.layernorm(self.residual[address], *sums, rms=rms, **norm)
                     x = numerics.norm_planes(n)[plane] if f["wide_stream"] else numerics.norm_streamed(n)
                 else:
                     lag = self.state[tokens][:, None, None] - self.maxima[address][:, :, None]

@@ -15,6 +15,10 @@ def halves(*make) -> nn.Module:
     return zoo.seeded(zoo.Vit(zoo.Conv(), nn.Sequential(*(Half(f()) for f in make))))
 
 
+def rms(make) -> nn.Module:
+    return zoo.seeded(zoo.Vit(zoo.Conv(), operators.RmsBlock(make, zoo.Fused(DIM, HEADS), zoo.Mlp(DIM))))
+
+
 CARRIED = {
     "heads of a width of their own": lambda: zoo.vit(lambda: operators.Inner(3, 8)),
     "no output projection": lambda: zoo.vit(operators.Unprojected),
@@ -23,16 +27,11 @@ CARRIED = {
     "attention alone": lambda: halves(lambda: zoo.Fused(DIM, HEADS)),
     "pooled by attention": lambda: zoo.vit(head=operators.PoolingHead()),
 }
+CARRIED |= {f"RMSNorm, {name}": lambda make=make: rms(make) for name, (_, make) in operators.RMS_NORMS.items()}
 REFUSED = {
     "with a gated MLP": lambda: zoo.vit(mlp=operators.Separate),
     "with activation 'relu'": lambda: zoo.vit(mlp=lambda: zoo.Mlp(DIM, nn.ReLU())),
     "with activation 'relu2'": lambda: zoo.vit(mlp=operators.ReluRecipe),
-    "with norm 'rmsnorm'": lambda: zoo.seeded(
-        zoo.Vit(
-            zoo.Conv(),
-            operators.RmsBlock(lambda: nn.RMSNorm(DIM, eps=1e-5), zoo.Fused(DIM, HEADS), zoo.Mlp(DIM)),
-        )
-    ),
     "three channels, not 1": lambda: zoo.vit(embed=operators.Cut(1, (8, 8))),
 }
 

@@ -137,7 +137,6 @@ def test_refused(name: str) -> None:
         ),
         (2, {"sizes": MLPSizes(hidden=4, gated=True)}, "not with a gated MLP"),
         (4, {"sizes": replace(KINDS["moe"], shared="blocks.0.mlp")}, "not with experts of another mixture"),
-        (2, {"norm": NormSizes(kind="rmsnorm")}, "not with norm 'rmsnorm'"),
     ],
 )
 def test_what_has_no_integers_yet_is_refused_by_name(place: int, fields: dict[str, object], message: str) -> None:

@@ -224,7 +224,7 @@ def one_norm_errors(name: str, *, centred: bool) -> Iterator[Measurement]:
             scale=scale,
             shift=shift + 4 - 5,
             epsilon=epsilon,
-            centred=centred,
+            rms=int(not centred),
         )
         real = q * residual_step
         real -= real.mean(axis=1, keepdims=True) if centred else 0

@@ -16,7 +16,8 @@ from moesaic.golden.config import M3ViTConfig, network_of, preset
 from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.moe import QuantMoE
-from moesaic.golden.layers.quantiser import quantise_norm
+from moesaic.golden.layers.norm_float import quantise_norm
+from moesaic.golden.layers.sizes import NormSizes
 from moesaic.golden.m3vit import M3ViT, build
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.ops_int import linear_int16, norm
@@ -193,10 +194,12 @@ def test_norm_normalises():
     step = 1e-3
     whole = np.rint(x / step).astype(np.int64)
     plain = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + config.eps)
-    q = quantise_norm("n", config.dim, config.eps, residual_step=step, step=float(np.abs(plain).max()) / 255)
+    q = quantise_norm(
+        "n", NormSizes(eps=config.eps), config.dim, residual_step=step, step=float(np.abs(plain).max()) / 255
+    )
     assert np.abs(norm(q, whole) - plain / q.step).max() < 0.9
     with pytest.raises(ValueError, match=r"n: epsilon must be below 2\^40 in squared residual steps, not"):
-        quantise_norm("n", config.dim, config.eps, residual_step=1e-9, step=0.03)
+        quantise_norm("n", NormSizes(eps=config.eps), config.dim, residual_step=1e-9, step=0.03)
 
 
 def test_residual_steps_grow_by_powers_of_two():
