@@ -4,7 +4,7 @@ Plain Python 3.10: the host runtime on a board reads networks too.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -93,6 +93,29 @@ class Network:
         object.__setattr__(self, "nodes", chain)
 
     # Shapes.
+
+    @property
+    def recentred(self) -> "Network":
+        """The network for a residual stream whose tokens have mean zero: no norm subtracts one (`golden.recentre`).
+
+        Raises
+        ------
+        InputError
+            If a norm subtracts none as it is, or a layer's parameters cannot take the mean out.
+        """
+        for node in self.layers:
+            if node.norm is not None and node.norm.recentred == node.norm:
+                raise InputError(
+                    f"node '{node.name}' must have LayerNorm for RMSNorm to take its place, not RMSNorm already: leave "
+                    f"--rms-norm out"
+                )
+            if not node.sizes.linear_at_end:
+                raise InputError(
+                    f"node '{node.name}' must have a matrix that takes a token's mean out, not {node.kind} without a "
+                    f"projection: leave --rms-norm out"
+                )
+        nodes = tuple(replace(node, norm=node.norm and node.norm.recentred) for node in self.nodes)
+        return replace(self, nodes=nodes)
 
     @property
     def prefix_tokens(self) -> int:

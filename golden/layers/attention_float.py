@@ -1,7 +1,7 @@
 """Multi-head attention in floats, and how it is quantised."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -41,6 +41,14 @@ class Attention(FloatLayer):
             return self.proj.weight, self.proj.bias
         like = self.qkv.weight
         return torch.eye(self.inner, dtype=like.dtype), torch.zeros(self.inner, dtype=like.dtype)
+
+    def written(self) -> Iterator[tuple[torch.Tensor, int]]:
+        if self.proj is not None:
+            yield self.proj.weight, 0
+            yield self.proj.bias, 0
+        else:  # of one head: all channels of a token are the same mixture of values
+            yield self.qkv.weight[2 * self.inner :], 0
+            yield self.qkv.bias[2 * self.inner :], 0
 
     def forward(self, x: torch.Tensor, name: str, run: Run) -> tuple[torch.Tensor, None]:
         trace, (B, N, _) = run.trace, x.shape

@@ -1,7 +1,7 @@
 """What every kind of layer answers in floats."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -81,6 +81,10 @@ class FloatLayer(nn.Module):
 
     def balance(self, ranges: Any) -> None:
         """Change parameters, and nothing that the network computes, so that one step for a tensor wastes less."""
+
+    @abstractmethod
+    def written(self) -> Iterator[tuple[torch.Tensor, int]]:
+        """Parameters in which what is added is linear, and the axis of each along a token's channels."""
 
     @abstractmethod
     def forward(self, x: torch.Tensor, name: str, run: Run) -> tuple[torch.Tensor, Routing | None]:

@@ -1,6 +1,6 @@
 """A dense MLP in floats, and how it is quantised."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -27,6 +27,10 @@ class Mlp(FloatLayer):
         self.fc1 = nn.Linear(dim, sizes.hidden)
         self.fc2 = nn.Linear(sizes.hidden, dim)
         self.activation = sizes.activation
+
+    def written(self) -> Iterator[tuple[torch.Tensor, int]]:
+        yield self.fc2.weight, 0
+        yield self.fc2.bias, 0
 
     def forward(self, x: torch.Tensor, name: str, run: Run) -> tuple[torch.Tensor, None]:
         pre = self.fc1(x)

@@ -1,7 +1,7 @@
 """A mixture of experts in floats, and how it is quantised."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -100,6 +100,10 @@ class MoE(FloatLayer):
 
     def choose(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return choose(logits, self.gate_of(0).k, self.gate_of(0).kind)
+
+    def written(self) -> Iterator[tuple[torch.Tensor, int]]:
+        yield self.experts.h4toh.weight, 1
+        yield self.experts.h4toh.bias, 1
 
     def forward(self, x: torch.Tensor, name: str, run: Run) -> tuple[torch.Tensor, Routing]:
         flat, trace = x.reshape(-1, x.shape[-1]), run.trace  # [B * N, dim]

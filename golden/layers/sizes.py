@@ -1,7 +1,7 @@
 """Sizes of each kind of layer: what a node of a network is, before it has any parameters."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 __all__ = [
@@ -67,6 +67,11 @@ class NormSizes:
         """Whether a token's mean is subtracted; otherwise it is RMSNorm."""
         return self.kind == "layernorm"
 
+    @property
+    def recentred(self) -> "NormSizes":
+        """The same for tokens whose mean is zero: nothing is subtracted."""
+        return replace(self, kind="rmsnorm")
+
 
 class LayerSizes(ABC):
     """What every kind of layer says of its size.
@@ -104,6 +109,11 @@ class LayerSizes(ABC):
     def missing(self) -> str:
         """What of it has no integer arithmetic yet; empty if nothing."""
         return ""
+
+    @property
+    def linear_at_end(self) -> bool:
+        """Whether any matrix on what is added can be had by changing parameters."""
+        return True
 
     @property
     def head_split(self) -> tuple[int, int] | None:
@@ -184,6 +194,10 @@ class AttentionSizes(LayerSizes):
     @property
     def problem(self) -> str:
         return _problem_of_count("heads", self.heads) or _problem_of_count("channels of a head", self.head_dim)
+
+    @property
+    def linear_at_end(self) -> bool:
+        return self.projection or self.heads == 1  # heads mix tokens differently
 
     @property
     def head_split(self) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from moesaic.commands.options import (
     ModelArgument,
     ModelOption,
     Quiet,
+    Recentre,
     Seed,
     Speculate,
     Weights,
@@ -67,6 +68,7 @@ def compile_(
     blocks: Blocks = None,
     speculate: Speculate = None,
     widths: Widths = DEFAULT_WIDTHS,
+    recentre: Recentre = False,
     weights: Weights = None,
     calibrate: Calibrate = None,
     dump: Annotated[
@@ -87,6 +89,7 @@ def compile_(
         blocks=blocks,
         speculate=speculate,
         widths=widths,
+        recentre=recentre,
         weights=weights,
         calibrate=calibrate,
         options=options,

@@ -25,6 +25,7 @@ __all__ = [
     "ModelArgument",
     "ModelOption",
     "Quiet",
+    "Recentre",
     "Resize",
     "Resources",
     "Saif",
@@ -80,6 +81,10 @@ Weights = Annotated[Path | None, typer.Option(help="Parameters (.safetensors) in
 Widths = Annotated[
     str,
     typer.Option(help="Bits of weights and activations: 'w8a8', 'w4a8' for experts with 4-bit weights, or 'w16a16'."),
+]
+Recentre = Annotated[
+    bool,
+    typer.Option("--rms-norm", help="RMSNorm in place of LayerNorm, the mean of tokens taken out of the weights."),
 ]
 Calibrate = Annotated[
     Path | None,

@@ -14,6 +14,7 @@ from moesaic.commands.options import (
     Calibrate,
     ModelArgument,
     Quiet,
+    Recentre,
     Seed,
     Weights,
     Widths,
@@ -43,6 +44,7 @@ def quantise(
     calibrate: Calibrate = None,
     board: Board = None,
     widths: Widths = DEFAULT_WIDTHS,
+    recentre: Recentre = False,
     every: Annotated[bool, typer.Option("--all", help="Show every layer, not only those that cost most.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the quantised network and the figures.", show_default="none")
@@ -72,6 +74,7 @@ def quantise(
         board=board,
         seed=seed,
         widths=widths,
+        recentre=recentre,
         weights=weights,
         calibrate=calibrate,
         options=options,

@@ -13,6 +13,7 @@ from moesaic.json_file import read_json
 from moesaic.schema import (
     Anything,
     Choice,
+    Flag,
     Listed,
     Mapped,
     Maybe,
@@ -51,6 +52,7 @@ _ORIGIN = Table(
     {
         "import": Maybe(Anything(most=1 << 16)),
         "widths": Choice(tuple(WIDTHS)),
+        "recentre": Flag(),
         "calibration": Table(
             {},
             {

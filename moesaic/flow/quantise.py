@@ -116,6 +116,7 @@ def quantise(
         "model": request.model.name,
         "weights": network.kind,
         "widths": request.widths,
+        "recentred": request.recentre,
         **seen.to_dict(),
         "measured_on": seen.unseen_source,
         "layers_measured_on": len(few),

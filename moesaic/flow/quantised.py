@@ -21,6 +21,7 @@ from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
+from moesaic.golden.recentre import check_heads, recentred
 from moesaic.store import Store, key_of
 
 __all__ = ["FloatModel", "load_float", "quantised", "source_hash"]
@@ -91,7 +92,7 @@ def load_float(request: Request) -> FloatModel:
     WeightError
         If parameters are missing, of the wrong shape, NaN or infinite.
     InputError
-        If the file cannot be read.
+        If the file cannot be read, or norms shall subtract no mean and a norm or head needs it.
     """
     model: M3ViT
     heads: Mapping[str, nn.Module]
@@ -104,6 +105,9 @@ def load_float(request: Request) -> FloatModel:
             heads = dict(own.items())
     except OSError as error:
         raise InputError(f"weights must be a readable file, not {str(request.weights)!r} ({error.strerror})") from error
+    if request.recentre:
+        check_heads(heads, model.network)
+        model = recentred(model)
     digest = hashlib.sha256(repr(model.network).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.detach().contiguous().numpy().tobytes())

@@ -62,6 +62,8 @@ class Request:
         Experts fetched before the router has decided; None lets the compiler choose.
     widths : str
         Name in `golden.qmodel.WIDTHS`: bits of the experts' weights, and of everything else.
+    recentre : bool
+        Take every token's mean out of the residual stream, so that no norm subtracts one (`golden.recentre`).
     weights : Path or None
         Parameters to use in place of the shipped ones.
     calibrate : Path or None
@@ -84,6 +86,7 @@ class Request:
     blocks: int
     speculate: int | None = None
     widths: str = DEFAULT_WIDTHS
+    recentre: bool = False
     weights: Path | None = None
     calibrate: Path | None = None
     model_origin: str
@@ -100,7 +103,7 @@ class Request:
         """Model, tasks, board and unusual widths: what a result's folder is called."""
         tasks = ALL_TASKS if len(self.tasks) > 1 else self.tasks[0]
         widths = "" if self.widths == DEFAULT_WIDTHS else f"-{self.widths}"
-        return f"{self.model.name}-{tasks}-{self.board}{widths}"
+        return f"{self.model.name}-{tasks}-{self.board}{widths}{'-rms' if self.recentre else ''}"
 
     @property
     def expert_bits(self) -> int:
@@ -223,6 +226,7 @@ def make_request(
     blocks: int | None = None,
     speculate: int | None = None,
     widths: str = DEFAULT_WIDTHS,
+    recentre: bool = False,
     weights: Path | None = None,
     calibrate: Path | None = None,
     options: ImportOptions | None = None,
@@ -242,7 +246,7 @@ def make_request(
         one, `auto` the preset that is expected to be fastest.
     accelerator : Path, AcceleratorConfig or None
         Another accelerator for the board, as such or as a file (`boards.configuration`).
-    seed, blocks, speculate, widths, weights, calibrate
+    seed, blocks, speculate, widths, recentre, weights, calibrate
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
@@ -263,6 +267,8 @@ def make_request(
         raise InputError("board must be one that the configuration is for, not 'auto'")
     asked = None if board in (None, AUTO) and accelerator is None else _accelerator(board, accelerator)
     network, imported = (sizes, None) if sizes is not None else _network(model, options, weights, stages)
+    if recentre and sizes is None:
+        network = network.recentred
     if asked is None:
         asked = accelerator_of(
             choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
@@ -282,6 +288,7 @@ def make_request(
         blocks=blocks,
         speculate=speculate,
         widths=widths,
+        recentre=recentre,
         tasks=network.tasks if task == ALL_TASKS else (task,),
         weights=weights,
         calibrate=calibrate,

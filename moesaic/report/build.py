@@ -90,6 +90,7 @@ def build_report(
             farthest=program.belonging,
         ),
         widths=program.qmodel.widths,
+        recentred=request.recentre,
         not_compared=program.not_compared,
         calibrated_on=program.calibrated.get("calibrated_on"),
         calibration_images=_images(program.calibrated),

@@ -341,6 +341,8 @@ class Report:
     resources : ReportedResources
     ablation : Ablation or None
         `moesaic ablate` fills it in.
+    recentred : bool
+        Whether LayerNorm became RMSNorm (`Request.recentre`).
     tasks : mapping of str to TaskReport
         In the order in which they ran.
     calibration : CalibrationReport
@@ -390,6 +392,7 @@ class Report:
     peak_memory_bytes: PeakMemory
     host: Host
     ablation: Ablation | None = None
+    recentred: bool = False
 
     @property
     def first(self) -> TaskReport:

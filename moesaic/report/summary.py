@@ -66,6 +66,10 @@ def print_summary(report: Report, folder: Path) -> None:
                 f"{task}: output {line.output} of the module {list(line.shape)}: {in_words(line)} to float{largest}",
                 markup=False,
             )
+    if report.recentred:
+        console.print(
+            "norms: RMSNorm in place of LayerNorm; saves no cycle, as the mean is computed beside the variance"
+        )
     if report.weights == "seeded":
         console.print("weights: seeded, not trained")
     elif report.weights == "partly seeded":
