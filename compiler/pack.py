@@ -1,5 +1,7 @@
 """Tensors to the bytes of the weight stream and back, and the stream's split over the memory ports."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from moesaic.compiler.layout import HeadLayout, words_for
@@ -13,6 +15,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 __all__ = [
     "image_vectors",
     "join_ports",
+    "pack_gated",
     "pack_image",
     "pack_linear",
     "pack_matrix",
@@ -89,6 +92,26 @@ def pack_matrix(
     if heads_in is not None:
         weight = heads_in.spread(weight, 1)
     return pack_linear(weight, bias, mult, config, bits=linear.bits, planes=2 if linear.reads in WIDE_READS else 1)
+
+
+def _paired(gate: IntArray, value: IntArray, rows: int) -> IntArray:
+    """Rows in blocks of `rows`, one of the gate and one of the values in turn; zeros fill what the last gate lacks."""
+    short = -len(gate) % rows
+    blocks = [np.concatenate([part, np.zeros((short, *part.shape[1:]), part.dtype)]) for part in (gate, value)]
+    pairs = np.stack([part.reshape(-1, rows, *part.shape[1:]) for part in blocks], axis=1)
+    return pairs.reshape(-1, *gate.shape[1:])[: pairs.shape[0] * 2 * rows - short]
+
+
+def pack_gated(gate: QuantLinear, value: QuantLinear, config: AcceleratorConfig) -> bytes:
+    """The weight stream of a gated MATMUL: each block of a gate's outputs is followed by its values' block."""
+    rows = config.rows
+    pairs = replace(
+        value,
+        weight=_paired(gate.weight, value.weight, rows),
+        bias=_paired(gate.bias, value.bias, rows),
+        mult=_paired(gate.mult, value.mult, rows),
+    )
+    return pack_matrix(pairs, config)
 
 
 def unpack_linear(

@@ -37,11 +37,15 @@ KEPT = (
     ".context",
     ".proj",
     ".hidden",
+    ".hidden_gate",
+    ".hidden_value",
     ".out",
     ".gate.index",
     ".expert_index",
     ".expert_token",
     ".expert_hidden",
+    ".expert_hidden_gate",
+    ".expert_hidden_value",
     ".expert_out",
 )
 

@@ -62,6 +62,8 @@ def _check(value: Any, hollow: Any, network: Network, field: str, where: str, co
             _refuse(where, "a positive number", value)
     elif type(value) is not type(hollow):
         _refuse(where, type(hollow).__name__, type(value).__name__)
+    elif hollow is None:
+        return
     elif isinstance(hollow, Network):
         if value != hollow:
             _refuse(where, f"that of the program, {hollow.name}", value.name)

@@ -14,11 +14,13 @@ name                                           shape          what
 ``blocks.i.attn.context``                      [N, dim]       probs.v, heads side by side, before proj
 ``blocks.i.attn.proj``                         [N, dim]       output of proj, before the residual
 ``blocks.i.mid``                               [N, dim]       residual stream after attention
-``blocks.i.mlp.hidden_pre``, ``.hidden``       [N, hidden]    dense: fc1, before and after GELU
+``blocks.i.mlp.hidden_pre``, ``.hidden``       [N, hidden]    dense: fc1, before and after its activation
+``blocks.i.mlp.hidden_gate``, ``_value``       [N, hidden]    gated, in place of ``hidden_pre``: as fc1 gives them
 ``blocks.i.mlp.gate.logits``                   [N, experts]   mixture: with the task's constant, if conditioned
 ``blocks.i.mlp.gate.scores``, ``.index``       [N, k]         chosen experts and their scores, best first
 ``blocks.i.mlp.expert_index``, ``_token``      [R]            expert and token of each routed token
-``blocks.i.mlp.expert_hidden_pre``, ``_hidden``  [R, hidden]  fc1 of the expert, before and after GELU
+``blocks.i.mlp.expert_hidden_pre``, ``_hidden``  [R, hidden]  fc1 of the expert, before and after its activation
+``blocks.i.mlp.expert_hidden_gate``, ``_value``  [R, hidden]  of a gated expert
 ``blocks.i.mlp.expert_out``                    [R, dim]       output of the expert, before the gate's score
 ``blocks.i.mlp.out``                           [N, dim]       output of the MLP or mixture, before the residual
 ``blocks.i``                                   [N, dim]       output of the block

@@ -1,36 +1,35 @@
 """A dense MLP: hidden units in the activation memory, then back into the residual."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from moesaic.compiler.builder import RESIDUAL, Builder
 from moesaic.compiler.ir import Op, Ref, Space
+from moesaic.compiler.layers.hidden import Hidden
 from moesaic.compiler.layers.room import Room, pipelined
 from moesaic.compiler.layout import words_for
+from moesaic.golden.layers.layer import Matrix
 from moesaic.golden.layers.mlp import QuantMLP
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Stream
 
 __all__ = ["MLPRoom"]
 
 
 class MLPRoom(Room[QuantMLP]):
-    """Two matrices with GELU between, in the write-back of the first."""
+    """Two matrices with an activation between, in the write-back of the first; a gate's is part of the first."""
 
     def lower(self, build: Builder, layer: QuantMLP, block: int) -> Iterator[Op]:
         yield build.norm(layer.norm, block, layer.kind, layer.norm.name, group="fc1")
         hidden = build.tensor(f"{layer.name}.hidden", Space.ACTIVATION, words_for(layer.hidden, build.config.lanes))
-        yield build.linear(
-            layer.fc1,
+        yield self._hidden(layer).op(
+            build,
             block,
             layer.kind,
-            "fc1",
             group="fc1",
             source=Ref(RESIDUAL),
             target=hidden,
             inputs=layer.norm.dim,
             stream=Stream.NORMALISED,
-            function=Function.GELU,
-            scalar=layer.hidden_mult,
-            post_shift=layer.hidden_shift,
             wide_result=int(layer.fc1.bits > 8),
         )
         yield build.linear(
@@ -52,3 +51,19 @@ class MLPRoom(Room[QuantMLP]):
         if all(op.overlap for chunk in chunks for op in chunk):
             return whole + pipelined([(chunk[0], chunk[1]) for chunk in chunks])
         return super().order(whole, chunks)
+
+    def check(self, layer: QuantMLP, config: AcceleratorConfig, tasks: Sequence[str]) -> None:
+        self._hidden(layer).check(layer.name, config)
+
+    def pack(self, layer: QuantMLP, matrix: Matrix, config: AcceleratorConfig) -> bytes:
+        return self._hidden(layer).pack(matrix.linear, config)
+
+    @staticmethod
+    def _hidden(layer: QuantMLP) -> Hidden:
+        return Hidden(
+            fc1=layer.fc1,
+            gate=layer.gate,
+            activation=layer.activation,
+            mult=layer.hidden_mult,
+            shift=layer.hidden_shift,
+        )

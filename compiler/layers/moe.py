@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from moesaic.compiler.builder import RESIDUAL, Builder
 from moesaic.compiler.ir import CompileError, Op, Ref, Space
+from moesaic.compiler.layers.hidden import Hidden
 from moesaic.compiler.layers.room import Room, pipelined
 from moesaic.compiler.layout import words_for
+from moesaic.golden.layers.layer import Matrix
 from moesaic.golden.layers.moe import QuantMoE
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, GateKind, Stream
@@ -53,22 +55,18 @@ class MoERoom(Room[QuantMoE]):
         hidden = build.tensor(
             f"{layer.name}.hidden.{number}", Space.ACTIVATION, words_for(units, build.config.lanes), queued=True
         )
-        yield build.linear(
-            expert.fc1,
+        yield self._hidden(layer, number).op(
+            build,
             block,
             layer.kind,
-            "fc1",
             group="experts",
             source=tokens,
             target=hidden,
             inputs=layer.norm.dim,
             stream=Stream.ACTIVATION,
-            function=Function.GELU,
             expert=number,
             routed=layer.routed,
             speculative=speculative,
-            scalar=layer.hidden_mult,
-            post_shift=layer.hidden_shift,
             wide_result=int(expert.fc2.bits > 8),
         )
         yield build.linear(
@@ -105,6 +103,8 @@ class MoERoom(Room[QuantMoE]):
 
     def check(self, layer: QuantMoE, config: AcceleratorConfig, tasks: Sequence[str]) -> None:
         count, where = len(layer.experts), f"on configuration '{config.name}'"
+        for number in range(count):
+            self._hidden(layer, number).check(layer.name, config)
         if count > config.experts:
             raise CompileError(f"layer '{layer.name}': experts must be at most {config.experts} {where}, not {count!r}")
         most = min(config.max_top_k, count)
@@ -118,6 +118,22 @@ class MoERoom(Room[QuantMoE]):
                     f"layer '{layer.name}': order of task '{task}' must name each of {count} experts once, "
                     f"not {layer.order[task]!r}"
                 )
+
+    def pack(self, layer: QuantMoE, matrix: Matrix, config: AcceleratorConfig) -> bytes:
+        if matrix.expert is None:
+            return super().pack(layer, matrix, config)
+        return self._hidden(layer, matrix.expert).pack(matrix.linear, config)
+
+    @staticmethod
+    def _hidden(layer: QuantMoE, number: int) -> Hidden:
+        expert = layer.experts[number]
+        return Hidden(
+            fc1=expert.fc1,
+            gate=expert.gate,
+            activation=layer.activation,
+            mult=layer.hidden_mult,
+            shift=layer.hidden_shift,
+        )
 
     def speculation(self, layer: QuantMoE, task: str, config: AcceleratorConfig) -> int:
         """As many experts as fit the prefetch buffer: at the moment of the decision it then holds nothing else, and the

@@ -1,28 +1,19 @@
 """Activations by name: which function of a value each is, and which one a function is that was written out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 
-__all__ = ["FUNCTIONS", "GATES", "PLAIN", "TOLERANCE", "Function", "kind_of", "title_of"]
+from moesaic.golden.layers.activations import FUNCTIONS, TITLES, Function
 
-Function = Callable[[torch.Tensor], torch.Tensor]
+__all__ = ["GATES", "PLAIN", "TOLERANCE", "kind_of", "title_of"]
 
 TOLERANCE = 1e-6  # of every value from -16 to 16, which is what the accelerator's activations take; relative above 1
 _GRID = torch.linspace(-16, 16, 4097, dtype=torch.float64)
 
-FUNCTIONS: Mapping[str, tuple[str, Function]] = {
-    "gelu": ("GELU", F.gelu),
-    "gelu_tanh": ("GELU by tanh", lambda x: F.gelu(x, approximate="tanh")),
-    "relu": ("ReLU", F.relu),
-    "relu2": ("squared ReLU", lambda x: F.relu(x).square()),
-    "silu": ("SiLU, x * sigmoid(x)", F.silu),
-    "quick_gelu": ("quick GELU, x * sigmoid(1.702 x)", lambda x: x * torch.sigmoid(1.702 * x)),
-    "sigmoid": ("sigmoid", torch.sigmoid),
-}
-PLAIN = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu")  # between two linear layers
-GATES = (*PLAIN, "sigmoid")  # of a gate, which a value is multiplied by
+PLAIN = tuple(kind for kind in FUNCTIONS if kind != "sigmoid")  # between two linear layers
+GATES = tuple(FUNCTIONS)  # of a gate, which a value is multiplied by
 
 _OTHERS: Mapping[str, Function] = {
     "tanh": torch.tanh,
@@ -49,7 +40,7 @@ def _same(values: torch.Tensor, wanted: torch.Tensor) -> bool:
     return bool(((values - wanted).abs() <= TOLERANCE * wanted.abs().clamp_min(1)).all())
 
 
-_VALUES = {kind: function(_GRID) for kind, (_, function) in FUNCTIONS.items()}
+_VALUES = {kind: function(_GRID) for kind, function in FUNCTIONS.items()}
 
 
 def kind_of(function: Function) -> str | None:
@@ -62,7 +53,7 @@ def title_of(function: Function) -> str:
     """What an activation is called, whether it is supported or not."""
     values, kind = function(_GRID), kind_of(function)
     if kind is not None:
-        return FUNCTIONS[kind][0]
+        return TITLES[kind]
     return next(
         (title for title, other in _OTHERS.items() if _same(values, other(_GRID))),
         "an activation that is none of the known ones",

@@ -27,5 +27,5 @@ def check_layers(network: Network) -> None:
             line = "an unknown line" if node.origin is None else node.origin.line
             raise CaptureError(
                 f"layer '{node.name}'{where} must be of what can be quantised, not with {node.sizes.missing}\n"
-                f"at {line}\nnearest supported: GELU between two linear layers"
+                f"at {line}\nnearest supported: an activation between two linear layers, or a gated MLP"
             )

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from moesaic.golden.frontend.activations import FUNCTIONS, PLAIN
+from moesaic.golden.frontend.activations import PLAIN
 from moesaic.golden.frontend.meaning import Leaf, Norm
 from moesaic.golden.frontend.mlp import activation_facts
 from moesaic.golden.frontend.nearest import MIXTURE_RECIPE
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import CaptureError, Refusal
 from moesaic.golden.gate import choose
+from moesaic.golden.layers.activations import FUNCTIONS
 from moesaic.golden.layers.sizes import GATE_KINDS
 
 __all__ = ["HANDLERS", "Mixture", "find_mixtures", "observe", "stand_ins"]
@@ -212,7 +213,7 @@ def solve(mix: Mixture, task: int) -> tuple[dict[str, torch.Tensor], dict[str, A
     }
     best = np.inf
     for activation in PLAIN:
-        function = FUNCTIONS[activation][1]
+        function = FUNCTIONS[activation]
         each = torch.stack(
             [
                 function(x.double() @ up[e].double().T + up_bias[e]) @ down[e].double().T + down_bias[e]

@@ -168,8 +168,8 @@ class Block:
     parameters : dict of canonical name (without the block's) to Tensor
     names : dict of canonical name to the user's names
     facts : dict
-        As far as the kind has them: heads, head_dim; activation and gelu (`activations.FUNCTIONS`; "exact" or "tanh"
-        where it is GELU), gated; top_k, gate_kind, experts.
+        As far as the kind has them: heads, head_dim; activation (one of `fixed_points.ACTIVATIONS`) and gelu ("exact"
+        or "tanh" where it is GELU), gated; top_k, gate_kind, experts.
     """
 
     kind: str
@@ -220,7 +220,7 @@ class Energy(Meaning):
 class Pointwise(Meaning):
     """An activation: a function of a linear layer's values, one by one: [tokens, hidden].
 
-    `kind`: its name (`activations.FUNCTIONS`), or None if it is none of the known ones.
+    `kind`: its name (`layers.activations.FUNCTIONS`), or None if it is none of the known ones.
     """
 
     linear: Linear

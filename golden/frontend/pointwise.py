@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import fx
 
-from moesaic.golden.frontend.activations import FUNCTIONS, GATES, PLAIN, Function, kind_of, title_of
+from moesaic.golden.frontend.activations import GATES, PLAIN, kind_of, title_of
 from moesaic.golden.frontend.known import Known
 from moesaic.golden.frontend.meaning import Linear, Meaning, Pointwise
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.nodes import function_of, name_of
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
+from moesaic.golden.layers.activations import TITLES, Function
 
 __all__ = ["HANDLERS", "applied", "as_activation", "combined", "with_constant"]
 
@@ -103,7 +104,7 @@ def with_constant(
 
 def as_activation(meaning: Pointwise, accepted: Sequence[str] = PLAIN) -> Refusal:
     """Why an activation is refused that is none of the accepted ones."""
-    *most, last = (FUNCTIONS[kind][0].partition(",")[0] for kind in accepted)
+    *most, last = (TITLES[kind].partition(",")[0] for kind in accepted)
     between = "a gate's activation" if accepted is GATES else "an activation between two linear layers"
     return Refusal(
         title_of(meaning.function),

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from moesaic.golden import ops_int
+from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
@@ -15,13 +16,16 @@ from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
 
-__all__ = ["QuantMLP"]
+__all__ = ["QuantMLP", "hidden_units"]
 
 
 @dataclass(frozen=True)
 class QuantMLP(QuantLayer):
-    """Dense MLP: fc1 to Q5.10, GELU, times `hidden_mult` >> `hidden_shift` to int8, fc2 into the residual, which is
-    shifted by `residual_shift`.
+    """Dense MLP: fc1 to int16, `activation`, times `hidden_mult` >> `hidden_shift` to int8, fc2 into the residual,
+    which is shifted by `residual_shift`.
+
+    With a `gate`, that is activated, and fc1's results are multiplied by it in place of `hidden_mult`. Both have one
+    shift.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -34,20 +38,25 @@ class QuantMLP(QuantLayer):
     hidden_step: float
     fc2: QuantLinear
     residual_shift: int = 0
+    activation: str = "gelu"
+    gate: QuantLinear | None = None
 
     @classmethod
     def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
         """The MLP of a node, without weights."""
         sizes, name, dim, wide = node.sizes, node.name, node.output.channels, bits > 8
         assert isinstance(sizes, MLPSizes)
+        first = dict[str, Any](reads="streamed", wide=wide)
         return cls(
             name=name,
             norm=QuantNorm.zeros(norm_name, node),
-            fc1=QuantLinear.zeros(f"{name}.fc1", sizes.hidden, dim, reads="streamed", wide=wide),
+            fc1=QuantLinear.zeros(f"{name}.fc1", sizes.hidden, dim, **first),
             hidden_mult=1,
             hidden_shift=1,
             hidden_step=1.0,
             fc2=QuantLinear.zeros(f"{name}.fc2", dim, sizes.hidden, wide=wide),
+            activation=sizes.activation,
+            gate=QuantLinear.zeros(f"{name}.gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
         )
 
     @property
@@ -56,23 +65,52 @@ class QuantMLP(QuantLayer):
         return len(self.fc1.weight)
 
     def matrices(self, tasks: Sequence[str]) -> Iterator[Matrix]:
+        if self.gate is not None:
+            yield Matrix(linear=self.gate, shape=(self.hidden, self.norm.dim), source=Source.NORMALISED)
         yield Matrix(linear=self.fc1, shape=(self.hidden, self.norm.dim), source=Source.NORMALISED)
         yield Matrix(linear=self.fc2, shape=(self.norm.dim, self.hidden), source=Source.STORED)
 
     def macs(self, tokens: int) -> int:
-        return tokens * 2 * self.norm.dim * self.hidden
+        return tokens * (2 if self.gate is None else 3) * self.norm.dim * self.hidden
 
     def run(self, x: Array, inference: Inference) -> Array:
         name, trace, wide = self.name, inference.trace, self.fc1.bits > 8
         normed = ops_int.norm(self.norm, x)
         trace.record(self.norm.name, normed.astype(np.int16))
-        pre = ops_int.linear_int16(self.fc1, ops_int.read_normalised(self.fc1, normed))
-        trace.record(f"{name}.hidden_pre", pre.astype(np.int16))
-        hidden = ops_int.hidden(pre, self.hidden_mult, self.hidden_shift, wide=wide)
-        trace.record(f"{name}.hidden", hidden.astype(np.int16 if wide else np.int8))
-        out = ops_int.linear_int16(self.fc2, hidden)
+        units = hidden_units(
+            ops_int.read_normalised(self.fc1, normed),
+            self.fc1,
+            self.gate,
+            activation=self.activation,
+            mult=self.hidden_mult,
+            shift=self.hidden_shift,
+            wide=wide,
+        )
+        for part, values in units.items():
+            trace.record(f"{name}.{part}", values.astype(np.int8 if part == "hidden" and not wide else np.int16))
+        out = ops_int.linear_int16(self.fc2, units["hidden"])
         trace.record(f"{name}.out", out.astype(np.int16))
         return ops_int.add(x, out, self.residual_shift)
 
     def reading_stored(self) -> Self:
-        return replace(self, fc1=reading_stored(self.fc1))
+        gate = None if self.gate is None else reading_stored(self.gate)
+        return replace(self, fc1=reading_stored(self.fc1), gate=gate)
+
+
+def hidden_units(
+    x: Array,
+    fc1: QuantLinear,
+    gate: QuantLinear | None,
+    *,
+    activation: str,
+    mult: int,
+    shift: int,
+    wide: bool,
+) -> dict[str, Array]:
+    """Hidden units [n, hidden] of inputs [n, in], and what they are made of, by their names in a trace."""
+    function, pre = ACTIVATIONS[activation].function, ops_int.linear_int16(fc1, x)
+    if gate is None:
+        return {"hidden_pre": pre, "hidden": ops_int.hidden(pre, mult, shift, wide=wide, function=function)}
+    opened = ops_int.linear_int16(gate, x)
+    hidden = ops_int.gated(opened, pre, shift, wide=wide, function=function)
+    return {"hidden_gate": opened, "hidden_value": pre, "hidden": hidden}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,13 +13,12 @@ from moesaic.golden.layers.mlp import QuantMLP
 from moesaic.golden.layers.quantiser import LayerQuantiser, floats
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MLPSizes
-from moesaic.hw.spec.tables import GELU_FRACTION_BITS
 
 __all__ = ["Mlp"]
 
 
 class Mlp(FloatLayer):
-    """Two linears with an activation between."""
+    """Two linears with an activation between; gated, the first one's results times the activation of a third's."""
 
     parts = ("norm2", "fc1.weight", "hidden_pre", "hidden", "fc2.weight")
 
@@ -26,6 +26,7 @@ class Mlp(FloatLayer):
         super().__init__(dim, sizes, tasks)
         self.fc1 = nn.Linear(dim, sizes.hidden)
         self.fc2 = nn.Linear(sizes.hidden, dim)
+        self.gate_proj = nn.Linear(dim, sizes.hidden) if sizes.gated else None
         self.activation = sizes.activation
 
     def written(self) -> Iterator[tuple[torch.Tensor, int]]:
@@ -33,9 +34,15 @@ class Mlp(FloatLayer):
         yield self.fc2.bias, 0
 
     def forward(self, x: torch.Tensor, name: str, run: Run) -> tuple[torch.Tensor, None]:
-        pre = self.fc1(x)
-        run.trace.record(f"{name}.hidden_pre", pre[0])
-        hidden = FUNCTIONS[self.activation](pre)
+        pre, function = self.fc1(x), FUNCTIONS[self.activation]
+        if self.gate_proj is None:
+            run.trace.record(f"{name}.hidden_pre", pre[0])
+            hidden = function(pre)
+        else:
+            gate = self.gate_proj(x)
+            run.trace.record(f"{name}.hidden_gate", gate[0])
+            run.trace.record(f"{name}.hidden_value", pre[0])
+            hidden = pre * function(gate)
         run.trace.record(f"{name}.hidden", hidden[0])
         out = self.fc2(hidden)
         run.trace.record(f"{name}.out", out[0])
@@ -45,29 +52,38 @@ class Mlp(FloatLayer):
         """The integers of this MLP, from its activity in calibration."""
         values = quantiser.activity.all("hidden")
         weight, bias = quantiser.folded(floats(self.fc1.weight), floats(self.fc1.bias))
-        norm, x = quantiser.norm(weight)
-        mult, shift, step = quantiser.hidden(values, floats(self.fc2.weight))
-        fc1 = quantiser.after_norm("fc1", weight, bias, norm, "streamed", 2.0**-GELU_FRACTION_BITS, x)
-        fc2 = quantiser.linear("fc2", floats(self.fc2.weight), floats(self.fc2.bias), step, quantiser.step, values)
+        gate, gates = None, None
+        if self.gate_proj is not None:
+            gate = quantiser.folded(floats(self.gate_proj.weight), floats(self.gate_proj.bias))
+            gates = [quantiser.activity.all(f"hidden_{part}") for part in ("gate", "value")]
+        norm, x = quantiser.norm(weight if gate is None else np.concatenate([weight, gate[0]]))
+        steps = quantiser.hidden(self.activation, values, floats(self.fc2.weight), *(gates or ()))
+        opened, fc1 = quantiser.first_matrices("", (weight, bias), gate, steps, norm, "streamed", x)
+        out_weight, out_bias = floats(self.fc2.weight), floats(self.fc2.bias)
+        fc2 = quantiser.linear("fc2", out_weight, out_bias, steps.step, quantiser.step, values)
         return QuantMLP(
             name=quantiser.name,
             norm=norm,
             fc1=fc1,
-            hidden_mult=mult,
-            hidden_shift=shift,
-            hidden_step=step,
+            hidden_mult=steps.mult,
+            hidden_shift=steps.shift,
+            hidden_step=steps.step,
             fc2=fc2,
             residual_shift=quantiser.residual_shift,
+            activation=self.activation,
+            gate=opened,
         )
 
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantMLP, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""
-        i, on = place.block, rounding.on
+        i, on, gate = place.block, rounding.on, None
         y = rounding.norm(x, place.norm, quant.norm, i, "norm2", rounding.streamed)
-        folded = rounding.folded(place.norm, self.fc1.weight, self.fc1.bias)
-        pre = rounding.linear(y, quant.fc1, folded, on(i, "fc1.weight"), rounding.streamed)
-        hidden = rounding.hidden(pre, i, self.activation, quant.hidden_step)
+        first = quant.fc1, rounding.folded(place.norm, self.fc1.weight, self.fc1.bias)
+        if self.gate_proj is not None and quant.gate is not None:
+            gate = quant.gate, rounding.folded(place.norm, self.gate_proj.weight, self.gate_proj.bias)
+        hidden = rounding.hidden(y, i, self.activation, quant.hidden_step, first, gate, rounding.streamed)
         return rounding.linear(hidden, quant.fc2, (self.fc2.weight, self.fc2.bias), on(i, "fc2.weight"))
 
     def batched(self, x: torch.Tensor, routing: Routing | None = None) -> torch.Tensor:
-        return self.fc2(FUNCTIONS[self.activation](self.fc1(x)))
+        function, up = FUNCTIONS[self.activation], self.fc1(x)
+        return self.fc2(function(up) if self.gate_proj is None else up * function(self.gate_proj(x)))

@@ -2,14 +2,14 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from moesaic.golden import numerics, ops_int
 from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
 from moesaic.golden.layers.linear import QuantLinear
-from moesaic.golden.layers.mlp import QuantMLP
+from moesaic.golden.layers.mlp import QuantMLP, hidden_units
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.layers.stored import reading_stored
@@ -23,15 +23,16 @@ BARRED = -(1 << 25)  # bias of an expert that no token may go to
 
 @dataclass(frozen=True)
 class QuantExpert:
-    """One expert's two matrices."""
+    """One expert's matrices: two, and that of its gates if it is gated."""
 
     fc1: QuantLinear
     fc2: QuantLinear
+    gate: QuantLinear | None = None
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of both in the weight stream, without biases and padding."""
-        return self.fc1.stored_bytes + self.fc2.stored_bytes
+        """Bytes of them in the weight stream, without biases and padding."""
+        return sum(linear.stored_bytes for linear in (self.gate, self.fc1, self.fc2) if linear is not None)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class QuantMoE(QuantLayer):
     score_shift: int
     order: dict[str, tuple[int, ...]]
     usage: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    activation: str = "gelu"
 
     @classmethod
     def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
@@ -65,10 +67,12 @@ class QuantMoE(QuantLayer):
         sizes, name, dim = node.sizes, node.name, node.output.channels
         assert isinstance(sizes, MoESizes)
         wide, reads, count = bits > 8, "planes" if bits > 8 else "int8", sizes.experts
+        first = dict[str, Any](reads=reads, bits=bits)
         parts = (
             QuantExpert(
-                QuantLinear.zeros(f"{name}.experts.{e}.fc1", sizes.hidden, dim, reads=reads, bits=bits),
+                QuantLinear.zeros(f"{name}.experts.{e}.fc1", sizes.hidden, dim, **first),
                 QuantLinear.zeros(f"{name}.experts.{e}.fc2", dim, sizes.hidden, bits=bits, wide=wide),
+                QuantLinear.zeros(f"{name}.experts.{e}.gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
             )
             for e in range(count)
         )
@@ -87,6 +91,7 @@ class QuantMoE(QuantLayer):
             hidden_step=1.0,
             score_shift=1,
             order={task: tuple(range(count)) for task in tasks},
+            activation=sizes.activation,
         )
 
     @property
@@ -100,12 +105,14 @@ class QuantMoE(QuantLayer):
         for number in self.order[tasks[0]]:
             expert = self.experts[number]
             hidden = len(expert.fc1.weight)
+            if expert.gate is not None:
+                yield Matrix(linear=expert.gate, shape=(hidden, dim), source=Source.TAPPED, expert=number)
             yield Matrix(linear=expert.fc1, shape=(hidden, dim), source=Source.TAPPED, expert=number)
             yield Matrix(linear=expert.fc2, shape=(dim, hidden), source=Source.STORED, expert=number)
 
     def macs(self, tokens: int) -> int:
-        expert = sum(len(e.fc1.weight) for e in self.experts) / len(self.experts)  # hidden units, on the average
-        return round(tokens * self.norm.dim * (len(self.experts) + self.top_k * 2 * expert))
+        units = sum(len(e.fc1.weight) * (2 if e.gate is None else 3) for e in self.experts)  # by their matrices
+        return round(tokens * self.norm.dim * (len(self.experts) + self.top_k * units / len(self.experts)))
 
     def run(self, x: Array, inference: Inference) -> Array:
         name, task, trace, wide = self.name, inference.task, inference.trace, self.experts[0].fc2.bits > 8
@@ -129,19 +136,28 @@ class QuantMoE(QuantLayer):
             if not len(token):
                 continue
             expert = self.experts[e]
-            pre = ops_int.linear_int16(expert.fc1, ops_int.read_normalised(expert.fc1, normed[token]))
-            hidden = ops_int.hidden(pre, self.hidden_mult, self.hidden_shift, wide=wide)
-            out = ops_int.linear_int16(expert.fc2, hidden)
+            units = hidden_units(
+                ops_int.read_normalised(expert.fc1, normed[token]),
+                expert.fc1,
+                expert.gate,
+                activation=self.activation,
+                mult=self.hidden_mult,
+                shift=self.hidden_shift,
+                wide=wide,
+            )
+            out = ops_int.linear_int16(expert.fc2, units["hidden"])
             # A token is in one expert's queue at most once, so that rows of one expert never collide.
             x[token] = ops_int.add(x[token], numerics.round_shift(out * score[token, choice, None], self.score_shift))
             done[e] = {
                 "index": np.full_like(token, e),
                 "token": token,
-                "hidden_pre": pre.astype(np.int16),
-                "hidden": hidden.astype(np.int16 if wide else np.int8),
+                **{
+                    part: values.astype(np.int8 if part == "hidden" and not wide else np.int16)
+                    for part, values in units.items()
+                },
                 "out": out.astype(np.int16),
             }
-        for part in ("index", "token", "hidden_pre", "hidden", "out"):
+        for part in next(iter(done.values())):
             trace.record(f"{name}.expert_{part}", np.concatenate([done[e][part] for e in sorted(done)]))
         trace.record(f"{name}.out", x - before)
         return x
@@ -167,19 +183,8 @@ class QuantMoE(QuantLayer):
 
     def as_dense(self) -> QuantMLP:
         """One MLP of all experts' hidden units: every token meets every expert."""
-        first, second = [e.fc1 for e in self.experts], [e.fc2 for e in self.experts]
-        finer = int(first[0].reads == "int8")  # read as they are streamed, units are half as large
-        fc1 = QuantLinear(
-            name=f"{self.name}.fc1",
-            weight=np.concatenate([linear.weight for linear in first]),
-            bias=np.concatenate([linear.bias for linear in first]) << finer,
-            mult=np.concatenate([linear.mult for linear in first]),
-            shift=first[0].shift + finer,
-            in_step=first[0].in_step / (1 << finer),
-            out_step=first[0].out_step,
-            bits=max(linear.bits for linear in first),
-            reads="streamed" if finer else first[0].reads,
-        )
+        gates = [e.gate for e in self.experts if e.gate is not None]
+        second = [e.fc2 for e in self.experts]
         # The mean of the experts: one multiplier for all of them, in place of a score for each.
         mult = np.mean([linear.mult for linear in second], axis=0) / len(self.experts)
         fc2 = QuantLinear(
@@ -195,12 +200,31 @@ class QuantMoE(QuantLayer):
         return QuantMLP(
             name=self.name,
             norm=self.norm,
-            fc1=fc1,
+            fc1=_side_by_side(f"{self.name}.fc1", [e.fc1 for e in self.experts]),
             hidden_mult=self.hidden_mult,
             hidden_shift=self.hidden_shift,
             hidden_step=self.hidden_step,
             fc2=fc2,
+            activation=self.activation,
+            gate=_side_by_side(f"{self.name}.gate_proj", gates) if gates else None,
         )
+
+
+def _side_by_side(name: str, linears: Sequence[QuantLinear]) -> QuantLinear:
+    """The outputs of all experts' first matrices, or gates, as one matrix's."""
+    first = linears[0]
+    finer = int(first.reads == "int8")  # read as they are streamed, units are half as large
+    return QuantLinear(
+        name=name,
+        weight=np.concatenate([linear.weight for linear in linears]),
+        bias=np.concatenate([linear.bias for linear in linears]) << finer,
+        mult=np.concatenate([linear.mult for linear in linears]),
+        shift=first.shift + finer,
+        in_step=first.in_step / (1 << finer),
+        out_step=first.out_step,
+        bits=max(linear.bits for linear in linears),
+        reads="streamed" if finer else first.reads,
+    )
 
 
 def _shut(gate: QuantLinear, barred: Array) -> QuantLinear:

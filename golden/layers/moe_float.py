@@ -14,12 +14,12 @@ from moesaic.golden.layers.float_layer import FloatLayer, Run
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.moe import QuantExpert, QuantMoE
 from moesaic.golden.layers.norm import QuantNorm
-from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, MAX_POST_SHIFT, LayerQuantiser, floats
+from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, MAX_POST_SHIFT, HiddenSteps, LayerQuantiser, floats
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.scales import FloatArray
 from moesaic.golden.trace import SILENT
-from moesaic.hw.spec.tables import GELU_FRACTION_BITS, LOGIT_FRACTION_BITS, PLANE_BITS
+from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS, PLANE_BITS
 
 __all__ = ["ExpertLinear", "Experts", "MoE"]
 
@@ -54,12 +54,13 @@ class ExpertLinear(nn.Module):
 
 
 class Experts(nn.Module):
-    """The two linears of every expert, under their published names."""
+    """The linears of every expert, under their published names: two, and its gates' if it is gated."""
 
     def __init__(self, dim: int, sizes: MoESizes) -> None:
         super().__init__()
         self.htoh4 = ExpertLinear(sizes.experts, dim, sizes.hidden)
         self.h4toh = ExpertLinear(sizes.experts, sizes.hidden, dim)
+        self.gate_proj = ExpertLinear(sizes.experts, dim, sizes.hidden) if sizes.gated else None
 
 
 class MoE(FloatLayer):
@@ -114,16 +115,15 @@ class MoE(FloatLayer):
             token, choice = (routing.index == expert).nonzero(as_tuple=True)  # tokens in rising order
             if not len(token):
                 continue
-            pre = self.experts.htoh4(flat[token], expert)
-            hidden = FUNCTIONS[self.activation](pre)
+            units = self._units(flat[token], expert)
+            hidden = units["hidden"]
             result = self.experts.h4toh(hidden, expert)
             out = out.index_add(0, token, result * routing.scores[token, choice, None])
             if trace is not SILENT:
                 parts = (
                     ("index", torch.full_like(token, expert)),
                     ("token", token),
-                    ("hidden_pre", pre),
-                    ("hidden", hidden),
+                    *units.items(),
                     ("out", result),
                 )
                 for part, tensor in parts:
@@ -135,6 +135,14 @@ class MoE(FloatLayer):
         trace.record(f"{name}.out", out)
         return out.reshape(x.shape), routing
 
+    def _units(self, x: torch.Tensor, expert: int) -> dict[str, torch.Tensor]:
+        """Hidden units of an expert, and what they are made of, by their names in a trace."""
+        pre, function = self.experts.htoh4(x, expert), FUNCTIONS[self.activation]
+        if self.experts.gate_proj is None:
+            return {"hidden_pre": pre, "hidden": function(pre)}
+        gate = self.experts.gate_proj(x, expert)
+        return {"hidden_gate": gate, "hidden_value": pre, "hidden": pre * function(gate)}
+
     def quantise(self, quantiser: LayerQuantiser) -> QuantMoE:
         """The integers of this mixture, from its activity in calibration."""
         activity, gate = quantiser.activity, self.gate_of(0)
@@ -142,14 +150,20 @@ class MoE(FloatLayer):
         stacked = np.concatenate([weight for weight, _ in routes.values()])
         norm, x = quantiser.norm(stacked)
         values = activity.all("expert_hidden")
-        mult, shift, step = quantiser.hidden(values, floats(self.experts.h4toh.weight))
+        parts = ("gate", "value") if self.experts.gate_proj is not None else ()
+        steps = quantiser.hidden(
+            self.activation,
+            values,
+            floats(self.experts.h4toh.weight),
+            *(activity.all(f"expert_hidden_{part}") for part in parts),
+        )
         # Scores have 16 fraction bits; what is left of int16 goes to the experts' outputs.
         peak = HEADROOM * float(np.abs(activity.all("expert_out")).max())
         spare = math.floor(math.log2(32767 * quantiser.step / max(peak, 1e-9)))
         spare = min(max(spare, -SCORE_BITS), MAX_POST_SHIFT - SCORE_BITS)
         out_step = math.ldexp(quantiser.step, -spare)
 
-        experts = self._quantised_experts(quantiser, norm, x, step, out_step)
+        experts = self._quantised_experts(quantiser, norm, x, steps, out_step)
         routers, order, usage = self._quantised_gates(quantiser, norm, x, routes)
         return QuantMoE(
             name=quantiser.name,
@@ -158,31 +172,33 @@ class MoE(FloatLayer):
             top_k=gate.k,
             renormalise=gate.kind == "noisy",
             experts=experts,
-            hidden_mult=mult,
-            hidden_shift=shift,
-            hidden_step=step,
+            hidden_mult=steps.mult,
+            hidden_shift=steps.shift,
+            hidden_step=steps.step,
             score_shift=SCORE_BITS + spare,
             order=order,
             usage=usage,
+            activation=self.activation,
         )
 
     def _quantised_experts(
-        self, quantiser: LayerQuantiser, norm: QuantNorm, x: FloatArray, step: float, out_step: float
+        self, quantiser: LayerQuantiser, norm: QuantNorm, x: FloatArray, steps: HiddenSteps, out_step: float
     ) -> tuple[QuantExpert, ...]:
         activity, bits = quantiser.activity, quantiser.expert_bits
         values, chosen = activity.all("expert_hidden"), activity.all("expert_index")
         per_run = len(activity.before[0])
         tokens = np.concatenate([token + run * per_run for run, token in enumerate(activity.tensors["expert_token"])])
-        first, second = self.experts.htoh4, self.experts.h4toh
+        first, second, gates = self.experts.htoh4, self.experts.h4toh, self.experts.gate_proj
         experts = []
         for e in range(len(first.weight)):
             weight, bias = quantiser.folded(floats(first.weight[e]), floats(first.bias[e]))
-            mine, name, unit = chosen == e, f"experts.{e}", 2.0**-GELU_FRACTION_BITS
+            gate = None if gates is None else quantiser.folded(floats(gates.weight[e]), floats(gates.bias[e]))
+            mine, name = chosen == e, f"experts.{e}."
             seen = x[tokens[mine]]
-            fc1 = quantiser.after_norm(f"{name}.fc1", weight, bias, norm, "int8", unit, seen, bits=bits)
+            opened, fc1 = quantiser.first_matrices(name, (weight, bias), gate, steps, norm, "int8", seen, bits=bits)
             weight, bias = floats(second.weight[e]), floats(second.bias[e])
-            fc2 = quantiser.linear(f"{name}.fc2", weight, bias, step, out_step, values[mine], bits=bits)
-            experts.append(QuantExpert(fc1=fc1, fc2=fc2))
+            fc2 = quantiser.linear(f"{name}fc2", weight, bias, steps.step, out_step, values[mine], bits=bits)
+            experts.append(QuantExpert(fc1=fc1, fc2=fc2, gate=opened))
         return tuple(experts)
 
     @staticmethod
@@ -234,11 +250,14 @@ class MoE(FloatLayer):
             token, choice = (index == e).nonzero(as_tuple=True)
             if not len(token):
                 continue
-            first, second = self.experts.htoh4, self.experts.h4toh
-            folded = rounding.folded(place.norm, first.weight[e], first.bias[e])
-            pre = rounding.linear(y[token], expert.fc1, folded, on(i, "fc1.weight"), rounding.stored)
-            hidden = rounding.hidden(pre, i, self.activation, quant.hidden_step)
-            part = rounding.linear(hidden, expert.fc2, (second.weight[e], second.bias[e]), on(i, "fc2.weight"))
+            up, down, gates = self.experts.htoh4, self.experts.h4toh, self.experts.gate_proj
+            first = expert.fc1, rounding.folded(place.norm, up.weight[e], up.bias[e])
+            opened = None
+            if gates is not None and expert.gate is not None:
+                opened = expert.gate, rounding.folded(place.norm, gates.weight[e], gates.bias[e])
+            step, dropped = quant.hidden_step, rounding.stored
+            hidden = rounding.hidden(y[token], i, self.activation, step, first, opened, dropped)
+            part = rounding.linear(hidden, expert.fc2, (down.weight[e], down.bias[e]), on(i, "fc2.weight"))
             part = rounding.round(part, i, "expert_out", expert.fc2.out_step, -32768, 32767)
             out.index_add_(0, token, part * scores[token, choice, None])
         return out.reshape(x.shape)
@@ -256,11 +275,15 @@ class MoE(FloatLayer):
         counts = torch.bincount(flat, minlength=self.experts.htoh4.weight.shape[0]).tolist()
         rows = x[:, None].expand(-1, k, -1).reshape(len(flat), -1)  # each token once for each of its experts
         rows = _Gather.apply(rows, order, inverse)
-        for number, linear in enumerate((self.experts.htoh4, self.experts.h4toh)):
-            if number == 1:
-                rows = FUNCTIONS[self.activation](rows)
+
+        def product(linear: ExpertLinear, rows: torch.Tensor) -> torch.Tensor:
             # Taken apart once: a slice for each expert would have a whole gradient for each.
             weights, biases = linear.weight.to(rows.dtype).unbind(), linear.bias.to(rows.dtype).unbind()
-            rows = torch.cat([F.linear(*args) for args in zip(rows.split(counts), weights, biases, strict=True)])
+            return torch.cat([F.linear(*args) for args in zip(rows.split(counts), weights, biases, strict=True)])
+
+        function, gates = FUNCTIONS[self.activation], self.experts.gate_proj
+        hidden = product(self.experts.htoh4, rows)
+        hidden = function(hidden) if gates is None else hidden * function(product(gates, rows))
+        rows = product(self.experts.h4toh, hidden)
         rows = _Gather.apply(rows, inverse, order).unflatten(0, (-1, k))  # [n, k, dim]
         return (rows * scores[..., None].to(rows.dtype)).sum(dim=1).unflatten(0, (-1, tokens))

@@ -2,29 +2,28 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from moesaic.golden.layers.activity import LayerActivity
+from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.norm_float import FloatNorm, quantise_norm
 from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.scales import TOP, FloatArray, mult_shift, tensor_step
 from moesaic.golden.step_search import importance, step_for
-from moesaic.hw.spec.tables import (
-    DIGITS_TOP,
-    GELU_FRACTION_BITS,
-    STORED_SHIFT,
-    STREAMED_SHIFT,
-)
+from moesaic.hw.spec.functions import FUNCTIONS
+from moesaic.hw.spec.tables import DIGITS_TOP, STORED_SHIFT, STREAMED_SHIFT
 
-__all__ = ["LayerQuantiser", "floats"]
+__all__ = ["HiddenSteps", "LayerQuantiser", "floats"]
 
 HEADROOM = 2.0  # of int16 over the largest value seen in calibration
 MAX_POST_SHIFT = 31
+MAX_SHIFT = 62  # of a matrix
 FINEST = 2.0**-15  # of what a requantisation reads, what it makes: more bits than there are tell nothing
 STREAMED_TOP = 255  # of a normalised value in one pass
 MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (m3vit_int.force_experts)
@@ -36,6 +35,27 @@ def floats(tensor: torch.Tensor | None) -> FloatArray:
     """A parameter as float64."""
     assert tensor is not None
     return np.asarray(tensor.detach().cpu().numpy(), np.float64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HiddenSteps:
+    """Fixed points of hidden units.
+
+    Parameters
+    ----------
+    up, gate : float or None
+        Value of one unit of what the first matrix gives, and of its gates; None without gates.
+    mult, shift : int
+        Of the activation, or of the product with it; `mult` is 0 where something else multiplies.
+    step : float
+        Value of one unit of a hidden unit.
+    """
+
+    up: float
+    gate: float | None
+    mult: int
+    shift: int
+    step: float
 
 
 class LayerQuantiser:
@@ -151,12 +171,79 @@ class LayerQuantiser:
         """Weight and bias that take the plain normalised values."""
         return weight * floats(self.float_norm.weight), bias + weight @ floats(self.float_norm.bias)
 
-    def hidden(self, values: Any, weight: FloatArray) -> tuple[int, int, float]:
-        """Multiplier, shift and step of a hidden layer after GELU."""
-        unit = 2.0**-GELU_FRACTION_BITS
-        step = (
-            unit if self.wide else step_for(values, importance(weight), self.method)
-        )  # int16 holds all of GELU's bits
+    def hidden(
+        self, activation: str, values: Any, weight: FloatArray, gate: Any = None, value: Any = None
+    ) -> HiddenSteps:
+        """Fixed points of hidden units.
+
+        Parameters
+        ----------
+        activation : str
+            One of `fixed_points.ACTIVATIONS`.
+        values : [n, hidden]
+            Hidden units in calibration.
+        weight : [..., out, hidden]
+            What reads them.
+        gate, value : [n, hidden], optional
+            Of gated ones: gates before their activation, and what they multiply.
+        """
+        known, what = ACTIVATIONS[activation], f"{self.name}: scale of hidden"
+        if gate is not None:
+            opened = self._sixteen(gate) if known.taken is None else known.taken
+            given = opened if known.given is None else known.given
+            up, shift, step = _exact(self.stored_step(values, importance(weight)), self._sixteen(value), given)
+            return HiddenSteps(up=up, gate=opened, mult=0, shift=shift, step=step)
+        if FUNCTIONS[known.function].squared:
+            step = self.stored_step(values, importance(weight))
+            finest = self._sixteen(np.sqrt(values))
+            shift = min(max(math.floor(math.log2(step / finest**2)), 0), MAX_POST_SHIFT)
+            up = max(math.sqrt(math.ldexp(step, -shift)), finest)
+            return HiddenSteps(up=up, gate=None, mult=0, shift=shift, step=math.ldexp(up**2, shift))
+        up = self._sixteen(values) if known.taken is None else known.taken
+        unit = up if known.given is None else known.given
+        # int16 holds all bits of an activation.
+        step = unit if self.wide else step_for(values, importance(weight), self.method)
         step = max(step, FINEST * unit)
-        mult, shift = mult_shift(unit / step, max_shift=MAX_POST_SHIFT, name=f"{self.name}: scale of hidden")
-        return mult, shift, unit / math.ldexp(mult, -shift)
+        mult, shift = mult_shift(unit / step, max_shift=MAX_POST_SHIFT, name=what)
+        return HiddenSteps(up=up, gate=None, mult=mult, shift=shift, step=unit / math.ldexp(mult, -shift))
+
+    @staticmethod
+    def _sixteen(values: Any) -> float:
+        """Step of an int16 that holds such values, with room to spare."""
+        return HEADROOM * tensor_step(values, "minmax", top=32767)
+
+    def first_matrices(
+        self,
+        name: str,
+        up: tuple[FloatArray, FloatArray],
+        gate: tuple[FloatArray, FloatArray] | None,
+        steps: HiddenSteps,
+        norm: QuantNorm,
+        reads: str,
+        inputs: Any,
+        **options: int,
+    ) -> tuple[QuantLinear | None, QuantLinear]:
+        """An MLP's gate, if it has one, and its first matrix, each from weight and bias; they share an instruction, so
+        they have one shift.
+        """
+
+        def quantised(which: str, part: tuple[FloatArray, FloatArray], step: float, shift: int) -> QuantLinear:
+            weight, bias = part
+            return self.after_norm(name + which, weight, bias, norm, reads, step, inputs, max_shift=shift, **options)
+
+        if gate is None or steps.gate is None:
+            return None, quantised("fc1", up, steps.up, MAX_SHIFT)
+        opened = quantised("gate_proj", gate, steps.gate, MAX_SHIFT)
+        value = quantised("fc1", up, steps.up, opened.shift)
+        if value.shift != opened.shift:
+            opened = quantised("gate_proj", gate, steps.gate, value.shift)
+        return opened, value
+
+
+def _exact(step: float, finest: float, given: float) -> tuple[float, int, float]:
+    """Step of values, shift and step of their products with gates of step `given`, where products should have `step`
+    and values may not be finer than `finest`.
+    """
+    shift = min(max(math.floor(math.log2(step / (finest * given))), 0), MAX_POST_SHIFT)
+    up = max(math.ldexp(step / given, -shift), finest)
+    return up, shift, math.ldexp(up * given, shift)

@@ -12,7 +12,7 @@ from moesaic.golden.layers.activations import FUNCTIONS
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.norm_float import FloatNorm
-from moesaic.hw.spec.tables import DIGITS_TOP, GELU_FRACTION_BITS, NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
+from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
 
 __all__ = ["PARTS", "Choice", "Outcome", "Place", "Rounding"]
 
@@ -39,6 +39,8 @@ PARTS = (
     "residual",
 )
 """What is rounded in a block, in the order of the data."""
+
+_Parameters = tuple[torch.Tensor, torch.Tensor]
 
 Choice = Callable[[int, str], float]
 """Of a block and a part: 0 exact, 1 as quantised, 2^n with n more bits below (weights: exact or as quantised)."""
@@ -167,6 +169,22 @@ class Rounding:
     def folded(norm: FloatNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return weight * norm.weight, bias + weight @ norm.bias
 
-    def hidden(self, x: torch.Tensor, i: int, activation: str, step: float) -> torch.Tensor:
-        x = self.round(x, i, "hidden_pre", 2.0**-GELU_FRACTION_BITS, -32768, 32767)
-        return self.round(FUNCTIONS[activation](x), i, "hidden", step, *self.range)
+    def hidden(
+        self,
+        x: torch.Tensor,
+        i: int,
+        activation: str,
+        step: float,
+        first: tuple[QuantLinear, _Parameters],
+        gate: tuple[QuantLinear, _Parameters] | None,
+        dropped: int,
+    ) -> torch.Tensor:
+        """Hidden units of normalised values, by the first matrix and a gate's, each with its float weight and bias."""
+
+        def pre(linear: QuantLinear, parameters: _Parameters) -> torch.Tensor:
+            y = self.linear(x, linear, parameters, self.on(i, "fc1.weight"), dropped)
+            return self.round(y, i, "hidden_pre", linear.out_step, -32768, 32767)
+
+        function, up = FUNCTIONS[activation], pre(*first)
+        hidden = function(up) if gate is None else up * function(pre(*gate))
+        return self.round(hidden, i, "hidden", step, *self.range)

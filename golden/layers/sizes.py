@@ -4,8 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from moesaic.golden.layers.fixed_points import ACTIVATIONS
+from moesaic.hw.spec.functions import FUNCTIONS
+
 __all__ = [
-    "ACTIVATIONS",
     "GATE_KINDS",
     "NORM_KINDS",
     "SIZES",
@@ -17,8 +19,6 @@ __all__ = [
     "NormSizes",
 ]
 
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu", "sigmoid")
-QUANTISED_ACTIVATIONS = ("gelu", "gelu_tanh")  # of them, those with integer arithmetic
 GATE_KINDS = ("noisy_vmoe", "noisy")  # softmax over all experts and then top-k, or top-k and then softmax over those
 NORM_KINDS = ("layernorm", "rmsnorm")
 
@@ -35,9 +35,8 @@ def _problem_of_choice(what: str, value: str, known: tuple[str, ...]) -> str:
 
 
 def _missing(activation: str, gated: bool) -> str:
-    if gated:
-        return "a gated MLP"
-    return "" if activation in QUANTISED_ACTIVATIONS else f"activation {activation!r}"
+    squared = FUNCTIONS[ACTIVATIONS[activation].function].squared
+    return f"a gate of activation {activation!r}" if gated and squared else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +226,7 @@ class MLPSizes(LayerSizes):
     hidden : int
         Hidden units.
     activation : str
-        One of `ACTIVATIONS`.
+        One of `fixed_points.ACTIVATIONS`.
     gated : bool
         Whether the hidden units are values times the activation of as many gates.
     """
@@ -242,7 +241,7 @@ class MLPSizes(LayerSizes):
     @property
     def problem(self) -> str:
         return _problem_of_count("hidden units of an MLP", self.hidden) or _problem_of_choice(
-            "activation", self.activation, ACTIVATIONS
+            "activation", self.activation, tuple(ACTIVATIONS)
         )
 
     @property
@@ -274,7 +273,7 @@ class MoESizes(LayerSizes):
     gate_task_dim : int
         Channels of the task embedding that its one router also sees; 0: a router for each task.
     activation : str
-        One of `ACTIVATIONS`.
+        One of `fixed_points.ACTIVATIONS`.
     gated : bool
         Whether an expert's hidden units are values times the activation of as many gates.
     shared : str or None
@@ -305,7 +304,7 @@ class MoESizes(LayerSizes):
         return (
             _problem_of_choice("gate_kind", self.gate_kind, GATE_KINDS)
             or _problem_of_count("gate_task_dim", self.gate_task_dim, 0)
-            or _problem_of_choice("activation", self.activation, ACTIVATIONS)
+            or _problem_of_choice("activation", self.activation, tuple(ACTIVATIONS))
         )
 
     @property

@@ -33,7 +33,7 @@ class Activity:
         Of the weight stream, into and out of the prefetch buffer; all of it comes from DDR.
     stored_bytes : int
         Written to DDR.
-    activation_bits, kv_bits, residual_bits, accumulator_bits, prefetch_bits : int
+    activation_bits, kv_bits, residual_bits, accumulator_bits, prefetch_bits, gate_bits : int
         Read from and written to the memories on chip.
     """
 
@@ -50,6 +50,7 @@ class Activity:
     residual_bits: int = 0
     accumulator_bits: int = 0
     prefetch_bits: int = 0
+    gate_bits: int = 0
 
     def __add__(self, other: "Activity") -> "Activity":
         return Activity(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
@@ -97,13 +98,15 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
         Stationary.VALUES: blocks * op.fields.get("key_count", 0) * (1 + op.fields.get("wide_stationary", 0)),
     }[op.stationary]
     normalised = vectors if op.stream is Stream.NORMALISED else 0
-    written = 8 * config.rows * results
+    gated = op.fields.get("gated", 0)
+    written = 8 * config.rows * (results >> gated)  # of a gate and its values, one
     adds, routes = op.function is Function.ADD, op.function is Function.ROUTE
     to_kv = not adds and not routes and op.fields.get("dst_memory", Memory.ACTIVATION) == Memory.KV
     to_activation = not adds and not routes and not to_kv
     # In two planes the same words are streamed twice, and copied once.
     tapped = tokens * (op.fields.get("shift_block") or in_blocks) * word if op.tap is not None else 0
     sums = config.rows * config.acc_bits
+    gates = gated * 2 * 16 * config.rows * (results >> 1)  # kept, and read again
     return Activity(
         vectors=vectors,
         results=results,
@@ -118,6 +121,7 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
         accumulator_bits=(2 * vectors - results) * sums
         + results * sums,  # first pass writes, the others add; read at the end
         prefetch_bits=prefetch_bits,
+        gate_bits=gates,
     )
 
 

@@ -173,7 +173,7 @@ def run_power(
             unit: scale * _work(unit, activity, beat_bytes) * data(unit) * (amount["lut"] * lut + amount["dsp"] * dsp)
             for unit, amount in units.items()
         }
-        bits = activity.kv_bits + activity.residual_bits + activity.accumulator_bits
+        bits = activity.kv_bits + activity.residual_bits + activity.accumulator_bits + activity.gate_bits
         parts[MEMORIES] = scale * (bits * ram + (activity.activation_bits + activity.prefetch_bits) * large)
         parts[CLOCKS] = scale * clocks * layer.cycles
         for unit, joule in parts.items():

@@ -3,6 +3,7 @@
 import operators
 import pytest
 import torch
+import torch.nn.functional as F
 import zoo
 from operators import Half
 from torch import nn
@@ -25,13 +26,15 @@ CARRIED = {
     "patches of 4 x 8": lambda: zoo.vit(embed=operators.Cut(3, (4, 8))),
     "MLPs alone": lambda: halves(lambda: zoo.Mlp(DIM), lambda: zoo.Mlp(DIM)),
     "attention alone": lambda: halves(lambda: zoo.Fused(DIM, HEADS)),
+    "a gated MLP": lambda: zoo.vit(mlp=operators.Separate),
+    "GLU": lambda: zoo.vit(mlp=operators.Glu),
+    "ReLU": lambda: zoo.vit(mlp=lambda: zoo.Mlp(DIM, nn.ReLU())),
+    "experts of squared ReLU": lambda: zoo.vit(mlp=operators.ReluRecipe),
     "pooled by attention": lambda: zoo.vit(head=operators.PoolingHead()),
 }
 CARRIED |= {f"RMSNorm, {name}": lambda make=make: rms(make) for name, (_, make) in operators.RMS_NORMS.items()}
 REFUSED = {
-    "with a gated MLP": lambda: zoo.vit(mlp=operators.Separate),
-    "with activation 'relu'": lambda: zoo.vit(mlp=lambda: zoo.Mlp(DIM, nn.ReLU())),
-    "with activation 'relu2'": lambda: zoo.vit(mlp=operators.ReluRecipe),
+    "with a gate of activation 'relu2'": lambda: zoo.vit(mlp=lambda: operators.Separate(lambda x: F.relu(x).square())),
     "three channels, not 1": lambda: zoo.vit(embed=operators.Cut(1, (8, 8))),
 }
 

@@ -94,9 +94,11 @@ def test_rotary_positions_of_dinov3_are_named():
         capture(model, torch.zeros(1, 3, 32, 32))
 
 
-def test_swiglu_of_dinov2_is_refused():
-    with pytest.raises(CaptureError, match=r"not with a gated MLP\nat .*modeling_dinov2.py:\d+"):
-        capture(of("Dinov2Config", "Dinov2Model", use_swiglu_ffn=True)(), torch.zeros(1, 3, 32, 32))
+def test_swiglu_of_dinov2_is_captured():
+    captured = capture(of("Dinov2Config", "Dinov2Model", use_swiglu_ffn=True)(), torch.zeros(1, 3, 32, 32))
+    assert captured.difference < 1e-5
+    sizes = [node.sizes for node in captured.network.layers if node.kind == "mlp"]
+    assert sizes and all(found.gated and found.activation == "silu" for found in sizes)
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"])

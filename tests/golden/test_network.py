@@ -132,10 +132,9 @@ def test_refused(name: str) -> None:
     [
         (
             2,
-            {"sizes": MLPSizes(hidden=4, activation="silu")},
-            "'blocks.0.mlp' must be .* not with activation 'silu'",
+            {"sizes": MLPSizes(hidden=4, activation="relu2", gated=True)},
+            "'blocks.0.mlp' must be .* not with a gate of activation 'relu2'",
         ),
-        (2, {"sizes": MLPSizes(hidden=4, gated=True)}, "not with a gated MLP"),
         (4, {"sizes": replace(KINDS["moe"], shared="blocks.0.mlp")}, "not with experts of another mixture"),
     ],
 )
