@@ -100,7 +100,7 @@ class Net(nn.Module):
         super().__init__()
         self.cut, self.position = nn.Conv2d(3, DIM, PATCH, PATCH), nn.Parameter(0.5 * torch.randn(1, 16, DIM))
         self.layers = nn.ModuleList(LAYERS[name]() for name in names)
-        self.norms = nn.ModuleList(nn.LayerNorm(DIM) for _ in names)
+        self.norms = nn.ModuleList(nn.RMSNorm(DIM, eps=1e-6) if i % 2 else nn.LayerNorm(DIM) for i in range(len(names)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.cut(x).flatten(2).transpose(1, 2) + self.position
