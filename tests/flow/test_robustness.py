@@ -161,7 +161,7 @@ def test_corrupt_instructions(rig, nano: Nano) -> None:
         "in_blocks": 0,
         "token_count": 73,
         "stationary": 3,
-        "function": 7,
+        "function": 15,
         "dst_memory": 2,
     }.items():
         table[f"MATMUL {name}"] = (
