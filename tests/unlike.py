@@ -4,10 +4,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["DIM", "PATCH", "SIDE", "STALLS", "Dense", "Mixture"]
+__all__ = ["DIM", "PATCH", "SIDE", "STALLS", "Chain", "Dense", "Mixture"]
 
 DIM, SIDE, PATCH = 32, 32, 8
 STALLS = [f"+stall_{channel}=30" for channel in ("ar", "r", "aw", "w", "b")]
+
+
+class Chain(nn.Module):
+    """Layers behind norms on one residual stream; who inherits makes `cut`, `position`, `norms` and `layers`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.cut(x).flatten(2).transpose(1, 2) + self.position
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            x = x + layer(norm(x))
+        return x
 
 
 class Dense(nn.Module):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from modelcosts import image_costs
 from quantmodels import layer_replaced
 from torch import nn
-from unlike import DIM, PATCH, SIDE, STALLS
+from unlike import DIM, PATCH, SIDE, STALLS, Chain
 
 from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.ir import CompileError
@@ -95,18 +95,12 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-class Net(nn.Module):
+class Net(Chain):
     def __init__(self, *names: str) -> None:
         super().__init__()
         self.cut, self.position = nn.Conv2d(3, DIM, PATCH, PATCH), nn.Parameter(0.5 * torch.randn(1, 16, DIM))
         self.layers = nn.ModuleList(LAYERS[name]() for name in names)
         self.norms = nn.ModuleList(nn.RMSNorm(DIM, eps=1e-6) if i % 2 else nn.LayerNorm(DIM) for i in range(len(names)))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.cut(x).flatten(2).transpose(1, 2) + self.position
-        for norm, layer in zip(self.norms, self.layers, strict=True):
-            x = x + layer(norm(x))
-        return x
 
 
 def captured(*names: str) -> Captured:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unlike import DIM, PATCH, SIDE, STALLS, Dense, Mixture
+from unlike import DIM, PATCH, SIDE, STALLS, Chain, Dense, Mixture
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
@@ -62,19 +62,13 @@ def layers() -> list[tuple[str, float, nn.Module, nn.Module]]:
     ]
 
 
-class Net(nn.Module):
+class Net(Chain):
     def __init__(self) -> None:
         super().__init__()
         self.cut = nn.Conv2d(3, DIM, PATCH, PATCH)
         self.position = nn.Parameter(torch.zeros(1, TOKENS, DIM))
         made = layers()
         self.norms, self.layers = nn.ModuleList(m[2] for m in made), nn.ModuleList(m[3] for m in made)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.cut(x).flatten(2).transpose(1, 2) + self.position
-        for norm, layer in zip(self.norms, self.layers, strict=True):
-            x = x + layer(norm(x))
-        return x
 
 
 @pytest.fixture(scope="module")
