@@ -92,8 +92,6 @@ class Network:
         chain = checked_chain(self.nodes, self.image, self.prefix_tokens, self.task_embedding)
         object.__setattr__(self, "nodes", chain)
 
-    # Shapes.
-
     @property
     def recentred(self) -> "Network":
         """The network for a residual stream whose tokens have mean zero: no norm subtracts one (`golden.recentre`).
@@ -116,6 +114,8 @@ class Network:
                 )
         nodes = tuple(replace(node, norm=node.norm and node.norm.recentred) for node in self.nodes)
         return replace(self, nodes=nodes)
+
+    # Shapes.
 
     @property
     def prefix_tokens(self) -> int:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from moesaic.errors import InputError
+from moesaic.golden.frontend.prove import difference
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.network import Network
 
@@ -52,7 +53,7 @@ def recentred(model: M3ViT) -> M3ViT:
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
-        yield value.double()
+        yield value
     elif isinstance(value, Mapping):
         for part in value.values():
             yield from _tensors(part)
@@ -81,7 +82,7 @@ def check_heads(heads: Mapping[str, nn.Module], network: Network) -> None:
             )
         pairs = zip(_tensors(heads[task](tokens)), _tensors(heads[task](tokens + means)), strict=True)
         for one, other in pairs:
-            if not bool(((one - other).abs() <= _CLOSE * one.abs().max()).all()):
+            if not difference(other, one) <= _CLOSE:
                 raise InputError(
                     f"RMSNorm in place of LayerNorm must be for a head that sees nothing of a token's mean, not that "
                     f"of task '{task}': leave --rms-norm out"

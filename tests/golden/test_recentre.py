@@ -79,6 +79,26 @@ def test_integers_are_as_near_and_run_on_the_simulator() -> None:
     assert found[1] > found[0] - 1.5  # dB
 
 
+class Odd(nn.Module):
+    """Outputs of every sort, behind a norm: infinite, empty, and, if `total`, whole numbers that see the mean."""
+
+    def __init__(self, dim: int, *, total: bool = False) -> None:
+        super().__init__()
+        self.norm, self.total = nn.LayerNorm(dim), total
+
+    def forward(self, tokens: torch.Tensor) -> list[torch.Tensor]:
+        x = self.norm(tokens)
+        whole = tokens.sum(dim=-1).round().long() if self.total else x.argmax(dim=-1)
+        return [x.masked_fill(torch.arange(x.shape[-1]) == 0, -torch.inf), x[:0], whole]
+
+
+def test_heads_with_odd_outputs() -> None:
+    network = network_of(SMALL)
+    check_heads({task: Odd(network.dim) for task in network.tasks}, network)
+    with pytest.raises(InputError, match="not that of task 'semseg': leave --rms-norm out"):
+        check_heads({task: Odd(network.dim, total=True) for task in network.tasks}, network)
+
+
 def test_who_needs_the_mean_is_named() -> None:
     network = network_of(SMALL)
     good = {task: DepthHead(network).eval() for task in network.tasks}
