@@ -247,7 +247,7 @@ class Network:
             If it is no network; fields that are missing or too many are a `TypeError`.
         """
         image, embedding = dict(fields["image"]), fields["task_embedding"]
-        for name in ("pixel_mean", "pixel_std"):
+        for name in {"pixel_mean", "pixel_std"} & image.keys():
             image[name] = tuple(image[name])
         known: dict[str, Any] = {
             "image": Image(**image),

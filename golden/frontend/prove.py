@@ -1,7 +1,8 @@
 """The canonical model against the user's, on random images: a match that computes something else is refused."""
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +39,16 @@ def unit_pixels(given: torch.Tensor, model: M3ViT, white: float, *, normalised: 
     return given * model.get_buffer("pixel_std") + model.get_buffer("pixel_mean")
 
 
+@contextlib.contextmanager
+def _default(kind: torch.dtype) -> Iterator[None]:
+    """Type of the tensors that code makes itself, an identity matrix, say."""
+    torch.set_default_dtype(kind)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def _outputs(module: nn.Module, image: torch.Tensor, args: Sequence[Any]) -> tuple[list[Any], float]:
     """Everything the module returns, and how exact it is; the module may change the image that it is given."""
 
@@ -51,12 +62,8 @@ def _outputs(module: nn.Module, image: torch.Tensor, args: Sequence[Any]) -> tup
 
     def leaves(kind: torch.dtype) -> list[Any]:
         given = image.clone() if image.dtype == torch.uint8 else image.to(kind, copy=True)
-        torch.set_default_dtype(kind)  # of what its code makes itself
-        try:
-            with torch.no_grad(), quiet_torch():
-                return pytree.tree_leaves(mine(kind)(given, *args))
-        finally:
-            torch.set_default_dtype(torch.float32)
+        with torch.no_grad(), quiet_torch(), _default(kind):
+            return pytree.tree_leaves(mine(kind)(given, *args))
 
     try:
         return leaves(torch.float64), TOLERANCE
@@ -131,7 +138,7 @@ def worst_difference(
     for number in range(IMAGES):
         given = random_image(image, 1 + number, white)
         wanted, tolerance = _outputs(module, given, args)
-        with torch.no_grad():
+        with torch.no_grad(), _default(torch.float64):
             got = head(model(unit_pixels(given, model, white, normalised=normalised), task)[-1][0])
         for i, tensor in zip(head.outputs, got, strict=True):
             if not isinstance(tensor, torch.Tensor):

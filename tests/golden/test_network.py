@@ -42,6 +42,9 @@ def test_any_chain_is_a_network_whatever_the_order_of_its_nodes(blocks, random):
     random.shuffle(shuffled)
     assert replace(made, nodes=tuple(shuffled)) == made
     assert Network.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+    fields = json.loads(json.dumps(made.to_dict()))
+    del fields["image"]["pixel_mean"], fields["image"]["pixel_std"]  # they have defaults
+    assert Network.from_dict(fields).image.pixel_mean == (0.5, 0.5, 0.5)
     assert [tuple(node.kind for node in block.nodes) for block in made.blocks] == [tuple(block) for block in blocks]
     assert made.macs == made.embed_macs + sum(map(made.block_macs, range(made.depth)))
     hollow = hollow_model(made)
