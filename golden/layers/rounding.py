@@ -165,8 +165,8 @@ class Rounding:
             y = (y * (fine / step)).round_().mul_(step / fine)
         return self.see(i, part, y)
 
-    @staticmethod
-    def folded(norm: FloatNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def folded(self, norm: FloatNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weight and bias that take the plain normalised values."""
         return weight * norm.weight, bias + weight @ norm.bias
 
     def hidden(
