@@ -7,7 +7,15 @@ import numpy as np
 
 from moesaic.hw.spec import tables
 from moesaic.hw.spec.curves import CURVES, EXACT_FRACTION_BITS, POSITION_BITS
-from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
+from moesaic.hw.spec.tables import (
+    DIGITS_TOP,
+    MEAN_FRACTION_BITS,
+    MULTIPLIER_BITS,
+    NORM_BITS,
+    PLANE_BITS,
+    STORED_SHIFT,
+    STREAMED_SHIFT,
+)
 
 __all__ = [
     "Array",
@@ -111,12 +119,12 @@ def reciprocal(x: Array) -> tuple[Array, Array]:
 
 
 def rsqrt(x: Array) -> tuple[Array, Array]:
-    """``(r, e)`` with 1/sqrt(x) ~ r * 2^-16 * 2^-e, r a 16-bit mantissa; table of 96 words and one Newton step.
+    """``(r, e)`` with 1/sqrt(x) ~ r * 2^-16 * 2^-e, r a 16-bit mantissa; table of 192 words and one Newton step.
     x >= 1.
     """
     e = log2_floor(x) >> 1
     m = _normalise(x, 2 * e, 14)  # Q2.14 in [1, 4)
-    y = np.asarray(tables.rsqrt_table(), np.int64)[(m >> 9) - 32]
+    y = np.asarray(tables.rsqrt_table(), np.int64)[(m >> 8) - 64]
     square = (y * y) >> 16
     t = ((3 << 30) - m * square) >> 14  # 3 - m*y*y, Q2.16
     return np.minimum((y * t) >> 17, 65535), e
@@ -160,11 +168,13 @@ def layernorm(
         Constants of the NORM instruction.
     """
     total, squares = _counted(total, rms), np.asarray(squares, np.int64)
-    mean = round_shift(total * inv_dim, inv_dim_shift)  # 4 fraction bits
+    mean = round_shift(total * inv_dim, inv_dim_shift)  # MEAN_FRACTION_BITS fraction bits
     r, e = rsqrt(norm_variance(total, squares, {"dim": dim, "epsilon": epsilon, "rms": rms}))
-    multiplier = (r * scale + (1 << 15)) >> 16
-    deviation = (np.asarray(x, np.int64) << 4) - mean[:, None]
-    return saturate(round_shift(deviation * multiplier[:, None], (e + shift)[:, None]), NORM_BITS)
+    multiplier = round_shift(r * scale, 32 - MULTIPLIER_BITS)
+    # The mean is taken off behind the multiplier, where one word for each token has bits enough for any mean.
+    offset = (-mean * multiplier) >> MEAN_FRACTION_BITS
+    product = np.asarray(x, np.int64) * multiplier[:, None] + offset[:, None]
+    return saturate(round_shift(product, (e + shift)[:, None]), NORM_BITS)
 
 
 def norm_streamed(n: Array) -> Array:

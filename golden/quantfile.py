@@ -19,7 +19,7 @@ from moesaic.golden.qmodel import QuantBlock, QuantModel
 
 __all__ = ["decode", "digest", "encode", "load", "save"]
 
-FORMAT = "moesaic-quantised-3"
+FORMAT = "moesaic-quantised-4"
 MOST_BYTES = 1 << 30  # of a file that is read
 _NETWORK = (Network, Image, TaskEmbeddingSizes, Node, *SIZES.values(), NormSizes, Edge, Origin)
 TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, *_NETWORK)}

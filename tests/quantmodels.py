@@ -35,9 +35,8 @@ def _linear(rng: np.random.Generator, name: str, out: int, inputs: int, *, x_rms
 
 
 def _norm(name: str, dim: int) -> QuantNorm:
-    inv_shift = 16 - 5 + math.floor(math.log2(dim)) if dim & (dim - 1) else 15 + int(math.log2(dim)) - 4
     scale, shift = _scale(dim * 40.0 / 16)  # 40 units of the stored int8 per standard deviation
-    return QuantNorm(name, dim, round(16 / dim * 2**inv_shift), inv_shift, scale, shift - STORED_SHIFT, 1, 1 / 40 / 32)
+    return QuantNorm(name, dim, scale, shift - STORED_SHIFT, 1, 1 / 40 / 32)
 
 
 def rms_norms(part: Any) -> Any:

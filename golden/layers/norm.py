@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from moesaic.golden.nodes import Node
+from moesaic.hw.spec.tables import inverse_of_dim
 
 __all__ = ["NORM_FIELDS", "QuantNorm"]
 
@@ -22,8 +23,6 @@ class QuantNorm:
 
     name: str
     dim: int
-    inv_dim: int
-    inv_dim_shift: int
     scale: int
     shift: int
     epsilon: int
@@ -37,14 +36,22 @@ class QuantNorm:
         return cls(
             name=name,
             dim=node.output.channels,
-            inv_dim=1,
-            inv_dim_shift=1,
             scale=1,
             shift=1,
             epsilon=1,
             step=1.0,
             centred=node.norm.centred,
         )
+
+    @property
+    def inv_dim(self) -> int:
+        """Of the instruction, with `inv_dim_shift`: 1/dim."""
+        return inverse_of_dim(self.dim)[0]
+
+    @property
+    def inv_dim_shift(self) -> int:
+        """Of the instruction."""
+        return inverse_of_dim(self.dim)[1]
 
     @property
     def rms(self) -> int:

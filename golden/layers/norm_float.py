@@ -65,7 +65,6 @@ def quantise_norm(name: str, sizes: NormSizes, dim: int, *, residual_step: float
     InputError
         If a constant does not fit its instruction field.
     """
-    inv_dim, inv_dim_shift = mult_shift(16 / dim, name=f"{name}: 16 / dim")
     step = max(step, dim / 65534)  # of a wide model, what the multiplier can do
     scale, shift = mult_shift(dim / (2 * step), name=f"{name}: dim / step")
     shift += 3 - STREAMED_SHIFT
@@ -80,8 +79,6 @@ def quantise_norm(name: str, sizes: NormSizes, dim: int, *, residual_step: float
     return QuantNorm(
         name=name,
         dim=dim,
-        inv_dim=inv_dim,
-        inv_dim_shift=inv_dim_shift,
         scale=scale,
         shift=shift,
         epsilon=epsilon,

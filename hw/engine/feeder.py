@@ -247,8 +247,8 @@ class Feeder(wiring.Component):
             self.residual.address.eq(addresses[read - ADDRESS_AT]),
             normalise.i_valid.eq(live[meet]),
             normalise.i.eq(self.residual.data),
-            normalise.i_mean.eq(scalars.o_mean),
             normalise.i_mult.eq(scalars.o_mult),
+            normalise.i_offset.eq(scalars.o_offset),
             normalise.i_shift.eq(scalars.o_shift),
         ]
 

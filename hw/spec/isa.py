@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moesaic.hw.spec.functions import FUNCTIONS, Function, Stationary, functions_that
+from moesaic.hw.spec.tables import INV_DIM_BITS
 
 __all__ = [
     "FORMATS",
@@ -237,7 +238,7 @@ FORMATS: dict[Opcode, Format] = {
             (
                 *_COMPUTE_HEAD,
                 Field("dim", 12, "channels per token"),
-                Field("inv_dim", 16, "16 / dim = inv_dim * 2^-inv_dim_shift"),
+                Field("inv_dim", INV_DIM_BITS, "2^18 / dim = inv_dim * 2^-inv_dim_shift"),
                 Field("inv_dim_shift", 6, ""),
                 Field("scale", 16, "dim / (step of the normalised int8) = scale * 2^-(shift - 4)"),
                 Field("shift", 6, "right shift after normalising, before the exponent of the token's 1/sqrt is added"),

@@ -10,13 +10,17 @@ __all__ = [
     "GELU_FRACTION_BITS",
     "GELU_KNOT_BITS",
     "GELU_STEP_LOG2",
+    "INV_DIM_BITS",
     "LOGIT_FRACTION_BITS",
+    "MEAN_FRACTION_BITS",
+    "MULTIPLIER_BITS",
     "NORM_BITS",
     "PLANE_BITS",
     "STORED_SHIFT",
     "STREAMED_SHIFT",
     "exp2_table",
     "gelu_knots",
+    "inverse_of_dim",
     "reciprocal_table",
     "rsqrt_table",
     "sigmoid_knots",
@@ -30,6 +34,9 @@ GELU_FRACTION_BITS = 10  # fraction bits of GELU's int16 input and output
 GELU_STEP_LOG2 = 5  # knots every 2^-5
 GELU_KNOT_BITS = 14  # unsigned, in units of 2^-16
 GELU_KNOT_FRACTION_BITS = 16
+MEAN_FRACTION_BITS = 18  # of a token's mean
+INV_DIM_BITS = 34  # of the number that a token's sum is multiplied by for its mean
+MULTIPLIER_BITS = 20  # of the number that a token's channels are multiplied by
 NORM_BITS = 13  # of a normalised value, signed
 STREAMED_SHIFT = 4  # of these, dropped for a single pass of the array
 STORED_SHIFT = 5  # and in the activation memory
@@ -57,8 +64,16 @@ def reciprocal_table() -> tuple[int, ...]:
 
 @functools.cache
 def rsqrt_table() -> tuple[int, ...]:
-    """First guess of 1/sqrt(x) for x in [1, 4), indexed by ``floor(32 * x) - 32``: Q0.16, 16 bits, 96 words."""
-    return tuple(min(65535, round(65536 / math.sqrt((i + 32.5) / 32))) for i in range(96))
+    """First guess of 1/sqrt(x) for x in [1, 4), indexed by ``floor(64 * x) - 64``: Q0.16, 16 bits, 192 words."""
+    return tuple(min(65535, round(65536 / math.sqrt((i + 64.5) / 64))) for i in range(192))
+
+
+def inverse_of_dim(dim: int) -> tuple[int, int]:
+    """``(inv_dim, shift)`` with 1/dim ~ inv_dim * 2^-shift * 2^-`MEAN_FRACTION_BITS`, inv_dim of `INV_DIM_BITS` bits;
+    dim >= 1.
+    """
+    shift = INV_DIM_BITS - 1 - MEAN_FRACTION_BITS + (dim - 1).bit_length()
+    return ((1 << MEAN_FRACTION_BITS + shift) + dim // 2) // dim, shift
 
 
 def _knots(

@@ -5,24 +5,26 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.shared import Shared
-from moesaic.hw.spec.tables import NORM_BITS
+from moesaic.hw.spec.tables import INV_DIM_BITS, MEAN_FRACTION_BITS, MULTIPLIER_BITS, NORM_BITS
 from moesaic.hw.vector.multiply import DSP_LATENCY, dsp_product
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
 from moesaic.hw.vector.rsqrt import ReciprocalSqrt
 
-__all__ = ["MEAN_BITS", "NormScalars", "Normalise", "SumUpdate", "sum_latency", "sums_layout"]
+__all__ = ["OFFSET_BITS", "NormScalars", "Normalise", "SumUpdate", "sum_latency", "sums_layout"]
 
-MEAN_BITS = 21  # signed, 4 fraction bits: int16, and room for the rounding of 1/dim
+_MEAN_BITS = 16 + MEAN_FRACTION_BITS  # signed
+OFFSET_BITS = 17 + MULTIPLIER_BITS  # signed
+_FACTOR_BITS = 17  # of a slice's narrower operand, unsigned
 
 
 class NormScalars(wiring.Component):
-    """Mean, multiplier and shift that normalise one token, from its sums.
+    """Multiplier, offset and shift that normalise one token, from its sums.
 
     Computes the scalars of ``golden.numerics.layernorm`` bit for bit, for constants that keep the mean within
-    `MEAN_BITS` (else it saturates) and ``shift + e`` below 64. One token per cycle, `LATENCY` cycles later; no back
-    pressure; `o_valid` is 0 after reset. Nine DSP slices.
+    int16 (else it saturates) and ``shift + e`` below 64. One token per cycle, `LATENCY` cycles later; no back
+    pressure; `o_valid` is 0 after reset. Eleven DSP slices if `max_dim` is below 2048.
 
     Parameters
     ----------
@@ -36,11 +38,12 @@ class NormScalars(wiring.Component):
     i_squares : In(unsigned), sum of their squares
     i_rms : In(1)
         RMSNorm: the sum counts as 0.
-    i_dim, i_inv_dim, i_inv_dim_shift, i_scale, i_epsilon, i_shift : In(12, 16, 6, 16, 40, 6)
+    i_dim, i_inv_dim, i_inv_dim_shift, i_scale, i_epsilon, i_shift : In(12, 34, 6, 16, 40, 6)
         The NORM instruction; they travel with the token.
     o_valid : Out(1)
-    o_mean : Out(signed(MEAN_BITS)), 4 fraction bits
-    o_mult : Out(16)
+    o_mult : Out(MULTIPLIER_BITS)
+    o_offset : Out(signed(OFFSET_BITS))
+        The mean times the multiplier, negative.
     o_shift : Out(6)
 
     Raises
@@ -49,7 +52,7 @@ class NormScalars(wiring.Component):
         If `max_dim` is out of range.
     """
 
-    LATENCY = 5 + ReciprocalSqrt.LATENCY + DSP_LATENCY + 1  # cycles
+    LATENCY = 5 + ReciprocalSqrt.LATENCY + 2 * DSP_LATENCY + 1  # cycles
 
     i_valid: Signal
     i_total: Signal
@@ -62,8 +65,8 @@ class NormScalars(wiring.Component):
     i_epsilon: Signal
     i_shift: Signal
     o_valid: Signal
-    o_mean: Signal
     o_mult: Signal
+    o_offset: Signal
     o_shift: Signal
 
     def __init__(self, *, max_dim: int) -> None:
@@ -80,14 +83,14 @@ class NormScalars(wiring.Component):
                 "i_squares": In(self.squares_shape),
                 "i_rms": In(1),
                 "i_dim": In(12),
-                "i_inv_dim": In(16),
+                "i_inv_dim": In(INV_DIM_BITS),
                 "i_inv_dim_shift": In(6),
                 "i_scale": In(16),
                 "i_epsilon": In(40),
                 "i_shift": In(6),
                 "o_valid": Out(1),
-                "o_mean": Out(signed(MEAN_BITS)),
-                "o_mult": Out(16),
+                "o_mult": Out(MULTIPLIER_BITS),
+                "o_offset": Out(signed(OFFSET_BITS)),
                 "o_shift": Out(6),
             }
         )
@@ -100,14 +103,17 @@ class NormScalars(wiring.Component):
         squares = delay(m, self.i_squares, 1, name="squares")
         dim = delay(m, self.i_dim, 1, name="dim")
 
-        # Mean: product at 3, rounded at 6.
-        scaled = dsp_product(m, total, delay(m, self.i_inv_dim, 1, name="inv_dim"), name="scaled")
-        m.submodules.mean = mean = RoundShift(in_bits=len(scaled), shift_bits=6, out_bits=MEAN_BITS)
-        before_mean = 1 + DSP_LATENCY
+        # Mean: products at 3, their sum at 4, rounded at 7.
+        inv_dim = delay(m, self.i_inv_dim, 1, name="inv_dim")
+        scaled_low = dsp_product(m, total, inv_dim[:_FACTOR_BITS], name="scaled_low")
+        scaled_high = dsp_product(m, total, inv_dim[_FACTOR_BITS:], name="scaled_high")
+        scaled = Signal(signed(len(total) + INV_DIM_BITS), reset_less=True)
+        m.d.sync += scaled.eq(scaled_low + scaled_high.shift_left(_FACTOR_BITS))
+        m.submodules.mean = mean = RoundShift(in_bits=len(scaled), shift_bits=6, out_bits=_MEAN_BITS)
+        before_mean = 2 + DSP_LATENCY
         m.d.comb += [
             mean.i.eq(scaled),
             mean.shift.eq(delay(m, self.i_inv_dim_shift, before_mean, name="inv_dim_shift")),
-            self.o_mean.eq(delay(m, mean.o, self.LATENCY - before_mean - RoundShift.LATENCY, name="mean")),
         ]
 
         # Variance: the wide products are split where a DSP slice ends; products at 3, summed at 4, difference at 5.
@@ -133,24 +139,34 @@ class NormScalars(wiring.Component):
         at_root = 5 + ReciprocalSqrt.LATENCY
         m.d.comb += [rsqrt.i.eq(variance), rsqrt.i_valid.eq(0)]
         product = dsp_product(m, rsqrt.o_r, delay(m, self.i_scale, at_root, name="scale"), name="product")
-        shift = Signal(6, reset_less=True)
+        shift, mult = Signal(6, reset_less=True), Signal(MULTIPLIER_BITS, reset_less=True)
         m.d.sync += [
             shift.eq(rsqrt.o_e + delay(m, self.i_shift, at_root, name="shift")),
-            self.o_mult.eq((product + (1 << 15))[16:32]),
+            mult.eq((product + (1 << 31 - MULTIPLIER_BITS))[32 - MULTIPLIER_BITS : 32]),
         ]
-        m.d.comb += self.o_shift.eq(delay(m, shift, DSP_LATENCY, name="sum_shift"))
+        at_mult = at_root + DSP_LATENCY + 1
+        negative = Signal(signed(_MEAN_BITS + 1), reset_less=True)  # adders of slices are packed, subtractors are not
+        m.d.sync += negative.eq(-mean.o)
+        beside = delay(m, negative, at_mult - before_mean - RoundShift.LATENCY - 1, name="mean")
+        offset = dsp_product(m, beside, mult, name="offset")
+        m.d.comb += [
+            self.o_mult.eq(delay(m, mult, DSP_LATENCY, name="mult")),
+            self.o_offset.eq(offset[MEAN_FRACTION_BITS:].as_signed()),
+            self.o_shift.eq(delay(m, shift, 2 * DSP_LATENCY, name="sum_shift")),
+        ]
         return m
 
 
 class _NormaliseLane(wiring.Component):
-    """One lane of `Normalise`; `shift` comes ``SHIFT_AT`` cycles after the value."""
+    """One lane of `Normalise`; `offset` comes a cycle after the value, `shift` ``SHIFT_AT`` cycles."""
 
+    OFFSET_AT = 1
     SHIFT_AT = 1 + DSP_LATENCY
     LATENCY = SHIFT_AT + RoundShift.LATENCY
 
     i: Signal
-    mean: Signal
     mult: Signal
+    offset: Signal
     shift: Signal
     o: Signal
 
@@ -158,8 +174,8 @@ class _NormaliseLane(wiring.Component):
         super().__init__(
             {
                 "i": In(signed(16)),
-                "mean": In(signed(MEAN_BITS)),
-                "mult": In(16),
+                "mult": In(MULTIPLIER_BITS),
+                "offset": In(signed(OFFSET_BITS)),
                 "shift": In(6),
                 "o": Out(signed(NORM_BITS)),
             }
@@ -167,16 +183,16 @@ class _NormaliseLane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        centred = Signal(signed(MEAN_BITS + 1), reset_less=True)
-        m.d.sync += centred.eq(self.i.shift_left(4) - self.mean)
-        product = dsp_product(m, centred, delay(m, self.mult, 1, name="mult"), name="product")
+        value, mult = delay(m, self.i, 1, name="value"), delay(m, self.mult, 1, name="mult")
+        offset = delay(m, self.offset, 1, name="offset")
+        product = dsp_product(m, value, mult, name="product", plus=offset)
         m.submodules.round = rounding = RoundShift(in_bits=len(product), shift_bits=6, out_bits=NORM_BITS)
         m.d.comb += [rounding.i.eq(product), rounding.shift.eq(self.shift), self.o.eq(rounding.o)]
         return m
 
 
 class Normalise(wiring.Component):
-    """``saturate(round_shift((16 * i - mean) * mult, shift), NORM_BITS)`` in every lane, one DSP slice each.
+    """``saturate(round_shift(i * mult + offset, shift), NORM_BITS)`` in every lane, one DSP slice each.
 
     Computes ``golden.numerics.layernorm`` bit for bit from the scalars of `NormScalars`.
     One vector per cycle, `LATENCY` cycles later; no back pressure; `o_valid` is 0 after reset.
@@ -189,8 +205,8 @@ class Normalise(wiring.Component):
     -------
     i_valid : In(1)
     i : In([lanes] signed(16)), residual
-    i_mean : In(signed(MEAN_BITS))
-    i_mult : In(16)
+    i_mult : In(MULTIPLIER_BITS)
+    i_offset : In(signed(OFFSET_BITS))
     i_shift : In(6)
     o_valid : Out(1)
     o : Out([lanes] signed(NORM_BITS))
@@ -205,8 +221,8 @@ class Normalise(wiring.Component):
 
     i_valid: Signal
     i: data.View
-    i_mean: Signal
     i_mult: Signal
+    i_offset: Signal
     i_shift: Signal
     o_valid: Signal
     o: data.View
@@ -219,8 +235,8 @@ class Normalise(wiring.Component):
             {
                 "i_valid": In(1),
                 "i": In(data.ArrayLayout(signed(16), lanes)),
-                "i_mean": In(signed(MEAN_BITS)),
-                "i_mult": In(16),
+                "i_mult": In(MULTIPLIER_BITS),
+                "i_offset": In(signed(OFFSET_BITS)),
                 "i_shift": In(6),
                 "o_valid": Out(1),
                 "o": Out(data.ArrayLayout(signed(NORM_BITS), lanes)),
@@ -230,13 +246,14 @@ class Normalise(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
+        offset = delay(m, self.i_offset, _NormaliseLane.OFFSET_AT, name="offset")
         shift = delay(m, self.i_shift, _NormaliseLane.SHIFT_AT, name="shift")
         for k in range(self.lanes):
             m.submodules[f"lane_{k}"] = lane = Shared(_NormaliseLane)
             m.d.comb += [
                 lane.i.eq(self.i[k]),
-                lane.mean.eq(self.i_mean),
                 lane.mult.eq(self.i_mult),
+                lane.offset.eq(offset),
                 lane.shift.eq(shift),
                 self.o[k].eq(lane.o),
             ]

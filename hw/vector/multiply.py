@@ -10,24 +10,27 @@ from moesaic.hw.vector.reduce import tree_latency
 __all__ = ["DSP_LATENCY", "LutMultiply", "dsp_product"]
 
 DSP_LATENCY = 2  # cycles, registered operands to product: the M and P registers of a DSP slice
-DSP_BITS = 27  # of a slice's wider operand, signed
+DSP_BITS, FACTOR_BITS = 27, 18  # of a slice's two operands, signed
 
 
-def dsp_product(m: Module, a: Value, b: Value, *, name: str) -> Signal:
+def dsp_product(m: Module, a: Value, b: Value, *, name: str, plus: Value | None = None) -> Signal:
     """``a * b``, exact, `DSP_LATENCY` cycles later. Give it registers: they become A and B of the slice.
 
-    A signed `a` of more bits than a slice takes is divided over two of them, whose products are added in the second
-    cycle.
+    Signed `plus`, a register too (C), comes a cycle after `a` and `b` and is added to their product.
+
+    A signed `a` of more bits than a slice takes beside `b` is divided over two of them, whose products are added in the
+    second cycle.
     """
-    product = Signal((a * b).shape(), name=name, reset_less=True)
-    below = DSP_BITS - 1
-    parts = [(a, 0)] if len(a) <= DSP_BITS else [(a[:below], 0), (a[below:].as_signed(), below)]
+    product = Signal((a * b if plus is None else a * b + plus).shape(), name=name, reset_less=True)
+    most = DSP_BITS if len(b) + (not b.shape().signed) <= FACTOR_BITS else FACTOR_BITS
+    below = most - 1
+    parts = [(a, 0)] if len(a) <= most else [(a[:below], 0), (a[below:].as_signed(), below)]
     total: Value = Const(0)
     for k, (part, place) in enumerate(parts):
         multiplied = Signal((part * b).shape(), name=f"{name}_m{k or ''}", reset_less=True, attrs={"use_dsp": "yes"})
         m.d.sync += multiplied.eq(part * b)
         total = multiplied if k == 0 else total + multiplied.shift_left(place)
-    m.d.sync += product.eq(total)
+    m.d.sync += product.eq(total if plus is None else total + plus)
     return product
 
 

@@ -1,4 +1,4 @@
-"""1/sqrt(x) as a 16-bit mantissa and an exponent: table of 96 words and one Newton step."""
+"""1/sqrt(x) as a 16-bit mantissa and an exponent: tables of 192 words and one Newton step."""
 
 from amaranth.hdl import Cat, Const, Module, Signal
 from amaranth.lib import wiring
@@ -16,7 +16,7 @@ class ReciprocalSqrt(wiring.Component):
     """``1/sqrt(i) ~ o_r * 2**-16 * 2**-o_e``.
 
     Computes ``golden.numerics.rsqrt`` bit for bit. One result per cycle, `LATENCY` cycles later; no back pressure;
-    `o_valid` is 0 after reset. Three DSP slices.
+    `o_valid` is 0 after reset. Two DSP slices.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class ReciprocalSqrt(wiring.Component):
         If the width is out of range.
     """
 
-    LATENCY = 5 + 3 * DSP_LATENCY  # cycles
+    LATENCY = 5 + 2 * DSP_LATENCY  # cycles
 
     i_valid: Signal
     i: Signal
@@ -76,15 +76,16 @@ class ReciprocalSqrt(wiring.Component):
         mantissa = Signal(16, reset_less=True)  # Q2.14 in [1, 4)
         m.d.sync += mantissa.eq(top_bits(delay(m, padded, 1, name="value"), Cat(Const(1, 1), exponent), bits=16))
 
-        index = Signal(7)
-        m.d.comb += index.eq(mantissa[9:] - 32)
+        # The guess's square comes from a table of its own, which is there sooner than a product would be.
+        index = Signal(8)
+        m.d.comb += index.eq(mantissa[8:] - 64)
         guess = lookup(m, rsqrt_table(), index, bits=16, name="table")
-        square = dsp_product(m, guess, guess, name="square")
-        product = dsp_product(m, delay(m, mantissa, 1 + DSP_LATENCY, name="mantissa"), square[16:], name="product")
+        square = lookup(m, tuple(y * y >> 16 for y in rsqrt_table()), index, bits=16, name="squares")
+        product = dsp_product(m, delay(m, mantissa, 1, name="mantissa"), square, name="product")
         error = Signal(18, reset_less=True)  # 3 - mantissa * guess**2, Q2.16
         m.d.sync += error.eq(((3 << 30) - product)[14:32])
 
-        newton = dsp_product(m, delay(m, guess, 2 * DSP_LATENCY + 1, name="guess"), error, name="newton")
+        newton = dsp_product(m, delay(m, guess, DSP_LATENCY + 1, name="guess"), error, name="newton")
         # No saturation: the result stays below 2^16 for each of the 49,152 mantissas, which the test runs through.
         m.d.sync += self.o_r.eq(newton[17:33])
         return m

@@ -18,6 +18,7 @@ from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stream
 from moesaic.hw.spec.legal import refusal
+from moesaic.hw.spec.tables import inverse_of_dim
 from moesaic.sim.machine import Machine
 from moesaic.sim.matmul import Matmul
 
@@ -234,8 +235,7 @@ async def norms(dut: SimHandleBase, rms: int) -> None:
     program.norm(
         {
             "dim": channels,
-            "inv_dim": 1 << 15,
-            "inv_dim_shift": 15 + channels.bit_length() - 1 - 4,
+            **dict(zip(("inv_dim", "inv_dim_shift"), inverse_of_dim(channels), strict=True)),
             "scale": 1 << 15,
             "shift": 8,
             "epsilon": 5 * channels,

@@ -16,6 +16,7 @@ from moesaic.hw.engine.feeder import QUEUE_DEPTH, vector_layout
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.spec.tables import inverse_of_dim
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 ROWS, LANES, GROUPS, TOKENS = CONFIG.rows, CONFIG.lanes, CONFIG.groups, CONFIG.max_tokens
@@ -240,8 +241,7 @@ def random_norm(rng: random.Random) -> Fields:
     scale = rng.randrange(1 << 15, 1 << 16)
     return {
         "dim": 16,
-        "inv_dim": 1 << 15,
-        "inv_dim_shift": 15,
+        **dict(zip(("inv_dim", "inv_dim_shift"), inverse_of_dim(16), strict=True)),
         "scale": scale,
         "shift": rng.randrange(8, 14),
         "epsilon": rng.randrange(1, 1 << 20),

@@ -5,6 +5,7 @@ import numpy as np
 from rigid import check_pipeline, integer
 
 from moesaic.golden.numerics import round_shift, rsqrt
+from moesaic.hw.spec.tables import INV_DIM_BITS, MEAN_FRACTION_BITS, inverse_of_dim
 
 
 def tokens(rng: np.random.Generator, dim: int) -> np.ndarray:
@@ -36,12 +37,11 @@ async def matches_golden(dut):
             "i_shift",
         )
     }
-    mean, mult, out_shift = [], [], []
+    offset, mult, out_shift = [], [], []
     for dim in (1, 8, 192, 384, integer("MAX_DIM")):
         for epsilon in (1, dim * dim * 5, (1 << 40) - 1):
             x = tokens(rng, dim)
-            inv_shift = 15 + (dim.bit_length() - 1) - 4
-            inv_dim = min(65535, round(2**inv_shift * 16 / dim))
+            inv_dim, inv_shift = inverse_of_dim(dim)
             scale, shift = int(rng.integers(1, 65536)), int(rng.integers(0, 37))
             total, squares = x.sum(axis=1), (x * x).sum(axis=1)
             rms = rng.integers(0, 2, len(x))
@@ -50,28 +50,28 @@ async def matches_golden(dut):
             row = (total, squares, rms, dim, inv_dim, inv_shift, scale, epsilon, shift)
             for port, value in zip(columns, row, strict=True):
                 columns[port].append(np.broadcast_to(value, len(x)))
-            mean.append(round_shift(mean_of * inv_dim, inv_shift))
-            mult.append((r * scale + (1 << 15)) >> 16)
+            mult.append((r * scale + (1 << 11)) >> 12)
+            offset.append(-round_shift(mean_of * inv_dim, inv_shift) * mult[-1] >> MEAN_FRACTION_BITS)
             out_shift.append(e + shift)
     widths = {
         "i_total": integer("TOTAL_BITS"),
         "i_squares": integer("SQUARES_BITS"),
         "i_rms": 1,
         "i_dim": 12,
-        "i_inv_dim": 16,
+        "i_inv_dim": INV_DIM_BITS,
         "i_inv_dim_shift": 6,
         "i_scale": 16,
         "i_epsilon": 40,
         "i_shift": 6,
     }
-    mix = rng.permutation(sum(len(part) for part in mean))
+    mix = rng.permutation(sum(len(part) for part in mult))
     await check_pipeline(
         dut,
         latency=integer("LATENCY"),
         inputs={port: (np.concatenate(parts)[mix], widths[port]) for port, parts in columns.items()},
         outputs={
-            "o_mean": (np.concatenate(mean)[mix], 21),
-            "o_mult": (np.concatenate(mult)[mix], 16),
+            "o_mult": (np.concatenate(mult)[mix], 20),
+            "o_offset": (np.concatenate(offset)[mix], 37),
             "o_shift": (np.concatenate(out_shift)[mix], 6),
         },
     )

@@ -80,7 +80,7 @@ def reciprocal(x: int) -> tuple[int, int]:
 def rsqrt(x: int) -> tuple[int, int]:
     e = (x.bit_length() - 1) // 2
     m = x << 14 >> (2 * e)
-    y = tables.rsqrt_table()[(m >> 9) - 32]
+    y = tables.rsqrt_table()[(m >> 8) - 64]
     return min(y * ((3 * 2**30 - m * (y * y >> 16)) >> 14) >> 17, 65535), e
 
 
@@ -90,8 +90,9 @@ def norm(c: QuantNorm, x: Rows) -> Rows:
         total, squares = sum(row), sum(v * v for v in row)
         mean = shift_round(total * c.inv_dim, c.inv_dim_shift)
         r, e = rsqrt(c.dim * squares - total * total + c.epsilon)
-        multiplier = (r * c.scale + 32768) >> 16
-        result.append([saturate(shift_round((16 * v - mean) * multiplier, e + c.shift), 13) for v in row])
+        multiplier = (r * c.scale + 2048) >> 12
+        offset = -mean * multiplier >> 18
+        result.append([saturate(shift_round(v * multiplier + offset, e + c.shift), 13) for v in row])
     return result
 
 

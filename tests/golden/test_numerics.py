@@ -211,7 +211,7 @@ def one_norm_errors(name: str, *, centred: bool) -> Iterator[Measurement]:
         x = rng.normal(size=(400, dim)) * spread + rng.normal(size=(400, 1)) * spread
         x[::7, 0] *= 20  # outlying channels
         q = np.clip(np.round(x / residual_step), -32768, 32767).astype(np.int64)
-        inv_dim, inv_dim_shift = mantissa(16 / dim)
+        inv_dim, inv_dim_shift = tables.inverse_of_dim(dim)
         scale, shift = mantissa(dim * 32)
         epsilon = max(1, round(dim**2 * eps / residual_step**2))
         y = numerics.layernorm(

@@ -71,7 +71,7 @@ def changed(value: Any, path: str, to: Any) -> Any:
         ("blocks", (), "blocks must be of 2 parts, not 0"),
         ("network", network_of(replace(MODEL, heads=4)), "network must be that of the program, m, not 'm'"),
         ("blocks.1.layers.0.heads", 4, "blocks.1.layers.0.heads must be 2, not 4"),
-        ("blocks.1.layers.0.norm.inv_dim", 1 << 40, "inv_dim must be from"),
+        ("blocks.1.layers.0.norm.scale", 1 << 40, "scale must be from"),
         ("blocks.1.layers.1.top_k", 3, "blocks.1.layers.1.top_k must be 2, not 3"),
         ("blocks.1.layers.1.renormalise", 1, "renormalise must be bool, not 'int'"),
         ("blocks.1.layers.1.gates", {}, "blocks.1.layers.1.gates must be of semseg, depth, not ''"),
