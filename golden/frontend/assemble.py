@@ -79,15 +79,14 @@ def _sizes(block: Block, *, gate_bias: bool) -> LayerSizes:
         inner = len(parameters["attn.qkv.weight"]) // 3
         return AttentionSizes(heads=facts["heads"], head_dim=inner // facts["heads"])
     if block.kind == "mlp":
-        return MLPSizes(hidden=len(parameters["mlp.fc1.weight"]), activation=facts["activation"], gated=facts["gated"])
+        return MLPSizes(hidden=len(parameters["mlp.fc1.weight"]), **facts["hidden"])
     return MoESizes(
         experts=facts["experts"],
         hidden=parameters["mlp.experts.htoh4.weight"].shape[1],
         top_k=facts["top_k"],
         gate_kind=facts["gate_kind"],
         gate_bias=gate_bias,
-        activation=facts["activation"],
-        gated=facts["gated"],
+        **facts["hidden"],
     )
 
 

@@ -8,13 +8,12 @@ from moesaic.golden.frontend.behind_norm import PRE_NORM, all_channels, first_la
 from moesaic.golden.frontend.meaning import (
     Block,
     Context,
-    Gated,
     Group,
+    Hidden,
     Leaf,
     Linear,
     Meaning,
     Mixture,
-    Pointwise,
     Residual,
     Stream,
     Weighted,
@@ -62,7 +61,7 @@ def add_branch(reader: Reader, node: fx.Node, left: torch.Tensor, right: torch.T
 def _half(meaning: Meaning) -> bool:
     """Whether a meaning is what attention, an MLP or a mixture returns."""
     if isinstance(meaning, Linear):
-        return isinstance(meaning.source, (Context, Pointwise, Gated))
+        return isinstance(meaning.source, (Context, Hidden))
     return isinstance(meaning, (Context, Mixture, Weighted, Leaf))
 
 
@@ -95,7 +94,7 @@ def _block(before: Stream, branch: Meaning, pick: np.ndarray) -> Block:
     group = branch.rows(pick)
     if group is not None and isinstance(branch.source, Context):
         return _attention(before, branch, branch.source, group)
-    if group is not None and isinstance(branch.source, (Pointwise, Gated)):
+    if group is not None and isinstance(branch.source, Hidden):
         return dense(before, branch, group)
     raise Refusal(
         f"a linear layer of {branch.source.what}, added to the residual stream",

@@ -113,10 +113,10 @@ def observe(module: nn.Module, args: Sequence[Any], mixtures: Sequence[Mixture])
         handles.append(mix.module.register_forward_hook(done))
         for name, gate in mix.gates.items():
 
-            def gated(_: nn.Module, inputs: tuple[Any, ...], mix: Mixture = mix, name: str = name) -> None:
+            def called(_: nn.Module, inputs: tuple[Any, ...], mix: Mixture = mix, name: str = name) -> None:
                 mix.called.append((name, inputs))
 
-            handles.append(gate.register_forward_pre_hook(gated))
+            handles.append(gate.register_forward_pre_hook(called))
     try:
         module(*args)
     finally:
@@ -227,7 +227,7 @@ def solve(mix: Mixture, task: int) -> tuple[dict[str, torch.Tensor], dict[str, A
                 got = (each.gather(1, index[..., None].expand(-1, -1, dim)) * scores[..., None]).sum(1)
                 error = float((got - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12))
                 if error < TOLERANCE:
-                    facts = activation_facts(activation, gated=False)
+                    facts = activation_facts(activation)
                     return parameters, facts | {"top_k": k, "gate_kind": kind, "experts": count}, names[0]
                 best = min(best, error)
     raise CaptureError(

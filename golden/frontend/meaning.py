@@ -20,6 +20,7 @@ __all__ = [
     "GateScores",
     "Gated",
     "Group",
+    "Hidden",
     "Leaf",
     "Linear",
     "Meaning",
@@ -168,8 +169,9 @@ class Block:
     parameters : dict of canonical name (without the block's) to Tensor
     names : dict of canonical name to the user's names
     facts : dict
-        As far as the kind has them: heads, head_dim; activation (one of `fixed_points.ACTIVATIONS`) and gelu ("exact"
-        or "tanh" where it is GELU), gated; top_k, gate_kind, experts.
+        As far as the kind has them: heads, head_dim; hidden (what `MLPSizes` and `MoESizes` take of the hidden
+        units' form: activation, one of `fixed_points.ACTIVATIONS`, and gated), gelu ("exact" or "tanh" where it is
+        GELU); top_k, gate_kind, experts.
     """
 
     kind: str
@@ -217,7 +219,12 @@ class Energy(Meaning):
 
 
 @dataclass(eq=False, kw_only=True)
-class Pointwise(Meaning):
+class Hidden(Meaning):
+    """Hidden units of an MLP, as its second layer takes them: [tokens, hidden]."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Pointwise(Hidden):
     """An activation: a function of a linear layer's values, one by one: [tokens, hidden].
 
     `kind`: its name (`layers.activations.FUNCTIONS`), or None if it is none of the known ones.
@@ -229,7 +236,7 @@ class Pointwise(Meaning):
 
 
 @dataclass(eq=False, kw_only=True)
-class Gated(Meaning):
+class Gated(Hidden):
     """A gated unit: [tokens, columns of `value`], each of its values times the activation of a value of `gate`.
 
     `gate_columns` [columns of `value`]: which one; -1 where unused.

@@ -7,7 +7,18 @@ import numpy as np
 import torch
 
 from moesaic.golden.frontend.behind_norm import PRE_NORM, first_layer, same_norm
-from moesaic.golden.frontend.meaning import Block, Gated, Group, Linear, Meaning, Norm, Pointwise, Stream, Weighted
+from moesaic.golden.frontend.meaning import (
+    Block,
+    Gated,
+    Group,
+    Hidden,
+    Linear,
+    Meaning,
+    Norm,
+    Pointwise,
+    Stream,
+    Weighted,
+)
 from moesaic.golden.frontend.nearest import MIXTURE_RECIPE
 from moesaic.golden.frontend.refusal import Refusal
 
@@ -35,10 +46,10 @@ class _Mlp:
     gated: bool
 
 
-def activation_facts(kind: str, *, gated: bool) -> dict[str, Any]:
+def activation_facts(kind: str, *, gated: bool = False) -> dict[str, Any]:
     """Facts of a block about its activation."""
     gelu = {"gelu": "exact", "gelu_tanh": "tanh"}.get(kind)
-    return {"activation": kind, "gated": gated} | ({} if gelu is None else {"gelu": gelu})
+    return {"hidden": {"activation": kind, "gated": gated}} | ({} if gelu is None else {"gelu": gelu})
 
 
 def _part(linear: Linear, weight: torch.Tensor, bias: torch.Tensor) -> _Part:
@@ -91,7 +102,7 @@ def _experts(before: Stream, branch: Meaning, terms: list[tuple[Weighted, np.nda
         group = weighted.linear.rows(columns)
         if len(numbers) != 1 or group is None or int(numbers[0]) in experts:
             raise _refuse("an expert's output in parts, or twice", "each expert's whole output once", branch)
-        if not isinstance(weighted.linear.source, (Pointwise, Gated)):
+        if not isinstance(weighted.linear.source, Hidden):
             raise _refuse(
                 f"an expert of {weighted.linear.source.what}",
                 "experts of two linear layers with an activation between, or gated ones",

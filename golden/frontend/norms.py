@@ -10,7 +10,7 @@ from torch import fx
 from moesaic.golden.frontend.behind_norm import same_stream
 from moesaic.golden.frontend.columns import by_column
 from moesaic.golden.frontend.known import Known
-from moesaic.golden.frontend.meaning import Context, Embed, Energy, Gated, Linear, Meaning, Norm, Pointwise, Squared
+from moesaic.golden.frontend.meaning import Context, Embed, Energy, Hidden, Linear, Meaning, Norm, Pointwise, Squared
 from moesaic.golden.frontend.nearest import nearest
 from moesaic.golden.frontend.pointwise import HANDLERS as POINTWISE
 from moesaic.golden.frontend.reader import Reader
@@ -30,12 +30,12 @@ def _of(reader: Reader, ids: torch.Tensor) -> str:
     """What a norm is of that is not of the residual stream, in words."""
     found = reader.find(ids)
     meaning = None if found is None else found[0]
-    if isinstance(meaning, Linear) and isinstance(meaning.source, (Context, Pointwise, Gated)):
+    if isinstance(meaning, Linear) and isinstance(meaning.source, (Context, Hidden)):
         half = "attention" if isinstance(meaning.source, Context) else "an MLP"
         return f"what {half} returns (post-norm)"
     if isinstance(meaning, Linear):
         return f"{meaning.what} (q, k or v, or the inside of an MLP)"
-    if isinstance(meaning, (Pointwise, Gated)):
+    if isinstance(meaning, Hidden):
         return f"{meaning.what}, inside an MLP"
     if isinstance(meaning, Norm) and isinstance(meaning.stream, Embed):
         return "the embedded tokens behind a norm of their own"

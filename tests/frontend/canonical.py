@@ -56,8 +56,8 @@ def mlp(block: Block, x: torch.Tensor, up: str, gate: str, down: str, expert: in
             weight, bias = weight[expert], bias[expert]
         return y @ weight.T + bias
 
-    activation = ACTIVATIONS[block.facts["activation"]]
-    hidden = layer(up, x) * activation(layer(gate, x)) if block.facts["gated"] else activation(layer(up, x))
+    activation = ACTIVATIONS[block.facts["hidden"]["activation"]]
+    hidden = layer(up, x) * activation(layer(gate, x)) if block.facts["hidden"]["gated"] else activation(layer(up, x))
     return layer(down, hidden)
 
 

@@ -85,7 +85,7 @@ def test_recognised(name):
     torch.manual_seed(0)
     attention, mlp = (residual.block for residual in recognised(make(), channels, (32, 32)).residuals)
     assert attention.facts == {"heads": 3, "head_dim": 16}
-    assert (mlp.kind, mlp.facts["activation"], mlp.facts["gated"]) == ("mlp", activation, gated)
+    assert (mlp.kind, mlp.facts["hidden"]) == ("mlp", {"activation": activation, "gated": gated})
 
 
 def test_rotary_positions_of_dinov3_are_named():

@@ -25,7 +25,7 @@ def last_facts(found: Recognised) -> dict:
 def test_activations(spelling):
     kind, function = operators.ACTIVATIONS[spelling]
     facts = last_facts(recognised(zoo.vit(mlp=lambda: zoo.Mlp(DIM, zoo.Activation(function)))))
-    assert (facts["activation"], facts["gated"]) == (kind, False)
+    assert facts["hidden"] == {"activation": kind, "gated": False}
     assert facts.get("gelu") == {"gelu": "exact", "gelu_tanh": "tanh"}.get(kind)
 
 
@@ -33,7 +33,7 @@ def test_activations(spelling):
 def test_gated_mlps(name):
     kind, make = operators.GATED[name]
     block = recognised(zoo.vit(mlp=make)).residuals[-1].block
-    assert (block.kind, block.facts["activation"], block.facts["gated"]) == ("mlp", kind, True)
+    assert (block.kind, block.facts["hidden"]) == ("mlp", {"activation": kind, "gated": True})
     for key, shape in (("gate_proj", (48, DIM)), ("fc1", (48, DIM)), ("fc2", (DIM, 48))):
         assert block.parameters[f"mlp.{key}.weight"].shape == shape
         assert block.parameters[f"mlp.{key}.bias"].shape == shape[:1]
@@ -44,7 +44,7 @@ def test_gated_mlps(name):
 def test_mixtures(name):
     kind, gated, make = operators.MIXTURES[name]
     block = recognised(zoo.vit(mlp=make)).residuals[-1].block
-    assert (block.kind, block.facts["activation"], block.facts["gated"]) == ("mixture", kind, gated)
+    assert (block.kind, block.facts["hidden"]) == ("mixture", {"activation": kind, "gated": gated})
     assert ("mlp.experts.gate_proj.weight" in block.parameters) == gated
     assert all(t.shape[0] == 4 for key, t in block.parameters.items() if key.startswith("mlp.experts"))
 
@@ -87,7 +87,7 @@ def test_no_output_projection(turned, scale):
 
 
 def test_keys_and_values_of_all_heads():
-    assert last_facts(recognised(zoo.vit(operators.SharedKeys)))["activation"] == "gelu"
+    assert last_facts(recognised(zoo.vit(operators.SharedKeys)))["hidden"]["activation"] == "gelu"
 
 
 @pytest.mark.parametrize(
