@@ -59,8 +59,8 @@ class IntM3ViT:
             The only experts that the routers may choose (`force_experts`).
         trace : Trace, optional
             Receives the integers of every tensor under the float model's name: `attn.scores` with 8 fraction bits in
-            log2 units, `attn.probs` 0..255, `hidden_pre` with 10 fraction bits, `gate.logits` with 10 in log2 units,
-            `gate.scores` with 16.
+            log2 units, `attn.probs` 0..255, `hidden_pre` with 10 fraction bits, `gate.logits` with 10 in log2 units
+            (less the gate's shift), `gate.scores` with 16.
 
         Returns
         -------

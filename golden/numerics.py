@@ -269,17 +269,19 @@ def probability(p: Array, lag: Array) -> Array:
     return round_shift(p, np.minimum(lag, 15))
 
 
-def route(logits: Array, top_k: int, *, renormalise: bool) -> tuple[Array, Array]:
+def route(logits: Array, top_k: int, *, renormalise: bool, shift: int = 0) -> tuple[Array, Array]:
     """Top-k gate of one layer.
 
     Parameters
     ----------
     logits : [tokens, experts] int16
-        Gate logits times log2(e), 10 fraction bits.
+        Gate logits times log2(e), ``10 - shift`` fraction bits.
     top_k : int
     renormalise : bool
         False: softmax over all experts, the k largest kept as they are (`noisy_vmoe`). True: softmax over the k
         (`noisy`).
+    shift : int
+        0..7, of a gate whose logits need more room.
 
     Returns
     -------
@@ -288,7 +290,7 @@ def route(logits: Array, top_k: int, *, renormalise: bool) -> tuple[Array, Array
     """
     logits = np.asarray(logits, np.int64)
     index = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
-    e = wide_exp2(logits.max(axis=1, keepdims=True) - logits)
+    e = wide_exp2((logits.max(axis=1, keepdims=True) - logits) << shift)
     chosen = np.take_along_axis(e, index, axis=1)
     r, exponent = reciprocal((chosen if renormalise else e).sum(axis=1))
     return index, np.minimum(round_shift(chosen * r[:, None], exponent[:, None]), 65535)

@@ -344,7 +344,9 @@ class Matmul:
     def _route(self, v: Array) -> None:
         f, machine = self.f, self.machine
         where = np.zeros(1, np.int64)
-        index, score = numerics.route(v[:, : f["out_count"]], f["top_k"], renormalise=f["gate_kind"] == GateKind.NOISY)
+        index, score = numerics.route(
+            v[:, : f["out_count"]], f["top_k"], renormalise=f["gate_kind"] == GateKind.NOISY, shift=f["post_shift"]
+        )
         machine.queues.write_early(where, where, self.index, self.fed, self.fail, after_reads=False)
         for expert in range(self.config.experts):
             vector, choice = np.nonzero(index == expert)

@@ -107,6 +107,7 @@ def _block(rng: np.random.Generator, config: M3ViTConfig, number: int) -> QuantB
         f"{name}.mlp",
         _norm(f"{name}.norm2", dim),
         gates,
+        {task: number % 3 for number, task in enumerate(config.tasks)},
         config.top_k,
         config.gate_kind == "noisy",
         experts,

@@ -38,6 +38,7 @@ class MoERoom(Room[QuantMoE]):
             inputs=layer.norm.dim,
             stream=Stream.NORMALISED,
             function=Function.ROUTE,
+            post_shift=layer.logit_shifts[build.task],
             top_k=layer.top_k,
             gate_kind=GateKind.NOISY if layer.renormalise else GateKind.NOISY_VMOE,
             wide_result=int(gate.bits > 8),

@@ -40,9 +40,9 @@ class QuantMoE(QuantLayer):
     """Mixture of experts. fc2 requantises to int16 of ``out_step``; that times the 16-bit score, shifted by
     `score_shift`, is added to the residual.
 
-    `gates` maps a task to its gate matrix, whose requantised output is logits * log2(e) with 10 fraction bits; a
-    task-conditioned gate has its task's constant in `bias`. `order` maps a task to the order in which experts are run,
-    most used first. `usage` is the share of calibration images that use each expert.
+    `gates` maps a task to its gate matrix, whose requantised output is logits * log2(e) with 10 fraction bits, less the
+    task's of `logit_shifts`; a task-conditioned gate has its task's constant in `bias`. `order` maps a task to the
+    order in which experts are run, most used first. `usage` is the share of calibration images that use each expert.
     """
 
     kind: ClassVar[str] = "moe"
@@ -50,6 +50,7 @@ class QuantMoE(QuantLayer):
     name: str
     norm: QuantNorm
     gates: dict[str, QuantLinear]
+    logit_shifts: dict[str, int]
     top_k: int
     renormalise: bool
     experts: tuple[QuantExpert, ...]
@@ -83,6 +84,7 @@ class QuantMoE(QuantLayer):
             name=name,
             norm=QuantNorm.zeros(norm_name, node),
             gates=gates,
+            logit_shifts=dict.fromkeys(tasks, 0),
             top_k=sizes.top_k,
             renormalise=sizes.gate_kind == "noisy",
             experts=tuple(parts),
@@ -125,7 +127,7 @@ class QuantMoE(QuantLayer):
         normed = ops_int.norm(self.norm, x)
         trace.record(self.norm.name, normed.astype(np.int16))
         logits = ops_int.linear_int16(self.gates[task], ops_int.read_normalised(self.gates[task], normed))
-        index, score = numerics.route(logits, self.top_k, renormalise=self.renormalise)
+        index, score = numerics.route(logits, self.top_k, renormalise=self.renormalise, shift=self.logit_shifts[task])
         trace.record(f"{name}.gate.logits", logits.astype(np.int16))
         trace.record(f"{name}.gate.scores", score.astype(np.uint16))
         trace.record(f"{name}.gate.index", index)

@@ -19,12 +19,21 @@ from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.scales import FloatArray
 from moesaic.golden.trace import SILENT
-from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS, PLANE_BITS
+from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS, LOGIT_SHIFT_BITS, PLANE_BITS
 
 __all__ = ["ExpertLinear", "Experts", "MoE"]
 
 MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (`QuantMoE.only_experts`)
 SCORE_BITS = 16
+LOGIT_MARGIN = 1.5  # of a gate's range over the largest logit of calibration
+LOGIT_TOP = 1 << 15 - LOGIT_FRACTION_BITS  # of the finest logits, in powers of two
+MAX_LOGIT_SHIFT = (1 << LOGIT_SHIFT_BITS) - 1
+
+
+def _logit_shift(logits: FloatArray) -> int:
+    """By how many bits the logits of a gate are coarser than the finest, from those of calibration."""
+    room = LOGIT_MARGIN * LOG2E * float(np.abs(logits).max()) / LOGIT_TOP
+    return min(max(math.ceil(math.log2(room)), 0), MAX_LOGIT_SHIFT) if room > 0 else 0
 
 
 class _Gather(torch.autograd.Function):
@@ -164,11 +173,12 @@ class MoE(FloatLayer):
         out_step = math.ldexp(quantiser.step, -spare)
 
         experts = self._quantised_experts(quantiser, norm, x, steps, out_step)
-        routers, order, usage = self._quantised_gates(quantiser, norm, x, routes)
+        routers, shifts, order, usage = self._quantised_gates(quantiser, norm, x, routes)
         return QuantMoE(
             name=quantiser.name,
             norm=norm,
             gates=routers,
+            logit_shifts=shifts,
             top_k=gate.k,
             renormalise=gate.kind == "noisy",
             experts=experts,
@@ -204,21 +214,23 @@ class MoE(FloatLayer):
     @staticmethod
     def _quantised_gates(
         quantiser: LayerQuantiser, norm: QuantNorm, x: FloatArray, routes: dict[str, tuple[FloatArray, FloatArray]]
-    ) -> tuple[dict[str, QuantLinear], dict[str, tuple[int, ...]], dict[str, tuple[float, ...]]]:
-        """Gates, order of experts and share of images that use each, by task."""
+    ) -> tuple[dict[str, QuantLinear], dict[str, int], dict[str, tuple[int, ...]], dict[str, tuple[float, ...]]]:
+        """Gates, shifts of their logits, order of experts and share of images that use each, by task."""
         activity = quantiser.activity
-        routers, order, usage = {}, {}, {}
+        routers, shifts, order, usage = {}, {}, {}, {}
         runs, per_run = np.array(activity.tasks), len(activity.before[0])
         for number, (task, (weight, bias)) in enumerate(routes.items()):
             mine = np.flatnonzero(runs == number)
+            inputs = np.concatenate([x[run * per_run : (run + 1) * per_run] for run in mine])
+            shifts[task] = _logit_shift(inputs @ weight.T + bias)
             routers[task] = quantiser.after_norm(
                 f"gate.{task}",
                 weight,
                 bias,
                 norm,
                 "planes",  # which experts a token goes to hangs on small differences
-                2.0**-LOGIT_FRACTION_BITS / LOG2E,
-                np.concatenate([x[run * per_run : (run + 1) * per_run] for run in mine]),
+                math.ldexp(1 / LOG2E, shifts[task] - LOGIT_FRACTION_BITS),
+                inputs,
                 max_shift=MAX_GATE_SHIFT + (PLANE_BITS if quantiser.wide else 0),
             )
             chosen = [activity.tensors["gate.index"][run].ravel() for run in mine]
@@ -226,7 +238,7 @@ class MoE(FloatLayer):
             share, total = (counts > 0).mean(axis=0), counts.sum(axis=0)
             order[task] = tuple(sorted(range(len(weight)), key=lambda e: (-share[e], -total[e], e)))
             usage[task] = tuple(float(s) for s in share)
-        return routers, order, usage
+        return routers, shifts, order, usage
 
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantMoE, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""

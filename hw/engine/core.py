@@ -164,6 +164,7 @@ class Core(wiring.Component):
             router.i_experts.eq(context.out_count),
             router.i_top_k.eq(context.top_k),
             router.i_kind.eq(context.gate_kind),
+            router.i_shift.eq(context.post_shift),
             router.q_expert.eq(queue.address.expert),
             router.q_slot.eq(queue.address.slot),
             queue.data.token.eq(router.q_token),

@@ -6,9 +6,9 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.moe.argmax import ArgMax
 from moesaic.hw.spec.isa import GateKind
-from moesaic.hw.spec.tables import wide_exp2_table
+from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS, LOGIT_SHIFT_BITS, wide_exp2_table
 from moesaic.hw.vector.multiply import DSP_LATENCY, dsp_product
-from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
+from moesaic.hw.vector.pipeline import delay, delay_valid, lookup, stages
 from moesaic.hw.vector.reciprocal import Reciprocal
 from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
@@ -19,25 +19,37 @@ _KEY_BITS = 17  # int16, and one value below all of them for experts that cannot
 
 
 class _WideExponential(wiring.Component):
-    """``65535 * 2**((t - maximum) / 1024)`` rounded to 16 bits, 0 if not `valid`: `golden.numerics.wide_exp2`."""
+    """``65535 * 2**((t - maximum) * 2**shift / 1024)`` rounded to 16 bits, 0 if not `valid`.
+
+    It is `golden.numerics.wide_exp2`; `shift` comes a cycle after the rest.
+    """
 
     LATENCY = 3
 
     t: Signal
     maximum: Signal
+    shift: Signal
     valid: Signal
     o: Signal
 
     def __init__(self) -> None:
-        super().__init__({"t": In(signed(_KEY_BITS)), "maximum": In(signed(_KEY_BITS)), "valid": In(1), "o": Out(16)})
+        key = signed(_KEY_BITS)
+        super().__init__(
+            {"t": In(key), "maximum": In(key), "shift": In(LOGIT_SHIFT_BITS), "valid": In(1), "o": Out(16)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         distance = Signal(16, reset_less=True)
         m.d.sync += distance.eq(self.maximum - self.t)
-        fraction = lookup(m, wide_exp2_table(), distance[2:10], bits=16, name="table")
+        shifted = Signal(16 + (1 << LOGIT_SHIFT_BITS) - 1)
+        m.d.comb += shifted.eq(distance << self.shift)
+        whole = shifted[LOGIT_FRACTION_BITS:]
+        fraction = lookup(
+            m, wide_exp2_table(), shifted[LOGIT_FRACTION_BITS - 8 : LOGIT_FRACTION_BITS], bits=16, name="table"
+        )
         power = Signal(5, reset_less=True)
-        m.d.sync += power.eq(distance[10:15] | distance[15].replicate(5))
+        m.d.sync += power.eq(whole[:5] | whole[5:].any().replicate(5))
         half = Signal(17)
         m.d.comb += half.eq(fraction.shift_left(1) >> power)
         m.d.sync += self.o.eq(Mux(delay(m, self.valid, 2, name="valid"), (half + 1)[1:], 0))
@@ -79,7 +91,8 @@ class Gate(wiring.Component):
     Members
     -------
     i_valid : In(1)
-    i_logits : In([experts] signed(16)), log2 units, 10 fraction bits
+    i_logits : In([experts] signed(16)), log2 units, ``10 - i_shift`` fraction bits
+    i_shift : In(LOGIT_SHIFT_BITS)
     i_mask : In(experts), those that take part: `i_top_k` at least
     i_top_k : In(range(max_top_k + 1))
     i_kind : In(1), `GateKind`
@@ -96,6 +109,7 @@ class Gate(wiring.Component):
 
     i_valid: Signal
     i_logits: data.View
+    i_shift: Signal
     i_mask: Signal
     i_top_k: Signal
     i_kind: Signal
@@ -119,6 +133,7 @@ class Gate(wiring.Component):
             {
                 "i_valid": In(1),
                 "i_logits": In(data.ArrayLayout(signed(16), experts)),
+                "i_shift": In(LOGIT_SHIFT_BITS),
                 "i_mask": In(experts),
                 "i_top_k": In(range(max_top_k + 1)),
                 "i_kind": In(1),
@@ -165,11 +180,13 @@ class Gate(wiring.Component):
         # Softmax over all experts: the sum starts as soon as the maximum is known.
         m.submodules.all_sum = all_sum = AdderTree(shape=Shape(16), terms=self.experts)
         mask = delay(m, self.i_mask, self.maximum_at, name="mask")
+        shifts = stages(m, self.i_shift, self.chosen_at + 1, name="shift")  # a lane takes it a cycle after its logit
         for e in range(self.experts):
             m.submodules[f"exponential_{e}"] = lane = _WideExponential()
             m.d.comb += [
                 lane.t.eq(all_keys[_KEY_BITS * e : _KEY_BITS * (e + 1)].as_signed()),
                 lane.maximum.eq(maximum),
+                lane.shift.eq(shifts[self.maximum_at + 1]),
                 lane.valid.eq(mask[e]),
                 all_sum.i[e].eq(lane.o),
             ]
@@ -184,6 +201,7 @@ class Gate(wiring.Component):
             m.d.comb += [
                 lane.t.eq(values[j]),
                 lane.maximum.eq(values[0]),
+                lane.shift.eq(shifts[self.chosen_at + 1]),
                 lane.valid.eq(j < top_k),
                 some_sum.i[j].eq(lane.o),
             ]

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.moe.gate import Gate, gate_latency
 from moesaic.hw.moe.queues import ExpertQueues
+from moesaic.hw.spec.tables import LOGIT_SHIFT_BITS
 
 __all__ = ["Router", "router_latency"]
 
@@ -36,16 +37,18 @@ class Router(wiring.Component):
     Members
     -------
     i_valid : In(1)
-    i_logits : In([rows] signed(16)), log2 units, 10 fraction bits
+    i_logits : In([rows] signed(16)), log2 units, ``10 - i_shift`` fraction bits
     i_group : In(range), number of the block: experts ``i_group * rows`` and up
     i_slot : In(range(max_tokens)), number of the vector in the block
     i_token : In(range(max_tokens)), number of its token
-    i_first : In(1), first vector of the instruction: clears the queues and takes `i_experts`, `i_top_k` and `i_kind`
+    i_first : In(1), first vector of the instruction: clears the queues and takes `i_experts`, `i_top_k`, `i_kind` and
+        `i_shift`
     i_last_group : In(1), in the last block
     i_last : In(1), last vector of the instruction
     i_experts : In(range(experts + 1)), at least `i_top_k`
     i_top_k : In(range(max_top_k + 1)), 1 at least
     i_kind : In(1), `GateKind`
+    i_shift : In(LOGIT_SHIFT_BITS)
     o_busy : Out(1), from the first vector until the queues are complete
     o_done : Out(1), high for one cycle when they are
     o_counts : Out([experts] range(max_tokens + 1))
@@ -69,6 +72,7 @@ class Router(wiring.Component):
     i_experts: Signal
     i_top_k: Signal
     i_kind: Signal
+    i_shift: Signal
     o_busy: Signal
     o_done: Signal
     o_counts: data.View
@@ -99,6 +103,7 @@ class Router(wiring.Component):
                 "i_experts": In(range(experts + 1)),
                 "i_top_k": In(range(max_top_k + 1)),
                 "i_kind": In(1),
+                "i_shift": In(LOGIT_SHIFT_BITS),
                 "o_busy": Out(1),
                 "o_done": Out(1),
                 "o_counts": Out(self.queues.o_counts.shape()),
@@ -115,12 +120,14 @@ class Router(wiring.Component):
 
         start = Signal()
         mask, top_k, kind = Signal(self.experts), Signal.like(self.i_top_k), Signal()
+        shift = Signal.like(self.i_shift)
         m.d.comb += start.eq(self.i_valid & self.i_first)
         with m.If(start):
             m.d.sync += [
                 Cat(mask[e] for e in range(self.experts)).eq(Cat(e < self.i_experts for e in range(self.experts))),
                 top_k.eq(self.i_top_k),
                 kind.eq(self.i_kind),
+                shift.eq(self.i_shift),
                 self.o_busy.eq(1),
             ]
         with m.Elif(queues.o_done):
@@ -158,6 +165,7 @@ class Router(wiring.Component):
             gate.i_mask.eq(mask),
             gate.i_top_k.eq(top_k),
             gate.i_kind.eq(kind),
+            gate.i_shift.eq(shift),
             gate.i_tag.eq(Cat(token, last)),
             queues.i_clear.eq(start),
             queues.i_valid.eq(gate.o_valid),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moesaic.hw.spec.functions import FUNCTIONS, Function, Stationary, functions_that
-from moesaic.hw.spec.tables import INV_DIM_BITS
+from moesaic.hw.spec.tables import INV_DIM_BITS, LOGIT_FRACTION_BITS
 
 __all__ = [
     "FORMATS",
@@ -204,7 +204,8 @@ FORMATS: dict[Opcode, Format] = {
                 Field(
                     "post_shift",
                     5,
-                    f"{_ACTIVATIONS}: shift of the output. ADD with expert_valid: shift after the score",
+                    f"{_ACTIVATIONS}: shift of the output. ADD with expert_valid: shift after the score. "
+                    f"ROUTE: {LOGIT_FRACTION_BITS} less the logits' fraction bits",
                 ),
                 Field(
                     "shift_block",

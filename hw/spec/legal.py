@@ -12,6 +12,7 @@ from moesaic.hw.spec.functions import FUNCTIONS, functions_that
 from moesaic.hw.spec.isa import FORMATS, Function, Memory, Opcode, Stationary, Stream
 from moesaic.hw.spec.quantity import Quantity, constant, of_field, of_setting
 from moesaic.hw.spec.rules import Among, Has, Multiple, Needs, Paired, Rule, Within
+from moesaic.hw.spec.tables import LOGIT_SHIFT_BITS
 
 __all__ = ["RULES", "refusal", "to_markdown"]
 
@@ -108,6 +109,9 @@ RULES: Mapping[Opcode, tuple[Rule, ...]] = MappingProxyType(
             Rule({"function": (Function.ROUTE,)}, _up_to("out_count", of_setting("experts"))),
             Rule({"function": (Function.ROUTE,)}, _up_to("top_k", of_setting("max_top_k"))),
             Rule({"function": (Function.ROUTE,)}, _at_most(of_field("out_count"), of_field("top_k"))),
+            Rule(
+                {"function": (Function.ROUTE,)}, _at_most(constant((1 << LOGIT_SHIFT_BITS) - 1), of_field("post_shift"))
+            ),
             Rule({"function": _WRITTEN}, Among("dst_memory", (Memory.ACTIVATION, Memory.KV))),
             # The copy goes to the activation memory, so the result must not.
             Rule({"tap": (1,)}, Among("stream", (Stream.NORMALISED,))),

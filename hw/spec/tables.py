@@ -12,6 +12,7 @@ __all__ = [
     "GELU_STEP_LOG2",
     "INV_DIM_BITS",
     "LOGIT_FRACTION_BITS",
+    "LOGIT_SHIFT_BITS",
     "MEAN_FRACTION_BITS",
     "MULTIPLIER_BITS",
     "NORM_BITS",
@@ -29,7 +30,8 @@ __all__ = [
 ]
 
 EXP_FRACTION_BITS = 8  # fraction bits of attention scores, in powers of two
-LOGIT_FRACTION_BITS = 10  # fraction bits of gate logits, in powers of two
+LOGIT_FRACTION_BITS = 10  # fraction bits of the finest gate logits, in powers of two
+LOGIT_SHIFT_BITS = 3  # of the number by which a gate's logits have fewer
 GELU_FRACTION_BITS = 10  # fraction bits of GELU's int16 input and output
 GELU_STEP_LOG2 = 5  # knots every 2^-5
 GELU_KNOT_BITS = 14  # unsigned, in units of 2^-16

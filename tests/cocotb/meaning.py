@@ -69,7 +69,7 @@ def _matmul(f: Mapping[str, int], config: AcceleratorConfig) -> bool:
         return True
     if function == ROUTE and not 0 < f["top_k"] <= min(f["out_count"], config.max_top_k):
         return True
-    if function == ROUTE and f["out_count"] > config.experts:
+    if function == ROUTE and (f["out_count"] > config.experts or f["post_shift"] > 7):
         return True
     if f["tap"]:
         apart = function == ROUTE or (function == INT8 and f["dst_memory"] == TO_KV)

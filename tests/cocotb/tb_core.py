@@ -153,6 +153,7 @@ class Program:
             "src_stride": INPUTS,
             "token_count": TOKENS,
             "top_k": CONFIG.max_top_k,
+            "post_shift": 2,
             "shift": 18,
         }
         weights = self.rng.integers(-128, 128, (experts, INPUTS * LANES))

@@ -26,12 +26,13 @@ async def run(
     """One instruction from the first vector to the comparison of every queue."""
     rows, most = integer("ROWS"), integer("EXPERTS")
     logits = random_logits(rng, tokens, experts, style)
+    shift = int(rng.integers(8))
     number = rng.permutation(integer("MAX_TOKENS"))[:tokens]
     groups = -(-experts // rows)
     wide = rng.integers(-32768, 32768, (tokens, groups * rows))  # experts that are not there must not matter
     wide[:, :experts] = logits
     coin = random.Random(int(rng.integers(1 << 30)))
-    noise = {"i_experts": most.bit_length(), "i_top_k": integer("MAX_TOP_K").bit_length(), "i_kind": 1}
+    noise = {"i_experts": most.bit_length(), "i_top_k": integer("MAX_TOP_K").bit_length(), "i_kind": 1, "i_shift": 3}
     started = 0
     for group in range(groups):
         for i in range(tokens):
@@ -47,7 +48,7 @@ async def run(
             bench.set("i_first", int(first))
             bench.set("i_last_group", int(group == groups - 1))
             bench.set("i_last", int(group == groups - 1 and i == tokens - 1))
-            for (port, bits), value in zip(noise.items(), (experts, top_k, kind), strict=True):
+            for (port, bits), value in zip(noise.items(), (experts, top_k, kind, shift), strict=True):
                 bench.set(port, value if first else coin.getrandbits(bits))
             if group == groups - 1 and i == 0:
                 started = bench.cycle
@@ -63,7 +64,7 @@ async def run(
     await bench.step()
     assert not bench.get("o_done") and not bench.get("o_busy")
 
-    index, score = route(logits, top_k, renormalise=bool(kind))
+    index, score = route(logits, top_k, renormalise=bool(kind), shift=shift)
     queues = [[] for _ in range(most)]
     for i in range(tokens):
         for j in range(top_k):
@@ -95,6 +96,7 @@ async def start(dut: SimHandleBase) -> Bench:
                 "i_experts",
                 "i_top_k",
                 "i_kind",
+                "i_shift",
                 "q_expert",
                 "q_slot",
             ),

@@ -162,7 +162,7 @@ def mixture(moe: QuantMoE, x: Rows, task: str, order: tuple[int, ...]) -> Rows:
         ranked = sorted(range(len(logits)), key=lambda e: (-logits[e], e))[: moe.top_k]
         powers = []
         for logit in logits:
-            d = max(logits) - logit
+            d = (max(logits) - logit) << moe.logit_shifts[task]
             powers.append(shift_round(tables.wide_exp2_table()[d // 4 % 256], min(d // 1024, 31)))
         r, e = reciprocal(sum(powers[i] for i in ranked) if moe.renormalise else sum(powers))
         for i in ranked:
