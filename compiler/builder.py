@@ -7,7 +7,7 @@ from moesaic.compiler.layout import words_for
 from moesaic.golden.layers.linear import WIDE_READS, QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
 
 __all__ = ["RESIDUAL", "Builder"]
 
@@ -97,7 +97,7 @@ class Builder:
             source=source,
             target=target,
             tap=tap,
-            weights=linear.name,
+            weights=linear.piece,
             expert=expert,
             routed=routed,
             speculative=speculative,
@@ -113,6 +113,24 @@ class Builder:
                 **planes,
                 **fields,
             },
+        )
+
+    def gain(self, gain: QuantLinear, block: int, stage: str, *, group: str, whole: bool = False, target: Ref) -> Op:
+        """Normalised tokens times a norm's gain, with its offset, to the activation memory."""
+        return self.linear(
+            gain,
+            block,
+            stage,
+            "gain",
+            group=group,
+            whole=whole,
+            source=Ref(RESIDUAL),
+            target=target,
+            inputs=len(gain.weight),
+            stream=Stream.NORMALISED,
+            function=Function.INT8,
+            dst_memory=Memory.ACTIVATION,
+            wide_result=int(gain.bits > 8),
         )
 
     def norm(self, norm: QuantNorm, block: int, stage: str, name: str, *, group: str) -> Op:

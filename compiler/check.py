@@ -66,6 +66,14 @@ def _check_linear(
     )
 
 
+def _check_place(linear: QuantLinear, stored: dict[str, QuantLinear]) -> None:
+    """A matrix that an earlier layer has put into the weight stream is that one; others are added to `stored`."""
+    if linear.owner is None:
+        stored[linear.name] = linear
+    elif linear.owner not in stored or not linear.same_place(stored[linear.owner]):
+        raise CompileError(f"layer '{linear.name}': weights must be those of '{linear.owner}' before it, not others")
+
+
 def check(
     qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequence[str], blocks: int, normalise_on_read: bool = True
 ) -> None:
@@ -118,8 +126,10 @@ def check(
         )
     reads = _WIDE if qmodel.wide else _NARROW if normalise_on_read else _NARROW | {Source.NORMALISED: ("int8",)}
     _check_linear(qmodel.embed, config, (model.dim, model.image.patch_values), ("int8",))
+    stored: dict[str, QuantLinear] = {}
     for block in qmodel.blocks[:blocks]:
         for layer in block.layers:
             room(layer).check(layer, config, tasks)
             for matrix in layer.matrices(tasks):
                 _check_linear(matrix.linear, config, matrix.shape, reads[matrix.source])
+                _check_place(matrix.linear, stored)

@@ -10,14 +10,14 @@ from moesaic.compiler.layout import words_for
 from moesaic.errors import InputError
 from moesaic.golden.layers.sizes import SIZES, NormSizes
 from moesaic.golden.network import Network
-from moesaic.golden.nodes import Edge, Image, Origin, TaskEmbeddingSizes
+from moesaic.golden.nodes import Edge, Image, Origin, Sharing, TaskEmbeddingSizes
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
 from moesaic.schema import Anything, Choice, Flag, Listed, Mapped, Maybe, Name, Number, Table, Text, Whole, fields_of
 
 __all__ = ["FORMAT", "MOST_BYTES", "PAGE_BYTES", "STREAMS", "ProgramImageError", "check_manifest"]
 
-FORMAT = 2  # of the manifest
+FORMAT = 3  # of the manifest
 PAGE_BYTES = 4096  # regions start on a page
 MOST_BYTES = 1 << 30  # of a window: more than any board keeps free, and more than any model that fits needs
 STREAMS = ("load", "compute", "store")
@@ -55,6 +55,7 @@ _NODE = _Sized(
         "output": fields_of(Edge),
         "block": Maybe(Whole(0, _BLOCKS - 1)),
         "origin": Maybe(fields_of(Origin, module=Text(), line=Text())),
+        "sharing": Maybe(fields_of(Sharing, owner=_PART)),
     }
 )
 _NETWORK = Table(

@@ -66,7 +66,7 @@ def _tensor_table(
     model, residual = qmodel.network, graph.tensors[RESIDUAL]
 
     def entry(name: str, kind: str, step: float, macs: int, matrices: Iterable[QuantLinear]) -> dict[str, Any]:
-        words = sum(store.pieces[linear.name].words for linear in matrices)
+        words = sum(store.pieces[linear.piece].words for linear in matrices)
         return {
             "name": name,
             "kind": kind,
@@ -98,7 +98,7 @@ def _experts(
         for layer in block.layers:
             for matrix in layer.matrices([task]):
                 if matrix.expert is not None:
-                    pieces.setdefault(matrix.expert, []).append(store.pieces[matrix.linear.name])
+                    pieces.setdefault(matrix.expert, []).append(store.pieces[matrix.linear.piece])
         if pieces:
             result[block.name] = {
                 str(expert): {

@@ -29,10 +29,13 @@ class WeightStore:
     pieces : mapping of name to Piece
     data : bytes
         The whole weight stream, before it is split over the ports.
+    saved_bytes : int
+        What the data would have more if layers that share their matrices had each its own.
     """
 
     pieces: dict[str, Piece]
     data: bytes
+    saved_bytes: int = 0
 
     def stream(self, name: str, config: AcceleratorConfig) -> bytes:
         """The bytes of one piece."""
@@ -48,6 +51,8 @@ def _model_pieces(
     for block in qmodel.blocks[:blocks]:
         for layer in block.layers:
             for matrix in layer.matrices(tasks):
+                if matrix.linear.owner is not None:
+                    continue  # an earlier layer's, which is there already (`check`)
                 yield matrix.linear.name, room(layer).pack(layer, matrix, config)
 
 
@@ -58,4 +63,7 @@ def pack_weights(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequen
         pieces[name] = Piece(name, offset, len(data) // config.word_bytes)
         parts.append(data)
         offset += pieces[name].words
-    return WeightStore(pieces, b"".join(parts))
+    layers = [layer for block in qmodel.blocks[:blocks] for layer in block.layers]
+    shared = sum(pieces[m.linear.piece].words for layer in layers for m in layer.matrices(tasks) if m.linear.owner)
+    gains = sum(pieces[layer.gain.name].words for layer in layers if layer.gain is not None)
+    return WeightStore(pieces, b"".join(parts), (shared - gains) * config.word_bytes)

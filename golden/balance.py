@@ -23,7 +23,11 @@ def balanced(model: M3ViT, ranges: Mapping[str, Any]) -> M3ViT:
     """
     result = copy.deepcopy(model)
     with torch.no_grad():
+        found: dict[str, list[Any]] = {}
+        for node in model.network.layers:
+            if node.name in ranges:
+                found.setdefault(node.owner, []).append(ranges[node.name])
         for step in result.steps():
-            if step.name in ranges:
-                step.layer.balance(ranges[step.name])
+            if step.name in found:
+                step.layer.balance(found[step.name])
     return result

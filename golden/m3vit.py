@@ -119,6 +119,10 @@ class M3ViT(nn.Module):
         if network.task_embedding is not None:
             self.gate_task_represent = TaskEmbedding(len(network.tasks), network.task_embedding)
         self.blocks = nn.ModuleList(Block(block, network.tasks) for block in network.blocks)
+        layers = {step.name: step.layer for step in self.steps()}
+        for node in network.layers:
+            if node.borrows:
+                layers[node.name].share(layers[node.owner])
         self.register_buffer("pixel_mean", torch.tensor(image.pixel_mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(image.pixel_std).view(1, -1, 1, 1), persistent=False)
 

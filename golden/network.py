@@ -11,7 +11,7 @@ from typing import Any
 from moesaic.errors import InputError
 from moesaic.golden.layers.sizes import SIZES, NormSizes
 from moesaic.golden.network_check import checked_chain
-from moesaic.golden.nodes import Edge, Image, Node, Origin, TaskEmbeddingSizes, edge_name
+from moesaic.golden.nodes import Edge, Image, Node, Origin, Sharing, TaskEmbeddingSizes, edge_name
 from moesaic.names import check_tasks
 
 __all__ = ["Block", "Network", "check_supported"]
@@ -262,13 +262,14 @@ def _nodes(entries: list[Mapping[str, Any]]) -> Iterator[Node]:
     for entry in entries:
         if entry["kind"] not in SIZES:
             raise InputError(f"node '{entry['name']}': kind must be one of {', '.join(SIZES)}, not {entry['kind']!r}")
-        norm, origin = entry["norm"], entry["origin"]
+        norm, origin, sharing = entry["norm"], entry["origin"], entry["sharing"]
         known: dict[str, Any] = {
             "sizes": SIZES[entry["kind"]](**entry["sizes"]),
             "norm": None if norm is None else NormSizes(**norm),
             "inputs": tuple(entry["inputs"]),
             "output": Edge(**entry["output"]),
             "origin": None if origin is None else Origin(**origin),
+            "sharing": None if sharing is None else Sharing(**sharing),
         }
         yield Node(**{**entry, **known})
 

@@ -72,7 +72,25 @@ def checked_chain(
         misfit = node.sizes.misfit(dim=node.output.channels, patch_values=image.patch_values, task_dim=task_dim)
         if misfit:
             raise InputError(f"node '{node.name}': {misfit}")
+    _check_sharing(chain)
     return chain
+
+
+def _check_sharing(chain: Sequence[Node]) -> None:
+    """Common matrices are of the first of their layers, and of one shape."""
+    known: dict[str, Node] = {}
+    for node in chain:
+        if node.sharing is None:
+            continue
+        owner = known.setdefault(node.name, node) if not node.borrows else known.get(node.sharing.owner)
+        if owner is None:
+            _refuse(node, "matrices must be its own, or of an earlier layer that shares them", repr(node.sharing.owner))
+        if owner.kind != node.kind:
+            _refuse(node, f"kind must be {owner.kind!r}, as of '{owner.name}', whose matrices it uses", repr(node.kind))
+        if unlike := owner.sizes.unlike(node.sizes):
+            raise InputError(f"node '{node.name}': {unlike}, as of '{owner.name}', whose matrices it uses")
+        if owner.sharing != node.sharing:
+            _refuse(node, f"own_norms must be as of '{owner.name}', whose matrices it uses", node.sharing.own_norms)
 
 
 def _check_node(node: Node) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from moesaic.errors import InputError
 from moesaic.golden.layers.sizes import EmbeddingSizes, LayerSizes, NormSizes
 
-__all__ = ["Edge", "Image", "Layer", "Node", "Origin", "TaskEmbeddingSizes", "chain_of", "edge_name"]
+__all__ = ["Edge", "Image", "Layer", "Node", "Origin", "Sharing", "TaskEmbeddingSizes", "chain_of", "edge_name"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +103,22 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """Matrices that several layers have in common; of mixtures, those of their experts.
+
+    Parameters
+    ----------
+    owner : str
+        Name of the first of these layers along the residual stream; that one's own says the same.
+    own_norms : bool
+        Whether gains or offsets of the norms before them differ. They then are no part of the common matrices.
+    """
+
+    owner: str
+    own_norms: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskEmbeddingSizes:
     """One vector for each task, that routers see beside a token.
 
@@ -138,6 +154,8 @@ class Node:
         The block that it belongs to, from 0; None for the embedding.
     origin : Origin or None
         Where it stands in the user's model; two networks may differ in it and be equal.
+    sharing : Sharing or None
+        With which layers it has its matrices in common.
     """
 
     name: str
@@ -148,6 +166,21 @@ class Node:
     output: Edge
     block: int | None = None
     origin: Origin | None = field(default=None, compare=False, repr=False)
+    sharing: Sharing | None = None
+
+    @property
+    def owner(self) -> str:
+        """The layer whose matrices it uses: itself, or an earlier one."""
+        return self.name if self.sharing is None else self.sharing.owner
+
+    @property
+    def borrows(self) -> bool:
+        """Whether its matrices are an earlier layer's."""
+        return self.owner != self.name
+
+    def piece(self, leaf: str) -> str | None:
+        """Name of an earlier layer's matrix that its matrix of that name is; None if that is its own."""
+        return f"{self.owner}.{leaf}" if self.borrows else None
 
 
 @dataclass(frozen=True, kw_only=True)

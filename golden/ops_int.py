@@ -11,7 +11,18 @@ from moesaic.golden.network import Network
 from moesaic.golden.numerics import Array
 from moesaic.hw.spec.functions import FUNCTIONS, Function
 
-__all__ = ["add", "gated", "hidden", "linear_int16", "matmul", "norm", "patch_vectors", "read_normalised", "stored"]
+__all__ = [
+    "add",
+    "first_inputs",
+    "gated",
+    "hidden",
+    "linear_int16",
+    "matmul",
+    "norm",
+    "patch_vectors",
+    "read_normalised",
+    "stored",
+]
 
 
 def patch_vectors(image: np.ndarray[Any, Any], network: Network) -> Array:
@@ -57,6 +68,13 @@ def add(old: Array, delta: Array, residual_shift: int = 0) -> Array:
 def stored(x: Array, *, wide: bool) -> Array:
     """A result as the activation memory keeps it: int8, or 16 bits."""
     return numerics.digits(x) if wide else numerics.int8(x)
+
+
+def first_inputs(linear: QuantLinear, n: Array, gain: QuantLinear | None) -> Array:
+    """What a layer's first matrix reads of normalised values; with a `gain`, what that makes of them, stored."""
+    if gain is None:
+        return read_normalised(linear, n)
+    return stored(linear_int16(gain, read_normalised(gain, n)), wide=gain.bits > 8)
 
 
 def gated(gate: Array, value: Array, shift: int, *, wide: bool = False, function: Function) -> Array:

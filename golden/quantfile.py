@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from moesaic.golden.layers.kinds import PARTS
 from moesaic.golden.layers.sizes import SIZES, NormSizes
 from moesaic.golden.network import Network
-from moesaic.golden.nodes import Edge, Image, Node, Origin, TaskEmbeddingSizes
+from moesaic.golden.nodes import Edge, Image, Node, Origin, Sharing, TaskEmbeddingSizes
 from moesaic.golden.numerics import IntArray
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 
@@ -21,13 +21,14 @@ __all__ = ["decode", "digest", "encode", "load", "save"]
 
 FORMAT = "moesaic-quantised-4"
 MOST_BYTES = 1 << 30  # of a file that is read
-_NETWORK = (Network, Image, TaskEmbeddingSizes, Node, *SIZES.values(), NormSizes, Edge, Origin)
+_NETWORK = (Network, Image, TaskEmbeddingSizes, Node, *SIZES.values(), NormSizes, Edge, Origin, Sharing)
 TYPES: dict[str, Any] = {t.__name__: t for t in (*PARTS, QuantBlock, QuantModel, *_NETWORK)}
 
 
 def encode(value: Any, path: str, arrays: dict[str, IntArray]) -> Any:
-    """JSON for a tree of dataclasses, tuples and dictionaries; arrays go to `arrays` under their path."""
+    """JSON for a tree of dataclasses, tuples and dictionaries; arrays go to `arrays` under their path, each once."""
     if isinstance(value, np.ndarray):
+        path = next((known for known, array in arrays.items() if array is value), path)
         arrays[path] = np.ascontiguousarray(value)
         return {"array": path}
     if dataclasses.is_dataclass(value):

@@ -1,6 +1,7 @@
 """Float model to `QuantModel`: calibration, residual steps, patch embedding, then layer by layer."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from moesaic.errors import InputError
 from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_layers, check_images, check_parameters, inference, residual_peaks
+from moesaic.golden.layers.float_layer import FloatLayer
 from moesaic.golden.layers.layer import QuantLayer
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm_float import finest_residual
@@ -165,10 +167,12 @@ def _quantised(
         model, images, steps[0], method=method, compensate=compensate, acc_bits=acc_bits, bits=max(8, expert_bits)
     )
     model, old_step = balanced(model, peaks.ranges), steps[0]
-    layers: list[list[QuantLayer]] = [[] for _ in range(network.depth)]
-    for step, activity in zip(model.steps(), calibrate_layers(model, images), strict=True):
-        if not layers[step.block]:
+    layers, waiting, noted = dict[str, QuantLayer](), dict[str, list[tuple[FloatLayer, LayerQuantiser]]](), -1
+    members = Counter(node.owner for node in network.layers)
+    for node, step, activity in zip(network.layers, model.steps(), calibrate_layers(model, images), strict=True):
+        if step.block != noted:
             note(f"block {step.block + 1} of {network.depth}")
+            noted = step.block
         gates = {}
         if step.layer.routes:
             folded = {task: model.folded_gate(step.block, task) for task in network.tasks}
@@ -184,12 +188,18 @@ def _quantised(
             compensate=compensate,
             acc_bits=acc_bits,
             expert_bits=expert_bits,
+            sharing=node.sharing,
         )
-        layers[step.block].append(step.layer.quantise(quantiser))
         old_step = steps[step.block + 1]
+        # Matrices that several layers have in common are quantised when all of these have been seen.
+        uses = waiting.setdefault(node.owner, [])
+        uses.append((step.layer, quantiser))
+        if len(uses) == members[node.owner]:
+            common = uses[0][0].common(LayerQuantiser.together([use for _, use in uses]))
+            layers |= {use.name: layer.quantise(use, common) for layer, use in waiting.pop(node.owner)}
     blocks = tuple(
-        QuantBlock(name=block.name, layers=tuple(found), residual_step=step)
-        for block, found, step in zip(network.blocks, layers, steps[1:], strict=True)
+        QuantBlock(name=block.name, layers=tuple(layers[node.name] for node in block.nodes), residual_step=step)
+        for block, step in zip(network.blocks, steps[1:], strict=True)
     )
     return QuantModel(
         network=network, embed=embed, position=position, blocks=blocks, embed_step=steps[0], weights=weights

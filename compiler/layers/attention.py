@@ -8,7 +8,7 @@ from moesaic.compiler.layers.room import Room, chunk_sizes, pipelined
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.compiler.pack import pack_matrix
 from moesaic.golden.layers.attention import QuantAttention
-from moesaic.golden.layers.layer import Matrix, Source
+from moesaic.golden.layers.layer import Matrix
 from moesaic.golden.layers.linear import READS
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
@@ -34,6 +34,11 @@ class AttentionRoom(Room[QuantAttention]):
             "q": build.tensor(f"{name}.q", Space.ACTIVATION, heads.words),
             "v": build.tensor(f"{name}.v", Space.KV, heads.words),
         }
+        source, stream = Ref(RESIDUAL), Stream.NORMALISED
+        if layer.gain is not None:
+            words = words_for(layer.norm.dim, build.config.lanes)
+            source, stream = build.tensor(f"{name}.normalised", Space.ACTIVATION, words), Stream.ACTIVATION
+            yield build.gain(layer.gain, block, stage, group="qkv", whole=True, target=source)
         for part in ("k", "q", "v"):
             yield build.linear(
                 getattr(layer, part),
@@ -42,11 +47,11 @@ class AttentionRoom(Room[QuantAttention]):
                 part,
                 group="qkv",
                 whole=part != "q",
-                source=Ref(RESIDUAL),
+                source=source,
                 target=stored[part],
                 inputs=layer.norm.dim,
                 out_count=heads.channels,
-                stream=Stream.NORMALISED,
+                stream=stream,
                 function=Function.INT8,
                 dst_memory=_STORED[part],
                 wide_result=int(layer.wide),
@@ -202,6 +207,8 @@ class AttentionRoom(Room[QuantAttention]):
 
     def pack(self, layer: QuantAttention, matrix: Matrix, config: AcceleratorConfig) -> bytes:
         heads = _heads(layer, config)
-        if matrix.source is Source.STORED:
+        if matrix.linear is layer.gain:
+            return pack_matrix(matrix.linear, config)
+        if matrix.linear is layer.proj:
             return pack_matrix(matrix.linear, config, heads_in=heads)
         return pack_matrix(matrix.linear, config, heads_out=heads)

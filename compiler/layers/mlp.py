@@ -21,15 +21,20 @@ class MLPRoom(Room[QuantMLP]):
     def lower(self, build: Builder, layer: QuantMLP, block: int) -> Iterator[Op]:
         yield build.norm(layer.norm, block, layer.kind, layer.norm.name, group="fc1")
         hidden = build.tensor(f"{layer.name}.hidden", Space.ACTIVATION, words_for(layer.hidden, build.config.lanes))
+        source, stream = Ref(RESIDUAL), Stream.NORMALISED
+        if layer.gain is not None:
+            words = words_for(layer.norm.dim, build.config.lanes)
+            source, stream = build.tensor(f"{layer.name}.normalised", Space.ACTIVATION, words), Stream.ACTIVATION
+            yield build.gain(layer.gain, block, layer.kind, group="fc1", target=source)
         yield self._hidden(layer).op(
             build,
             block,
             layer.kind,
             group="fc1",
-            source=Ref(RESIDUAL),
+            source=source,
             target=hidden,
             inputs=layer.norm.dim,
-            stream=Stream.NORMALISED,
+            stream=stream,
             wide_result=int(layer.fc1.bits > 8),
         )
         yield build.linear(
@@ -49,7 +54,9 @@ class MLPRoom(Room[QuantMLP]):
     def order(self, whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
         """fc1 of the next chunk before fc2 of this one, where two buffers fit."""
         if all(op.overlap for chunk in chunks for op in chunk):
-            return whole + pipelined([(chunk[0], chunk[1]) for chunk in chunks])
+            gains = {id(chunk[-2]): chunk[:-2] for chunk in chunks}
+            order = pipelined([(chunk[-2], chunk[-1]) for chunk in chunks])
+            return whole + [op for last in order for op in (*gains.get(id(last), ()), last)]
         return super().order(whole, chunks)
 
     def check(self, layer: QuantMLP, config: AcceleratorConfig, tasks: Sequence[str]) -> None:

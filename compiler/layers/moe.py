@@ -34,7 +34,7 @@ class MoERoom(Room[QuantMoE]):
             group="router",
             source=Ref(RESIDUAL),
             target=None,
-            tap=tokens,
+            tap=tokens if layer.gain is None else None,
             inputs=layer.norm.dim,
             stream=Stream.NORMALISED,
             function=Function.ROUTE,
@@ -43,6 +43,8 @@ class MoERoom(Room[QuantMoE]):
             gate_kind=GateKind.NOISY if layer.renormalise else GateKind.NOISY_VMOE,
             wide_result=int(gate.bits > 8),
         )
+        if layer.gain is not None:
+            yield build.gain(layer.gain, block, stage, group="router", target=tokens)
         limit = build.speculate
         limit = self.speculation(layer, build.task, build.config) if limit is None else limit
         for position, number in enumerate(layer.order[build.task]):
@@ -93,7 +95,7 @@ class MoERoom(Room[QuantMoE]):
         for chunk in chunks:
             first, second = ([op for op in chunk if op.role == role] for role in ("fc1", "fc2"))
             pairs = list(zip(first, second, strict=True))
-            result = [*result, next(op for op in chunk if op.role == "route")]
+            result = [*result, *(op for op in chunk if op.expert is None)]
             if not chunk[0].overlap:
                 result += [op for pair in pairs for op in pair]
                 continue

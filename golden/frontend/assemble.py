@@ -7,6 +7,7 @@ import torch
 
 from moesaic.golden.frontend.meaning import Block, Embed, Patches, Residual, Stream
 from moesaic.golden.frontend.refusal import CaptureError, line_of
+from moesaic.golden.frontend.sharing import with_sharing
 from moesaic.golden.layers.sizes import AttentionSizes, LayerSizes, MLPSizes, MoESizes, NormSizes
 from moesaic.golden.network import Network
 from moesaic.golden.nodes import Image, Layer, Origin, chain_of
@@ -134,13 +135,14 @@ def assemble(
         pixel_mean=tuple(pixels.mean),
         pixel_std=tuple(pixels.std),
     )
+    nodes = chain_of(image, embed.learnt, embed.shape[1], [[_layer(r, gates) for r in block] for block in blocks])
     network = Network(
         name=name,
         tasks=tuple(tasks),
         image=image,
         class_token=embed.learnt > 0,
         extra_tokens=max(0, embed.learnt - 1),
-        nodes=chain_of(image, embed.learnt, embed.shape[1], [[_layer(r, gates) for r in block] for block in blocks]),
+        nodes=with_sharing(nodes, residuals),
     )
     state, names = _embedding(embed, patches, network)
     for place, block in zip(network.blocks, blocks, strict=True):

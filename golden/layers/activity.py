@@ -1,5 +1,6 @@
 """What a layer does over the images of calibration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,18 @@ class LayerActivity:
     after: list[Array] = field(default_factory=list)
     tensors: dict[str, list[Array]] = field(default_factory=dict)
     tasks: list[int] = field(default_factory=list)
+
+    @classmethod
+    def together(cls, parts: Sequence["LayerActivity"]) -> "LayerActivity":
+        """What layers of the same matrices do, as that of the first."""
+        result = cls(parts[0].name, parts[0].block)
+        for part in parts:
+            result.before += part.before
+            result.after += part.after
+            result.tasks += part.tasks
+            for name, arrays in part.tensors.items():
+                result.tensors.setdefault(name, []).extend(arrays)
+        return result
 
     def all(self, name: str) -> Array:
         """All runs' tensors of that name, stacked along the tokens."""

@@ -9,7 +9,7 @@ import numpy as np
 from moesaic.golden import numerics, ops_int
 from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
 from moesaic.golden.layers.linear import QuantLinear
-from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.norm import QuantNorm, hollow_gain
 from moesaic.golden.layers.sizes import AttentionSizes
 from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
@@ -25,6 +25,9 @@ class QuantAttention(QuantLayer):
     `score_mult`/`score_shift` take the accumulator of q.k to log2 units with 8 fraction bits; `context_mult`/
     `context_shift` are the SOFTMAX/ATTEND scalars; `residual_shift` is applied to the old residual when `proj` is
     added.
+
+    With a `gain` (a diagonal matrix of the norm's gain, and its offset), q, k and v read what that makes of the
+    normalised tokens: they are those of layers behind other norms too.
     """
 
     kind: ClassVar[str] = "attention"
@@ -42,13 +45,19 @@ class QuantAttention(QuantLayer):
     proj: QuantLinear
     residual_shift: int
     heads: int
+    gain: QuantLinear | None = None
 
     @classmethod
     def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
         """The attention of a node, without weights."""
         sizes, name, dim, wide = node.sizes, node.name, node.output.channels, bits > 8
         assert isinstance(sizes, AttentionSizes)
-        q, k, v = (QuantLinear.zeros(f"{name}.{part}", sizes.inner, dim, reads="streamed", wide=wide) for part in "qkv")
+        gain = hollow_gain(node, wide=wide)
+
+        def matrix(leaf: str, out: int, inputs: int, reads: str = "int8") -> QuantLinear:
+            return QuantLinear.zeros(f"{name}.{leaf}", out, inputs, reads=reads, wide=wide, owner=node.piece(leaf))
+
+        q, k, v = (matrix(part, sizes.inner, dim, "streamed" if gain is None else "int8") for part in "qkv")
         return cls(
             name=name,
             norm=QuantNorm.zeros(norm_name, node),
@@ -60,9 +69,10 @@ class QuantAttention(QuantLayer):
             context_mult=1,
             context_shift=1,
             context_step=1.0,
-            proj=QuantLinear.zeros(f"{name}.proj", dim, sizes.inner, wide=wide),
+            proj=matrix("proj", dim, sizes.inner),
             residual_shift=0,
             heads=sizes.heads,
+            gain=gain,
         )
 
     @property
@@ -81,8 +91,12 @@ class QuantAttention(QuantLayer):
         return self.inner // self.heads
 
     def matrices(self, tasks: Sequence[str]) -> Iterator[Matrix]:
+        source = Source.NORMALISED
+        if self.gain is not None:
+            yield Matrix(linear=self.gain, shape=(self.norm.dim, self.norm.dim), source=source)
+            source = Source.STORED
         for linear in (self.k, self.q, self.v):
-            yield Matrix(linear=linear, shape=(self.inner, self.norm.dim), source=Source.NORMALISED)
+            yield Matrix(linear=linear, shape=(self.inner, self.norm.dim), source=source)
         yield Matrix(linear=self.proj, shape=(self.norm.dim, self.inner), source=Source.STORED)
 
     def macs(self, tokens: int) -> int:
@@ -92,9 +106,9 @@ class QuantAttention(QuantLayer):
         name, trace, kept = self.name, inference.trace, np.int16 if self.wide else np.int8
         normed = ops_int.norm(self.norm, x)
         trace.record(self.norm.name, normed.astype(np.int16))
-        parts = []
+        parts, inputs = [], ops_int.first_inputs(self.q, normed, self.gain)
         for part, linear in (("q", self.q), ("k", self.k), ("v", self.v)):
-            result = ops_int.linear_int16(linear, ops_int.read_normalised(linear, normed))
+            result = ops_int.linear_int16(linear, inputs)
             tensor = ops_int.stored(result, wide=self.wide)
             trace.record(f"{name}.{part}", tensor.astype(kept))
             parts.append(np.split(tensor, self.heads, axis=1))
@@ -114,6 +128,8 @@ class QuantAttention(QuantLayer):
         return {self.q.name: 1, self.k.name: 1, self.v.name: 1, self.proj.name: 0}
 
     def reading_stored(self) -> Self:
+        if self.gain is not None:
+            return replace(self, gain=reading_stored(self.gain))
         return replace(self, q=reading_stored(self.q), k=reading_stored(self.k), v=reading_stored(self.v))
 
 

@@ -1,7 +1,8 @@
 """Multi-head attention in floats, and how it is quantised."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,7 +13,8 @@ from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.layers.attention import QuantAttention
 from moesaic.golden.layers.attention_ranges import AttentionRanges, key_scales, ranges_of, value_scales
 from moesaic.golden.layers.float_layer import FloatLayer, Run
-from moesaic.golden.layers.quantiser import FINEST, HEADROOM, LOG2E, LayerQuantiser, floats
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.quantiser import FINEST, HEADROOM, LOG2E, LayerQuantiser, Reading, floats
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import AttentionSizes
 from moesaic.golden.scales import mult_shift, tensor_step
@@ -20,6 +22,18 @@ from moesaic.golden.step_search import context_error, importance, refined
 from moesaic.hw.spec.tables import DIGITS_TOP, EXP_FRACTION_BITS
 
 __all__ = ["Attention"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    """What attentions of the same matrices have in common: `parts` are q, k and v; pairs are multiplier and shift."""
+
+    reading: Reading
+    parts: Mapping[str, QuantLinear]
+    score: tuple[int, int]
+    context: tuple[int, int]
+    context_step: float
+    proj: QuantLinear
 
 
 class Attention(FloatLayer):
@@ -69,22 +83,25 @@ class Attention(FloatLayer):
     def ranges(self, activity: LayerActivity) -> AttentionRanges:
         return ranges_of(activity)
 
-    def balance(self, ranges: AttentionRanges) -> None:
-        keys = key_scales(ranges)
-        values = np.ones_like(keys) if self.proj is None else value_scales(ranges)
+    def balance(self, ranges: Sequence[AttentionRanges]) -> None:
+        together = AttentionRanges.together(ranges)
+        keys = key_scales(together)
+        values = np.ones_like(keys) if self.proj is None else value_scales(together)
         rows = torch.from_numpy(np.concatenate([1 / keys, keys, 1 / values])).to(self.qkv.weight.dtype)
-        centre = torch.from_numpy(np.asarray(ranges.centre)).to(self.qkv.bias.dtype)
+        centre = torch.from_numpy(np.asarray(together.centre)).to(self.qkv.bias.dtype)
         self.qkv.bias[self.inner : 2 * self.inner].sub_(centre)
         self.qkv.weight.mul_(rows[:, None])
         self.qkv.bias.mul_(rows)
         if self.proj is not None:
             self.proj.weight.mul_(torch.from_numpy(values).to(self.proj.weight.dtype))
 
-    def quantise(self, quantiser: LayerQuantiser) -> QuantAttention:
-        """The integers of this attention, from its activity in calibration."""
+    def share(self, owner: "Attention") -> None:
+        self.qkv, self.proj = owner.qkv, owner.proj
+
+    def common(self, quantiser: LayerQuantiser) -> "_Common":
         activity, inner = quantiser.activity, self.inner
-        weight, bias = quantiser.folded(floats(self.qkv.weight), floats(self.qkv.bias))
-        norm, x = quantiser.norm(weight)
+        weight, bias = quantiser.first(self.qkv.weight, self.qkv.bias)
+        reading = quantiser.first_reading(weight, "streamed")
         tensors = {part: activity.tensors[part] for part in "qkv"}
         steps = {part: tensor_step(np.concatenate(tensors[part]), quantiser.method) for part in "qkv"}
         if quantiser.wide:
@@ -99,8 +116,8 @@ class Attention(FloatLayer):
         parts = {}
         for i, part in enumerate("qkv"):
             rows = slice(i * inner, (i + 1) * inner)
-            parts[part] = quantiser.after_norm(part, weight[rows], bias[rows], norm, "streamed", steps[part], x)
-        q, k, v = (parts[part] for part in "qkv")
+            parts[part] = quantiser.reading(part, weight[rows], bias[rows], reading, steps[part], reading.values)
+        q, k, v = parts["q"], parts["k"], parts["v"]
         score = q.out_step * k.out_step * self.scale * LOG2E * 2**EXP_FRACTION_BITS
         score_mult, score_shift = mult_shift(score, name=f"{quantiser.name}: scale of scores")
         context, (proj_weight, proj_bias) = activity.all("context"), map(floats, self.projection())
@@ -108,31 +125,45 @@ class Attention(FloatLayer):
         context_mult, context_shift = mult_shift(ratio, name=f"{quantiser.name}: scale of the context")
         context_step = v.out_step / math.ldexp(context_mult, -context_shift)
         proj = quantiser.linear("proj", proj_weight, proj_bias, context_step, quantiser.step, context)
+        return _Common(
+            reading=reading,
+            parts=parts,
+            score=(score_mult, score_shift),
+            context=(context_mult, context_shift),
+            context_step=context_step,
+            proj=proj,
+        )
+
+    def quantise(self, quantiser: LayerQuantiser, common: "_Common") -> QuantAttention:
+        """The integers of this attention, from its activity in calibration."""
+        norm, gain = quantiser.norm_before(common.reading)
+        q, k, v = (quantiser.own(common.parts[part], part) for part in "qkv")
         return QuantAttention(
             name=quantiser.name,
             norm=norm,
             q=q,
             k=k,
             v=v,
-            score_mult=score_mult,
-            score_shift=score_shift,
-            context_mult=context_mult,
-            context_shift=context_shift,
-            context_step=context_step,
-            proj=proj,
+            score_mult=common.score[0],
+            score_shift=common.score[1],
+            context_mult=common.context[0],
+            context_shift=common.context[1],
+            context_step=common.context_step,
+            proj=quantiser.own_last(common.proj, "proj"),
             residual_shift=quantiser.residual_shift,
             heads=self.heads,
+            gain=gain,
         )
 
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantAttention, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""
         i, on = place.block, rounding.on
         B, N, _ = x.shape
-        y = rounding.norm(x, place.norm, quant.norm, i, "norm1", rounding.streamed)
-        weight, bias = rounding.folded(place.norm, self.qkv.weight, self.qkv.bias)
+        read = rounding.first(x, place, quant.norm, quant.gain, quant.q.in_step, "norm1", rounding.streamed)
+        weight, bias = read.parameters(self.qkv.weight, self.qkv.bias)
         heads = []
         for part, linear, w, b in zip("qkv", (quant.q, quant.k, quant.v), weight.chunk(3), bias.chunk(3), strict=True):
-            t = rounding.linear(y, linear, (w, b), on(i, "qkv.weight"), rounding.streamed)
+            t = rounding.linear(read.values, linear, (w, b), on(i, "qkv.weight"), read.dropped)
             t = rounding.round(t, i, part, linear.out_step, *rounding.range)
             heads.append(t.reshape(B, N, self.heads, -1).transpose(1, 2))
         q, k, v = heads

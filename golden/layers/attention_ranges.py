@@ -7,6 +7,7 @@ channel: what they are divided by, the next weights can be multiplied with. (Aft
 equalisation.) GELU and LayerNorm stand in the way everywhere else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,20 @@ class AttentionRanges:
     k: Array
     centre: Array
     context: Array
+
+    @classmethod
+    def together(cls, parts: Sequence["AttentionRanges"]) -> "AttentionRanges":
+        """Of layers of the same matrices, over equally many tokens each."""
+        if len(parts) == 1:
+            return parts[0]  # to the last bit
+        high = np.max([part.centre + part.k for part in parts], axis=0)
+        low = np.min([part.centre - part.k for part in parts], axis=0)
+        return cls(
+            q=np.max([part.q for part in parts], axis=0),
+            k=(high - low) / 2,
+            centre=(high + low) / 2,
+            context=np.sqrt(np.mean([np.square(part.context) for part in parts], axis=0)),
+        )
 
 
 def ranges_of(activity: LayerActivity) -> AttentionRanges:

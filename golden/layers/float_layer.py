@@ -79,8 +79,10 @@ class FloatLayer(nn.Module):
         """What `balance` wants to know of the layer's activity; None if it does nothing."""
         return None
 
-    def balance(self, ranges: Any) -> None:
-        """Change parameters, and nothing that the network computes, so that one step for a tensor wastes less."""
+    def balance(self, ranges: Sequence[Any]) -> None:
+        """Change parameters, and nothing that the network computes, so that one step for a tensor wastes less; `ranges`
+        of all layers of the same matrices.
+        """
 
     @abstractmethod
     def written(self) -> Iterator[tuple[torch.Tensor, int]]:
@@ -90,9 +92,17 @@ class FloatLayer(nn.Module):
     def forward(self, x: torch.Tensor, name: str, run: Run) -> tuple[torch.Tensor, Routing | None]:
         """What is added, and where tokens went, of normalised tokens x [B, tokens, dim]; `name` is for the trace."""
 
+    def share(self, owner: Any) -> None:
+        """Use the matrices of an earlier layer of the kind."""
+        raise TypeError(f"a layer must have matrices to share, not be {type(self).__name__}")
+
+    def common(self, quantiser: LayerQuantiser) -> Any:
+        """What of its integers all layers of the same matrices have in common, from the activity of all of them."""
+        return None
+
     @abstractmethod
-    def quantise(self, quantiser: LayerQuantiser) -> QuantLayer:
-        """The integers of this layer, from its activity in calibration."""
+    def quantise(self, quantiser: LayerQuantiser, common: Any) -> QuantLayer:
+        """The integers of this layer, from its activity in calibration, and what `common` gave."""
 
     @abstractmethod
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: Any, place: Place) -> torch.Tensor:

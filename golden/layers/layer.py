@@ -78,11 +78,14 @@ class QuantLayer(ABC):
         Of its node.
     norm : QuantNorm
         Of the residual that it reads.
+    gain : QuantLinear or None
+        Gain and offset of that norm as a matrix, where they are not in those that follow.
     """
 
     kind: ClassVar[str]
     name: str
     norm: QuantNorm
+    gain: QuantLinear | None
 
     @classmethod
     @abstractmethod

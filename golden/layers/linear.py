@@ -24,7 +24,7 @@ class QuantLinear:
     Parameters
     ----------
     name : str
-        Path of the layer, unique in the network; it names the matrix's piece of the weight stream too.
+        Path of the layer, unique in the network.
     weight : [out, in] int8, or int16 of 16 bits
     bias : [out] int32, in accumulator units, of 16-bit weights in 256 of them
     mult : [out] uint16
@@ -36,6 +36,8 @@ class QuantLinear:
         Of a weight: 8, or 4 if all are -8..7, or 16 if all fit two signed bytes.
     reads : str
         One of `READS`: what its input is.
+    owner : str or None
+        Name of the matrix of an earlier layer that this one is; None for its own.
     """
 
     name: str
@@ -47,16 +49,37 @@ class QuantLinear:
     out_step: float
     bits: int = 8
     reads: str = "int8"
+    owner: str | None = None
 
     @classmethod
     def zeros(
-        cls, name: str, out: int, inputs: int, *, reads: str = "int8", bits: int = 8, wide: bool = False
+        cls,
+        name: str,
+        out: int,
+        inputs: int,
+        *,
+        reads: str = "int8",
+        bits: int = 8,
+        wide: bool = False,
+        owner: str | None = None,
     ) -> "QuantLinear":
         """A matrix of that shape that takes next to no memory; if `wide`, it and what it reads have 16 bits."""
         if wide:
             bits, reads = 16, {"int8": "int16", "streamed": "planes"}.get(reads, reads)
         weight = np.broadcast_to(np.zeros((), np.int8), (out, inputs))  # one byte, seen as a whole matrix
-        return cls(name, weight, np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0, bits, reads)
+        return cls(name, weight, np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0, bits, reads, owner)
+
+    @property
+    def piece(self) -> str:
+        """Name of its part of the weight stream, which an earlier layer may have put there."""
+        return self.name if self.owner is None else self.owner
+
+    def same_place(self, other: "QuantLinear") -> bool:
+        """Whether two matrices are the same bytes of the weight stream."""
+        alike = (self.bits, self.reads) == (other.bits, other.reads)
+        return alike and all(
+            np.array_equal(getattr(self, part), getattr(other, part)) for part in ("weight", "bias", "mult")
+        )
 
     @property
     def passes(self) -> int:

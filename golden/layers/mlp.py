@@ -10,7 +10,7 @@ from moesaic.golden import ops_int
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
 from moesaic.golden.layers.linear import QuantLinear
-from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.norm import QuantNorm, hollow_gain
 from moesaic.golden.layers.sizes import MLPSizes
 from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
@@ -26,6 +26,9 @@ class QuantMLP(QuantLayer):
 
     With a `gate`, that is activated, and fc1's results are multiplied by it in place of `hidden_mult`. Both have one
     shift.
+
+    With a `gain` (a diagonal matrix of the norm's gain, and its offset), the first matrices read what that makes of the
+    normalised tokens: they are those of layers behind other norms too.
     """
 
     kind: ClassVar[str] = "mlp"
@@ -40,23 +43,30 @@ class QuantMLP(QuantLayer):
     residual_shift: int = 0
     activation: str = "gelu"
     gate: QuantLinear | None = None
+    gain: QuantLinear | None = None
 
     @classmethod
     def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
         """The MLP of a node, without weights."""
         sizes, name, dim, wide = node.sizes, node.name, node.output.channels, bits > 8
         assert isinstance(sizes, MLPSizes)
-        first = dict[str, Any](reads="streamed", wide=wide)
+        gain = hollow_gain(node, wide=wide)
+        first = dict[str, Any](reads="streamed" if gain is None else "int8", wide=wide)
+
+        def matrix(leaf: str, out: int, inputs: int, **options: Any) -> QuantLinear:
+            return QuantLinear.zeros(f"{name}.{leaf}", out, inputs, owner=node.piece(leaf), **options)
+
         return cls(
             name=name,
             norm=QuantNorm.zeros(norm_name, node),
-            fc1=QuantLinear.zeros(f"{name}.fc1", sizes.hidden, dim, **first),
+            fc1=matrix("fc1", sizes.hidden, dim, **first),
             hidden_mult=1,
             hidden_shift=1,
             hidden_step=1.0,
-            fc2=QuantLinear.zeros(f"{name}.fc2", dim, sizes.hidden, wide=wide),
+            fc2=matrix("fc2", dim, sizes.hidden, wide=wide),
             activation=sizes.activation,
-            gate=QuantLinear.zeros(f"{name}.gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
+            gate=matrix("gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
+            gain=gain,
         )
 
     @property
@@ -65,9 +75,13 @@ class QuantMLP(QuantLayer):
         return len(self.fc1.weight)
 
     def matrices(self, tasks: Sequence[str]) -> Iterator[Matrix]:
+        shape, source = (self.hidden, self.norm.dim), Source.NORMALISED
+        if self.gain is not None:
+            yield Matrix(linear=self.gain, shape=(self.norm.dim, self.norm.dim), source=source)
+            source = Source.STORED
         if self.gate is not None:
-            yield Matrix(linear=self.gate, shape=(self.hidden, self.norm.dim), source=Source.NORMALISED)
-        yield Matrix(linear=self.fc1, shape=(self.hidden, self.norm.dim), source=Source.NORMALISED)
+            yield Matrix(linear=self.gate, shape=shape, source=source)
+        yield Matrix(linear=self.fc1, shape=shape, source=source)
         yield Matrix(linear=self.fc2, shape=(self.norm.dim, self.hidden), source=Source.STORED)
 
     def macs(self, tokens: int) -> int:
@@ -78,7 +92,7 @@ class QuantMLP(QuantLayer):
         normed = ops_int.norm(self.norm, x)
         trace.record(self.norm.name, normed.astype(np.int16))
         units = hidden_units(
-            ops_int.read_normalised(self.fc1, normed),
+            ops_int.first_inputs(self.fc1, normed, self.gain),
             self.fc1,
             self.gate,
             activation=self.activation,
@@ -93,6 +107,8 @@ class QuantMLP(QuantLayer):
         return ops_int.add(x, out, self.residual_shift)
 
     def reading_stored(self) -> Self:
+        if self.gain is not None:
+            return replace(self, gain=reading_stored(self.gain))
         gate = None if self.gate is None else reading_stored(self.gate)
         return replace(self, fc1=reading_stored(self.fc1), gate=gate)
 

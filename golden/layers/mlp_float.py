@@ -1,6 +1,7 @@
 """A dense MLP in floats, and how it is quantised."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,12 +10,24 @@ from torch import nn
 from moesaic.golden.gate import Routing
 from moesaic.golden.layers.activations import FUNCTIONS
 from moesaic.golden.layers.float_layer import FloatLayer, Run
+from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.mlp import QuantMLP
-from moesaic.golden.layers.quantiser import LayerQuantiser, floats
+from moesaic.golden.layers.quantiser import HiddenSteps, LayerQuantiser, Reading, floats
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MLPSizes
 
 __all__ = ["Mlp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    """What MLPs of the same matrices have in common."""
+
+    reading: Reading
+    steps: HiddenSteps
+    gate: QuantLinear | None
+    fc1: QuantLinear
+    fc2: QuantLinear
 
 
 class Mlp(FloatLayer):
@@ -48,40 +61,48 @@ class Mlp(FloatLayer):
         run.trace.record(f"{name}.out", out[0])
         return out, None
 
-    def quantise(self, quantiser: LayerQuantiser) -> QuantMLP:
-        """The integers of this MLP, from its activity in calibration."""
+    def share(self, owner: "Mlp") -> None:
+        self.fc1, self.fc2, self.gate_proj = owner.fc1, owner.fc2, owner.gate_proj
+
+    def common(self, quantiser: LayerQuantiser) -> "_Common":
         values = quantiser.activity.all("hidden")
-        weight, bias = quantiser.folded(floats(self.fc1.weight), floats(self.fc1.bias))
+        weight, bias = quantiser.first(self.fc1.weight, self.fc1.bias)
         gate, gates = None, None
         if self.gate_proj is not None:
-            gate = quantiser.folded(floats(self.gate_proj.weight), floats(self.gate_proj.bias))
+            gate = quantiser.first(self.gate_proj.weight, self.gate_proj.bias)
             gates = [quantiser.activity.all(f"hidden_{part}") for part in ("gate", "value")]
-        norm, x = quantiser.norm(weight if gate is None else np.concatenate([weight, gate[0]]))
+        reading = quantiser.first_reading(weight if gate is None else np.concatenate([weight, gate[0]]), "streamed")
         steps = quantiser.hidden(self.activation, values, floats(self.fc2.weight), *(gates or ()))
-        opened, fc1 = quantiser.first_matrices("", (weight, bias), gate, steps, norm, "streamed", x)
+        opened, fc1 = quantiser.first_matrices("", (weight, bias), gate, steps, reading, reading.values)
         out_weight, out_bias = floats(self.fc2.weight), floats(self.fc2.bias)
         fc2 = quantiser.linear("fc2", out_weight, out_bias, steps.step, quantiser.step, values)
+        return _Common(reading=reading, steps=steps, gate=opened, fc1=fc1, fc2=fc2)
+
+    def quantise(self, quantiser: LayerQuantiser, common: "_Common") -> QuantMLP:
+        """The integers of this MLP, from its activity in calibration."""
+        norm, gain = quantiser.norm_before(common.reading)
         return QuantMLP(
             name=quantiser.name,
             norm=norm,
-            fc1=fc1,
-            hidden_mult=steps.mult,
-            hidden_shift=steps.shift,
-            hidden_step=steps.step,
-            fc2=fc2,
+            fc1=quantiser.own(common.fc1, "fc1"),
+            hidden_mult=common.steps.mult,
+            hidden_shift=common.steps.shift,
+            hidden_step=common.steps.step,
+            fc2=quantiser.own_last(common.fc2, "fc2"),
             residual_shift=quantiser.residual_shift,
             activation=self.activation,
-            gate=opened,
+            gate=None if common.gate is None else quantiser.own(common.gate, "gate_proj"),
+            gain=gain,
         )
 
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantMLP, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""
         i, on, gate = place.block, rounding.on, None
-        y = rounding.norm(x, place.norm, quant.norm, i, "norm2", rounding.streamed)
-        first = quant.fc1, rounding.folded(place.norm, self.fc1.weight, self.fc1.bias)
+        read = rounding.first(x, place, quant.norm, quant.gain, quant.fc1.in_step, "norm2", rounding.streamed)
+        first = quant.fc1, read.parameters(self.fc1.weight, self.fc1.bias)
         if self.gate_proj is not None and quant.gate is not None:
-            gate = quant.gate, rounding.folded(place.norm, self.gate_proj.weight, self.gate_proj.bias)
-        hidden = rounding.hidden(y, i, self.activation, quant.hidden_step, first, gate, rounding.streamed)
+            gate = quant.gate, read.parameters(self.gate_proj.weight, self.gate_proj.bias)
+        hidden = rounding.hidden(read.values, i, self.activation, quant.hidden_step, first, gate, read.dropped)
         return rounding.linear(hidden, quant.fc2, (self.fc2.weight, self.fc2.bias), on(i, "fc2.weight"))
 
     def batched(self, x: torch.Tensor, routing: Routing | None = None) -> torch.Tensor:

@@ -10,7 +10,7 @@ from moesaic.golden import numerics, ops_int
 from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.mlp import QuantMLP, hidden_units
-from moesaic.golden.layers.norm import QuantNorm
+from moesaic.golden.layers.norm import QuantNorm, hollow_gain
 from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
@@ -43,6 +43,9 @@ class QuantMoE(QuantLayer):
     `gates` maps a task to its gate matrix, whose requantised output is logits * log2(e) with 10 fraction bits, less the
     task's of `logit_shifts`; a task-conditioned gate has its task's constant in `bias`. `order` maps a task to the
     order in which experts are run, most used first. `usage` is the share of calibration images that use each expert.
+
+    With a `gain` (a diagonal matrix of the norm's gain, and its offset), the experts read what that makes of the
+    normalised tokens: they are those of layers behind other norms too.
     """
 
     kind: ClassVar[str] = "moe"
@@ -61,19 +64,26 @@ class QuantMoE(QuantLayer):
     order: dict[str, tuple[int, ...]]
     usage: dict[str, tuple[float, ...]] = field(default_factory=dict)
     activation: str = "gelu"
+    gain: QuantLinear | None = None
 
     @classmethod
     def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
         """The mixture of a node, without weights; its experts' have `bits` bits."""
         sizes, name, dim = node.sizes, node.name, node.output.channels
         assert isinstance(sizes, MoESizes)
-        wide, reads, count = bits > 8, "planes" if bits > 8 else "int8", sizes.experts
+        wide, count, gain = bits > 8, sizes.experts, hollow_gain(node, wide=bits > 8)
+        reads = "int8" if not wide else "planes" if gain is None else "int16"
         first = dict[str, Any](reads=reads, bits=bits)
+
+        def matrix(leaf: str, out: int, inputs: int, **options: Any) -> QuantLinear:
+            leaf = f"experts.{leaf}"
+            return QuantLinear.zeros(f"{name}.{leaf}", out, inputs, owner=node.piece(leaf), **options)
+
         parts = (
             QuantExpert(
-                QuantLinear.zeros(f"{name}.experts.{e}.fc1", sizes.hidden, dim, **first),
-                QuantLinear.zeros(f"{name}.experts.{e}.fc2", dim, sizes.hidden, bits=bits, wide=wide),
-                QuantLinear.zeros(f"{name}.experts.{e}.gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
+                matrix(f"{e}.fc1", sizes.hidden, dim, **first),
+                matrix(f"{e}.fc2", dim, sizes.hidden, bits=bits, wide=wide),
+                matrix(f"{e}.gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
             )
             for e in range(count)
         )
@@ -94,6 +104,7 @@ class QuantMoE(QuantLayer):
             score_shift=1,
             order={task: tuple(range(count)) for task in tasks},
             activation=sizes.activation,
+            gain=gain,
         )
 
     @property
@@ -104,12 +115,16 @@ class QuantMoE(QuantLayer):
         dim, count = self.norm.dim, len(self.experts)
         for task in tasks:
             yield Matrix(linear=self.gates[task], shape=(count, dim), source=Source.NORMALISED, task=task)
+        source = Source.TAPPED
+        if self.gain is not None:
+            yield Matrix(linear=self.gain, shape=(dim, dim), source=Source.NORMALISED)
+            source = Source.STORED
         for number in self.order[tasks[0]]:
             expert = self.experts[number]
             hidden = len(expert.fc1.weight)
             if expert.gate is not None:
-                yield Matrix(linear=expert.gate, shape=(hidden, dim), source=Source.TAPPED, expert=number)
-            yield Matrix(linear=expert.fc1, shape=(hidden, dim), source=Source.TAPPED, expert=number)
+                yield Matrix(linear=expert.gate, shape=(hidden, dim), source=source, expert=number)
+            yield Matrix(linear=expert.fc1, shape=(hidden, dim), source=source, expert=number)
             yield Matrix(linear=expert.fc2, shape=(dim, hidden), source=Source.STORED, expert=number)
 
     def macs(self, tokens: int) -> int:
@@ -131,7 +146,7 @@ class QuantMoE(QuantLayer):
         trace.record(f"{name}.gate.logits", logits.astype(np.int16))
         trace.record(f"{name}.gate.scores", score.astype(np.uint16))
         trace.record(f"{name}.gate.index", index)
-        x = x.copy()
+        x, inputs = x.copy(), ops_int.first_inputs(self.experts[0].fc1, normed, self.gain)
         done: dict[int, dict[str, Array]] = {}
         for e in order:
             token, choice = np.nonzero(index == e)
@@ -139,7 +154,7 @@ class QuantMoE(QuantLayer):
                 continue
             expert = self.experts[e]
             units = hidden_units(
-                ops_int.read_normalised(expert.fc1, normed[token]),
+                inputs[token],
                 expert.fc1,
                 expert.gate,
                 activation=self.activation,
@@ -165,7 +180,8 @@ class QuantMoE(QuantLayer):
         return x
 
     def reading_stored(self) -> Self:
-        return replace(self, gates={task: reading_stored(gate) for task, gate in self.gates.items()})
+        gain = None if self.gain is None else reading_stored(self.gain)
+        return replace(self, gates={task: reading_stored(gate) for task, gate in self.gates.items()}, gain=gain)
 
     def only_experts(self, experts: Collection[int]) -> Self:
         """This mixture with the gates of all other experts constants below any logit.
@@ -202,20 +218,21 @@ class QuantMoE(QuantLayer):
         return QuantMLP(
             name=self.name,
             norm=self.norm,
-            fc1=_side_by_side(f"{self.name}.fc1", [e.fc1 for e in self.experts]),
+            fc1=_side_by_side(f"{self.name}.fc1", [e.fc1 for e in self.experts], streamed=self.gain is None),
             hidden_mult=self.hidden_mult,
             hidden_shift=self.hidden_shift,
             hidden_step=self.hidden_step,
             fc2=fc2,
             activation=self.activation,
-            gate=_side_by_side(f"{self.name}.gate_proj", gates) if gates else None,
+            gate=_side_by_side(f"{self.name}.gate_proj", gates, streamed=self.gain is None) if gates else None,
+            gain=self.gain,
         )
 
 
-def _side_by_side(name: str, linears: Sequence[QuantLinear]) -> QuantLinear:
-    """The outputs of all experts' first matrices, or gates, as one matrix's."""
+def _side_by_side(name: str, linears: Sequence[QuantLinear], *, streamed: bool) -> QuantLinear:
+    """The outputs of all experts' first matrices, or gates, as one matrix's; `streamed`: it reads the norm itself."""
     first = linears[0]
-    finer = int(first.reads == "int8")  # read as they are streamed, units are half as large
+    finer = int(streamed and first.reads == "int8")  # read as they are streamed, units are half as large
     return QuantLinear(
         name=name,
         weight=np.concatenate([linear.weight for linear in linears]),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,15 @@ from moesaic.golden.layers.float_layer import FloatLayer, Run
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.moe import QuantExpert, QuantMoE
 from moesaic.golden.layers.norm import QuantNorm
-from moesaic.golden.layers.quantiser import HEADROOM, LOG2E, MAX_POST_SHIFT, HiddenSteps, LayerQuantiser, floats
+from moesaic.golden.layers.quantiser import (
+    HEADROOM,
+    LOG2E,
+    MAX_POST_SHIFT,
+    HiddenSteps,
+    LayerQuantiser,
+    Reading,
+    floats,
+)
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.scales import FloatArray
@@ -70,6 +79,15 @@ class Experts(nn.Module):
         self.htoh4 = ExpertLinear(sizes.experts, dim, sizes.hidden)
         self.h4toh = ExpertLinear(sizes.experts, sizes.hidden, dim)
         self.gate_proj = ExpertLinear(sizes.experts, dim, sizes.hidden) if sizes.gated else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Common:
+    """What mixtures of the same experts have in common."""
+
+    reading: Reading
+    steps: HiddenSteps
+    experts: tuple[QuantExpert, ...]
 
 
 class MoE(FloatLayer):
@@ -152,12 +170,11 @@ class MoE(FloatLayer):
         gate = self.experts.gate_proj(x, expert)
         return {"hidden_gate": gate, "hidden_value": pre, "hidden": pre * function(gate)}
 
-    def quantise(self, quantiser: LayerQuantiser) -> QuantMoE:
-        """The integers of this mixture, from its activity in calibration."""
-        activity, gate = quantiser.activity, self.gate_of(0)
-        routes = {task: quantiser.folded(*folded) for task, folded in quantiser.gates.items()}
-        stacked = np.concatenate([weight for weight, _ in routes.values()])
-        norm, x = quantiser.norm(stacked)
+    def share(self, owner: "MoE") -> None:
+        self.experts = owner.experts
+
+    def common(self, quantiser: LayerQuantiser) -> "_Common":
+        activity = quantiser.activity
         values = activity.all("expert_hidden")
         parts = ("gate", "value") if self.experts.gate_proj is not None else ()
         steps = quantiser.hidden(
@@ -169,11 +186,30 @@ class MoE(FloatLayer):
         # Scores have 16 fraction bits; what is left of int16 goes to the experts' outputs.
         peak = HEADROOM * float(np.abs(activity.all("expert_out")).max())
         spare = math.floor(math.log2(32767 * quantiser.step / max(peak, 1e-9)))
-        spare = min(max(spare, -SCORE_BITS), MAX_POST_SHIFT - SCORE_BITS)
-        out_step = math.ldexp(quantiser.step, -spare)
+        spare = min(max(spare, -SCORE_BITS), MAX_POST_SHIFT - SCORE_BITS - quantiser.spread)
+        first, second = self.experts.htoh4, self.experts.gate_proj
+        opened = [
+            quantiser.first(m.weight.flatten(0, 1), m.bias.flatten())[0] for m in (first, second) if m is not None
+        ]
+        routes = [use.folded(*route)[0] for use in quantiser.uses for route in use.gates.values()]
+        reading = quantiser.first_reading(np.concatenate(opened), "int8", np.concatenate(routes))
+        experts = self._quantised_experts(quantiser, reading, steps, math.ldexp(quantiser.step, -spare))
+        return _Common(reading=reading, steps=steps, experts=experts)
 
-        experts = self._quantised_experts(quantiser, norm, x, steps, out_step)
-        routers, shifts, order, usage = self._quantised_gates(quantiser, norm, x, routes)
+    def quantise(self, quantiser: LayerQuantiser, common: "_Common") -> QuantMoE:
+        """The integers of this mixture, from its activity in calibration."""
+        gate, steps = self.gate_of(0), common.steps
+        routes = {task: quantiser.folded(*folded) for task, folded in quantiser.gates.items()}
+        norm, gain = quantiser.norm_before(common.reading, np.concatenate([weight for weight, _ in routes.values()]))
+        routers, shifts, order, usage = self._quantised_gates(quantiser, norm, quantiser.rows(), routes)
+        experts = tuple(
+            QuantExpert(
+                fc1=quantiser.own(expert.fc1, f"experts.{e}.fc1"),
+                fc2=quantiser.own(expert.fc2, f"experts.{e}.fc2"),
+                gate=None if expert.gate is None else quantiser.own(expert.gate, f"experts.{e}.gate_proj"),
+            )
+            for e, expert in enumerate(common.experts)
+        )
         return QuantMoE(
             name=quantiser.name,
             norm=norm,
@@ -185,14 +221,15 @@ class MoE(FloatLayer):
             hidden_mult=steps.mult,
             hidden_shift=steps.shift,
             hidden_step=steps.step,
-            score_shift=SCORE_BITS + spare,
+            score_shift=SCORE_BITS + round(math.log2(quantiser.step / experts[0].fc2.out_step)),
             order=order,
             usage=usage,
             activation=self.activation,
+            gain=gain,
         )
 
     def _quantised_experts(
-        self, quantiser: LayerQuantiser, norm: QuantNorm, x: FloatArray, steps: HiddenSteps, out_step: float
+        self, quantiser: LayerQuantiser, reading: Reading, steps: HiddenSteps, out_step: float
     ) -> tuple[QuantExpert, ...]:
         activity, bits = quantiser.activity, quantiser.expert_bits
         values, chosen = activity.all("expert_hidden"), activity.all("expert_index")
@@ -201,11 +238,11 @@ class MoE(FloatLayer):
         first, second, gates = self.experts.htoh4, self.experts.h4toh, self.experts.gate_proj
         experts = []
         for e in range(len(first.weight)):
-            weight, bias = quantiser.folded(floats(first.weight[e]), floats(first.bias[e]))
-            gate = None if gates is None else quantiser.folded(floats(gates.weight[e]), floats(gates.bias[e]))
+            up = quantiser.first(first.weight[e], first.bias[e])
+            gate = None if gates is None else quantiser.first(gates.weight[e], gates.bias[e])
             mine, name = chosen == e, f"experts.{e}."
-            seen = x[tokens[mine]]
-            opened, fc1 = quantiser.first_matrices(name, (weight, bias), gate, steps, norm, "int8", seen, bits=bits)
+            seen = reading.values[tokens[mine]]
+            opened, fc1 = quantiser.first_matrices(name, up, gate, steps, reading, seen, bits=bits)
             weight, bias = floats(second.weight[e]), floats(second.bias[e])
             fc2 = quantiser.linear(f"{name}fc2", weight, bias, steps.step, out_step, values[mine], bits=bits)
             experts.append(QuantExpert(fc1=fc1, fc2=fc2, gate=opened))
@@ -244,7 +281,9 @@ class MoE(FloatLayer):
         """What is added to the residual, with the roundings that were chosen."""
         i, on, kind = place.block, rounding.on, self.gate_of(0).kind
         assert place.gate is not None
-        y = rounding.norm(x, place.norm, quant.norm, i, "norm2", rounding.stored).reshape(-1, x.shape[-1])
+        step = quant.experts[0].fc1.in_step
+        read = rounding.first(x, place, quant.norm, quant.gain, step, "norm2", rounding.stored)
+        y = read.values.reshape(-1, x.shape[-1])
         z = rounding.norm(x, place.norm, quant.norm, i, "norm2.gate", 0).reshape(-1, x.shape[-1])
         gate = quant.gates[place.task]
         logits = rounding.linear(z, gate, rounding.folded(place.norm, *place.gate), on(i, "gate.weight"))
@@ -263,12 +302,11 @@ class MoE(FloatLayer):
             if not len(token):
                 continue
             up, down, gates = self.experts.htoh4, self.experts.h4toh, self.experts.gate_proj
-            first = expert.fc1, rounding.folded(place.norm, up.weight[e], up.bias[e])
+            first = expert.fc1, read.parameters(up.weight[e], up.bias[e])
             opened = None
             if gates is not None and expert.gate is not None:
-                opened = expert.gate, rounding.folded(place.norm, gates.weight[e], gates.bias[e])
-            step, dropped = quant.hidden_step, rounding.stored
-            hidden = rounding.hidden(y[token], i, self.activation, step, first, opened, dropped)
+                opened = expert.gate, read.parameters(gates.weight[e], gates.bias[e])
+            hidden = rounding.hidden(y[token], i, self.activation, quant.hidden_step, first, opened, read.dropped)
             part = rounding.linear(hidden, expert.fc2, (down.weight[e], down.bias[e]), on(i, "fc2.weight"))
             part = rounding.round(part, i, "expert_out", expert.fc2.out_step, -32768, 32767)
             out.index_add_(0, token, part * scores[token, choice, None])

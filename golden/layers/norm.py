@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Self
 
+from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.nodes import Node
 from moesaic.hw.spec.tables import inverse_of_dim
 
-__all__ = ["NORM_FIELDS", "QuantNorm"]
+__all__ = ["NORM_FIELDS", "QuantNorm", "hollow_gain"]
 
 NORM_FIELDS = ("dim", "inv_dim", "inv_dim_shift", "scale", "shift", "epsilon", "rms")
 """Of a NORM instruction: the constants of `numerics.layernorm`."""
@@ -62,3 +63,11 @@ class QuantNorm:
     def fields(self) -> dict[str, int]:
         """`NORM_FIELDS` and their values."""
         return {name: getattr(self, name) for name in NORM_FIELDS}
+
+
+def hollow_gain(node: Node, *, wide: bool) -> QuantLinear | None:
+    """The matrix of gain and offset of the norm in front of a node, without weights, if they have one of their own."""
+    if node.sharing is None or not node.sharing.own_norms:
+        return None
+    dim = node.output.channels
+    return QuantLinear.zeros(f"{node.name}.gain", dim, dim, reads="streamed", wide=wide)

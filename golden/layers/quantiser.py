@@ -1,25 +1,28 @@
 """What a layer is quantised with: its activity in calibration; gain and offset of its norm go into the weights."""
 
+import copy
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from moesaic.errors import InputError
 from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.norm_float import FloatNorm, quantise_norm
+from moesaic.golden.nodes import Sharing
 from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.scales import TOP, FloatArray, mult_shift, tensor_step
 from moesaic.golden.step_search import importance, step_for
 from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.tables import DIGITS_TOP, STORED_SHIFT, STREAMED_SHIFT
 
-__all__ = ["HiddenSteps", "LayerQuantiser", "floats"]
+__all__ = ["HiddenSteps", "LayerQuantiser", "Reading", "floats"]
 
 HEADROOM = 2.0  # of int16 over the largest value seen in calibration
 MAX_POST_SHIFT = 31
@@ -58,8 +61,33 @@ class HiddenSteps:
     step: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the first matrices of a layer read.
+
+    Parameters
+    ----------
+    reads : str
+        One of `linear.READS`.
+    step : float
+        Value of one unit.
+    dropped : int
+        Bits of a norm's output that are not read.
+    values : [tokens, dim]
+        In calibration.
+    norm_step : float or None
+        What one unit of the norm is to be as it is streamed; None where it is left to each layer.
+    """
+
+    reads: str
+    step: float
+    dropped: int
+    values: FloatArray
+    norm_step: float | None
+
+
 class LayerQuantiser:
-    """What a layer is quantised with.
+    """What a layer is quantised with; or several, in what their common matrices have to be (`together`).
 
     Parameters
     ----------
@@ -80,6 +108,8 @@ class LayerQuantiser:
         Width of the accumulators.
     expert_bits : int
         Of an expert's weight; 16 is everybody's.
+    sharing : Sharing or None
+        With which layers it has its matrices in common.
     """
 
     def __init__(
@@ -95,13 +125,46 @@ class LayerQuantiser:
         compensate: bool,
         acc_bits: int,
         expert_bits: int,
+        sharing: Sharing | None = None,
     ) -> None:
         self.float_norm, self.norm_name, self.activity, self.gates = float_norm, norm_name, activity, gates
         self.old_step, self.step = old_step, step
         self.method, self.compensate, self.acc_bits, self.expert_bits = method, compensate, acc_bits, expert_bits
         self.wide = expert_bits > 8  # then everything has 16 bits
         self.bits, self.stored = (16, "int16") if self.wide else (8, "int8")
-        self.name = activity.name
+        self.name, self.sharing = activity.name, sharing
+        self.own_norms = sharing is not None and sharing.own_norms
+        self.uses: tuple[LayerQuantiser, ...] = (self,)
+
+    @classmethod
+    def together(cls, uses: "Sequence[LayerQuantiser]") -> "LayerQuantiser":
+        """What the matrices that layers have in common are quantised with: all their activity, their finest step."""
+        if len(uses) == 1:
+            return uses[0]
+        result = copy.copy(uses[0])
+        result.activity = LayerActivity.together([use.activity for use in uses])
+        result.step, result.uses = min(use.step for use in uses), tuple(uses)
+        return result
+
+    @property
+    def spread(self) -> int:
+        """Bits between the finest step behind a layer of these matrices and the coarsest."""
+        return round(math.log2(max(use.step for use in self.uses) / self.step))
+
+    def own(self, linear: QuantLinear, leaf: str) -> QuantLinear:
+        """A common matrix as this layer's."""
+        name = f"{self.name}.{leaf}"
+        return linear if name == linear.name else replace(linear, name=name, owner=linear.name)
+
+    def own_last(self, linear: QuantLinear, leaf: str) -> QuantLinear:
+        """A common matrix whose results are added to the residual as this layer's, in whose steps they then are."""
+        coarser = round(math.log2(self.step / linear.out_step))
+        if linear.shift + coarser > MAX_SHIFT:
+            raise InputError(
+                f"{self.name}.{leaf}: shift must be at most {MAX_SHIFT}, not {linear.shift + coarser!r}: weights are "
+                f"too small for a residual that grows so much between the layers that share them"
+            )
+        return replace(self.own(linear, leaf), shift=linear.shift + coarser, out_step=self.step)
 
     @property
     def residual_shift(self) -> int:
@@ -149,23 +212,81 @@ class LayerQuantiser:
         """A matrix that reads what `norm` makes: streamed, in planes, or (int8) from the activation memory; with 16
         bits, all of it.
         """
-        reads = "planes" if self.wide else reads
-        dropped = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0}[reads]
-        in_step = math.ldexp(norm.step, dropped)
-        return self.linear(name, weight, bias, in_step, out_step, inputs, reads=reads, dropped=dropped, **options)
+        return self.reading(name, weight, bias, self._behind(norm, reads, inputs), out_step, inputs, **options)
+
+    def reading(
+        self,
+        name: str,
+        weight: FloatArray,
+        bias: FloatArray,
+        reading: Reading,
+        out_step: float,
+        inputs: Any,
+        **options: int,
+    ) -> QuantLinear:
+        """A matrix that reads so, of `inputs` in calibration."""
+        reads, dropped = reading.reads, reading.dropped
+        return self.linear(name, weight, bias, reading.step, out_step, inputs, reads=reads, dropped=dropped, **options)
+
+    def rows(self) -> FloatArray:
+        """What the norm makes of the residual rows of calibration, without gain and offset."""
+        return np.concatenate([use.float_norm.rows(np.concatenate(use.activity.before)) for use in self.uses])
+
+    def gained_rows(self) -> FloatArray:
+        """What the norm makes of the residual rows of calibration, with gain and offset."""
+        norms = [use.float_norm for use in self.uses]
+        rows = [norm.rows(np.concatenate(use.activity.before)) for norm, use in zip(norms, self.uses, strict=True)]
+        return np.concatenate([x * floats(n.weight) + floats(n.bias) for n, x in zip(norms, rows, strict=True)])
+
+    def norm_of(self, step: float) -> QuantNorm:
+        """The norm in front of the layer, of whose output one pass is to take units of about `step`."""
+        sizes, dim = self.float_norm.sizes, len(floats(self.float_norm.weight))
+        return quantise_norm(self.norm_name, sizes, dim, residual_step=self.old_step, step=step)
 
     def norm(self, weight: FloatArray) -> tuple[QuantNorm, FloatArray]:
         """The norm in front of `weight`, and what it makes of the residual rows of calibration."""
-        x = self.float_norm.rows(np.concatenate(self.activity.before))
-        step = self.stored_step(x, importance(weight), top=STREAMED_TOP)
-        sizes, dim = self.float_norm.sizes, x.shape[1]
-        return quantise_norm(self.norm_name, sizes, dim, residual_step=self.old_step, step=step), x
+        x = self.rows()
+        return self.norm_of(self.stored_step(x, importance(weight), top=STREAMED_TOP)), x
+
+    def first_reading(self, weight: FloatArray, reads: str, matters: FloatArray | None = None) -> Reading:
+        """What first matrices `weight` (of all their outputs) read: the norm as `reads` says, in the step that is best
+        for `matters` (`weight`, if left out); or, where it has a matrix of its own, what that stores.
+        """
+        if self.own_norms:
+            values = self.gained_rows()
+            step = self.stored_step(values, importance(weight))
+            return Reading(reads=self.stored, step=step, dropped=0, values=values, norm_step=None)
+        values = self.rows()
+        step = self.stored_step(values, importance(weight if matters is None else matters), top=STREAMED_TOP)
+        return self._behind(self.norm_of(step), reads, values, step)
+
+    def _behind(self, norm: QuantNorm, reads: str, values: Any, norm_step: float | None = None) -> Reading:
+        reads = "planes" if self.wide else reads
+        dropped = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0}[reads]
+        return Reading(
+            reads=reads, step=math.ldexp(norm.step, dropped), dropped=dropped, values=values, norm_step=norm_step
+        )
+
+    def norm_before(self, reading: Reading, router: FloatArray | None = None) -> tuple[QuantNorm, QuantLinear | None]:
+        """The norm in front of a layer whose first matrices read so, beside a `router` if it has one; and the matrix of
+        its gain and offset if it has one of its own.
+        """
+        if reading.norm_step is not None:
+            return self.norm_of(reading.norm_step), None
+        gain = np.diag(floats(self.float_norm.weight))
+        norm, _ = self.norm(gain if router is None else np.concatenate([gain, router]))
+        return norm, self.after_norm("gain", gain, floats(self.float_norm.bias), norm, "streamed", reading.step, None)
 
     def stored_step(self, x: Any, matters: FloatArray, *, top: int = TOP) -> float:
         """Step of a tensor in the activation memory (`step_for`); with 16 bits there is room to spare."""
         if not self.wide:
             return step_for(x, matters, self.method, top=top)
         return HEADROOM * tensor_step(x, "minmax", top=top if top != TOP else DIGITS_TOP)
+
+    def first(self, weight: torch.Tensor, bias: torch.Tensor) -> tuple[FloatArray, FloatArray]:
+        """Weight and bias of a first matrix that take what it reads (`first_reading`)."""
+        plain = floats(weight), floats(bias)
+        return plain if self.own_norms else self.folded(*plain)
 
     def folded(self, weight: FloatArray, bias: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Weight and bias that take the plain normalised values."""
@@ -218,8 +339,7 @@ class LayerQuantiser:
         up: tuple[FloatArray, FloatArray],
         gate: tuple[FloatArray, FloatArray] | None,
         steps: HiddenSteps,
-        norm: QuantNorm,
-        reads: str,
+        reading: Reading,
         inputs: Any,
         **options: int,
     ) -> tuple[QuantLinear | None, QuantLinear]:
@@ -229,7 +349,7 @@ class LayerQuantiser:
 
         def quantised(which: str, part: tuple[FloatArray, FloatArray], step: float, shift: int) -> QuantLinear:
             weight, bias = part
-            return self.after_norm(name + which, weight, bias, norm, reads, step, inputs, max_shift=shift, **options)
+            return self.reading(name + which, weight, bias, reading, step, inputs, max_shift=shift, **options)
 
         if gate is None or steps.gate is None:
             return None, quantised("fc1", up, steps.up, MAX_SHIFT)

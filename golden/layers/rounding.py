@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -82,6 +83,28 @@ class Place:
     task: str
     gate: tuple[torch.Tensor, torch.Tensor] | None = None
     found: Outcome = field(default_factory=Outcome)
+
+
+@dataclass(frozen=True)
+class FirstReading:
+    """What a layer's first matrices read.
+
+    Parameters
+    ----------
+    values : [B, tokens, dim]
+    dropped : int
+        Bits that they do not see.
+    parameters : callable of (weight, bias)
+        Weight and bias of a matrix that takes those values.
+    """
+
+    values: torch.Tensor
+    dropped: int
+    parameters: Callable[[torch.Tensor, torch.Tensor], _Parameters]
+
+
+def _plain(weight: torch.Tensor, bias: torch.Tensor) -> _Parameters:
+    return weight, bias
 
 
 class Rounding:
@@ -164,6 +187,27 @@ class Rounding:
         elif fine:
             y = (y * (fine / step)).round_().mul_(step / fine)
         return self.see(i, part, y)
+
+    def first(
+        self,
+        x: torch.Tensor,
+        place: Place,
+        norm: QuantNorm,
+        gain: QuantLinear | None,
+        step: float,
+        part: str,
+        dropped: int,
+    ) -> FirstReading:
+        """What a layer's first matrices read in units of `step`: a plain norm without its lowest `dropped` bits; or
+        what the matrix `gain` stores of it.
+        """
+        if gain is None:
+            y = self.norm(x, place.norm, norm, place.block, part, dropped)
+            return FirstReading(y, dropped, partial(self.folded, place.norm))
+        y = self.norm(x, place.norm, norm, place.block, part, self.streamed)
+        parameters = torch.diag(place.norm.weight), place.norm.bias
+        y = self.linear(y, gain, parameters, self.on(place.block, part), self.streamed)
+        return FirstReading(self.round(y, place.block, part, step, *self.range), 0, _plain)
 
     def folded(self, norm: FloatNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias that take the plain normalised values."""

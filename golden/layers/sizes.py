@@ -1,8 +1,9 @@
 """Sizes of each kind of layer: what a node of a network is, before it has any parameters."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.hw.spec.functions import FUNCTIONS
@@ -32,6 +33,18 @@ def _problem_of_count(what: str, value: object, least: int = 1) -> str:
 
 def _problem_of_choice(what: str, value: str, known: tuple[str, ...]) -> str:
     return "" if value in known else f"{what} must be one of {', '.join(known)}, not {value!r}"
+
+
+def _unlike(one: Any, other: Any, names: Sequence[str]) -> str:
+    """The first of these members in which two layers differ, as a requirement of the other; empty without one."""
+    return next(
+        (
+            f"{name} must be {getattr(one, name)!r}, not {getattr(other, name)!r}"
+            for name in names
+            if getattr(one, name) != getattr(other, name)
+        ),
+        "",
+    )
 
 
 def _missing(activation: str, gated: bool) -> str:
@@ -124,6 +137,12 @@ class LayerSizes(ABC):
         embedding of `task_dim` channels; empty if all does.
         """
         return ""
+
+    def unlike(self, other: Any) -> str:
+        """What of another layer of the kind keeps it from using the same matrices, as a requirement; empty if nothing
+        does.
+        """
+        return _unlike(self, other, tuple(vars(self)))
 
     def expert_bytes(self, dim: int) -> int:
         """Matrices of one expert at int8, bytes."""
@@ -276,8 +295,6 @@ class MoESizes(LayerSizes):
         One of `fixed_points.ACTIVATIONS`.
     gated : bool
         Whether an expert's hidden units are values times the activation of as many gates.
-    shared : str or None
-        The mixture whose experts these are; None for its own.
     """
 
     kind: ClassVar[str] = "moe"
@@ -291,7 +308,6 @@ class MoESizes(LayerSizes):
     gate_task_dim: int = 0
     activation: str = "gelu"
     gated: bool = False
-    shared: str | None = None
 
     @property
     def problem(self) -> str:
@@ -309,11 +325,14 @@ class MoESizes(LayerSizes):
 
     @property
     def missing(self) -> str:
-        return "experts of another mixture" if self.shared else _missing(self.activation, self.gated)
+        return _missing(self.activation, self.gated)
 
     @property
     def routed(self) -> tuple[int, int]:
         return self.top_k, self.experts
+
+    def unlike(self, other: Any) -> str:
+        return _unlike(self, other, ("experts", "hidden", "activation", "gated"))  # routers are each one's own
 
     def misfit(self, *, dim: int, patch_values: int, task_dim: int) -> str:
         if self.gate_task_dim in (0, task_dim):

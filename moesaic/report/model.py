@@ -343,6 +343,8 @@ class Report:
         `moesaic ablate` fills it in.
     recentred : bool
         Whether LayerNorm became RMSNorm (`Request.recentre`).
+    shared_bytes : int
+        Of the program's memory, that layers with common matrices save.
     tasks : mapping of str to TaskReport
         In the order in which they ran.
     calibration : CalibrationReport
@@ -393,6 +395,7 @@ class Report:
     host: Host
     ablation: Ablation | None = None
     recentred: bool = False
+    shared_bytes: int = 0
 
     @property
     def first(self) -> TaskReport:
