@@ -1,6 +1,6 @@
 """All weights of a network as one stream, in the order of use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from moesaic.compiler.layers.rooms import room
@@ -8,7 +8,7 @@ from moesaic.compiler.pack import pack_matrix, pack_position
 from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["Piece", "WeightStore", "pack_weights"]
+__all__ = ["Piece", "WeightStore", "pack_weights", "shared_bytes"]
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,10 @@ class WeightStore:
     pieces : mapping of name to Piece
     data : bytes
         The whole weight stream, before it is split over the ports.
-    saved_bytes : int
-        What the data would have more if layers that share their matrices had each its own.
     """
 
     pieces: dict[str, Piece]
     data: bytes
-    saved_bytes: int = 0
 
     def stream(self, name: str, config: AcceleratorConfig) -> bytes:
         """The bytes of one piece."""
@@ -63,7 +60,14 @@ def pack_weights(qmodel: QuantModel, config: AcceleratorConfig, *, tasks: Sequen
         pieces[name] = Piece(name, offset, len(data) // config.word_bytes)
         parts.append(data)
         offset += pieces[name].words
+    return WeightStore(pieces, b"".join(parts))
+
+
+def shared_bytes(qmodel: QuantModel, piece_bytes: Mapping[str, int], *, tasks: Sequence[str], blocks: int) -> int:
+    """What the weights would take more if layers that share their matrices had each its own, bytes; what the gains of
+    their norms then take, which would be in those, is subtracted.
+    """
     layers = [layer for block in qmodel.blocks[:blocks] for layer in block.layers]
-    shared = sum(pieces[m.linear.piece].words for layer in layers for m in layer.matrices(tasks) if m.linear.owner)
-    gains = sum(pieces[layer.gain.name].words for layer in layers if layer.gain is not None)
-    return WeightStore(pieces, b"".join(parts), (shared - gains) * config.word_bytes)
+    matrices = [matrix.linear for layer in layers for matrix in layer.matrices(tasks)]
+    gains = [layer.gain.name for layer in layers if layer.gain is not None]
+    return sum(piece_bytes[m.piece] for m in matrices if m.owner) - sum(piece_bytes[name] for name in gains)

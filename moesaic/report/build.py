@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import moesaic
+from moesaic.compiler.weights import shared_bytes
 from moesaic.flow.energy import RunEnergy, calibration_report
 from moesaic.flow.execute import TaskOutcome
 from moesaic.flow.peers import MeasuredRun, Peer, peers_report
@@ -91,6 +92,12 @@ def build_report(
         ),
         widths=program.qmodel.widths,
         recentred=request.recentre,
+        shared_bytes=shared_bytes(
+            program.qmodel,
+            {piece["name"]: piece["bytes"] for piece in program.image.manifest["pieces"]},
+            tasks=request.tasks,
+            blocks=request.blocks,
+        ),
         not_compared=program.not_compared,
         calibrated_on=program.calibrated.get("calibrated_on"),
         calibration_images=_images(program.calibrated),

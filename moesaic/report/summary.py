@@ -71,7 +71,9 @@ def print_summary(report: Report, folder: Path) -> None:
             "norms: RMSNorm in place of LayerNorm; saves no cycle, as the mean is computed beside the variance"
         )
     if report.shared_bytes:
-        console.print(f"weights: layers share matrices, stored once; saves {report.shared_bytes / 1e6:.2f} MB of memory")
+        console.print(
+            f"weights: layers share matrices, stored once; saves {report.shared_bytes / 1e6:.2f} MB of memory"
+        )
     if report.weights == "seeded":
         console.print("weights: seeded, not trained")
     elif report.weights == "partly seeded":

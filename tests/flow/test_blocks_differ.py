@@ -1,21 +1,24 @@
-"""A network whose blocks all differ, captured from a module and run whole on the RTL with stalls on every channel."""
+"""A network whose blocks all differ, captured from a file and run whole on the RTL with stalls on every channel."""
 
 from dataclasses import replace
 from pathlib import Path
 
+import all_different
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
+from all_different import SIDE
 from quantmodels import layer_replaced
-from torch import nn
-from unlike import DIM, PATCH, SIDE, STALLS, Dense, Mixture
+from unlike import STALLS
 
 from moesaic.compiler.image import ProgramImage
+from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_model
 from moesaic.golden.belonging import ForeignWeights, check_belonging
-from moesaic.golden.frontend.capture import Captured, capture
+from moesaic.golden.importers.imported import Imported
+from moesaic.golden.importers.open import open_model
+from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.layers.sizes import LayerSizes, MLPSizes, MoESizes
+from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantfile import load, save
@@ -24,55 +27,25 @@ from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 
-HEADS = 2
 LAYERS = (  # mixtures where no rule would put them, each of its own size
     MLPSizes(hidden=72),
-    MoESizes(experts=5, hidden=40, top_k=1),
-    MLPSizes(hidden=128),
+    MoESizes(experts=5, hidden=20, top_k=1, activation="silu", gated=True),
     MoESizes(experts=3, hidden=56, top_k=2),
-    MoESizes(experts=8, hidden=24, top_k=2),
+    MLPSizes(hidden=128, activation="relu2"),
+    MoESizes(experts=3, hidden=56, top_k=2),
 )
 
 
-class Block(nn.Module):
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.before, self.between, self.layer = nn.LayerNorm(DIM), nn.LayerNorm(DIM), layer
-        self.qkv, self.out = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        B, N, _ = x.shape
-        q, k, v = self.qkv(self.before(x)).reshape(B, N, 3, HEADS, -1).permute(2, 0, 3, 1, 4)
-        context = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(B, N, DIM)
-        x = x + self.out(context)
-        return x + self.layer(self.between(x))
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.cut = nn.Conv2d(3, DIM, PATCH, PATCH)
-        self.position = nn.Parameter(torch.zeros(1, (SIDE // PATCH) ** 2, DIM))
-        layers = [
-            Mixture(sizes.experts, sizes.hidden, sizes.top_k) if sizes.routed else Dense(sizes.hidden)
-            for sizes in LAYERS
-        ]
-        self.blocks = nn.Sequential(*map(Block, layers))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.blocks(self.cut(x).flatten(2).transpose(1, 2) + self.position)
+@pytest.fixture(scope="module")
+def captured() -> Imported:
+    return open_model(f"{all_different.__file__}:net", ImportOptions())
 
 
 @pytest.fixture(scope="module")
-def captured() -> Captured:
-    torch.manual_seed(0)
-    net = Net().eval()
-    with torch.no_grad():
-        net.position.normal_(std=0.5)
-        for block in net.blocks:
-            if isinstance(block.layer, Mixture):
-                block.layer.router.weight.mul_(8)  # tokens must not all go the same way
-    return capture(net, torch.zeros(1, 3, SIDE, SIDE))
+def model(captured: Imported) -> M3ViT:
+    found = M3ViT(captured.network)
+    found.load_state_dict(captured.state)
+    return found.eval()
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +54,8 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def qmodel(captured: Captured, images: np.ndarray) -> QuantModel:
-    return quantize(captured.model(), images[:2], weights="imported", compensate=False)
+def qmodel(model: M3ViT, images: np.ndarray) -> QuantModel:
+    return quantize(model, images[:2], weights="imported", compensate=False)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +68,11 @@ def _layers(network: Network) -> tuple[LayerSizes, ...]:
     return tuple(block.nodes[1].sizes for block in network.blocks)
 
 
-def test_captured_as_it_is(captured: Captured) -> None:
-    assert _layers(captured.network) == LAYERS and captured.difference < 1e-5
+def test_captured_as_it_is(captured: Imported) -> None:
+    network = captured.network
+    assert _layers(network) == LAYERS
+    assert [block.nodes[1].norm.kind for block in network.blocks] == [*["layernorm"] * 3, "rmsnorm", "layernorm"]
+    assert [node.owner for node in network.layers if node.borrows] == ["blocks.2.mlp"]
 
 
 def test_kept_as_it_is(qmodel: QuantModel, program: ProgramImage, tmp_path: Path) -> None:
@@ -106,15 +82,17 @@ def test_kept_as_it_is(qmodel: QuantModel, program: ProgramImage, tmp_path: Path
     assert _layers(ProgramImage.load(tmp_path / "program").network) == LAYERS
 
 
-def test_weights_of_every_expert_are_held_against_the_float_ones(captured: Captured, qmodel: QuantModel) -> None:
-    check_belonging(captured.model(), qmodel)
+def test_weights_of_every_expert_are_held_against_the_float_ones(model: M3ViT, qmodel: QuantModel) -> None:
+    check_belonging(model, qmodel)
     last = qmodel.blocks[4].layers[1]
-    expert = last.experts[7]
+    expert = last.experts[2]
     foreign = replace(expert, fc2=replace(expert.fc2, weight=np.roll(expert.fc2.weight, 1, axis=0)))
-    mixture = replace(last, experts=(*last.experts[:7], foreign))
+    mixture = replace(last, experts=(*last.experts[:2], foreign))
     other = replace(qmodel, blocks=(*qmodel.blocks[:4], layer_replaced(qmodel.blocks[4], 1, mixture)))
-    with pytest.raises(ForeignWeights, match="blocks.4.mlp.experts.7.fc2"):
-        check_belonging(captured.model(), other)
+    with pytest.raises(ForeignWeights, match="blocks.4.mlp.experts.2.fc2"):
+        check_belonging(model, other)
+    with pytest.raises(CompileError, match="experts.2.fc2': weights must be those of 'blocks.2.mlp.experts.2.fc2'"):
+        compile_model(other, PRESETS["micro8"])
 
 
 def test_whole_on_the_rtl(rig, qmodel: QuantModel, program: ProgramImage, images: np.ndarray) -> None:

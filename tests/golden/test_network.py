@@ -13,7 +13,7 @@ from moesaic.golden.hollow import hollow_model
 from moesaic.golden.layers.sizes import AttentionSizes, LayerSizes, MLPSizes, MoESizes, NormSizes
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.network import Network
-from moesaic.golden.nodes import Edge, Image, Layer, Node, Origin, chain_of
+from moesaic.golden.nodes import Edge, Image, Layer, Node, Origin, Sharing, chain_of
 
 IMAGE = Image(height=16, width=32, patch_height=4, patch_width=8)
 KINDS = {
@@ -77,6 +77,20 @@ def cycle() -> Network:
     return replace(GOOD, nodes=tuple(nodes))
 
 
+def shares(place: int, owner: str, **fields: object) -> Callable[[], Network]:
+    """GOOD with a second mixture; its node at `place` uses the matrices of another."""
+
+    def make() -> Network:
+        nodes = list(network(("mlp", "moe"), ("mlp", "moe")).nodes)
+        for number in {2, place}:
+            name = owner if number == place else nodes[number].name
+            nodes[number] = replace(nodes[number], sharing=Sharing(owner=name, own_norms=True))
+        nodes[place] = replace(nodes[place], **fields)
+        return replace(GOOD, nodes=tuple(nodes))
+
+    return make
+
+
 def unread() -> Network:
     nodes = list(GOOD.nodes)
     nodes[6] = replace(nodes[6], inputs=("blocks.1.mlp",))
@@ -117,6 +131,19 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "patch": (lambda: replace(GOOD, image=replace(IMAGE, patch_width=4)), "output must be 33 tokens"),
     "mixture first": (lambda: network(("moe", "mlp")), "a block must end with its mixture"),
     "task": (lambda: replace(GOOD, tasks=("a", "a")), "tasks must be distinct names"),
+    "shared experts of another shape": (
+        shares(4, "blocks.0.mlp2", sizes=replace(KINDS["moe"], hidden=5)),
+        "node 'blocks.1.mlp2': hidden must be 4, not 5, as of 'blocks.0.mlp2', whose matrices it uses",
+    ),
+    "shared with a later layer": (
+        shares(2, "blocks.1.mlp2"),
+        "node 'blocks.0.mlp2': matrices must be its own, or of an earlier layer that shares them, not 'blocks.1.mlp2'",
+    ),
+    "shared with another kind": (shares(3, "blocks.0.mlp2"), "kind must be 'moe', as of 'blocks.0.mlp2'"),
+    "shared, gains in them or not": (
+        shares(4, "blocks.0.mlp2", sharing=Sharing(owner="blocks.0.mlp2", own_norms=False)),
+        "own_norms must be as of 'blocks.0.mlp2', whose matrices it uses, not False",
+    ),
     "image": (lambda: replace(IMAGE, height=17), "image height must be a positive multiple of the patch's 4, not 17"),
     "pixels": (lambda: replace(IMAGE, channels=1), "pixel_mean must be 1 numbers, one a channel"),
 }
@@ -138,7 +165,6 @@ def test_refused(name: str) -> None:
             {"sizes": MLPSizes(hidden=4, activation="relu2", gated=True)},
             "'blocks.0.mlp' must be .* not with a gate of activation 'relu2'",
         ),
-        (4, {"sizes": replace(KINDS["moe"], shared="blocks.0.mlp")}, "not with experts of another mixture"),
     ],
 )
 def test_what_has_no_integers_yet_is_refused_by_name(place: int, fields: dict[str, object], message: str) -> None:
