@@ -177,10 +177,8 @@ class TaskReport:
         `image`, and each part of the network, by the analytic model that knows the routing.
     macs : int
         Multiply-accumulates.
-    weight_bytes : int
-        That this image needs.
-    weight_bytes_read, speculated_bytes_dropped : int or None
-        Of the weight stream; None after an error.
+    weight_bytes, weight_bytes_read, speculated_bytes_dropped
+        What this image needs, and of the weight stream (None after an error).
     roofline : Roofline
     latency_ms, fps : float or None
         From the cycles and the clock.
@@ -341,10 +339,8 @@ class Report:
     resources : ReportedResources
     ablation : Ablation or None
         `moesaic ablate` fills it in.
-    recentred : bool
-        Whether LayerNorm became RMSNorm (`Request.recentre`).
-    shared_bytes : int
-        Of the program's memory, that layers with common matrices save.
+    recentred, shared_bytes
+        Whether LayerNorm became RMSNorm (`Request.recentre`); memory that layers with common matrices save.
     tasks : mapping of str to TaskReport
         In the order in which they ran.
     calibration : CalibrationReport

@@ -150,7 +150,7 @@ def overlap(path):
             "manifest.json must be a readable JSON file, not",
         ),
         (lambda path: (path.parent / "manifest.json").write_text("[]"), r"manifest must be a table, not \[\]"),
-        (edit(format=1), "manifest.format must be 2, not 1"),
+        (edit(format=1), "manifest.format must be 3, not 1"),
         (edit(accelerator_hash="0"), "accelerator_hash must be 64 hexadecimal digits"),
         (edit(accelerator_hash="0" * 64), "accelerator_hash must be [0-9a-f]*, not 0000"),
         (edit(window={}), "manifest.window must be a table with the field 'address'"),

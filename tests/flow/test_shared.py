@@ -48,9 +48,11 @@ class Net(Chain):
         self.layers, self.norms = nn.ModuleList(block * 3), nn.ModuleList(norms if own else norms * 3)
         with torch.no_grad():
             block[2].router.weight.mul_(8)  # tokens must not all go the same way
+            block[1].down.bias.add_(3)  # the residual grows, and its steps with it
             for norm in norms:
                 norm.weight.uniform_(0.5, 1.5)
                 norm.bias.normal_(std=0.2)
+            norms[-2].weight.mul_(6 if own else 1)  # the last use of the MLP sees more than the first ones
 
 
 def captured(*, own: bool) -> Captured:
@@ -88,6 +90,7 @@ def test_captured_and_computed(found: Captured, qmodel: QuantModel) -> None:
     layers = found.network.layers
     assert found.difference < 1e-5
     assert [node.owner for node in layers] == [node.name for node in layers[:3]] * 3
+    assert qmodel.blocks[2].residual_step > qmodel.blocks[0].residual_step
     assert_exact(found, qmodel, "micro8", 26)
 
 

@@ -290,7 +290,7 @@ def test_bad_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="quantised model must be a file that save wrote"):
         load(path)
     save_file({"a": np.zeros(1)}, path)
-    with pytest.raises(ValueError, match="format must be moesaic-quantised-3, not None"):
+    with pytest.raises(ValueError, match="format must be moesaic-quantised-4, not None"):
         load(path)
     save_file(
         {"a": np.zeros(1)},
