@@ -9,6 +9,7 @@ from moesaic.golden import ops_int
 from moesaic.golden.layers.layer import Inference
 from moesaic.golden.numerics import IntArray
 from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import SILENT, Trace
 
 __all__ = ["IntM3ViT", "force_experts"]
@@ -43,6 +44,7 @@ class IntM3ViT:
         order: Mapping[str, Sequence[int]] | None = None,
         forced_experts: Collection[int] | None = None,
         trace: Trace | None = None,
+        saturation: Saturation | None = None,
     ) -> list[IntArray]:
         """Residual after every block.
 
@@ -61,6 +63,8 @@ class IntM3ViT:
             Receives the integers of every tensor under the float model's name: `attn.scores` with 8 fraction bits in
             log2 units, `attn.probs` 0..255, `hidden_pre` with 10 fraction bits, `gate.logits` with 10 in log2 units
             (less the gate's shift), `gate.scores` with 16.
+        saturation : Saturation, optional
+            Counts what does not fit, by tensor.
 
         Returns
         -------
@@ -75,11 +79,11 @@ class IntM3ViT:
             raise ValueError(
                 f"image must be uint8 {list(network.image.shape)}, not {image.dtype.name} {list(image.shape)!r}"
             )
-        x = ops_int.add(
-            qmodel.position.astype(np.int64), ops_int.linear_int16(qmodel.embed, ops_int.patch_vectors(image, network))
-        )
+        saturation = Saturation() if saturation is None else saturation
+        patches = ops_int.linear_int16(qmodel.embed, ops_int.patch_vectors(image, network), saturation)
+        x = ops_int.add("embed.residual", qmodel.position.astype(np.int64), patches, saturation)
         trace.record("embed", x.astype(np.int16))
-        inference = Inference(task=name, key_block=self.key_block, trace=trace, order=order)
+        inference = Inference(task=name, key_block=self.key_block, trace=trace, order=order, saturation=saturation)
         outputs: list[IntArray] = []
         for block in qmodel.blocks[:blocks]:
             for layer, edge in block.edges():

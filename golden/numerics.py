@@ -32,6 +32,7 @@ __all__ = [
     "norm_stored",
     "norm_streamed",
     "norm_variance",
+    "normalised",
     "probability",
     "reciprocal",
     "requantise",
@@ -143,7 +144,7 @@ def norm_variance(total: Array, squares: Array, constants: Mapping[str, int]) ->
     return np.asarray(constants["dim"] * np.asarray(squares, np.int64) - counted * counted + constants["epsilon"])
 
 
-def layernorm(
+def normalised(
     x: Array,
     total: Array,
     squares: Array,
@@ -156,7 +157,7 @@ def layernorm(
     epsilon: int,
     rms: int,
 ) -> Array:
-    """Normalise residual rows to `NORM_BITS` bits; gain and offset are folded into the weights that follow.
+    """Normalised residual rows, of any size; gain and offset are folded into the weights that follow.
 
     Parameters
     ----------
@@ -174,7 +175,12 @@ def layernorm(
     # The mean is taken off behind the multiplier, where one word for each token has bits enough for any mean.
     offset = (-mean * multiplier) >> MEAN_FRACTION_BITS
     product = np.asarray(x, np.int64) * multiplier[:, None] + offset[:, None]
-    return saturate(round_shift(product, (e + shift)[:, None]), NORM_BITS)
+    return round_shift(product, (e + shift)[:, None])
+
+
+def layernorm(x: Array, total: Array, squares: Array, **constants: int) -> Array:
+    """`normalised` in `NORM_BITS` bits."""
+    return saturate(normalised(x, total, squares, **constants), NORM_BITS)
 
 
 def norm_streamed(n: Array) -> Array:

@@ -1,4 +1,7 @@
-"""Layers on integers: what one instruction of the accelerator does to whole tensors, from `numerics` only."""
+"""Layers on integers: what one instruction of the accelerator does to whole tensors, from `numerics` only.
+
+What does not fit is counted under the name of the tensor.
+"""
 
 from typing import Any
 
@@ -9,7 +12,9 @@ from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.network import Network
 from moesaic.golden.numerics import Array
+from moesaic.golden.saturation import CLIPPED_SHARE, SHARE, Saturation
 from moesaic.hw.spec.functions import FUNCTIONS, Function
+from moesaic.hw.spec.tables import NORM_BITS
 
 __all__ = [
     "add",
@@ -21,7 +26,6 @@ __all__ = [
     "norm",
     "patch_vectors",
     "read_normalised",
-    "stored",
 ]
 
 
@@ -42,15 +46,17 @@ def matmul(x: Array, weight: np.ndarray[Any, Any]) -> Array:
     return np.rint(x.astype(np.float64) @ weight.astype(np.float64).T).astype(np.int64)
 
 
-def linear_int16(linear: QuantLinear, x: Array) -> Array:
+def linear_int16(linear: QuantLinear, x: Array, saturation: Saturation, *, allowed: float = SHARE) -> Array:
     """First requantisation of a matrix: integers [n, in] to int16 [n, out]."""
-    bias = linear.bias.astype(np.int64) << linear.bias_shift
-    return numerics.requantise(matmul(x, linear.weight) + bias, linear.mult.astype(np.int64), linear.shift)
+    acc = matmul(x, linear.weight) + (linear.bias.astype(np.int64) << linear.bias_shift)
+    exact = numerics.round_shift(acc * linear.mult.astype(np.int64), linear.shift)
+    return saturation.fit(linear.name, exact, 16, allowed=allowed)
 
 
-def norm(constants: QuantNorm, x: Array) -> Array:
+def norm(constants: QuantNorm, x: Array, saturation: Saturation) -> Array:
     """The norm of residual rows [tokens, dim] to `tables.NORM_BITS` bits."""
-    return numerics.layernorm(x, x.sum(axis=1), (x * x).sum(axis=1), **constants.fields)
+    exact = numerics.normalised(x, x.sum(axis=1), (x * x).sum(axis=1), **constants.fields)
+    return saturation.fit(constants.name, exact, NORM_BITS, allowed=CLIPPED_SHARE)
 
 
 def read_normalised(linear: QuantLinear, n: Array) -> Array:
@@ -60,35 +66,37 @@ def read_normalised(linear: QuantLinear, n: Array) -> Array:
     return numerics.norm_streamed(n) if linear.reads == "streamed" else numerics.norm_stored(n)
 
 
-def add(old: Array, delta: Array, residual_shift: int = 0) -> Array:
-    """Function ADD: the old residual, shifted right, plus a saturated int16."""
-    return numerics.int16(numerics.round_shift(old, residual_shift) + numerics.int16(delta))
+def add(name: str, old: Array, delta: Array, saturation: Saturation, *, residual_shift: int = 0) -> Array:
+    """Function ADD: the old residual, shifted right, plus an int16."""
+    return saturation.fit(name, numerics.round_shift(old, residual_shift) + delta, 16)
 
 
-def stored(x: Array, *, wide: bool) -> Array:
-    """A result as the activation memory keeps it: int8, or 16 bits."""
-    return numerics.digits(x) if wide else numerics.int8(x)
-
-
-def first_inputs(linear: QuantLinear, n: Array, gain: QuantLinear | None) -> Array:
+def first_inputs(linear: QuantLinear, n: Array, gain: QuantLinear | None, saturation: Saturation) -> Array:
     """What a layer's first matrix reads of normalised values; with a `gain`, what that makes of them, stored."""
     if gain is None:
         return read_normalised(linear, n)
-    return stored(linear_int16(gain, read_normalised(gain, n)), wide=gain.bits > 8)
+    exact = linear_int16(gain, read_normalised(gain, n), saturation)
+    return saturation.stored(f"{gain.name}.stored", exact, wide=gain.bits > 8)
 
 
-def gated(gate: Array, value: Array, shift: int, *, wide: bool = False, function: Function) -> Array:
+def gated(
+    name: str, gate: Array, value: Array, shift: int, saturation: Saturation, *, wide: bool, function: Function
+) -> Array:
     """Values times their activated gates, shifted; both from int16."""
     use = FUNCTIONS[function]
     if use.activation is None or not use.gate:
         raise ValueError(f"function must be an activation of gates, not {function.name}")
-    return stored(numerics.rescale(value, numerics.activation(use.activation, gate), shift), wide=wide)
+    exact = numerics.round_shift(value * numerics.activation(use.activation, gate), shift)
+    return saturation.stored(name, exact, wide=wide)
 
 
-def hidden(pre: Array, mult: int, shift: int, *, wide: bool = False, function: Function = Function.GELU) -> Array:
+def hidden(
+    name: str, pre: Array, mult: int, shift: int, saturation: Saturation, *, wide: bool, function: Function
+) -> Array:
     """An activation from its int16 input, times `mult` (squared: times itself), shifted."""
     use = FUNCTIONS[function]
     if use.activation is None:
         raise ValueError(f"function must be an activation, not {function.name}")
     active = numerics.activation(use.activation, pre)
-    return stored(numerics.rescale(active, active if use.squared else mult, shift), wide=wide)
+    exact = numerics.round_shift(active * (active if use.squared else mult), shift)
+    return saturation.stored(name, exact, wide=wide)

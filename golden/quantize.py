@@ -20,6 +20,7 @@ from moesaic.golden.ops_int import linear_int16, patch_vectors
 from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS, quantise_linear
 from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantModel
 from moesaic.golden.quantfile import load, save
+from moesaic.golden.saturation import Saturation
 from moesaic.golden.scales import METHODS
 from moesaic.golden.threads import one_thread
 
@@ -67,7 +68,7 @@ def _quantise_embedding(
     learnt = network.prefix_tokens
     position[:learnt] += floats(model.prefix()[0])
     whole = np.rint(position / step).astype(np.int64)
-    whole[:learnt] -= linear_int16(embed, np.zeros((learnt, flat.shape[1]), np.int64))
+    whole[:learnt] -= linear_int16(embed, np.zeros((learnt, flat.shape[1]), np.int64), Saturation())
     if np.abs(whole).max() > 32767:
         raise InputError(f"embed: positions must fit int16 in residual steps, not {int(np.abs(whole).max())!r}")
     return embed, whole.astype(np.int16)

@@ -14,6 +14,7 @@ from moesaic.golden.layers.sizes import AttentionSizes
 from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
+from moesaic.golden.saturation import Saturation
 
 __all__ = ["QuantAttention", "attend"]
 
@@ -104,24 +105,25 @@ class QuantAttention(QuantLayer):
 
     def run(self, x: Array, inference: Inference) -> Array:
         name, trace, kept = self.name, inference.trace, np.int16 if self.wide else np.int8
-        normed = ops_int.norm(self.norm, x)
+        saturation = inference.saturation
+        normed = ops_int.norm(self.norm, x, saturation)
         trace.record(self.norm.name, normed.astype(np.int16))
-        parts, inputs = [], ops_int.first_inputs(self.q, normed, self.gain)
+        parts, inputs = [], ops_int.first_inputs(self.q, normed, self.gain, saturation)
         for part, linear in (("q", self.q), ("k", self.k), ("v", self.v)):
-            result = ops_int.linear_int16(linear, inputs)
-            tensor = ops_int.stored(result, wide=self.wide)
+            result = ops_int.linear_int16(linear, inputs, saturation)
+            tensor = saturation.stored(f"{name}.{part}.stored", result, wide=self.wide)
             trace.record(f"{name}.{part}", tensor.astype(kept))
             parts.append(np.split(tensor, self.heads, axis=1))
-        done = [attend(self, q, k, v, inference.key_block) for q, k, v in zip(*parts, strict=True)]
+        done = [attend(self, q, k, v, inference.key_block, saturation) for q, k, v in zip(*parts, strict=True)]
         if trace.wants(f"{name}.scores"):
             trace.record(f"{name}.scores", np.stack([scores for scores, _, _ in done]).astype(np.int16))
         if trace.wants(f"{name}.probs"):
             trace.record(f"{name}.probs", np.stack([p for _, p, _ in done]).astype(np.uint8))
         context = np.concatenate([c for _, _, c in done], axis=1)
         trace.record(f"{name}.context", context.astype(kept))
-        out = ops_int.linear_int16(self.proj, context)
+        out = ops_int.linear_int16(self.proj, context, saturation)
         trace.record(f"{name}.proj", out.astype(np.int16))
-        return ops_int.add(x, out, self.residual_shift)
+        return ops_int.add(f"{name}.residual", x, out, saturation, residual_shift=self.residual_shift)
 
     @property
     def balanced(self) -> dict[str, int]:
@@ -133,7 +135,9 @@ class QuantAttention(QuantLayer):
         return replace(self, q=reading_stored(self.q), k=reading_stored(self.k), v=reading_stored(self.v))
 
 
-def attend(attention: QuantAttention, q: Array, k: Array, v: Array, key_block: int) -> tuple[Array, Array, Array]:
+def attend(
+    attention: QuantAttention, q: Array, k: Array, v: Array, key_block: int, saturation: Saturation
+) -> tuple[Array, Array, Array]:
     """One head: single-pass softmax over blocks of `key_block` keys, and the context.
 
     Parameters
@@ -146,7 +150,8 @@ def attend(attention: QuantAttention, q: Array, k: Array, v: Array, key_block: i
     probabilities : [tokens, tokens], 0..255, relative to each query's final maximum
     context : [tokens, head_dim] as q, k and v
     """
-    scores = numerics.requantise(ops_int.matmul(q, k), attention.score_mult, attention.score_shift)
+    exact = numerics.round_shift(ops_int.matmul(q, k) * attention.score_mult, attention.score_shift)
+    scores = saturation.fit(f"{attention.name}.scores", exact, 16)
     maximum = total = None
     parts: list[tuple[Array, Array]] = []
     for low in range(0, len(k), key_block):
@@ -159,4 +164,4 @@ def attend(attention: QuantAttention, q: Array, k: Array, v: Array, key_block: i
     context = numerics.round_shift(
         ops_int.matmul(probabilities, v.T) * multiplier[:, None], (attention.context_shift + e)[:, None]
     )
-    return scores, probabilities, ops_int.stored(numerics.int16(context), wide=attention.wide)
+    return scores, probabilities, saturation.stored(f"{attention.name}.context", context, wide=attention.wide)

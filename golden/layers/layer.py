@@ -3,13 +3,14 @@
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
+from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import Trace
 
 __all__ = ["Inference", "Matrix", "QuantLayer", "Source"]
@@ -59,12 +60,15 @@ class Inference:
         Receives the integers of every tensor.
     order : mapping of task to experts, optional
         Order in which experts add to the residual; each mixture's own if left out.
+    saturation : Saturation
+        Counts what does not fit.
     """
 
     task: str
     key_block: int
     trace: Trace
     order: Mapping[str, Sequence[int]] | None = None
+    saturation: Saturation = field(default_factory=Saturation)
 
 
 class QuantLayer(ABC):

@@ -15,6 +15,7 @@ from moesaic.golden.layers.sizes import MLPSizes
 from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
+from moesaic.golden.saturation import Saturation
 
 __all__ = ["QuantMLP", "hidden_units"]
 
@@ -88,13 +89,15 @@ class QuantMLP(QuantLayer):
         return tokens * (2 if self.gate is None else 3) * self.norm.dim * self.hidden
 
     def run(self, x: Array, inference: Inference) -> Array:
-        name, trace, wide = self.name, inference.trace, self.fc1.bits > 8
-        normed = ops_int.norm(self.norm, x)
+        name, trace, wide, saturation = self.name, inference.trace, self.fc1.bits > 8, inference.saturation
+        normed = ops_int.norm(self.norm, x, saturation)
         trace.record(self.norm.name, normed.astype(np.int16))
         units = hidden_units(
-            ops_int.first_inputs(self.fc1, normed, self.gain),
+            ops_int.first_inputs(self.fc1, normed, self.gain, saturation),
             self.fc1,
             self.gate,
+            f"{name}.hidden",
+            saturation,
             activation=self.activation,
             mult=self.hidden_mult,
             shift=self.hidden_shift,
@@ -102,9 +105,9 @@ class QuantMLP(QuantLayer):
         )
         for part, values in units.items():
             trace.record(f"{name}.{part}", values.astype(np.int8 if part == "hidden" and not wide else np.int16))
-        out = ops_int.linear_int16(self.fc2, units["hidden"])
+        out = ops_int.linear_int16(self.fc2, units["hidden"], saturation)
         trace.record(f"{name}.out", out.astype(np.int16))
-        return ops_int.add(x, out, self.residual_shift)
+        return ops_int.add(f"{name}.residual", x, out, saturation, residual_shift=self.residual_shift)
 
     def reading_stored(self) -> Self:
         if self.gain is not None:
@@ -117,16 +120,22 @@ def hidden_units(
     x: Array,
     fc1: QuantLinear,
     gate: QuantLinear | None,
+    name: str,
+    saturation: Saturation,
     *,
     activation: str,
     mult: int,
     shift: int,
     wide: bool,
 ) -> dict[str, Array]:
-    """Hidden units [n, hidden] of inputs [n, in], and what they are made of, by their names in a trace."""
-    function, pre = ACTIVATIONS[activation].function, ops_int.linear_int16(fc1, x)
+    """Hidden units [n, hidden] of inputs [n, in], and what they are made of, by their names in a trace.
+
+    What does not fit of them is counted under `name`.
+    """
+    function, pre = ACTIVATIONS[activation].function, ops_int.linear_int16(fc1, x, saturation)
     if gate is None:
-        return {"hidden_pre": pre, "hidden": ops_int.hidden(pre, mult, shift, wide=wide, function=function)}
-    opened = ops_int.linear_int16(gate, x)
-    hidden = ops_int.gated(opened, pre, shift, wide=wide, function=function)
+        hidden = ops_int.hidden(name, pre, mult, shift, saturation, wide=wide, function=function)
+        return {"hidden_pre": pre, "hidden": hidden}
+    opened = ops_int.linear_int16(gate, x, saturation)
+    hidden = ops_int.gated(name, opened, pre, shift, saturation, wide=wide, function=function)
     return {"hidden_gate": opened, "hidden_value": pre, "hidden": hidden}

@@ -15,6 +15,7 @@ from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
+from moesaic.golden.saturation import NONE
 
 __all__ = ["QuantExpert", "QuantMoE"]
 
@@ -133,20 +134,22 @@ class QuantMoE(QuantLayer):
 
     def run(self, x: Array, inference: Inference) -> Array:
         name, task, trace, wide = self.name, inference.task, inference.trace, self.experts[0].fc2.bits > 8
+        saturation = inference.saturation
         order = self.order[task] if inference.order is None else inference.order[task]
         if sorted(order) != list(range(len(self.experts))):
             raise ValueError(
                 f"{name}: order must name each of the {len(self.experts)} experts once, not {list(order)!r}"
             )
         before = x
-        normed = ops_int.norm(self.norm, x)
+        normed = ops_int.norm(self.norm, x, saturation)
         trace.record(self.norm.name, normed.astype(np.int16))
-        logits = ops_int.linear_int16(self.gates[task], ops_int.read_normalised(self.gates[task], normed))
+        read = ops_int.read_normalised(self.gates[task], normed)
+        logits = ops_int.linear_int16(self.gates[task], read, saturation, allowed=NONE)
         index, score = numerics.route(logits, self.top_k, renormalise=self.renormalise, shift=self.logit_shifts[task])
         trace.record(f"{name}.gate.logits", logits.astype(np.int16))
         trace.record(f"{name}.gate.scores", score.astype(np.uint16))
         trace.record(f"{name}.gate.index", index)
-        x, inputs = x.copy(), ops_int.first_inputs(self.experts[0].fc1, normed, self.gain)
+        x, inputs = x.copy(), ops_int.first_inputs(self.experts[0].fc1, normed, self.gain, saturation)
         done: dict[int, dict[str, Array]] = {}
         for e in order:
             token, choice = np.nonzero(index == e)
@@ -157,14 +160,18 @@ class QuantMoE(QuantLayer):
                 inputs[token],
                 expert.fc1,
                 expert.gate,
+                f"{name}.experts.hidden",
+                saturation,
                 activation=self.activation,
                 mult=self.hidden_mult,
                 shift=self.hidden_shift,
                 wide=wide,
             )
-            out = ops_int.linear_int16(expert.fc2, units["hidden"])
+            out = ops_int.linear_int16(expert.fc2, units["hidden"], saturation)
+            scored = numerics.round_shift(out * score[token, choice, None], self.score_shift)
+            scored = saturation.fit(f"{name}.scored", scored, 16)
             # A token is in one expert's queue at most once, so that rows of one expert never collide.
-            x[token] = ops_int.add(x[token], numerics.round_shift(out * score[token, choice, None], self.score_shift))
+            x[token] = ops_int.add(f"{name}.residual", x[token], scored, saturation)
             done[e] = {
                 "index": np.full_like(token, e),
                 "token": token,

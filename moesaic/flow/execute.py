@@ -13,6 +13,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.numerics import IntArray
+from moesaic.golden.saturation import Count, Saturation
 from moesaic.golden.trace import Trace
 from moesaic.hw.export import accelerator_verilog
 from moesaic.sim.compare import Mismatch, compare
@@ -67,6 +68,8 @@ class TaskOutcome:
     agreement : list of dict
         Integer against float, by block; all None where they were not compared.
     differences : list of Difference
+    saturation : mapping of tensor to Count
+        Of the integer model.
     """
 
     task: str
@@ -77,6 +80,7 @@ class TaskOutcome:
     counters: Mapping[str, int]
     agreement: list[dict[str, Any]]
     differences: list[Difference]
+    saturation: Mapping[str, Count]
 
     @property
     def output(self) -> IntArray | None:
@@ -118,12 +122,12 @@ def _certain(mismatch: Mismatch | None) -> Mismatch:
     return mismatch
 
 
-def _golden(program: Program, image: IntArray, task: str) -> Residuals:
-    trace = Trace(only=("embed",))
+def _golden(program: Program, image: IntArray, task: str) -> tuple[Residuals, Mapping[str, Count]]:
+    trace, saturation = Trace(only=("embed",)), Saturation()
     blocks = IntM3ViT(program.qmodel, program.request.accelerator.rows).run(
-        image, task, blocks=program.request.blocks, trace=trace
+        image, task, blocks=program.request.blocks, trace=trace, saturation=saturation
     )
-    return Residuals([trace["embed"], *blocks], None)
+    return Residuals([trace["embed"], *blocks], None), saturation.counts
 
 
 def _not_compared(program: Program) -> list[dict[str, Any]]:
@@ -225,7 +229,7 @@ def execute(
     outcomes = []
     for task in request.tasks:
         with stages.stage("golden", f"integer golden model, {task}"):
-            golden = _golden(program, image, task)
+            golden, saturation = _golden(program, image, task)
         with stages.stage("functional", f"functional simulation of the program, {task}"):
             functional, experts, counters = _functional(program, simulator, image, task)
         rows = _not_compared(program)
@@ -239,7 +243,7 @@ def execute(
                     key_block=request.accelerator.rows,
                     blocks=request.blocks,
                 )
-        outcomes.append(TaskOutcome(task, golden, functional, None, experts, counters, rows, []))
+        outcomes.append(TaskOutcome(task, golden, functional, None, experts, counters, rows, [], saturation))
     results: Sequence[RtlResult | None] = (
         _rtl(program, image, stages, work, latency, cache, saif=saif) if rtl else [None] * len(outcomes)
     )

@@ -13,16 +13,15 @@ from moesaic.flow.execute import TaskOutcome
 from moesaic.flow.peers import MeasuredRun, Peer, peers_report
 from moesaic.flow.run import ACTIVITY, Outcome
 from moesaic.flow.stages import Stages
+from moesaic.report.doubts import CalibrationImages, SkippedFile
 from moesaic.report.likeness import OutputLine
 from moesaic.report.model import (
-    CalibrationImages,
     Ddr,
     Host,
     ModelOrigin,
     Provenance,
     Report,
     Saif,
-    SkippedFile,
     TaskReport,
 )
 from moesaic.report.numbers import peak_memory

@@ -12,6 +12,7 @@ from moesaic.flow.worst import WorstCase
 from moesaic.golden.belonging import Belonging
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.records import Count, called
+from moesaic.report.doubts import CalibrationImages, SaturatedTensor
 from moesaic.report.likeness import OutputLine
 from moesaic.schema import Name, Number, Text, Whole
 
@@ -20,7 +21,6 @@ __all__ = [
     "FORMAT",
     "ArrayStates",
     "BlockReport",
-    "CalibrationImages",
     "Ddr",
     "DifferenceReport",
     "EmbeddingReport",
@@ -35,7 +35,6 @@ __all__ = [
     "ResultReport",
     "Roofline",
     "Saif",
-    "SkippedFile",
     "Stop",
     "TaskReport",
 ]
@@ -194,6 +193,8 @@ class TaskReport:
         Of the RTL.
     violations : tuple of str
         AXI4 rules that were broken.
+    saturation : tuple of SaturatedTensor
+        With values that had no room.
     power_w, energy_mj_per_frame, energy_error, energy
         As in `flow.energy.RunEnergy`.
     worst_case : mapping of case to WorstCase
@@ -230,22 +231,7 @@ class TaskReport:
     energy_error: float
     energy: EnergyReport | None
     worst_case: Mapping[TaskName, WorstCase]
-
-
-@dataclass(frozen=True)
-class SkippedFile:
-    """A file that could not be calibrated on."""
-
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class CalibrationImages:
-    """What was wrong with the images that steps were chosen by."""
-
-    skipped: tuple[SkippedFile, ...] = ()
-    warnings: tuple[str, ...] = ()
+    saturation: Annotated[tuple[SaturatedTensor, ...], Count(0, 16384)] = ()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from moesaic.report.doubts import excessive
 from moesaic.report.likeness import in_words
 from moesaic.report.model import Report, TaskReport
 from moesaic.terminal import result_console
@@ -12,6 +14,7 @@ from moesaic.terminal import result_console
 __all__ = ["print_summary"]
 
 
+_SHOWN = 4  # tensors that saturated, of each task
 _NOT_MEASURED = ("–",) * 4
 
 
@@ -25,6 +28,16 @@ def _measured(entry: TaskReport) -> tuple[str, ...]:
         f"{entry.latency_ms:.3f}",
         f"{100 * entry.array.busy / entry.cycles:.1f} %",
     )
+
+
+def _print_saturation(console: Console, report: Report) -> None:
+    """Tensors of which more values had no room than are expected to."""
+    for task, entry in report.tasks.items():
+        found = excessive(entry.saturation)
+        for tensor in found[:_SHOWN]:
+            console.print(f"[yellow]{escape(task)}, saturated:[/] {escape(tensor.in_words)}")
+        if len(found) > _SHOWN:
+            console.print(f"[yellow]{escape(task)}, saturated:[/] {len(found) - _SHOWN} more tensors, see the report")
 
 
 def print_summary(report: Report, folder: Path) -> None:
@@ -53,6 +66,7 @@ def print_summary(report: Report, folder: Path) -> None:
             console.print(f"[red]{escape(task)}:[/] {escape(entry.error.text)}")
         for rule in entry.violations:
             console.print(f"[red]{escape(task)}, AXI4:[/] {escape(rule)}")
+    _print_saturation(console, report)
     energy = report.first.energy
     if exact and energy is not None:
         console.print(

@@ -14,6 +14,7 @@ from moesaic.flow.model_cycles import TaskModel, task_model
 from moesaic.flow.program import Program
 from moesaic.flow.run import Outcome
 from moesaic.flow.worst import WorstCase, worst_cases
+from moesaic.report.doubts import saturated
 from moesaic.report.model import (
     ARRAY_STATES,
     ArrayStates,
@@ -260,6 +261,7 @@ def _task_report(
         speculated_experts=program.image.task(outcome.task)["speculated"],
         counters=dict(counters),
         violations=_violations(outcome),
+        saturation=saturated(outcome),
         **vars(energy),
         worst_case=cases,
     )

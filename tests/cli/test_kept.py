@@ -17,8 +17,9 @@ from moesaic.flow.request import make_request
 from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 from moesaic.hw.spec.config import PRESETS
+from moesaic.report.doubts import CalibrationImages, SaturatedTensor, SkippedFile
 from moesaic.report.html import render_html
-from moesaic.report.model import CalibrationImages, ModelOrigin, SkippedFile
+from moesaic.report.model import ModelOrigin
 from moesaic.report.stored import read_report, write_report
 
 FUNCTIONAL = ["--model", "m3vit-micro", "--sim", "functional", "--quiet"]
@@ -63,11 +64,15 @@ def test_sentences_have_spaces_between_them(whole: Any, tmp_path: Path) -> None:
         kind="imported",
     )
     images = CalibrationImages((SkippedFile("a", "no image"),), ("few",))
-    report = replace(read_report(tmp_path / "copy"), imported=origin, calibration_images=images)
+    report = read_report(tmp_path / "copy")
+    full = (SaturatedTensor("blocks.0.mlp.fc1", 1000, 111, True),)
+    tasks = {task: replace(entry, saturation=full) for task, entry in report.tasks.items()}
+    report = replace(report, imported=origin, calibration_images=images, tasks=tasks)
     write_report(report, tmp_path / "copy")
     page = re.sub(r"<[^>]*>", "", render_html(tmp_path / "copy"))
     assert "Assumed: 65 tokens. on the host: a head. equal." in " ".join(page.split())
     assert "to calibrate on: few. 1 file of the folder skipped" in " ".join(page.split())
+    assert "Values had no room in 1 tensor of task" in page and "blocks.0.mlp.fc1 11.1 %. Calibrate" in page
 
 
 def test_synthesis_without_yosys_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

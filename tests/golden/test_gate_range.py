@@ -20,6 +20,7 @@ from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.numerics import Array
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
+from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import Trace
 from moesaic.golden.training.scenes import render_batch
 from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS
@@ -68,9 +69,9 @@ def without_range(monkeypatch: pytest.MonkeyPatch, qmodel: QuantModel) -> None:
     names = {gate.name for layer in mixtures(qmodel) for gate in layer.gates.values()}
     linear_int16 = ops_int.linear_int16
 
-    def linear(matrix: QuantLinear, x: Array) -> Array:
+    def linear(matrix: QuantLinear, x: Array, saturation: Saturation, **allowed: float) -> Array:
         if matrix.name not in names:
-            return linear_int16(matrix, x)
+            return linear_int16(matrix, x, saturation)
         bias = matrix.bias.astype(np.int64) << matrix.bias_shift
         acc = (ops_int.matmul(x, matrix.weight) + bias) * matrix.mult.astype(np.int64)
         return numerics.round_shift(acc, matrix.shift - FINER)

@@ -16,6 +16,7 @@ from moesaic.golden.m3vit import build, seeded
 from moesaic.golden.m3vit_int import IntM3ViT, force_experts
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
+from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import Trace
 from moesaic.hw.spec import tables
 
@@ -268,7 +269,7 @@ def test_attention_on_wild_values(context_mult):
         q8, k8, v8 = (rng.integers(-scale, scale, (n, 8)) for n in (20, 13, 13))
         v8 = np.clip(v8 * 127, -128, 127)
         for block in (1, 4, 16):
-            _, p, context = attend(attention, q8, k8, v8, block)
+            _, p, context = attend(attention, q8, k8, v8, block, Saturation())
             assert context.tolist() == head(attention, q8.tolist(), k8.tolist(), v8.tolist(), block)
             assert p.min() >= 0 and p.max() <= 255
 

@@ -13,6 +13,7 @@ from moesaic.golden.config import PRESETS
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.norm_float import quantise_norm
 from moesaic.golden.layers.sizes import NormSizes
+from moesaic.golden.saturation import Saturation
 from moesaic.hw.spec import tables
 
 DIMS = sorted({preset.dim for preset in PRESETS.values()} | {48, 100, 1000, 1024})
@@ -82,7 +83,7 @@ def test_no_row_is_off_by_more_than_a_step(dim: int, centred: bool) -> None:
         norm = quantised(dim, step, centred=centred)
         assert norm.scale >= 1 << 15
         assert bound(norm, 1) <= 1
-        error = np.abs(ops_int.norm(norm, x) - exact(norm, x)).max(axis=1)
+        error = np.abs(ops_int.norm(norm, x, Saturation()) - exact(norm, x)).max(axis=1)
         assert error[deviation >= 1].max() <= bound(norm, 1)
 
 
@@ -95,7 +96,7 @@ def test_a_constant_token_is_zero(dim: int) -> None:
     assert (mean == levels << tables.MEAN_FRACTION_BITS).all()
     norm = quantised(dim, 1 / 1024, centred=True)
     x = np.repeat(levels[::257, None], dim, axis=1)
-    assert not ops_int.norm(norm, x).any()
+    assert not ops_int.norm(norm, x, Saturation()).any()
 
 
 def test_inverse_has_its_bits_for_every_dim() -> None:

@@ -4,10 +4,10 @@ from moesaic.boards.resources import Resources
 from moesaic.flow.energy import CalibrationReport
 from moesaic.flow.resources import ReportedResources
 from moesaic.hw.spec.config import PRESETS
+from moesaic.report.doubts import CalibrationImages
 from moesaic.report.model import (
     ArrayStates,
     BlockReport,
-    CalibrationImages,
     Ddr,
     EmbeddingReport,
     Host,

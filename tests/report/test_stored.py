@@ -12,8 +12,9 @@ from report.samples import a_report, a_task
 from moesaic.errors import InputError
 from moesaic.flow.ablate import Ablation, AblationRow
 from moesaic.records import Count, called, from_plain, shape_of, to_plain
+from moesaic.report.doubts import SkippedFile
 from moesaic.report.likeness import OutputLine
-from moesaic.report.model import DifferenceReport, ModelOrigin, Report, SkippedFile, Stop
+from moesaic.report.model import DifferenceReport, ModelOrigin, Report, Stop
 from moesaic.report.stored import NUMBERS, plain_report, read_report, write_report
 from moesaic.schema import SchemaError, Whole
 
