@@ -36,6 +36,7 @@ KEPT = (
     ".v",
     ".context",
     ".proj",
+    ".hidden_pre",
     ".hidden",
     ".hidden_gate",
     ".hidden_value",
@@ -43,6 +44,7 @@ KEPT = (
     ".gate.index",
     ".expert_index",
     ".expert_token",
+    ".expert_hidden_pre",
     ".expert_hidden",
     ".expert_hidden_gate",
     ".expert_hidden_value",
@@ -148,8 +150,8 @@ def calibrate_layers(model: M3ViT, images: Array) -> Iterator[LayerActivity]:
 
 
 @torch.no_grad()
-def residual_peaks(model: M3ViT, images: Array) -> Residuals:
-    """Largest magnitudes of the residual stream over all images and tasks."""
+def residual_peaks(model: M3ViT, images: Array, *, wide: bool = False) -> Residuals:
+    """Largest magnitudes of the residual stream over all images and tasks; `wide`: for operands of 16 bits."""
     position, learnt = model.pos_embed[0], model.network.prefix_tokens
     embed, blocks, ranges = float(position.abs().max()), [0.0] * model.network.depth, dict[str, Any]()
     for number, (step, activity) in enumerate(zip(model.steps(), calibrate_layers(model, images), strict=True)):
@@ -159,6 +161,6 @@ def residual_peaks(model: M3ViT, images: Array) -> Residuals:
             embed = max(embed, float(np.abs(first).max()), float(np.abs(patches).max()))
         peak = max(float(np.abs(part).max()) for part in (*activity.after, activity.all(step.layer.added)))
         blocks[step.block] = max(blocks[step.block], peak)
-        if (found := step.layer.ranges(activity)) is not None:
+        if (found := step.layer.ranges(activity, wide=wide)) is not None:
             ranges[step.name] = found
     return Residuals(embed, tuple(blocks), ranges)

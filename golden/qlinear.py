@@ -43,7 +43,7 @@ class _Rounding:
     Parameters
     ----------
     moments : [in, in]
-        Second moment of the inputs.
+        Covariance of the inputs: what rounding makes of their mean, the bias takes up.
     low, high : int
         Range of an integer weight.
     """
@@ -147,7 +147,7 @@ def quantise_linear(
     if inputs is not None and len(inputs):
         inputs = np.asarray(inputs[:: -(-len(inputs) // MOST_INPUTS)], np.float64)
         seen = quantise_inputs(inputs, in_step, reads=reads, dropped=dropped)
-        rounding = _Rounding(seen.T @ seen / len(seen), low, high)
+        rounding = _Rounding(np.cov(seen, rowvar=False, bias=True).reshape(columns, columns), low, high)
     steps = row_steps(weight, method, bits=bits)
     if rounding is not None and bits < 8 and method == "mse":
         steps = rounding.better_steps(weight, steps)

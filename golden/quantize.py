@@ -139,12 +139,12 @@ def quantize(
         )
 
 
-def prepared(model: M3ViT, images: Any) -> M3ViT:
-    """The float network whose tensors those of `quantize`, on the same images, stand for: a copy that computes the
-    same.
+def prepared(model: M3ViT, images: Any, *, wide: bool = False) -> M3ViT:
+    """The float network whose tensors those of `quantize`, on the same images, stand for: a copy that computes as good
+    as the same; `wide`: for operands of 16 bits.
     """
     with inference(model):
-        return balanced(model, residual_peaks(model, np.asarray(images)).ranges).eval()
+        return balanced(model, residual_peaks(model, np.asarray(images), wide=wide).ranges).eval()
 
 
 def _quantised(
@@ -160,7 +160,7 @@ def _quantised(
 ) -> QuantModel:
     network = model.network
     note("how large everything becomes")
-    peaks = residual_peaks(model, images)
+    peaks = residual_peaks(model, images, wide=expert_bits > 8)
     finest = max(1e-9, *(finest_residual(network.dim, node.norm.eps) for node in network.layers if node.norm))
     fixed = {block for block in range(network.depth) if not model.steps_of(block)[0].layer.rescales}
     steps = residual_steps([peaks.embed, *peaks.blocks], finest=finest, fixed=fixed)

@@ -11,7 +11,7 @@ __all__ = ["context_error", "importance", "refined", "step_for"]
 
 Array = np.ndarray[Any, Any]
 
-FACTORS = np.geomspace(0.6, 2.5, 14)  # of the first guess
+COARSE, FINE = np.geomspace(0.03, 2.5, 12), np.geomspace(0.75, 1.33, 8)  # of the first guess, of the best of these
 ROWS = 2048  # of a tensor that are looked at
 QUERIES = 96  # of a head and image
 RUNS = 6  # images
@@ -22,10 +22,11 @@ def refined(first: float, peak: float, error: Callable[[float], float], *, top: 
     if not peak:
         return first
     best, least = first, error(first)
-    for step in np.unique(np.minimum(first * FACTORS, peak / top)):
-        value = error(float(step))
-        if value < least:
-            best, least = float(step), value
+    for factors in (COARSE, FINE):
+        for step in np.unique(np.minimum(best * factors, peak / top)):
+            value = error(float(step))
+            if value < least:
+                best, least = float(step), value
     return best
 
 

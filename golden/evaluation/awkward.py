@@ -75,12 +75,20 @@ def _heavy_tails() -> M3ViT:
 
 
 def _large_gains() -> M3ViT:
-    """Three channels of each norm 100 times as large, which the matrix behind it weighs a tenth."""
+    """Three channels of each norm 100 times as large, which the matrix behind it weighs a thirtieth."""
     model = _dense()
     for _, gain in _matching(model, "norm1.weight", "norm2.weight"):
         gain[[3, 17, 40]] *= 100
     for _, weight in _matching(model, "qkv.weight", "fc1.weight"):
-        weight[:, [3, 17, 40]] *= 0.1
+        weight[:, [3, 17, 40]] *= 0.03
+    return model
+
+
+def _sharp_attention() -> M3ViT:
+    """Queries eight times as large: scores beyond 127, in powers of two."""
+    model = _dense()
+    for _, weight in _matching(model, "qkv.weight", "qkv.bias"):
+        weight[:DIM] *= 8
     return model
 
 
@@ -215,6 +223,7 @@ EXHIBITS: dict[str, Exhibit] = {
     "large hidden units": Exhibit("six hidden units 20 times as large (GELU)", lambda: _large_hidden("gelu")),
     "large ReLU units": Exhibit("six hidden units 100 times as large (ReLU)", lambda: _large_hidden("relu")),
     "large values": Exhibit("four channels of queries and values 100 times as large", _large_values),
+    "sharp attention": Exhibit("scores beyond 127 powers of two", _sharp_attention),
     "far GELU": Exhibit("inputs of GELU beyond 64", _far_gelu),
     "large logits": Exhibit("gates' logits up to 100", _large_logits),
     "dead experts": Exhibit("five of eight experts without a token", _dead_experts),

@@ -22,7 +22,7 @@ from moesaic.golden.training.scenes import render_batch
 
 __all__ = ["BEGIN", "END", "MARGIN_DB", "SETTINGS", "Row", "judge", "main", "median_lead", "table"]
 
-UNSEEN = 4  # rendered scenes that no step was chosen by
+UNSEEN, TOKENS = 16, 1040  # rendered scenes that no step was chosen by, and their tokens, at most; 4 at least
 KEY_BLOCK = 64
 MARGIN_DB = 1.0  # of the simulation over the integers, at most
 SETTINGS = {
@@ -73,7 +73,8 @@ def judge(name: str, exhibit: Exhibit, settings: Collection[str] = SETTINGS) -> 
     """Quantise an exhibit and compare with the best of these simulations."""
     model = exhibit.model()
     network = model.network
-    seen, unseen = calibration_images(network), render_batch(range(UNSEEN), network.image.size)[0]
+    few = min(max(TOKENS // network.tokens, 4), UNSEEN)
+    seen, unseen = calibration_images(network), render_batch(range(few), network.image.size)[0]
     qmodel = quantize(model, seen, weights="seeded")
     wanted = [model(unseen, task)[-1] for task in network.tasks]
     integer, step = IntM3ViT(qmodel, KEY_BLOCK), qmodel.blocks[-1].residual_step

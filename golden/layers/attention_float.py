@@ -80,7 +80,7 @@ class Attention(FloatLayer):
         trace.record(f"{name}.proj", out[0])
         return out, None
 
-    def ranges(self, activity: LayerActivity) -> AttentionRanges:
+    def ranges(self, activity: LayerActivity, *, wide: bool) -> AttentionRanges:
         return ranges_of(activity)
 
     def balance(self, ranges: Sequence[AttentionRanges]) -> None:

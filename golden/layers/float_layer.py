@@ -75,13 +75,15 @@ class FloatLayer(nn.Module):
         """Scores and experts [tokens, k] of each token from its router's logits [tokens, experts]."""
         raise TypeError(f"a layer must have a router to choose experts, not be {type(self).__name__}")
 
-    def ranges(self, activity: LayerActivity) -> Any:
-        """What `balance` wants to know of the layer's activity; None if it does nothing."""
+    def ranges(self, activity: LayerActivity, *, wide: bool) -> Any:
+        """What `balance` wants to know of the layer's activity, for operands of 16 bits if `wide`; None if it does
+        nothing.
+        """
         return None
 
     def balance(self, ranges: Sequence[Any]) -> None:
-        """Change parameters, and nothing that the network computes, so that one step for a tensor wastes less; `ranges`
-        of all layers of the same matrices.
+        """Change parameters, and as good as nothing that the network computes, so that one step for a tensor wastes
+        less; `ranges` of all layers of the same matrices.
         """
 
     @abstractmethod

@@ -109,6 +109,10 @@ class QuantMLP(QuantLayer):
         trace.record(f"{name}.out", out.astype(np.int16))
         return ops_int.add(f"{name}.residual", x, out, saturation, residual_shift=self.residual_shift)
 
+    @property
+    def balanced(self) -> dict[str, int]:
+        return {self.fc1.name: 1, self.fc2.name: 0}
+
     def reading_stored(self) -> Self:
         if self.gain is not None:
             return replace(self, gain=reading_stored(self.gain))

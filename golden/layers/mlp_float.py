@@ -9,12 +9,15 @@ from torch import nn
 
 from moesaic.golden.gate import Routing
 from moesaic.golden.layers.activations import FUNCTIONS
+from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.layers.float_layer import FloatLayer, Run
+from moesaic.golden.layers.hidden_scales import HiddenRanges, Units, ranges_of, scale_matrices
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.mlp import QuantMLP
 from moesaic.golden.layers.quantiser import HiddenSteps, LayerQuantiser, Reading, floats
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MLPSizes
+from moesaic.golden.step_search import importance
 
 __all__ = ["Mlp"]
 
@@ -60,6 +63,16 @@ class Mlp(FloatLayer):
         out = self.fc2(hidden)
         run.trace.record(f"{name}.out", out[0])
         return out, None
+
+    def ranges(self, activity: LayerActivity, *, wide: bool) -> HiddenRanges | None:
+        values = activity.all("hidden_pre" if self.gate_proj is None else "hidden")
+        units = Units(values, importance(floats(self.fc2.weight)))
+        return ranges_of([units], self.activation, free=self.gate_proj is not None, wide=wide)
+
+    def balance(self, ranges: Sequence[HiddenRanges]) -> None:
+        scale_matrices(
+            HiddenRanges.together(ranges), (self.fc1.weight, self.fc1.bias), (self.fc2.weight, self.fc2.bias)
+        )
 
     def share(self, owner: "Mlp") -> None:
         self.fc1, self.fc2, self.gate_proj = owner.fc1, owner.fc2, owner.gate_proj

@@ -186,6 +186,10 @@ class QuantMoE(QuantLayer):
         trace.record(f"{name}.out", x - before)
         return x
 
+    @property
+    def balanced(self) -> dict[str, int]:
+        return {expert.fc1.name: 1 for expert in self.experts} | {expert.fc2.name: 0 for expert in self.experts}
+
     def reading_stored(self) -> Self:
         gain = None if self.gain is None else reading_stored(self.gain)
         return replace(self, gates={task: reading_stored(gate) for task, gate in self.gates.items()}, gain=gain)

@@ -11,7 +11,9 @@ from torch import nn
 
 from moesaic.golden.gate import Gate, Routing, choose
 from moesaic.golden.layers.activations import FUNCTIONS
+from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.layers.float_layer import FloatLayer, Run
+from moesaic.golden.layers.hidden_scales import HiddenRanges, Units, ranges_of, scale_matrices
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.moe import QuantExpert, QuantMoE
 from moesaic.golden.layers.norm import QuantNorm
@@ -27,6 +29,7 @@ from moesaic.golden.layers.quantiser import (
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.scales import FloatArray
+from moesaic.golden.step_search import importance
 from moesaic.golden.trace import SILENT
 from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS, LOGIT_SHIFT_BITS, PLANE_BITS
 
@@ -169,6 +172,17 @@ class MoE(FloatLayer):
             return {"hidden_pre": pre, "hidden": function(pre)}
         gate = self.experts.gate_proj(x, expert)
         return {"hidden_gate": gate, "hidden_value": pre, "hidden": pre * function(gate)}
+
+    def ranges(self, activity: LayerActivity, *, wide: bool) -> HiddenRanges | None:
+        free = self.experts.gate_proj is not None
+        values, chosen = activity.all("expert_hidden" if free else "expert_hidden_pre"), activity.all("expert_index")
+        weights = floats(self.experts.h4toh.weight)
+        units = [Units(values[chosen == expert], importance(weight)) for expert, weight in enumerate(weights)]
+        return ranges_of(units, self.activation, free=free, wide=wide)
+
+    def balance(self, ranges: Sequence[HiddenRanges]) -> None:
+        first, second = self.experts.htoh4, self.experts.h4toh
+        scale_matrices(HiddenRanges.together(ranges), (first.weight, first.bias), (second.weight, second.bias))
 
     def share(self, owner: "MoE") -> None:
         self.experts = owner.experts

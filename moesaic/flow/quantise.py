@@ -107,7 +107,7 @@ def quantise(
         few = seen.unseen[: max(1, _TOKENS // request.model.tokens)]
         with stages.stage("layers", f"every rounding alone, {len(few)} of these images"):
             stages.note("all together")
-            model = prepared(network.model, seen.images)
+            model = prepared(network.model, seen.images, wide=qmodel.wide)
             noise = tensor_noise(model, qmodel, few)
             layers = _layers(sensitivity(model, qmodel, few, note=stages.note), noise)
     blocks = _blocks(tasks)

@@ -93,7 +93,7 @@ def test_what_it_is_worth(tmp_path: Path, wide: QuantModel, micro: QuantModel, s
     config = preset("m3vit-micro")
     model, _, _ = weights.load("m3vit-micro", 0)
     images, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
-    network = prepared(model, images)
+    network = prepared(model, images, wide=True)
     batch = scene[None]
     reference = RoundedM3ViT(network, wide, lambda block, part: 0).run(batch, "semseg").outputs
     twin = RoundedM3ViT(network, wide, everything).run(batch, "semseg").outputs

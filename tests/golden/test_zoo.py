@@ -12,15 +12,6 @@ from moesaic.golden.evaluation.zoo import BEGIN, END, MARGIN_DB, Row, judge, med
 
 PAGE = Path(__file__).parents[2] / "docs" / "quantisation.md"
 MEASURED = ("plain", "large values")  # again here, each in a few seconds
-BELOW = {  # exhibits below the bar -> why
-    "experts": "routing differs for tokens whose experts are almost equal",
-    "large gains": "a norm's values have one step, whatever its gain",
-    "large channels": "a norm's values have one step, whatever its gain",
-    "large hidden units": "hidden units have one step",
-    "large ReLU units": "hidden units have one step",
-    "far GELU": "GELU's input saturates at 32",
-    "large logits": "logits saturate at 32",
-}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +30,7 @@ def test_page_has_every_exhibit(rows):
 
 
 def test_page_is_within_the_bar(rows):
-    below = {name for name, row in rows.items() if row.lead < -MARGIN_DB}
-    assert below == set(BELOW)
+    assert [name for name, row in rows.items() if row.lead < -MARGIN_DB] == []
     assert median_lead(list(rows.values())) > 0
 
 
