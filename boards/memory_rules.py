@@ -26,7 +26,8 @@ _BLOCK = (
 _ULTRA = ((1.0, 4096, 72),)
 _LUT_BITS = 4096  # memories without a style that are no larger become LUT RAM
 _COUNTERS = 28 + 42  # bits of a token's sum and sum of squares
-_STATE = 9 + 24  # bits of a softmax maximum and its sum
+_LEVEL = 11  # bits of a query's softmax level
+_SUM = 21  # and of the sum of its probabilities
 
 
 def primitives(words: int, bits: int, *, ultra: bool, byte_writes: bool) -> float:
@@ -70,13 +71,15 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
         config.activation_words, 9 * config.groups, ultra=False, byte_writes=False
     )  # maxima of the blocks
     core += 2 * _small(config.max_tokens, _COUNTERS)
-    core += 3 * _small(min(4096, 2 * config.max_tokens), _STATE)
+    core += 2 * _small(min(4096, 2 * config.max_tokens), _LEVEL)
     token, expert = (config.max_tokens - 1).bit_length(), (config.experts - 1).bit_length()
     router = primitives(config.experts * config.max_tokens, token + 16, ultra=False, byte_writes=False)
     router += _small(config.max_tokens, token + 1 + config.max_top_k * (expert + 16))
     router += (-(-config.experts // config.rows) - 1) * _small(config.max_tokens, 16 * config.rows)
     gates = primitives(config.max_tokens, 16 * config.rows, ultra=False, byte_writes=False) if config.gated_mlp else 0.0
+    softmax = _small(config.max_tokens, _SUM)
     return {
+        _title("core.writeback.softmax"): Resources(bram36=softmax),
         _title("core.writeback.gated"): Resources(bram36=gates),
         _title("core.accumulator"): Resources(
             bram36=primitives(config.max_tokens, config.rows * config.acc_bits, ultra=False, byte_writes=False)

@@ -118,7 +118,7 @@ def check(
         raise CompileError(f"position must be of shape {(model.tokens, model.dim)}, not {qmodel.position.shape!r}")
     limit = 1 << (config.acc_bits - 1)
     peak = READS["int16" if qmodel.wide else "int8"]
-    context = 255 * peak * model.tokens
+    context = 256 * peak * model.tokens  # probabilities are 256 at most, in the mean
     if context >= limit:
         raise CompileError(
             f"model '{model.name}': context accumulator must be below 2**{config.acc_bits - 1} "

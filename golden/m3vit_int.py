@@ -11,6 +11,7 @@ from moesaic.golden.numerics import IntArray
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import SILENT, Trace
+from moesaic.hw.spec.chains import most_probability_bits
 
 __all__ = ["IntM3ViT", "force_experts"]
 
@@ -23,6 +24,9 @@ class IntM3ViT:
     qmodel : QuantModel
     key_block : int
         Keys in one block of the softmax: the accelerator's `rows`.
+    probability_bits : int, optional
+        Of a probability where it meets the values: the accelerator's `probability_width`. Left out: as many as an
+        accelerator of as many lanes as rows takes.
 
     Raises
     ------
@@ -30,10 +34,11 @@ class IntM3ViT:
         If `key_block` is not positive.
     """
 
-    def __init__(self, qmodel: QuantModel, key_block: int) -> None:
+    def __init__(self, qmodel: QuantModel, key_block: int, probability_bits: int | None = None) -> None:
         if key_block < 1:
             raise ValueError(f"key_block must be positive, not {key_block!r}")
         self.qmodel, self.key_block = qmodel, key_block
+        self.probability_bits = probability_bits or most_probability_bits(key_block, key_block)
 
     def run(
         self,
@@ -61,8 +66,8 @@ class IntM3ViT:
             The only experts that the routers may choose (`force_experts`).
         trace : Trace, optional
             Receives the integers of every tensor under the float model's name: `attn.scores` with 8 fraction bits in
-            log2 units, `attn.probs` 0..255, `hidden_pre` with 10 fraction bits, `gate.logits` with 10 in log2 units
-            (less the gate's shift), `gate.scores` with 16.
+            log2 units, `attn.probs` as they meet the values, `hidden_pre` with 10 fraction bits, `gate.logits` with 10
+            in log2 units (less the gate's shift), `gate.scores` with 16.
         saturation : Saturation, optional
             Counts what does not fit, by tensor.
 
@@ -83,7 +88,14 @@ class IntM3ViT:
         patches = ops_int.linear_int16(qmodel.embed, ops_int.patch_vectors(image, network), saturation)
         x = ops_int.add("embed.residual", qmodel.position.astype(np.int64), patches, saturation)
         trace.record("embed", x.astype(np.int16))
-        inference = Inference(task=name, key_block=self.key_block, trace=trace, order=order, saturation=saturation)
+        inference = Inference(
+            task=name,
+            key_block=self.key_block,
+            probability_bits=self.probability_bits,
+            trace=trace,
+            order=order,
+            saturation=saturation,
+        )
         outputs: list[IntArray] = []
         for block in qmodel.blocks[:blocks]:
             for layer, edge in block.edges():

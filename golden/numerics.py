@@ -23,7 +23,7 @@ __all__ = [
     "activation",
     "activation_exact",
     "digits",
-    "exp2_block",
+    "distance_code",
     "int8",
     "int16",
     "layernorm",
@@ -229,13 +229,6 @@ def rescale(x: Array, mult: int | Array, shift: int | Array) -> Array:
     return int16(round_shift(np.asarray(x, np.int64) * mult, shift))
 
 
-def exp2_block(d: Array) -> Array:
-    """``255 * 2**(-d / 256)`` rounded to 8 bits; d >= 0 with 8 fraction bits."""
-    d = np.asarray(d, np.int64)
-    k = np.minimum(d >> 8, 15)
-    return (np.asarray(tables.exp2_table(), np.int64)[d & 255] + (np.int64(1) << (k + 1))) >> (k + 2)
-
-
 def wide_exp2(d: Array) -> Array:
     """``65535 * 2**(-d / 1024)`` rounded to 16 bits; d >= 0 with 10 fraction bits, of which 8 are used."""
     d = np.asarray(d, np.int64)
@@ -243,36 +236,59 @@ def wide_exp2(d: Array) -> Array:
     return round_shift(np.asarray(tables.wide_exp2_table(), np.int64)[(d >> 2) & 255], k)
 
 
-def softmax_block(t: Array, maximum: Array | None, total: Array | None) -> tuple[Array, Array, Array]:
+def distance_code(d: Array) -> Array:
+    """A distance from the maximum, d >= 0 with 8 fraction bits, as one byte: 1 + d is a number with a leading one, six
+    bits after it and an exponent of two bits; to the nearest, halves up, at most 255.
+    """
+    above = np.asarray(d, np.int64) + (1 << 8)
+    exponent = np.minimum(log2_floor(above) - 8, 3)
+    kept = round_shift(above, exponent + 8 - tables.DISTANCE_BITS)
+    return np.minimum(kept + (exponent - 1 << tables.DISTANCE_BITS), 255)
+
+
+def softmax_block(t: Array, level: Array | None, *, bits: int) -> tuple[Array, Array, Array]:
     """One block of keys of the single-pass softmax, base 2 (after Milakov & Gimelshein 2018, with an integer maximum as
-    in Softermax).
+    in Softermax, and a shared exponent for what is summed in one cascade).
 
     Parameters
     ----------
     t : [queries, keys of this block] int16
         Scores times log2(e), 8 fraction bits.
-    maximum, total : [queries] or None
-        Running integer maximum and sum before this block; None for the first block.
+    level : [queries] or None
+        Running level before this block, quarters of a power of two; None for the first block.
+    bits : int
+        Of a probability when it is streamed.
 
     Returns
     -------
-    p : [queries, keys], 0..255, relative to the running maximum after this block
-    maximum, total : [queries], after this block
+    codes : [queries, keys], 0..255
+        Distances from the maximum.
+    maximum : [queries]
+        Of this block, rounded up to an integer.
+    level : [queries], after this block
+        The smallest at which any `tables.neighbours(bits)` keys together weigh 1 or less.
     """
-    block = (t.max(axis=1) + 255) >> 8
-    if maximum is None or total is None:
-        maximum, rescaled = block, np.zeros_like(block)
-    else:
-        new = np.maximum(maximum, block)
-        rescaled = total >> np.minimum(new - maximum, 31)
-        maximum = new
-    p = exp2_block((maximum[:, None] << 8) - t)
-    return p, maximum, rescaled + p.sum(axis=1)
+    maximum = (t.max(axis=1) + 255) >> 8
+    codes = distance_code((maximum[:, None] << 8) - t)
+    size = tables.neighbours(bits)
+    powers = np.asarray(tables.power_table(), np.int64)[codes >> 2]
+    powers = np.pad(powers, ((0, 0), (0, -powers.shape[1] % size))).reshape(len(t), -1, size)
+    quarters = np.searchsorted(tables.level_limits(bits), powers.sum(axis=2).max(axis=1))
+    reached = (maximum << 2) + quarters - 4
+    return codes, maximum, reached if level is None else np.maximum(level, reached)
 
 
-def probability(p: Array, lag: Array) -> Array:
-    """A stored probability brought to the final maximum: shifted right by `lag` >= 0, rounded."""
-    return round_shift(p, np.minimum(lag, 15))
+def probability(codes: Array, lag: Array, *, bits: int) -> Array:
+    """Stored distances as the probabilities that the array takes: ``255 * 2**(bits - 8) * 2**(-distance - lag / 4)``,
+    rounded. The lag, quarters of a power of two, is that of the query's final level behind the maximum of the block; of
+    the block that has set the level it may be -4.
+    """
+    codes = np.asarray(codes, np.int64)
+    one = 1 << tables.DISTANCE_BITS
+    distance = ((codes & (one - 1)) + one << (codes >> tables.DISTANCE_BITS)) - one
+    distance = distance + (np.asarray(lag, np.int64) << tables.DISTANCE_BITS - 2)
+    power = np.asarray(tables.probability_table(bits), np.int64)[distance & (one - 1)]
+    return round_shift(power, np.minimum(distance >> tables.DISTANCE_BITS, 15) + 1)
 
 
 def route(logits: Array, top_k: int, *, renormalise: bool, shift: int = 0) -> tuple[Array, Array]:

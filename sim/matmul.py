@@ -8,7 +8,7 @@ import numpy as np
 from moesaic.golden import numerics
 from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Stationary, Stream
-from moesaic.hw.spec.tables import PLANE_BITS
+from moesaic.hw.spec.tables import FARTHEST, NO_KEY, PLANE_BITS
 from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
 
 __all__ = ["Matmul"]
@@ -135,21 +135,25 @@ class Matmul:
             if f["wide_stream"]:
                 planes.append(machine.activation_low.read(addresses, self.index, self.fed, self.fail))
             return [plane.view(np.int8).reshape(self.count, -1).astype(np.int64) for plane in planes]
-        maximum = machine.state.read(self._states(), self.index, self.fed, self.fail)[:, 0]
+        level = machine.state.read(self._states(), self.index, self.fed, self.fail)
         self._check_probabilities(addresses)
-        # Groups of keys that do not exist may hold anything: the values that they meet are zero.
-        lag = np.maximum(maximum[:, None, None] - machine.block_max[addresses], 0)
+        # Groups of keys that do not exist may hold anything: they must not be added up.
+        lag = np.where(self._exist(), level[:, None, None] - 4 * machine.block_max[addresses], FARTHEST)
         grouped = words.reshape(self.count, self.in_blocks, self.config.groups, self.config.rows).astype(np.int64)
-        return [numerics.probability(grouped, lag[..., None]).reshape(self.count, -1)]
+        return [
+            numerics.probability(grouped, lag[..., None], bits=self.config.probability_width).reshape(self.count, -1)
+        ]
+
+    def _exist(self) -> Array:
+        """Which groups of keys exist, [words, groups]."""
+        first = np.arange(self.in_blocks * self.config.groups) * self.config.rows
+        return (first < self.f["key_count"]).reshape(self.in_blocks, -1)
 
     def _check_probabilities(self, addresses: Array) -> None:
         """Refuse probabilities [vectors, words] that the softmax state does not belong to: their lag means nothing."""
-        machine, config, states = self.machine, self.config, self._states()
-        exists = (
-            np.arange(self.in_blocks * config.groups).reshape(self.in_blocks, -1) * config.rows < self.f["key_count"]
-        )
+        machine, states = self.machine, self._states()
         writer = machine.state.writer[states][:, None, None]
-        stale = exists & (
+        stale = self._exist() & (
             (machine.block_writer[addresses] != writer) | (machine.block_state[addresses] != states[:, None, None])
         )
         if stale.any():
@@ -206,7 +210,7 @@ class Matmul:
         x = self.vectors()
         acc = self._accumulate([x[s] for s, _ in self.passes], matrices)
         if self.function is Function.ATTEND:
-            self._attend(acc)
+            self._attend(acc, x[-1].sum(axis=1))
         else:
             total = acc + bias
             self._check_sums(total[:, : f["out_count"]], "accumulator plus bias")
@@ -292,10 +296,10 @@ class Matmul:
         multiplier = active if FUNCTIONS[self.function].squared else self.f["scalar"]
         self._store(numerics.rescale(active, multiplier, self.f["post_shift"]))
 
-    def _attend(self, acc: Array) -> None:
-        total = self.machine.state.read(self._states(), self.index, self.fed, self.fail)[:, 1]
+    def _attend(self, acc: Array, total: Array) -> None:
+        """Requantise by the sums of the probabilities that were streamed."""
         if np.any(total < 1):
-            self.fail("the softmax sum must be positive")
+            self.fail("the sum of probabilities must be positive")
         r, e = numerics.reciprocal(total)
         multiplier = (r * self.f["scalar"] + (1 << 15)) >> 16
         self._store(numerics.int16(numerics.round_shift(acc * multiplier[:, None], (self.f["shift"] + e)[:, None])))
@@ -304,19 +308,21 @@ class Matmul:
         f, rows, machine = self.f, self.config.rows, self.machine
         addresses = self._addresses(np.arange(self.count))
         machine.activation.check_range(addresses, self.fail)
-        p = np.zeros_like(v)
-        maximum = total = None
+        codes = np.full_like(v, NO_KEY)
+        level = None
         for block in range(self.blocks):
             low, high = block * rows, min((block + 1) * rows, f["out_count"])
-            p[:, low:high], maximum, total = numerics.softmax_block(v[:, low:high], maximum, total)
+            codes[:, low:high], maximum, level = numerics.softmax_block(
+                v[:, low:high], level, bits=self.config.probability_width
+            )
             group = f["group"] + block
             where = addresses[:, group // self.config.groups], group % self.config.groups
             machine.block_max[where], machine.block_writer[where] = maximum, self.index
             machine.block_state[where] = self._states()
-        if maximum is None or total is None:
+        if level is None:
             self.fail("SOFTMAX must have keys")
-        self._merge(machine.activation, addresses, p, np.ones(self.blocks * rows, bool))
-        machine.state.write(self._states(), np.stack([maximum, total], axis=1), self.index, self.fail)
+        self._merge(machine.activation, addresses, codes, np.ones(self.blocks * rows, bool))
+        machine.state.write(self._states(), level, self.index, self.fail)
 
     def _add(self, v: Array) -> None:
         f, machine, valid = self.f, self.machine, self._valid()

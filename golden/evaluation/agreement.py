@@ -86,6 +86,7 @@ def agreement(
     task: str | int,
     *,
     key_block: int = 64,
+    probability_bits: int | None = None,
     blocks: int | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
@@ -97,7 +98,7 @@ def agreement(
         The same network, float and quantised.
     images : uint8 [3, H, W] or [n, 3, H, W]
     task : str or int
-    key_block : int
+    key_block, probability_bits : int
         Of `IntM3ViT`.
     blocks : int, optional
         Only the first so many.
@@ -112,7 +113,7 @@ def agreement(
     """
     images = np.asarray(images)
     batch = images if images.ndim == 4 else images[None]
-    integer, found = IntM3ViT(qmodel, key_block), Agreement(qmodel, blocks)
+    integer, found = IntM3ViT(qmodel, key_block, probability_bits), Agreement(qmodel, blocks)
     for number, image in enumerate(batch):
         note(f"image {number + 1} of {len(batch)}")
         routings: list[Routing] = []

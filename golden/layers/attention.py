@@ -114,11 +114,12 @@ class QuantAttention(QuantLayer):
             tensor = saturation.stored(f"{name}.{part}.stored", result, wide=self.wide)
             trace.record(f"{name}.{part}", tensor.astype(kept))
             parts.append(np.split(tensor, self.heads, axis=1))
-        done = [attend(self, q, k, v, inference.key_block, saturation) for q, k, v in zip(*parts, strict=True)]
+        sizes = {"key_block": inference.key_block, "bits": inference.probability_bits}
+        done = [attend(self, q, k, v, saturation, **sizes) for q, k, v in zip(*parts, strict=True)]
         if trace.wants(f"{name}.scores"):
             trace.record(f"{name}.scores", np.stack([scores for scores, _, _ in done]).astype(np.int16))
         if trace.wants(f"{name}.probs"):
-            trace.record(f"{name}.probs", np.stack([p for _, p, _ in done]).astype(np.uint8))
+            trace.record(f"{name}.probs", np.stack([p for _, p, _ in done]).astype(np.int16))
         context = np.concatenate([c for _, _, c in done], axis=1)
         trace.record(f"{name}.context", context.astype(kept))
         out = ops_int.linear_int16(self.proj, context, saturation)
@@ -136,9 +137,9 @@ class QuantAttention(QuantLayer):
 
 
 def attend(
-    attention: QuantAttention, q: Array, k: Array, v: Array, key_block: int, saturation: Saturation
+    attention: QuantAttention, q: Array, k: Array, v: Array, saturation: Saturation, *, key_block: int, bits: int
 ) -> tuple[Array, Array, Array]:
-    """One head: single-pass softmax over blocks of `key_block` keys, and the context.
+    """One head: single-pass softmax over blocks of `key_block` keys, and the context of probabilities of `bits` bits.
 
     Parameters
     ----------
@@ -147,19 +148,21 @@ def attend(
     Returns
     -------
     scores : [tokens, tokens] int16, log2 units with 8 fraction bits
-    probabilities : [tokens, tokens], 0..255, relative to each query's final maximum
+    probabilities : [tokens, tokens], of `bits` bits, at each query's final level
     context : [tokens, head_dim] as q, k and v
     """
     exact = numerics.round_shift(ops_int.matmul(q, k) * attention.score_mult, attention.score_shift)
     scores = saturation.fit(f"{attention.name}.scores", exact, 16)
-    maximum = total = None
+    level = None
     parts: list[tuple[Array, Array]] = []
     for low in range(0, len(k), key_block):
-        p, maximum, total = numerics.softmax_block(scores[:, low : low + key_block], maximum, total)
-        parts.append((p, maximum))
-    assert maximum is not None and total is not None
-    probabilities = np.concatenate([numerics.probability(p, (maximum - then)[:, None]) for p, then in parts], axis=1)
-    r, e = numerics.reciprocal(total)
+        codes, maximum, level = numerics.softmax_block(scores[:, low : low + key_block], level, bits=bits)
+        parts.append((codes, maximum))
+    assert level is not None
+    probabilities = np.concatenate(
+        [numerics.probability(codes, (level - 4 * maximum)[:, None], bits=bits) for codes, maximum in parts], axis=1
+    )
+    r, e = numerics.reciprocal(probabilities.sum(axis=1))  # of what is used: they weigh one together
     multiplier = (r * attention.context_mult + (1 << 15)) >> 16
     context = numerics.round_shift(
         ops_int.matmul(probabilities, v.T) * multiplier[:, None], (attention.context_shift + e)[:, None]

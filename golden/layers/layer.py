@@ -56,6 +56,8 @@ class Inference:
     task : str
     key_block : int
         Keys in one block of the softmax.
+    probability_bits : int
+        Of a probability where it meets the values.
     trace : Trace
         Receives the integers of every tensor.
     order : mapping of task to experts, optional
@@ -66,6 +68,7 @@ class Inference:
 
     task: str
     key_block: int
+    probability_bits: int
     trace: Trace
     order: Mapping[str, Sequence[int]] | None = None
     saturation: Saturation = field(default_factory=Saturation)

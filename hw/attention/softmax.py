@@ -1,27 +1,24 @@
-"""Single-pass softmax: one block of scores per cycle, and stored probabilities brought to the final maximum."""
+"""Single-pass softmax: one block of scores per cycle, and stored distances as the probabilities that are streamed."""
 
-from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.shared import Shared
-from moesaic.hw.spec.tables import exp2_table
+from moesaic.hw.spec.tables import DISTANCE_BITS, NO_KEY, level_limits, neighbours, power_table, probability_table
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import AdderTree, MaxTree, tree_latency
 
-__all__ = ["MAXIMUM_BITS", "SUM_BITS", "ProbabilityShift", "SoftmaxBlock", "softmax_latency", "state_layout"]
+__all__ = ["LAG_BITS", "LEVEL_BITS", "MAXIMUM_BITS", "Probabilities", "SoftmaxBlock", "code_latency"]
 
 MAXIMUM_BITS = 9  # signed integer maximum of int16 with 8 fraction bits: -128..128
-SUM_BITS = 24
+LEVEL_BITS = 11  # signed, quarters of a power of two: from 4 below four times a maximum to 12 above
+LAG_BITS = 12  # signed: a level less four times a maximum
+_MOST_LAG = 127  # quarters: enough for any probability to be 0
 
 
-def state_layout() -> data.StructLayout:
-    """A query's running maximum and sum."""
-    return data.StructLayout({"maximum": signed(MAXIMUM_BITS), "sum": unsigned(SUM_BITS)})
-
-
-class _Exponential(wiring.Component):
-    """``255 * 2**(t / 256 - maximum)`` rounded to 8 bits, 0 if not `valid`: `golden.numerics.exp2_block`."""
+class _Distance(wiring.Component):
+    """The code of ``maximum - t / 256``, that of a missing key if not `valid`: `golden.numerics.distance_code`."""
 
     LATENCY = 3
 
@@ -35,91 +32,87 @@ class _Exponential(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        distance = Signal(17, reset_less=True)
-        m.d.sync += distance.eq(self.maximum.shift_left(8) - self.t)
+        above = Signal(18, reset_less=True)  # distance and 1
+        m.d.sync += above.eq((self.maximum + 1).shift_left(8) - self.t)
 
-        fraction = lookup(m, exp2_table(), distance[:8], bits=10, name="table")
-        power = Signal(4, reset_less=True)
-        m.d.sync += power.eq(distance[8:12] | distance[12:].any().replicate(4))
+        # The leading one and seven bits after it, of which the last one rounds.
+        exponent = Signal(2)
+        m.d.comb += exponent.eq(Mux(above[10:].any(), Cat(above[11:].any(), 1), above[9]))
+        top = Signal(8, reset_less=True)
+        place, beyond = Signal(2, reset_less=True), Signal(reset_less=True)
+        m.d.sync += [
+            top.eq((above >> exponent)[1:9]),
+            place.eq(exponent),
+            beyond.eq(above[12:].any() | ~delay(m, self.valid, 1, name="valid")),
+        ]
 
-        # The table has two bits below the result's point; the last of them rounds.
-        half = Signal(9)
-        m.d.comb += half.eq((fraction >> power)[1:])
-        m.d.sync += self.o.eq(Mux(delay(m, self.valid, 2, name="valid"), (half + 1)[1:], 0))
+        code = Signal(9)
+        m.d.comb += code.eq(Cat(top[1:7], place) + top[0])
+        m.d.sync += self.o.eq(Mux(beyond | code[8], NO_KEY, code))
         return m
 
 
-def _maximum_at(rows: int) -> int:
-    """Cycles until the new maximum over `rows` keys is known."""
-    return 2 + tree_latency(rows)
-
-
-def softmax_latency(rows: int) -> int:
-    """Cycles from a block of `rows` logits to its probabilities and its sum."""
-    return _maximum_at(rows) + _Exponential.LATENCY + tree_latency(rows) + 1
+def code_latency(rows: int) -> int:
+    """Cycles from a block of `rows` scores to its maximum and its distances."""
+    return 1 + tree_latency(rows) + _Distance.LATENCY
 
 
 class SoftmaxBlock(wiring.Component):
-    """One block of keys of one query: probabilities relative to the running maximum, and the new running state.
+    """One block of keys of one query: distances from the block's maximum, and the level that it asks for.
 
-    Computes ``golden.numerics.softmax_block`` bit for bit over the keys of `i_mask`. One block per cycle, `latency`
-    cycles later; no back pressure; `o_valid` is 0 after reset. The state of a query is kept outside: its next block may
-    enter `latency` cycles after this one, and later.
+    Computes ``golden.numerics.softmax_block`` bit for bit over the keys of `i_mask`, as of a query's first block. One
+    block per cycle; codes and maximum come `code_at` cycles later, the level `latency` cycles later; no back pressure;
+    `o_valid`, with the level, is 0 after reset.
 
     Parameters
     ----------
     rows : int
         Keys per block.
+    bits : int
+        Of the streamed probabilities; ``neighbours(bits)`` divides `rows`.
 
     Members
     -------
     i_valid : In(1)
     i_t : In([rows] signed(16)), scores in log2 units, 8 fraction bits
     i_mask : In(rows), the keys that exist: one at least
-    i_first : In(1), first block of the query: no state yet
-    i_max : In(signed(MAXIMUM_BITS)), running integer maximum
-    i_sum : In(SUM_BITS), running sum
-    o_valid : Out(1)
-    o_p : Out([rows] unsigned(8)), 0 where masked
+    o_code : Out([rows] unsigned(8)), `NO_KEY` where masked
     o_max : Out(signed(MAXIMUM_BITS))
-    o_sum : Out(SUM_BITS)
+    o_valid : Out(1)
+    o_level : Out(signed(LEVEL_BITS))
 
     Raises
     ------
     ValueError
-        If there are no rows.
+        If there are no rows, or too few for the neighbours.
     """
 
     i_valid: Signal
     i_t: data.View
     i_mask: Signal
-    i_first: Signal
-    i_max: Signal
-    i_sum: Signal
-    o_valid: Signal
-    o_p: data.View
+    o_code: data.View
     o_max: Signal
-    o_sum: Signal
+    o_valid: Signal
+    o_level: Signal
 
-    def __init__(self, *, rows: int) -> None:
+    def __init__(self, *, rows: int, bits: int) -> None:
         if rows < 1:
             raise ValueError(f"rows must be positive, not {rows!r}")
-        self.rows = rows
-        self.max_at = _maximum_at(rows)
-        self.p_at = self.max_at + _Exponential.LATENCY
-        self.latency = softmax_latency(rows)
+        if rows % neighbours(bits):
+            raise ValueError(f"rows must be a multiple of {neighbours(bits)} for {bits} bits, not {rows!r}")
+        self.rows, self.bits, self.size = rows, bits, neighbours(bits)
+        self.code_at = code_latency(rows)
+        # Powers, sums of neighbours, the largest of them, comparisons, their number.
+        self.latency = self.code_at + 1 + tree_latency(self.size) + tree_latency(rows // self.size) + 2
         super().__init__(
             {
                 "i_valid": In(1),
                 "i_t": In(data.ArrayLayout(signed(16), rows)),
                 "i_mask": In(rows),
-                "i_first": In(1),
-                "i_max": In(signed(MAXIMUM_BITS)),
-                "i_sum": In(SUM_BITS),
-                "o_valid": Out(1),
-                "o_p": Out(data.ArrayLayout(unsigned(8), rows)),
+                "o_code": Out(data.ArrayLayout(unsigned(8), rows)),
                 "o_max": Out(signed(MAXIMUM_BITS)),
-                "o_sum": Out(SUM_BITS),
+                "o_valid": Out(1),
+                "o_level": Out(signed(LEVEL_BITS)),
             }
         )
 
@@ -135,44 +128,48 @@ class SoftmaxBlock(wiring.Component):
             score = self.i_t[k]
             m.d.sync += ceiling.eq(Mux(self.i_mask[k], score[8:].as_signed() + score[:8].any(), lowest))
             m.d.comb += tree.i[k].eq(ceiling)
+        maximum = delay(m, tree.o, _Distance.LATENCY, name="maximum")
+        m.d.comb += self.o_max.eq(maximum)
 
-        before = self.max_at - 1
-        first = delay(m, self.i_first, before, name="first")
-        old = delay(m, self.i_max, before, name="old")
-        maximum = Signal(signed(MAXIMUM_BITS), reset_less=True)
-        m.d.sync += maximum.eq(Mux(first | (tree.o >= old), tree.o, old))
-        m.d.comb += self.o_max.eq(delay(m, maximum, self.latency - self.max_at, name="maximum"))
-
-        # The old sum moves to the new maximum; more than 31 places leave nothing of it.
-        lag = Signal(MAXIMUM_BITS)
-        m.d.comb += lag.eq(maximum - delay(m, old, 1, name="old_max"))
-        places = Signal(5, reset_less=True)
-        m.d.sync += places.eq(lag[:5] | lag[5:].any().replicate(5))
-        earlier = delay(m, self.i_sum, self.max_at + 1, name="sum")
-        moved = Signal(SUM_BITS, reset_less=True)
-        m.d.sync += moved.eq(Mux(delay(m, first, 2, name="first_sum"), 0, earlier >> places))
-
-        scores = delay(m, Value.cast(self.i_t), self.max_at, name="scores")
-        mask = delay(m, self.i_mask, self.max_at, name="mask")
-        m.submodules.sum_tree = total = AdderTree(shape=Shape(8), terms=self.rows)
+        scores = delay(m, Value.cast(self.i_t), self.code_at - _Distance.LATENCY, name="scores")
+        mask = delay(m, self.i_mask, self.code_at - _Distance.LATENCY, name="mask")
         for k in range(self.rows):
-            m.submodules[f"lane_{k}"] = lane = Shared(_Exponential)
+            m.submodules[f"lane_{k}"] = lane = Shared(_Distance)
             m.d.comb += [
                 lane.t.eq(scores[16 * k : 16 * k + 16]),
-                lane.maximum.eq(maximum),
+                lane.maximum.eq(tree.o),
                 lane.valid.eq(mask[k]),
-                total.i[k].eq(lane.o),
+                self.o_code[k].eq(lane.o),
             ]
-        m.d.comb += Value.cast(self.o_p).eq(delay(m, Value.cast(total.i), self.latency - self.p_at, name="p"))
-        moved_at = self.max_at + 2
-        m.d.sync += self.o_sum.eq(delay(m, moved, self.latency - 1 - moved_at, name="moved") + total.o)
+        self._level(m, maximum)
         return m
 
+    def _level(self, m: Module, maximum: Value) -> None:
+        """The level at which the heaviest neighbours weigh 1 or less."""
+        m.submodules.heaviest = heaviest = MaxTree(
+            shape=Shape(8 + (self.size - 1).bit_length()), terms=self.rows // self.size
+        )
+        for number in range(self.rows // self.size):
+            m.submodules[f"weight_{number}"] = weight = AdderTree(shape=Shape(8), terms=self.size)
+            for place in range(self.size):
+                k = number * self.size + place
+                m.d.comb += weight.i[place].eq(lookup(m, power_table(), self.o_code[k][2:], bits=8, name=f"powers_{k}"))
+            m.d.comb += heaviest.i[number].eq(weight.o)
+        limits = level_limits(self.bits)
+        above = Signal(len(limits), reset_less=True)  # ones from the lowest limit on
+        m.d.sync += above.eq(Cat(*(heaviest.o > limit for limit in limits)))
+        quarters = Signal(range(len(limits) + 1))
+        for count in range(len(limits)):
+            with m.If(above[count]):
+                m.d.comb += quarters.eq(count + 1)
+        then = delay(m, maximum, self.latency - 1 - self.code_at, name="level_maximum")
+        m.d.sync += self.o_level.eq(then.shift_left(2) + quarters - 4)
 
-class ProbabilityShift(wiring.Component):
-    """Stored probabilities brought to the query's final maximum: shifted right by their group's lag, rounded.
 
-    Computes ``golden.numerics.probability`` bit for bit.
+class Probabilities(wiring.Component):
+    """Stored distances as probabilities, at the query's final level: one exponential for each, rounded once.
+
+    Computes ``golden.numerics.probability`` bit for bit, for distances and lags that are not negative together.
     One vector per cycle, `LATENCY` cycles later; no back pressure; `o_valid` is 0 after reset.
 
     Parameters
@@ -180,14 +177,16 @@ class ProbabilityShift(wiring.Component):
     lanes : int
     groups : int
         Lags per vector; divides `lanes`.
+    bits : int
+        Of a probability.
 
     Members
     -------
     i_valid : In(1)
     i : In([lanes] unsigned(8))
-    i_lag : In([groups] unsigned(9)), for ``lanes / groups`` neighbouring lanes each
+    i_lag : In([groups] signed(LAG_BITS)), for ``lanes / groups`` neighbouring lanes each
     o_valid : Out(1)
-    o : Out([lanes] unsigned(8))
+    o : Out([lanes] unsigned(bits))
 
     Raises
     ------
@@ -195,7 +194,7 @@ class ProbabilityShift(wiring.Component):
         If the sizes do not fit together.
     """
 
-    LATENCY = 2  # cycles
+    LATENCY = 4  # cycles
 
     i_valid: Signal
     i: data.View
@@ -203,34 +202,62 @@ class ProbabilityShift(wiring.Component):
     o_valid: Signal
     o: data.View
 
-    def __init__(self, *, lanes: int, groups: int) -> None:
+    def __init__(self, *, lanes: int, groups: int, bits: int) -> None:
         if lanes < 1:
             raise ValueError(f"lanes must be positive, not {lanes!r}")
         if groups < 1 or lanes % groups:
             raise ValueError(f"groups must divide lanes ({lanes}), not {groups!r}")
-        self.lanes, self.groups = lanes, groups
-        vector = data.ArrayLayout(unsigned(8), lanes)
+        self.lanes, self.groups, self.bits = lanes, groups, bits
         super().__init__(
             {
                 "i_valid": In(1),
-                "i": In(vector),
-                "i_lag": In(data.ArrayLayout(unsigned(9), groups)),
+                "i": In(data.ArrayLayout(unsigned(8), lanes)),
+                "i_lag": In(data.ArrayLayout(signed(LAG_BITS), groups)),
                 "o_valid": Out(1),
-                "o": Out(vector),
+                "o": Out(data.ArrayLayout(unsigned(bits), lanes)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.d.comb += self.o_valid.eq(delay_valid(m, self.i_valid, self.LATENCY))
-        stored = delay(m, Value.cast(self.i), 1, name="stored")
         size = self.lanes // self.groups
         for g in range(self.groups):
-            lag = self.i_lag[g]
-            places = Signal(4, name=f"places_{g}", reset_less=True)
-            m.d.sync += places.eq(lag[:4] | lag[4:].any().replicate(4))
+            lag = Signal(signed(8), name=f"lag_{g}", reset_less=True)
+            m.d.sync += lag.eq(Mux(self.i_lag[g] > _MOST_LAG, _MOST_LAG, self.i_lag[g]))
             for k in range(g * size, (g + 1) * size):
-                half = Signal(9, name=f"half_{k}")
-                m.d.comb += half.eq(stored[8 * k : 8 * k + 8].shift_left(1) >> places)
-                m.d.sync += self.o[k].eq((half + 1)[1:])
+                m.submodules[f"lane_{k}"] = lane = Shared(_Probability, bits=self.bits)
+                m.d.comb += [lane.code.eq(self.i[k]), lane.lag.eq(lag), self.o[k].eq(lane.o)]
+        return m
+
+
+class _Probability(wiring.Component):
+    """One lane; the lag comes a cycle after the code."""
+
+    code: Signal
+    lag: Signal
+    o: Signal
+
+    def __init__(self, *, bits: int) -> None:
+        self.bits = bits
+        super().__init__({"code": In(8), "lag": In(signed(8)), "o": Out(bits)})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        distance = Signal(DISTANCE_BITS + 4, reset_less=True)
+        for exponent in range(4):
+            with m.If(self.code[DISTANCE_BITS:] == exponent):
+                start = (1 << DISTANCE_BITS + exponent) - (1 << DISTANCE_BITS)
+                m.d.sync += distance.eq(start + self.code[:DISTANCE_BITS].shift_left(exponent))
+
+        quarters = Signal(8, reset_less=True)  # not negative together
+        below = Signal(DISTANCE_BITS - 2, reset_less=True)
+        m.d.sync += [quarters.eq(distance[DISTANCE_BITS - 2 :] + self.lag), below.eq(distance)]
+
+        power = lookup(m, probability_table(self.bits), Cat(below, quarters[:2]), bits=self.bits + 1, name="table")
+        places = Signal(4, reset_less=True)
+        m.d.sync += places.eq(quarters[2:6] | quarters[6:].any().replicate(4))
+
+        # The table has one bit below the result's point, which rounds.
+        m.d.sync += self.o.eq(((power >> places) + 1)[1:])
         return m

@@ -65,8 +65,8 @@ class Array(wiring.Component):
 
     Members
     -------
-    x : In(lanes x signed(9)), x_valid : In(1)
-        Streamed vector, values of -255..255.
+    x : In(lanes x signed(bits)), x_valid : In(1)
+        Streamed vector, values as RowPair takes them.
     swap : In(1)
         With a vector: it and those after it meet the block in the shadow registers.
     fill : In(FillSignature)
@@ -79,12 +79,12 @@ class Array(wiring.Component):
     fill: Port
     sums: data.View
 
-    def __init__(self, *, rows: int, lanes: int, load_rows: int, narrow: bool = True) -> None:
-        self.rows, self.lanes, self.load_rows = rows, lanes, load_rows
+    def __init__(self, *, rows: int, lanes: int, load_rows: int, narrow: bool = True, bits: int = LANE_BITS) -> None:
+        self.rows, self.lanes, self.load_rows, self.bits = rows, lanes, load_rows, bits
         self.unpacks = narrow  # whether `narrow` is looked at
         super().__init__(
             {
-                "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
+                "x": In(data.ArrayLayout(signed(bits), lanes)),
                 "x_valid": In(1),
                 "swap": In(1),
                 "fill": In(FillSignature(rows=rows, lanes=lanes, load_rows=load_rows)),
@@ -103,7 +103,7 @@ class Array(wiring.Component):
         with m.If(early_valid):
             m.d.sync += x.eq(early_x)
         totals: Any = Signal(
-            data.ArrayLayout(signed(LANE_BITS + (chain - 1).bit_length()), self.lanes // chain), reset_less=True
+            data.ArrayLayout(signed(self.bits + (chain - 1).bit_length()), self.lanes // chain), reset_less=True
         )
         for c in range(self.lanes // chain):
             m.d.sync += totals[c].eq(balanced_sum([x[lane] for lane in range(c * chain, (c + 1) * chain)]))
@@ -132,11 +132,13 @@ class Array(wiring.Component):
                 )
             )
 
-        late_x = late(x.as_value(), LANE_BITS, name="x")
+        late_x = late(x.as_value(), self.bits, name="x")
         late_lanes = late(lane_load, 1, name="lane_load", reset_less=False)
         late_rows = Cat(*(late(part, 8, name=f"row_{k}") for k, part in enumerate(row)))
         for g in range(self.rows // size):
-            m.submodules[f"group_{g}"] = group = Shared(RowGroup, rows=size, lanes=self.lanes, load_rows=len(row))
+            m.submodules[f"group_{g}"] = group = Shared(
+                RowGroup, rows=size, lanes=self.lanes, load_rows=len(row), bits=self.bits
+            )
             m.d.comb += [
                 group.x.eq(late_x),
                 group.total.eq(totals),

@@ -97,7 +97,11 @@ class Core(wiring.Component):
         m.submodules.feeder = feeder = Feeder(config)
         m.submodules.entry = entry = Entry(config)
         m.submodules.array = array = Array(
-            rows=config.rows, lanes=config.lanes, load_rows=config.load_rows, narrow=config.narrow_weights
+            rows=config.rows,
+            lanes=config.lanes,
+            load_rows=config.load_rows,
+            narrow=config.narrow_weights,
+            bits=config.streamed_bits,
         )
         m.submodules.accumulator = accumulator = Accumulator(config)
         m.submodules.writeback = writeback = WriteBack(config)
@@ -134,6 +138,7 @@ class Core(wiring.Component):
         connect_stream(m, entry.coming, accumulator.early)
         connect_stream(m, entry.arriving, accumulator.i)
         connect_stream(m, entry.early, writeback.early)
+        m.d.comb += writeback.total.eq(entry.total)
         connect_stream(m, accumulator.o, writeback.i)
         m.d.comb += [accumulator.sums.eq(array.sums), writeback.parameters.eq(loader.parameters)]
         # --- retirement, in order ---
@@ -188,7 +193,6 @@ class Core(wiring.Component):
             (loader.kv, memories.load_kv),
             (writeback.words, memories.words),
             (writeback.maxima, memories.maxima),
-            (writeback.early_state, memories.early_state),
             (writeback.old_state, memories.old_state),
             (writeback.state, memories.state),
             (writeback.old_residual, memories.add_residual),

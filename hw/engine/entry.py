@@ -31,7 +31,9 @@ class Entry(wiring.Component):
     x, x_valid, swap : Out
         To the array.
     early : Out(stream of operation_layout(), always ready)
-        Operations whose results leave, when they enter.
+        Operations of vectors, when they enter.
+    total : Out
+        The sum of their probabilities.
     coming, arriving : Out(stream of operation_layout(), always ready)
         Operations a cycle before, and with, their sums; lone ones too.
     busy, waiting, attention : Out(1)
@@ -45,6 +47,7 @@ class Entry(wiring.Component):
     x_valid: Signal
     swap: Signal
     early: stream.Interface
+    total: Signal
     coming: stream.Interface
     arriving: stream.Interface
     busy: Signal
@@ -65,6 +68,7 @@ class Entry(wiring.Component):
                 "x_valid": Out(1),
                 "swap": Out(1),
                 "early": operations,
+                "total": Out(config.total_bits),
                 "coming": operations,
                 "arriving": operations,
                 "busy": Out(1),
@@ -87,8 +91,9 @@ class Entry(wiring.Component):
             self.x.eq(self.i.p.x),
             self.x_valid.eq(pop & head.vector),
             self.swap.eq(pop & need_block),
-            self.early.valid.eq(pop & head.vector & head.acc_last),
+            self.early.valid.eq(pop & head.vector),
             self.early.payload.eq(head),
+            self.total.eq(self.i.p.total),
             self.busy.eq(self.x_valid),
             self.waiting.eq(self.i.valid & need_block & ~may_start),
             self.attention.eq(Mux(self.x_valid, head.attention, in_attention)),

@@ -5,25 +5,25 @@ gathered by expert.
 import itertools
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.attention.softmax import MAXIMUM_BITS, ProbabilityShift, state_layout
+from moesaic.hw.attention.softmax import LEVEL_BITS, MAXIMUM_BITS, Probabilities
 from moesaic.hw.control.sequencer import issued_layout
 from moesaic.hw.decode.instruction import INDEX_BITS
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
-from moesaic.hw.engine.array import LANE_BITS
 from moesaic.hw.engine.walk import QUEUE_DEPTH, Walk, retirement_layout
 from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature, operand_address
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Stream
-from moesaic.hw.spec.tables import PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
+from moesaic.hw.spec.tables import FARTHEST, PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
 from moesaic.hw.stream.buffer import StreamRegister
 from moesaic.hw.stream.queue import Queue
-from moesaic.hw.stream.rules import connect_stream
+from moesaic.hw.stream.rules import Check, connect_stream, require
 from moesaic.hw.vector.layernorm import Normalise, NormScalars, sums_layout
-from moesaic.hw.vector.pipeline import stages
+from moesaic.hw.vector.pipeline import delay, delay_valid, stages
+from moesaic.hw.vector.reduce import AdderTree
 from moesaic.hw.vector.rounding import digits
 
 __all__ = ["Feeder", "TapSignature", "queued_layout", "vector_layout"]
@@ -34,11 +34,16 @@ _FINAL = _MEET + Normalise.LATENCY
 
 
 def vector_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A streamed vector with its operation."""
+    """A streamed vector with its operation, and the sum of its values if they are probabilities."""
+    return data.StructLayout({**dict(waiting_layout(config).members), "total": unsigned(config.total_bits)})
+
+
+def waiting_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A vector in the queue, which its sum enters later."""
     return data.StructLayout(
         {
             "op": operation_layout(),
-            "x": data.ArrayLayout(signed(LANE_BITS), config.lanes),
+            "x": data.ArrayLayout(signed(config.streamed_bits), config.lanes),
         }
     )
 
@@ -130,14 +135,18 @@ class Feeder(wiring.Component):
         self.walk = Walk(config)
         self.scalars = NormScalars(max_dim=config.max_dim)
         self.normalise = Normalise(lanes=config.lanes)
-        self.shifter = ProbabilityShift(lanes=config.lanes, groups=config.groups)
-        self.waiting = Queue(vector_layout(config), depth=QUEUE_DEPTH)
+        self.probabilities = Probabilities(lanes=config.lanes, groups=config.groups, bits=config.probability_width)
+        self.adder = AdderTree(shape=Shape(config.probability_width), terms=config.lanes)
+        self.waiting = Queue(waiting_layout(config), depth=QUEUE_DEPTH)
+        self.totals = Queue(unsigned(config.total_bits), depth=QUEUE_DEPTH)
         self.head = StreamRegister(
-            vector_layout(config)
+            waiting_layout(config)
         )  # what the array decides on comes from registers, not from LUT RAM
         # Stages at which the residual word is there, the vector is complete, and words of the other sources are there.
         self.meet, self.final = _MEET, _FINAL
-        self.arrive = self.final - self.shifter.LATENCY
+        # Sums of probabilities come a cycle after their vectors, which the queue holds that long.
+        self.added = self.adder.latency - 1
+        self.arrive = self.final - self.added - self.probabilities.LATENCY
         maxima = data.ArrayLayout(signed(MAXIMUM_BITS), config.groups)
         super().__init__(
             {
@@ -149,7 +158,7 @@ class Feeder(wiring.Component):
                 "queue": Out(ReadSignature(queue_address(), queued_layout())),
                 "activation": Out(ReadSignature(operand_address(), data.ArrayLayout(unsigned(8), config.lanes))),
                 "maxima": Out(ReadSignature(16, maxima)),
-                "state": Out(ReadSignature(13, state_layout())),
+                "state": Out(ReadSignature(13, signed(LEVEL_BITS))),
                 "residual": Out(ReadSignature(16, data.ArrayLayout(signed(16), config.lanes))),
                 "sums": Out(ReadSignature(12, sums_layout())),
                 "tap": Out(TapSignature(config)),
@@ -163,7 +172,7 @@ class Feeder(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for name in ("walk", "scalars", "normalise", "shifter", "head"):
+        for name in ("walk", "scalars", "normalise", "probabilities", "adder", "totals", "head"):
             m.submodules[name] = getattr(self, name)
         m.submodules.queue = self.waiting
         walk, final = self.walk, self.final
@@ -261,9 +270,8 @@ class Feeder(wiring.Component):
         addresses: list[Value],
         lows: list[Value],
     ) -> None:
-        """Read activations or probabilities so that they leave the shifter together with a normalised vector."""
-        config, shifter = self.config, self.shifter
-        arrive, read = self.arrive, self.arrive - 1
+        """Read activations or distances so that what comes of them is there together with a normalised vector."""
+        probabilities, arrive, read = self.probabilities, self.arrive, self.arrive - 1
         m.d.comb += [
             self.activation.enable.eq(live[read] & ops[read].vector & (kinds[read] != Stream.NORMALISED)),
             self.attention_read.eq(self.activation.enable & ops[read].attention),
@@ -273,22 +281,34 @@ class Feeder(wiring.Component):
             self.maxima.address.eq(self.activation.address.word),
             self.state.enable.eq(1),
             self.state.address.eq(ops[read].token),
-            shifter.i_valid.eq(live[arrive]),
-            shifter.i.eq(self.activation.data),
+            probabilities.i_valid.eq(live[arrive]),
+            probabilities.i.eq(self.activation.data),
         ]
-        for g in range(config.groups):
-            m.d.comb += shifter.i_lag[g].eq(
-                Mux(kinds[arrive] == Stream.PROBABILITY, self.state.data.maximum - self.maxima.data[g], 0)
-            )
+        for g, exists in enumerate(self._groups(m, arrive)):
+            lag = self.state.data - self.maxima.data[g].shift_left(2)
+            m.d.comb += probabilities.i_lag[g].eq(Mux(exists, lag, FARTHEST))
+
+    def _groups(self, m: Module, arrive: int) -> list[Value]:
+        """Whether each group of a word has keys. Of others anything may be stored, which must not be added up."""
+        config, step = self.config, self.walk.o.p
+        last = (self.walk.op.key_count - 1)[: len(self.walk.op.key_count)] >> config.rows.bit_length() - 1
+        word, group = last >> config.groups.bit_length() - 1, last[: config.groups.bit_length() - 1]
+        before = _carry(m, step.word < word, last=arrive, name="before_last", bits=1)[-1]
+        at_last = _carry(m, step.word == word, last=arrive, name="at_last", bits=1)[-1]
+        inside = _carry(m, group, last=arrive, name="last_group", bits=len(group))[-1] if len(group) else Const(0)
+        return [before | (at_last & (inside >= g)) for g in range(config.groups)]
 
     def _send(self, m: Module, live: Value, op: data.View, kind: Value, low: Value) -> None:
         """The complete vector into the queue, and the queue to the array."""
-        normalise, shifter, queue = self.normalise, self.shifter, self.waiting
+        normalise, probabilities, adder, queue = self.normalise, self.probabilities, self.adder, self.waiting
         m.d.comb += [
             queue.i.valid.eq(live),
             queue.i.p.op.eq(op),
         ]
         split = _carry(m, self.walk.op.wide_stream, last=self.final, name="split", bits=1)[-1]
+        stored = delay(m, Value.cast(self.activation.data), probabilities.LATENCY + self.added, name="stored")
+        likely = delay(m, Value.cast(probabilities.o), self.added, name="likely")
+        m.d.comb += Value.cast(adder.i).eq(Value.cast(probabilities.o))
         for lane in range(self.config.lanes):
             n = normalise.o[lane]
             streamed = n[STREAMED_SHIFT:]
@@ -298,11 +318,26 @@ class Feeder(wiring.Component):
                 Mux(
                     kind == Stream.NORMALISED,
                     Mux(split, plane, (streamed | lowest).as_signed()),
-                    Mux(kind == Stream.PROBABILITY, shifter.o[lane], shifter.o[lane].as_signed()),
+                    Mux(
+                        kind == Stream.PROBABILITY,
+                        likely.word_select(lane, self.config.probability_width),
+                        stored.word_select(lane, 8).as_signed(),
+                    ),
                 )
             )
         connect_stream(m, queue.o, self.head.i)
-        connect_stream(m, self.head.o, self.o)
+        totals = self.totals
+        m.d.comb += [
+            self.o.valid.eq(self.head.o.valid),
+            self.o.p.op.eq(self.head.o.p.op),
+            self.o.p.x.eq(self.head.o.p.x),
+            self.o.p.total.eq(totals.o.payload),
+            self.head.o.ready.eq(self.o.ready),
+            totals.i.valid.eq(delay_valid(m, live, 1, name="added")),
+            totals.i.payload.eq(adder.o),
+            totals.o.ready.eq(self.o.valid & self.o.ready),
+        ]
+        require(m, Check.ASSERT, ~self.o.valid | totals.o.valid, "feeder: a vector must have its sum")
         pop = Signal()
         m.d.sync += pop.eq(self.o.valid & self.o.ready)
         m.d.comb += [self.walk.popped.eq(pop), self.walk.arrived.eq(live)]

@@ -42,7 +42,7 @@ class WriteBackStages:
 
 def write_back_stages(config: AcceleratorConfig) -> WriteBackStages:
     """Stages of the write-back of a configuration."""
-    softmax = Softmax.latency(config.rows)
+    softmax = Softmax.latency(config)
     early = array_latency(config.lanes) + 1  # from the array's input to the accumulator's output
     hold = max(0, Attend.LATENCY - early)
     result = Requantisation.LATENCY + Activate.LATENCY + Rescale.LATENCY
@@ -54,5 +54,5 @@ def write_back_stages(config: AcceleratorConfig) -> WriteBackStages:
         ready_delay=max(0, early - Attend.LATENCY),
         commit=commit,
         latency=latency,
-        reuse=max(latency - hold - Requantisation.LATENCY, softmax + 4) + 2,
+        reuse=latency - hold - Requantisation.LATENCY + 2,
     )

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.attention.softmax import MAXIMUM_BITS, state_layout
+from moesaic.hw.attention.softmax import LEVEL_BITS, MAXIMUM_BITS
 from moesaic.hw.decode.operation import CONTEXTS, context_layout
 from moesaic.hw.engine.feeder import TapSignature
 from moesaic.hw.engine.words import copy_layout
@@ -34,7 +34,7 @@ class Memories(wiring.Component):
         Results of the write-back.
     tap : In(TapSignature), copy : In(stream of copy_layout(config)), context : In(WriteSignature)
         Words of feeder and loader.
-    feed_*, load_kv, add_residual, add_sums, early_state, old_state, early_context, finished_context : In(ReadSignature)
+    feed_*, load_kv, add_residual, add_sums, old_state, early_context, finished_context : In(ReadSignature)
         Reads of feeder, loader and write-back; the contexts in the same cycle.
     result : In(ReadSignature), result_ready : Out(1)
         Residual words for the store unit: a read counts in a cycle with ``result_ready``.
@@ -59,7 +59,6 @@ class Memories(wiring.Component):
     load_kv: Port
     add_residual: Port
     add_sums: Port
-    early_state: Port
     old_state: Port
     early_context: Port
     finished_context: Port
@@ -74,7 +73,7 @@ class Memories(wiring.Component):
         residual = data.ArrayLayout(signed(16), config.lanes)
         maxima = data.ArrayLayout(signed(MAXIMUM_BITS), config.groups)
         operands, residuals = ReadSignature(operand_address(), word), ReadSignature(16, residual)
-        states, contexts = ReadSignature(12, state_layout()), ReadSignature(range(CONTEXTS), context_layout())
+        states, contexts = ReadSignature(12, signed(LEVEL_BITS)), ReadSignature(range(CONTEXTS), context_layout())
         super().__init__(
             {
                 "words": In(WordsSignature(config)),
@@ -82,7 +81,7 @@ class Memories(wiring.Component):
                 "residual_due": In(1),
                 "maxima": In(WriteSignature(16, maxima, parts=config.groups)),
                 "sums": In(WriteSignature(12, sums_layout())),
-                "state": In(WriteSignature(12, state_layout())),
+                "state": In(WriteSignature(12, signed(LEVEL_BITS))),
                 "tap": In(TapSignature(config)),
                 "copy": In(stream.Signature(copy_layout(config))),
                 "context": In(WriteSignature(range(CONTEXTS), context_layout())),
@@ -90,11 +89,10 @@ class Memories(wiring.Component):
                 "feed_maxima": In(ReadSignature(16, maxima)),
                 "feed_residual": In(residuals),
                 "feed_sums": In(ReadSignature(12, sums_layout())),
-                "feed_state": In(ReadSignature(13, state_layout())),
+                "feed_state": In(ReadSignature(13, signed(LEVEL_BITS))),
                 "load_kv": In(operands),
                 "add_residual": In(residuals),
                 "add_sums": In(ReadSignature(12, sums_layout())),
-                "early_state": In(states),
                 "old_state": In(states),
                 "early_context": In(contexts),
                 "finished_context": In(contexts),
@@ -130,7 +128,7 @@ class Memories(wiring.Component):
         self._check(m, to_activation, to_kv)
         return m
 
-    def _memory(self, m: Module, name: str, *, shape: data.Layout, depth: int, **attrs: str) -> memory.Memory:
+    def _memory(self, m: Module, name: str, *, shape: ShapeLike, depth: int, **attrs: str) -> memory.Memory:
         """A memory without initial contents."""
         result: memory.Memory = memory.Memory(shape=shape, depth=depth, init=[], attrs=attrs)
         m.submodules[name] = result
@@ -231,9 +229,9 @@ class Memories(wiring.Component):
         connect_write(m, self.sums, sums.write_port())
         for user in (self.feed_sums, self.add_sums):
             connect_read(m, user, sums.read_port())
-        state = self._memory(m, "state", shape=state_layout(), depth=min(4096, 2 * config.max_tokens))
+        state = self._memory(m, "state", shape=signed(LEVEL_BITS), depth=min(4096, 2 * config.max_tokens))
         connect_write(m, self.state, state.write_port())
-        for user in (self.feed_state, self.early_state, self.old_state):
+        for user in (self.feed_state, self.old_state):
             connect_read(m, user, state.read_port())
         contexts = self._memory(m, "contexts", shape=context_layout(), depth=CONTEXTS)
         connect_write(m, self.context, contexts.write_port())

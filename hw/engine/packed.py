@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.spec.chains import chain_length
+
 __all__ = [
     "LANE_BITS",
     "RowPair",
@@ -15,27 +17,20 @@ __all__ = [
     "sum_bits",
 ]
 
-LANE_BITS = 9  # streamed values: int8, or uint8 for probabilities
+LANE_BITS = 9  # streamed values of -255..255
 TREE_FANIN = 4  # terms added between two registers
 _PRODUCT_LIMIT = 128 * 255  # largest product of an int8 and a value of -255..255
 
 
-def chain_length(lanes: int) -> int:
-    """Lanes whose products are added up from slice to slice.
-
-    A packed weight has ``8 + field_bits`` bits: 27 with 8 lanes, all that a DSP48E2 multiplies; 25 with 2 lanes, which
-    a DSP48E1 (Zynq-7000) multiplies too. Arrays of up to 16 lanes are those that such a device holds.
-    """
-    return 8 if lanes > 16 else min(2, lanes)
-
-
 def field_bits(chain: int) -> int:
-    """Bits between the two weights of a slice: the lower row's sum over a chain fits, on either side of zero."""
+    """Bits between the two weights of a slice: the lower row's sum over a chain fits, on either side of zero. It fits
+    for values that are not negative, too, if there are 256 or less of them for each slice, in the mean.
+    """
     return (chain * _PRODUCT_LIMIT).bit_length() + 1
 
 
 def sum_bits(lanes: int) -> int:
-    """Width of a dot product of int8 with 9-bit values."""
+    """Width of a dot product of int8 with values of -255..255, or of 256 or less in the mean."""
     return 17 + (lanes - 1).bit_length()
 
 
@@ -86,11 +81,13 @@ class RowPair(wiring.Component):
     ----------
     lanes, chain : int
         Powers of two; a chain is no longer than the lanes.
+    bits : int
+        Of a value, with its sign.
 
     Members
     -------
-    x : In([lanes] signed(9))
-        Registered values, -255..255.
+    x : In([lanes] signed(bits))
+        Registered values: -255..255, or 0 and more with a sum of `chain` * 256 or less over a chain.
     offset : In([lanes / chain] unsigned(F))
         ``offset_of`` the values of each chain, together with that of class 0.
     enable : In(pair_latency(lanes, chain) bits)
@@ -120,16 +117,16 @@ class RowPair(wiring.Component):
     value: data.View
     sums: data.View
 
-    def __init__(self, *, lanes: int, chain: int) -> None:
+    def __init__(self, *, lanes: int, chain: int, bits: int = LANE_BITS) -> None:
         if lanes < 1 or lanes & lanes - 1:
             raise ValueError(f"lanes must be a power of two, not {lanes!r}")
         if not 1 <= chain <= lanes or chain & chain - 1:
             raise ValueError(f"chain must be a power of two and at most lanes ({lanes}), not {chain!r}")
-        self.lanes, self.chain = lanes, chain
+        self.lanes, self.chain, self.bits = lanes, chain, bits
         self.field = field_bits(chain)
         super().__init__(
             {
-                "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
+                "x": In(data.ArrayLayout(signed(bits), lanes)),
                 "offset": In(data.ArrayLayout(unsigned(self.field), lanes // self.chain)),
                 "enable": In(pair_latency(lanes, chain)),
                 "swap": In(self.chain),

@@ -22,12 +22,12 @@ class RowGroup(wiring.Component):
 
     Parameters
     ----------
-    rows, lanes, load_rows : int
-        Rows; lanes; neighbouring rows whose contents `row` has.
+    rows, lanes, load_rows, bits : int
+        Rows; lanes; neighbouring rows whose contents `row` has; bits of a value.
 
     Members
     -------
-    x : In([lanes] signed(9)), total : In([lanes / chain] signed)
+    x : In([lanes] signed(bits)), total : In([lanes / chain] signed)
         Values; the sum of those of each chain, one cycle after those of class 0.
     enable : In(1), swap : In(1), row_load : In(rows bits), column : In([rows] 8 bits)
         The values of class 0 count; exchange, together with them; rows to fill; one lane of every row.
@@ -48,17 +48,17 @@ class RowGroup(wiring.Component):
     lane_load: Signal
     sums: data.View
 
-    def __init__(self, *, rows: int, lanes: int, load_rows: int) -> None:
+    def __init__(self, *, rows: int, lanes: int, load_rows: int, bits: int = LANE_BITS) -> None:
         if rows < 2 or rows % 2:
             raise ValueError(f"rows must be even, not {rows!r}")
         if load_rows < 2 or load_rows % 2 or rows % load_rows:
             raise ValueError(f"load_rows must be even and divide rows ({rows}), not {load_rows!r}")
-        self.rows, self.lanes, self.load_rows = rows, lanes, load_rows
+        self.rows, self.lanes, self.load_rows, self.bits = rows, lanes, load_rows, bits
         self.chain = chain_length(lanes)
         super().__init__(
             {
-                "x": In(data.ArrayLayout(signed(LANE_BITS), lanes)),
-                "total": In(data.ArrayLayout(signed(LANE_BITS + (self.chain - 1).bit_length()), lanes // self.chain)),
+                "x": In(data.ArrayLayout(signed(bits), lanes)),
+                "total": In(data.ArrayLayout(signed(bits + (self.chain - 1).bit_length()), lanes // self.chain)),
                 "enable": In(1),
                 "swap": In(1),
                 "row_load": In(rows),
@@ -103,7 +103,7 @@ class RowGroup(wiring.Component):
         ]
         lane_load = copy(Cat(*(self.lane_load[lane] for lane in by_place)), name="lane_load_copy", reset_less=False)
         for r in range(0, self.rows, 2):
-            m.submodules[f"pair_{r // 2}"] = pair = Shared(RowPair, lanes=self.lanes, chain=self.chain)
+            m.submodules[f"pair_{r // 2}"] = pair = Shared(RowPair, lanes=self.lanes, chain=self.chain, bits=self.bits)
             m.d.comb += [
                 pair.x.eq(x),
                 pair.offset.eq(offset),

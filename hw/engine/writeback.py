@@ -37,8 +37,8 @@ class WriteBack(wiring.Component):
     Members
     -------
     early : In(stream of operation_layout(), always ready)
-        The operation at the time its vector enters the array: softmax state is read early, so that 1/sum is there in
-        time.
+        The operation at the time its vector enters the array: probabilities are added up early, so that
+        1/sum is there in time.
     i : In(stream of finished_layout(config), always ready)
         From the accumulator.
     context, early_context : Out(ReadSignature), in the same cycle
@@ -47,7 +47,7 @@ class WriteBack(wiring.Component):
         Banks of biases and multipliers; the last vector that needs its operation's bank has passed.
     words : Out(WordsSignature)
         Results for activation and key/value memory.
-    early_state, old_state : Out(ReadSignature), state : Out(WriteSignature)
+    old_state : Out(ReadSignature), state : Out(WriteSignature)
         Softmax state.
     maxima : Out(WriteSignature)
         Maxima of the blocks of probabilities.
@@ -62,13 +62,13 @@ class WriteBack(wiring.Component):
     """
 
     early: stream.Interface
+    total: Signal
     i: stream.Interface
     context: Port
     early_context: Port
     parameters: data.View
     release: Signal
     words: Port
-    early_state: Port
     old_state: Port
     state: Port
     maxima: Port
@@ -89,7 +89,7 @@ class WriteBack(wiring.Component):
         self.at_activated = self.at_value + Activate.LATENCY
         self.at_result = self.at_activated + Rescale.LATENCY
         self.at_commit = times.commit - times.hold
-        self.attend = Attend(delay=times.ready_delay)
+        self.attend = Attend(config, delay=times.ready_delay)
         self.requantise = Requantisation(config, hold=times.hold)
         self.place = Place(config)
         self.activate, self.rescale, self.route = Activate(config), Rescale(config), Route(config)
@@ -101,13 +101,13 @@ class WriteBack(wiring.Component):
         super().__init__(
             {
                 "early": In(stream.Signature(operation_layout(), always_ready=True)),
+                "total": In(config.total_bits),
                 "i": In(stream.Signature(finished_layout(config), always_ready=True)),
                 "context": context,
                 "early_context": context,
                 "parameters": In(self.requantise.parameters.shape()),
                 "release": Out(1),
                 "words": Out(WordsSignature(config)),
-                "early_state": self.attend.signature.members["state"],
                 "old_state": self.softmax.signature.members["old"],
                 "state": self.softmax.signature.members["state"],
                 "maxima": self.softmax.signature.members["maxima"],
@@ -132,7 +132,6 @@ class WriteBack(wiring.Component):
         ports = {
             "context": requantise.context,
             "early_context": attend.context,
-            "early_state": attend.state,
             "old_state": softmax.old,
             "state": softmax.state,
             "maxima": softmax.maxima,
@@ -144,6 +143,7 @@ class WriteBack(wiring.Component):
         for name, port in ports.items():
             wiring.connect(m, wiring.flipped(getattr(self, name)), port)
         connect_stream(m, self.early, attend.i)
+        m.d.comb += attend.total.eq(self.total)
         connect_stream(m, self.i, requantise.i)
         connect_stream(m, requantise.o, place.i)
         connect_stream(m, self.route.o, self.logits)

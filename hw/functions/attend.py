@@ -1,52 +1,59 @@
-"""ATTEND: the multiplier that holds 1/sum of a query."""
+"""ATTEND: the multiplier that holds 1/sum of a query's probabilities."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.attention.softmax import SUM_BITS, state_layout
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.memory.ports import Port, ReadSignature
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.reciprocal import Reciprocal
 
-__all__ = ["Attend"]
+__all__ = ["SUM_BITS", "Attend"]
+
+SUM_BITS = 21  # 4,095 keys of 256 each, in the mean
 
 
 class Attend(wiring.Component):
-    """Reads the query's sum when its vector enters the array, so that 1/sum is there with the accumulators.
+    """Adds up a query's probabilities as they enter the array, so that 1/sum is there with the accumulators.
 
-    Computes ``golden.numerics.reciprocal`` and its product with the instruction's scalar bit for bit. One operation per
-    cycle, `LATENCY` cycles and the given delay later; no back pressure.
+    Computes ``golden.numerics.reciprocal`` and its product with the instruction's scalar bit for bit, of the sum over
+    the blocks of keys up to this one. Where probabilities pass twice, for values in two planes, they count once. One
+    vector per cycle, `LATENCY` cycles and the given delay later; no back pressure. A slot must not come again within 3
+    cycles (``Accumulator.REUSE``).
 
     Parameters
     ----------
+    config : AcceleratorConfig
     delay : int, cycles
 
     Members
     -------
     i : In(stream of operation_layout(), always ready)
+        Of every vector, when it enters the array.
+    total : In(config.total_bits)
+        The sum of its probabilities.
     context : Out(ReadSignature), in the same cycle
-    state : Out(ReadSignature)
     factor : Out(16), exponent : Out(6)
     """
 
-    LATENCY = 1 + Reciprocal.LATENCY + 1  # cycles: state read, reciprocal, times the scalar
+    LATENCY = 2 + Reciprocal.LATENCY + 1  # cycles: sum read, added, reciprocal, times the scalar
 
     i: stream.Interface
+    total: Signal
     context: Port
-    state: Port
     factor: Signal
     exponent: Signal
 
-    def __init__(self, *, delay: int) -> None:
-        self.delay = delay
+    def __init__(self, config: AcceleratorConfig, *, delay: int) -> None:
+        self.config, self.delay = config, delay
         self.reciprocal = Reciprocal(in_bits=SUM_BITS)
         super().__init__(
             {
                 "i": In(stream.Signature(operation_layout(), always_ready=True)),
+                "total": In(config.total_bits),
                 "context": Out(ReadSignature(range(CONTEXTS), context_layout())),
-                "state": Out(ReadSignature(12, state_layout())),
                 "factor": Out(16),
                 "exponent": Out(6),
             }
@@ -55,15 +62,26 @@ class Attend(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reciprocal = reciprocal = self.reciprocal
+        sums: memory.Memory = memory.Memory(shape=unsigned(SUM_BITS), depth=self.config.max_tokens, init=[])
+        m.submodules.sums = sums
+        write, read = sums.write_port(), sums.read_port()
+        op = self.i.p
         m.d.comb += [
-            self.state.enable.eq(1),
-            self.state.address.eq(self.i.p.token),
+            read.addr.eq(op.slot),
+            read.en.eq(self.i.valid),
             self.context.enable.eq(1),
-            self.context.address.eq(self.i.p.context),
-            reciprocal.i_valid.eq(delay_valid(m, self.i.valid, 1)),
-            reciprocal.i.eq(self.state.data.sum),
+            self.context.address.eq(op.context),
         ]
-        scalar = delay(m, self.context.data.scalar, 1 + reciprocal.LATENCY, name="scalar")
+        anew = delay(m, op.acc_first | op.acc_shift, 1, name="anew")
+        total = Signal(SUM_BITS, reset_less=True)
+        m.d.sync += total.eq(Mux(anew, 0, read.data) + delay(m, self.total, 1, name="vector_total"))
+        m.d.comb += [
+            write.addr.eq(delay(m, op.slot, 2, name="slot")),
+            write.data.eq(total),
+            write.en.eq(delay_valid(m, self.i.valid & op.attention, 2, name="kept")),
+            reciprocal.i.eq(total),
+        ]
+        scalar = delay(m, self.context.data.scalar, 2 + reciprocal.LATENCY, name="scalar")
         product = Signal(32)
         m.d.comb += product.eq(reciprocal.o_r * scalar + (1 << 15))
         factor, exponent = Signal(16, reset_less=True), Signal(6, reset_less=True)

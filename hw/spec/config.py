@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from moesaic.hw.spec.chains import most_probability_bits
+
 __all__ = ["PRESETS", "AcceleratorConfig"]
 
 LEAST_WIDE_ACC_BITS = 36  # products of 16-bit operands, some hundreds of them
@@ -83,6 +85,9 @@ class AcceleratorConfig:
         Longest AXI4 burst, beats; a power of two. The prefetch buffer holds at least one on every port.
     max_outstanding : int
         Most bursts in flight per port.
+    probability_bits : int
+        Width of a softmax probability where it meets the values, from 8 to what `rows` and `lanes` allow
+        (`most_probability_bits`), which 0 stands for.
     clock_mhz : float
         Clock the board runs at; used by reports only.
     narrow_weights : bool
@@ -129,6 +134,7 @@ class AcceleratorConfig:
     silu: bool = True
     sigmoid: bool = True
     gated_mlp: bool = True
+    probability_bits: int = 0
     clock_mhz: float = 300.0
     ultra_ram: bool = False
 
@@ -184,6 +190,12 @@ class AcceleratorConfig:
             )
         require(self.max_dim >= self.lanes, "max_dim", f"at least lanes ({self.lanes})")
         require(self.max_top_k <= self.experts, "max_top_k", f"at most experts ({self.experts})")
+        most = most_probability_bits(self.rows, self.lanes)
+        require(
+            self.probability_bits in (0, *range(8, most + 1)),
+            "probability_bits",
+            f"from 8 to {most}, or 0 for {most}, with {self.rows} rows and {self.lanes} lanes",
+        )
         if self.wide_operands:
             require(
                 self.acc_bits >= LEAST_WIDE_ACC_BITS, "acc_bits", f"{LEAST_WIDE_ACC_BITS} or more with wide_operands"
@@ -230,6 +242,21 @@ class AcceleratorConfig:
     def groups(self) -> int:
         """Groups of `rows` channels in one activation word."""
         return self.lanes // self.rows
+
+    @property
+    def probability_width(self) -> int:
+        """Bits of a streamed probability."""
+        return self.probability_bits or most_probability_bits(self.rows, self.lanes)
+
+    @property
+    def streamed_bits(self) -> int:
+        """Bits of a value that the array takes: signed, of -255..255, or a probability."""
+        return max(9, self.probability_width + 1)
+
+    @property
+    def total_bits(self) -> int:
+        """Bits of the sum of a vector's probabilities, which are 256 each at most, in the mean."""
+        return 9 + (self.lanes - 1).bit_length()
 
     @property
     def macs_per_cycle(self) -> int:

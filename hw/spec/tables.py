@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 __all__ = [
     "DIGITS_TOP",
+    "DISTANCE_BITS",
     "EXP_FRACTION_BITS",
+    "FARTHEST",
     "GELU_FRACTION_BITS",
     "GELU_KNOT_BITS",
     "GELU_STEP_LOG2",
@@ -16,12 +18,18 @@ __all__ = [
     "MEAN_FRACTION_BITS",
     "MULTIPLIER_BITS",
     "NORM_BITS",
+    "NO_KEY",
     "PLANE_BITS",
+    "POWER_UNIT",
+    "PROBABILITY_BITS",
     "STORED_SHIFT",
     "STREAMED_SHIFT",
-    "exp2_table",
     "gelu_knots",
     "inverse_of_dim",
+    "level_limits",
+    "neighbours",
+    "power_table",
+    "probability_table",
     "reciprocal_table",
     "rsqrt_table",
     "sigmoid_knots",
@@ -43,13 +51,48 @@ NORM_BITS = 13  # of a normalised value, signed
 STREAMED_SHIFT = 4  # of these, dropped for a single pass of the array
 STORED_SHIFT = 5  # and in the activation memory
 PLANE_BITS = 8  # of the lower of two planes
+DISTANCE_BITS = 6  # of a stored distance from the maximum, after its leading one
+PROBABILITY_BITS = range(8, 12)  # that the array may take in one pass
+NO_KEY = 255  # the stored distance of a key that does not exist: too far for any probability
+FARTHEST = 511  # lag of a group that does not exist, quarters of a power of two: nothing is left of it
+POWER_UNIT = 255  # of the powers that tell a query's level
 DIGITS_TOP = 127 * 257  # largest integer of two signed bytes, 256 * 127 + 127: above it 16-bit results saturate
 
 
+def neighbours(bits: int) -> int:
+    """Keys whose streamed probabilities of `bits` bits are at most 256 times their number together: those that a
+    cascade of slices adds up have 256 each, in the mean.
+    """
+    return 1 << bits - 8
+
+
 @functools.cache
-def exp2_table() -> tuple[int, ...]:
-    """``round(4 * 255 * 2**(-i/256))``, i = 0..255: 10 bits."""
-    return tuple(round(1020 * 2 ** (-i / 256)) for i in range(256))
+def power_table() -> tuple[int, ...]:
+    """``2**-d`` of the nearest of four stored distances, in units of 1 / `POWER_UNIT`, rounded up: 64 words of 8 bits.
+
+    Where even the widest probability rounds to nothing the power is 0.
+    """
+    step = 1 << DISTANCE_BITS
+    distances = [(step + place % step) * 2 ** (place // step) / step - 1 for place in range(0, 256, 4)]
+    least = 2 * (255 << max(PROBABILITY_BITS) - 8)  # the level may be one power of two below the maximum
+    return tuple(math.ceil(POWER_UNIT * 2**-d) if 2 * least * 2**-d >= 1 else 0 for d in distances)
+
+
+@functools.cache
+def level_limits(bits: int) -> tuple[int, ...]:
+    """Largest sum of powers of neighbours for each level, from four quarters below the maximum on: `POWER_UNIT` times
+    ``2**(quarter / 4)``, rounded down.
+    """
+    last = 4 * (bits - 8)
+    return tuple(math.floor(POWER_UNIT * 2 ** (quarter / 4)) for quarter in range(-4, last + 1))
+
+
+@functools.cache
+def probability_table(bits: int) -> tuple[int, ...]:
+    """``round(2 * top * 2**(-i/64))``, i = 0..63, with the probability `top` = 255 * 2**(bits - 8) of a key that is
+    alone: `bits` + 1 bits.
+    """
+    return tuple(round(2 * (255 << bits - 8) * 2 ** (-i / 64)) for i in range(64))
 
 
 @functools.cache

@@ -32,7 +32,7 @@ def fingerprint(program: Program) -> dict[str, Any]:
     """
     request = program.request
     image = render_batch([_SCENE], request.model.image_size)[0][0]
-    golden = IntM3ViT(program.qmodel, request.accelerator.rows)
+    golden = IntM3ViT(program.qmodel, request.accelerator.rows, request.accelerator.probability_width)
     outputs = hashlib.sha256()
     for task in request.tasks:
         for residual in golden.run(image, task, blocks=request.blocks):

@@ -124,7 +124,8 @@ def _certain(mismatch: Mismatch | None) -> Mismatch:
 
 def _golden(program: Program, image: IntArray, task: str) -> tuple[Residuals, Mapping[str, Count]]:
     trace, saturation = Trace(only=("embed",)), Saturation()
-    blocks = IntM3ViT(program.qmodel, program.request.accelerator.rows).run(
+    config = program.request.accelerator
+    blocks = IntM3ViT(program.qmodel, config.rows, config.probability_width).run(
         image, task, blocks=program.request.blocks, trace=trace, saturation=saturation
     )
     return Residuals([trace["embed"], *blocks], None), saturation.counts
@@ -241,6 +242,7 @@ def execute(
                     image,
                     task,
                     key_block=request.accelerator.rows,
+                    probability_bits=request.accelerator.probability_width,
                     blocks=request.blocks,
                 )
         outcomes.append(TaskOutcome(task, golden, functional, None, experts, counters, rows, [], saturation))

@@ -102,7 +102,13 @@ def quantise(
         with stages.stage("agreement", f"integers against float, {seen.unseen_source}"):
             for task in request.model.tasks:
                 tasks[task] = agreement(
-                    network.model, qmodel, seen.unseen, task, key_block=request.accelerator.rows, note=stages.note
+                    network.model,
+                    qmodel,
+                    seen.unseen,
+                    task,
+                    key_block=request.accelerator.rows,
+                    probability_bits=request.accelerator.probability_width,
+                    note=stages.note,
                 )
         few = seen.unseen[: max(1, _TOKENS // request.model.tokens)]
         with stages.stage("layers", f"every rounding alone, {len(few)} of these images"):

@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
@@ -26,9 +27,17 @@ def pack(values: object, bits: int) -> int:
     return word
 
 
-async def check_pipeline(dut: SimHandleBase, *, latency: int, inputs: Columns, outputs: Columns, seed: int = 0) -> None:
-    """Send every row of `inputs`, expect the rows of `outputs` `latency` cycles later: with gaps first, then
-    without.
+async def check_pipeline(
+    dut: SimHandleBase,
+    *,
+    latency: int,
+    inputs: Columns,
+    outputs: Columns,
+    before: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> None:
+    """Send every row of `inputs`, expect the rows of `outputs` `latency` cycles later, of some ports as many cycles
+    `before`: with gaps first, then without.
     """
     rng = random.Random(seed)
     words = {port: [pack(row, bits) for row in values] for port, (values, bits) in inputs.items()}
@@ -40,6 +49,7 @@ async def check_pipeline(dut: SimHandleBase, *, latency: int, inputs: Columns, o
     bench = Bench(dut)
     await bench.start(i_valid=0, **{port: 0 for port in words})
     flight: list[int | None] = [None] * latency
+    seen = {port: deque([0], maxlen=cycles + 1) for port, cycles in (before or {}).items()}
     sent = received = 0
     while received < count:
         go = sent < count and (sent >= 200 or rng.random() < 0.6)
@@ -49,12 +59,14 @@ async def check_pipeline(dut: SimHandleBase, *, latency: int, inputs: Columns, o
         flight.append(sent if go else None)
         sent += go
         due = flight.pop(0)
+        for port, values in seen.items():
+            values.append(bench.get(port))
         wrong = f"o_valid is wrong in cycle {bench.cycle}, vector {due}"
         assert bench.get("o_valid") == (due is not None), wrong
         if due is not None:
             assert due == received
             for port, column in expected.items():
-                got = bench.get(port)
+                got = seen[port][0] if port in seen else bench.get(port)
                 if got != column[due]:
                     sample = {name: np.asarray(values)[due].tolist() for name, (values, _) in inputs.items()}
                     wanted = np.asarray(outputs[port][0])[due].tolist()

@@ -16,7 +16,7 @@ from moesaic.hw.engine.feeder import QUEUE_DEPTH, vector_layout
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
-from moesaic.hw.spec.tables import inverse_of_dim
+from moesaic.hw.spec.tables import FARTHEST, inverse_of_dim
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 ROWS, LANES, GROUPS, TOKENS = CONFIG.rows, CONFIG.lanes, CONFIG.groups, CONFIG.max_tokens
@@ -32,8 +32,8 @@ class Reference:
         self.activation = rng.integers(0, 256, (DEPTH, LANES))
         self.activation_low = rng.integers(0, 256, (DEPTH, LANES))
         self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
-        self.state = rng.integers(60, 100, 2 * TOKENS)
-        self.maxima = self.state.min() - rng.integers(0, 40, (DEPTH, GROUPS)) ** 2 // 60
+        self.maxima = 60 + rng.integers(0, 40, (DEPTH, GROUPS)) ** 2 // 60
+        self.state = 4 * self.maxima.max() + rng.integers(0, 100, 2 * TOKENS)
         self.total = rng.integers(-200_000, 200_000, TOKENS)
         self.squares = self.total**2 // 16 + rng.integers(0, 1 << 30, TOKENS)
         self.queue_token = np.stack([np.sort(rng.permutation(TOKENS)) for _ in range(CONFIG.experts)])
@@ -81,10 +81,10 @@ class Reference:
                     n = numerics.layernorm(self.residual[address], *sums, rms=rms, **norm)
                     x = numerics.norm_planes(n)[plane] if f["wide_stream"] else numerics.norm_streamed(n)
                 else:
-                    lag = self.state[tokens][:, None, None] - self.maxima[address][:, :, None]
-                    x = numerics.probability(self.activation[address].reshape(count, GROUPS, ROWS), lag).reshape(
-                        count, LANES
-                    )
+                    lag = self.state[tokens][:, None, None] - 4 * self.maxima[address][:, :, None]
+                    lag[:, ROWS * (word * GROUPS + np.arange(GROUPS)) >= f["key_count"]] = FARTHEST
+                    codes = self.activation[address].reshape(count, GROUPS, ROWS)
+                    x = numerics.probability(codes, lag, bits=CONFIG.probability_width).reshape(count, LANES)
                 for slot in slots.tolist():
                     if f["tap"] and block == 0 and number == 0:
                         place, value = f["tap_addr"] + slot * (f["shift_block"] or f["in_blocks"]) + ib, n[slot]
@@ -180,7 +180,7 @@ class Rig:
         token = get("sums__address") % TOKENS
         self.next = {
             "queue__data": int(r.queue_token[expert, slot]) | int(r.queue_score[expert, slot]) << 12,
-            "state__data": int(r.state[get("state__address") % (2 * TOKENS)]) & 511,
+            "state__data": int(r.state[get("state__address") % (2 * TOKENS)]) & 2047,
             "sums__data": int(r.total[token]) & (1 << 28) - 1 | int(r.squares[token]) << 28,
         }
         assert get("maxima__enable") == get("activation__enable")
@@ -225,6 +225,8 @@ class Rig:
                 got,
                 vector.tolist(),
             )
+            if self.program[index][1]["stream"] == Stream.PROBABILITY:
+                assert int(payload.total) == vector.sum() % (1 << CONFIG.total_bits), (index, got)
         self.ended += operation["end"]
 
     async def run(self) -> None:
@@ -306,7 +308,7 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
                 "stationary": Stationary.VALUES,
                 "function": Function.ATTEND,
                 "stream": Stream.PROBABILITY,
-                "key_count": f["in_blocks"] * LANES,
+                "key_count": f["in_blocks"] * LANES - rng.randrange(LANES),
                 "token_base": rng.randrange(2 * TOKENS - count + 1),
             }
         elif f["stream"] == Stream.NORMALISED and rng.random() < 0.7:

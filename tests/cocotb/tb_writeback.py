@@ -13,6 +13,7 @@ from rigid import integer, pack
 
 from moesaic.golden import numerics
 from moesaic.hw.decode.operation import context_layout, operation_layout
+from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import array_latency
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Memory, Stationary
@@ -57,7 +58,7 @@ class State:
         self.lower = rng.integers(-128, 128, (2, DEPTH, LANES))  # bytes of 16-bit results
         self.maxima = rng.integers(-128, 128, (DEPTH, GROUPS))
         self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
-        self.softmax = np.stack([rng.integers(-128, 128, TOKENS), rng.integers(1, 1 << 20, TOKENS)], axis=1)
+        self.softmax = rng.integers(-512, 512, TOKENS)
         self.sums = np.stack(
             [rng.integers(-(1 << 20), 1 << 20, TOKENS), rng.integers(1 << 30, 1 << 35, TOKENS)], axis=1
         )
@@ -111,6 +112,8 @@ class Instruction:
         most = min(limit // 2 >> self.upper, (1 << 31) - 1)
         self.bias = rng.integers(-most, most + 1, self.blocks * ROWS)
         self.mult = rng.integers(0, 1 << 16, self.blocks * ROWS)
+        # Sums of the probabilities of two blocks of keys.
+        self.totals = rng.integers(1, 1 << CONFIG.total_bits, (2, self.count))
 
     def operation(self, block: int, slot: int) -> Fields:
         last = slot == self.count - 1
@@ -146,7 +149,7 @@ class Instruction:
         """The definition, on whole tensors."""
         f, function = self.f, Function(self.f["function"])
         if function is Function.ATTEND:
-            r, e = numerics.reciprocal(state.softmax[self.tokens, 1])
+            r, e = numerics.reciprocal(self.totals.sum(axis=0))
             mult = (r * f["scalar"] + (1 << 15)) >> 16
             return self._store(state, numerics.round_shift(self.acc * mult[:, None], (f["shift"] + e)[:, None]))
         bias, mult = (self.bias << self.upper, self.mult) if self.weights else (0, f["scalar"])
@@ -218,17 +221,17 @@ class Instruction:
             state.sums[self.tokens[slot]] = wrap(total, 28), squares & (1 << 42) - 1
 
     def _softmax(self, state: State, v: np.ndarray) -> None:
-        maximum = total = None
+        level = None
         for block in range(self.blocks):
             first, stop = block * ROWS, min((block + 1) * ROWS, self.f["out_count"])
-            p, maximum, total = numerics.softmax_block(v[:, first:stop], maximum, total)
+            codes, maximum, level = numerics.softmax_block(v[:, first:stop], level, bits=CONFIG.probability_width)
             for slot in range(self.count):
                 word, lane = self._place(slot, first)
-                state.vectors[0][word, lane : lane + ROWS] = 0
+                state.vectors[0][word, lane : lane + ROWS] = np.int8(-1)  # no key
                 state.lower[0][word, lane : lane + ROWS] = UNDEFINED
-                state.vectors[0][word, lane : lane + stop - first] = p[slot].astype(np.int8)
+                state.vectors[0][word, lane : lane + stop - first] = codes[slot].astype(np.int8)
                 state.maxima[word, lane // ROWS] = maximum[slot]
-        state.softmax[self.tokens] = np.stack([maximum, total], axis=1)
+        state.softmax[self.tokens] = level
 
 
 class Rig:
@@ -258,8 +261,8 @@ class Rig:
             i__payload=0,
             context__data=0,
             parameters=0,
-            early_state__data=1 << 9,
-            old_state__data=1 << 9,
+            total=0,
+            old_state__data=0,
             old_residual__data=0,
             old_sums__data=0,
         )
@@ -276,17 +279,21 @@ class Rig:
         context = CONTEXT.const(item.f).as_bits()
         last: dict[int, int] = {}  # cycle of each slot's vector
         for block in range(item.blocks):
+            if not item.weights:
+                cycle = self._earlier(item, block, cycle)
             first = cycle
             for slot in range(item.count):
                 while self.rng.random() < gaps or cycle <= last.get(slot, -REUSE) + REUSE:
                     cycle += 1
                 last[slot] = cycle
                 operation = item.operation(block, slot)
+                early = operation | {"acc_first": int(item.weights)}
                 bits = OPERATION.const(operation).as_bits()
                 arrive = cycle + EARLY
                 acc = pack(item.acc[slot, block * ROWS : (block + 1) * ROWS], CONFIG.acc_bits)
                 self.at(cycle, "early__valid", 1)
-                self.at(cycle, "early__payload", bits)
+                self.at(cycle, "early__payload", OPERATION.const(early).as_bits())
+                self.at(cycle, "total", int(item.totals[1, slot]))
                 self.at(cycle, "early_context__data", context)
                 self.at(arrive, "i__valid", 1)
                 self.at(arrive, "i__payload", bits | acc << OPERATION.size)
@@ -302,6 +309,15 @@ class Rig:
         self.free = cycle
         self.issued += 1
         item.apply(self.wanted)
+
+    def _earlier(self, item: Instruction, block: int, cycle: int) -> int:
+        """The block of keys before the last one, of which only the sum of probabilities is seen here."""
+        for slot in range(item.count):
+            early = item.operation(block, slot) | {"acc_last": 0}
+            self.at(cycle + slot, "early__valid", 1)
+            self.at(cycle + slot, "early__payload", OPERATION.const(early).as_bits())
+            self.at(cycle + slot, "total", int(item.totals[0, slot]))
+        return cycle + max(item.count, Accumulator.REUSE)
 
     def lone(self) -> None:
         """An instruction without vectors."""
@@ -321,6 +337,7 @@ class Rig:
             "early__valid": 0,
             "i__valid": 0,
             "early__payload": 0,
+            "total": int(rng.integers(1 << CONFIG.total_bits)),
             "i__payload": int(rng.integers(1 << 60)),
             "context__data": int(rng.integers(1 << 60)),
         }
@@ -342,11 +359,9 @@ class Rig:
             if get("old_residual__enable")
             else self.rng.integers(-99, 99, LANES)
         )
-        early, old = (now.softmax[get(f"{name}_state__address") % TOKENS] for name in ("early", "old"))
         total, squares = (int(x) for x in now.sums[get("old_sums__address") % TOKENS])
         self.next = {
-            "early_state__data": int(early[0]) & 511 | int(early[1]) << 9,
-            "old_state__data": int(old[0]) & 511 | int(old[1]) << 9,
+            "old_state__data": int(now.softmax[get("old_state__address") % TOKENS]) & 2047,
             "old_residual__data": pack(residual, 16),
             "old_sums__data": total & (1 << 28) - 1 | (squares & (1 << 42) - 1) << 28,
         }
@@ -362,8 +377,7 @@ class Rig:
             mask = unpack(get("maxima__mask"), 1, GROUPS) != 0
             now.maxima[get("maxima__address")][mask] = unpack(get("maxima__data"), 9, GROUPS)[mask]
         if get("state__mask"):
-            state = get("state__data")
-            now.softmax[get("state__address")] = signed(state & 511, 9), state >> 9
+            now.softmax[get("state__address")] = signed(get("state__data"), 11)
         if get("residual__mask"):
             mask = unpack(get("residual__mask"), 1, LANES) != 0
             now.residual[get("residual__address")][mask] = unpack(get("residual__data"), 16, LANES)[mask]

@@ -95,7 +95,7 @@ def test_bit_exact(tmp_path: Path, config: AcceleratorConfig, monkeypatch: pytes
             )
             for task, result in zip(program.tasks, results, strict=True):
                 assert result.error is None and result.violations["mask"] == 0
-                expected = IntM3ViT(qmodel, config.rows).run(image, task)
+                expected = IntM3ViT(qmodel, config.rows, config.probability_width).run(image, task)
                 for number, (mark, wanted) in enumerate(zip(result.marks[1:], expected, strict=True)):
                     assert compare(f"{task}: blocks.{number}", mark, wanted) is None
                 assert compare(f"{task}: output", result.output, expected[-1]) is None

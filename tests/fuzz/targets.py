@@ -160,8 +160,9 @@ class Programs(Target):
 
     def read(self) -> None:
         program: Program = load_program(self.folder, Stages(quiet=True))
+        config = program.request.accelerator
         with np.errstate(all="ignore"):
-            IntM3ViT(program.qmodel, program.request.accelerator.rows).run(self.pixels, program.request.tasks[0])
+            IntM3ViT(program.qmodel, config.rows, config.probability_width).run(self.pixels, program.request.tasks[0])
 
 
 class Results(Target):

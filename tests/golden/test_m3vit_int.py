@@ -19,6 +19,7 @@ from moesaic.golden.quantize import quantize
 from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import Trace
 from moesaic.hw.spec import tables
+from moesaic.hw.spec.chains import most_probability_bits
 
 torch.set_num_threads(1)  # tensors this small only lose by more
 
@@ -109,6 +110,13 @@ def gelu(x: int) -> int:
     return shift_round(max(x, 0) * 2048 - delta, 11)
 
 
+def code(d: int) -> int:
+    exponent = 0
+    while exponent < 3 and d + 256 >= 2 << exponent + 8:
+        exponent += 1
+    return min(64 * exponent + shift_round(d + 256, exponent + 2) - 64, 255)
+
+
 def head(attention: object, q: Rows, k: Rows, v: Rows, block: int) -> Rows:
     context = []
     for query in q:
@@ -116,22 +124,27 @@ def head(attention: object, q: Rows, k: Rows, v: Rows, block: int) -> Rows:
         for key in k:
             acc = sum(a * b for a, b in zip(query, key, strict=True))
             scores.append(saturate(shift_round(acc * attention.score_mult, attention.score_shift), 16))
-        stored: list[tuple[int, int]] = []
-        maximum, total = None, 0
+        stored: list[tuple[int, int]] = []  # steps of 1/64 of a power of two, and below which maximum
+        bits = most_probability_bits(block, block)
+        level = -10000
         for low in range(0, len(scores), block):
             part = scores[low : low + block]
-            new = -(-max(part) // 256)
-            if maximum is not None:
-                new = max(new, maximum)
-                total >>= min(new - maximum, 31)
-            maximum = new
-            for score in part:
-                d = 256 * maximum - score
-                p = (tables.exp2_table()[d % 256] + (1 << (min(d // 256, 15) + 1))) >> (min(d // 256, 15) + 2)
-                stored.append((p, maximum))
-                total += p
-        final = [shift_round(p, min(maximum - then, 15)) for p, then in stored]
-        r, e = reciprocal(total)
+            maximum = -(-max(part) // 256)
+            codes = [code(256 * maximum - score) for score in part]
+            weights = [
+                sum(tables.power_table()[c // 4] for c in codes[first : first + 2 ** (bits - 8)])
+                for first in range(0, len(codes), 2 ** (bits - 8))
+            ]
+            quarters = 0
+            while 255 * 2 ** ((quarters - 4) / 4) < max(weights):
+                quarters += 1
+            level = max(level, 4 * maximum + quarters - 4)
+            stored += [((64 + c % 64) * 2 ** (c // 64) - 64, maximum) for c in codes]
+        final = []
+        for distance, maximum in stored:
+            below = distance + 16 * (level - 4 * maximum)
+            final.append(shift_round(tables.probability_table(bits)[below % 64], min(below // 64, 15) + 1))
+        r, e = reciprocal(sum(final))
         multiplier = (r * attention.context_mult + 32768) >> 16
         row = []
         for channel in range(len(v[0])):
@@ -269,9 +282,10 @@ def test_attention_on_wild_values(context_mult):
         q8, k8, v8 = (rng.integers(-scale, scale, (n, 8)) for n in (20, 13, 13))
         v8 = np.clip(v8 * 127, -128, 127)
         for block in (1, 4, 16):
-            _, p, context = attend(attention, q8, k8, v8, block, Saturation())
+            sizes = {"key_block": block, "bits": most_probability_bits(block, block)}
+            _, p, context = attend(attention, q8, k8, v8, Saturation(), **sizes)
             assert context.tolist() == head(attention, q8.tolist(), k8.tolist(), v8.tolist(), block)
-            assert p.min() >= 0 and p.max() <= 255
+            assert p.min() >= 0 and p.max() <= 510
 
 
 def test_trace_has_the_float_models_names():
@@ -285,7 +299,7 @@ def test_trace_has_the_float_models_names():
     for name in integer:
         if "expert_" not in name:  # routing may differ
             assert integer[name].shape == whole[name].shape, name
-    assert integer["blocks.0.attn.probs"].dtype == np.uint8
+    assert integer["blocks.0.attn.probs"].dtype == np.int16
     assert integer["blocks.1.mlp.gate.scores"].dtype == np.uint16
 
 

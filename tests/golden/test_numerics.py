@@ -119,77 +119,10 @@ def rsqrt_errors() -> Iterator[Measurement]:
 
 
 def exponential_errors() -> Iterator[Measurement]:
-    d = np.arange(16 << 8)
-    yield Measurement(
-        "exp2_block, every distance below 16", "1/255", 0.63, numerics.exp2_block(d) - 255 * 2.0 ** (-d / 256)
-    )
     d = np.arange(1 << 16)
     yield Measurement(
         "wide_exp2, every distance below 64", "1/65535", 134, numerics.wide_exp2(d) - 65535 * 2.0 ** (-d / 1024)
     )
-
-
-def softmax_row(t: np.ndarray, block: int) -> np.ndarray:
-    """Probabilities of one row as ATTEND sees them: at the final maximum, times the reciprocal of the sum."""
-    maximum = total = None
-    stored, maxima = [], []
-    for start in range(0, len(t), block):
-        p, maximum, total = numerics.softmax_block(t[None, start : start + block], maximum, total)
-        stored.append(p[0])
-        maxima.append(maximum[0])
-    final = [numerics.probability(p, maximum[0] - m) for p, m in zip(stored, maxima, strict=True)]
-    r, e = numerics.reciprocal(total)
-    return np.concatenate(final) * math.ldexp(int(r[0]), -16 - int(e[0]))
-
-
-def softmax_float(t: np.ndarray) -> np.ndarray:
-    p = 2.0 ** ((t - t.max()) / 256)
-    return p / p.sum()
-
-
-LENGTHS = (1, 2, 7, 65, 129, 197, 1201)
-
-
-def random_rows(rng: np.random.Generator) -> Iterator[np.ndarray]:
-    for length in LENGTHS:
-        for spread in (0.1, 0.5, 1, 2, 4, 8):  # standard deviation of the scores, in natural units
-            for _ in range(4):
-                scores = rng.normal(size=length) * spread * math.log2(math.e) * 256 + rng.integers(-4000, 4000)
-                yield np.clip(np.round(scores), -32768, 32767).astype(np.int64)
-
-
-def adversarial_rows() -> Iterator[np.ndarray]:
-    """Maxima that rise or fall with every key or block, equal scores, lone peaks, ends of the range."""
-    for length in LENGTHS:
-        index = np.arange(length)
-        for step in (1, 3, 27, 256, 257):
-            for ramp in (index, length - index, (index * 7919) % length):
-                yield np.clip(ramp * step - length * step // 2, -32768, 32767)
-        for level in (-32768, -1, 0, 1, 255, 256, 257, 32767):
-            yield np.full(length, level)
-        for place in {0, length // 2, length - 1}:
-            yield np.where(index == place, 32767, -32768)
-            yield np.where(index == place, 1, 0)
-        yield np.where(index % 2 == 0, 0, 300)
-        yield np.where(index // 64 % 2 == 0, 0, 513)
-
-
-def tail_rows() -> Iterator[np.ndarray]:
-    """One key far above 1,200 others that just round to nothing: what 8-bit probabilities cannot hold."""
-    for distance in range(2200, 2700, 20):
-        yield np.concatenate([[256 * 10], np.full(1200, 256 * 10 - distance)])
-
-
-def softmax_errors() -> Iterator[Measurement]:
-    kinds: tuple[tuple[str, Callable[[], Iterator[np.ndarray]], float], ...] = (
-        ("random rows", lambda: random_rows(np.random.default_rng(2)), 0.021),
-        ("adversarial rows", adversarial_rows, 0.0025),
-        ("rows with a heavy tail", tail_rows, 0.7),
-    )
-    for name, rows, bound in kinds:
-        for block in (64, 8):
-            error = np.concatenate([softmax_row(t, block) - softmax_float(t) for t in rows()])
-            yield Measurement(f"softmax, {name} of up to 1,201 keys, blocks of {block}", "1", bound, error)
 
 
 def mantissa(value: float) -> tuple[int, int]:
@@ -253,7 +186,6 @@ def measurements() -> tuple[Measurement, ...]:
         reciprocal_errors,
         rsqrt_errors,
         exponential_errors,
-        softmax_errors,
         norm_errors,
         route_errors,
     )
@@ -290,7 +222,8 @@ def test_document_names_the_sizes() -> None:
         ("gelu_knots", tables.gelu_knots(), tables.GELU_KNOT_BITS),
         ("silu_knots", tables.silu_knots(), 15),
         ("sigmoid_knots", tables.sigmoid_knots(), 16),
-        ("exp2_table", tables.exp2_table(), 10),
+        ("power_table", tables.power_table(), 8),
+        ("probability_table", tables.probability_table(11), 12),
         ("wide_exp2_table", tables.wide_exp2_table(), 16),
         ("reciprocal_table", tables.reciprocal_table(), 16),
         ("rsqrt_table", tables.rsqrt_table(), 16),
@@ -330,14 +263,6 @@ def test_log2_floor_refuses_zero() -> None:
     assert numerics.log2_floor(np.array([1, 2, 3, 4, (1 << 62) - 1])).tolist() == [0, 1, 1, 2, 61]
     with pytest.raises(ValueError, match="log2_floor: x must be positive, not 0"):
         numerics.log2_floor(np.array([4, 0]))
-
-
-def test_softmax_state_does_not_depend_on_the_last_block_being_short() -> None:
-    t = np.arange(20)[None] * 100
-    p, maximum, total = numerics.softmax_block(t, None, None)
-    assert maximum.tolist() == [8] and total.tolist() == [p.sum()]
-    p, maximum, total = numerics.softmax_block(t[:, :3] + 5000, maximum, total)
-    assert maximum.tolist() == [21] and total.tolist() == [p.sum()]  # the old sum is 13 places down
 
 
 def test_the_lowest_expert_wins_a_tie() -> None:

@@ -41,12 +41,14 @@ def of_components(config: AcceleratorConfig) -> Timing:
     feeder, back = Feeder(config), WriteBack(config)
     router = Router(rows=config.rows, experts=config.experts, max_top_k=config.max_top_k, max_tokens=config.max_tokens)
     finished = array_latency(config.lanes) + Accumulator.LATENCY
-    hold = max(0, 2 + back.attend.reciprocal.LATENCY - (array_latency(config.lanes) + 1))
+    hold = max(0, 3 + back.attend.reciprocal.LATENCY - (array_latency(config.lanes) + 1))
     requantised = back.requantise.requantise.LATENCY
     linear = requantised + back.activate.curves.LATENCY + back.rescale.scale.LATENCY
-    commit = hold + max(linear + 1, requantised + back.softmax.block.latency)
+    commit = hold + max(linear + 1, requantised + back.softmax.block.code_at)
     latency = commit + back.add.update.latency + 2
-    reuse = max(latency - hold - requantised, back.softmax.block.latency + 4) + 2
+    reuse = latency - hold - requantised + 2
+    # A query's level is written before its instruction ends.
+    assert hold + requantised + back.softmax.state_at < latency and back.softmax.REUSE <= reuse
     assert (back.hold, back.at_commit, back.latency, back.reuse) == (hold, commit - hold, latency, reuse)
     return Timing(
         feed=feeder.final + feeder.waiting.LATENCY + feeder.head.LATENCY,

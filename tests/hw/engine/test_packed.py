@@ -51,6 +51,30 @@ def test_formula(chain: int) -> None:
     assert wrong_products(chain, field_bits(chain)) == 0
 
 
+def wrong_probabilities(chain: int, field: int, most: int) -> int:
+    """Products that come out wrong, of all lower weights and values of 0..`most`, where the others of the chain bring
+    all values to `most` or are 0, at either extreme of their weights.
+    """
+    lower, x = INT8[:, None], np.arange(most + 1)[None, :]
+    wrong = 0
+    for upper in (-128, -1, 0, 127):
+        for others in (np.zeros_like(x), most - x):
+            for extreme in (-128, 127):
+                offset = (1 << field - 1) - 128 * (x + others)
+                total = ((upper << field) + lower + 128) * x + ((upper << field) + extreme + 128) * others + offset
+                sums = split(total, field)
+                wrong += np.count_nonzero(sums[0] != upper * (x + others))
+                wrong += np.count_nonzero(sums[1] != lower * x + extreme * others)
+    return wrong
+
+
+@pytest.mark.parametrize("chain", [1, 2, 8])
+def test_probabilities(chain: int) -> None:
+    """Values that are not negative may weigh 256 for each slice, in the mean, and no more."""
+    assert wrong_probabilities(chain, field_bits(chain), 256 * chain) == 0
+    assert wrong_probabilities(chain, field_bits(chain), 260 * chain) > 0
+
+
 @pytest.mark.parametrize("chain", [1, 2, 8])
 def test_no_field_bit_to_spare(chain: int) -> None:
     assert wrong_products(chain, field_bits(chain) - 1) > 0

@@ -9,6 +9,7 @@ from amaranth.sim import Simulator
 from moesaic.golden import numerics
 from moesaic.hw.functions.activate import Activate
 from moesaic.hw.functions.add import Add
+from moesaic.hw.functions.attend import Attend
 from moesaic.hw.functions.companion import companion_layout
 from moesaic.hw.functions.gated import Gated
 from moesaic.hw.functions.place import Place, arrival_layout
@@ -19,6 +20,7 @@ from moesaic.hw.functions.store import Store
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.isa import Function, Memory, Stationary
+from moesaic.hw.spec.tables import NO_KEY
 
 CONFIG = PRESETS["micro8"].replace(lanes=16)
 ROWS, COUNT = CONFIG.rows, 12
@@ -212,30 +214,75 @@ def test_route():
 
 def test_softmax():
     """One block of each query; the state of the queries stays where it is, of one it is the first."""
-    commit = Softmax.latency(ROWS) + 2
+    commit = Softmax.latency(CONFIG) + 2
     given, unit = values(5), Softmax(CONFIG, commit=commit)
     cases = [
         companion(function=Function.SOFTMAX, token=k, block=k % 2, mask=(1 << ROWS - k % 3) - 1, group=k % 2, address=k)
         for k in range(COUNT)
     ]
-    state = {k: (k - 6, 1000 * k + 1) for k in range(COUNT)}  # maximum, sum
-
-    def answer(seen):
-        maximum, total = state[seen["old"] % COUNT]
-        return [(unit.old.data, maximum & 511 | total << 9)]
-
+    # Levels below and above what the blocks ask for.
+    levels = [int(4 * (-(-row.max() // 256)) + (k // 2 % 3 - 1) * 9) for k, row in enumerate(given)]
     outputs = {"old": unit.old.address, "state": unit.state.data, "token": unit.state.address, "write": unit.state.mask}
-    outputs |= {"data": unit.result.data, "maxima": unit.maxima.mask}
-    at = Softmax.AHEAD + commit
-    seen = run(unit, cases, given, outputs, ahead=Softmax.AHEAD, cycles=COUNT + at, answer=answer)
+    outputs |= {"data": unit.result.data, "maximum": unit.maxima.data, "maxima": unit.maxima.mask}
+    outputs |= {"result": unit.result.write}
+    at, state_at = Softmax.AHEAD + commit, Softmax.AHEAD + unit.state_at
+    seen = run(
+        unit,
+        cases,
+        given,
+        outputs,
+        ahead=Softmax.AHEAD,
+        cycles=COUNT + max(at, state_at),
+        answer=lambda now: [(unit.old.data, levels[now["old"] % COUNT])],
+    )
     for k, row in enumerate(given):
         keys = ROWS - k % 3
-        before = (np.array([state[k][0]]), np.array([state[k][1]])) if k % 2 else (None, None)
-        p, maximum, total = numerics.softmax_block(row[None, :keys], *before)
-        now = seen[k + at]
-        assert (now["write"], now["token"], now["maxima"]) == (1, k, 1 << k % 2)
-        assert now["state"] == int(maximum[0]) & 511 | int(total[0]) << 9, k
-        assert now["data"] == packed([*p[0], *[0] * (ROWS - keys)], 8), k
+        before = np.array([levels[k]]) if k % 2 else None
+        codes, maximum, level = numerics.softmax_block(row[None, :keys], before, bits=CONFIG.probability_width)
+        now, then = seen[k + at], seen[k + state_at]
+        assert (now["result"], now["maxima"]) == (1, 1 << k % 2)
+        assert now["maximum"] == packed([maximum[0]] * CONFIG.groups, 9)
+        assert now["data"] == packed([*codes[0], *[NO_KEY] * (ROWS - keys)], 8), k
+        assert (then["write"], then["token"], then["state"]) == (1, k, int(level[0])), k
+
+
+def test_attend():
+    """Sums of a query over blocks of keys, counted once where they pass twice; other vectors between them."""
+    unit = Attend(CONFIG, delay=2)
+    rng = np.random.default_rng(8)
+    scalars = [int(x) for x in rng.integers(1 << 15, 1 << 16, 8)]
+    ops, sums = [], []
+    for part in range(4):  # blocks of keys, of which the third begins a second plane
+        for slot in range(5):
+            flags = {"acc_first": part == 0, "acc_shift": part == 2, "acc_last": part == 3}
+            ops.append({"vector": 1, "attention": 1, "slot": slot, "context": slot, **flags})
+            sums.append(int(rng.integers(1, 1 << CONFIG.total_bits)))
+    ops.insert(15, {"vector": 1, "slot": 1, "acc_first": 1})  # not of attention: nobody's sum
+    sums.insert(15, 77)
+    seen = []
+
+    async def bench(ctx):
+        for cycle in range(len(ops) + Attend.LATENCY + 2):
+            here = cycle < len(ops)
+            ctx.set(unit.i.valid, int(here))
+            if here:
+                ctx.set(unit.i.payload, ops[cycle])
+                ctx.set(unit.total, sums[cycle])
+                ctx.set(unit.context.data, {"scalar": scalars[ctx.get(unit.context.address)]})
+            seen.append((ctx.get(unit.factor), ctx.get(unit.exponent)))
+            await ctx.tick()
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    for cycle, op in enumerate(ops):
+        if op.get("acc_last"):
+            whole = sum(x for x, other in zip(sums[10:], ops[10:], strict=True) if other["slot"] == op["slot"])
+            whole -= 77 * (op["slot"] == 1)
+            r, e = numerics.reciprocal(np.array([whole]))
+            wanted = (int(r[0]) * scalars[op["slot"]] + (1 << 15)) >> 16, int(e[0])
+            assert seen[cycle + Attend.LATENCY + 2] == wanted, cycle
 
 
 def test_add():
