@@ -26,8 +26,8 @@ class Function(enum.IntEnum):
     INT8 = 0  # requantise to int8, write
     GELU = 1  # requantise to Q5.10, GELU, requantise to int8, write
     ADD = 2  # requantise to int16, (times the expert's score), add to the residual, update LayerNorm sums
-    SOFTMAX = 3  # one block of scores: running maximum, exponential, running sum; probabilities written as uint8
-    ATTEND = 4  # requantise by the query's 1/sum to int8, write
+    SOFTMAX = 3  # one block of scores: distances from its maximum, written as bytes, and the query's level
+    ATTEND = 4  # requantise by 1/sum of the probabilities that were streamed to int8, write
     ROUTE = 5  # gate logits to the router: top-k, scores, expert queues
     RELU = 6  # as GELU, with ReLU; in any fixed point
     RELU2 = 7  # requantise to int16, ReLU, its square, shift, write

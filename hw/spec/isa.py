@@ -51,7 +51,7 @@ class Stream(enum.IntEnum):
 
     ACTIVATION = 0  # activation memory, int8
     NORMALISED = 1  # residual memory through LayerNorm, int8
-    PROBABILITY = 2  # activation memory, uint8, shifted to the query's final maximum
+    PROBABILITY = 2  # activation memory, distances from a maximum, as probabilities at the query's level
 
 
 class Memory(enum.IntEnum):

@@ -17,6 +17,7 @@ from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.errors import InputError
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
+from moesaic.hw.spec.chains import most_probability_bits
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["AUTO_SPECULATION", "AXES", "Choice", "Space", "configurations", "default_space", "read_space"]
@@ -191,6 +192,7 @@ def _sized(own: AcceleratorConfig, model: Network, values: Mapping[str, Any]) ->
         silu=own.silu,
         sigmoid=own.sigmoid,
         gated_mlp=own.gated_mlp,
+        probability_bits=min(own.probability_bits, most_probability_bits(rows, lanes)),
         ultra_ram=values["ultra_ram"],
         clock_mhz=values["clock_mhz"],
     )

@@ -34,7 +34,7 @@ CONFIG = AcceleratorConfig(name="c", rows=8, lanes=16, port_bits=64, max_tokens=
         ({"experts": 20}, {}, {}, "layer 'blocks.1.mlp': experts must be at most 16 on configuration 'c', not 20"),
         ({"top_k": 3}, {}, {}, "layer 'blocks.1.mlp': top_k must be from 1 to 2 on configuration 'c', not 3"),
         ({}, {"acc_bits": 20}, {}, r"layer 'embed': accumulator must be below 2\*\*19 \(acc_bits 20\), not "),
-        ({"image_size": (56, 64)}, {"acc_bits": 21}, {}, r"context accumulator must be below 2\*\*20 .* not 1860480"),
+        ({"image_size": (56, 64)}, {"acc_bits": 21}, {}, r"context accumulator must be below 2\*\*20 .* not 1867776"),
         (
             {},
             {"kv_words": 16},

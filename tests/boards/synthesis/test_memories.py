@@ -81,8 +81,8 @@ BLOCK = {
     "activation": (Store(depth=4096, parts=64, bits=8), {"RAMB36E2": 64}),
     # 1024 words of 16 x 16 bits with two read ports: two copies of 1024 x 32 of a RAMB36, 8 times.
     "residual": (Store(depth=1024, parts=16, bits=16, reads=2), {"RAMB36E2": 16}),
-    # 512 x 33 with three read ports, no parts: 512 x 36 is half a RAMB36 (a RAMB18), three copies.
-    "state": (Store(depth=512, parts=1, bits=33, reads=3), {"RAMB18E2": 3}),
+    # 512 x 11 with two read ports, no parts: 1024 x 18 is half a RAMB36 (a RAMB18), two copies.
+    "state": (Store(depth=512, parts=1, bits=11, reads=2), {"RAMB18E2": 2}),
     # 32 x 28 read without a clock: 14 bits of a RAM32M16, twice.
     "contexts": (Store(depth=32, parts=1, bits=28, style="distributed", asynchronous=True), {"RAM32M16": 2}),
 }
