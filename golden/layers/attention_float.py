@@ -19,7 +19,7 @@ from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import AttentionSizes
 from moesaic.golden.scales import mult_shift, tensor_step
 from moesaic.golden.step_search import context_error, importance, refined
-from moesaic.hw.spec.tables import DIGITS_TOP, EXP_FRACTION_BITS
+from moesaic.hw.spec.tables import DIGITS_TOP, DISTANCE_BITS, EXP_FRACTION_BITS, PROBABILITY_BITS, neighbours
 
 __all__ = ["Attention"]
 
@@ -169,8 +169,7 @@ class Attention(FloatLayer):
         q, k, v = heads
         t = (q @ k.transpose(-2, -1)) * (self.scale * LOG2E)
         t = rounding.round(t, i, "scores", 2.0**-EXP_FRACTION_BITS, -32768, 32767)
-        p = rounding.round(torch.exp2(t - t.amax(-1, keepdim=True).ceil()), i, "probs", 1 / 255, 0, 255)
-        # Before, two models may differ by a factor of 2: by what is taken for the maximum.
+        p = _probabilities(t, rounding.on(i, "probs"))
         context = rounding.see(i, "probs", p / p.sum(-1, keepdim=True)) @ v
         context = context.transpose(1, 2).reshape(B, N, self.inner)
         context = rounding.round(context, i, "context", quant.context_step, *rounding.range)
@@ -185,3 +184,20 @@ class Attention(FloatLayer):
         probs = scores.softmax(dim=-1)  # quicker here than torch's fused kernel
         context = (probs.to(v.dtype) @ v).transpose(1, 2).reshape(B, N, self.inner)
         return context if self.proj is None else self.proj(context)
+
+
+def _probabilities(t: torch.Tensor, fine: int) -> torch.Tensor:
+    """Softmax of scores [..., keys] in log2 units up to a factor: `golden.numerics.softmax_block` and ``probability``
+    of the most bits for a row that is one block, with roundings `fine` times as fine, or 0: none.
+    """
+    distance = t.amax(-1, keepdim=True).ceil() - t
+    if not fine:
+        return torch.exp2(-distance)
+    step = torch.exp2(torch.log2(distance + 1).floor().clamp(max=3)) / (fine << DISTANCE_BITS)
+    distance = (distance / step).round() * step
+    bits = max(PROBABILITY_BITS)
+    size, top = neighbours(bits), fine * 255 << bits - 8
+    powers = torch.nn.functional.pad(torch.exp2(-distance), (0, -distance.shape[-1] % size))
+    heaviest = powers.unflatten(-1, (-1, size)).sum(-1).amax(-1, keepdim=True)
+    level = (4 * torch.log2(heaviest)).ceil() / 4
+    return (top * torch.exp2(-distance - level)).round() / top

@@ -146,7 +146,7 @@ class Rounding:
         fine = self.on(i, part)
         if fine:
             x = (x * (fine / step)).round_().clamp_(low * fine, high * fine).mul_(step / fine)
-        return x if part == "probs" else self.see(i, part, x)
+        return self.see(i, part, x)
 
     def dequantised(self, quant: QuantLinear, dropped: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias that the integers stand for; the bias without what makes up for `dropped` bits of the
