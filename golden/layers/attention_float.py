@@ -186,17 +186,17 @@ class Attention(FloatLayer):
         return context if self.proj is None else self.proj(context)
 
 
-def _probabilities(t: torch.Tensor, fine: int) -> torch.Tensor:
+def _probabilities(t: torch.Tensor, fine: float) -> torch.Tensor:
     """Softmax of scores [..., keys] in log2 units up to a factor: `golden.numerics.softmax_block` and ``probability``
     of the most bits for a row that is one block, with roundings `fine` times as fine, or 0: none.
     """
     distance = t.amax(-1, keepdim=True).ceil() - t
     if not fine:
         return torch.exp2(-distance)
-    step = torch.exp2(torch.log2(distance + 1).floor().clamp(max=3)) / (fine << DISTANCE_BITS)
+    step = torch.exp2(torch.log2(distance + 1).floor().clamp(max=3)) / (fine * (1 << DISTANCE_BITS))
     distance = (distance / step).round() * step
     bits = max(PROBABILITY_BITS)
-    size, top = neighbours(bits), fine * 255 << bits - 8
+    size, top = neighbours(bits), fine * (255 << bits - 8)
     powers = torch.nn.functional.pad(torch.exp2(-distance), (0, -distance.shape[-1] % size))
     heaviest = powers.unflatten(-1, (-1, size)).sum(-1).amax(-1, keepdim=True)
     level = (4 * torch.log2(heaviest)).ceil() / 4
