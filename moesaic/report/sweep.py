@@ -54,15 +54,25 @@ def page(request: Request, points: Sequence[Point], command: str) -> str:
     lanes, model = points[0].lanes, request.model
     heads, head_dim = model.head_splits[0]
     where = (
-        f"Block 0 of {model.name} ({model.tokens} tokens, {heads} heads of {head_dim} channels), "
-        f"all sizes as in `{request.board}` but for `rows`, {lanes} lanes. A word is {lanes} int8 values. "
-        "Counters of the RTL: `ATTENTION_CYCLES`, "
-        "`ATTENTION_WORDS_READ`, `STATIONARY_WORDS_READ` (only attention fills the array from on-chip memory)."
+        "This page measures how much bandwidth attention takes from the on-chip activation memory. "
+        "It is for those who want to check the claim in the title."
+    )
+    setting = (
+        f"The network is block 0 of {model.name}: {model.tokens} tokens, {heads} heads of {head_dim} channels. "
+        f"The accelerator is `{request.board}` with `rows` as in the table, and {lanes} lanes. "
+        f"A word is {lanes} int8 values."
+    )
+    counters = (
+        "The RTL counts `ATTENTION_CYCLES`, `ATTENTION_WORDS_READ` and `STATIONARY_WORDS_READ`. "
+        "The last belongs to attention alone, because nothing else fills the array from on-chip memory."
     )
     lines = [
         "# Attention reads one word per cycle, whatever the height of the array",
         "",
         where,
+        "",
+        setting,
+        counters,
         "",
         f"Made by `{command}`.",
         "",
@@ -76,8 +86,8 @@ def page(request: Request, points: Sequence[Point], command: str) -> str:
             f"| {'yes' if p.bit_exact else 'NO'} |"
         )
     why = (
-        "Every row holds its stationary vector and sees the same streamed vector, so one read feeds all rows. "
-        "The dashed line is what reading a vector for each row would take."
+        "Every row holds its own stationary vector, and all rows see the same streamed vector. So one read feeds all "
+        "rows. The dashed line is what it would take to read a vector for each row."
     )
     lines += ["", f"![words per cycle against rows]({PLOT})", "", why]
     return "\n".join(lines) + "\n"
