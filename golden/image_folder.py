@@ -8,7 +8,7 @@ import numpy as np
 
 from moesaic.golden.image_io import ImageError, read_image
 
-__all__ = ["ImageFolder", "read_folder"]
+__all__ = ["ImageFolder", "doubts", "read_folder"]
 
 FEW = 4  # images: fewer than this are warned of
 FLAT = 8  # levels between the darkest and the brightest value of an image that shows nothing
@@ -40,16 +40,17 @@ def _reason(error: Exception) -> str:
     return text[text.rindex("(") + 1 : -1] if isinstance(error, ImageError) and text.endswith(")") else text
 
 
-def _doubts(images: np.ndarray[Any, Any], names: list[str]) -> list[str]:
-    doubts = []
+def doubts(images: np.ndarray[Any, Any], names: list[str]) -> list[str]:
+    """What makes images doubtful for calibration."""
+    found = []
     flat = [name for name, image in zip(names, images, strict=True) if int(image.max()) - int(image.min()) < FLAT]
     if flat:
-        doubts.append(f"{len(flat)} of {len(names)} images show one colour only: {', '.join(flat[:5])}")
+        found.append(f"{len(flat)} of {len(names)} images show one colour only: {', '.join(flat[:5])}")
     if len(names) > 1 and np.array_equal(images, np.broadcast_to(images[:1], images.shape)):
-        doubts.append(f"all {len(names)} images are the same picture")
+        found.append(f"all {len(names)} images are the same picture")
     if len(names) < FEW:
-        doubts.append(f"{len(names)} images are few: steps may be too small for others; {FEW} or more are better")
-    return doubts
+        found.append(f"{len(names)} images are few: steps may be too small for others; {FEW} or more are better")
+    return found
 
 
 def read_folder(path: Path, size: tuple[int, int], limit: int) -> ImageFolder:
@@ -84,4 +85,4 @@ def read_folder(path: Path, size: tuple[int, int], limit: int) -> ImageFolder:
             f"calibrate must be a folder with images in it, not {str(path)!r} ({len(files)} files, none readable)"
         )
     stacked = np.stack(images)
-    return ImageFolder(stacked, names, skipped, _doubts(stacked, names))
+    return ImageFolder(stacked, names, skipped, doubts(stacked, names))

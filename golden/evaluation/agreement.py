@@ -12,6 +12,7 @@ from moesaic.golden.gate import Routing
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.saturation import Saturation
 from moesaic.golden.threads import one_thread
 from moesaic.golden.trace import Trace
 
@@ -88,6 +89,7 @@ def agreement(
     key_block: int = 64,
     probability_bits: int | None = None,
     blocks: int | None = None,
+    saturation: Saturation | None = None,
     note: Callable[[str], None] = lambda text: None,
 ) -> list[dict[str, Any]]:
     """How near the integers come, over one or more images of one task.
@@ -102,6 +104,8 @@ def agreement(
         Of `IntM3ViT`.
     blocks : int, optional
         Only the first so many.
+    saturation : Saturation, optional
+        Counts, over all images, what had no room.
     note : callable of str
         Told how far it is.
 
@@ -120,5 +124,6 @@ def agreement(
         with inference(model):
             outputs = model(image, task, routings=routings)
         trace = Trace(only=CHOICES)
-        found.add(outputs, routings, integer.run(image, task, blocks=found.blocks, trace=trace), trace)
+        residuals = integer.run(image, task, blocks=found.blocks, trace=trace, saturation=saturation)
+        found.add(outputs, routings, residuals, trace)
     return found.rows()

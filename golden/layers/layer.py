@@ -133,6 +133,11 @@ class QuantLayer(ABC):
         return {}
 
     @property
+    def unused(self) -> tuple[int, ...]:
+        """Experts that no image of calibration used, of any task."""
+        return ()
+
+    @property
     def routed(self) -> tuple[int, int] | None:
         """Experts for each token, and experts; None without a router."""
         return None

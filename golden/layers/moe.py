@@ -109,6 +109,11 @@ class QuantMoE(QuantLayer):
         )
 
     @property
+    def unused(self) -> tuple[int, ...]:
+        shares = tuple(self.usage.values())
+        return tuple(e for e in range(len(self.experts)) if shares and not any(share[e] for share in shares))
+
+    @property
     def routed(self) -> tuple[int, int]:
         return self.top_k, len(self.experts)
 

@@ -88,7 +88,12 @@ Recentre = Annotated[
 ]
 Calibrate = Annotated[
     Path | None,
-    typer.Option(help="Folder of images to calibrate on.", metavar="IMAGES", show_default="rendered street scenes"),
+    typer.Option(
+        help="Images to calibrate on: a folder, a torch Dataset as module:name, or 'natural': noise with the spectra "
+        "of photographs.",
+        metavar="IMAGES",
+        show_default="rendered street scenes",
+    ),
 ]
 Image = Annotated[Path | None, typer.Option(help="Input image file.", show_default="a rendered street scene")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale an image of another size.")]

@@ -138,6 +138,13 @@ def _show(report: dict[str, Any], every: bool) -> None:
     console.print(table)
     if report["spend"]:
         console.print("Where more bits would help most: " + ", ".join(row["name"] for row in report["spend"]))
+    beyond = report["beyond_calibration"]
+    most = f", most in {beyond['most']}: {100 * beyond['most_share']:.2g} %" if beyond["most"] else ""
+    console.print(
+        f"Images to judge by: up to {beyond['range']:.2f} times as far from zero as those of calibration "
+        f"({beyond['block']}); {100 * beyond['saturated']:.2g} % of all values had no room{most}",
+        markup=False,
+    )
     console.print(
         f"{report['weights']} weights, {report['widths']}; calibrated on {report['calibrated_on']}, "
         f"measured on {report['measured_on']}",

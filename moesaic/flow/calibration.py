@@ -1,6 +1,6 @@
 """The images that a request's network is calibrated on, and those that it is judged by."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,14 @@ import numpy as np
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.calibrate import calibration_count, calibration_images
+from moesaic.golden.image_dataset import read_dataset
 from moesaic.golden.image_folder import read_folder
+from moesaic.golden.image_sources import NATURAL
+from moesaic.golden.natural import natural_images
+from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.training.scenes import render_batch
 
-__all__ = ["Calibration", "calibration", "shown"]
+__all__ = ["Calibration", "calibration", "doubted", "shown"]
 
 ENOUGH = 8  # images of a folder, from which on every fourth is kept to judge by
 UNSEEN, UNSEEN_TOKENS = (
@@ -54,25 +58,34 @@ class Calibration:
 
 
 def calibration(request: Request) -> Calibration:
-    """Rendered scenes, or the images of the folder that the request names.
+    """Rendered scenes, noise with natural spectra, or the images of the folder or dataset that the request names.
 
     Raises
     ------
     ImageError
-        If there is no such folder, or no image in it.
+        If there is no such folder or dataset, or no image in it.
     """
     model = request.model
+    few = min(max(UNSEEN_TOKENS // model.tokens, 2), UNSEEN)
     if request.calibrate is None:
         images = calibration_images(model)
-        few = min(max(UNSEEN_TOKENS // model.tokens, 2), UNSEEN)
         return Calibration(
             images,
             f"{len(images)} rendered scenes",
             render_batch(range(few), model.image_size)[0],
             f"{few} other rendered scenes",
         )
-    folder = read_folder(request.calibrate, model.image_size, max(calibration_count(model) * 4 // 3, ENOUGH))
-    images, where = folder.images, str(request.calibrate)
+    where, limit = str(request.calibrate), max(calibration_count(model) * 4 // 3, ENOUGH)
+    if request.calibrate.is_dir():
+        folder = read_folder(request.calibrate, model.image_size, limit)
+    elif where == NATURAL:
+        count = calibration_count(model)
+        made = natural_images(model.image_size, count + few)
+        source = "images of noise with natural spectra"
+        return Calibration(made[:count], f"{count} {source}", made[count:], f"{few} other {source}")
+    else:
+        folder = read_dataset(where, model.image_size, limit)
+    images = folder.images
     if len(images) < ENOUGH:
         return Calibration(
             images,
@@ -106,3 +119,19 @@ def shown(request: Request, stages: Stages) -> Calibration:
     for warning in seen.warnings:
         stages.warn(warning)
     return seen
+
+
+def doubted(seen: Calibration, qmodel: QuantModel, stages: Stages) -> Calibration:
+    """The same with a warning for each mixture that has experts which no image used; they are said, too."""
+    found = []
+    for block in qmodel.blocks:
+        for layer in block.layers:
+            if layer.unused:
+                numbers, count = ", ".join(map(str, layer.unused)), len(layer.unused)
+                found.append(
+                    f"{layer.name}: no image that it was calibrated on used {'experts' if count > 1 else 'expert'} "
+                    f"{numbers}, whose weights are rounded without regard to inputs: calibrate on images that do"
+                )
+    for warning in found:
+        stages.warn(warning)
+    return replace(seen, warnings=[*seen.warnings, *found])

@@ -19,7 +19,7 @@ from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all, compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.errors import InputError
-from moesaic.flow.calibration import shown
+from moesaic.flow.calibration import doubted, shown
 from moesaic.flow.export_heads import host_heads
 from moesaic.flow.model_fit import check_fit
 from moesaic.flow.origin import FILE as ORIGIN
@@ -123,6 +123,7 @@ def make_program(
     with stages.stage("quantise", "calibration and quantisation"):
         qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if found else "")
+    seen = doubted(seen, qmodel, stages)
     with stages.stage("compile", f"program for {request.board}, {', '.join(request.tasks)}"):
         compilation = compile_all(
             qmodel,

@@ -5,16 +5,18 @@ import math
 from pathlib import Path
 from typing import Any
 
-from moesaic.flow.calibration import Calibration, shown
+from moesaic.flow.calibration import Calibration, doubted, shown
 from moesaic.flow.quantised import load_float, quantised
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.evaluation.agreement import agreement
+from moesaic.golden.evaluation.beyond import beyond_calibration
 from moesaic.golden.evaluation.sensitivity import Cost, sensitivity, tensor_noise
 from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import prepared
+from moesaic.golden.saturation import Saturation
 from moesaic.golden.threads import one_thread
 
 __all__ = ["MARKER", "quantise", "save"]
@@ -86,6 +88,7 @@ def quantise(
         `layers_measured_on` of these images, of each rounding the SQNR of the tensor with all roundings on (None for
         weights), the SQNR of the block's output if it were the only one, its share of the sum of all those errors, and
         the fraction of tokens that it sends to other experts. `spend`: the layers that more bits would help most.
+        `beyond_calibration`: how far the images to judge by lie from those that steps were chosen by.
 
     Raises
     ------
@@ -97,6 +100,7 @@ def quantise(
     with stages.stage("quantise", "calibration and quantisation"):
         qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if found else "")
+    seen, saturation = doubted(seen, qmodel, stages), Saturation()
     tasks = {}
     with kept_memory():
         with stages.stage("agreement", f"integers against float, {seen.unseen_source}"):
@@ -108,8 +112,10 @@ def quantise(
                     task,
                     key_block=request.accelerator.rows,
                     probability_bits=request.accelerator.probability_width,
+                    saturation=saturation,
                     note=stages.note,
                 )
+            beyond = beyond_calibration(network.model, seen.images, seen.unseen, saturation)
         few = seen.unseen[: max(1, _TOKENS // request.model.tokens)]
         with stages.stage("layers", f"every rounding alone, {len(few)} of these images"):
             stages.note("all together")
@@ -126,6 +132,7 @@ def quantise(
         **seen.to_dict(),
         "measured_on": seen.unseen_source,
         "layers_measured_on": len(few),
+        "beyond_calibration": beyond,
         "sqnr_db": min(row["sqnr_db"] for row in blocks),
         "routing_agreement": min(routed) if routed else None,
         "blocks": blocks,

@@ -11,6 +11,7 @@ from moesaic.flow.boards import AUTO, accelerator_of, configured
 from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
 from moesaic.golden.config import network_of
+from moesaic.golden.image_sources import NATURAL, dataset_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
@@ -67,7 +68,7 @@ class Request:
     weights : Path or None
         Parameters to use in place of the shipped ones.
     calibrate : Path or None
-        Folder of images to calibrate on; None: rendered scenes.
+        Folder of images to calibrate on, dataset as `module:name`, or `NATURAL`; None: rendered scenes.
     model_origin : str
         What names the model in a later request: a preset, an absolute path, or `module:function`.
     imported : Imported or None
@@ -212,8 +213,10 @@ def _check_run(network: Network, *, task: str, blocks: int, speculate: int | Non
 def _check_files(weights: Path | None, calibrate: Path | None) -> None:
     if weights is not None and not weights.is_file():
         raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
-    if calibrate is not None and not calibrate.is_dir():
-        raise InputError(f"calibrate must be a folder of images, not {str(calibrate)!r}")
+    if calibrate is not None and not (calibrate.is_dir() or str(calibrate) == NATURAL or dataset_name(str(calibrate))):
+        raise InputError(
+            f"calibrate must be a folder of images, a dataset as module:name, or {NATURAL!r}, not {str(calibrate)!r}"
+        )
 
 
 def make_request(

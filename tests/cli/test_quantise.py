@@ -42,6 +42,7 @@ def test_figures_of_a_folder(photos: Path, invoke: Callable[..., Any], tmp_path:
     assert report["warnings"] == []
     assert report["calibrated_on"].startswith("6 images of ") and report["measured_on"] == "2 other images of it"
     assert report["layers_measured_on"] == 2
+    assert 0.5 < report["beyond_calibration"]["range"] < 2 and report["beyond_calibration"]["saturated"] < 0.01
     assert [row["name"] for row in report["blocks"]] == [f"blocks.{i}" for i in range(4)]
     for row in report["blocks"]:
         assert 20 < row["sqnr_db"] < 60
@@ -115,11 +116,25 @@ def test_images_decide_the_network(photos: Path) -> None:
     assert not any(np.array_equal(a, b) for a in rendered.images for b in rendered.unseen)
 
 
+def test_images_of_other_sources(tmp_path: Path) -> None:
+    (tmp_path / "data.py").write_text(
+        "import numpy\nimages = list(numpy.eye(64, dtype='u1').reshape(1, 64, 64) * 255) * 9"
+    )
+    seen = calibration(make_request(model="m3vit-micro", calibrate=tmp_path / "data.py:images"))
+    assert seen.source == f"6 images of {tmp_path}/data.py:images" and seen.images.max() == 255
+    seen = calibration(make_request(model="m3vit-micro", calibrate=Path("natural")))
+    assert seen.source == "32 images of noise with natural spectra" and len(seen.unseen) == 16
+    assert not any(np.array_equal(a, b) for a in seen.images for b in seen.unseen)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: None, "calibrate must be a folder of images, not"),
-        (lambda folder: folder.write_text("x"), "calibrate must be a folder of images, not"),
+        (lambda folder: None, "calibrate must be a folder of images, a dataset as module:name, or 'natural', not"),
+        (
+            lambda folder: folder.write_text("x"),
+            "calibrate must be a folder of images, a dataset as module:name, or 'natural', not",
+        ),
         (lambda folder: folder.mkdir(), "calibrate must be a folder with images in it, not"),
     ],
 )
