@@ -3,6 +3,8 @@
 import dataclasses
 
 import numpy as np
+import pytest
+import torch
 
 from moesaic.golden import weights
 from moesaic.golden.evaluation.awkward import EXHIBITS
@@ -22,7 +24,16 @@ def test_range_and_share():
     saturation.fit("b", np.array([0, 1, 1, 2]), 16)
     noise = np.random.default_rng(0).integers(0, 2, images.shape, dtype=np.uint8) * 255
     other = beyond_calibration(model, images, noise, saturation)
-    assert other["range"] > 1.1 and (other["saturated"], other["most"], other["most_share"]) == (0.125, "a", 0.25)
+    with torch.no_grad():
+        here, there = (
+            [
+                max(float(x.abs().max()) for x in block)
+                for block in zip(*(model(i, t) for t in model.network.tasks), strict=True)
+            ]
+            for i in (images, noise)
+        )
+    assert other["range"] == pytest.approx(max(b / a for a, b in zip(here, there, strict=True)), rel=1e-4)
+    assert (other["saturated"], other["most"], other["most_share"]) == (0.125, "a", 0.25)
 
 
 def test_experts_that_calibration_never_saw():

@@ -10,6 +10,7 @@ from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.layers.attention_ranges import AttentionRanges
 from moesaic.golden.m3vit import build
+from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import tensor_step
 from moesaic.golden.step_search import context_error, importance, refined, rounded, step_for
@@ -21,6 +22,7 @@ def test_refined_finds_the_least_error():
     assert found == pytest.approx(0.17, rel=0.1)
     assert refined(0.1, 0.12 * 127, lambda step: -step) == pytest.approx(0.12)  # not beyond the peak
     assert refined(0.1, 127.0, lambda step: 0.0) == 0.1
+    assert refined(0.1, 127.0, lambda step: (step - 0.004) ** 2) == pytest.approx(0.004, rel=0.1)  # far below the guess
 
 
 def test_step_follows_what_matters():
@@ -41,6 +43,28 @@ def test_step_follows_what_matters():
     for method in ("minmax", "percentile"):
         assert step_for(x, importance(weight), method) == tensor_step(x, method)
     assert step_for(np.empty((0, 8)), importance(weight), "mse") == tensor_step(np.empty((0, 8)), "mse")
+
+
+def test_a_constant_channel_may_be_clipped():
+    """Its mean goes into the bias, so that one large channel does not coarsen the step of all."""
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((2000, 32))
+    x[:, 4] = 80 + 0.1 * x[:, 4]
+    assert step_for(x, np.ones(32), "mse") < 6 / 127
+
+
+def test_rounding_leaves_means_to_the_bias():
+    """Inputs with large means: what is left is as small as without them."""
+    rng = np.random.default_rng(7)
+    mixed = rng.standard_normal((3000, 24)) @ rng.standard_normal((24, 24))
+    weight, errors = rng.standard_normal((16, 24)), []
+    for mean in (0.0, np.linspace(-60, 60, 24)):
+        x = np.clip(np.rint(mixed + mean), -127, 127)
+        linear = quantise_linear("m", weight, np.zeros(16), in_step=1.0, out_step=0.01, inputs=x, bits=4)
+        steps = np.ldexp(linear.mult.astype(np.float64), -linear.shift) * linear.out_step
+        made = (x @ linear.weight.T.astype(np.float64) + linear.bias) * steps
+        errors.append(float(np.square(made - x @ weight.T).mean()))
+    assert errors[1] < 1.1 * errors[0]
 
 
 def test_importance_of_a_stack_of_matrices():
