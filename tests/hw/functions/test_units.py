@@ -257,7 +257,7 @@ def test_attend():
             flags = {"acc_first": part == 0, "acc_shift": part == 2, "acc_last": part == 3}
             ops.append({"vector": 1, "attention": 1, "slot": slot, "context": slot, **flags})
             sums.append(int(rng.integers(1, 1 << CONFIG.total_bits)))
-    ops.insert(15, {"vector": 1, "slot": 1, "acc_first": 1})  # not of attention: nobody's sum
+    ops.insert(15, {"vector": 1, "slot": 4, "acc_first": 1})  # not of attention: nobody's sum
     sums.insert(15, 77)
     seen = []
 
@@ -279,7 +279,7 @@ def test_attend():
     for cycle, op in enumerate(ops):
         if op.get("acc_last"):
             whole = sum(x for x, other in zip(sums[10:], ops[10:], strict=True) if other["slot"] == op["slot"])
-            whole -= 77 * (op["slot"] == 1)
+            whole -= 77 * (op["slot"] == 4)
             r, e = numerics.reciprocal(np.array([whole]))
             wanted = (int(r[0]) * scalars[op["slot"]] + (1 << 15)) >> 16, int(e[0])
             assert seen[cycle + Attend.LATENCY + 2] == wanted, cycle
