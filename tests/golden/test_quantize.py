@@ -24,6 +24,7 @@ from moesaic.golden.ops_int import linear_int16, norm
 from moesaic.golden.qlinear import check_accumulator, quantise_linear
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import load, quantize, residual_steps, save
+from moesaic.golden.saturation import Saturation
 from moesaic.golden.scales import METHODS, mult_shift, row_steps, tensor_step
 from moesaic.golden.training.scenes import render_batch
 
@@ -121,7 +122,7 @@ def test_linear_by_hand():
     assert q.shift == 23 and q.mult.tolist() == [math.ceil(2**23 / 254), math.ceil(2**23 / 508)]
     assert q.weight.tolist() == [[127, -63], [63, 127]]  # multipliers are rounded up, so 63.5 falls to 63
     assert q.bias.tolist() == [381, 0]
-    assert linear_int16(q, np.array([[100, 20]])).tolist() == [
+    assert linear_int16(q, np.array([[100, 20]]), Saturation()).tolist() == [
         [47, 17]
     ]  # (100 - 10 + 3) / 2 and (25 + 10) / 2, less the half
 
@@ -141,7 +142,7 @@ def test_four_bits():
         assert q.bits == options.get("bits", 8)
         if q.bits == 4:
             assert q.weight.min() == -8 and q.weight.max() == 7
-        out = linear_int16(q, np.clip(np.rint(x / step), -128, 127).astype(np.int64)) * q.out_step
+        out = linear_int16(q, np.clip(np.rint(x / step), -128, 127).astype(np.int64), Saturation()) * q.out_step
         return float(np.sqrt(np.square(out - wanted).mean() / np.square(wanted).mean()))
 
     plain, compensated = error(bits=4), error(bits=4, inputs=x)
@@ -166,16 +167,16 @@ def test_linear_is_as_near_as_its_bits_allow():
     for inputs in (None, x):
         q = quantise_linear("x", weight, bias, in_step=step, out_step=np.abs(wanted).max() / 30000, inputs=inputs)
         assert 32768 <= q.mult.max() <= 65535
-        errors[inputs is None] = np.square(linear_int16(q, seen) * q.out_step - wanted).sum()
+        errors[inputs is None] = np.square(linear_int16(q, seen, Saturation()) * q.out_step - wanted).sum()
     assert errors[True] < 1e-3 * np.square(wanted).sum()
     assert errors[False] < 0.75 * errors[True]  # compensation pays where inputs are correlated
 
 
 def test_linear_corner_cases():
     q = quantise_linear("x", np.zeros((2, 3)), np.array([0.0, 5.0]), in_step=0.1, out_step=0.01)
-    assert linear_int16(q, np.array([[127, -128, 3]])).tolist() == [[0, 500]]
+    assert linear_int16(q, np.array([[127, -128, 3]]), Saturation()).tolist() == [[0, 500]]
     huge = quantise_linear("x", np.full((1, 3), 1e-6), np.array([9.0]), in_step=0.1, out_step=0.001)
-    assert linear_int16(huge, np.zeros((1, 3), int)).tolist() == [[9000]]
+    assert linear_int16(huge, np.zeros((1, 3), int), Saturation()).tolist() == [[9000]]
     with pytest.raises(ValueError, match="blocks.0.mlp.fc1: inputs must be fewer for accumulators of 20 bits, not 40"):
         quantise_linear("blocks.0.mlp.fc1", np.ones((2, 40)), np.zeros(2), in_step=1.0, out_step=1.0, acc_bits=20)
     with pytest.raises(ValueError, match="x: output step must be above"):
@@ -197,7 +198,7 @@ def test_norm_normalises():
     q = quantise_norm(
         "n", NormSizes(eps=config.eps), config.dim, residual_step=step, step=float(np.abs(plain).max()) / 255
     )
-    assert np.abs(norm(q, whole) - plain / q.step).max() < 0.9
+    assert np.abs(norm(q, whole, Saturation()) - plain / q.step).max() < 0.9
     with pytest.raises(ValueError, match=r"n: epsilon must be below 2\^40 in squared residual steps, not"):
         quantise_norm("n", NormSizes(eps=config.eps), config.dim, residual_step=1e-9, step=0.03)
 
@@ -239,7 +240,7 @@ def test_class_token_is_exact(quantised):
     model = build(CONFIG, 1)
     wanted = (model.cls_token[0, 0] + model.pos_embed[0, 0]).detach().numpy()
     row = (
-        linear_int16(quantised.embed, np.zeros((1, network_of(CONFIG).image.patch_values), np.int64))[0]
+        linear_int16(quantised.embed, np.zeros((1, network_of(CONFIG).image.patch_values), np.int64), Saturation())[0]
         + quantised.position[0]
     )
     assert np.abs(row * quantised.embed_step - wanted).max() <= 0.51 * quantised.embed_step
