@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.hw.spec.functions import FUNCTIONS
@@ -131,6 +131,15 @@ class LayerSizes(ABC):
     def head_split(self) -> tuple[int, int] | None:
         """Heads, and channels of each, whose keys and values are held for all tokens; None without any."""
         return None
+
+    @property
+    def units(self) -> int | None:
+        """Hidden units, of which the first ones are a layer too; None without any."""
+        return None
+
+    def with_units(self, units: int) -> Self:
+        """The same with so many hidden units."""
+        return self
 
     def misfit(self, *, dim: int, patch_values: int, task_dim: int) -> str:
         """What does not fit the network around it, of `dim` channels a token, `patch_values` values a patch and a task
@@ -267,6 +276,13 @@ class MLPSizes(LayerSizes):
     def missing(self) -> str:
         return _missing(self.activation, self.gated)
 
+    @property
+    def units(self) -> int:
+        return self.hidden
+
+    def with_units(self, units: int) -> Self:
+        return replace(self, hidden=units)
+
     def macs(self, dim: int, tokens: int) -> int:
         return tokens * self.weight_bytes(dim)
 
@@ -330,6 +346,13 @@ class MoESizes(LayerSizes):
     @property
     def routed(self) -> tuple[int, int]:
         return self.top_k, self.experts
+
+    @property
+    def units(self) -> int:
+        return self.hidden
+
+    def with_units(self, units: int) -> Self:
+        return replace(self, hidden=units)
 
     def unlike(self, other: Any) -> str:
         return _unlike(self, other, ("experts", "hidden", "activation", "gated"))  # routers are each one's own

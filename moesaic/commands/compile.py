@@ -12,6 +12,7 @@ from moesaic.commands.options import (
     Board,
     Calibrate,
     Config,
+    Hidden,
     ModelArgument,
     ModelOption,
     Quiet,
@@ -69,6 +70,7 @@ def compile_(
     speculate: Speculate = None,
     widths: Widths = DEFAULT_WIDTHS,
     recentre: Recentre = False,
+    hidden: Hidden = None,
     weights: Weights = None,
     calibrate: Calibrate = None,
     dump: Annotated[
@@ -90,6 +92,7 @@ def compile_(
         speculate=speculate,
         widths=widths,
         recentre=recentre,
+        hidden=hidden,
         weights=weights,
         calibrate=calibrate,
         options=options,

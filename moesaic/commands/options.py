@@ -18,6 +18,7 @@ __all__ = [
     "Board",
     "Calibrate",
     "Config",
+    "Hidden",
     "Image",
     "Json",
     "Latency",
@@ -85,6 +86,14 @@ Widths = Annotated[
 Recentre = Annotated[
     bool,
     typer.Option("--rms-norm", help="RMSNorm in place of LayerNorm, the mean of tokens taken out of the weights."),
+]
+Hidden = Annotated[
+    str | None,
+    typer.Option(
+        help="Hidden units of MLPs and experts, of which the first are used: a fraction such as 0.5, or numbers; one "
+        "for all layers, or one for each, with commas between.",
+        show_default="all",
+    ),
 ]
 Calibrate = Annotated[
     Path | None,

@@ -53,6 +53,7 @@ _ORIGIN = Table(
         "import": Maybe(Anything(most=1 << 16)),
         "widths": Choice(tuple(WIDTHS)),
         "recentre": Flag(),
+        "hidden": Maybe(Text(r"[0-9., ]+", 4096, "numbers with commas between")),
         "calibration": Table(
             {},
             {

@@ -30,6 +30,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.belonging import Belonging, check_belonging
 from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.prefix import narrow_quantised
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS, QuantModel
 from moesaic.golden.quantcheck import check_quantised
 from moesaic.hw.pipeline_latency import timing
@@ -124,6 +125,8 @@ def make_program(
         qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if found else "")
     seen = doubted(seen, qmodel, stages)
+    if request.hidden is not None:
+        network, qmodel = network.narrowed(request), narrow_quantised(qmodel, request.model)
     with stages.stage("compile", f"program for {request.board}, {', '.join(request.tasks)}"):
         compilation = compile_all(
             qmodel,
@@ -166,6 +169,7 @@ def save_program(program: Program, folder: Path) -> None:
         "speculate": request.speculate,
         "widths": request.widths,
         "recentre": request.recentre,
+        "hidden": request.hidden,
         "weights": None if request.weights is None else str(request.weights.absolute()),
         "parameters_sha256": program.compiled_from.digest,
         "network_sha256": program.network_sha256,
@@ -233,6 +237,7 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
         speculate=origin["speculate"],
         widths=origin.get("widths", DEFAULT_WIDTHS),
         recentre=origin.get("recentre", False),
+        hidden=origin.get("hidden"),
         weights=None if origin["weights"] is None or unknown else Path(origin["weights"]),
         options=ImportOptions.from_dict(origin["import_options"]),
         sizes=image.network if unknown else None,
@@ -258,6 +263,7 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
                 raise InputError(
                     f"parameters of {request.model.name} must be those that were compiled, not others: compile again"
                 )
+            network = network.narrowed(request)
     with stages.stage("lower", f"operations of {', '.join(request.tasks)}"):
         graphs = _lowered(qmodel, request)
     return Program(

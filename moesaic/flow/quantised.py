@@ -4,7 +4,7 @@ import ast
 import hashlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from moesaic.golden.importers.imported import Imported
 from moesaic.golden.importers.imported_heads import imported_heads
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.memory import kept_memory
+from moesaic.golden.prefix import narrow_model
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.recentre import check_heads, recentred
@@ -48,6 +49,10 @@ class FloatModel:
     heads: Mapping[str, nn.Module]
     kind: str
     digest: str
+
+    def narrowed(self, request: Request) -> "FloatModel":
+        """With the hidden units that a request uses; `digest` stays that of all."""
+        return self if request.hidden is None else replace(self, model=narrow_model(self.model, request.model))
 
 
 def _source(module: str) -> Path | None:

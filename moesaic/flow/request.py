@@ -14,6 +14,7 @@ from moesaic.golden.config import network_of
 from moesaic.golden.image_sources import NATURAL, dataset_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.network import Network
+from moesaic.golden.prefix import narrow_network
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.names import ALL_TASKS
@@ -65,6 +66,8 @@ class Request:
         Name in `golden.qmodel.WIDTHS`: bits of the experts' weights, and of everything else.
     recentre : bool
         Take every token's mean out of the residual stream, so that no norm subtracts one (`golden.recentre`).
+    hidden : str or None
+        Which of the hidden units are used (`golden.prefix`), of which `model` says how many; None: all.
     weights : Path or None
         Parameters to use in place of the shipped ones.
     calibrate : Path or None
@@ -88,6 +91,7 @@ class Request:
     speculate: int | None = None
     widths: str = DEFAULT_WIDTHS
     recentre: bool = False
+    hidden: str | None = None
     weights: Path | None = None
     calibrate: Path | None = None
     model_origin: str
@@ -104,7 +108,8 @@ class Request:
         """Model, tasks, board and unusual widths: what a result's folder is called."""
         tasks = ALL_TASKS if len(self.tasks) > 1 else self.tasks[0]
         widths = "" if self.widths == DEFAULT_WIDTHS else f"-{self.widths}"
-        return f"{self.model.name}-{tasks}-{self.board}{widths}{'-rms' if self.recentre else ''}"
+        hidden = "" if self.hidden is None else f"-hidden-{self.hidden.replace(',', '-')}"
+        return f"{self.model.name}-{tasks}-{self.board}{widths}{'-rms' if self.recentre else ''}{hidden}"
 
     @property
     def expert_bits(self) -> int:
@@ -165,6 +170,15 @@ def _check_names(model: str, widths: str, seed: int, *, known: bool) -> None:
 
 
 def _network(
+    model: str, options: ImportOptions, weights: Path | None, stages: Stages, *, recentre: bool, hidden: str | None
+) -> tuple[Network, "Imported | None"]:
+    """Sizes of the network of that name, changed as asked; with its parameters, if it is one from outside."""
+    network, imported = _named(model, options, weights, stages)
+    network = network.recentred if recentre else network
+    return network if hidden is None else narrow_network(network, hidden), imported
+
+
+def _named(
     model: str, options: ImportOptions, weights: Path | None, stages: Stages
 ) -> tuple[Network, "Imported | None"]:
     """Sizes of the network of that name; with its parameters, if it is one from outside."""
@@ -230,6 +244,7 @@ def make_request(
     speculate: int | None = None,
     widths: str = DEFAULT_WIDTHS,
     recentre: bool = False,
+    hidden: str | None = None,
     weights: Path | None = None,
     calibrate: Path | None = None,
     options: ImportOptions | None = None,
@@ -249,7 +264,7 @@ def make_request(
         one, `auto` the preset that is expected to be fastest.
     accelerator : Path, AcceleratorConfig or None
         Another accelerator for the board, as such or as a file (`boards.configuration`).
-    seed, blocks, speculate, widths, recentre, weights, calibrate
+    seed, blocks, speculate, widths, recentre, hidden, weights, calibrate
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
@@ -263,22 +278,20 @@ def make_request(
     InputError, BoardError, ConfigurationError, FitError, ImportProblem
         If a name is unknown (the message lists the known ones), a number is out of range, or a board's file is wrong.
     """
-    options = ImportOptions(seed=seed) if options is None else options
     _check_names(model, widths, seed, known=sizes is not None)
-    stages = Stages(quiet=True) if stages is None else stages
+    options, stages = options or ImportOptions(seed=seed), stages or Stages(quiet=True)
     if board == AUTO and accelerator is not None:
         raise InputError("board must be one that the configuration is for, not 'auto'")
     asked = None if board in (None, AUTO) and accelerator is None else _accelerator(board, accelerator)
-    network, imported = (sizes, None) if sizes is not None else _network(model, options, weights, stages)
-    if recentre and sizes is None:
-        network = network.recentred
+    network, imported = sizes, None
+    if network is None:
+        network, imported = _network(model, options, weights, stages, recentre=recentre, hidden=hidden)
     if asked is None:
         asked = accelerator_of(
             choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
         )
     name, origin, own = _wide_enough(asked, widths, free=board in (None, AUTO) and accelerator is None)
-    task = network.tasks[0] if task is None else task
-    blocks = network.depth if blocks is None else blocks
+    task, blocks = network.tasks[0] if task is None else task, network.depth if blocks is None else blocks
     _check_run(network, task=task, blocks=blocks, speculate=speculate, widths=widths)
     _check_files(weights, calibrate)
     return Request(
@@ -292,6 +305,7 @@ def make_request(
         speculate=speculate,
         widths=widths,
         recentre=recentre,
+        hidden=hidden,
         tasks=network.tasks if task == ALL_TASKS else (task,),
         weights=weights,
         calibrate=calibrate,
