@@ -13,6 +13,7 @@ from moesaic.compiler.pipeline import compile_model
 from moesaic.golden.belonging import check_belonging
 from moesaic.golden.frontend.capture import Captured, capture
 from moesaic.golden.hollow import hollow_model
+from moesaic.golden.layers.moe import QuantMoE
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
@@ -70,6 +71,7 @@ def captured() -> Captured:
         for layer in net.layers:
             if isinstance(layer, Mixture):
                 layer.router.weight.mul_(8)  # tokens must not all go the same way
+        net.layers[7].router.weight.mul_(20)  # logits up to 100: a gate with a step of its own
     return capture(net, torch.zeros(1, 3, SIDE, SIDE))
 
 
@@ -118,6 +120,8 @@ def test_functional_simulator_equals_golden(
         assert np.array_equal(simulator.tensor(run, position + 1), residual), f"block {position}"
     assert all(sum(length > 0 for length in routing.lengths) > 1 for routing in run.routings)
     assert len(run.routings) == 2
+    gates = [layer for block in qmodel.blocks for layer in block.layers if isinstance(layer, QuantMoE)]
+    assert [min(gate.logit_shifts[task], 2) for gate in gates] == [0, 2]
 
 
 def test_integers_are_near_the_floats(captured: Captured, qmodel: QuantModel, images: np.ndarray) -> None:
