@@ -21,7 +21,7 @@ _KEY_BITS = 17  # int16, and one value below all of them for experts that cannot
 class _WideExponential(wiring.Component):
     """``65535 * 2**((t - maximum) * 2**shift / 1024)`` rounded to 16 bits, 0 if not `valid`.
 
-    It is `golden.numerics.wide_exp2`; `shift` comes a cycle after the rest.
+    It is `golden.numerics.wide_exp2` of a distance shifted left.
     """
 
     LATENCY = 3
@@ -40,16 +40,19 @@ class _WideExponential(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        distance = Signal(16, reset_less=True)
-        m.d.sync += distance.eq(self.maximum - self.t)
+        distance = Signal(16)
+        m.d.comb += distance.eq(self.maximum - self.t)
         shifted = Signal(16 + (1 << LOGIT_SHIFT_BITS) - 1)
         m.d.comb += shifted.eq(distance << self.shift)
-        whole = shifted[LOGIT_FRACTION_BITS:]
-        fraction = lookup(
-            m, wide_exp2_table(), shifted[LOGIT_FRACTION_BITS - 8 : LOGIT_FRACTION_BITS], bits=16, name="table"
-        )
+        # Whole powers of two are the next stage's; five bits of them, and whether there are more.
+        index, whole = Signal(8, reset_less=True), Signal(6, reset_less=True)
+        m.d.sync += [
+            index.eq(shifted[LOGIT_FRACTION_BITS - 8 : LOGIT_FRACTION_BITS]),
+            whole.eq(Cat(shifted[LOGIT_FRACTION_BITS:][:5], shifted[LOGIT_FRACTION_BITS + 5 :].any())),
+        ]
+        fraction = lookup(m, wide_exp2_table(), index, bits=16, name="table")
         power = Signal(5, reset_less=True)
-        m.d.sync += power.eq(whole[:5] | whole[5:].any().replicate(5))
+        m.d.sync += power.eq(whole[:5] | whole[5].replicate(5))
         half = Signal(17)
         m.d.comb += half.eq(fraction.shift_left(1) >> power)
         m.d.sync += self.o.eq(Mux(delay(m, self.valid, 2, name="valid"), (half + 1)[1:], 0))
@@ -180,13 +183,13 @@ class Gate(wiring.Component):
         # Softmax over all experts: the sum starts as soon as the maximum is known.
         m.submodules.all_sum = all_sum = AdderTree(shape=Shape(16), terms=self.experts)
         mask = delay(m, self.i_mask, self.maximum_at, name="mask")
-        shifts = stages(m, self.i_shift, self.chosen_at + 1, name="shift")  # a lane takes it a cycle after its logit
+        shifts = stages(m, self.i_shift, self.chosen_at, name="shift")
         for e in range(self.experts):
             m.submodules[f"exponential_{e}"] = lane = _WideExponential()
             m.d.comb += [
                 lane.t.eq(all_keys[_KEY_BITS * e : _KEY_BITS * (e + 1)].as_signed()),
                 lane.maximum.eq(maximum),
-                lane.shift.eq(shifts[self.maximum_at + 1]),
+                lane.shift.eq(shifts[self.maximum_at]),
                 lane.valid.eq(mask[e]),
                 all_sum.i[e].eq(lane.o),
             ]
@@ -201,7 +204,7 @@ class Gate(wiring.Component):
             m.d.comb += [
                 lane.t.eq(values[j]),
                 lane.maximum.eq(values[0]),
-                lane.shift.eq(shifts[self.chosen_at + 1]),
+                lane.shift.eq(shifts[self.chosen_at]),
                 lane.valid.eq(j < top_k),
                 some_sum.i[j].eq(lane.o),
             ]
