@@ -66,20 +66,20 @@ def load_program_folder(folder: str | Path) -> tuple[ProgramImage, HostHeads | N
     return program, heads
 
 
-def _planes(image: Array, size: tuple[int, int]) -> Array:
-    """An image as uint8 [3, H, W], from that or from [H, W, 3]."""
+def _planes(image: Array, size: tuple[int, int], channels: int) -> Array:
+    """An image as uint8 [channels, H, W], from that or from [H, W, channels]."""
     try:
         array = np.asarray(image)
     except (TypeError, ValueError):  # rows of different lengths
         array = np.empty(0, object)
-    if array.dtype == np.uint8 and array.shape == (*size, 3):
+    if array.dtype == np.uint8 and array.shape == (*size, channels):
         return np.ascontiguousarray(array.transpose(2, 0, 1))
-    if array.dtype == np.uint8 and array.shape == (3, *size):
+    if array.dtype == np.uint8 and array.shape == (channels, *size):
         return array
-    height, width = size
+    (height, width), colours = size, " RGB" if channels == 3 else ""
     raise InputError(
-        f"image must be uint8 RGB, [{height}, {width}, 3] or [3, {height}, {width}], not {array.dtype} "
-        f"{list(array.shape)}"
+        f"image must be uint8{colours}, [{height}, {width}, {channels}] or [{channels}, {height}, {width}], not "
+        f"{array.dtype} {list(array.shape)}"
     )
 
 
@@ -156,6 +156,11 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         height, width = self.driver.compiled.network.image_size
         return height, width
 
+    @property
+    def channels(self) -> int:
+        """Channels that images must have."""
+        return int(self.driver.compiled.network.image.channels)
+
     def _task(self, task: str | None) -> str:
         task = self.tasks[0] if task is None else task
         if task not in self.tasks:
@@ -165,7 +170,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
     def run(
         self, image: Array, task: str | None = None, *, retries: int | None = None, timeout: float | None = None
     ) -> Prediction:
-        """Run one image, uint8 RGB [H, W, 3] or [3, H, W].
+        """Run one image, uint8 [H, W, channels] or [channels, H, W].
 
         Parameters
         ----------
@@ -180,7 +185,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         ------
         AcceleratorError, RunIncomplete, RunTimeout, RunLost, AcceleratorBusy
         """
-        pixels = _planes(image, self.image_size)
+        pixels = _planes(image, self.image_size, self.channels)
         name = self._task(task)
         try:
             result = self._wait(self.driver.run(name, pixels, retries=retries, timeout=timeout))
@@ -193,7 +198,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         """Run (image, task) pairs, in order; the host writes, reads and runs heads while the accelerator works."""
         try:
             for image, task in items:
-                pixels, name = _planes(image, self.image_size), self._task(task)
+                pixels, name = _planes(image, self.image_size, self.channels), self._task(task)
                 result = self._wait(self.driver.submit(name, pixels))
                 if result is not None:
                     yield self._predict(result)

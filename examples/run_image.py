@@ -39,7 +39,7 @@ def main() -> None:
     with open_accelerator(arguments) as accelerator:
         tasks = accelerator.tasks if arguments.task == "all" else (arguments.task,)
         arguments.out.mkdir(parents=True, exist_ok=True)
-        for name, image in frames(arguments.source, accelerator.image_size):
+        for name, image in frames(arguments.source, accelerator.image_size, accelerator.channels):
             for task in tasks:
                 prediction = accelerator.run(image, task)
                 cycles = prediction.counters["cycles"]

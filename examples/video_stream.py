@@ -54,7 +54,7 @@ def main() -> None:
 
         def source() -> Iterator[tuple[np.ndarray, str]]:
             while True:
-                images = frames(arguments.source, accelerator.image_size)
+                images = frames(arguments.source, accelerator.image_size, accelerator.channels)
                 while True:
                     begun = time.perf_counter()
                     item = next(images, None)

@@ -12,8 +12,8 @@ from moesaic.errors import InputError
 from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.network import Network
+from moesaic.golden.sample_images import sample_images
 from moesaic.golden.trace import Trace
-from moesaic.golden.training.scenes import render_batch
 
 __all__ = [
     "CalibrationError",
@@ -88,13 +88,13 @@ def calibration_count(network: Network) -> int:
 
 
 def calibration_images(network: Network, count: int | None = None) -> Array:
-    """Rendered scenes [count, 3, H, W] to calibrate on: the first that models are trained on, none that tests use.
+    """Samples [count, channels, H, W] to calibrate on: the first that models are trained on, none that tests use.
 
     `count` is `calibration_count` if it is left out.
     """
     if count is None:
         count = calibration_count(network)
-    return render_batch(range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + count), network.image.size)[0]
+    return sample_images(range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + count), *network.image.size_and_channels)
 
 
 def check_parameters(model: M3ViT) -> None:

@@ -94,8 +94,8 @@ class M3ViTConfig:
     extra_tokens: int = 0
     gelu: str = "exact"
     eps: float = 1e-6
-    pixel_mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    pixel_std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    pixel_mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    pixel_std: tuple[float, ...] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
         # A configuration read from JSON has lists; keep it hashable.

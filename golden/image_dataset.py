@@ -14,9 +14,11 @@ from moesaic.golden.frontend.surroundings import found_from, printing_to_stderr,
 from moesaic.golden.image_folder import ImageFolder, doubts
 from moesaic.golden.image_io import ImageError
 from moesaic.golden.image_sources import dataset_name
+from moesaic.images import scaled
 
 __all__ = ["read_dataset"]
 
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 _KEYS = ("image", "img", "pixel_values")  # of a dictionary
 
 
@@ -53,8 +55,8 @@ def _items(found: Any, limit: int) -> Any:
     return ((f"item {index}", item) for index, item in enumerate(itertools.islice(iter(found), limit)))
 
 
-def _image(item: Any, size: tuple[int, int]) -> np.ndarray[Any, Any]:
-    """Bytes [3, H, W] of a dataset's item: an image, alone or first of a tuple, or by name in a dictionary.
+def _image(item: Any, size: tuple[int, int], channels: int) -> np.ndarray[Any, Any]:
+    """Bytes [channels, H, W] of a dataset's item: an image, alone or first of a tuple, or by name in a dictionary.
 
     Raises
     ------
@@ -66,35 +68,38 @@ def _image(item: Any, size: tuple[int, int]) -> np.ndarray[Any, Any]:
     elif isinstance(item, dict):
         item = next((item[key] for key in _KEYS if key in item), None)
     if isinstance(item, Image.Image):
-        item = np.asarray(item.convert("RGB"))
+        if channels != 3 and item.mode != _MODES[channels]:
+            raise ValueError(f"of mode {item.mode}, where {_MODES[channels]} is an image of {channels} channels")
+        item = np.asarray(item.convert(_MODES[channels]))
     if isinstance(item, torch.Tensor):
         item = item.detach().cpu().numpy()
     if not isinstance(item, np.ndarray):
         raise ValueError(f"no image, tensor or array but {type(item).__name__}")
     if item.ndim == 2:
         item = item[None]
-    if item.ndim != 3 or not {item.shape[0], item.shape[-1]} & {1, 3}:
-        raise ValueError(f"of shape {list(item.shape)}, where [3, H, W] or [H, W, 3] is an image")
-    chw = item if item.shape[0] in (1, 3) else item.transpose(2, 0, 1)
+    counts = {1, 3} if channels == 3 else {channels}
+    if item.ndim != 3 or not {item.shape[0], item.shape[-1]} & counts:
+        raise ValueError(f"of shape {list(item.shape)}, where [{channels}, H, W] or [H, W, {channels}] is an image")
+    chw = item if item.shape[0] in counts else item.transpose(2, 0, 1)
     if chw.dtype != np.uint8:
         if not np.issubdtype(chw.dtype, np.floating) or not (chw.min() >= 0 and chw.max() <= 1):
             raise ValueError(f"of {chw.dtype} from {chw.min():g} to {chw.max():g}: give bytes, or floats in [0, 1]")
         chw = (chw.astype(np.float64) * 255 + 0.5).astype(np.uint8)
-    hwc = np.ascontiguousarray(np.broadcast_to(chw, (3, *chw.shape[1:])).transpose(1, 2, 0))
+    hwc = np.ascontiguousarray(np.broadcast_to(chw, (channels, *chw.shape[1:])).transpose(1, 2, 0))
     if hwc.shape[:2] != size:
-        hwc = np.asarray(Image.fromarray(hwc).resize(size[::-1], Image.Resampling.BILINEAR))
+        hwc = scaled(hwc, size)
     return np.ascontiguousarray(hwc.transpose(2, 0, 1))
 
 
-def read_dataset(text: str, size: tuple[int, int], limit: int) -> ImageFolder:
+def read_dataset(text: str, size: tuple[int, int], limit: int, channels: int = 3) -> ImageFolder:
     """Up to `limit` images of a dataset, scaled to `size` (height, width).
 
     Parameters
     ----------
     text : str
         `package.module:name` or `path/file.py:name`: a dataset, or a function or class without arguments that makes
-        one. Its items are images of Pillow, bytes or floats in [0, 1], as [3, H, W] or [H, W, 3], alone, first of a
-        tuple, or called `image` in a dictionary; before normalisation, which the model does itself.
+        one. Its items are images of Pillow, bytes or floats in [0, 1], as [channels, H, W] or [H, W, channels]; alone,
+        first of a tuple, or called `image` in a dictionary; before normalisation, which the model does itself.
 
     Raises
     ------
@@ -110,7 +115,7 @@ def read_dataset(text: str, size: tuple[int, int], limit: int) -> ImageFolder:
         try:
             for name, item in _items(found, limit):
                 try:
-                    images.append(_image(item, size))
+                    images.append(_image(item, size, channels))
                     names.append(name)
                 except ValueError as error:
                     skipped.append((name, str(error)))

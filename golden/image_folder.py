@@ -20,7 +20,7 @@ class ImageFolder:
 
     Parameters
     ----------
-    images : uint8 [n, 3, H, W]
+    images : uint8 [n, channels, H, W]
     names : list of str
         Their files.
     skipped : list of (str, str)
@@ -53,7 +53,7 @@ def doubts(images: np.ndarray[Any, Any], names: list[str]) -> list[str]:
     return found
 
 
-def read_folder(path: Path, size: tuple[int, int], limit: int) -> ImageFolder:
+def read_folder(path: Path, size: tuple[int, int], limit: int, channels: int = 3) -> ImageFolder:
     """Read up to `limit` images, an even selection of the folder's files by name, scaled to `size` (height, width).
 
     Raises
@@ -74,7 +74,7 @@ def read_folder(path: Path, size: tuple[int, int], limit: int) -> ImageFolder:
         if len(names) == limit:
             break
         try:
-            image = read_image(file, size, resize=True)
+            image = read_image(file, size, channels, resize=True)
         except (ImageError, OSError) as error:
             skipped.append((file.name, _reason(error)))
             continue

@@ -22,13 +22,13 @@ def _surface(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray[Any,
     return np.asarray((part - part.mean()) / max(float(part.std()), 1e-9))
 
 
-def natural_images(size: tuple[int, int], count: int, *, first: int = 0) -> np.ndarray[Any, Any]:
-    """Bytes [count, 3, H, W] with natural spectra, contrasts and brightnesses, of seeds from `first` on."""
+def natural_images(size: tuple[int, int], count: int, *, first: int = 0, channels: int = 3) -> np.ndarray[Any, Any]:
+    """Bytes [count, channels, H, W] with natural spectra, contrasts and brightnesses, of seeds from `first` on."""
     images = []
     for seed in range(first, first + count):
         rng = np.random.default_rng([seed, 1987])
         grey = _surface(rng, size)
-        channels = np.stack([SHARED * grey + (1 - SHARED**2) ** 0.5 * _surface(rng, size) for _ in range(3)])
-        levels = rng.uniform(*BRIGHTNESS) + rng.uniform(-15, 15, (3, 1, 1)) + rng.uniform(*CONTRAST) * channels
+        surfaces = np.stack([SHARED * grey + (1 - SHARED**2) ** 0.5 * _surface(rng, size) for _ in range(channels)])
+        levels = rng.uniform(*BRIGHTNESS) + rng.uniform(-15, 15, (channels, 1, 1)) + rng.uniform(*CONTRAST) * surfaces
         images.append(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
     return np.stack(images)

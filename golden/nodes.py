@@ -62,6 +62,11 @@ class Image:
         return self.height, self.width
 
     @property
+    def size_and_channels(self) -> tuple[tuple[int, int], int]:
+        """What a reader of image files is asked for."""
+        return self.size, self.channels
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
         return self.channels, self.height, self.width

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 __all__ = ["Normalisation", "of_bytes", "of_unit", "recognised"]
 
-Three = tuple[float, float, float]
-
 BYTE = 255.0
 _COARSE = 16.0  # a deviation from which on pixels of 0..255 are meant; of pixels in [0, 1] it is at most 0.5
 
@@ -17,22 +15,21 @@ class Normalisation:
 
     Parameters
     ----------
-    mean, std : three floats
+    mean, std : a float for each channel
     white : float
         Value of a white pixel where the normalisation was stated: 1, or 255.
     warning : str
         What is doubtful about it; empty if nothing is.
     """
 
-    mean: Three
-    std: Three
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     white: float = 1.0
     warning: str = ""
 
 
-def _three(values: Sequence[float]) -> Three:
-    red, green, blue = (float(value) + 0.0 for value in values)  # no -0
-    return red, green, blue
+def _numbers(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(float(value) + 0.0 for value in values)  # no -0
 
 
 def _words(mean: Sequence[float], std: Sequence[float]) -> str:
@@ -50,7 +47,7 @@ def _fits(mean: Sequence[float], std: Sequence[float], white: float) -> bool:
 def of_unit(mean: Sequence[float], std: Sequence[float]) -> Normalisation:
     """A normalisation of pixels that are known to lie in [0, 1]; a warning if it cannot be of such."""
     warning = "" if _fits(mean, std, 1.0) else f"{_words(mean, std)} are outside the range of pixels in [0, 1]"
-    return Normalisation(_three(mean), _three(std), warning=warning)
+    return Normalisation(_numbers(mean), _numbers(std), warning=warning)
 
 
 def of_bytes(mean: Sequence[float], std: Sequence[float]) -> Normalisation:

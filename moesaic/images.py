@@ -1,4 +1,4 @@
-"""An image file as RGB bytes: what its pixels say, upright, for every mode that Pillow opens; or a refusal by name."""
+"""An image file as bytes, grey or RGB, with alpha or without: as a viewer shows it, or a refusal by name."""
 
 from pathlib import Path
 from typing import Any
@@ -7,12 +7,13 @@ import numpy as np
 
 from moesaic.errors import InputError
 
-__all__ = ["ImageError", "read_rgb"]
+__all__ = ["ImageError", "read_pixels", "scaled"]
 
 # Pillow is imported where it is used: this module is copied to boards, where images may come from arrays alone.
 
 _COLOUR = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
 _ALPHA = {"LA": "RGBA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}  # mode -> mode on the way to RGBA
+_CHANNELS = {1: "grey", 2: "grey with alpha", 4: "RGB with alpha"}
 _WORDS = ("I;16", "I;16B", "I;16L", "I;16N")
 _WORDS_AS_INTEGERS = ("PNG", "PPM")  # formats whose 16 bits some versions of Pillow give as mode I, and never 32
 _FIRST_IS_THE_IMAGE = ("MPO", "PSD")  # previews of a photograph, layers of a drawing: the first is the whole
@@ -99,8 +100,40 @@ def _rgb(upright: Any, image: Any) -> Array:
     return np.asarray(upright.convert("RGB"))
 
 
-def read_rgb(path: str | Path, size: tuple[int, int], *, resize: bool) -> Array:
-    """RGB bytes of an image file, uint8 [H, W, 3], as a viewer shows them.
+def _with_alpha(upright: Any, channels: int) -> Array:
+    """Grey or RGB bytes and alpha, [H, W, 2] or [H, W, 4]."""
+    mode = upright.mode
+    if mode not in _ALPHA and not (mode == "P" and "transparency" in upright.info):
+        raise _Unsuitable(_CHANNELS[channels], f"its mode is {mode}, without an alpha channel")
+    rgba = np.asarray(upright.convert(_ALPHA.get(mode, "RGBA")).convert("RGBA"))
+    return rgba if channels == 4 else np.concatenate([_one_grey(rgba[..., :3], channels), rgba[..., 3:]], axis=2)
+
+
+def _one_grey(rgb: Array, channels: int) -> Array:
+    """The one level [H, W, 1] of pixels without colour."""
+    if (rgb != rgb[..., :1]).any():
+        raise _Unsuitable(_CHANNELS[channels], "its pixels have colours: convert it first")
+    return rgb[..., :1]
+
+
+def _pixels(upright: Any, image: Any, channels: int) -> Array:
+    """Bytes [H, W, channels] of an upright image, read from the file that `image` is."""
+    if channels in (2, 4):
+        return _with_alpha(upright, channels)
+    rgb = _rgb(upright, image)
+    return rgb if channels == 3 else _one_grey(rgb, channels)
+
+
+def scaled(pixels: Array, size: tuple[int, int]) -> Array:
+    """Bytes [H, W, channels] at another height and width: bilinear, each channel by itself."""
+    from PIL import Image
+
+    planes = [Image.fromarray(np.ascontiguousarray(pixels[..., i])) for i in range(pixels.shape[2])]
+    return np.stack([np.asarray(p.resize(size[::-1], Image.Resampling.BILINEAR)) for p in planes], axis=2)
+
+
+def read_pixels(path: str | Path, size: tuple[int, int], channels: int = 3, *, resize: bool) -> Array:
+    """Bytes of an image file, uint8 [H, W, channels], as a viewer shows them.
 
     Turned and mirrored as its EXIF orientation says. Grey of 16 bits is scaled from its own range (0..65535) and
     rounded, floats from 0..1; of colours with 16 bits the upper byte is taken. Colour profiles are not applied.
@@ -111,14 +144,17 @@ def read_rgb(path: str | Path, size: tuple[int, int], *, resize: bool) -> Array:
         A file of any format that Pillow reads.
     size : (int, int)
         Height and width, pixels.
+    channels : int
+        1 is grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Other channels than the file's are refused; but what has
+        no colours is grey, and grey is RGB.
     resize : bool
         Scale an image of another size (bilinear; proportions are not kept), instead of refusing it.
 
     Raises
     ------
     ImageError
-        If the file is not an image, is cut short, has the wrong size; is transparent in places, an animation, or of
-        values that say nothing of black and white.
+        If the file is not an image, is cut short, has the wrong size or other channels; is transparent in places, an
+        animation, or of values that say nothing of black and white.
     OSError
         If the file cannot be opened.
     ImportError
@@ -130,7 +166,7 @@ def read_rgb(path: str | Path, size: tuple[int, int], *, resize: bool) -> Array:
         try:
             with Image.open(file) as image:
                 _check_one_picture(image)
-                rgb = _rgb(ImageOps.exif_transpose(image), image)
+                pixels = _pixels(ImageOps.exif_transpose(image), image, channels)
         except _Unsuitable as error:
             raise ImageError(f"image must be {error.requirement}, not {str(path)!r} ({error.reason})") from error
         except MemoryError:
@@ -142,12 +178,12 @@ def read_rgb(path: str | Path, size: tuple[int, int], *, resize: bool) -> Array:
         except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
             why = " ".join(str(error).split()) or type(error).__name__
             raise ImageError(f"image must be a readable image file, not {str(path)!r} ({why})") from error
-    found, (height, width) = rgb.shape[:2], size
+    found, (height, width) = pixels.shape[:2], size
     if found == size:
-        return np.ascontiguousarray(rgb)
+        return np.ascontiguousarray(pixels)
     if not resize:
         raise ImageError(
             f"image must be {height} pixels high and {width} wide, not {found[0]} and {found[1]} ({str(path)!r}); "
             "pass resize to scale it"
         )
-    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BILINEAR))
+    return scaled(pixels, size)

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile, ImagePalette
 from moesaic.boards.frames import frames
 from moesaic.golden.image_folder import read_folder
 from moesaic.golden.image_io import read_image
-from moesaic.images import ImageError, read_rgb
+from moesaic.images import ImageError, read_pixels
 
 HEIGHT, WIDTH = 6, 10
 # What a viewer does to the stored picture, [H, W, ...], by EXIF orientation.
@@ -149,8 +149,8 @@ def test_photographs_stand_upright(tmp_path: Path, orientation: int) -> None:
         np.testing.assert_array_equal(read(path, expected.shape[:2]), expected)
     wrong = (24, 40) if orientation > 4 else (40, 24)
     with pytest.raises(ImageError, match=f"image must be {wrong[0]} pixels high and {wrong[1]} wide, not"):
-        read_rgb(path, wrong, resize=False)
-    assert read_rgb(path, (5, 7), resize=True).shape == (5, 7, 3)
+        read_pixels(path, wrong, resize=False)
+    assert read_pixels(path, (5, 7), resize=True).shape == (5, 7, 3)
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,12 @@ def test_portable_maps_of_other_ranges(tmp_path: Path) -> None:
     (tmp_path / "a.pgm").write_bytes(b"P5 %d %d 1000\n" % (WIDTH, HEIGHT) + values.astype(">u2").tobytes())
     words_found = np.rint(values / 1000 * 65535).astype(np.int64)  # Pillow's step to 16 bits
     np.testing.assert_array_equal(
-        read_rgb(tmp_path / "a.pgm", (HEIGHT, WIDTH), resize=False), rounded(words_found, 65535)
+        read_pixels(tmp_path / "a.pgm", (HEIGHT, WIDTH), resize=False), rounded(words_found, 65535)
     )
     levels = numbers(1, HEIGHT, WIDTH)
     data = (levels[::-1] / 255).astype("<f4").tobytes()
     (tmp_path / "a.pfm").write_bytes(b"Pf\n%d %d\n-1.0\n" % (WIDTH, HEIGHT) + data)
-    np.testing.assert_array_equal(read_rgb(tmp_path / "a.pfm", (HEIGHT, WIDTH), resize=False), grey(levels))
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.pfm", (HEIGHT, WIDTH), resize=False), grey(levels))
 
 
 def tiff(order: str, bits: int, photometric: int, data: bytes) -> bytes:
@@ -197,11 +197,11 @@ def test_grey_tiffs(tmp_path: Path, order: str, bits: int, photometric: int) -> 
     (tmp_path / "a.tif").write_bytes(tiff(order, bits, photometric, data))
     if (order, bits, photometric) in ((">", 16, 0), ("<", 12, 0)):
         with pytest.raises(ImageError, match="image must be a readable image file, not"):
-            read_rgb(tmp_path / "a.tif", (HEIGHT, WIDTH), resize=False)
+            read_pixels(tmp_path / "a.tif", (HEIGHT, WIDTH), resize=False)
         return
     shown = rounded(values, (1 << bits) - 1)
     np.testing.assert_array_equal(
-        read_rgb(tmp_path / "a.tif", (HEIGHT, WIDTH), resize=False), shown if photometric else 255 - shown
+        read_pixels(tmp_path / "a.tif", (HEIGHT, WIDTH), resize=False), shown if photometric else 255 - shown
     )
 
 
@@ -262,9 +262,9 @@ def test_every_mode_that_pillow_has(tmp_path: Path, mode: str) -> None:
     if mode in REFUSED:
         pixel, message = REFUSED[mode]
         with pytest.raises(ImageError, match=f"^image must be {message}"):
-            read_rgb(any_mode(tmp_path, mode, pixel), size, resize=False)
+            read_pixels(any_mode(tmp_path, mode, pixel), size, resize=False)
     else:
-        found = read_rgb(any_mode(tmp_path, mode, PIXELS[mode]), size, resize=False)
+        found = read_pixels(any_mode(tmp_path, mode, PIXELS[mode]), size, resize=False)
         np.testing.assert_array_equal(found, np.full((*size, 3), GREY))
 
 
@@ -273,7 +273,7 @@ def test_transparent_modes_are_refused(tmp_path: Path, mode: str) -> None:
     with pytest.raises(
         ImageError, match=r"^image must be opaque, not .*a.any' \(60 of its pixels are transparent: put"
     ):
-        read_rgb(any_mode(tmp_path, mode, PIXELS[mode][:-1] + b"\xfe"), (HEIGHT, WIDTH), resize=False)
+        read_pixels(any_mode(tmp_path, mode, PIXELS[mode][:-1] + b"\xfe"), (HEIGHT, WIDTH), resize=False)
 
 
 def refused(path: Path, message: str) -> None:
@@ -331,7 +331,7 @@ def test_previews_of_a_photograph_are_not_the_photograph(tmp_path: Path) -> None
     with Image.open(tmp_path / "a.jpg") as image:
         assert (image.format, image.n_frames) == ("MPO", 2)
         wanted = np.asarray(image)
-    np.testing.assert_array_equal(read_rgb(tmp_path / "a.jpg", (24, 40), resize=False), wanted)
+    np.testing.assert_array_equal(read_pixels(tmp_path / "a.jpg", (24, 40), resize=False), wanted)
 
 
 @pytest.mark.parametrize("low, high", [(-0.5, 1), (0, 1.5), (0, 255), (0, float("nan")), (0, float("inf"))])
@@ -360,7 +360,7 @@ def test_a_program_is_no_picture(tmp_path: Path) -> None:
     """PostScript, which Pillow would have Ghostscript run."""
     colours(0)[0].save(tmp_path / "a.eps")
     with pytest.raises(ImageError, match=r"image must be pixels, not .* \(EPS is a program: save the picture as PNG\)"):
-        read_rgb(tmp_path / "a.eps", (HEIGHT, WIDTH), resize=False)
+        read_pixels(tmp_path / "a.eps", (HEIGHT, WIDTH), resize=False)
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of what it finds in damaged files
@@ -380,7 +380,7 @@ def test_damaged_files_are_read_or_refused(tmp_path: Path, monkeypatch: pytest.M
                 damaged[at] = rng.integers(256)
             path.write_bytes(damaged)
             try:
-                outcomes.append(read_rgb(path, (4, 4), resize=True).shape == (4, 4, 3))
+                outcomes.append(read_pixels(path, (4, 4), resize=True).shape == (4, 4, 3))
             except ImageError as error:
                 assert str(error).startswith("image must be ") and "\n" not in str(error)
                 outcomes.append(False)

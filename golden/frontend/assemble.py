@@ -110,7 +110,7 @@ def assemble(
         The last of each task.
     uint8 : bool
         Whether the user's model takes bytes.
-    mean, std : three numbers
+    mean, std : numbers, one for each channel or one for all
         How pixels in [0, 1] are normalised before a model that does not do so itself.
 
     Raises
@@ -124,8 +124,8 @@ def assemble(
     blocks = _blocks(residuals)
     gates = _gates([chain(last) for last in lasts], tasks, [n for n, block in enumerate(blocks) for _ in block])
     normalised = _takes_normalised(patches, uint8)
-    pixels = recognised(mean, std) if normalised else _normalisation(patches, uint8)
     channels, height, width = patches.pixels.shape
+    pixels = _outside(mean, std, channels) if normalised else _normalisation(patches, uint8)
     image = Image(
         height=height,
         width=width,
@@ -193,6 +193,16 @@ def _layer_parameters(path: str, residual: Residual, gates: Gates) -> Named:
 def _takes_normalised(patches: Patches, uint8: bool) -> bool:
     """Whether the model does nothing to pixels before it embeds them."""
     return not uint8 and bool((patches.pixels.scale == 1).all()) and not bool(patches.pixels.offset.any())
+
+
+def _outside(mean: Sequence[float], std: Sequence[float], channels: int) -> Normalisation:
+    """A stated normalisation, for each channel; numbers that are all the same are of any channels."""
+    if len(set(mean)) == len(set(std)) == 1:
+        mean, std = [mean[0]] * channels, [std[0]] * channels
+    if not len(mean) == len(std) == channels:
+        numbers = "one number" if channels == 1 else f"{channels} numbers"
+        raise CaptureError(f"pixel_mean and pixel_std must be {numbers} each, not {list(mean)} and {list(std)}")
+    return recognised(mean, std)
 
 
 def _normalisation(patches: Patches, uint8: bool) -> Normalisation:

@@ -83,7 +83,7 @@ def capture(
         Of the model.
     tasks : mapping of task to further arguments, optional
         A module with a gate per task is captured once for each; one task without arguments if left out.
-    pixel_mean, pixel_std : three numbers
+    pixel_mean, pixel_std : numbers, one for each channel; the same number of any channels
         How pixels in [0, 1] are normalised before they reach a module that does not normalise them itself.
 
     Raises

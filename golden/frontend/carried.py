@@ -7,15 +7,17 @@ from moesaic.golden.network import Network
 
 __all__ = ["check_channels", "check_layers"]
 
+MOST_CHANNELS = 4  # of an image file: grey, grey and alpha, RGB, RGBA
+
 
 def check_channels(recognised: Recognised) -> None:
-    """`CaptureError` if the image has other than three channels."""
+    """`CaptureError` if the image has more than four channels."""
     patches = recognised.embed.linear.source
     assert isinstance(patches, Patches)
-    if patches.pixels.shape[0] != 3:
+    if patches.pixels.shape[0] > MOST_CHANNELS:
         raise CaptureError(
-            f"image must have three channels, not {patches.pixels.shape[0]}\n"
-            "nearest supported: nn.Conv2d(3, dim, kernel_size=patch, stride=patch)"
+            f"image must have one to four channels, not {patches.pixels.shape[0]}\n"
+            "nearest supported: nn.Conv2d(4, dim, kernel_size=patch, stride=patch), as image files have channels"
         )
 
 

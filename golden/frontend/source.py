@@ -44,7 +44,7 @@ class Subject:
         An example of what it takes.
     tasks : mapping of task to arguments, optional
         The module is called as `module(image, *arguments)` for each.
-    pixel_mean, pixel_std : three numbers, optional
+    pixel_mean, pixel_std : numbers, one for each channel, optional
         How pixels in [0, 1] are normalised before they reach the module, if it does not do so itself.
 
     Raises
@@ -243,15 +243,20 @@ def _image(subject: Subject, options: ImportOptions, assumed: list[str]) -> torc
             raise CaptureError(f"--image-size must be {own}, the example image's, not {options.image_size}")
         return subject.image
     if options.image_size is not None:
-        return torch.zeros(1, 3, *options.image_size)
+        return torch.zeros(1, _channels(subject.module), *options.image_size)
     # Only the example's shape is taken from here: what is recognised is the graph.
     for holder in (subject.module, getattr(subject.module, "config", None)):
         size = getattr(holder, "image_size", None)
         pair = (size, size) if isinstance(size, int) else size
         if isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(s, int) and s in _RANGE for s in pair):
-            return torch.zeros(1, 3, *pair)
+            return torch.zeros(1, _channels(subject.module), *pair)
     assumed.append(f"images are {_SIDE} x {_SIDE} (--image-size)")
-    return torch.zeros(1, 3, _SIDE, _SIDE)
+    return torch.zeros(1, _channels(subject.module), _SIDE, _SIDE)
+
+
+def _channels(module: nn.Module) -> int:
+    """Channels that the module's first convolution takes; three if it has none."""
+    return next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 3)
 
 
 def _tasks(subject: Subject, options: ImportOptions) -> Mapping[str, Sequence[Any]] | None:
@@ -264,33 +269,35 @@ def _tasks(subject: Subject, options: ImportOptions) -> Mapping[str, Sequence[An
     return {task: (number,) for number, task in enumerate(options.tasks)}
 
 
-def _own_pixels(module: nn.Module) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
+def _own_pixels(module: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and deviation that a module of timm carries with it."""
     stated = getattr(module, "pretrained_cfg", None)
     if not isinstance(stated, Mapping) or not all(isinstance(stated.get(k), (list, tuple)) for k in ("mean", "std")):
         return None
-    return _three(stated["mean"]), _three(stated["std"])
+    return _numbers(stated["mean"]), _numbers(stated["std"])
 
 
 def _pixels(subject: Subject, options: ImportOptions) -> tuple[Sequence[float], Sequence[float]]:
     mean, std = PIXELS[options.pixels or "half"]
     if options.pixels is None:
         mean, std = (
-            own if given is None else _three(given)
+            own if given is None else _numbers(given)
             for own, given in zip(
                 _own_pixels(subject.module) or (mean, std), (subject.pixel_mean, subject.pixel_std), strict=True
             )
         )
     if not all(math.isfinite(m) for m in mean) or not all(0 < s < math.inf for s in std):
         raise CaptureError(
-            f"pixel_mean and pixel_std must be three numbers each, deviations positive, not {mean} and {std}"
+            f"pixel_mean and pixel_std must be a number for each channel, deviations positive, not {mean} and {std}"
         )
     return mean, std
 
 
-def _three(values: Any) -> tuple[float, float, float]:
+def _numbers(values: Any) -> tuple[float, ...]:
     try:
-        red, green, blue = (float(v) for v in values)
+        numbers = tuple(float(v) for v in values)
     except (TypeError, ValueError) as error:
-        raise CaptureError(f"pixel_mean and pixel_std must be three numbers each, not {values!r}") from error
-    return red, green, blue
+        raise CaptureError(f"pixel_mean and pixel_std must be a number for each channel, not {values!r}") from error
+    if not numbers:
+        raise CaptureError("pixel_mean and pixel_std must be a number for each channel, not none")
+    return numbers

@@ -168,9 +168,7 @@ def _tensors(raw: dict[str, Array], dim: int, shapes: dict[str, tuple[int, ...]]
     return tensors
 
 
-def _pixels(
-    raw: dict[str, Array], options: ImportOptions, notes: Notes
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _pixels(raw: dict[str, Array], options: ImportOptions, notes: Notes) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation: pixels of the published network are 8-bit fractions, byte / 256, as its image shows."""
     image = raw.get("image")
     if options.pixels is None and image is not None:

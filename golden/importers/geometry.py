@@ -128,9 +128,7 @@ def image_size_of(patches: int, patch: int, options: ImportOptions, notes: Notes
     return size
 
 
-def pixels_of(
-    usual: str, options: ImportOptions, notes: Notes
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def pixels_of(usual: str, options: ImportOptions, notes: Notes) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and deviation of pixels; `usual` names the entry of `PIXELS` that the format is published with."""
     if options.pixels is None:
         notes.assumed.append(f"pixels normalised as {usual!r} (--pixels)")

@@ -10,7 +10,7 @@ from moesaic.names import check_tasks
 
 __all__ = ["PIXELS", "ImportOptions"]
 
-PIXELS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+PIXELS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "unit": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),

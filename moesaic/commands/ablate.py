@@ -37,7 +37,7 @@ def ablate(
     read_report(folder)
     stages = Stages(quiet=quiet)
     program = load_program(folder / "program", stages)
-    image = read_image(folder / INPUT, program.request.model.image_size)
+    image = read_image(folder / INPUT, *program.request.model.image.size_and_channels)
     with scratch() as work:
         result = flow.ablate(program, image, task or program.request.tasks[0], stages, work, rtl=rtl)
     page = add_to_report(result, folder)

@@ -17,7 +17,7 @@ from moesaic.flow.request import ALL_TASKS, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
-from moesaic.golden.training.scenes import render_batch
+from moesaic.golden.sample_images import sample_images
 from moesaic.terminal import print_json
 
 __all__ = ["fingerprint"]
@@ -31,7 +31,7 @@ def fingerprint(program: Program) -> dict[str, Any]:
     With them `estimated_cycles` by task, from the analytic model.
     """
     request = program.request
-    image = render_batch([_SCENE], request.model.image_size)[0][0]
+    image = sample_images([_SCENE], *request.model.image.size_and_channels)[0]
     golden = IntM3ViT(program.qmodel, request.accelerator.rows, request.accelerator.probability_width)
     outputs = hashlib.sha256()
     for task in request.tasks:

@@ -13,7 +13,7 @@ from moesaic.golden.image_folder import read_folder
 from moesaic.golden.image_sources import NATURAL
 from moesaic.golden.natural import natural_images
 from moesaic.golden.qmodel import QuantModel
-from moesaic.golden.training.scenes import render_batch
+from moesaic.golden.sample_images import sample_images, sample_words
 
 __all__ = ["Calibration", "calibration", "doubted", "shown"]
 
@@ -30,10 +30,10 @@ class Calibration:
 
     Parameters
     ----------
-    images : uint8 [n, 3, H, W]
+    images : uint8 [n, channels, H, W]
         To calibrate on.
     source : str
-    unseen : uint8 [n, 3, H, W]
+    unseen : uint8 [n, channels, H, W]
         To judge by.
     unseen_source : str
     skipped : list of (str, str)
@@ -68,23 +68,23 @@ def calibration(request: Request) -> Calibration:
     model = request.model
     few = min(max(UNSEEN_TOKENS // model.tokens, 2), UNSEEN)
     if request.calibrate is None:
-        images = calibration_images(model)
+        images, words = calibration_images(model), sample_words(model.image.channels)
         return Calibration(
             images,
-            f"{len(images)} rendered scenes",
-            render_batch(range(few), model.image_size)[0],
-            f"{few} other rendered scenes",
+            f"{len(images)} {words}",
+            sample_images(range(few), *model.image.size_and_channels),
+            f"{few} other {words}",
         )
     where, limit = str(request.calibrate), max(calibration_count(model) * 4 // 3, ENOUGH)
     if request.calibrate.is_dir():
-        folder = read_folder(request.calibrate, model.image_size, limit)
+        folder = read_folder(request.calibrate, model.image_size, limit, model.image.channels)
     elif where == NATURAL:
         count = calibration_count(model)
-        made = natural_images(model.image_size, count + few)
+        made = natural_images(model.image_size, count + few, channels=model.image.channels)
         source = "images of noise with natural spectra"
         return Calibration(made[:count], f"{count} {source}", made[count:], f"{few} other {source}")
     else:
-        folder = read_dataset(where, model.image_size, limit)
+        folder = read_dataset(where, model.image_size, limit, model.image.channels)
     images = folder.images
     if len(images) < ENOUGH:
         return Calibration(

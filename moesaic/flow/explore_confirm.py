@@ -10,7 +10,7 @@ from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import make_program
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
-from moesaic.golden.training.scenes import render
+from moesaic.golden.sample_images import sample_images
 from moesaic.scratch import scratch
 from moesaic.sim.verilated import SimulationFailed
 
@@ -38,7 +38,7 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
         widths=point.choice.widths,
     )
     program, _ = make_program(request, stages)
-    image = render(request.seed, request.model.image_size).image
+    image = sample_images([request.seed], *request.model.image.size_and_channels)[0]
     (outcome,) = execute(program, image, stages, rtl=True, work=work, latency=latency)
     if outcome.rtl is None or not outcome.rtl.counters:
         raise SimulationFailed(

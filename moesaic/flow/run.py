@@ -18,6 +18,8 @@ from moesaic.flow.request import Request
 from moesaic.flow.resources import ReportedResources, report_resources
 from moesaic.flow.stages import Stages
 from moesaic.golden.image_io import ImageError, read_image, write_sample
+from moesaic.golden.nodes import Image
+from moesaic.golden.sample_images import are_scenes
 from moesaic.golden.training.scenes import Scene, render
 from moesaic.sim.rtl import SAIF
 from moesaic.sim.rtl_run import CYCLE_NS
@@ -71,7 +73,7 @@ class Input:
 
     Parameters
     ----------
-    pixels : [3, height, width] uint8
+    pixels : [channels, height, width] uint8
     where : str
         Where it comes from, for the report.
     scene : Scene or None
@@ -127,9 +129,9 @@ def check(request: Request, options: Options) -> None:
         check_space(Path(tempfile.gettempdir()), _BUILD_SPACE)
 
 
-def _read(path: Path, size: tuple[int, int], *, resize: bool) -> np.ndarray[Any, Any]:
+def _read(path: Path, image: Image, *, resize: bool) -> np.ndarray[Any, Any]:
     try:
-        return read_image(path, size, resize=resize)
+        return read_image(path, *image.size_and_channels, resize=resize)
     except ImageError as error:
         raise InputError(str(error).replace("pass resize", "pass --resize")) from error
     except OSError as error:
@@ -137,13 +139,15 @@ def _read(path: Path, size: tuple[int, int], *, resize: bool) -> np.ndarray[Any,
 
 
 def read_input(request: Request, options: Options, sample: Path) -> Input:
-    """The image that was asked for, or the sample scene of the request's seed, which is left in the file `sample`."""
-    size = request.model.image_size
+    """The image that was asked for, or the sample of the request's seed, which is left in the file `sample`."""
+    image = request.model.image
     if options.image is not None:
-        return Input(_read(options.image, size, resize=options.resize), options.image.name, None)
-    write_sample(sample, size, request.seed)
-    pixels = _read(sample, size, resize=False)
-    return Input(pixels, f"rendered street scene, seed {request.seed}", render(request.seed, size))
+        return Input(_read(options.image, image, resize=options.resize), options.image.name, None)
+    write_sample(sample, image.size, request.seed, image.channels)
+    pixels = _read(sample, image, resize=False)
+    if not are_scenes(image.channels):
+        return Input(pixels, f"noise with natural spectra, seed {request.seed}", None)
+    return Input(pixels, f"rendered street scene, seed {request.seed}", render(request.seed, image.size))
 
 
 def outcome_of(program: Program, given: Input, options: Options, stages: Stages, folder: Path) -> Outcome:

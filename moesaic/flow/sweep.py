@@ -10,7 +10,7 @@ from moesaic.flow.folder import check_space
 from moesaic.flow.program import Program, make_program
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
-from moesaic.golden.training.scenes import render
+from moesaic.golden.sample_images import sample_images
 from moesaic.scratch import scratch
 from moesaic.sim.tools import find_compiler, find_verilator
 
@@ -62,7 +62,7 @@ def _requests(request: Request, rows: Sequence[int]) -> list[Request]:
 
 def _measure(program: Program, stages: Stages, work: Path) -> Point:
     request = program.request
-    image = render(request.seed, request.model.image_size).image
+    image = sample_images([request.seed], *request.model.image.size_and_channels)[0]
     (outcome,) = execute(program, image, stages, rtl=True, work=work)
     if outcome.rtl is None or not outcome.rtl.counters:
         raise InputError(f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}")

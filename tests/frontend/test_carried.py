@@ -35,7 +35,7 @@ CARRIED = {
 CARRIED |= {f"RMSNorm, {name}": lambda make=make: rms(make) for name, (_, make) in operators.RMS_NORMS.items()}
 REFUSED = {
     "with a gate of activation 'relu2'": lambda: zoo.vit(mlp=lambda: operators.Separate(lambda x: F.relu(x).square())),
-    "three channels, not 1": lambda: zoo.vit(embed=operators.Cut(1, (8, 8))),
+    "one to four channels, not 5": lambda: zoo.vit(embed=operators.Cut(5, (8, 8))),
 }
 
 
@@ -55,4 +55,4 @@ def test_carried(name):
 def test_not_carried_yet(name):
     module = REFUSED[name]()
     with pytest.raises(CaptureError, match=name):
-        capture(module, torch.zeros(1, 1 if "channels" in name else 3, zoo.SIDE, zoo.SIDE))
+        capture(module, torch.zeros(1, 5 if "channels" in name else 3, zoo.SIDE, zoo.SIDE))

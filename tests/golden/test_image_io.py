@@ -25,6 +25,35 @@ def test_wrong_size_is_refused_and_resized_on_request(tmp_path):
     assert image.shape == (3, 64, 32) and (image == 77).all()
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_other_channels(tmp_path, channels):
+    path = tmp_path / "a.png"
+    image = np.random.default_rng(channels).integers(0, 256, (channels, 6, 5), dtype=np.uint8)
+    write_image(path, image)
+    np.testing.assert_array_equal(read_image(path, (6, 5), channels), image)
+    large = read_image(path, (12, 10), channels, resize=True)
+    assert large.shape == (channels, 12, 10)
+    write_image(path, image[-1])  # what is in the others makes no difference, alpha's zeros neither
+    np.testing.assert_array_equal(read_image(path, (12, 10), 1, resize=True)[0], large[-1])
+
+
+@pytest.mark.parametrize(
+    ("has", "wants", "why"),
+    [
+        (3, 1, "image must be grey, not .*colours"),
+        (4, 2, "image must be grey with alpha, not .*colours"),
+        (3, 2, "image must be grey with alpha, not .*its mode is RGB, without an alpha channel"),
+        (3, 4, "image must be RGB with alpha, not .*its mode is RGB, without an alpha channel"),
+        (4, 3, "image must be opaque, not"),
+    ],
+)
+def test_channels_that_a_file_has_not(tmp_path, has, wants, why):
+    write_image(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (has, 6, 5), dtype=np.uint8))
+    with pytest.raises(ImageError, match=why) as error:
+        read_image(tmp_path / "a.png", (6, 5), wants)
+    assert "\n" not in str(error.value)
+
+
 def test_files_that_are_no_images(tmp_path):
     text, cut, empty = tmp_path / "a.txt", tmp_path / "cut.png", tmp_path / "empty.png"
     text.write_text("hello")
@@ -39,6 +68,6 @@ def test_files_that_are_no_images(tmp_path):
 
 
 def test_only_bytes_are_written(tmp_path):
-    with pytest.raises(ValueError, match=r"image must be uint8 \[3, H, W\] or \[H, W\], not float64 \[3, 4, 4\]"):
+    with pytest.raises(ValueError, match=r"image must be uint8 \[1 to 4, H, W\] or \[H, W\], not float64 \[3, 4, 4\]"):
         write_image(tmp_path / "a.png", np.zeros((3, 4, 4)))
     assert not list(tmp_path.iterdir())
