@@ -48,6 +48,8 @@ def random_configuration(rng: random.Random, *, lanes: tuple[int, ...]) -> Accel
             "narrow_weights": rng.random() < 0.5,
             "wide_operands": rng.random() < 0.3,
             "ultra_ram": rng.random() < 0.3,
+            **{option: rng.random() < 0.5 for option in ("silu", "sigmoid", "gated_mlp")},
+            "probability_bits": rng.choice((0, 0, number(rng, 7, 12))),
         }
         try:
             return AcceleratorConfig(name="random", **fields)
