@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.hw.spec.functions import FUNCTIONS
@@ -137,7 +137,7 @@ class LayerSizes(ABC):
         """Hidden units, of which the first ones are a layer too; None without any."""
         return None
 
-    def with_units(self, units: int) -> Self:
+    def with_units(self, units: int) -> "LayerSizes":
         """The same with so many hidden units."""
         return self
 
@@ -280,7 +280,7 @@ class MLPSizes(LayerSizes):
     def units(self) -> int:
         return self.hidden
 
-    def with_units(self, units: int) -> Self:
+    def with_units(self, units: int) -> "MLPSizes":
         return replace(self, hidden=units)
 
     def macs(self, dim: int, tokens: int) -> int:
@@ -351,7 +351,7 @@ class MoESizes(LayerSizes):
     def units(self) -> int:
         return self.hidden
 
-    def with_units(self, units: int) -> Self:
+    def with_units(self, units: int) -> "MoESizes":
         return replace(self, hidden=units)
 
     def unlike(self, other: Any) -> str:

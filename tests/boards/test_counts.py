@@ -2,7 +2,7 @@
 
 from moesaic.boards.board import board_names, load_board
 from moesaic.boards.estimate import counted
-from moesaic.boards.hardware import meaning
+from moesaic.boards.hardware import hardware_digest, meaning
 
 AGAIN = "python -m moesaic.flow.counts micro8 pynq-z2 kv260 zcu104 zcu102 --out boards/counts.json"
 SOURCE = '''
@@ -29,3 +29,8 @@ def test_every_board_is_counted() -> None:
     kept = [(entry.config, entry.family, entry.uram) for entry in counted()]
     missing = [b.name for b in boards if (b.accelerator, b.family, b.budget.uram > 0) not in kept]
     assert not missing, f"not counted: {missing}; type: {AGAIN}"
+
+
+def test_counts_are_of_the_hardware_as_it_is() -> None:
+    old = [entry.config.name for entry in counted() if entry.hardware != hardware_digest()]
+    assert not old, f"counted before the hardware changed: {old}; type: {AGAIN}"
