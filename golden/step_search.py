@@ -46,8 +46,8 @@ def step_for(x: Array, matters: FloatArray, method: str, *, top: int = TOP) -> f
     """Step of a tensor [n, in] whose channels matter as much as `matters` [in] says (`importance`).
 
     `mse`: the least squared error of the products to come, its mean aside (the bias takes it up), as if errors
-    of
-    different channels had nothing to do with each other. Other methods look at the tensor only.
+    of different channels had nothing to do with each other. Other methods look at the tensor only, and so does this one
+    where tokens differ by less than any step holds.
     """
     first = tensor_step(x, method, top=top)
     if method != "mse" or not len(x):
@@ -57,7 +57,9 @@ def step_for(x: Array, matters: FloatArray, method: str, *, top: int = TOP) -> f
     def error(step: float) -> float:
         return float((rounded(few, step, top=top) - few).var(axis=0) @ matters)
 
-    return refined(first, float(np.abs(x).max()), error, top=top)
+    step = refined(first, float(np.abs(x).max()), error, top=top)
+    # Where no step holds what varies, clipping costs nothing, and the search would end at the finest.
+    return step if error(step) < float(few.var(axis=0) @ matters) / 2 else first
 
 
 def _softmax(scores: FloatArray) -> FloatArray:

@@ -46,11 +46,7 @@ CASES = {
 }
 
 
-# The wide search for steps clips what a vanishing embedding leaves of the tokens: docs/status.md.
-LOST = {"small embedding": pytest.mark.xfail(strict=True, raises=AssertionError, reason="steps far too fine")}
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=LOST.get(name, ())) for name in CASES])
+@pytest.mark.parametrize("name", CASES)
 def test_whole_path(name):
     make, lively = CASES[name]
     captured = capture(make(), zoo.image())
