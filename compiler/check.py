@@ -93,8 +93,10 @@ def check(
     """
     model = qmodel.network
     known = model.tasks
-    if qmodel.wide and not normalise_on_read:
-        raise CompileError("widths must be of 8 bits where LayerNorm has a pass of its own, not 'w16a16'")
+    wide = qmodel.wide or any(layer.wide for layer in qmodel.layers())
+    if wide and not normalise_on_read:
+        what = "w16a16" if qmodel.wide else "16 for some layers"
+        raise CompileError(f"widths must be of 8 bits where LayerNorm has a pass of its own, not {what!r}")
     if not tasks:
         raise CompileError("tasks must be at least one of " + ", ".join(known))
     for task in tasks:
@@ -117,19 +119,20 @@ def check(
     if qmodel.position.shape != (model.tokens, model.dim):
         raise CompileError(f"position must be of shape {(model.tokens, model.dim)}, not {qmodel.position.shape!r}")
     limit = 1 << (config.acc_bits - 1)
-    peak = READS["int16" if qmodel.wide else "int8"]
+    peak = READS["int16" if wide else "int8"]
     context = 256 * peak * model.tokens  # probabilities are 256 at most, in the mean
     if context >= limit:
         raise CompileError(
             f"model '{model.name}': context accumulator must be below 2**{config.acc_bits - 1} "
             f"(acc_bits {config.acc_bits}) {where}, not {context!r}"
         )
-    reads = _WIDE if qmodel.wide else _NARROW if normalise_on_read else _NARROW | {Source.NORMALISED: ("int8",)}
+    narrow = _NARROW if normalise_on_read else _NARROW | {Source.NORMALISED: ("int8",)}
     _check_linear(qmodel.embed, config, (model.dim, model.image.patch_values), ("int8",))
     stored: dict[str, QuantLinear] = {}
     for block in qmodel.blocks[:blocks]:
         for layer in block.layers:
             room(layer).check(layer, config, tasks)
+            reads = _WIDE if layer.wide else narrow
             for matrix in layer.matrices(tasks):
                 _check_linear(matrix.linear, config, matrix.shape, reads[matrix.source])
                 _check_place(matrix.linear, stored)

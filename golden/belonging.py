@@ -49,8 +49,8 @@ class Belonging:
 class _Pairs(Rounding):
     """No rounding; keeps each quantised matrix with the float one in whose place it stands."""
 
-    def __init__(self, *, wide: bool, held: dict[int, torch.Tensor]) -> None:
-        super().__init__(lambda block, part: 0, wide=wide, held=held, watch=None)
+    def __init__(self, held: dict[int, torch.Tensor]) -> None:
+        super().__init__(lambda block, part: 0, held=held, watch=None)
         self.found: dict[str, tuple[QuantLinear, torch.Tensor]] = {}
 
     def linear(
@@ -71,7 +71,7 @@ def _pairs(model: M3ViT, qmodel: QuantModel) -> dict[str, tuple[QuantLinear, tor
     tokens = torch.arange(max(1, network.most_experts))[:, None]  # one for each expert: all are asked
     turns = {block: (tokens + torch.arange(top_k)) % experts for block, (top_k, experts) in network.mixtures.items()}
     x = torch.zeros(1, len(tokens), network.dim)
-    pairs = _Pairs(wide=qmodel.wide, held=turns)
+    pairs = _Pairs(turns)
     quantised = (layer for block in qmodel.blocks for layer in block.layers)
     for step, quant in zip(model.steps(), quantised, strict=True):
         for number, task in enumerate(network.tasks if step.layer.routes else network.tasks[:1]):

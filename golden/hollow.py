@@ -1,17 +1,30 @@
 """A network's shapes, quantised but without weights: what fits is known before anything is calibrated."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
+from moesaic.errors import InputError
 from moesaic.golden.layers.kinds import LAYERS
-from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.linear import FINER, QuantLinear
 from moesaic.golden.network import Network, check_supported
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 
-__all__ = ["hollow_model"]
+__all__ = ["NO_FINER", "check_finer", "hollow_model"]
+
+NO_FINER: Mapping[str, str] = MappingProxyType({})
+"""No layer has more bits than the others."""
 
 
-def hollow_model(network: Network, expert_bits: int = 8) -> QuantModel:
+def hollow_model(network: Network, expert_bits: int = 8, finer: Mapping[str, str] = NO_FINER) -> QuantModel:
     """A quantised network of the right shapes and widths, all zeros, that takes next to no memory.
+
+    Parameters
+    ----------
+    network : Network
+    expert_bits, finer
+        As in `quantize.quantize`.
 
     Raises
     ------
@@ -22,7 +35,13 @@ def hollow_model(network: Network, expert_bits: int = 8) -> QuantModel:
     blocks = []
     for block in network.blocks:
         layers = tuple(
-            LAYERS[node.kind].zeros(node, f"{block.name}.{block.norm_leaf(position)}", network.tasks, bits=expert_bits)
+            LAYERS[node.kind].zeros(
+                node,
+                f"{block.name}.{block.norm_leaf(position)}",
+                network.tasks,
+                bits=16 if finer.get(node.owner) == "wide" else expert_bits,
+                planes=finer.get(node.owner) == "planes",
+            )
             for position, node in enumerate(block.nodes)
         )
         blocks.append(QuantBlock(name=block.name, layers=layers, residual_step=1.0))
@@ -34,3 +53,23 @@ def hollow_model(network: Network, expert_bits: int = 8) -> QuantModel:
         embed_step=1.0,
         weights="seeded",
     )
+
+
+def check_finer(network: Network, finer: Mapping[str, str]) -> None:
+    """Whether layers of a network can be finer than 8 bits as `quantize.quantize` is asked to make them.
+
+    Raises
+    ------
+    InputError
+        If there is no such layer, or it cannot: the message names it.
+    """
+    owners = {node.owner for node in network.layers}
+    for name, how in finer.items():
+        if name not in owners:
+            raise InputError(f"finer layers must be of {', '.join(sorted(owners))}, not {name!r}")
+        if how not in FINER:
+            raise InputError(f"{name}: what is finer must be one of {', '.join(FINER)}, not {how!r}")
+    made = hollow_model(network, finer=finer) if finer else None
+    for node, layer in zip(network.layers, () if made is None else made.layers(), strict=made is not None):
+        if finer.get(node.owner, layer.finer) != layer.finer:
+            raise InputError(f"{node.name}: inputs must be of 8 bits, which are stored before they are read, not 13")

@@ -79,9 +79,21 @@ class QuantModel:
 
     def matrices(self) -> Iterator[Matrix]:
         """Every matrix of every block, for all tasks."""
+        for layer in self.layers():
+            yield from layer.matrices(self.network.tasks)
+
+    def layers(self) -> Iterator[QuantLayer]:
+        """Every layer of every block."""
         for block in self.blocks:
-            for layer in block.layers:
-                yield from layer.matrices(self.network.tasks)
+            yield from block.layers
+
+    @property
+    def finer(self) -> dict[str, str]:
+        """Layers with more bits than the rest, by the owner of their matrices, and in what (`linear.FINER`)."""
+        if self.wide:
+            return {}
+        owners = {node.name: node.owner for node in self.network.layers}
+        return {owners[layer.name]: layer.finer for layer in self.layers() if layer.finer is not None}
 
     def with_layers(self, change: Callable[[QuantLayer], QuantLayer]) -> "QuantModel":
         """The network with each layer replaced by what `change` makes of it."""

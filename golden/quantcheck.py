@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 
-from moesaic.golden.hollow import hollow_model
+from moesaic.golden.hollow import NO_FINER, hollow_model
 from moesaic.golden.layers.linear import READS
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import WEIGHTS, QuantModel
@@ -92,12 +93,23 @@ def _check(value: Any, hollow: Any, network: Network, field: str, where: str, co
         _check_number(value, hollow, field, where)
 
 
-def check_quantised(qmodel: QuantModel, network: Network, expert_bits: int) -> None:
+def check_quantised(
+    qmodel: QuantModel, network: Network, expert_bits: int, finer: Mapping[str, str] = NO_FINER
+) -> None:
     """Whether a network that was read is of a model's sizes and widths, so that its integers can be computed with.
+
+    Parameters
+    ----------
+    qmodel : QuantModel
+    network : Network
+    expert_bits, finer
+        As in `quantize.quantize`.
 
     Raises
     ------
     ValueError
         If a field is of another type or out of range, or an array of another type or shape; the message names it.
     """
-    _check(qmodel, hollow_model(network, expert_bits), network, "", "")
+    _check(qmodel, hollow_model(network, expert_bits, finer), network, "", "")
+    if qmodel.finer != finer:
+        _refuse("finer", dict(finer), qmodel.finer)

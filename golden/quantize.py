@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from moesaic.errors import InputError
 from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_layers, check_images, check_parameters, inference, residual_peaks
+from moesaic.golden.hollow import NO_FINER, check_finer
 from moesaic.golden.layers.float_layer import FloatLayer
 from moesaic.golden.layers.layer import QuantLayer
 from moesaic.golden.layers.linear import QuantLinear
@@ -84,9 +85,12 @@ def quantize(
     compensate: bool = True,
     acc_bits: int | None = None,
     expert_bits: int = 8,
+    finer: Mapping[str, str] = NO_FINER,
     note: Callable[[str], None] = lambda text: None,
 ) -> QuantModel:
     """Quantise a float model: activations and weights of 8 bits, the experts' weights of 4 if wanted; or all of 16.
+
+    Layers can be made finer than the rest, each by itself.
 
     Parameters
     ----------
@@ -103,14 +107,17 @@ def quantize(
         Width of the accumulators that no layer may overflow: 27, or 40 with 16-bit operands, if left out.
     expert_bits : int
         Of the weights of experts: 8 or 4; or 16, which then is the width of all weights and activations.
+    finer : mapping of name to str
+        Layers that have more than 8 bits somewhere, and what (`linear.FINER`); of those that share their matrices, the
+        owner's name stands for all.
     note : callable of str
         Told how far it is.
 
     Raises
     ------
     InputError
-        If experts shall have 4 bits and there are none, a parameter is not finite, the images do not fit the model, or
-        a layer does not fit the arithmetic (named).
+        If experts shall have 4 bits and there are none, a layer cannot be finer in that way, a parameter is not
+        finite, the images do not fit the model, or a layer does not fit the arithmetic (named).
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
@@ -121,8 +128,9 @@ def quantize(
     network = model.network
     if expert_bits == 4 and not network.most_experts:
         raise InputError(f"expert_bits must be 8 for {network.name}, which has no experts, not {expert_bits!r}")
+    check_finer(network, finer)
     if acc_bits is None:
-        acc_bits = ACC_BITS if expert_bits <= 8 else WIDE_ACC_BITS
+        acc_bits = WIDE_ACC_BITS if expert_bits > 8 or "wide" in finer.values() else ACC_BITS
     images = np.asarray(images)
     check_images(images, network)
     check_parameters(model)
@@ -135,6 +143,7 @@ def quantize(
             compensate=compensate,
             acc_bits=acc_bits,
             expert_bits=expert_bits,
+            finer=finer,
             note=note,
         )
 
@@ -156,6 +165,7 @@ def _quantised(
     compensate: bool,
     acc_bits: int,
     expert_bits: int,
+    finer: Mapping[str, str],
     note: Callable[[str], None],
 ) -> QuantModel:
     network = model.network
@@ -188,8 +198,9 @@ def _quantised(
             method=method,
             compensate=compensate,
             acc_bits=acc_bits,
-            expert_bits=expert_bits,
+            expert_bits=16 if finer.get(node.owner) == "wide" else expert_bits,
             sharing=node.sharing,
+            planes=finer.get(node.owner) == "planes",
         )
         old_step = steps[step.block + 1]
         # Matrices that several layers have in common are quantised when all of these have been seen.

@@ -51,7 +51,7 @@ class RoundedM3ViT:
         watch: Callable[[int, str, torch.Tensor], None] | None = None,
     ) -> None:
         self.model, self.qmodel = model, qmodel
-        self.rounding = Rounding(on, wide=qmodel.wide, held={} if held is None else held, watch=watch)
+        self.rounding = Rounding(on, held={} if held is None else held, watch=watch)
 
     def embed(self, images: np.ndarray[Any, Any]) -> torch.Tensor:
         """Residual [B, tokens, dim] before block 0, of uint8 [B, 3, H, W]."""

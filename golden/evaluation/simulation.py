@@ -67,7 +67,7 @@ class Simulated(Rounding):
     """
 
     def __init__(self, clip: float, *, folded: bool) -> None:
-        super().__init__(_of_blocks, wide=False, held={}, watch=None)
+        super().__init__(_of_blocks, held={}, watch=None)
         self.clip, self.fold = clip, folded
         self.seen: dict[tuple[int, str], Seen] = {}
         self.calibrating = True

@@ -49,7 +49,7 @@ class QuantAttention(QuantLayer):
     gain: QuantLinear | None = None
 
     @classmethod
-    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, planes: bool = False) -> Self:
         """The attention of a node, without weights."""
         sizes, name, dim, wide = node.sizes, node.name, node.output.channels, bits > 8
         assert isinstance(sizes, AttentionSizes)
@@ -58,7 +58,8 @@ class QuantAttention(QuantLayer):
         def matrix(leaf: str, out: int, inputs: int, reads: str = "int8") -> QuantLinear:
             return QuantLinear.zeros(f"{name}.{leaf}", out, inputs, reads=reads, wide=wide, owner=node.piece(leaf))
 
-        q, k, v = (matrix(part, sizes.inner, dim, "streamed" if gain is None else "int8") for part in "qkv")
+        reads = "int8" if gain is not None else "planes" if planes else "streamed"
+        q, k, v = (matrix(part, sizes.inner, dim, reads) for part in "qkv")
         return cls(
             name=name,
             norm=QuantNorm.zeros(norm_name, node),
@@ -77,8 +78,11 @@ class QuantAttention(QuantLayer):
         )
 
     @property
+    def first(self) -> QuantLinear:
+        return self.q
+
+    @property
     def wide(self) -> bool:
-        """Whether queries, keys, values and context have 16 bits."""
         return self.q.bits > 8
 
     @property

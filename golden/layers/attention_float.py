@@ -15,7 +15,7 @@ from moesaic.golden.layers.attention_ranges import AttentionRanges, key_scales, 
 from moesaic.golden.layers.float_layer import FloatLayer, Run
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.quantiser import FINEST, HEADROOM, LOG2E, LayerQuantiser, Reading, floats
-from moesaic.golden.layers.rounding import Place, Rounding
+from moesaic.golden.layers.rounding import Place, Rounding, stored_range
 from moesaic.golden.layers.sizes import AttentionSizes
 from moesaic.golden.scales import mult_shift, tensor_step
 from moesaic.golden.step_search import context_error, importance, refined
@@ -157,14 +157,14 @@ class Attention(FloatLayer):
 
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantAttention, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""
-        i, on = place.block, rounding.on
+        i, on, stored = place.block, rounding.on, stored_range(wide=quant.wide)
         B, N, _ = x.shape
-        read = rounding.first(x, place, quant.norm, quant.gain, quant.q.in_step, "norm1", rounding.streamed)
+        read = rounding.first(x, place, quant.norm, quant.gain, quant.first, "norm1")
         weight, bias = read.parameters(self.qkv.weight, self.qkv.bias)
         heads = []
         for part, linear, w, b in zip("qkv", (quant.q, quant.k, quant.v), weight.chunk(3), bias.chunk(3), strict=True):
             t = rounding.linear(read.values, linear, (w, b), on(i, "qkv.weight"), read.dropped)
-            t = rounding.round(t, i, part, linear.out_step, *rounding.range)
+            t = rounding.round(t, i, part, linear.out_step, *stored)
             heads.append(t.reshape(B, N, self.heads, -1).transpose(1, 2))
         q, k, v = heads
         t = (q @ k.transpose(-2, -1)) * (self.scale * LOG2E)
@@ -172,7 +172,7 @@ class Attention(FloatLayer):
         p = _probabilities(t, rounding.on(i, "probs"))
         context = rounding.see(i, "probs", p / p.sum(-1, keepdim=True)) @ v
         context = context.transpose(1, 2).reshape(B, N, self.inner)
-        context = rounding.round(context, i, "context", quant.context_step, *rounding.range)
+        context = rounding.round(context, i, "context", quant.context_step, *stored)
         return rounding.linear(context, quant.proj, self.projection(), on(i, "proj.weight"))
 
     def batched(self, x: torch.Tensor, routing: Routing | None = None) -> torch.Tensor:

@@ -96,9 +96,9 @@ class QuantLayer(ABC):
 
     @classmethod
     @abstractmethod
-    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, planes: bool = False) -> Self:
         """The layer of a node, without weights, in next to no memory; weights that may be narrow have `bits` bits, and
-        all have 16 if those do.
+        all have 16 if those do; `planes`: what can read normalised tokens in two planes does.
         """
 
     @abstractmethod
@@ -118,6 +118,23 @@ class QuantLayer(ABC):
         """The same layer with every matrix behind the norm reading stored int8: less exact, for an accelerator that
         normalises in a pass of its own.
         """
+
+    @property
+    @abstractmethod
+    def first(self) -> QuantLinear:
+        """The matrix that reads its tokens first, or one of several that read the same."""
+
+    @property
+    @abstractmethod
+    def wide(self) -> bool:
+        """Whether its weights and what it stores have 16 bits."""
+
+    @property
+    def finer(self) -> str | None:
+        """In what it is finer than layers of 8 bits: one of `linear.FINER`, or None."""
+        if self.wide:
+            return "wide"
+        return "planes" if self.first.reads == "planes" else None
 
     def as_dense(self) -> "QuantLayer":
         """A layer of as many parameters without a choice of experts; this one, if it has none."""

@@ -5,15 +5,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from moesaic.golden.numerics import IntArray
-from moesaic.hw.spec.tables import PLANE_BITS
+from moesaic.hw.spec.tables import PLANE_BITS, STORED_SHIFT, STREAMED_SHIFT
 
-__all__ = ["READS", "WIDE_READS", "QuantLinear"]
+__all__ = ["FINER", "READS", "WIDE_READS", "QuantLinear", "dropped_bits"]
 
 # What a matrix reads, and the largest magnitude there: int8 of the activation memory; normalised values as the array
 # takes them in one pass (`numerics.norm_streamed`); all their bits, in two planes (`numerics.norm_planes`); 16-bit
 # results (`numerics.digits`).
 READS = {"int8": 128, "streamed": 255, "planes": 4096, "int16": 32768}
 WIDE_READS = ("planes", "int16")  # of these, what takes two passes of the array
+# What a layer can have more of than one of 8 bits: its first matrices read all bits of normalised tokens, in two
+# planes; or weights, activations and results have 16 bits.
+FINER = ("planes", "wide")
+_DROPPED = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0, "int16": 0}
+
+
+def dropped_bits(reads: str) -> int:
+    """Bits of a norm's output that a matrix does not see which reads it so."""
+    return _DROPPED[reads]
 
 
 @dataclass(frozen=True)

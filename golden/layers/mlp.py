@@ -47,12 +47,13 @@ class QuantMLP(QuantLayer):
     gain: QuantLinear | None = None
 
     @classmethod
-    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, planes: bool = False) -> Self:
         """The MLP of a node, without weights."""
         sizes, name, dim, wide = node.sizes, node.name, node.output.channels, bits > 8
         assert isinstance(sizes, MLPSizes)
         gain = hollow_gain(node, wide=wide)
-        first = dict[str, Any](reads="streamed" if gain is None else "int8", wide=wide)
+        reads = "int8" if gain is not None else "planes" if planes else "streamed"
+        first = dict[str, Any](reads=reads, wide=wide)
 
         def matrix(leaf: str, out: int, inputs: int, **options: Any) -> QuantLinear:
             return QuantLinear.zeros(f"{name}.{leaf}", out, inputs, owner=node.piece(leaf), **options)
@@ -69,6 +70,14 @@ class QuantMLP(QuantLayer):
             gate=matrix("gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
             gain=gain,
         )
+
+    @property
+    def first(self) -> QuantLinear:
+        return self.fc1
+
+    @property
+    def wide(self) -> bool:
+        return self.fc1.bits > 8
 
     @property
     def hidden(self) -> int:
@@ -89,7 +98,7 @@ class QuantMLP(QuantLayer):
         return tokens * (2 if self.gate is None else 3) * self.norm.dim * self.hidden
 
     def run(self, x: Array, inference: Inference) -> Array:
-        name, trace, wide, saturation = self.name, inference.trace, self.fc1.bits > 8, inference.saturation
+        name, trace, wide, saturation = self.name, inference.trace, self.wide, inference.saturation
         normed = ops_int.norm(self.norm, x, saturation)
         trace.record(self.norm.name, normed.astype(np.int16))
         units = hidden_units(

@@ -111,7 +111,7 @@ class Mlp(FloatLayer):
     def rounded(self, rounding: Rounding, x: torch.Tensor, quant: QuantMLP, place: Place) -> torch.Tensor:
         """What is added to the residual, with the roundings that were chosen."""
         i, on, gate = place.block, rounding.on, None
-        read = rounding.first(x, place, quant.norm, quant.gain, quant.fc1.in_step, "norm2", rounding.streamed)
+        read = rounding.first(x, place, quant.norm, quant.gain, quant.first, "norm2")
         first = quant.fc1, read.parameters(self.fc1.weight, self.fc1.bias)
         if self.gate_proj is not None and quant.gate is not None:
             gate = quant.gate, read.parameters(self.gate_proj.weight, self.gate_proj.bias)

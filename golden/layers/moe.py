@@ -68,7 +68,7 @@ class QuantMoE(QuantLayer):
     gain: QuantLinear | None = None
 
     @classmethod
-    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int) -> Self:
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, planes: bool = False) -> Self:
         """The mixture of a node, without weights; its experts' have `bits` bits."""
         sizes, name, dim = node.sizes, node.name, node.output.channels
         assert isinstance(sizes, MoESizes)
@@ -109,6 +109,14 @@ class QuantMoE(QuantLayer):
         )
 
     @property
+    def first(self) -> QuantLinear:
+        return self.experts[0].fc1
+
+    @property
+    def wide(self) -> bool:
+        return self.experts[0].fc2.bits > 8
+
+    @property
     def unused(self) -> tuple[int, ...]:
         shares = tuple(self.usage.values())
         return tuple(e for e in range(len(self.experts)) if shares and not any(share[e] for share in shares))
@@ -138,7 +146,7 @@ class QuantMoE(QuantLayer):
         return round(tokens * self.norm.dim * (len(self.experts) + self.top_k * units / len(self.experts)))
 
     def run(self, x: Array, inference: Inference) -> Array:
-        name, task, trace, wide = self.name, inference.task, inference.trace, self.experts[0].fc2.bits > 8
+        name, task, trace, wide = self.name, inference.task, inference.trace, self.wide
         saturation = inference.saturation
         order = self.order[task] if inference.order is None else inference.order[task]
         if sorted(order) != list(range(len(self.experts))):

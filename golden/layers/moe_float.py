@@ -295,8 +295,7 @@ class MoE(FloatLayer):
         """What is added to the residual, with the roundings that were chosen."""
         i, on, kind = place.block, rounding.on, self.gate_of(0).kind
         assert place.gate is not None
-        step = quant.experts[0].fc1.in_step
-        read = rounding.first(x, place, quant.norm, quant.gain, step, "norm2", rounding.stored)
+        read = rounding.first(x, place, quant.norm, quant.gain, quant.first, "norm2")
         y = read.values.reshape(-1, x.shape[-1])
         z = rounding.norm(x, place.norm, quant.norm, i, "norm2.gate", 0).reshape(-1, x.shape[-1])
         gate = quant.gates[place.task]

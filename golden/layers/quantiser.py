@@ -12,7 +12,7 @@ import torch
 from moesaic.errors import InputError
 from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
-from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.linear import QuantLinear, dropped_bits
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.norm_float import FloatNorm, quantise_norm
 from moesaic.golden.nodes import Sharing
@@ -20,7 +20,7 @@ from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.scales import TOP, FloatArray, mult_shift, tensor_step
 from moesaic.golden.step_search import importance, step_for
 from moesaic.hw.spec.functions import FUNCTIONS
-from moesaic.hw.spec.tables import DIGITS_TOP, STORED_SHIFT, STREAMED_SHIFT
+from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, STREAMED_SHIFT
 
 __all__ = ["HiddenSteps", "LayerQuantiser", "Reading", "floats"]
 
@@ -29,6 +29,7 @@ MAX_POST_SHIFT = 31
 MAX_SHIFT = 62  # of a matrix
 FINEST = 2.0**-15  # of what a requantisation reads, what it makes: more bits than there are tell nothing
 STREAMED_TOP = 255  # of a normalised value in one pass
+NORM_TOP = (1 << (NORM_BITS - 1)) - 1  # of all its bits
 MAX_GATE_SHIFT = 25  # an expert can then be barred by its bias (m3vit_int.force_experts)
 SCORE_BITS = 16
 LOG2E = math.log2(math.e)
@@ -110,6 +111,8 @@ class LayerQuantiser:
         Of an expert's weight; 16 is everybody's.
     sharing : Sharing or None
         With which layers it has its matrices in common.
+    planes : bool
+        What would be streamed in one pass is read with all its bits, in two planes.
     """
 
     def __init__(
@@ -126,11 +129,12 @@ class LayerQuantiser:
         acc_bits: int,
         expert_bits: int,
         sharing: Sharing | None = None,
+        planes: bool = False,
     ) -> None:
         self.float_norm, self.norm_name, self.activity, self.gates = float_norm, norm_name, activity, gates
         self.old_step, self.step = old_step, step
         self.method, self.compensate, self.acc_bits, self.expert_bits = method, compensate, acc_bits, expert_bits
-        self.wide = expert_bits > 8  # then everything has 16 bits
+        self.wide, self.planes = expert_bits > 8, planes  # wide: everything has 16 bits
         self.bits, self.stored = (16, "int16") if self.wide else (8, "int8")
         self.name, self.sharing = activity.name, sharing
         self.own_norms = sharing is not None and sharing.own_norms
@@ -257,12 +261,16 @@ class LayerQuantiser:
             step = self.stored_step(values, importance(weight))
             return Reading(reads=self.stored, step=step, dropped=0, values=values, norm_step=None)
         values = self.rows()
-        step = self.stored_step(values, importance(weight if matters is None else matters), top=STREAMED_TOP)
+        matters = importance(weight if matters is None else matters)
+        if self.planes and reads == "streamed":  # the best step of all bits, of which one pass has the upper ones
+            reads, step = "planes", math.ldexp(self.stored_step(values, matters, top=NORM_TOP), STREAMED_SHIFT)
+        else:
+            step = self.stored_step(values, matters, top=STREAMED_TOP)
         return self._behind(self.norm_of(step), reads, values, step)
 
     def _behind(self, norm: QuantNorm, reads: str, values: Any, norm_step: float | None = None) -> Reading:
         reads = "planes" if self.wide else reads
-        dropped = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0}[reads]
+        dropped = dropped_bits(reads)
         return Reading(
             reads=reads, step=math.ldexp(norm.step, dropped), dropped=dropped, values=values, norm_step=norm_step
         )

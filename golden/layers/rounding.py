@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from moesaic.golden.layers.activations import FUNCTIONS
-from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.linear import QuantLinear, dropped_bits
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.norm_float import FloatNorm
-from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, STORED_SHIFT, STREAMED_SHIFT
+from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, STREAMED_SHIFT
 
-__all__ = ["PARTS", "Choice", "Outcome", "Place", "Rounding"]
+__all__ = ["PARTS", "Choice", "Outcome", "Place", "Rounding", "stored_range"]
 
 PARTS = (
     "norm1",
@@ -103,6 +103,11 @@ class FirstReading:
     parameters: Callable[[torch.Tensor, torch.Tensor], _Parameters]
 
 
+def stored_range(*, wide: bool) -> tuple[int, int]:
+    """Least and largest stored value, of 16 bits if `wide`."""
+    return (-DIGITS_TOP - 129, DIGITS_TOP) if wide else (-128, 127)
+
+
 def _plain(weight: torch.Tensor, bias: torch.Tensor) -> _Parameters:
     return weight, bias
 
@@ -114,8 +119,6 @@ class Rounding:
     ----------
     on : callable of (block, part)
         `part` is one of `PARTS`.
-    wide : bool
-        Whether weights and activations have 16 bits.
     held : dict of int to Tensor
         Experts [B * tokens, k] that tokens of a mixture go to whatever the gate says.
     watch : callable of (block, part, Tensor), optional
@@ -126,14 +129,10 @@ class Rounding:
         self,
         on: Choice,
         *,
-        wide: bool,
         held: dict[int, torch.Tensor],
         watch: Callable[[int, str, torch.Tensor], None] | None,
     ) -> None:
         self.on, self.watch, self.held = on, watch, held
-        self.range = (-DIGITS_TOP - 129, DIGITS_TOP) if wide else (-128, 127)  # of a stored value
-        # Bits of a normalised value that are not read: by what follows at once, and by experts.
-        self.streamed, self.stored = (0, 0) if wide else (STREAMED_SHIFT, STORED_SHIFT)
         self._kept: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def see(self, i: int, part: str, x: torch.Tensor) -> torch.Tensor:
@@ -194,20 +193,22 @@ class Rounding:
         place: Place,
         norm: QuantNorm,
         gain: QuantLinear | None,
-        step: float,
+        reader: QuantLinear,
         part: str,
-        dropped: int,
     ) -> FirstReading:
-        """What a layer's first matrices read in units of `step`: a plain norm without its lowest `dropped` bits; or
-        what the matrix `gain` stores of it.
+        """What a layer's first matrices, of which `reader` is one, read: a plain norm, or what the matrix `gain` stores
+        of it.
         """
         if gain is None:
+            dropped = dropped_bits(reader.reads)
             y = self.norm(x, place.norm, norm, place.block, part, dropped)
             return FirstReading(y, dropped, partial(self.folded, place.norm))
-        y = self.norm(x, place.norm, norm, place.block, part, self.streamed)
+        dropped = dropped_bits(gain.reads)
+        y = self.norm(x, place.norm, norm, place.block, part, dropped)
         parameters = torch.diag(place.norm.weight), place.norm.bias
-        y = self.linear(y, gain, parameters, self.on(place.block, part), self.streamed)
-        return FirstReading(self.round(y, place.block, part, step, *self.range), 0, _plain)
+        y = self.linear(y, gain, parameters, self.on(place.block, part), dropped)
+        stored = stored_range(wide=gain.bits > 8)
+        return FirstReading(self.round(y, place.block, part, reader.in_step, *stored), 0, _plain)
 
     def folded(self, norm: FloatNorm, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight and bias that take the plain normalised values."""
@@ -231,4 +232,4 @@ class Rounding:
 
         function, up = FUNCTIONS[activation], pre(*first)
         hidden = function(up) if gate is None else up * function(pre(*gate))
-        return self.round(hidden, i, "hidden", step, *self.range)
+        return self.round(hidden, i, "hidden", step, *stored_range(wide=first[0].bits > 8))
