@@ -65,8 +65,8 @@ def _part(op: Op) -> str:
     return "embed" if op.block < 0 else f"blocks.{op.block}"
 
 
-def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]]:
-    """(weight-stream words, cycles to load once the array has let go, results leave) of each pass of a MATMUL."""
+def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int]]:
+    """(weight-stream words, cycles to load once the array has let go) of each pass of a MATMUL."""
     blocks, in_blocks, stationary = (
         words_for(op.fields["out_count"], config.rows),
         op.fields["in_blocks"],
@@ -75,14 +75,13 @@ def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int, bool]
     block_words, param_words = config.stationary_words(4 if op.fields.get("narrow") else 8), config.param_words
     for block in range(blocks):
         for k in range(in_blocks):
-            last = k == in_blocks - 1
             if stationary is Stationary.WEIGHTS:
-                yield block_words + (param_words if k == 0 else 0), block_words, last
+                yield block_words + (param_words if k == 0 else 0), block_words
             elif stationary is Stationary.KEYS:
-                yield 0, min(config.rows, op.fields["out_count"] - block * config.rows) + 2, last
+                yield 0, min(config.rows, op.fields["out_count"] - block * config.rows) + 2
             else:
                 of_plane = k % words_for(op.fields["key_count"], config.lanes)
-                yield 0, min(config.lanes, op.fields["key_count"] - of_plane * config.lanes) + 2, last
+                yield 0, min(config.lanes, op.fields["key_count"] - of_plane * config.lanes) + 2
 
 
 def stream_words(graph: Graph, op: Op, config: AcceleratorConfig) -> int:
@@ -92,7 +91,7 @@ def stream_words(graph: Graph, op: Op, config: AcceleratorConfig) -> int:
     if op.opcode is Opcode.COPY and op.target is not None:
         width = 2 if op.fields["memory"] == Memory.RESIDUAL else 1
         return words_for(op.tokens * graph.tensors[op.target.tensor].words * width, config.load_rows)
-    return sum(words for words, _, _ in _blocks(op, config))
+    return sum(words for words, _ in _blocks(op, config))
 
 
 def _copy_cycles(op: Op, config: AcceleratorConfig) -> int:
@@ -194,14 +193,14 @@ def estimate(
                 loader = max(loader + part * _copy_cycles(op, config), stream.arrive(part, ready))
                 stream.consumed(loader)
         elif vectors:
-            for part, load, last in _blocks(op, config):
+            for part, load in _blocks(op, config):
                 arrived = stream.arrive(part, ready) if part else 0.0
                 if part:
                     loader = max(loader + part, arrived, let_go + load)
                     stream.consumed(loader)
                 else:
                     loader = max(loader, let_go) + load
-                begin, held = array.run(vectors, earliest=may_feed, full=loader, last=last)
+                begin, held = array.run(vectors, earliest=may_feed, full=loader)
                 may_feed, let_go = 0.0, begin
                 starved += held
                 entered = entered or begin

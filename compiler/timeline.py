@@ -14,6 +14,7 @@ from moesaic.hw.spec.latency import (
     FETCH_CYCLES,
     PORT_CYCLES,
     QUEUED,
+    REUSE_CYCLES,
     ROOM_CYCLES,
     SETTLE_CYCLES,
     START_CYCLES,
@@ -131,7 +132,7 @@ class LoadTime:
 class ArrayTime:
     """The streamed side: vectors are issued, wait in a queue, and enter the array pass by pass.
 
-    `time` is the cycle after the last vector entered; `gap` the earliest start of the next pass by the rule of reuse.
+    `time` is the cycle after the last vector entered; `gap` the earliest start of the next pass by the rule of spacing.
     """
 
     timing: Timing
@@ -162,7 +163,7 @@ class ArrayTime:
         self.issued, self.count, self.time = first + 1, self.count + 1, begin + 1
         return begin
 
-    def run(self, vectors: int, *, earliest: float, full: float, last: bool) -> tuple[float, float]:
+    def run(self, vectors: int, *, earliest: float, full: float) -> tuple[float, float]:
         """A pass; when its first vector enters, and how long the stationary block alone held it up.
 
         Parameters
@@ -172,8 +173,6 @@ class ArrayTime:
             First issue.
         full : float
             When the stationary block is there.
-        last : bool
-            Results leave.
         """
         first = max(self.issued, earliest, self.room(self.count))
         at_array = max(first + self.timing.feed, self.time, self.gap)
@@ -183,5 +182,5 @@ class ArrayTime:
         self.issued = max(first + vectors, self.room(self.count + vectors - 1) + 1)
         self.count += vectors
         self.time = max(begin + vectors, self.issued + self.timing.feed)
-        self.gap = begin + (self.timing.reuse if last else self.timing.accumulate)
+        self.gap = begin + REUSE_CYCLES + 1
         return begin, begin - at_array

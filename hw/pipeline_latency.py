@@ -21,6 +21,4 @@ def timing(config: AcceleratorConfig) -> Timing:
         queue=QUEUE_DEPTH,
         drain=finished + writeback.latency + 2,  # counted as finished, then as retired
         route=finished + writeback.hold + Requantise.LATENCY + router_latency(config.experts, config.max_top_k) + 2,
-        reuse=writeback.reuse + 1,
-        accumulate=Accumulator.REUSE + 1,
     )

@@ -17,8 +17,8 @@ __all__ = ["Accumulator"]
 class Accumulator(wiring.Component):
     """Adds each vector's dot products to its entry; hands the entry on after the last block of inputs.
 
-    One vector per cycle, latency 1 cycle, no back pressure. An entry must not come again within 3 cycles (``REUSE``).
-    Sums wrap: the compiler proves that they fit.
+    One vector per cycle, latency 1 cycle, no back pressure. An entry must not come again within ``REUSE_CYCLES``. Sums
+    wrap: the compiler proves that they fit.
 
     Members
     -------
@@ -31,7 +31,6 @@ class Accumulator(wiring.Component):
     """
 
     LATENCY = 1
-    REUSE = 3  # cycles
 
     early: stream.Interface
     i: stream.Interface

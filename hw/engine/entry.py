@@ -5,11 +5,10 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.operation import operation_layout
-from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import array_latency
 from moesaic.hw.engine.feeder import vector_layout
-from moesaic.hw.engine.latency import write_back_stages
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.latency import REUSE_CYCLES
 from moesaic.hw.vector.pipeline import stages
 
 __all__ = ["Entry"]
@@ -18,8 +17,8 @@ __all__ = ["Entry"]
 class Entry(wiring.Component):
     """Lets a vector into the array when its stationary block is there and its pass may start.
 
-    Read-modify-writes of one entry must not overlap: of an accumulator in every pass, of sums and softmax state where
-    results leave. So a pass starts ``reuse`` cycles after the one before, or `Accumulator.REUSE` if no result leaves.
+    Read-modify-writes of one entry must not overlap: of an accumulator, a token's sums, a query's softmax state, a kept
+    gate. So a pass starts later than ``REUSE_CYCLES`` after the one before.
 
     Members
     -------
@@ -56,7 +55,6 @@ class Entry(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.latency = array_latency(config.lanes)
-        self.reuse = write_back_stages(config).reuse
         operations = Out(stream.Signature(operation_layout(), always_ready=True))
         layout = vector_layout(config)
         super().__init__(
@@ -80,7 +78,7 @@ class Entry(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         head = self.i.p.op
-        pass_length = Signal(range(self.reuse))  # cycles until `spaced`
+        pass_length = Signal(range(REUSE_CYCLES))  # cycles until `spaced`
         spaced = Signal(init=1)  # the next pass may start
         need_block, may_start, pop, in_attention = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
@@ -106,7 +104,7 @@ class Entry(wiring.Component):
         with m.Else():
             m.d.sync += spaced.eq(1)
         with m.If(self.swap):
-            m.d.sync += [pass_length.eq(Mux(head.acc_last, self.reuse, Accumulator.REUSE) - 1), spaced.eq(0)]
+            m.d.sync += [pass_length.eq(REUSE_CYCLES - 1), spaced.eq(0)]
         ops = stages(m, head, self.latency, name="op")
         lives = stages(m, pop, self.latency, name="live", reset_less=False)
         for out, at in ((self.coming, self.latency - 1), (self.arriving, self.latency)):

@@ -29,15 +29,12 @@ class WriteBackStages:
         From the accumulator's output until a result is added, or written.
     latency : int
         From the accumulator's output to the written sums.
-    reuse : int
-        Before an output of the same token may come again.
     """
 
     hold: int
     ready_delay: int
     commit: int
     latency: int
-    reuse: int
 
 
 def write_back_stages(config: AcceleratorConfig) -> WriteBackStages:
@@ -54,5 +51,4 @@ def write_back_stages(config: AcceleratorConfig) -> WriteBackStages:
         ready_delay=max(0, early - Attend.LATENCY),
         commit=commit,
         latency=latency,
-        reuse=latency - hold - Requantisation.LATENCY + 2,
     )

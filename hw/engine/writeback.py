@@ -31,8 +31,7 @@ class WriteBack(wiring.Component):
     """Takes finished accumulators, applies their instruction's function and writes the result.
 
     One vector of `rows` outputs per cycle; every function takes the same ``latency``, so results are written in order.
-    No back pressure. An output of the same token must not come again before the sums of the first are written
-    (``reuse``).
+    No back pressure. An output of the same token must not come again within ``REUSE_CYCLES``.
 
     Members
     -------
@@ -83,7 +82,7 @@ class WriteBack(wiring.Component):
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         times = write_back_stages(config)
-        self.hold, self.latency, self.reuse = times.hold, times.latency, times.reuse
+        self.hold, self.latency = times.hold, times.latency
         # Cycles from the requantiser's input: requantised, activated, rescaled, written.
         self.at_value = Requantisation.LATENCY
         self.at_activated = self.at_value + Activate.LATENCY

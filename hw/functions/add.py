@@ -21,7 +21,7 @@ class Add(wiring.Component):
 
     The word is read three cycles before the values are there: picked, rounded, then added. One vector per cycle; the
     residual is written `commit` cycles after the values, `LATENCY` or more, the sums ``sums_latency(rows)`` cycles
-    later; no back pressure.
+    later; no back pressure. A token must not come again within ``REUSE_CYCLES``.
 
     Parameters
     ----------

@@ -20,8 +20,8 @@ class Attend(wiring.Component):
 
     Computes ``golden.numerics.reciprocal`` and its product with the instruction's scalar bit for bit, of the sum over
     the blocks of keys up to this one. Where probabilities pass twice, for values in two planes, they count once. One
-    vector per cycle, `LATENCY` cycles and the given delay later; no back pressure. A slot must not come again within 3
-    cycles (``Accumulator.REUSE``).
+    vector per cycle, `LATENCY` cycles and the given delay later; no back pressure. A slot must not come again within
+    ``REUSE_CYCLES``.
 
     Parameters
     ----------

@@ -30,8 +30,8 @@ def is_gated_value(config: AcceleratorConfig, companion: data.View) -> Value:
 class Gated(wiring.Component):
     """Keeps an activated gate for each vector of a pass, all 16 bits of it, until its value comes in the next pass.
 
-    A place is written one cycle after the gate, and read two before the value: much sooner than the pass of values may
-    follow (``WriteBackStages.reuse``). One vector per cycle, no back pressure.
+    A place is written one cycle after the gate, and read two before the value, so the value must not come within
+    ``REUSE_CYCLES``. One vector per cycle, no back pressure.
 
     Members
     -------

@@ -18,7 +18,7 @@ class Softmax(wiring.Component):
     """Distances into the activation memory, the block's maximum beside them, and the query's new state: its level.
 
     One block per cycle; distances are written `commit` cycles after the values, ``latency(config)`` or more, the state
-    `state_at` cycles after them; no back pressure. The next block of a query may come `REUSE` cycles later.
+    `state_at` cycles after them; no back pressure. A query must not come again within ``REUSE_CYCLES``.
 
     Parameters
     ----------
@@ -37,7 +37,6 @@ class Softmax(wiring.Component):
     """
 
     AHEAD = 1
-    REUSE = 3  # cycles: state read, compared, written
 
     i: stream.Interface
     value: data.View

@@ -13,6 +13,7 @@ __all__ = [
     "FETCH_CYCLES",
     "PORT_CYCLES",
     "QUEUED",
+    "REUSE_CYCLES",
     "ROOM_CYCLES",
     "SETTLE_CYCLES",
     "START_CYCLES",
@@ -38,6 +39,7 @@ START_CYCLES = 2  # ...and to hand the transfer on
 BUS_CYCLES = 8  # from there to the first word, beyond the memory's latency: reader, prefetch buffer
 STORE_CYCLES = 10  # of a STORE, beside its beats
 WRITES_IN_FLIGHT = 4  # bursts without response
+REUSE_CYCLES = 3  # in which a vector's entry must not come again: accumulator, sums, softmax state, gate
 DROP_CYCLES = 6  # of words that nobody wants, beside one for each block of outputs
 
 
@@ -55,13 +57,9 @@ class Timing:
         From the last vector entering the array to its instruction being retired.
     route : int, cycles
         The same for a router's instruction, beyond one cycle per token and rank.
-    reuse, accumulate : int, cycles
-        Shortest pass whose results leave, and shortest pass whose sums are added to those before.
     """
 
     feed: int
     queue: int
     drain: int
     route: int
-    reuse: int
-    accumulate: int

@@ -10,9 +10,9 @@ from cocotb.handle import SimHandleBase
 from rigid import pack
 
 from moesaic.hw.decode.operation import operation_layout
-from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import sum_bits
 from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.latency import REUSE_CYCLES
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 OPERATION = operation_layout()
@@ -91,7 +91,7 @@ class Rig:
                         "token": int(self.rng.integers(4096)),
                     }
                 )
-            for _ in range(tokens, Accumulator.REUSE):
+            for _ in range(tokens, REUSE_CYCLES):
                 await self.cycle()
             if lone:
                 await self.cycle({"vector": 0, "end": 1, "slot": int(self.rng.integers(CONFIG.max_tokens))})

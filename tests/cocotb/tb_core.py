@@ -81,8 +81,11 @@ class Program:
                 for b, s in zip(bias[rows], mult[rows], strict=True)
             )
             data += head.ljust(CONFIG.param_words * CONFIG.word_bytes, b"\0")
-            tiles = weights[rows].reshape(ROWS, in_blocks, LANES).transpose(1, 0, 2)
-            data += tiles.astype(np.int8).tobytes()
+            tiles = weights[rows].reshape(ROWS, in_blocks, LANES).transpose(1, 0, 2).astype(np.int8)
+            if fields.get("narrow"):
+                pairs = tiles.view(np.uint8).reshape(-1, 2, CONFIG.load_rows * LANES) & 15
+                tiles = pairs[:, 0] | pairs[:, 1] << 4
+            data += tiles.tobytes()
         index, decoded = self._add(Opcode.MATMUL, fields, data, wait=wait)
         matmul = Matmul(self.machine, index, decoded, loaded=self.known, fed=self.known)
         assert matmul.count
@@ -224,7 +227,10 @@ async def gates(dut: SimHandleBase, chance: float) -> None:
 @cocotb.test()
 @cocotb.parametrize(rms=[0, 1])
 async def norms(dut: SimHandleBase, rms: int) -> None:
-    """A residual with a mean far from 0, its sums made by ADD, read through the norm."""
+    """A residual with a mean far from 0, its sums made by ADD, read through the norm.
+
+    The second ADD has passes of three tokens, and each of them leaves results.
+    """
     program = begun(4 + rms)
     channels = RESIDUAL * LANES
     offset = np.full(channels, 9000)
@@ -233,6 +239,8 @@ async def norms(dut: SimHandleBase, rms: int) -> None:
     mult = np.full(channels, 1 << 15)
     fields = {"function": Function.ADD, "out_count": channels, "dst_stride": RESIDUAL, "fresh": 1, "residual_shift": 7}
     program.matmul(fields | tokens | {"shift": 18}, weights, 8 * offset, mult)
+    few = {"token_count": 3, "in_blocks": 1, "src_stride": INPUTS, "shift": 18, "fresh": 0, "residual_shift": 0}
+    program.matmul(fields | few, weights[:, :LANES], 8 * offset // 3, mult)
     program.norm(
         {
             "dim": channels,
@@ -262,6 +270,31 @@ async def norms(dut: SimHandleBase, rms: int) -> None:
     assert 5 < np.abs(hidden.astype(int)).mean() < 100
     program.identity(0, channels, False, {}, {"token_count": TOKENS})
     await check(dut, program, chance=0.7)
+
+
+@cocotb.test()
+async def short_passes(dut: SimHandleBase) -> None:
+    """Passes of one or two tokens, whose blocks are loaded in two cycles: the array waits for the accumulators."""
+    program = begun(6)
+    for count in (1, 2):
+        fields = {
+            "function": Function.INT8,
+            "stream": Stream.ACTIVATION,
+            "token_count": count,
+            "out_count": RESIDUAL * LANES,
+            "in_blocks": INPUTS,
+            "src_stride": INPUTS,
+            "dst_memory": Memory.ACTIVATION,
+            "dst_addr": HIDDEN,
+            "dst_stride": RESIDUAL,
+            "shift": 18,
+            "narrow": 1,
+        }
+        weights = program.rng.integers(-8, 8, (RESIDUAL * LANES, INPUTS * LANES))
+        mult = np.full(len(weights), 1 << 14)
+        program.matmul(fields, weights, program.rng.integers(-3000, 3000, len(weights)), mult)
+        program.identity(0, RESIDUAL * LANES, False, {}, {"token_count": count})
+    await check(dut, program, chance=1.0)
 
 
 @cocotb.test()

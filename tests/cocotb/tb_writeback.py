@@ -13,14 +13,14 @@ from rigid import integer, pack
 
 from moesaic.golden import numerics
 from moesaic.hw.decode.operation import context_layout, operation_layout
-from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import array_latency
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Memory, Stationary
+from moesaic.hw.spec.latency import REUSE_CYCLES
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 ROWS, LANES, GROUPS = CONFIG.rows, CONFIG.lanes, CONFIG.groups
-LATENCY, REUSE, HOLD = integer("LATENCY"), integer("REUSE"), integer("HOLD")
+LATENCY, HOLD = integer("LATENCY"), integer("HOLD")
 EARLY = array_latency(LANES) + 1  # cycles from a vector at the array to its sums here
 OPERATION, CONTEXT = operation_layout(), context_layout()
 DEPTH, TOKENS = 256, 32
@@ -272,7 +272,7 @@ class Rig:
         self.plan.setdefault(cycle, []).append((name, value))
 
     def issue(self, item: Instruction, *, gaps: float = 0.0) -> None:
-        """Plan an instruction as the core sends it: no token comes again before `reuse` allows, in whichever pass the
+        """Plan an instruction as the core sends it: no token comes again within ``REUSE_CYCLES``, in whichever pass the
         gaps are.
         """
         cycle = max(self.free, self.bench.cycle + 1)
@@ -283,7 +283,7 @@ class Rig:
                 cycle = self._earlier(item, block, cycle)
             first = cycle
             for slot in range(item.count):
-                while self.rng.random() < gaps or cycle <= last.get(slot, -REUSE) + REUSE:
+                while self.rng.random() < gaps or cycle <= last.get(slot, -REUSE_CYCLES) + REUSE_CYCLES:
                     cycle += 1
                 last[slot] = cycle
                 operation = item.operation(block, slot)
@@ -305,7 +305,7 @@ class Rig:
                 if operation["end"]:
                     self.ends.add(arrive + LATENCY)
                 cycle += 1
-            cycle = max(cycle, first + REUSE + 1)
+            cycle = max(cycle, first + REUSE_CYCLES + 1)
         self.free = cycle
         self.issued += 1
         item.apply(self.wanted)
@@ -317,7 +317,7 @@ class Rig:
             self.at(cycle + slot, "early__valid", 1)
             self.at(cycle + slot, "early__payload", OPERATION.const(early).as_bits())
             self.at(cycle + slot, "total", int(item.totals[0, slot]))
-        return cycle + max(item.count, Accumulator.REUSE)
+        return cycle + max(item.count, REUSE_CYCLES)
 
     def lone(self) -> None:
         """An instruction without vectors."""

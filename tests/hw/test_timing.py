@@ -46,17 +46,14 @@ def of_components(config: AcceleratorConfig) -> Timing:
     linear = requantised + back.activate.curves.LATENCY + back.rescale.scale.LATENCY
     commit = hold + max(linear + 1, requantised + back.softmax.block.code_at)
     latency = commit + back.add.update.latency + 2
-    reuse = latency - hold - requantised + 2
     # A query's level is written before its instruction ends.
-    assert hold + requantised + back.softmax.state_at < latency and back.softmax.REUSE <= reuse
-    assert (back.hold, back.at_commit, back.latency, back.reuse) == (hold, commit - hold, latency, reuse)
+    assert hold + requantised + back.softmax.state_at < latency
+    assert (back.hold, back.at_commit, back.latency) == (hold, commit - hold, latency)
     return Timing(
         feed=feeder.final + feeder.waiting.LATENCY + feeder.head.LATENCY,
         queue=QUEUE_DEPTH,
         drain=finished + latency + 2,
         route=finished + hold + Requantise.LATENCY + 1 + router.gate.latency + router.queues.LATENCY + 2,
-        reuse=reuse + 1,
-        accumulate=Accumulator.REUSE + 1,
     )
 
 

@@ -26,7 +26,6 @@ def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
         env={
             "CHANGES": json.dumps(changes),
             "LATENCY": str(unit.latency),
-            "REUSE": str(unit.reuse),
             "HOLD": str(unit.hold),
         },
     )
