@@ -1,20 +1,17 @@
 """A network's shapes, quantised but without weights: what fits is known before anything is calibrated."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
 import numpy as np
 
 from moesaic.errors import InputError
+from moesaic.golden.finer import NO_FINER
 from moesaic.golden.layers.kinds import LAYERS
 from moesaic.golden.layers.linear import FINER, QuantLinear
 from moesaic.golden.network import Network, check_supported
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 
-__all__ = ["NO_FINER", "check_finer", "hollow_model"]
-
-NO_FINER: Mapping[str, str] = MappingProxyType({})
-"""No layer has more bits than the others."""
+__all__ = ["check_finer", "hollow_model"]
 
 
 def hollow_model(network: Network, expert_bits: int = 8, finer: Mapping[str, str] = NO_FINER) -> QuantModel:
@@ -39,8 +36,8 @@ def hollow_model(network: Network, expert_bits: int = 8, finer: Mapping[str, str
                 node,
                 f"{block.name}.{block.norm_leaf(position)}",
                 network.tasks,
-                bits=16 if finer.get(node.owner) == "wide" else expert_bits,
-                planes=finer.get(node.owner) == "planes",
+                bits=min(expert_bits, 8),
+                finer="wide" if expert_bits > 8 else finer.get(node.owner),
             )
             for position, node in enumerate(block.nodes)
         )

@@ -15,6 +15,9 @@ __all__ = ["ACC_BITS", "RANGES", "WIDE_ACC_BITS", "check_accumulator", "quantise
 ACC_BITS, WIDE_ACC_BITS = 27, 40  # of accumulators, and of those with wide operands
 DAMPING = 0.01  # of the mean of the second moments' diagonal
 MOST_INPUTS = 8192
+MOST_BIAS = (1 << 31) - (
+    1 << 24
+)  # of a bias of 32 bits, before the step is rounded to a multiplier and errors are added
 PANEL = 32  # columns rounded before the rest is updated
 RANGES = {16: (-DIGITS_TOP, DIGITS_TOP), 8: (-127, 127), 4: (-8, 7)}  # of a weight, by its bits
 STEP_FACTORS = (0.8, 0.9, 1.0, 1.1, 1.2)  # of the steps that fit 4-bit weights best, tried on the inputs
@@ -155,6 +158,7 @@ def quantise_linear(
     # step.
     largest_sum = peak * np.abs(weight).sum(axis=1) + 2.0 * np.abs(bias) / in_step
     steps = np.maximum(steps, largest_sum / (most - peak * columns))
+    steps = np.maximum(steps, np.abs(bias) / (in_step * bias_unit * MOST_BIAS))
     largest = float(steps.max()) * in_step / out_step
     shift = max_shift if largest == 0 else min(max_shift, 16 - math.frexp(largest)[1])
     if math.ceil(math.ldexp(largest, shift)) > 65535:

@@ -89,7 +89,7 @@ class QuantModel:
 
     @property
     def finer(self) -> dict[str, str]:
-        """Layers with more bits than the rest, by the owner of their matrices, and in what (`linear.FINER`)."""
+        """Layers with more bits than 8, by the owner of their matrices, and in what (`linear.FINER`)."""
         if self.wide:
             return {}
         owners = {node.name: node.owner for node in self.network.layers}

@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from moesaic.golden.hollow import NO_FINER, hollow_model
+from moesaic.golden.finer import NO_FINER
+from moesaic.golden.hollow import hollow_model
 from moesaic.golden.layers.linear import READS
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import WEIGHTS, QuantModel

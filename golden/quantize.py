@@ -10,7 +10,8 @@ import numpy as np
 from moesaic.errors import InputError
 from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_layers, check_images, check_parameters, inference, residual_peaks
-from moesaic.golden.hollow import NO_FINER, check_finer
+from moesaic.golden.finer import NO_FINER
+from moesaic.golden.hollow import check_finer
 from moesaic.golden.layers.float_layer import FloatLayer
 from moesaic.golden.layers.layer import QuantLayer
 from moesaic.golden.layers.linear import QuantLinear
@@ -130,7 +131,7 @@ def quantize(
         raise InputError(f"expert_bits must be 8 for {network.name}, which has no experts, not {expert_bits!r}")
     check_finer(network, finer)
     if acc_bits is None:
-        acc_bits = WIDE_ACC_BITS if expert_bits > 8 or "wide" in finer.values() else ACC_BITS
+        acc_bits = WIDE_ACC_BITS if expert_bits > 8 or set(finer.values()) - {"planes"} else ACC_BITS
     images = np.asarray(images)
     check_images(images, network)
     check_parameters(model)
@@ -198,9 +199,9 @@ def _quantised(
             method=method,
             compensate=compensate,
             acc_bits=acc_bits,
-            expert_bits=16 if finer.get(node.owner) == "wide" else expert_bits,
+            expert_bits=expert_bits,
             sharing=node.sharing,
-            planes=finer.get(node.owner) == "planes",
+            finer="wide" if expert_bits > 8 else finer.get(node.owner),
         )
         old_step = steps[step.block + 1]
         # Matrices that several layers have in common are quantised when all of these have been seen.

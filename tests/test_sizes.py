@@ -18,6 +18,7 @@ LONG = {  # what is longer -> why
     "hw/memory/weight_stream.py _store": "one state machine",
     "hw/spec/config.py": "one class: the fields of a configuration, and what each must be",
     "hw/spec/registers.py register_map": "the register map, a line for each register",
+    "moesaic/flow/request.py make_request": "everything that can be asked for, once as a parameter and once as a field",
     "sim/build.py build": "the steps of one build, and what each needs of the one before",
     "tests/boards/pynq_standin.py make_module": "a module of PYNQ as a closure: what stands in for it is in one place",
     "tests/boards/test_vivado_mistakes.py": "a table of mistakes",

@@ -35,7 +35,7 @@ class MLPRoom(Room[QuantMLP]):
             target=hidden,
             inputs=layer.norm.dim,
             stream=stream,
-            wide_result=int(layer.fc1.bits > 8),
+            wide_result=int(layer.wide),
         )
         yield build.linear(
             layer.fc2,

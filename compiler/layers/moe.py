@@ -41,7 +41,7 @@ class MoERoom(Room[QuantMoE]):
             post_shift=layer.logit_shifts[build.task],
             top_k=layer.top_k,
             gate_kind=GateKind.NOISY if layer.renormalise else GateKind.NOISY_VMOE,
-            wide_result=int(gate.bits > 8),
+            wide_result=int(layer.wide),
         )
         if layer.gain is not None:
             yield build.gain(layer.gain, block, stage, group="router", target=tokens)
@@ -70,7 +70,7 @@ class MoERoom(Room[QuantMoE]):
             expert=number,
             routed=layer.routed,
             speculative=speculative,
-            wide_result=int(expert.fc2.bits > 8),
+            wide_result=int(layer.wide),
         )
         yield build.linear(
             expert.fc2,

@@ -12,6 +12,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from moesaic.errors import InputError
 from moesaic.golden import weights
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import PRESETS
@@ -19,7 +20,9 @@ from moesaic.golden.evaluation import metrics
 from moesaic.golden.evaluation.agreement import CHOICES, Agreement
 from moesaic.golden.gate import Routing
 from moesaic.golden.heads import Heads
+from moesaic.golden.hollow import check_finer
 from moesaic.golden.image_io import write_image
+from moesaic.golden.layers.linear import FINER
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.pictures import depth_picture, label_picture, sheet
@@ -144,8 +147,7 @@ def write_sheet(path: Path, seen: Seen) -> None:
     write_image(path, sheet(titles, rows))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Quantise, evaluate, and write JSON."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m moesaic.golden.evaluation.evaluate", description=__doc__)
     parser.add_argument("--model", default="m3vit-micro", choices=sorted(PRESETS), help="default: %(default)s")
     parser.add_argument("--method", default="mse", choices=METHODS, help="how scales are chosen (default: %(default)s)")
@@ -154,6 +156,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=DEFAULT_WIDTHS,
         choices=WIDTHS,
         help="w4a8: 4-bit weights of experts; w16a16 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--finer",
+        nargs="*",
+        default=[],
+        metavar="LAYER=HOW",
+        help=f"layers with more bits, such as blocks.0.mlp=activations; one of {', '.join(FINER)}",
     )
     parser.add_argument("--scenes", type=int, default=200, help="unseen scenes (default: %(default)s)")
     parser.add_argument("--key-block", type=int, default=64, help="rows of the accelerator (default: %(default)s)")
@@ -166,6 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--pictures", type=Path, help="PNG to write: maps of the first scenes, by float and by integers"
     )
     parser.add_argument("--rows", type=int, default=6, help="scenes in the picture (default: %(default)s)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Quantise, evaluate, and write JSON."""
+    parser = _parser()
     options = parser.parse_args(arguments)
     if options.scenes < 1:
         parser.error(f"scenes must be positive, not {options.scenes!r}")
@@ -180,12 +195,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(
             f"widths must be {DEFAULT_WIDTHS} for {network.name}, which has no experts, not {options.widths!r}"
         )
+    finer = {name: how for name, _, how in (text.partition("=") for text in options.finer)}
+    try:
+        check_finer(network, finer)
+    except InputError as error:
+        parser.error(str(error))
     qmodel = quantize(
         model,
         calibration_images(network),
         weights=kind,
         method=options.method,
         expert_bits=WIDTHS[options.widths],
+        finer=finer,
     )
     seen = Seen(options.rows)
     tasks = evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block, seen=seen)
@@ -195,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "weights": kind,
         "method": options.method,
         "widths": options.widths,
+        "finer": finer,
         "scenes": options.scenes,
         "key_block": options.key_block,
         "tasks": tasks,

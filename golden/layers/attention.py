@@ -49,16 +49,16 @@ class QuantAttention(QuantLayer):
     gain: QuantLinear | None = None
 
     @classmethod
-    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, planes: bool = False) -> Self:
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, finer: str | None = None) -> Self:
         """The attention of a node, without weights."""
-        sizes, name, dim, wide = node.sizes, node.name, node.output.channels, bits > 8
+        sizes, name, dim = node.sizes, node.name, node.output.channels
         assert isinstance(sizes, AttentionSizes)
-        gain = hollow_gain(node, wide=wide)
+        gain = hollow_gain(node, finer=finer)
 
         def matrix(leaf: str, out: int, inputs: int, reads: str = "int8") -> QuantLinear:
-            return QuantLinear.zeros(f"{name}.{leaf}", out, inputs, reads=reads, wide=wide, owner=node.piece(leaf))
+            return QuantLinear.zeros(f"{name}.{leaf}", out, inputs, reads=reads, finer=finer, owner=node.piece(leaf))
 
-        reads = "int8" if gain is not None else "planes" if planes else "streamed"
+        reads = "streamed" if gain is None else "int8"
         q, k, v = (matrix(part, sizes.inner, dim, reads) for part in "qkv")
         return cls(
             name=name,
@@ -83,7 +83,7 @@ class QuantAttention(QuantLayer):
 
     @property
     def wide(self) -> bool:
-        return self.q.bits > 8
+        return self.proj.reads == "int16"
 
     @property
     def inner(self) -> int:

@@ -96,9 +96,9 @@ class QuantLayer(ABC):
 
     @classmethod
     @abstractmethod
-    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, planes: bool = False) -> Self:
-        """The layer of a node, without weights, in next to no memory; weights that may be narrow have `bits` bits, and
-        all have 16 if those do; `planes`: what can read normalised tokens in two planes does.
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, finer: str | None = None) -> Self:
+        """The layer of a node, without weights, in next to no memory; weights that may be narrow have `bits` bits, 8 at
+        most; `finer` as the member.
         """
 
     @abstractmethod
@@ -127,13 +127,13 @@ class QuantLayer(ABC):
     @property
     @abstractmethod
     def wide(self) -> bool:
-        """Whether its weights and what it stores have 16 bits."""
+        """Whether what it stores has 16 bits."""
 
     @property
     def finer(self) -> str | None:
         """In what it is finer than layers of 8 bits: one of `linear.FINER`, or None."""
         if self.wide:
-            return "wide"
+            return "wide" if self.first.bits > 8 else "activations"
         return "planes" if self.first.reads == "planes" else None
 
     def as_dense(self) -> "QuantLayer":

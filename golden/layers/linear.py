@@ -15,8 +15,8 @@ __all__ = ["FINER", "READS", "WIDE_READS", "QuantLinear", "dropped_bits"]
 READS = {"int8": 128, "streamed": 255, "planes": 4096, "int16": 32768}
 WIDE_READS = ("planes", "int16")  # of these, what takes two passes of the array
 # What a layer can have more of than one of 8 bits: its first matrices read all bits of normalised tokens, in two
-# planes; or weights, activations and results have 16 bits.
-FINER = ("planes", "wide")
+# planes; what it stores has 16 bits too; its weights have 16 bits too.
+FINER = ("planes", "activations", "wide")
 _DROPPED = {"int8": STORED_SHIFT, "streamed": STREAMED_SHIFT, "planes": 0, "int16": 0}
 
 
@@ -69,12 +69,15 @@ class QuantLinear:
         *,
         reads: str = "int8",
         bits: int = 8,
-        wide: bool = False,
+        finer: str | None = None,
         owner: str | None = None,
     ) -> "QuantLinear":
-        """A matrix of that shape that takes next to no memory; if `wide`, it and what it reads have 16 bits."""
-        if wide:
-            bits, reads = 16, {"int8": "int16", "streamed": "planes"}.get(reads, reads)
+        """A matrix of that shape that takes next to no memory, in a layer that is finer than its bits and `reads`."""
+        if finer is not None and reads == "streamed":
+            reads = "planes"
+        if finer in ("activations", "wide") and reads == "int8":
+            reads = "int16"
+        bits = 16 if finer == "wide" else bits
         weight = np.broadcast_to(np.zeros((), np.int8), (out, inputs))  # one byte, seen as a whole matrix
         return cls(name, weight, np.zeros(out, np.int32), np.ones(out, np.uint16), 1, 1.0, 1.0, bits, reads, owner)
 

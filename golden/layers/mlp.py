@@ -47,13 +47,12 @@ class QuantMLP(QuantLayer):
     gain: QuantLinear | None = None
 
     @classmethod
-    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, planes: bool = False) -> Self:
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, finer: str | None = None) -> Self:
         """The MLP of a node, without weights."""
-        sizes, name, dim, wide = node.sizes, node.name, node.output.channels, bits > 8
+        sizes, name, dim = node.sizes, node.name, node.output.channels
         assert isinstance(sizes, MLPSizes)
-        gain = hollow_gain(node, wide=wide)
-        reads = "int8" if gain is not None else "planes" if planes else "streamed"
-        first = dict[str, Any](reads=reads, wide=wide)
+        gain = hollow_gain(node, finer=finer)
+        first = dict[str, Any](reads="streamed" if gain is None else "int8", finer=finer)
 
         def matrix(leaf: str, out: int, inputs: int, **options: Any) -> QuantLinear:
             return QuantLinear.zeros(f"{name}.{leaf}", out, inputs, owner=node.piece(leaf), **options)
@@ -65,7 +64,7 @@ class QuantMLP(QuantLayer):
             hidden_mult=1,
             hidden_shift=1,
             hidden_step=1.0,
-            fc2=matrix("fc2", dim, sizes.hidden, wide=wide),
+            fc2=matrix("fc2", dim, sizes.hidden, finer=finer),
             activation=sizes.activation,
             gate=matrix("gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
             gain=gain,
@@ -77,7 +76,7 @@ class QuantMLP(QuantLayer):
 
     @property
     def wide(self) -> bool:
-        return self.fc1.bits > 8
+        return self.fc2.reads == "int16"
 
     @property
     def hidden(self) -> int:

@@ -115,7 +115,8 @@ class Mlp(FloatLayer):
         first = quant.fc1, read.parameters(self.fc1.weight, self.fc1.bias)
         if self.gate_proj is not None and quant.gate is not None:
             gate = quant.gate, read.parameters(self.gate_proj.weight, self.gate_proj.bias)
-        hidden = rounding.hidden(read.values, i, self.activation, quant.hidden_step, first, gate, read.dropped)
+        made = quant.hidden_step, first, gate, read.dropped
+        hidden = rounding.hidden(read.values, i, self.activation, *made, wide=quant.wide)
         return rounding.linear(hidden, quant.fc2, (self.fc2.weight, self.fc2.bias), on(i, "fc2.weight"))
 
     def batched(self, x: torch.Tensor, routing: Routing | None = None) -> torch.Tensor:

@@ -68,13 +68,13 @@ class QuantMoE(QuantLayer):
     gain: QuantLinear | None = None
 
     @classmethod
-    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, planes: bool = False) -> Self:
+    def zeros(cls, node: Node, norm_name: str, tasks: Sequence[str], *, bits: int, finer: str | None = None) -> Self:
         """The mixture of a node, without weights; its experts' have `bits` bits."""
         sizes, name, dim = node.sizes, node.name, node.output.channels
         assert isinstance(sizes, MoESizes)
-        wide, count, gain = bits > 8, sizes.experts, hollow_gain(node, wide=bits > 8)
-        reads = "int8" if not wide else "planes" if gain is None else "int16"
-        first = dict[str, Any](reads=reads, bits=bits)
+        count, gain = sizes.experts, hollow_gain(node, finer=finer)
+        wide = finer in ("activations", "wide")
+        first = dict[str, Any](reads="planes" if wide and gain is None else "int8", bits=bits, finer=finer)
 
         def matrix(leaf: str, out: int, inputs: int, **options: Any) -> QuantLinear:
             leaf = f"experts.{leaf}"
@@ -83,13 +83,13 @@ class QuantMoE(QuantLayer):
         parts = (
             QuantExpert(
                 matrix(f"{e}.fc1", sizes.hidden, dim, **first),
-                matrix(f"{e}.fc2", dim, sizes.hidden, bits=bits, wide=wide),
+                matrix(f"{e}.fc2", dim, sizes.hidden, bits=bits, finer=finer),
                 matrix(f"{e}.gate_proj", sizes.hidden, dim, **first) if sizes.gated else None,
             )
             for e in range(count)
         )
         gates = {
-            task: QuantLinear.zeros(f"{name}.gate.{task}", count, dim, reads="planes", wide=wide) for task in tasks
+            task: QuantLinear.zeros(f"{name}.gate.{task}", count, dim, reads="planes", finer=finer) for task in tasks
         }
         return cls(
             name=name,
@@ -114,7 +114,7 @@ class QuantMoE(QuantLayer):
 
     @property
     def wide(self) -> bool:
-        return self.experts[0].fc2.bits > 8
+        return self.experts[0].fc2.reads == "int16"
 
     @property
     def unused(self) -> tuple[int, ...]:
@@ -238,6 +238,7 @@ class QuantMoE(QuantLayer):
             in_step=second[0].in_step,
             out_step=second[0].out_step,
             bits=max(linear.bits for linear in second),
+            reads=second[0].reads,
         )
         return QuantMLP(
             name=self.name,

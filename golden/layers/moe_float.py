@@ -282,7 +282,7 @@ class MoE(FloatLayer):
                 "planes",  # which experts a token goes to hangs on small differences
                 math.ldexp(1 / LOG2E, shifts[task] - LOGIT_FRACTION_BITS),
                 inputs,
-                max_shift=MAX_GATE_SHIFT + (PLANE_BITS if quantiser.wide else 0),
+                max_shift=MAX_GATE_SHIFT + (PLANE_BITS if quantiser.bits > 8 else 0),
             )
             chosen = [activity.tensors["gate.index"][run].ravel() for run in mine]
             counts = np.stack([np.bincount(index, minlength=len(weight)) for index in chosen])
@@ -319,7 +319,8 @@ class MoE(FloatLayer):
             opened = None
             if gates is not None and expert.gate is not None:
                 opened = expert.gate, read.parameters(gates.weight[e], gates.bias[e])
-            hidden = rounding.hidden(y[token], i, self.activation, quant.hidden_step, first, opened, read.dropped)
+            made = quant.hidden_step, first, opened, read.dropped
+            hidden = rounding.hidden(y[token], i, self.activation, *made, wide=quant.wide)
             part = rounding.linear(hidden, expert.fc2, (down.weight[e], down.bias[e]), on(i, "fc2.weight"))
             part = rounding.round(part, i, "expert_out", expert.fc2.out_step, -32768, 32767)
             out.index_add_(0, token, part * scores[token, choice, None])

@@ -65,9 +65,10 @@ class QuantNorm:
         return {name: getattr(self, name) for name in NORM_FIELDS}
 
 
-def hollow_gain(node: Node, *, wide: bool) -> QuantLinear | None:
+def hollow_gain(node: Node, *, finer: str | None) -> QuantLinear | None:
     """The matrix of gain and offset of the norm in front of a node, without weights, if they have one of their own."""
     if node.sharing is None or not node.sharing.own_norms:
         return None
     dim = node.output.channels
-    return QuantLinear.zeros(f"{node.name}.gain", dim, dim, reads="streamed", wide=wide)
+    finer = "wide" if finer in ("activations", "wide") else None  # what stores 16 bits has weights of as many
+    return QuantLinear.zeros(f"{node.name}.gain", dim, dim, reads="streamed", finer=finer)

@@ -108,11 +108,11 @@ class LayerQuantiser:
     acc_bits : int
         Width of the accumulators.
     expert_bits : int
-        Of an expert's weight; 16 is everybody's.
+        Of an expert's weight, in a layer that is not `wide`.
     sharing : Sharing or None
         With which layers it has its matrices in common.
-    planes : bool
-        What would be streamed in one pass is read with all its bits, in two planes.
+    finer : str or None
+        One of `linear.FINER`.
     """
 
     def __init__(
@@ -129,13 +129,14 @@ class LayerQuantiser:
         acc_bits: int,
         expert_bits: int,
         sharing: Sharing | None = None,
-        planes: bool = False,
+        finer: str | None = None,
     ) -> None:
         self.float_norm, self.norm_name, self.activity, self.gates = float_norm, norm_name, activity, gates
         self.old_step, self.step = old_step, step
-        self.method, self.compensate, self.acc_bits, self.expert_bits = method, compensate, acc_bits, expert_bits
-        self.wide, self.planes = expert_bits > 8, planes  # wide: everything has 16 bits
-        self.bits, self.stored = (16, "int16") if self.wide else (8, "int8")
+        self.method, self.compensate, self.acc_bits, self.finer = method, compensate, acc_bits, finer
+        self.wide = finer in ("activations", "wide")  # what is stored has 16 bits
+        self.bits, self.expert_bits = (16, 16) if finer == "wide" else (8, expert_bits)
+        self.stored = "int16" if self.wide else "int8"
         self.name, self.sharing = activity.name, sharing
         self.own_norms = sharing is not None and sharing.own_norms
         self.uses: tuple[LayerQuantiser, ...] = (self,)
@@ -262,8 +263,10 @@ class LayerQuantiser:
             return Reading(reads=self.stored, step=step, dropped=0, values=values, norm_step=None)
         values = self.rows()
         matters = importance(weight if matters is None else matters)
-        if self.planes and reads == "streamed":  # the best step of all bits, of which one pass has the upper ones
-            reads, step = "planes", math.ldexp(self.stored_step(values, matters, top=NORM_TOP), STREAMED_SHIFT)
+        if self.finer == "planes" and reads == "streamed":
+            reads = "planes"
+        if reads == "planes" or self.finer == "activations":  # the best step of all bits; one pass has the upper ones
+            step = math.ldexp(step_for(values, matters, self.method, top=NORM_TOP), STREAMED_SHIFT)
         else:
             step = self.stored_step(values, matters, top=STREAMED_TOP)
         return self._behind(self.norm_of(step), reads, values, step)
@@ -283,7 +286,8 @@ class LayerQuantiser:
             return self.norm_of(reading.norm_step), None
         gain = np.diag(floats(self.float_norm.weight))
         norm, _ = self.norm(gain if router is None else np.concatenate([gain, router]))
-        return norm, self.after_norm("gain", gain, floats(self.float_norm.bias), norm, "streamed", reading.step, None)
+        bias, bits = floats(self.float_norm.bias), 16 if self.wide else 8
+        return norm, self.after_norm("gain", gain, bias, norm, "streamed", reading.step, None, bits=bits)
 
     def stored_step(self, x: Any, matters: FloatArray, *, top: int = TOP) -> float:
         """Step of a tensor in the activation memory (`step_for`); with 16 bits there is room to spare."""

@@ -1,7 +1,7 @@
 """Float arithmetic in which each rounding of a quantised network can be switched on by itself."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,7 +15,7 @@ from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.norm_float import FloatNorm
 from moesaic.hw.spec.tables import DIGITS_TOP, NORM_BITS, STREAMED_SHIFT
 
-__all__ = ["PARTS", "Choice", "Outcome", "Place", "Rounding", "stored_range"]
+__all__ = ["FINER_PARTS", "PARTS", "Choice", "Outcome", "Place", "Rounding", "stored_range"]
 
 PARTS = (
     "norm1",
@@ -40,6 +40,15 @@ PARTS = (
     "residual",
 )
 """What is rounded in a block, in the order of the data."""
+
+_READ, _STORED = ("norm1", "norm2"), ("q", "k", "v", "context", "hidden")
+_WEIGHTS = ("qkv.weight", "proj.weight", "gate.weight", "fc1.weight", "fc2.weight")
+FINER_PARTS: Mapping[str, tuple[str, ...]] = {
+    "planes": _READ,
+    "activations": (*_READ, *_STORED),
+    "wide": (*_READ, *_STORED, *_WEIGHTS),
+}
+"""Of what next to no rounding is left in a finer layer, by how it is (`linear.FINER`)."""
 
 _Parameters = tuple[torch.Tensor, torch.Tensor]
 
@@ -223,8 +232,12 @@ class Rounding:
         first: tuple[QuantLinear, _Parameters],
         gate: tuple[QuantLinear, _Parameters] | None,
         dropped: int,
+        *,
+        wide: bool,
     ) -> torch.Tensor:
-        """Hidden units of normalised values, by the first matrix and a gate's, each with its float weight and bias."""
+        """Hidden units, of 16 bits if `wide`, of normalised values, by the first matrix and a gate's, each with its
+        float weight and bias.
+        """
 
         def pre(linear: QuantLinear, parameters: _Parameters) -> torch.Tensor:
             y = self.linear(x, linear, parameters, self.on(i, "fc1.weight"), dropped)
@@ -232,4 +245,4 @@ class Rounding:
 
         function, up = FUNCTIONS[activation], pre(*first)
         hidden = function(up) if gate is None else up * function(pre(*gate))
-        return self.round(hidden, i, "hidden", step, *stored_range(wide=first[0].bits > 8))
+        return self.round(hidden, i, "hidden", step, *stored_range(wide=wide))

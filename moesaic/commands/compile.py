@@ -10,6 +10,7 @@ from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
     Blocks,
     Board,
+    Budget,
     Calibrate,
     Config,
     Hidden,
@@ -19,6 +20,7 @@ from moesaic.commands.options import (
     Recentre,
     Seed,
     Speculate,
+    TargetDb,
     Weights,
     Widths,
     one_model,
@@ -71,6 +73,8 @@ def compile_(
     widths: Widths = DEFAULT_WIDTHS,
     recentre: Recentre = False,
     hidden: Hidden = None,
+    target_db: TargetDb = None,
+    budget: Budget = None,
     weights: Weights = None,
     calibrate: Calibrate = None,
     dump: Annotated[
@@ -93,6 +97,8 @@ def compile_(
         widths=widths,
         recentre=recentre,
         hidden=hidden,
+        target_db=target_db,
+        budget=budget,
         weights=weights,
         calibrate=calibrate,
         options=options,

@@ -16,6 +16,7 @@ __all__ = [
     "DEFAULT_MODEL",
     "Blocks",
     "Board",
+    "Budget",
     "Calibrate",
     "Config",
     "Hidden",
@@ -33,6 +34,7 @@ __all__ = [
     "Seed",
     "Sim",
     "Speculate",
+    "TargetDb",
     "Task",
     "Weights",
     "Widths",
@@ -93,6 +95,22 @@ Hidden = Annotated[
         help="Hidden units of MLPs and experts, of which the first are used: a fraction such as 0.5, or numbers; one "
         "for all layers, or one for each, with commas between.",
         show_default="all",
+    ),
+]
+TargetDb = Annotated[
+    float | None,
+    typer.Option(
+        help="Give layers more bits until every block has so many decibels: those that gain most for their cycles.",
+        metavar="DB",
+        show_default="8 bits everywhere",
+    ),
+]
+Budget = Annotated[
+    int | None,
+    typer.Option(
+        help="Give layers more bits as far as they add no more than so many cycles to an image.",
+        metavar="CYCLES",
+        show_default="8 bits everywhere",
     ),
 ]
 Calibrate = Annotated[

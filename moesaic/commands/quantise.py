@@ -11,17 +11,20 @@ from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
     DEFAULT_MODEL,
     Board,
+    Budget,
     Calibrate,
     ModelArgument,
     Quiet,
     Recentre,
     Seed,
+    TargetDb,
     Weights,
     Widths,
 )
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.finer import FinerLayer
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
@@ -45,6 +48,8 @@ def quantise(
     board: Board = None,
     widths: Widths = DEFAULT_WIDTHS,
     recentre: Recentre = False,
+    target_db: TargetDb = None,
+    budget: Budget = None,
     every: Annotated[bool, typer.Option("--all", help="Show every layer, not only those that cost most.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the quantised network and the figures.", show_default="none")
@@ -75,6 +80,8 @@ def quantise(
         seed=seed,
         widths=widths,
         recentre=recentre,
+        target_db=target_db,
+        budget=budget,
         weights=weights,
         calibrate=calibrate,
         options=options,
@@ -138,6 +145,8 @@ def _show(report: dict[str, Any], every: bool) -> None:
     console.print(table)
     if report["spend"]:
         console.print("Where more bits would help most: " + ", ".join(row["name"] for row in report["spend"]))
+    for row in report["finer"]:
+        console.print(FinerLayer(**row).in_words, markup=False)
     beyond = report["beyond_calibration"]
     most = f", most in {beyond['most']}: {100 * beyond['most_share']:.2g} %" if beyond["most"] else ""
     console.print(

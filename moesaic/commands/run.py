@@ -12,6 +12,7 @@ from moesaic.commands.options import (
     DEFAULT_MODEL,
     Blocks,
     Board,
+    Budget,
     Calibrate,
     Config,
     Hidden,
@@ -27,6 +28,7 @@ from moesaic.commands.options import (
     Seed,
     Sim,
     Speculate,
+    TargetDb,
     Task,
     Weights,
     Widths,
@@ -46,6 +48,7 @@ EXAMPLES = examples(
     "run --image street.jpg --resize --out out/street",
     "run --model checkpoint.pth.tar --task all --sim functional",
     "run --widths w4a8",
+    "run --board zcu102-wide --target-db 36",
 )
 
 
@@ -66,6 +69,8 @@ def run(
     widths: Widths = DEFAULT_WIDTHS,
     recentre: Recentre = False,
     hidden: Hidden = None,
+    target_db: TargetDb = None,
+    budget: Budget = None,
     latency: Latency = DEFAULT_LATENCY,
     resources: Resources = False,
     saif: Saif = False,
@@ -90,6 +95,8 @@ def run(
         widths=widths,
         recentre=recentre,
         hidden=hidden,
+        target_db=target_db,
+        budget=budget,
         weights=weights,
         calibrate=calibrate,
         options=options,

@@ -5,8 +5,10 @@ from typing import Any
 
 from moesaic.compiler.image import ProgramImage, ProgramImageError
 from moesaic.golden.config import PRESETS
+from moesaic.golden.finer import FinerLayer
 from moesaic.golden.frontend.source import is_function
 from moesaic.golden.importers.options import ImportOptions
+from moesaic.golden.layers.linear import FINER
 from moesaic.golden.qmodel import WIDTHS
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.json_file import read_json
@@ -54,6 +56,9 @@ _ORIGIN = Table(
         "widths": Choice(tuple(WIDTHS)),
         "recentre": Flag(),
         "hidden": Maybe(Text(r"[0-9., ]+", 4096, "numbers with commas between")),
+        "target_db": Maybe(Number(0, 100)),
+        "budget": Maybe(Whole()),
+        "finer": Listed(fields_of(FinerLayer, finer=Choice(FINER))),
         "calibration": Table(
             {},
             {

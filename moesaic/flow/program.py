@@ -29,6 +29,7 @@ from moesaic.flow.request import Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.belonging import Belonging, check_belonging
+from moesaic.golden.finer import FinerLayer
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.prefix import narrow_quantised
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS, QuantModel
@@ -63,6 +64,8 @@ class Program:
         On which images: `calibrated_on`, with `skipped` files and `warnings`; empty if that is not known.
     not_compared : str
         Why there is no float network; empty if there is one.
+    finer : tuple of FinerLayer
+        Layers that were given more bits.
     """
 
     request: Request
@@ -74,6 +77,7 @@ class Program:
     options: CompileOptions = EVERYTHING
     calibrated: dict[str, Any] = field(default_factory=dict)
     not_compared: str = ""
+    finer: tuple[FinerLayer, ...] = ()
 
     @property
     def compiled_from(self) -> FloatModel:
@@ -122,8 +126,11 @@ def make_program(
         network = load_float(request)
     seen = shown(request, stages)
     with stages.stage("quantise", "calibration and quantisation"):
-        qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
-        stages.note("from the cache" if found else "")
+        made = quantised(network, request, cache=cache, seen=seen, note=stages.note)
+        stages.note("from the cache" if made.found else "")
+    qmodel = made.model
+    for row in made.finer:
+        stages.say(f"           {row.in_words}")
     seen = doubted(seen, qmodel, stages)
     if request.hidden is not None:
         network, qmodel = network.narrowed(request), narrow_quantised(qmodel, request.model)
@@ -146,6 +153,7 @@ def make_program(
         _estimates(compilation),
         options,
         seen.to_dict(),
+        finer=made.finer,
     )
     return program, compilation
 
@@ -170,6 +178,9 @@ def save_program(program: Program, folder: Path) -> None:
         "widths": request.widths,
         "recentre": request.recentre,
         "hidden": request.hidden,
+        "target_db": request.target_db,
+        "budget": request.budget,
+        "finer": [row.to_dict() for row in program.finer],
         "weights": None if request.weights is None else str(request.weights.absolute()),
         "parameters_sha256": program.compiled_from.digest,
         "network_sha256": program.network_sha256,
@@ -185,7 +196,8 @@ def _read(folder: Path) -> tuple[ProgramImage, dict[str, Any], QuantModel]:
     try:
         origin = read_origin(folder, image)
         qmodel = quantfile.load(folder / _NETWORK)
-        check_quantised(qmodel, image.network, WIDTHS[origin.get("widths", DEFAULT_WIDTHS)])
+        finer = {row["name"]: row["finer"] for row in origin.get("finer", [])}
+        check_quantised(qmodel, image.network, WIDTHS[origin.get("widths", DEFAULT_WIDTHS)], finer)
         if quantfile.digest(qmodel) != origin["network_sha256"]:
             raise ValueError(f"SHA-256 of the network must be {origin['network_sha256']}")
     except ProgramImageError as error:
@@ -238,6 +250,8 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
         widths=origin.get("widths", DEFAULT_WIDTHS),
         recentre=origin.get("recentre", False),
         hidden=origin.get("hidden"),
+        target_db=origin.get("target_db"),
+        budget=origin.get("budget"),
         weights=None if origin["weights"] is None or unknown else Path(origin["weights"]),
         options=ImportOptions.from_dict(origin["import_options"]),
         sizes=image.network if unknown else None,
@@ -275,4 +289,5 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
         origin["estimated_cycles"],
         calibrated=origin.get("calibration", {}),
         not_compared=unknown,
+        finer=tuple(FinerLayer(**row) for row in origin.get("finer", [])),
     )

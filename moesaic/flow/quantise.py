@@ -88,6 +88,7 @@ def quantise(
         `layers_measured_on` of these images, of each rounding the SQNR of the tensor with all roundings on (None for
         weights), the SQNR of the block's output if it were the only one, its share of the sum of all those errors, and
         the fraction of tokens that it sends to other experts. `spend`: the layers that more bits would help most.
+        `finer`: layers that were given more bits (`golden.finer.FinerLayer`).
         `beyond_calibration`: how far the images to judge by lie from those that steps were chosen by.
 
     Raises
@@ -98,8 +99,9 @@ def quantise(
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
     with stages.stage("quantise", "calibration and quantisation"):
-        qmodel, found = quantised(network, request, cache=cache, seen=seen, note=stages.note)
-        stages.note("from the cache" if found else "")
+        made = quantised(network, request, cache=cache, seen=seen, note=stages.note)
+        stages.note("from the cache" if made.found else "")
+    qmodel = made.model
     seen, saturation = doubted(seen, qmodel, stages), Saturation()
     tasks = {}
     with kept_memory():
@@ -128,6 +130,7 @@ def quantise(
         "model": request.model.name,
         "weights": network.kind,
         "widths": request.widths,
+        "finer": [row.to_dict() for row in made.finer],
         "recentred": request.recentre,
         **seen.to_dict(),
         "measured_on": seen.unseen_source,

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import importlib.util
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,21 +14,23 @@ from torch import nn
 
 from moesaic.errors import InputError
 from moesaic.flow.calibration import Calibration, calibration
+from moesaic.flow.finer import choose_finer
 from moesaic.flow.request import Request
 from moesaic.golden import quantfile, weights
+from moesaic.golden.finer import NO_FINER, FinerLayer
 from moesaic.golden.importers.imported import Imported
 from moesaic.golden.importers.imported_heads import imported_heads
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.memory import kept_memory
-from moesaic.golden.prefix import narrow_model
+from moesaic.golden.prefix import narrow_model, narrow_quantised
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.recentre import check_heads, recentred
 from moesaic.store import Store, key_of
 
-__all__ = ["FloatModel", "load_float", "quantised", "source_hash"]
+__all__ = ["FloatModel", "Quantised", "load_float", "quantised", "source_hash"]
 
-_FILE = "network.safetensors"
+_FILE, _CHOICE = "network.safetensors", "finer.json"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,27 @@ class FloatModel:
     def narrowed(self, request: Request) -> "FloatModel":
         """With the hidden units that a request uses; `digest` stays that of all."""
         return self if request.hidden is None else replace(self, model=narrow_model(self.model, request.model))
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A quantised network.
+
+    Parameters
+    ----------
+    model : QuantModel
+    found : bool
+        It was in the cache.
+    key : str
+        Of what it is made from.
+    finer : tuple of FinerLayer
+        Layers that were given more bits.
+    """
+
+    model: QuantModel
+    found: bool
+    key: str
+    finer: tuple[FinerLayer, ...] = ()
 
 
 def _source(module: str) -> Path | None:
@@ -126,8 +150,8 @@ def quantised(
     cache: Path | None = None,
     seen: Calibration | None = None,
     note: Callable[[str], None] = lambda text: None,
-) -> tuple[QuantModel, bool]:
-    """The quantised network, and whether it was in the cache.
+) -> Quantised:
+    """The quantised network, from the cache if it is there.
 
     Parameters
     ----------
@@ -143,8 +167,57 @@ def quantised(
     ------
     ImageError, CalibrationError
         If there are no images, or the network's values are not finite on them.
+    InputError
+        If layers shall have so many bits that an SQNR is reached, and it cannot be.
     """
-    images = (calibration(request) if seen is None else seen).images
+    seen = calibration(request) if seen is None else seen
+    made = _quantised(network, request, seen, NO_FINER, cache=cache, note=note)
+    if not request.mixed:
+        return made
+    rows = _chosen(network, request, seen, made, cache=cache, note=note)
+    mixed = _quantised(network, request, seen, {row.name: row.finer for row in rows}, cache=cache, note=note)
+    return replace(mixed, finer=rows)
+
+
+def _chosen(
+    network: FloatModel,
+    request: Request,
+    seen: Calibration,
+    made: Quantised,
+    *,
+    cache: Path | None,
+    note: Callable[[str], None],
+) -> tuple[FinerLayer, ...]:
+    """Layers that get more bits, chosen on the images to judge by."""
+    model = network.narrowed(request).model
+    qmodel = made.model if request.hidden is None else narrow_quantised(made.model, request.model)
+    key = key_of(
+        made.key,
+        np.ascontiguousarray(seen.unseen).tobytes(),
+        request.accelerator.hash,
+        f"{request.target_db} {request.budget} {request.hidden} {request.tasks} {request.blocks} {request.speculate}",
+        source_hash("moesaic.flow.finer"),
+    )
+
+    def make(folder: Path) -> None:
+        with kept_memory():
+            rows = choose_finer(model, request, qmodel, seen, note=note)
+        (folder / _CHOICE).write_text(json.dumps([row.to_dict() for row in rows]), encoding="utf-8")
+
+    entry = Store("finer", root=cache).obtain(key, make)
+    return tuple(FinerLayer(**row) for row in json.loads((entry.path / _CHOICE).read_text(encoding="utf-8")))
+
+
+def _quantised(
+    network: FloatModel,
+    request: Request,
+    seen: Calibration,
+    finer: Mapping[str, str],
+    *,
+    cache: Path | None,
+    note: Callable[[str], None],
+) -> Quantised:
+    images = seen.images
     key = key_of(
         network.digest,
         network.kind,
@@ -152,6 +225,7 @@ def quantised(
         np.ascontiguousarray(images).tobytes(),
         str(request.accelerator.acc_bits),
         request.widths,
+        json.dumps(dict(finer)),
         source_hash("moesaic.golden.quantize"),
         torch.__version__,
         np.__version__,
@@ -165,9 +239,10 @@ def quantised(
                 weights=network.kind,
                 acc_bits=request.accelerator.acc_bits,
                 expert_bits=request.expert_bits,
+                finer=finer,
                 note=note,
             )
         quantfile.save(result, folder / _FILE)
 
     entry = Store("networks", root=cache).obtain(key, make)
-    return quantfile.load(entry.path / _FILE), entry.found
+    return Quantised(quantfile.load(entry.path / _FILE), entry.found, key)

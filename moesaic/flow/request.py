@@ -31,6 +31,7 @@ DEFAULT_BOARDS = {
     "deit-small": "zcu102-small",
 }
 _OTHERWISE = "zcu102"
+MOST_DB = 100
 _WIDE = "-wide"  # of the accelerator that is a usual one with wide operands
 _WEIGHT_FILES = (".pth", ".pt", ".tar", ".bin", ".safetensors", ".ckpt")
 
@@ -68,6 +69,10 @@ class Request:
         Take every token's mean out of the residual stream, so that no norm subtracts one (`golden.recentre`).
     hidden : str or None
         Which of the hidden units are used (`golden.prefix`), of which `model` says how many; None: all.
+    target_db : float or None
+        Least SQNR after every block, decibels, for which layers get more bits (`flow.finer`).
+    budget : int or None
+        Cycles of an image that layers with more bits may add.
     weights : Path or None
         Parameters to use in place of the shipped ones.
     calibrate : Path or None
@@ -92,6 +97,8 @@ class Request:
     widths: str = DEFAULT_WIDTHS
     recentre: bool = False
     hidden: str | None = None
+    target_db: float | None = None
+    budget: int | None = None
     weights: Path | None = None
     calibrate: Path | None = None
     model_origin: str
@@ -109,7 +116,14 @@ class Request:
         tasks = ALL_TASKS if len(self.tasks) > 1 else self.tasks[0]
         widths = "" if self.widths == DEFAULT_WIDTHS else f"-{self.widths}"
         hidden = "" if self.hidden is None else f"-hidden-{self.hidden.replace(',', '-')}"
-        return f"{self.model.name}-{tasks}-{self.board}{widths}{'-rms' if self.recentre else ''}{hidden}"
+        finer = "" if self.target_db is None else f"-{self.target_db:g}db"
+        finer += "" if self.budget is None else f"-{self.budget}-cycles"
+        return f"{self.model.name}-{tasks}-{self.board}{widths}{'-rms' if self.recentre else ''}{hidden}{finer}"
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some layers may get more bits than the widths say."""
+        return self.target_db is not None or self.budget is not None
 
     @property
     def expert_bits(self) -> int:
@@ -224,6 +238,15 @@ def _check_run(network: Network, *, task: str, blocks: int, speculate: int | Non
         )
 
 
+def _check_mixed(target_db: float | None, budget: int | None, widths: str) -> None:
+    if target_db is not None and not 0 < target_db <= MOST_DB:
+        raise InputError(f"target_db must be from 0 to {MOST_DB} decibels, not {target_db!r}")
+    if budget is not None and budget < 0:
+        raise InputError(f"budget must be 0 cycles or more, not {budget!r}")
+    if WIDTHS[widths] > 8 and (target_db, budget) != (None, None):
+        raise InputError(f"target_db and budget must be left out with widths {widths!r}, where no layer has fewer bits")
+
+
 def _check_files(weights: Path | None, calibrate: Path | None) -> None:
     if weights is not None and not weights.is_file():
         raise InputError(f"weights must be a .safetensors file, not {str(weights)!r} (there is no such file)")
@@ -245,6 +268,8 @@ def make_request(
     widths: str = DEFAULT_WIDTHS,
     recentre: bool = False,
     hidden: str | None = None,
+    target_db: float | None = None,
+    budget: int | None = None,
     weights: Path | None = None,
     calibrate: Path | None = None,
     options: ImportOptions | None = None,
@@ -264,7 +289,7 @@ def make_request(
         one, `auto` the preset that is expected to be fastest.
     accelerator : Path, AcceleratorConfig or None
         Another accelerator for the board, as such or as a file (`boards.configuration`).
-    seed, blocks, speculate, widths, recentre, hidden, weights, calibrate
+    seed, blocks, speculate, widths, recentre, hidden, target_db, budget, weights, calibrate
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
@@ -293,6 +318,7 @@ def make_request(
     name, origin, own = _wide_enough(asked, widths, free=board in (None, AUTO) and accelerator is None)
     task, blocks = network.tasks[0] if task is None else task, network.depth if blocks is None else blocks
     _check_run(network, task=task, blocks=blocks, speculate=speculate, widths=widths)
+    _check_mixed(target_db, budget, widths)
     _check_files(weights, calibrate)
     return Request(
         model=network,
@@ -306,6 +332,8 @@ def make_request(
         widths=widths,
         recentre=recentre,
         hidden=hidden,
+        target_db=target_db,
+        budget=budget,
         tasks=network.tasks if task == ALL_TASKS else (task,),
         weights=weights,
         calibrate=calibrate,

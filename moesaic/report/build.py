@@ -90,6 +90,7 @@ def build_report(
             farthest=program.belonging,
         ),
         widths=program.qmodel.widths,
+        finer=program.finer,
         recentred=request.recentre,
         shared_bytes=shared_bytes(
             program.qmodel,

@@ -10,6 +10,7 @@ from moesaic.flow.peers import Peer
 from moesaic.flow.resources import ReportedResources
 from moesaic.flow.worst import WorstCase
 from moesaic.golden.belonging import Belonging
+from moesaic.golden.finer import FinerLayer
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.records import Count, called
 from moesaic.report.doubts import CalibrationImages, SaturatedTensor
@@ -325,6 +326,8 @@ class Report:
     resources : ReportedResources
     ablation : Ablation or None
         `moesaic ablate` fills it in.
+    finer : tuple of FinerLayer
+        Layers that were given more bits (`Request.target_db`, `Request.budget`).
     recentred, shared_bytes
         Whether LayerNorm became RMSNorm (`Request.recentre`); memory that layers with common matrices save.
     tasks : mapping of str to TaskReport
@@ -376,6 +379,7 @@ class Report:
     peak_memory_bytes: PeakMemory
     host: Host
     ablation: Ablation | None = None
+    finer: Annotated[tuple[FinerLayer, ...], Count(0, 1024)] = ()
     recentred: bool = False
     shared_bytes: int = 0
 

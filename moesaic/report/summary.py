@@ -80,6 +80,8 @@ def print_summary(report: Report, folder: Path) -> None:
                 f"{task}: output {line.output} of the module {list(line.shape)}: {in_words(line)} to float{largest}",
                 markup=False,
             )
+    for row in report.finer:
+        console.print(f"finer: {row.in_words}", markup=False)
     if report.recentred:
         console.print(
             "norms: RMSNorm in place of LayerNorm; saves no cycle, as the mean is computed beside the variance"

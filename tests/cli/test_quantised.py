@@ -66,9 +66,9 @@ def test_a_damaged_network_is_quantised_again(
     seen = Calibration(images, "", images, "")
 
     def look() -> bool:
-        qmodel, found = quantised.quantised(network, request, cache=tmp_path, seen=seen)
-        assert quantfile.digest(qmodel) == quantfile.digest(right)
-        return found
+        got = quantised.quantised(network, request, cache=tmp_path, seen=seen)
+        assert quantfile.digest(got.model) == quantfile.digest(right)
+        return got.found
 
     assert [look(), look(), len(made)] == [False, True, 1]
     (path,) = tmp_path.glob("networks/*/*.safetensors")

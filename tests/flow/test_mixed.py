@@ -23,7 +23,14 @@ from moesaic.sim.rtl import RtlRun
 
 STALLS = [f"+stall_{channel}=40" for channel in ("ar", "r", "aw", "w", "b")]
 PLANES = {"blocks.0.mlp": "planes", "blocks.1.attn": "planes", "blocks.2.attn": "planes", "blocks.2.mlp": "planes"}
-MIXED = {"blocks.0.attn": "wide", "blocks.0.mlp": "planes", "blocks.1.attn": "planes", "blocks.1.mlp": "wide"}
+MIXED = {
+    "blocks.0.attn": "wide",
+    "blocks.0.mlp": "activations",
+    "blocks.1.attn": "activations",
+    "blocks.1.mlp": "activations",
+    "blocks.2.attn": "planes",
+    "blocks.2.mlp": "wide",
+}
 
 
 def trained() -> M3ViT:
@@ -81,14 +88,16 @@ def test_a_file_is_held_to_them(mixed: QuantModel) -> None:
     with pytest.raises(ValueError, match="bits must be 8, not 16"):
         check_quantised(mixed, network, 8)
     with pytest.raises(ValueError, match="finer must be .*, not"):
-        check_quantised(mixed, network, 8, MIXED | {"blocks.2.attn": "planes"})
+        check_quantised(mixed, network, 8, MIXED | {"blocks.3.attn": "planes"})
     assert hollow_model(network, finer=MIXED).finer == MIXED
 
 
 def test_what_cannot_be(mixed: QuantModel) -> None:
     with pytest.raises(InputError, match="finer layers must be of blocks.0.attn, .*, not 'blocks.9.attn'"):
         quantised({"blocks.9.attn": "planes"})
-    with pytest.raises(InputError, match="blocks.0.attn: what is finer must be one of planes, wide, not 'both'"):
+    with pytest.raises(
+        InputError, match="blocks.0.attn: what is finer must be one of planes, activations, wide, not 'both'"
+    ):
         quantised({"blocks.0.attn": "both"})
     with pytest.raises(InputError, match="blocks.1.mlp: inputs must be of 8 bits, which are stored before"):
         quantised({"blocks.1.mlp": "planes"})

@@ -3,6 +3,7 @@
 from moesaic.boards.resources import Resources
 from moesaic.flow.energy import CalibrationReport
 from moesaic.flow.resources import ReportedResources
+from moesaic.golden.finer import FinerLayer
 from moesaic.hw.spec.config import PRESETS
 from moesaic.report.doubts import CalibrationImages
 from moesaic.report.model import (
@@ -124,6 +125,7 @@ def a_report(**changes: object) -> Report:
             fits=True,
         ),
         "tasks": {"depth": a_task()},
+        "finer": (FinerLayer(name="blocks.0.mlp", finer="planes", sqnr_db=33.0, gained_db=1.5, cycles=4644),),
         "calibration": CalibrationReport(0.1, 0.1, 0.1, 1.0, (), {}),
         "peers": (),
         "saif": None,
