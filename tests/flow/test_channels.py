@@ -1,10 +1,10 @@
-"""Images of one, two and four channels: from capture to the functional simulator, with samples of their own."""
+"""Images of one, two and four channels: from capture to the RTL of micro8, with samples of their own."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from unlike import DIM, PATCH, SIDE, Chain, Dense
+from unlike import DIM, PATCH, SIDE, STALLS, Chain, Dense
 
 from moesaic.boards.runtime import Accelerator
 from moesaic.compiler.pipeline import compile_model
@@ -16,6 +16,7 @@ from moesaic.golden.sample_images import sample_images
 from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.device import FunctionalTransport
 from moesaic.sim.functional import FunctionalSimulator
+from moesaic.sim.rtl import RtlRun
 
 MEAN, STD = (0.2, 0.4, 0.6, 0.7), (0.25, 0.5, 0.3, 0.4)
 
@@ -33,7 +34,7 @@ def example(channels: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
-def test_end_to_end(channels):
+def test_end_to_end(rig, channels):
     torch.manual_seed(channels)
     mean, std = MEAN[:channels], STD[:channels]
     net = Net(channels).eval()
@@ -50,6 +51,8 @@ def test_end_to_end(channels):
     run = simulator.run(*network.tasks, image)
     for position, residual in enumerate(golden):
         assert np.array_equal(simulator.tensor(run, position + 1), residual)
+    (result,) = rig.run(program, [RtlRun(*network.tasks, image=image)], seed=channels, plusargs=STALLS)
+    rig.check(qmodel, result, image, *network.tasks)
     with Accelerator(FunctionalTransport(PRESETS["micro8"]), program, None) as board:
         assert board.channels == channels
         given = board.run(np.ascontiguousarray(image.transpose(1, 2, 0)))
