@@ -62,7 +62,7 @@ _NETWORK = Table(
     {
         "name": Name(),
         "tasks": Listed(Name(), 1, 64),
-        "image": fields_of(Image),
+        "image": fields_of(Image, patch_norm=Maybe(fields_of(NormSizes))),
         "class_token": Flag(),
         "extra_tokens": Whole(0, 1 << 20),
         "task_embedding": Maybe(fields_of(TaskEmbeddingSizes)),

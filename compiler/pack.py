@@ -10,6 +10,7 @@ from moesaic.golden import numerics
 from moesaic.golden.layers.linear import WIDE_READS, QuantLinear
 from moesaic.golden.network import Network
 from moesaic.golden.numerics import IntArray
+from moesaic.golden.patch_norm import normalised_patches
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = [
@@ -153,8 +154,8 @@ def pack_position(position: IntArray, config: AcceleratorConfig) -> bytes:
 
 
 def image_vectors(image: IntArray, network: Network) -> IntArray:
-    """Patch vectors [tokens, values of a patch] int8 of an image [channels, height, width] uint8: pixel - 128 in the
-    order channel, row, column.
+    """Patch vectors [tokens, values of a patch] int8 of an image [channels, height, width] uint8: pixel - 128, or
+    normalised patches, in the order channel, row, column.
 
     The learnt tokens' vectors come first and are zero.
 
@@ -170,8 +171,11 @@ def image_vectors(image: IntArray, network: Network) -> IntArray:
     (high, wide), (down, across) = cut.patch, cut.grid
     patches = image.reshape(cut.channels, down, high, across, wide).transpose(1, 3, 0, 2, 4)
     vectors = np.zeros((network.tokens, cut.patch_values), np.int8)
-    flat = patches.reshape(cut.patches, cut.patch_values)
-    vectors[network.prefix_tokens :] = (flat.astype(np.int16) - 128).astype(np.int8)
+    if cut.patch_norm is None:
+        values = (patches.astype(np.int16) - 128).astype(np.int8)
+    else:
+        values = normalised_patches(patches.reshape(cut.patches, cut.channels, -1), cut)
+    vectors[network.prefix_tokens :] = values.reshape(cut.patches, cut.patch_values)
     return vectors
 
 

@@ -14,6 +14,7 @@ from moesaic.errors import FailedRun
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.patch_matrix import patch_matrix
 from moesaic.golden.qlinear import RANGES
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.threads import one_thread
@@ -80,8 +81,7 @@ def _pairs(model: M3ViT, qmodel: QuantModel) -> dict[str, tuple[QuantLinear, tor
                 weight, bias = model.folded_gate(step.block, number)
                 gate = weight.T, bias
             step.layer.rounded(pairs, x, quant, Place(norm=step.norm, block=step.block, task=task, gate=gate))
-    pixels = model.patch_embed.proj.weight / (255 * model.get_buffer("pixel_std")).view(1, -1, 1, 1)
-    pairs.found[qmodel.embed.name] = (qmodel.embed, pixels.flatten(1))
+    pairs.found[qmodel.embed.name] = (qmodel.embed, torch.from_numpy(patch_matrix(model)[0]).float())
     return pairs.found
 
 

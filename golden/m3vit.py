@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.gate import Routing, TaskEmbedding
 from moesaic.golden.layers.float_kinds import layer_of, norm_of
 from moesaic.golden.layers.float_layer import FloatLayer, Run
-from moesaic.golden.layers.norm_float import FloatNorm
+from moesaic.golden.layers.norm_float import FloatNorm, plain_norm
 from moesaic.golden.network import Block as Sizes
 from moesaic.golden.network import Network, check_supported
 from moesaic.golden.trace import SILENT, Trace
@@ -21,14 +22,18 @@ __all__ = ["Block", "M3ViT", "Step", "build", "seed_parameters", "seeded"]
 
 
 class PatchEmbed(nn.Module):
-    """Image to patch tokens: a convolution whose kernel and stride are the patch."""
+    """Image to patch tokens: a convolution whose kernel and stride are the patch, perhaps of normalised patches."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
+        self.image = network.image
         patch = network.image.patch
         self.proj = nn.Conv2d(network.image.channels, network.dim, kernel_size=patch, stride=patch)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.image.patch_norm is not None:
+            patches = F.unfold(x, self.image.patch, stride=self.image.patch).transpose(1, 2)  # [B, patches, values]
+            return F.linear(plain_norm(patches, self.image.patch_norm), self.proj.weight.flatten(1), self.proj.bias)
         return self.proj(x).flatten(2).transpose(1, 2)  # [B, patches, dim]
 
 

@@ -249,6 +249,8 @@ class Network:
         image, embedding = dict(fields["image"]), fields["task_embedding"]
         for name in {"pixel_mean", "pixel_std"} & image.keys():
             image[name] = tuple(image[name])
+        if image.get("patch_norm") is not None:
+            image["patch_norm"] = NormSizes(**image["patch_norm"])
         known: dict[str, Any] = {
             "image": Image(**image),
             "tasks": tuple(fields["tasks"]),

@@ -25,6 +25,8 @@ class Image:
     channels : int
     pixel_mean, pixel_std : tuple of float, one for each channel
         A pixel enters as `(value / 255 - mean) / std`.
+    patch_norm : NormSizes or None
+        Norm of each patch's values before they are embedded; its gain and offset are part of the embedding's matrix.
 
     Raises
     ------
@@ -39,6 +41,7 @@ class Image:
     channels: int = 3
     pixel_mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     pixel_std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    patch_norm: NormSizes | None = None
 
     def __post_init__(self) -> None:
         for name in ("patch_height", "patch_width", "channels"):
@@ -55,6 +58,8 @@ class Image:
         if len(self.pixel_std) != self.channels or not all(std > 0 for std in self.pixel_std):
             positive = numbers.replace("numbers", "positive numbers")
             raise InputError(f"pixel_std must be {positive}, not {self.pixel_std!r}")
+        if self.patch_norm is not None and self.patch_norm.problem:
+            raise InputError(f"norm of patches: {self.patch_norm.problem}")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.network import Network
 from moesaic.golden.numerics import Array
+from moesaic.golden.patch_norm import normalised_patches
 from moesaic.golden.saturation import CLIPPED_SHARE, SHARE, Saturation
 from moesaic.hw.spec.functions import FUNCTIONS, Function
 from moesaic.hw.spec.tables import NORM_BITS
@@ -30,14 +31,18 @@ __all__ = [
 
 
 def patch_vectors(image: np.ndarray[Any, Any], network: Network) -> Array:
-    """``pixel - 128`` of a uint8 image [channels, H, W] as vectors [tokens, values of a patch]; zeros for the learnt
-    tokens before them.
+    """``pixel - 128`` of a uint8 image [channels, H, W], or its normalised patches, as vectors [tokens, values of a
+    patch]; zeros for the learnt tokens before them.
 
     A vector's order is channel, row, column.
     """
     (channels, _, _), (down, across), (high, wide) = network.image.shape, network.image.grid, network.image.patch
-    pixels = image.astype(np.int64) - 128
-    vectors = pixels.reshape(channels, down, high, across, wide).transpose(1, 3, 0, 2, 4).reshape(down * across, -1)
+    pixels = image.reshape(channels, down, high, across, wide).transpose(1, 3, 0, 2, 4)
+    if network.image.patch_norm is None:
+        patches = pixels.astype(np.int64) - 128
+    else:
+        patches = normalised_patches(pixels.reshape(down * across, channels, -1), network.image).astype(np.int64)
+    vectors = patches.reshape(down * across, -1)
     return np.concatenate([np.zeros((network.prefix_tokens, vectors.shape[1]), np.int64), vectors])
 
 

@@ -19,6 +19,7 @@ from moesaic.golden.layers.norm_float import finest_residual
 from moesaic.golden.layers.quantiser import HEADROOM, LayerQuantiser, floats
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.ops_int import linear_int16, patch_vectors
+from moesaic.golden.patch_matrix import patch_matrix
 from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS, quantise_linear
 from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantModel
 from moesaic.golden.quantfile import load, save
@@ -52,12 +53,8 @@ def residual_steps(
 def _quantise_embedding(
     model: M3ViT, images: Any, step: float, *, method: str, compensate: bool, acc_bits: int, bits: int
 ) -> tuple[QuantLinear, Any]:
-    """The patch embedding on ``pixel - 128``, and what the residual holds before it."""
-    network = model.network
-    deviation, mean = np.array(network.image.pixel_std), np.array(network.image.pixel_mean)
-    weight = floats(model.patch_embed.proj.weight) / (255 * deviation)[:, None, None]  # [dim, channels, ph, pw]
-    centre = (weight * (128 - 255 * mean)[:, None, None]).sum(axis=(1, 2, 3))
-    flat, bias = weight.reshape(network.dim, -1), floats(model.patch_embed.proj.bias) + centre
+    """The patch embedding on `patch_vectors`, and what the residual holds before it."""
+    network, (flat, bias) = model.network, patch_matrix(model)
     vectors = None
     if compensate:
         vectors = np.concatenate([patch_vectors(image, network)[network.prefix_tokens :] for image in images]).astype(

@@ -134,6 +134,7 @@ def assemble(
         channels=channels,
         pixel_mean=tuple(pixels.mean),
         pixel_std=tuple(pixels.std),
+        patch_norm=patches.norm,
     )
     nodes = chain_of(image, embed.learnt, embed.shape[1], [[_layer(r, gates) for r in block] for block in blocks])
     network = Network(
@@ -268,7 +269,7 @@ def _same_embedding(a: Embed, b: Embed) -> bool:
         (mine.pixels.scale, other.pixels.scale),
         (mine.pixels.offset, other.pixels.offset),
     )
-    return all(x.equal(y) for x, y in pairs)
+    return mine.norm == other.norm and all(x.equal(y) for x, y in pairs)
 
 
 def _check_same(mine: Block, other: Block, where: str, task: str, first: str) -> None:

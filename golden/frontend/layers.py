@@ -9,16 +9,13 @@ from torch import fx
 
 from moesaic.golden.frontend.activations import PLAIN
 from moesaic.golden.frontend.known import Known
-from moesaic.golden.frontend.meaning import Constant, Group, Linear, Meaning, Patches, Pixels, Pointwise
+from moesaic.golden.frontend.meaning import Constant, Group, Linear, Meaning, NormedPatches, Pixels, Pointwise
+from moesaic.golden.frontend.patches import ONE_CONVOLUTION, normed_linear, patches_of, whole_patches
 from moesaic.golden.frontend.pointwise import as_activation
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 
 __all__ = ["HANDLERS", "product"]
-
-ONE_CONVOLUTION = (
-    "one nn.Conv2d(channels, dim, kernel_size=patch, stride=patch) on the image, or unfolded patches and nn.Linear"
-)
 
 
 def _channels(pixels: Pixels, local: torch.Tensor) -> torch.Tensor | None:
@@ -77,18 +74,9 @@ def _convolution(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Map
 def _patch_linear(
     node: fx.Node, pixels: Pixels, size: tuple[int, int], weight: torch.Tensor, bias: torch.Tensor | None
 ) -> Linear:
-    channels, height, width = pixels.shape
-    if height % size[0] or width % size[1]:
-        raise Refusal(
-            f"patches of {size[0]} x {size[1]} on an image of {height} x {width}",
-            expected="sides that are multiples of the patch",
-            nearest=ONE_CONVOLUTION,
-        )
-    grid = height // size[0], width // size[1]
-    count, values = grid[0] * grid[1], channels * size[0] * size[1]
-    patches = Patches(node=node, shape=(count, values), pixels=pixels, size=size, grid=grid)
-    group = Group(np.arange(values), weight, _bias(bias, weight))
-    return Linear(node=node, shape=(count, len(weight)), source=patches, groups=[group])
+    patches = patches_of(node, pixels, size)
+    group = Group(np.arange(patches.shape[1]), weight, _bias(bias, weight))
+    return Linear(node=node, shape=(patches.shape[0], len(weight)), source=patches, groups=[group])
 
 
 def _bias(bias: torch.Tensor | None, weight: torch.Tensor) -> torch.Tensor:
@@ -99,22 +87,10 @@ def _of_pixels(
     reader: Reader, node: fx.Node, pixels: Pixels, places: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
 ) -> tuple[Linear, torch.Tensor]:
     """A linear of unfolded patches [rows, values]; the patch of each row."""
-    channels, height, width = pixels.shape
-    channel, y, x = places // (height * width), places // width % height, places % width
-    size = int(y[0].max() - y[0].min()) + 1, int(x[0].max() - x[0].min()) + 1
-    if channels * size[0] * size[1] != places.shape[1] or height % size[0] or width % size[1]:
-        raise Refusal(
-            f"a linear layer of {places.shape[1]} pixels",
-            expected=f"patches of {channels} x height x width pixels that divide the image",
-            nearest=ONE_CONVOLUTION,
-        )
-    patch = y // size[0] * (width // size[1]) + x // size[1]
-    order = (channel * size[0] + y % size[0]) * size[1] + x % size[1]
-    if not _constant_rows(patch) or not _same_rows(order) or len(order[0].unique()) != places.shape[1]:
-        raise Refusal("a linear layer of pixels that are no patch", expected="patches", nearest=ONE_CONVOLUTION)
+    size, patch, order = whole_patches(pixels, places, "a linear layer")
     matrix = torch.empty_like(weight)
-    matrix[:, order[0]] = weight
-    return _patch_linear(node, pixels, size, matrix, bias), patch[:, 0]
+    matrix[:, order] = weight
+    return _patch_linear(node, pixels, size, matrix, bias), patch
 
 
 def _constant_rows(x: torch.Tensor) -> bool:
@@ -163,6 +139,14 @@ def _source(
     return meaning, token[:, 0], columns, constants
 
 
+def _rows_of(
+    reader: Reader, linear: Linear, patch: torch.Tensor, names: tuple[tuple[str, ...], tuple[str, ...]]
+) -> torch.Tensor:
+    """Elements [1, rows, out] of a new linear layer of patches, with the patch of each row."""
+    linear.weight_names, linear.bias_names = names
+    return (reader.add(linear) + patch[:, None] * linear.out + torch.arange(linear.out))[None]
+
+
 def product(
     reader: Reader,
     node: fx.Node,
@@ -176,8 +160,7 @@ def product(
         pixels = reader.find(rows)
         if pixels is not None and isinstance(pixels[0], Pixels):
             linear, patch = _of_pixels(reader, node, pixels[0], pixels[1], weight, bias)
-            linear.weight_names, linear.bias_names = names
-            return (reader.add(linear) + patch[:, None] * len(weight) + torch.arange(len(weight)))[None]
+            return _rows_of(reader, linear, patch, names)
         read = _source(reader, rows)
         if read is None:
             raise Refusal(
@@ -186,6 +169,8 @@ def product(
                 nearest="nn.Linear(dim, ...)",
             )
         meaning, token, columns, constants = read
+        if isinstance(meaning, NormedPatches) and constants is None:
+            return _rows_of(reader, normed_linear(node, meaning, columns, weight, _bias(bias, weight)), token, names)
         if isinstance(meaning, Pointwise) and meaning.kind not in PLAIN:
             raise as_activation(meaning)
         matrix, offset = weight, _bias(bias, weight)

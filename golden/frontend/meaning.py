@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import fx
 
+from moesaic.golden.layers.sizes import NormSizes
+
 __all__ = [
     "Block",
     "Chosen",
@@ -26,6 +28,7 @@ __all__ = [
     "Meaning",
     "Mixture",
     "Norm",
+    "NormedPatches",
     "Patches",
     "Pixels",
     "Pointwise",
@@ -85,12 +88,22 @@ class Constant(Meaning):
 class Patches(Meaning):
     """The patches of the image: [patches, channels * height * width], in the order channel, row, column.
 
-    `size`: height and width of a patch, pixels.
+    `size`: height and width of a patch, pixels. `norm`: of each patch, without gain and offset.
     """
 
     pixels: Pixels
     size: tuple[int, int]
     grid: tuple[int, int]
+    norm: NormSizes | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class NormedPatches(Meaning):
+    """Patches behind a norm: [patches, channels * height * width], in the order channel, row, column."""
+
+    patches: Patches
+    weight: torch.Tensor
+    bias: torch.Tensor
 
 
 @dataclass(eq=False)

@@ -10,12 +10,25 @@ from torch import fx
 from moesaic.golden.frontend.behind_norm import same_stream
 from moesaic.golden.frontend.columns import by_column
 from moesaic.golden.frontend.known import Known
-from moesaic.golden.frontend.meaning import Context, Embed, Energy, Hidden, Linear, Meaning, Norm, Pointwise, Squared
+from moesaic.golden.frontend.meaning import (
+    Context,
+    Embed,
+    Energy,
+    Hidden,
+    Linear,
+    Meaning,
+    Norm,
+    NormedPatches,
+    Pointwise,
+    Squared,
+)
 from moesaic.golden.frontend.nearest import nearest
+from moesaic.golden.frontend.patches import normed_patches
 from moesaic.golden.frontend.pointwise import HANDLERS as POINTWISE
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 from moesaic.golden.frontend.stream import as_stream, stream_of
+from moesaic.golden.layers.sizes import NormSizes
 
 __all__ = ["HANDLERS", "changed", "product", "quotient", "summed"]
 
@@ -46,6 +59,11 @@ def _norm(reader: Reader, node: fx.Node, kind: str, given: Mapping[str, Any], ep
     """A norm over the channels of the residual stream."""
     x, shape, weight, bias = given["input"], given["normalized_shape"], given.get("weight"), given.get("bias")
     name = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm"}[kind]
+    if list(shape) == [x.shape[-1]]:
+        values = [None if value is None else value.value for value in (weight, bias)]
+        patches = normed_patches(reader, node, x, NormSizes(kind=kind, eps=eps), *values)
+        if patches is not None:
+            return patches
     stream, local = as_stream(reader, x, node, found=f"{name} of {_of(reader, x)}", nearest=BEFORE)
     dim = stream.shape[1]
     columns = local % dim
@@ -90,6 +108,8 @@ def _fused_rms_norm(
     """RMSNorm, and what it divided by."""
     ids = _rms_norm(reader, node, args, kwargs)
     found = reader.find(ids)
+    if found is not None and isinstance(found[0], NormedPatches):
+        return [ids]
     assert found is not None and isinstance(found[0], Norm)
     norm, (count, dim) = found[0], found[0].shape
     energy = Energy(node=node, shape=(count, 1), stream=norm.stream, factor=1 / dim, constant=norm.eps, exponent=-0.5)

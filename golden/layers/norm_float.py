@@ -14,9 +14,15 @@ from moesaic.golden.layers.sizes import NormSizes
 from moesaic.golden.scales import FloatArray, mult_shift
 from moesaic.hw.spec.tables import STREAMED_SHIFT
 
-__all__ = ["FloatNorm", "finest_residual", "quantise_norm"]
+__all__ = ["FloatNorm", "finest_residual", "plain_norm", "quantise_norm"]
 
 EPSILON_BITS = 40  # of a norm's epsilon, in squared residual steps
+
+
+def plain_norm(x: torch.Tensor, sizes: NormSizes) -> torch.Tensor:
+    """Vectors [..., n] behind a norm without gain and offset."""
+    norm = F.layer_norm if sizes.centred else F.rms_norm
+    return norm(x, x.shape[-1:], eps=sizes.eps)
 
 
 class FloatNorm(nn.LayerNorm):
@@ -36,8 +42,7 @@ class FloatNorm(nn.LayerNorm):
 
     def plain(self, x: torch.Tensor) -> torch.Tensor:
         """Tokens [..., dim] without gain and offset."""
-        norm = F.layer_norm if self.sizes.centred else F.rms_norm
-        return norm(x, x.shape[-1:], eps=self.eps)
+        return plain_norm(x, self.sizes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.sizes.centred:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import numpy as np
+
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.hw.spec.functions import FUNCTIONS
 
@@ -78,6 +80,10 @@ class NormSizes:
     def centred(self) -> bool:
         """Whether a token's mean is subtracted; otherwise it is RMSNorm."""
         return self.kind == "layernorm"
+
+    def moments(self, mean: Any, square: Any) -> tuple[Any, Any]:
+        """What is subtracted, and the variance that is divided by, of values with this mean and mean square: arrays."""
+        return (mean, np.maximum(square - mean * mean, 0)) if self.centred else (0 * mean, square)
 
     @property
     def recentred(self) -> "NormSizes":
