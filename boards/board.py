@@ -191,8 +191,8 @@ class Board:
         require(
             not self.accelerator.ultra_ram or self.budget.uram > 0,
             "accelerator.ultra_ram",
-            "false where there is no URAM",
-            True,
+            "empty where there is no URAM",
+            self.accelerator.ultra_ram,
         )
 
     def _check_ports(self) -> None:

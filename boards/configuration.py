@@ -24,6 +24,8 @@ def configuration_text(config: AcceleratorConfig, comments: Sequence[str] = ()) 
     """The file's text: every field, after lines of comment."""
 
     def literal(value: object) -> str:
+        if isinstance(value, tuple):
+            return f"[{', '.join(map(literal, value))}]"
         return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
     lines = [

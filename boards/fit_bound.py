@@ -3,12 +3,12 @@ is made.
 """
 
 from moesaic.boards.board import Board
-from moesaic.boards.memory_rules import primitives
+from moesaic.boards.memory_rules import placed
 from moesaic.boards.resources import Resources
 from moesaic.errors import InputError
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import PRESETS, ULTRA_RAM, AcceleratorConfig
 
-__all__ = ["FitError", "check_fit", "largest_preset", "lower_bound"]
+__all__ = ["FitError", "check_fit", "largest_preset", "lower_bound", "ultra_ram_for"]
 
 
 class FitError(InputError):
@@ -29,17 +29,24 @@ def lower_bound(config: AcceleratorConfig, budget: Resources) -> Resources:
     Resources
         DSP, block RAM and UltraRAM; no estimate of logic (0).
     """
-    ultra = config.ultra_ram and budget.uram > 0
-    banks = config.ports * config.beats_per_word
-    word = 8 * config.lanes
-    prefetch = banks * primitives(config.prefetch_words, config.port_bits, ultra=ultra, byte_writes=False)
-    activation = primitives(config.activation_words, word, ultra=ultra, byte_writes=True)
-    block = primitives(config.kv_words, word, ultra=False, byte_writes=True)
-    block += 2 * primitives(
-        config.residual_words, 2 * word, ultra=False, byte_writes=True
-    )  # two read ports: two copies
-    block += 0 if ultra else prefetch + activation
-    return Resources(dsp=config.macs_per_cycle // 2, bram36=block, uram=int(prefetch + activation) if ultra else 0)
+    large = placed(config, uram=budget.uram > 0)
+    return sum(large.values(), Resources(dsp=config.macs_per_cycle // 2))
+
+
+def ultra_ram_for(config: AcceleratorConfig, budget: Resources) -> tuple[str, ...]:
+    """Which memories to make of UltraRAM on a board: the two that profit whatever the model, and if that does not fit,
+    those that save most block RAM for each UltraRAM, as many as there are UltraRAMs for.
+    """
+    usual = config.replace(ultra_ram=("prefetch", "activation"))
+    if not budget.uram or lower_bound(usual, budget).fits(budget):
+        return usual.ultra_ram
+    block, ultra = (placed(config.replace(ultra_ram=names), uram=True) for names in ((), ULTRA_RAM))
+    chosen, left = [], budget.uram
+    for name in sorted(block, key=lambda name: (-block[name].bram36 / ultra[name].uram, name)):
+        if ultra[name].uram <= left:
+            chosen.append(name)
+            left -= ultra[name].uram
+    return tuple(name for name in ULTRA_RAM if name in chosen)
 
 
 def largest_preset(board: Board) -> str | None:

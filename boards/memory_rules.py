@@ -1,10 +1,12 @@
 """Block RAM and UltraRAM of every memory of an accelerator, by the shapes of the primitives."""
 
+from dataclasses import dataclass
+
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.units import unit_of
 
-__all__ = ["memories", "primitives"]
+__all__ = ["Large", "large_memories", "memories", "placed", "primitives"]
 
 # Shapes of the primitives, words x bits. Block RAM: UG473 / UG573, simple dual port; a half is one of 18 Kbit.
 # UltraRAM: UG573.
@@ -48,6 +50,52 @@ def _title(path: str) -> str:
     return unit_of(tuple(path.split("."))).title
 
 
+@dataclass(frozen=True)
+class Large:
+    """A memory that is block RAM or UltraRAM (`ULTRA_RAM`).
+
+    Parameters
+    ----------
+    words, bits : int
+        Of one bank.
+    banks : int
+    byte_writes : bool
+    """
+
+    words: int
+    bits: int
+    banks: int = 1
+    byte_writes: bool = False
+
+    def primitives(self, *, ultra: bool) -> Resources:
+        """What it takes."""
+        amount = self.banks * primitives(self.words, self.bits, ultra=ultra, byte_writes=self.byte_writes)
+        return Resources(uram=int(amount)) if ultra else Resources(bram36=amount)
+
+
+def large_memories(config: AcceleratorConfig) -> dict[str, Large]:
+    """The memories of `ULTRA_RAM` that a configuration has."""
+    word, bytes_each = 8 * config.lanes, 2 if config.wide_operands else 1
+    result = {
+        "prefetch": Large(config.prefetch_words, config.port_bits, banks=config.ports * config.beats_per_word),
+        "activation": Large(config.activation_words, word, banks=bytes_each, byte_writes=True),
+        "kv": Large(config.kv_words, word, banks=bytes_each, byte_writes=True),
+        "residual": Large(config.residual_words, 2 * word, byte_writes=True),
+        "accumulators": Large(config.max_tokens, config.rows * config.acc_bits),
+    }
+    if config.gated_mlp:
+        result["gates"] = Large(config.max_tokens, 16 * config.rows)
+    return result
+
+
+def placed(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
+    """Block RAM or UltraRAM of each large memory; parameters as of `memories`."""
+    return {
+        name: memory.primitives(ultra=uram and name in config.ultra_ram)
+        for name, memory in large_memories(config).items()
+    }
+
+
 def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     """Block RAM and UltraRAM by unit of the architecture.
 
@@ -57,34 +105,19 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     uram : bool
         The device has UltraRAM; else block RAM takes its place.
     """
-    ultra, word = config.ultra_ram and uram, 8 * config.lanes
-    prefetch = (
-        config.ports
-        * config.beats_per_word
-        * primitives(config.prefetch_words, config.port_bits, ultra=ultra, byte_writes=False)
-    )
-    bytes_each = 2 if config.wide_operands else 1
-    activation = bytes_each * primitives(config.activation_words, word, ultra=ultra, byte_writes=True)
-    core = bytes_each * primitives(config.kv_words, word, ultra=False, byte_writes=True)
-    core += 2 * primitives(config.residual_words, 2 * word, ultra=False, byte_writes=True)  # two read ports: two copies
-    core += primitives(
-        config.activation_words, 9 * config.groups, ultra=False, byte_writes=False
-    )  # maxima of the blocks
+    large = placed(config, uram=uram)
+    core = primitives(config.activation_words, 9 * config.groups, ultra=False, byte_writes=False)  # maxima of blocks
     core += 2 * _small(config.max_tokens, _COUNTERS)
     core += 2 * _small(min(4096, 2 * config.max_tokens), _LEVEL)
     token, expert = (config.max_tokens - 1).bit_length(), (config.experts - 1).bit_length()
     router = primitives(config.experts * config.max_tokens, token + 16, ultra=False, byte_writes=False)
     router += _small(config.max_tokens, token + 1 + config.max_top_k * (expert + 16))
     router += (-(-config.experts // config.rows) - 1) * _small(config.max_tokens, 16 * config.rows)
-    gates = primitives(config.max_tokens, 16 * config.rows, ultra=False, byte_writes=False) if config.gated_mlp else 0.0
-    softmax = _small(config.max_tokens, _SUM)
     return {
-        _title("core.writeback.softmax"): Resources(bram36=softmax),
-        _title("core.writeback.gated"): Resources(bram36=gates),
-        _title("core.accumulator"): Resources(
-            bram36=primitives(config.max_tokens, config.rows * config.acc_bits, ultra=False, byte_writes=False)
-        ),
-        _title("core"): Resources(bram36=core + (0 if ultra else activation), uram=int(activation) if ultra else 0),
-        _title("weights"): Resources(bram36=0 if ultra else prefetch, uram=int(prefetch) if ultra else 0),
+        _title("core.writeback.softmax"): Resources(bram36=_small(config.max_tokens, _SUM)),
+        _title("core.writeback.gated"): large.get("gates", Resources()),
+        _title("core.accumulator"): large["accumulators"],
+        _title("core"): large["activation"] + large["kv"] + large["residual"] + Resources(bram36=core),
+        _title("weights"): large["prefetch"],
         _title("core.router"): Resources(bram36=router),
     }

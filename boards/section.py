@@ -56,7 +56,12 @@ def section(kind: type, field: str, table: object) -> Any:
         value = table[name]
         wanted = str(entry.type)
         if "tuple" in wanted:
-            require(isinstance(value, list) and all(isinstance(v, str) for v in value), path, "a list of names", value)
+            require(
+                isinstance(value, list | tuple) and all(isinstance(v, str) for v in value),
+                path,
+                "a list of names",
+                value,
+            )
             value = tuple(value)
         elif "float" in wanted:
             check_number(value, int | float, path, "a number")

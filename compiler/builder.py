@@ -1,6 +1,7 @@
 """Building blocks of lowering: buffers, matrices and norms."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from moesaic.compiler.ir import Op, Ref, Space, Tensor
 from moesaic.compiler.layout import words_for
@@ -50,13 +51,9 @@ class Builder:
             "wide_stream": int(stream),
         }
 
-    def tensor(
-        self, name: str, space: Space, words: int, *, queued: bool = False, gathered: bool = False, multiple: int = 1
-    ) -> Ref:
-        """A new buffer for all tokens."""
-        self.tensors[name] = Tensor(
-            name=name, space=space, tokens=self.tokens, words=words, queued=queued, gathered=gathered, multiple=multiple
-        )
+    def tensor(self, name: str, space: Space, words: int, **more: Any) -> Ref:
+        """A new buffer for all tokens; `more` as in :class:`Tensor`."""
+        self.tensors[name] = Tensor(name=name, space=space, tokens=self.tokens, words=words, **more)
         return Ref(name)
 
     def linear(

@@ -41,6 +41,9 @@ class Tensor:
         Vectors are numbered by position in an expert's queue, not by token.
     gathered : bool
         Read by token number, so that the address of token 0, if it were there, may not be negative.
+    spills : bool
+        May lie in the key/value memory as well, where that goes on behind the activations (`joint_memories`): no keys
+        are alive then.
     multiple : int, words
         The size is rounded up to this.
     address : int or None
@@ -54,6 +57,7 @@ class Tensor:
     first_token: int = 0
     queued: bool = False
     gathered: bool = False
+    spills: bool = False
     multiple: int = 1
     address: int | None = None
 

@@ -24,16 +24,18 @@ def _chunks(tokens: int, size: int) -> list[tuple[int, int]]:
 
 
 class _Chunk:
-    """Part `number` of the tokens: renames and narrows what is local to the stage."""
+    """Part `number` of the tokens: renames and narrows what is local to the stage, but for the buffers in `kept`."""
 
-    def __init__(self, tensors: dict[str, Tensor], number: int, first: int, count: int, *, only: bool) -> None:
-        self.tensors, self.number, self.first, self.count = tensors, number, first, count
+    def __init__(
+        self, tensors: dict[str, Tensor], kept: set[str], number: int, first: int, count: int, *, only: bool
+    ) -> None:
+        self.kept, self.tensors, self.number, self.first, self.count = kept, tensors, number, first, count
         self.suffix = "" if only else f"[{number}]"
         self.made: dict[str, Tensor] = {}
 
     def name(self, name: str) -> str:
         tensor = self.tensors[name]
-        if tensor.space not in _LOCAL:
+        if tensor.space not in _LOCAL or name in self.kept:
             return name
         first = 0 if tensor.queued else self.first
         self.made[name + self.suffix] = replace(tensor, name=name + self.suffix, tokens=self.count, first_token=first)
@@ -75,9 +77,10 @@ def _split(
     tokens = max(op.tokens for op in ops)
     spans = _chunks(tokens, size)
     result = [op for op in ops if op.whole]
+    kept = {name for op in result for name in (*op.reads(), *op.writes())}
     made: dict[str, Tensor] = {}
     for number, (first, count) in enumerate(spans):
-        chunk = _Chunk(tensors, number, first, count, only=len(spans) == 1)
+        chunk = _Chunk(tensors, kept, number, first, count, only=len(spans) == 1)
         result += [chunk.op(op, overlap=overlap, config=config) for op in ops if not op.whole]
         made |= chunk.made
     named = {name for op in result for name in (*op.reads(), *op.writes())} - made.keys()
@@ -103,12 +106,19 @@ def _tile_stage(
     tokens = max(op.tokens for op in ops)
     # What all tokens write at once, and chunks read, cannot be cut.
     undivided = any(op.whole and any(tensors[name].space in _LOCAL for name in op.writes()) for op in ops)
-    for size, overlap in _candidates(ops[0].stage, tokens, config, group):
+    sizes = list(_candidates(ops[0].stage, tokens, config, group))
+    room = room_of_stage(ops[0].stage)
+    once = None if room is None or undivided else room.once(ops)
+    tries = [(ops, *size) for size in sizes if size[0] >= tokens]
+    if once is not None:  # shorter chunks would wait for their stationary blocks
+        tries += [(once, *size) for size in sizes if config.lanes <= size[0] < tokens]
+    tries += [(ops, *size) for size in sizes if size[0] < tokens]
+    for mine, size, overlap in tries:
         if size < tokens and undivided:
             raise CompileError(
                 f"op '{ops[-1].name}': a LayerNorm pass of its own needs buffers for all tokens at once: {problem}"
             )
-        split, made = _split(ops, tensors, size, overlap, config)
+        split, made = _split(mine, tensors, size, overlap, config)
         local = {name: tensor for name, tensor in made.items() if tensor.space in _LOCAL}
         try:
             _fit(graph.task, split, local, config)

@@ -81,7 +81,7 @@ class _Units:
                 depth_words=config.prefetch_words,
                 max_burst=config.max_burst,
                 max_outstanding=config.max_outstanding,
-                ram_style=config.ram_style,
+                ram_style=config.ram_style("prefetch"),
             ),
             writer=AxiWriter(
                 addr_bits=config.addr_bits,

@@ -49,6 +49,11 @@ class Tracked:
         self.writer = np.full(len(words), -1, np.int64)
         self.reader = np.full(len(words), -1, np.int64)
 
+    def behind(self, other: "Tracked", first: int) -> None:
+        """Be the words of another memory from number `first` on, in this one's type."""
+        self.words = other.words[first:].view(self.words.dtype)
+        self.writer, self.reader = other.writer[first:], other.reader[first:]
+
     def check_range(self, addresses: Array, fail: Callable[[str], NoReturn]) -> None:
         """Every address must exist."""
         if addresses.size and (int(addresses.min()) < 0 or int(addresses.max()) >= len(self.words)):
@@ -118,15 +123,18 @@ class Machine:
     def __post_init__(self) -> None:
         config, rng = self.config, np.random.default_rng(self.seed)
         self.activation = Tracked(
-            "activation", rng.integers(0, 256, (config.activation_words, config.lanes), dtype=np.uint8)
+            "activation", rng.integers(0, 256, (config.streamed_words, config.lanes), dtype=np.uint8)
         )
         self.kv = Tracked("key/value", rng.integers(-128, 128, (config.kv_words, config.lanes), dtype=np.int8))
         # Lower bytes of 16-bit values, of which the memories above have the upper.
-        depths = (config.activation_words, config.kv_words) if config.wide_operands else (0, 0)
+        depths = (config.streamed_words, config.kv_words) if config.wide_operands else (0, 0)
         self.activation_low, self.kv_low = (
             Tracked(f"lower {name}", rng.integers(-128, 128, (depth, config.lanes), dtype=np.int8))
             for name, depth in zip(("activation", "key/value"), depths, strict=True)
         )
+        if config.joint_memories:
+            self.kv.behind(self.activation, config.activation_words)
+            self.kv_low.behind(self.activation_low, config.activation_words)
         self.residual = Tracked(
             "residual", rng.integers(-(2**15), 2**15, (config.residual_words, config.lanes), dtype=np.int16)
         )

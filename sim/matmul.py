@@ -136,6 +136,7 @@ class Matmul:
                 planes.append(machine.activation_low.read(addresses, self.index, self.fed, self.fail))
             return [plane.view(np.int8).reshape(self.count, -1).astype(np.int64) for plane in planes]
         level = machine.state.read(self._states(), self.index, self.fed, self.fail)
+        self._check_maxima(addresses)
         self._check_probabilities(addresses)
         # Groups of keys that do not exist may hold anything: they must not be added up.
         lag = np.where(self._exist(), level[:, None, None] - 4 * machine.block_max[addresses], FARTHEST)
@@ -148,6 +149,12 @@ class Matmul:
         """Which groups of keys exist, [words, groups]."""
         first = np.arange(self.in_blocks * self.config.groups) * self.config.rows
         return (first < self.f["key_count"]).reshape(self.in_blocks, -1)
+
+    def _check_maxima(self, addresses: Array) -> None:
+        """Probabilities lie where their maxima lie beside them: not in the key/value memory behind."""
+        if int(addresses.max()) >= self.config.activation_words:
+            limit = self.config.activation_words
+            self.fail(f"address of probabilities must be below {limit}, not {int(addresses.max())}")
 
     def _check_probabilities(self, addresses: Array) -> None:
         """Refuse probabilities [vectors, words] that the softmax state does not belong to: their lag means nothing."""
@@ -308,6 +315,7 @@ class Matmul:
         f, rows, machine = self.f, self.config.rows, self.machine
         addresses = self._addresses(np.arange(self.count))
         machine.activation.check_range(addresses, self.fail)
+        self._check_maxima(addresses)
         codes = np.full_like(v, NO_KEY)
         level = None
         for block in range(self.blocks):

@@ -1,6 +1,7 @@
 """Attention: keys and values stay on chip for all tokens, queries come in chunks, heads one after the other."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from moesaic.compiler.builder import RESIDUAL, Builder
 from moesaic.compiler.ir import CompileError, Op, Ref, Space
@@ -167,21 +168,36 @@ class AttentionRoom(Room[QuantAttention]):
     def order(self, whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
         """K, Q, V, then heads: V hides the wait for Q, and so does the projection of one chunk for Q of the next.
 
-        The scores of head h + 1 come before the context of head h.
+        The scores of head h + 1 come before the context of head h. Q and projection of all tokens are first and last.
         """
 
         def one(ops: list[Op], role: str) -> Op:
             return next(op for op in ops if op.role == role)
 
         keys, values = one(whole, "k"), one(whole, "v")
-        result = [*(op for op in whole if op not in (keys, values)), keys, one(chunks[0], "q"), values]
+        first = {op.role: op for op in [*whole, *chunks[0]]}["q"]
+        last = [op for op in whole if op.role == "proj"]
+        result = [*(op for op in whole if op not in (keys, values, first, *last)), keys, first, values]
         for number, ops in enumerate(chunks):
             scores, context = ([op for op in ops if op.role == role] for role in ("scores", "attend"))
             pairs = list(zip(scores, context, strict=True))
             result += pipelined(pairs) if ops[0].overlap else [op for pair in pairs for op in pair]
             if number + 1 < len(chunks):
-                result.append(one(chunks[number + 1], "q"))
-            result.append(one(ops, "proj"))
+                result += [op for op in chunks[number + 1] if op.role == "q"]
+            result += [op for op in ops if op.role == "proj"]
+        return result + last
+
+    def once(self, ops: list[Op]) -> list[Op]:
+        """Queries of all tokens; a head's context takes the place of its queries, which nobody needs any more."""
+        queries = next(op.target for op in ops if op.role == "q")
+        assert queries is not None
+        result = []
+        for op in ops:
+            if op.role == "attend" and op.target is not None:
+                op = replace(op, target=Ref(queries.tensor, op.target.word))
+            elif op.role == "proj":
+                op = replace(op, source=queries, whole=True)
+            result.append(replace(op, whole=True) if op.role == "q" else op)
         return result
 
     def chunks(self, tokens: int, config: AcceleratorConfig) -> Iterator[tuple[int, bool]]:

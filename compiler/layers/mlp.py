@@ -20,7 +20,8 @@ class MLPRoom(Room[QuantMLP]):
 
     def lower(self, build: Builder, layer: QuantMLP, block: int) -> Iterator[Op]:
         yield build.norm(layer.norm, block, layer.kind, layer.norm.name, group="fc1")
-        hidden = build.tensor(f"{layer.name}.hidden", Space.ACTIVATION, words_for(layer.hidden, build.config.lanes))
+        words = words_for(layer.hidden, build.config.lanes)
+        hidden = build.tensor(f"{layer.name}.hidden", Space.ACTIVATION, words, spills=True)
         source, stream = Ref(RESIDUAL), Stream.NORMALISED
         if layer.gain is not None:
             words = words_for(layer.norm.dim, build.config.lanes)

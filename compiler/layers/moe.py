@@ -55,9 +55,8 @@ class MoERoom(Room[QuantMoE]):
     ) -> Iterator[Op]:
         expert = layer.experts[number]
         units = len(expert.fc1.weight)
-        hidden = build.tensor(
-            f"{layer.name}.hidden.{number}", Space.ACTIVATION, words_for(units, build.config.lanes), queued=True
-        )
+        words = words_for(units, build.config.lanes)
+        hidden = build.tensor(f"{layer.name}.hidden.{number}", Space.ACTIVATION, words, queued=True, spills=True)
         yield self._hidden(layer, number).op(
             build,
             block,

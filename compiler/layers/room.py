@@ -42,6 +42,12 @@ class Room(ABC, Generic[L]):
         for size in chunk_sizes(tokens, config):
             yield from ((size, True), (size, False))
 
+    def once(self, ops: list[Op]) -> list[Op] | None:
+        """The operations, where chunks are needed, so that weights are read once: what has weights takes all tokens,
+        and its buffers are not cut. None: not for this kind.
+        """
+        return None
+
     def check(self, layer: L, config: AcceleratorConfig, tasks: Sequence[str]) -> None:
         """Refuse what the accelerator has no room for, beside its matrices."""
 

@@ -54,7 +54,7 @@ class Accumulator(wiring.Component):
         config = self.config
         layout = data.ArrayLayout(signed(config.acc_bits), config.rows)
         entries: memory.Memory = memory.Memory(
-            shape=layout, depth=config.max_tokens, init=[], attrs={"ram_style": "block"}
+            shape=layout, depth=config.max_tokens, init=[], attrs={"ram_style": config.ram_style("accumulators")}
         )
         m.submodules.entries = entries
         write, read = entries.write_port(), entries.read_port()

@@ -10,6 +10,7 @@ from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import Array
 from moesaic.hw.engine.entry import Entry
 from moesaic.hw.engine.feeder import Feeder
+from moesaic.hw.engine.latency import write_back_stages
 from moesaic.hw.engine.loader import Loader
 from moesaic.hw.engine.memories import Memories
 from moesaic.hw.engine.retirement import Retirement
@@ -20,6 +21,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS
 from moesaic.hw.spec.registers import ErrorCode
 from moesaic.hw.stream.rules import StreamContract, connect_stream
+from moesaic.hw.vector.pipeline import delay_valid
 
 __all__ = ["Core", "activity_layout"]
 
@@ -206,7 +208,10 @@ class Core(wiring.Component):
         for user, memory in ports:
             wiring.connect(m, user, memory)
         connect_stream(m, loader.copy, memories.copy)
+        # The feeder reads the residual a fixed time after a vector is issued, ADD after one has entered the array.
+        ahead = write_back_stages(self.config).reads - feeder.RESIDUAL_AT
         m.d.comb += [
+            feeder.hold.eq(delay_valid(m, writeback.will_read, ahead, name="will_read")),
             memories.residual_due.eq(writeback.residual_due),
             self.result_ready.eq(memories.result_ready),
         ]

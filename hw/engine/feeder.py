@@ -99,6 +99,8 @@ class Feeder(wiring.Component):
         COPY instructions completed by the loader, modulo 256.
     counts : In([experts] unsigned(13))
         Lengths of the expert queues.
+    hold : In(1)
+        The write-back reads the residual in `RESIDUAL_AT` cycles, and no vector is issued that would.
     queue, activation, maxima, state, residual, sums : Out(ReadSignature)
         Expert queues and memories; the maxima are those beside the word of activations.
     tap : Out(TapSignature)
@@ -111,12 +113,14 @@ class Feeder(wiring.Component):
     """
 
     LATENCY = _FINAL + Queue.LATENCY + StreamRegister.LATENCY  # cycles from issue to the output
+    RESIDUAL_AT = _MEET - 1  # cycles from issue until the residual is read
 
     i: stream.Interface
     o: stream.Interface
     retired: Signal
     copies: Signal
     counts: data.View
+    hold: Signal
     queue: Port
     activation: Port
     maxima: Port
@@ -155,6 +159,7 @@ class Feeder(wiring.Component):
                 "retired": In(INDEX_BITS),
                 "copies": In(8),
                 "counts": In(data.ArrayLayout(unsigned(13), config.experts)),
+                "hold": In(1),
                 "queue": Out(ReadSignature(queue_address(), queued_layout())),
                 "activation": Out(ReadSignature(operand_address(), data.ArrayLayout(unsigned(8), config.lanes))),
                 "maxima": Out(ReadSignature(16, maxima)),
@@ -183,6 +188,7 @@ class Feeder(wiring.Component):
             walk.retired.eq(self.retired),
             walk.copies.eq(self.copies),
             walk.counts.eq(self.counts),
+            walk.hold.eq(self.hold),
             self.busy.eq(walk.busy),
             self.blocked.eq(walk.blocked),
         ]
@@ -250,7 +256,7 @@ class Feeder(wiring.Component):
     ) -> None:
         """Read the residual to meet the scalars, and normalise it."""
         scalars, normalise = self.scalars, self.normalise
-        meet, read = self.meet, self.meet - 1
+        meet, read = self.meet, self.RESIDUAL_AT
         m.d.comb += [
             self.residual.enable.eq(live[read] & ops[read].vector & (kinds[read] == Stream.NORMALISED)),
             self.residual.address.eq(addresses[read - ADDRESS_AT]),

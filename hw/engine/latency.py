@@ -25,6 +25,8 @@ class WriteBackStages:
         That the accumulators wait for 1/sum.
     ready_delay : int
         That 1/sum waits for the accumulators.
+    reads : int
+        From the array's input until ADD reads the residual.
     commit : int
         From the accumulator's output until a result is added, or written.
     latency : int
@@ -33,6 +35,7 @@ class WriteBackStages:
 
     hold: int
     ready_delay: int
+    reads: int
     commit: int
     latency: int
 
@@ -49,6 +52,7 @@ def write_back_stages(config: AcceleratorConfig) -> WriteBackStages:
     return WriteBackStages(
         hold=hold,
         ready_delay=max(0, early - Attend.LATENCY),
+        reads=early + hold + result - Add.AHEAD + 1,
         commit=commit,
         latency=latency,
     )

@@ -23,10 +23,10 @@ __all__ = ["Memories"]
 class Memories(wiring.Component):
     """Activations, keys and values, residual, maxima of blocks, LayerNorm sums, softmax state, contexts.
 
-    Every memory has a read port for each of its readers, but the two of the residual share one: the write-back's reads
-    go first. Writers that share a port go in this order: results, the tap, COPY. Words of activations, keys, values and
-    residual are written a cycle later than they come: nobody reads a word before the instruction that wrote it has
-    retired, much later.
+    Every memory has a read port for each of its readers, but the three of the residual share one: the feeder keeps
+    clear of the write-back's reads, and the store unit waits for both. Writers that share a port go in this order:
+    results, the tap, COPY. Words of activations, keys, values and residual are written a cycle later than they come:
+    nobody reads a word before the instruction that wrote it has retired, much later.
 
     Members
     -------
@@ -39,7 +39,8 @@ class Memories(wiring.Component):
     result : In(ReadSignature), result_ready : Out(1)
         Residual words for the store unit: a read counts in a cycle with ``result_ready``.
     outside, collided : Out(1)
-        An address beyond a memory; a tap and a result in one cycle. Two cycles and one after it.
+        An address beyond a memory; a tap and a result, or a streamed word and one of keys or values, in one cycle and
+        from one memory. Two cycles and one after it.
     """
 
     words: Port
@@ -106,11 +107,13 @@ class Memories(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         words, copy = self.words, self.copy
-        to_activation, to_kv = Signal(), Signal()
+        to_activation, to_kv, beyond = Signal(), Signal(), Signal()
         m.d.comb += [
-            to_activation.eq(words.write & (words.memory == Memory.ACTIVATION)),
-            to_kv.eq(words.write & (words.memory == Memory.KV)),
+            to_activation.eq(words.write & (words.memory == Memory.ACTIVATION) & ~beyond),
+            to_kv.eq(words.write & ((words.memory == Memory.KV) | beyond)),
         ]
+        if self.config.joint_memories:
+            m.d.comb += beyond.eq((words.memory == Memory.ACTIVATION) & (words.address >= self.config.activation_words))
         # Known a cycle ahead: the answer goes on to the weight stream.
         residual_free, activation_free = Signal(), Signal()
         m.d.sync += [
@@ -125,7 +128,7 @@ class Memories(wiring.Component):
         self._operands(m, to_activation, to_kv)
         self._residual(m, residual_free)
         self._tables(m)
-        self._check(m, to_activation, to_kv)
+        self._check(m, to_activation)
         return m
 
     def _memory(self, m: Module, name: str, *, shape: ShapeLike, depth: int, **attrs: str) -> memory.Memory:
@@ -134,38 +137,58 @@ class Memories(wiring.Component):
         m.submodules[name] = result
         return result
 
-    def _pair(self, m: Module, name: str, user: Any, low: Value, *, depth: int, style: str) -> memory.WritePort:
-        """A memory of operands and its read port; beside it one of lower bytes, written and read with it, if operands
-        may have 16 bits. `low`: what goes there a cycle later.
+    def _pair(
+        self, m: Module, name: str, address: Any, enable: Value, low: Value, *, depth: int
+    ) -> tuple[memory.WritePort, Value]:
+        """A memory of operands with its read port, and what is read; beside it one of lower bytes, written and read
+        with it, if operands may have 16 bits. `low`: what goes there a cycle later.
         """
-        config, word = self.config, user.data.shape()
+        config, style = self.config, self.config.ram_style(name)
+        word = data.ArrayLayout(unsigned(8), config.lanes)
         main = self._memory(m, name, shape=word, depth=depth, ram_style=style)
         write, read = main.write_port(granularity=1), main.read_port()
-        m.d.comb += [read.addr.eq(user.address.word), read.en.eq(user.enable), user.data.eq(read.data)]
-        if config.wide_operands:
-            beside = self._memory(m, f"{name}_low", shape=word, depth=depth, ram_style=style)
-            low_write, low_read = beside.write_port(granularity=1), beside.read_port()
-            asked = Signal(name=f"{name}_low_asked")
-            m.d.sync += [Value.cast(low_write.data).eq(low), asked.eq(user.address.low)]
-            m.d.comb += [
-                low_write.addr.eq(write.addr),
-                low_write.en.eq(write.en),
-                low_read.addr.eq(read.addr),
-                low_read.en.eq(read.en),
-            ]
-            with m.If(asked):
-                m.d.comb += user.data.eq(low_read.data)
-        return write
+        m.d.comb += [read.addr.eq(address.word), read.en.eq(enable)]
+        if not config.wide_operands:
+            return write, Value.cast(read.data)
+        beside = self._memory(m, f"{name}_low", shape=word, depth=depth, ram_style=style)
+        low_write, low_read = beside.write_port(granularity=1), beside.read_port()
+        asked = Signal(name=f"{name}_low_asked")
+        m.d.sync += [Value.cast(low_write.data).eq(low), asked.eq(address.low)]
+        m.d.comb += [
+            low_write.addr.eq(write.addr),
+            low_write.en.eq(write.en),
+            low_read.addr.eq(read.addr),
+            low_read.en.eq(read.en),
+        ]
+        return write, Mux(asked, Value.cast(low_read.data), Value.cast(read.data))
 
     def _operands(self, m: Module, to_activation: Signal, to_kv: Signal) -> None:
         """Activation and key/value memory."""
         config, words, tap, copy = self.config, self.words, self.tap, self.copy
+        feed, load = self.feed_activation, self.load_kv
         low = Mux(to_activation, Value.cast(words.low), Value.cast(tap.low))
-        activation = self._pair(
-            m, "activation", self.feed_activation, low, depth=config.activation_words, style=config.ram_style
+        activation, streamed = self._pair(
+            m, "activation", feed.address, feed.enable, low, depth=config.activation_words
         )
-        kv = self._pair(m, "kv", self.load_kv, Value.cast(words.low), depth=config.kv_words, style="block")
-        m.d.sync += [kv.addr.eq(words.address), kv.data.eq(words.data), kv.en.eq(Mux(to_kv, words.mask, 0))]
+        address: Any = Signal(operand_address())
+        behind = Signal()
+        kv, stored = self._pair(m, "kv", address, load.enable | behind, Value.cast(words.low), depth=config.kv_words)
+        m.d.comb += [address.eq(load.address), Value.cast(load.data).eq(stored), Value.cast(feed.data).eq(streamed)]
+        if config.joint_memories:
+            m.d.comb += behind.eq(feed.enable & (feed.address.word >= config.activation_words))
+            was_behind = Signal()
+            m.d.sync += was_behind.eq(behind)
+            with m.If(behind):
+                m.d.comb += [
+                    address.word.eq(feed.address.word - config.activation_words),
+                    address.low.eq(feed.address.low),
+                ]
+            with m.If(was_behind):
+                m.d.comb += Value.cast(feed.data).eq(stored)
+        place: Value = words.address
+        if config.joint_memories:
+            place = Mux(words.memory == Memory.KV, place, place - config.activation_words)
+        m.d.sync += [kv.addr.eq(place), kv.data.eq(words.data), kv.en.eq(Mux(to_kv, words.mask, 0))]
         with m.If(to_activation):
             m.d.sync += [
                 activation.addr.eq(words.address),
@@ -188,16 +211,17 @@ class Memories(wiring.Component):
 
     def _residual(self, m: Module, free: Signal) -> None:
         config, copy, add = self.config, self.copy, self.add_residual
-        residual = self._memory(m, "residual", shape=add.data.shape(), depth=config.residual_words, ram_style="block")
-        write, feed, shared = residual.write_port(granularity=1), residual.read_port(), residual.read_port()
-        connect_read(m, self.feed_residual, feed)
+        feed, result = self.feed_residual, self.result
+        style, depth = config.ram_style("residual"), config.residual_words
+        residual = self._memory(m, "residual", shape=add.data.shape(), depth=depth, ram_style=style)
+        write, read = residual.write_port(granularity=1), residual.read_port()
         m.d.comb += [
-            shared.addr.eq(Mux(add.enable, add.address, self.result.address)),
-            shared.en.eq(add.enable | self.result.enable),
-            add.data.eq(shared.data),
-            self.result.data.eq(shared.data),
-            self.result_ready.eq(~add.enable),
+            read.addr.eq(Mux(add.enable, add.address, Mux(feed.enable, feed.address, result.address))),
+            read.en.eq(add.enable | feed.enable | result.enable),
+            *(user.data.eq(read.data) for user in (add, feed, result)),
+            self.result_ready.eq(~add.enable & ~feed.enable),
         ]
+        require(m, Check.ASSERT, ~(add.enable & feed.enable), "memories: the residual has one read port")
         with m.If(~free):
             m.d.sync += [
                 write.addr.eq(self.residual.address),
@@ -238,22 +262,27 @@ class Memories(wiring.Component):
         for user in (self.finished_context, self.early_context):
             connect_read(m, user, contexts.read_port(domain="comb"))
 
-    def _check(self, m: Module, to_activation: Signal, to_kv: Signal) -> None:
+    def _check(self, m: Module, to_activation: Signal) -> None:
         """Find accesses that must not be."""
         config, words, copy = self.config, self.words, self.copy
         copies_residual = copy.p.memory == Memory.RESIDUAL
-        accesses = (
-            (self.feed_activation.enable, self.feed_activation.address.word, config.activation_words),
+        feed, load = self.feed_activation, self.load_kv
+        accesses = [
+            (feed.enable, feed.address.word, config.streamed_words),
             (self.feed_residual.enable, self.feed_residual.address, config.residual_words),
             (self.tap.write, self.tap.address, config.activation_words),
-            (self.load_kv.enable, self.load_kv.address.word, config.kv_words),
+            (load.enable, load.address.word, config.kv_words),
             (copy.valid & copies_residual, copy.p.address, config.residual_words),
             (copy.valid & ~copies_residual, copy.p.address, config.activation_words),
-            (to_kv, words.address, config.kv_words),
-            (words.write & (words.memory != Memory.KV), words.address, config.activation_words),
+            (words.write & (words.memory == Memory.KV), words.address, config.kv_words),
+            (words.write & (words.memory != Memory.KV), words.address, config.streamed_words),
             (self.add_residual.enable, self.add_residual.address, config.residual_words),
-        )
+        ]
+        collisions = self.tap.write & to_activation
+        if config.joint_memories:
+            accesses.append((self.maxima.mask.any(), self.maxima.address, config.activation_words))
+            collisions |= load.enable & feed.enable & (feed.address.word >= config.activation_words)
         outside = Signal(len(accesses))  # registered, and collected in the next cycle
         for k, (active, address, depth) in enumerate(accesses):
             m.d.sync += outside[k].eq(active & (address >= depth))
-        m.d.sync += [self.outside.eq(outside.any()), self.collided.eq(self.tap.write & to_activation)]
+        m.d.sync += [self.outside.eq(outside.any()), self.collided.eq(collisions)]

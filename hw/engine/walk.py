@@ -11,7 +11,7 @@ from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.memory.ports import Port, WriteSignature
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.isa import Function, Opcode, Stationary
+from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
 
 __all__ = ["QUEUE_DEPTH", "Walk", "retirement_layout", "step_layout"]
 
@@ -140,6 +140,8 @@ class Walk(wiring.Component):
         As of the feeder.
     popped, arrived : In(1)
         A vector has left the queue towards the array; one has entered it.
+    hold : In(1)
+        A vector that is issued in this cycle must not be one of the residual.
     o : Out(stream of step_layout(), always ready)
     op, norm : Out(instruction_layout(...))
         The instruction that runs; the constants of the last NORM. They hold while vectors are issued.
@@ -155,6 +157,7 @@ class Walk(wiring.Component):
     counts: data.View
     popped: Signal
     arrived: Signal
+    hold: Signal
     o: stream.Interface
     op: data.View
     norm: data.View
@@ -173,6 +176,7 @@ class Walk(wiring.Component):
                 "counts": In(data.ArrayLayout(unsigned(13), config.experts)),
                 "popped": In(1),
                 "arrived": In(1),
+                "hold": In(1),
                 "o": Out(stream.Signature(step_layout(), always_ready=True)),
                 "op": Out(instruction_layout(Opcode.MATMUL)),
                 "norm": Out(instruction_layout(Opcode.NORM)),
@@ -221,7 +225,7 @@ class Walk(wiring.Component):
                 with m.If(credits != 0):
                     m.next = "idle"
             with m.State("stream"):
-                m.d.comb += issue.eq(credits != 0)
+                m.d.comb += issue.eq((credits != 0) & ~(self.hold & (op.stream == Stream.NORMALISED)))
                 with m.If(issue):
                     m.d.comb += self.busy.eq(1)
                     at.step(m)

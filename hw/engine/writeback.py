@@ -21,6 +21,7 @@ from moesaic.hw.functions.softmax import Softmax
 from moesaic.hw.functions.store import Store
 from moesaic.hw.memory.ports import Port, ReadSignature
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Function
 from moesaic.hw.stream.rules import connect_stream
 from moesaic.hw.vector.pipeline import copies, delay, delay_valid, stages
 
@@ -52,6 +53,8 @@ class WriteBack(wiring.Component):
         Maxima of the blocks of probabilities.
     old_residual : Out(ReadSignature), residual : Out(WriteSignature), residual_due : Out(1)
         Residual; it is written in the next cycle.
+    will_read : Out(1)
+        For the early operation, the residual will be read (`WriteBackStages.reads`).
     old_sums : Out(ReadSignature), sums : Out(WriteSignature)
         LayerNorm sums.
     logits : Out(stream of logits_layout(config), always ready)
@@ -74,6 +77,7 @@ class WriteBack(wiring.Component):
     old_residual: Port
     residual: Port
     residual_due: Signal
+    will_read: Signal
     old_sums: Port
     sums: Port
     logits: stream.Interface
@@ -113,6 +117,7 @@ class WriteBack(wiring.Component):
                 "old_residual": self.add.signature.members["old"],
                 "residual": self.add.signature.members["residual"],
                 "residual_due": Out(1),
+                "will_read": Out(1),
                 "old_sums": self.add.signature.members["old_sums"],
                 "sums": self.add.signature.members["sums"],
                 "logits": self.route.signature.members["o"],
@@ -158,6 +163,9 @@ class WriteBack(wiring.Component):
             self.store.value.eq(self.rescale.o),
             add.value.eq(self.rescale.o),
             self.residual_due.eq(add.due),
+            self.will_read.eq(
+                self.early.valid & self.early.p.acc_last & (attend.context.data.function == Function.ADD)
+            ),
         ]
         self._accompany(m)
         self._merge(m)

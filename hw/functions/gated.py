@@ -57,7 +57,7 @@ class Gated(wiring.Component):
         m = Module()
         config = self.config
         kept: memory.Memory = memory.Memory(
-            shape=self.value.shape(), depth=config.max_tokens, init=[], attrs={"ram_style": "block"}
+            shape=self.value.shape(), depth=config.max_tokens, init=[], attrs={"ram_style": config.ram_style("gates")}
         )
         m.submodules.kept = kept
         write, read = kept.write_port(), kept.read_port()

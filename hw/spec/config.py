@@ -9,12 +9,17 @@ from typing import Any
 
 from moesaic.hw.spec.chains import most_probability_bits
 
-__all__ = ["PRESETS", "AcceleratorConfig"]
+__all__ = ["PRESETS", "ULTRA_RAM", "AcceleratorConfig"]
 
 LEAST_WIDE_ACC_BITS = 36  # products of 16-bit operands, some hundreds of them
 
 
+# Memories that can be UltraRAM: nobody reads a word of them before it is written.
+ULTRA_RAM = ("prefetch", "activation", "kv", "residual", "accumulators", "gates")
+_FETCHED_AND_STREAMED = ("prefetch", "activation")
+
 _KINDS: dict[Any, tuple[Any, str]] = {
+    tuple[str, ...]: (tuple, "a list of names"),
     str: (str, "a text"),
     int: (int, "a whole number"),
     float: ((int, float), "a number"),
@@ -98,11 +103,14 @@ class AcceleratorConfig:
         activation and key/value memory then hold two bytes for every lane.
     silu, sigmoid : bool
         Whether the tables of these activations are there, beside GELU's; ReLU and its square need none.
+    joint_memories : bool
+        Whether the key/value memory goes on where the activation memory ends: what is streamed, and results for it,
+        may then lie in both. While keys and values are alive there is no room.
     gated_mlp : bool
         Whether values can be multiplied by activated gates, which a memory keeps for the tokens of one pass.
-    ultra_ram : bool
-        Whether prefetch buffer and activation memory are UltraRAM in place of block RAM. It changes neither behaviour
-        nor programs, and is not part of the configuration hash.
+    ultra_ram : tuple of str
+        Which memories, of `ULTRA_RAM`, are UltraRAM in place of block RAM. It changes neither behaviour nor programs,
+        and is not part of the configuration hash.
 
     Raises
     ------
@@ -133,12 +141,15 @@ class AcceleratorConfig:
     wide_operands: bool = False
     silu: bool = True
     sigmoid: bool = True
+    joint_memories: bool = False
     gated_mlp: bool = True
     probability_bits: int = 0
     clock_mhz: float = 300.0
-    ultra_ram: bool = False
+    ultra_ram: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if isinstance(self.ultra_ram, list):  # a configuration read from JSON
+            object.__setattr__(self, "ultra_ram", tuple(self.ultra_ram))
         self._check_types()
         self._check_ranges()
         self._check_together()
@@ -149,6 +160,9 @@ class AcceleratorConfig:
             kind, what = _KINDS[field.type]
             if not isinstance(value, kind) or (isinstance(value, bool) and field.type is not bool):
                 raise ValueError(f"{field.name} must be {what}, not {value!r}")
+        strange = [memory for memory in self.ultra_ram if memory not in ULTRA_RAM]
+        if strange or len(set(self.ultra_ram)) < len(self.ultra_ram):
+            raise ValueError(f"ultra_ram must be some of {', '.join(ULTRA_RAM)}, each once, not {self.ultra_ram!r}")
         if not 0 < self.clock_mhz < math.inf:
             raise ValueError(f"clock_mhz must be a positive number, not {self.clock_mhz!r}")
 
@@ -200,6 +214,11 @@ class AcceleratorConfig:
             require(
                 self.acc_bits >= LEAST_WIDE_ACC_BITS, "acc_bits", f"{LEAST_WIDE_ACC_BITS} or more with wide_operands"
             )
+        require(
+            not self.joint_memories or self.streamed_words <= 65536,
+            "joint_memories",
+            f"False where activation_words and kv_words are more than 65536 together ({self.streamed_words})",
+        )
         blocks = 2 * (self.block_words + self.param_words)
         require(self.prefetch_words >= blocks, "prefetch_words", f"{blocks} or more, to hold two weight blocks")
         burst = -(-self.max_burst // self.beats_per_word)
@@ -259,14 +278,18 @@ class AcceleratorConfig:
         return 9 + (self.lanes - 1).bit_length()
 
     @property
+    def streamed_words(self) -> int:
+        """Words that activations may lie in."""
+        return self.activation_words + (self.kv_words if self.joint_memories else 0)
+
+    @property
     def macs_per_cycle(self) -> int:
         """Multiplications per cycle."""
         return self.rows * self.lanes
 
-    @property
-    def ram_style(self) -> str:
-        """Memory attribute ``ram_style`` of the large memories."""
-        return "ultra" if self.ultra_ram else "block"
+    def ram_style(self, memory: str) -> str:
+        """Memory attribute ``ram_style`` of one of the large memories (`ULTRA_RAM`)."""
+        return "ultra" if memory in self.ultra_ram else "block"
 
     @property
     def prefetch_bytes(self) -> int:
@@ -376,21 +399,41 @@ PRESETS: dict[str, AcceleratorConfig] = {
             acc_bits=40,
             wide_operands=True,
         ),
-        # m3vit-small: 1,201 tokens of 384 channels stay on chip.
+        # m3vit-small: 1,201 tokens of 384 channels stay on chip, and hidden layers of all of them.
         AcceleratorConfig(
             name="zcu102-small",
             rows=64,
             lanes=64,
             load_rows=2,
             ports=4,
-            prefetch_words=4096,
+            prefetch_words=2048,
             max_tokens=1216,
             residual_words=7424,
-            activation_words=16384,
+            activation_words=14592,
             kv_words=14592,
             experts=16,
             max_top_k=4,
             max_dim=1024,
+            joint_memories=True,
+            gated_mlp=False,
+        ),
+        AcceleratorConfig(
+            name="zcu104-small",
+            rows=32,
+            lanes=64,
+            load_rows=2,
+            ports=4,
+            prefetch_words=4096,
+            max_tokens=1216,
+            residual_words=8192,
+            activation_words=16384,
+            kv_words=16384,
+            experts=16,
+            max_top_k=4,
+            max_dim=1024,
+            joint_memories=True,
+            gated_mlp=False,
+            ultra_ram=("activation", "kv", "residual"),
         ),
         # The other boards (boards/data): as many multipliers as the fabric holds, the same stream from DDR.
         AcceleratorConfig(
@@ -407,7 +450,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
             experts=16,
             max_top_k=4,
             max_dim=1024,
-            ultra_ram=True,
+            ultra_ram=_FETCHED_AND_STREAMED,
         ),
         AcceleratorConfig(
             name="kv260",
@@ -423,7 +466,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
             experts=16,
             max_top_k=4,
             max_dim=1024,
-            ultra_ram=True,
+            ultra_ram=_FETCHED_AND_STREAMED,
         ),
         # Zynq-7000: 64-bit AXI3 ports (bursts of 16), 32-bit addresses; m3vit-micro.
         AcceleratorConfig(

@@ -144,7 +144,9 @@ def device_of(accelerator: AcceleratorConfig, board: str) -> tuple[Device, bool]
     if found is None:
         found = find_board(_STAND_IN)
     assert found is not None
-    return Device(name=found.part, luts=found.budget.lut, family=found.family, uram=accelerator.ultra_ram), stand_in
+    return Device(
+        name=found.part, luts=found.budget.lut, family=found.family, uram=bool(accelerator.ultra_ram)
+    ), stand_in
 
 
 def measured_toggles(

@@ -118,7 +118,7 @@ def _point(choice: Choice, needed: Resources, answer: Forecast, board: Board) ->
     point = Point(choice, answer, needed, board.budget, board.memory.bandwidth_gbs, 0.0)
     units = model().units(accelerator, family=board.family, uram=board.budget.uram > 0)
     whole = Layer("image", answer.activity, 1e3 * point.milliseconds * accelerator.clock_mhz)
-    device = Device(name=board.part, luts=board.budget.lut, family=board.family, uram=accelerator.ultra_ram)
+    device = Device(name=board.part, luts=board.budget.lut, family=board.family, uram=bool(accelerator.ultra_ram))
     power = run_power(
         {unit: amount.to_dict() for unit, amount in units.items()},
         [whole],

@@ -12,6 +12,7 @@ from typing import Any
 
 from moesaic.boards.board import Board
 from moesaic.boards.configuration import ConfigurationError, on_board
+from moesaic.boards.fit_bound import ultra_ram_for
 from moesaic.boards.toml_file import parse_toml, read_toml_text
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.errors import InputError
@@ -32,7 +33,7 @@ AXES: Mapping[str, tuple[type, str]] = {
     "port_bits": (int, "width of each"),
     "prefetch_kib": (int, "prefetch buffer, KiB"),
     "activation_kib": (int, "activation memory, KiB"),
-    "ultra_ram": (bool, "prefetch buffer and activation memory in UltraRAM"),
+    "ultra_ram": (bool, "prefetch buffer and activation memory in UltraRAM, and others if block RAM is short"),
     "clock_mhz": (float, "clock"),
     "widths": (
         str,
@@ -162,15 +163,16 @@ def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def _sized(own: AcceleratorConfig, model: Network, values: Mapping[str, Any]) -> AcceleratorConfig:
+def _sized(board: Board, model: Network, values: Mapping[str, Any]) -> AcceleratorConfig:
     """The board's accelerator with other values, and memories as large as the model needs."""
+    own = board.accelerator
     rows, lanes, load_rows = values["rows"], values["lanes"], values["load_rows"]
     layouts = (HeadLayout(heads=heads, head_dim=width, lanes=lanes) for heads, width in model.head_splits)
     head_words = max((layout.words for layout in layouts), default=0)
     for axis, bytes_ in (("prefetch_kib", load_rows * lanes), ("activation_kib", lanes)):
         if (values[axis] << 10) % bytes_:
             raise ValueError(f"{axis} must be whole words of {bytes_} bytes, not {values[axis]!r}")
-    return own.replace(
+    sized = own.replace(
         name=(
             f"{rows}x{lanes}-load{load_rows}-ports{values['ports']}x{values['port_bits']}-prefetch{values['prefetch_kib']}"
             f"-act{values['activation_kib']}{'-ultra' if values['ultra_ram'] else ''}-{values['clock_mhz']:g}mhz"
@@ -193,9 +195,10 @@ def _sized(own: AcceleratorConfig, model: Network, values: Mapping[str, Any]) ->
         sigmoid=own.sigmoid,
         gated_mlp=own.gated_mlp,
         probability_bits=min(own.probability_bits, most_probability_bits(rows, lanes)),
-        ultra_ram=values["ultra_ram"],
+        ultra_ram=(),
         clock_mhz=values["clock_mhz"],
     )
+    return sized.replace(ultra_ram=ultra_ram_for(sized, board.budget)) if values["ultra_ram"] else sized
 
 
 def _reason(error: Exception) -> str:
@@ -224,7 +227,7 @@ def configurations(space: Space, board: Board, model: Network, refused: Counter[
             refused[f"widths must be {DEFAULT_WIDTHS} for a model without experts"] += 1
             continue
         try:
-            accelerator = _sized(board.accelerator, model, values)
+            accelerator = _sized(board, model, values)
         except ValueError as error:
             refused[_reason(error)] += 1
             continue

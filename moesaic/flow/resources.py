@@ -131,7 +131,7 @@ def judge(accelerator: AcceleratorConfig, name: str, *, family: str = "zynqmp") 
         return namesakes[0]
     boards = sorted((board for board in boards if board.family == family), key=lambda board: board.budget.lut)
     for board in boards:
-        uram = accelerator.ultra_ram and board.budget.uram > 0
+        uram = bool(accelerator.ultra_ram) and board.budget.uram > 0
         if Fit(added(model().units(accelerator, family=family, uram=uram)), board.budget).fits:
             return board
     return boards[-1]
@@ -173,7 +173,7 @@ def report_resources(
     found = find_board(board) if board else None  # an accelerator may stand for itself
     name = found.name if found is not None else board or accelerator.name
     family = found.family if found is not None else family
-    uram = found.budget.uram > 0 if found is not None else accelerator.ultra_ram
+    uram = found.budget.uram > 0 if found is not None else bool(accelerator.ultra_ram)
     if count:
         taken: _Taken | None = _counted(synthesise_noted(accelerator, family=family, uram=uram, stages=stages))
     else:

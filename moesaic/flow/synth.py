@@ -166,7 +166,7 @@ def synth(
     synthesis = synthesise_noted(
         accelerator,
         family=family,
-        uram=board.budget.uram > 0 if board is not None else accelerator.ultra_ram,
+        uram=board.budget.uram > 0 if board is not None else bool(accelerator.ultra_ram),
         stages=stages,
     )
     result = fit_report(synthesis, accelerator, board)

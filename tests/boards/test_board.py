@@ -1,5 +1,6 @@
 """Boards as data: every file is checked the same way, and every wrong one is refused by the name of its field."""
 
+import dataclasses
 import re
 from importlib import resources
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from moesaic.boards.board import Board, BoardError, board_names, load_board, parse_board
 from moesaic.boards.family import FAMILIES
-from moesaic.boards.fit_bound import FitError, check_fit, largest_preset, lower_bound
+from moesaic.boards.fit_bound import FitError, check_fit, largest_preset, lower_bound, ultra_ram_for
 from moesaic.boards.resources import Resources
 from moesaic.compiler.pipeline import compile_model
 from moesaic.flow.model_fit import check_fit as check_model
@@ -102,7 +103,7 @@ def test_aperture_and_clock(board: Board) -> None:
             "accelerator.rows must be a whole number, not '5'",
         ),
         (r"^accelerator = .*", "accelerator = {lanes = 8}", "accelerator.rows must be given"),
-        (r"^accelerator = .*", 'accelerator = "zcu104"', "accelerator.ultra_ram must be false where there is no URAM"),
+        (r"^accelerator = .*", 'accelerator = "zcu104"', "accelerator.ultra_ram must be empty where there is no URAM"),
         (
             r"^weights = .*",
             'weights = ["HP0", "HP1"]',
@@ -209,8 +210,8 @@ def test_too_large() -> None:
     with pytest.raises(
         FitError,
         match=re.escape(
-            "accelerator zcu102 must fit kv260, but needs at least DSP 2,048 of 1,248 (800 too many), BRAM36 400.0 "
-            "of 144 (256.0 too many); "
+            "accelerator zcu102 must fit kv260, but needs at least DSP 2,048 of 1,248 (800 too many), BRAM36 406.5 "
+            "of 144 (262.5 too many); "
             "the largest preset that fits is"
         ),
     ):
@@ -223,12 +224,21 @@ def test_lower_bound_by_hand() -> None:
     zcu102 = lower_bound(PRESETS["zcu102"], load_board("zcu102").budget)
     # 64 x 64 / 2 DSPs. Prefetch: 8 banks of 8,192 x 128 in blocks of 4,096 x 9: 2 deep by 15 wide. Activations 4,096 x
     # 512 with byte
-    # writes, 64 of 72 bits: 8 x 8 blocks of 512. Keys and values 2,048 x 512: 4 x 8. Residual 1,024 x 1,024: 2 x 16,
-    # twice.
-    assert (zcu102.dsp, zcu102.bram36, zcu102.uram) == (2048, 8 * 30 + 64 + 32 + 2 * 32, 0)
+    # writes, 64 of 72 bits: 8 x 8 blocks of 512. Keys and values 2,048 x 512: 4 x 8. Residual 1,024 x 1,024: 2 x 16.
+    # Accumulators 256 x 1,728: 24 of 72 bits; gates 256 x 1,024: 14.5.
+    assert (zcu102.dsp, zcu102.bram36, zcu102.uram) == (2048, 8 * 30 + 64 + 32 + 32 + 24 + 14.5, 0)
     zcu104 = lower_bound(PRESETS["zcu104"], load_board("zcu104").budget)
     # UltraRAM: 8 banks of 2 deep by 2 wide, and activations 1 deep by 8 wide (64 of 72 bits with byte writes).
-    assert (zcu104.dsp, zcu104.uram, zcu104.bram36) == (1024, 8 * 4 + 8, 96)
+    assert (zcu104.dsp, zcu104.uram, zcu104.bram36) == (1024, 8 * 4 + 8, 32 + 32 + 12 + 7.5)
+
+
+def test_ultra_ram_goes_where_it_saves_most() -> None:
+    """The usual two; more where block RAM is short; what would not fit stays block RAM."""
+    budget = load_board("zcu104").budget
+    assert ultra_ram_for(PRESETS["zcu104"], budget) == ("prefetch", "activation")
+    small = PRESETS["zcu104-small"]
+    assert ultra_ram_for(small.replace(ultra_ram=()), budget) == small.ultra_ram
+    assert ultra_ram_for(small, dataclasses.replace(budget, uram=64)) == ("activation", "kv")
 
 
 def test_resources_add_up() -> None:

@@ -35,7 +35,8 @@ def test_fields_left_out_are_the_boards(tmp_path: Path) -> None:
         ("rows = 8\nlanes = 8\nmax_burst = 1", "max_burst must be a power of two from 2 to 256, not 1"),
         ("rows = 8\nlanes = 8\nexperts = 2\nmax_top_k = 3", "max_top_k must be at most experts (2), not 3"),
         ("rows = 8\nlanes = 8\nmax_burst = 256\nprefetch_words = 16", "prefetch_words must be 256 or more, to hold"),
-        ("rows = 8\nlanes = 8\nultra_ram = 1", "ultra_ram must be true or false, not 1"),
+        ("rows = 8\nlanes = 8\nultra_ram = 1", "ultra_ram must be a list of names, not 1"),
+        ('rows = 8\nlanes = 8\nultra_ram = ["keys"]', "ultra_ram must be some of prefetch, activation, kv, residual"),
         ("rows = ", "must be TOML"),
     ],
 )
@@ -66,5 +67,5 @@ def test_on_a_board() -> None:
         on_board(load_board("pynq-z2"), board.accelerator)
     with pytest.raises(ConfigurationError, match="accelerator.port_bits must be one of 32, 64"):
         on_board(load_board("pynq-z2"), board.accelerator.replace(ports=2))
-    with pytest.raises(ConfigurationError, match="ultra_ram must be false"):
+    with pytest.raises(ConfigurationError, match="ultra_ram must be empty"):
         on_board(load_board("zcu102"), board.accelerator)

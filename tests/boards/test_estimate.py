@@ -50,11 +50,14 @@ def test_memories_by_hand() -> None:
     assert got["weight stream"] == Resources(bram36=8 * 30)  # eight banks of 8192 x 128: 2 deep, 15 wide of 4096 x 9
     assert got["accumulators"] == Resources(bram36=24)  # 64 x 27 bits, 72 to a block
     assert got["router"] == Resources(bram36=3 + 1.5)  # 4096 x 24 bits; 256 x 89 bits in three halves
-    # Activations 64, keys and values 32, two copies of the residual 32 each, maxima 1, two sums 1 each, two states
-    # 0.5 each.
-    assert got["memories and core"] == Resources(bram36=64 + 32 + 64 + 1 + 2 + 1)
+    # Activations 64, keys and values 32, residual 32, maxima 1, two sums 1 each, two states 0.5 each.
+    assert got["memories and core"] == Resources(bram36=64 + 32 + 32 + 1 + 2 + 1)
     assert got["softmax"] == Resources(bram36=0.5)  # sums of probabilities
     ultra = memories(PRESETS["kv260"], uram=True)
+    small = memories(PRESETS["zcu104-small"], uram=True)
+    # Activations, keys and values: 16,384 x 512, 4 deep by 8 wide; residual 8,192 x 1,024, 2 deep by 16 wide.
+    assert small["memories and core"].uram == 3 * 32
+    assert memories(PRESETS["zcu104-small"], uram=False)["memories and core"].bram36 > 700
     assert ultra["weight stream"] == Resources(uram=8 * 4) and ultra["memories and core"].uram == 8
 
 

@@ -58,7 +58,7 @@ def test_ports_are_those_that_the_block_design_connects(project: tuple[Board, Pa
 
 def test_memory_attributes(project: tuple[Board, Path]) -> None:
     text = (project[1] / "accelerator.v").read_text()
-    assert ('ram_style = "ultra"' in text) == project[0].accelerator.ultra_ram
+    assert ('ram_style = "ultra"' in text) == bool(project[0].accelerator.ultra_ram)
 
 
 def _axi_problems(name: str, ports: dict[str, TopPort], parameters: dict[str, str]) -> list[str]:

@@ -308,3 +308,27 @@ async def experts(dut: SimHandleBase) -> None:
             expert = {"expert_valid": 1, "expert": queues[number % len(queues)]}
             program.layer(function, gated=gated, wide=bool(wide), expert=expert)
     await check(dut, program, chance=0.7)
+
+
+@cocotb.test()
+async def one_read_port(dut: SimHandleBase) -> None:
+    """Tokens are read through the norm while results are added to others: both want the residual in one cycle."""
+    program = begun(6)
+    channels = RESIDUAL * LANES
+    weights = program.rng.integers(-128, 128, (channels, INPUTS * LANES))
+    add = {"function": Function.ADD, "out_count": channels, "dst_stride": RESIDUAL, "fresh": 1, "residual_shift": 7}
+    add |= {"token_count": TOKENS, "in_blocks": INPUTS, "src_stride": INPUTS, "shift": 18}
+    constants = {"dim": channels, "scale": 1 << 15, "shift": 8, "epsilon": 5 * channels}
+    constants |= dict(zip(("inv_dim", "inv_dim_shift"), inverse_of_dim(channels), strict=True))
+    norm = {"function": Function.SILU, "stream": Stream.NORMALISED, "token_count": TOKENS, "in_blocks": RESIDUAL}
+    norm |= {"out_count": channels, "src_stride": RESIDUAL, "dst_addr": HIDDEN, "dst_stride": RESIDUAL}
+    norm |= {"shift": 16, "scalar": 1 << 15, "post_shift": 20}
+    square, none = program.rng.integers(-128, 128, (channels, channels)), np.zeros(channels, int)
+    program.matmul(add, weights, none, np.full(channels, 1 << 15))
+    program.norm(constants)
+    for first in range(TOKENS, 5 * TOKENS, TOKENS):
+        others = {"token_base": first, "dst_addr": first * RESIDUAL}
+        program.matmul(add | others, weights, none, np.full(channels, 1 << 15), wait=False)
+        program.matmul(norm, square, none, np.full(channels, 1 << 15), wait=False)
+    program.identity(0, channels, False, {}, {"token_count": TOKENS})
+    await check(dut, program, chance=1.0)

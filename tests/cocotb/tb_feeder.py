@@ -12,7 +12,7 @@ from rigid import pack
 
 from moesaic.golden import numerics
 from moesaic.hw.decode.operation import CONTEXTS, context_layout
-from moesaic.hw.engine.feeder import QUEUE_DEPTH, vector_layout
+from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder, vector_layout
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
@@ -133,8 +133,10 @@ class Rig:
         *,
         take: float = 1.0,
         retire: float = 1.0,
+        hold: float = 0.0,
     ) -> None:
-        self.rng, self.retire, self.program = random.Random(seed), retire, program
+        self.rng, self.retire, self.hold, self.program = random.Random(seed), retire, hold, program
+        self.held = [0] * (Feeder.RESIDUAL_AT + 1)  # whether the residual must be left alone, now and in time to come
         self.reference = Reference(np.random.default_rng(seed), program, counts)
         self.bench = Bench(dut)
         self.source = Source(self.bench, "i", rng=self.rng)
@@ -155,6 +157,7 @@ class Rig:
             retired=0,
             copies=0,
             counts=self.counts,
+            hold=0,
             queue__data=0,
             activation__data=0,
             maxima__data=0,
@@ -170,6 +173,8 @@ class Rig:
         if self.retired < self.ended and self.rng.random() < self.retire:
             self.retired += 1
         self.bench.set("retired", self.retired)
+        self.held = [*self.held[1:], int(self.rng.random() < self.hold)]
+        self.bench.set("hold", self.held[-1])
         for name, value in self.next.items():
             self.bench.set(name, value)
 
@@ -191,6 +196,7 @@ class Rig:
                 "maxima__data": pack(r.maxima[activation], 9),
             }
         if get("residual__enable"):
+            assert not self.held[0], "the write-back reads the residual in this cycle"
             self.next["residual__data"] = pack(r.residual[get("residual__address")], 16)
         if get("context__mask"):
             index = self.contexts
@@ -328,9 +334,9 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
 @cocotb.parametrize(pace=["fast", "slow array", "slow retirement", "both slow"])
 async def random_programs(dut: SimHandleBase, pace: str) -> None:
     chances = {
-        "fast": {},
-        "slow array": {"take": 0.25},
-        "slow retirement": {"retire": 0.02},
+        "fast": {"hold": 0.2},
+        "slow array": {"take": 0.25, "hold": 0.05},
+        "slow retirement": {"retire": 0.02, "hold": 0.5},
         "both slow": {"take": 0.5, "retire": 0.05},
     }[pace]
     rng = random.Random(pace)

@@ -1,6 +1,7 @@
 """Passes by themselves on small graphs, and what they guarantee on whole models."""
 
 import dataclasses
+from collections import Counter
 
 import pytest
 from quantmodels import random_qmodel
@@ -16,6 +17,7 @@ from moesaic.compiler.tile import tile
 from moesaic.compiler.verify import verify
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.config import M3ViTConfig, network_of
+from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
 
@@ -243,12 +245,39 @@ def test_chunks_only_where_needed():
         tile(lower(qmodel, "depth", none), none)
 
 
-def test_m3vit_small_fits_its_board():
-    model = dataclasses.replace(MODELS["m3vit-small"], depth=2)
-    config = PRESETS["zcu102-small"]
-    _, graph = compile_graphs(random_qmodel(model, 0), config, task="semseg")
-    assert max(op.chunk for op in graph.ops if op.stage == "attention") == 3
-    assert max(op.chunk for op in graph.ops if op.stage == "moe") == 1
+@pytest.mark.parametrize(
+    ("name", "preset", "chunks"), [("m3vit-small", "zcu104-small", 6), ("m3vit-small-r1", "zcu102-small", 7)]
+)
+def test_m3vit_small_reads_its_weights_once(name: str, preset: str, chunks: int):
+    """Only scores and probabilities go in chunks; hidden layers of all tokens reach into the key/value memory."""
+    model, config = dataclasses.replace(MODELS[name], depth=2), PRESETS[preset]
+    _, graph = compile_graphs(hollow_model(network_of(model), 8), config, task="semseg")
+    assert {op.chunk for op in graph.ops if op.stage == "attention"} == set(range(chunks))
+    assert {op.chunk for op in graph.ops if op.stage != "attention"} == {0}
+    read = Counter(op.weights for op in graph.ops if op.weights is not None)
+    assert set(read.values()) == {1}
+    ends = {tensor.name: tensor.address + tensor.size for tensor in graph.tensors.values()}
+    assert ends["blocks.0.mlp.hidden"] > config.activation_words
+    assert all(
+        ends[name] <= config.activation_words
+        for name, tensor in graph.tensors.items()
+        if tensor.space is Space.ACTIVATION and not tensor.spills
+    )
+
+
+def test_what_spills_makes_room_for_keys():
+    """Of two buffers alive at once one gives way, where the memories are joint; alive one after the other, none."""
+    config = CONFIG.replace(activation_words=100, kv_words=60, joint_memories=True)
+    hidden = Tensor(name="hidden", space=Space.ACTIVATION, tokens=130, words=1, spills=True)
+    keys = Tensor(name="keys", space=Space.KV, tokens=60, words=1)
+    small = Tensor(name="small", space=Space.ACTIVATION, tokens=25, words=1)
+    tensors = {tensor.name: tensor for tensor in (hidden, keys, small)}
+    placed = place(tensors, {"hidden": (2, 3), "keys": (0, 1), "small": (2, 3)}, config)
+    assert {name: tensor.address for name, tensor in placed.items()} == {"hidden": 25, "keys": 0, "small": 0}
+    with pytest.raises(CompileError, match="buffer 'hidden' of 130 words does not fit: .* of 160 words"):
+        place(tensors, {"hidden": (1, 3), "keys": (0, 1), "small": (2, 3)}, config)
+    with pytest.raises(CompileError, match="buffer 'hidden' of 130 words does not fit: .* of 100 words"):
+        place({"hidden": dataclasses.replace(hidden, spills=False)}, {"hidden": (2, 3)}, config)
 
 
 def test_context_starts_at_the_group_of_its_head():

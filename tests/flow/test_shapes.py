@@ -45,7 +45,8 @@ HEADS = M3ViTConfig(
     tasks=("x", "y", "z"),
 )
 
-# Four groups to a word; two ports, four beats to a word; so few activation words that tokens go in chunks.
+# Four groups to a word; two ports, four beats to a word; so few activation words that queries go in chunks, which share
+# their matrices, and experts' hidden units reach into the key/value memory.
 NARROW = AcceleratorConfig(
     name="narrow",
     rows=4,
@@ -57,7 +58,9 @@ NARROW = AcceleratorConfig(
     prefetch_words=64,
     max_tokens=64,
     max_dim=128,
-    activation_words=700,
+    activation_words=300,
+    kv_words=400,
+    joint_memories=True,
     max_burst=16,
 )
 # Four groups, four narrow ports, blocks much wider than the network.

@@ -10,7 +10,7 @@ import time
 import pytest
 from amaranth.hdl import Fragment
 
-from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.config import ULTRA_RAM, AcceleratorConfig
 from moesaic.hw.top import Accelerator
 
 # Elaboration takes seconds per configuration, most of them for the array: nearly all are small.
@@ -47,8 +47,8 @@ def random_configuration(rng: random.Random, *, lanes: tuple[int, ...]) -> Accel
             "max_outstanding": number(rng, 0, 33) if rng.random() < 0.5 else 4,
             "narrow_weights": rng.random() < 0.5,
             "wide_operands": rng.random() < 0.3,
-            "ultra_ram": rng.random() < 0.3,
-            **{option: rng.random() < 0.5 for option in ("silu", "sigmoid", "gated_mlp")},
+            "ultra_ram": tuple(memory for memory in ULTRA_RAM if rng.random() < 0.3),
+            **{option: rng.random() < 0.5 for option in ("silu", "sigmoid", "gated_mlp", "joint_memories")},
             "probability_bits": rng.choice((0, 0, number(rng, 7, 12))),
         }
         try:

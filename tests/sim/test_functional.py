@@ -18,7 +18,8 @@ from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Opcode
 from moesaic.sim.compare import compare
 from moesaic.sim.functional import FunctionalRun, FunctionalSimulator, ProgramError
-from moesaic.sim.machine import Tracked
+from moesaic.sim.machine import Machine, Tracked
+from moesaic.sim.matmul import Matmul
 
 ODD = {
     # Nothing divides anything: padded heads, words and blocks; no class token; softmax over the chosen experts.
@@ -120,6 +121,16 @@ def test_shapes(model, rows, lanes, load_rows, ports, bits, room):
     )
     bits = 4 if config.narrow_weights and room == "whole" else 8
     check(random_qmodel(ODD[model], 1, bits), config, speculate=3)
+
+
+def test_hidden_units_behind_the_activations():
+    """Queries in chunks, hidden units in both memories, and every weight read once."""
+    qmodel, roomy = random_qmodel(dataclasses.replace(preset("m3vit-micro"), depth=2), 0), PRESETS["micro8"]
+    tight = roomy.replace(activation_words=1600, kv_words=1040, joint_memories=True)
+    whole, runs = check(qmodel, roomy), check(qmodel, tight)
+    for task, run in runs.items():
+        assert run.counters["WEIGHT_BYTES"] == whole[task].counters["WEIGHT_BYTES"]
+        assert run.counters["INSTRUCTIONS_RETIRED"] > whole[task].counters["INSTRUCTIONS_RETIRED"]
 
 
 def test_rms_norms():
@@ -476,3 +487,22 @@ def test_early_writes_wait_for_readers_and_writers():
         memory.write_early(where, word, 8, 6, fail, after_reads=True)
     with pytest.raises(ProgramError, match="reads activation words that instruction 7 writes, but waits only for 6"):
         memory.read(where, 8, 6, fail)
+
+
+def test_joint_memories_are_one():
+    """A word behind the activations is one of keys and values, with who wrote it; probabilities may not lie there."""
+
+    def refuse(reason: str) -> NoReturn:
+        raise ProgramError("compute", 5, reason)
+
+    config = PRESETS["micro16"].replace(joint_memories=True, wide_operands=True, acc_bits=40)
+    machine = Machine(config)
+    where = config.activation_words + np.arange(2)
+    for memory, behind in ((machine.activation, machine.kv), (machine.activation_low, machine.kv_low)):
+        memory.write(where, np.full((2, config.lanes), memory.words.dtype.type(7)), 5, refuse)
+        assert (behind.words[:2] == 7).all() and list(behind.writer[:2]) == [5, 5]
+        assert len(memory.words) == config.activation_words + config.kv_words
+    scores = find("compute", function=Function.SOFTMAX)
+    fields = {**instructions("compute")[scores][1], "dst_addr": config.activation_words}
+    with pytest.raises(ProgramError, match=f"address of probabilities must be below {config.activation_words}, not"):
+        Matmul(machine, scores, fields, loaded=scores, fed=scores).run(np.zeros(0, np.uint8))

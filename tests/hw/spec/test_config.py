@@ -71,6 +71,16 @@ SMALL = PRESETS["micro8"]
         ({"clock_mhz": 0}, "clock_mhz must be a positive number, not 0"),
         ({"max_outstanding": 33}, "max_outstanding must be between 1 and 32, not 33"),
         ({"prefetch_words": 8}, "prefetch_words must be 14 or more, to hold two weight blocks, not 8"),
+        (
+            {"ultra_ram": ("kv", "queues")},
+            "ultra_ram must be some of prefetch, activation, kv, residual, accumulators, gates, each once, not",
+        ),
+        ({"ultra_ram": ["kv", "kv"]}, "each once, not ('kv', 'kv')"),
+        ({"ultra_ram": True}, "ultra_ram must be a list of names, not True"),
+        (
+            {"joint_memories": True, "activation_words": 65536},
+            "joint_memories must be False where activation_words and kv_words are more than 65536 together (67584)",
+        ),
     ],
 )
 def test_refused(changes: dict[str, int], message: str) -> None:
@@ -89,7 +99,7 @@ def test_derived_sizes() -> None:
 
 
 def test_hash_is_of_what_changes_the_hardware() -> None:
-    assert SMALL.replace(name="other", clock_mhz=100.0).hash == SMALL.hash
+    assert SMALL.replace(name="other", clock_mhz=100.0, ultra_ram=("kv",)).hash == SMALL.hash
     for field, value in SMALL.to_dict().items():
         if field in ("max_tokens", "experts", "kv_words", "acc_bits") and isinstance(value, int):
             assert SMALL.replace(**{field: value + 1}).hash != SMALL.hash, field
