@@ -1,8 +1,8 @@
 """Frozen dataclasses as JSON and back: what a file must look like follows from the types, and is checked first.
 
 Plain values, `X | None`, tuples, mappings with names as keys, and dataclasses of these. ``Annotated[X, shape]`` says
-more of a value than its type does: a `schema.Shape`, or a `Count` for a tuple or mapping. A field whose name is another
-in JSON has it in its metadata: ``field(metadata=called("import"))``.
+more of a value than its type does: a `schema.Shape`, or a `Count` for a tuple or mapping; `Any` must have a shape. A
+field whose name is another in JSON has it in its metadata: ``field(metadata=called("import"))``.
 """
 
 import dataclasses
@@ -117,7 +117,7 @@ def from_plain(kind: type[T], value: Any, where: str) -> T:
 def _made(kind: Any, value: Any) -> Any:
     kind, _ = _bare(kind)
     origin, arguments = get_origin(kind), get_args(kind)
-    if value is None or kind in _PLAIN:
+    if value is None or kind in _PLAIN or kind is Any:
         return value
     if origin in (Union, types.UnionType):
         return _made(_inner(kind), value)

@@ -1,7 +1,8 @@
 """Search the configurations of an accelerator."""
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,9 +28,11 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.names import ALL_TASKS
+from moesaic.records import to_plain
 from moesaic.terminal import print_json, print_result
 
 if TYPE_CHECKING:
+    from moesaic.flow.exploration import Exploration
     from moesaic.flow.explore_space import Space
 
 __all__ = ["EXAMPLES", "explore"]
@@ -66,16 +69,15 @@ def _space(board: Device, file: Path | None, clock: float | None, widths: str) -
     return Space(axes)
 
 
-def _show(result: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+def _show(result: "Exploration", folder: Path, *, as_json: bool) -> None:
     from moesaic.report.explore import print_exploration
-    from moesaic.report.explore_folder import plain_exploration
 
     if as_json:
-        print_json(plain_exploration(result))
+        print_json(to_plain(result))
     else:
         print_exploration(result)
         print_result(f"results: {folder}")
-    if not all(entry.get("confirmed", {}).get("bit_exact", True) for entry in result["front"]):
+    if any(point.confirmed is not None and not point.confirmed.bit_exact for point in result.front):
         raise typer.Exit(FAILED)
 
 
@@ -127,6 +129,7 @@ def explore(
     if found is None:
         raise InputError(f"board must be one with resources to compare with, not the bare accelerator {board!r}")
     from moesaic.flow import explore as flow
+    from moesaic.flow.explore_confirm import confirm_front
     from moesaic.flow.explore_work import Question
     from moesaic.flow.folder import check_replaceable
     from moesaic.report.explore import write_page
@@ -152,12 +155,10 @@ def explore(
         find_compiler()
         find_verilator()
     question = Question(request.model, request.tasks[0], request.blocks, latency)
-    result = flow.explore(question, found, wanted, stages, limit=limit / 100)
-    write_exploration(result, folder)
-    if confirm:
-        from moesaic.flow.explore_confirm import confirm_front
-
-        confirm_front(request, result, confirm, stages, lambda: update_exploration(result, folder), latency=latency)
+    explored = flow.explore(question, found, wanted, stages, limit=limit / 100)
+    write_exploration(explored, folder)
+    keep = partial(update_exploration, folder=folder)
+    result = confirm_front(request, explored, confirm, stages, keep, latency=latency)
     if page is not None:
         write_page(page, result)
     _show(result, folder, as_json=as_json)

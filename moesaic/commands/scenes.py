@@ -1,6 +1,6 @@
 """Run many unseen scenes, compare every bit, and score the maps."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -26,8 +26,12 @@ from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
+from moesaic.records import to_plain
 from moesaic.scratch import scratch
 from moesaic.terminal import print_json, result_console
+
+if TYPE_CHECKING:
+    from moesaic.flow.scenes import ScenesReport
 
 __all__ = ["EXAMPLES", "scenes"]
 
@@ -60,29 +64,29 @@ def scenes(
     with scratch() as work:
         result = score_scenes(program, range(first, first + count), stages, work, rtl=rtl, latency=latency)
     if as_json:
-        print_json(result)
+        print_json(to_plain(result))
     else:
         _show(result)
-    if not result["bit_exact"]:
+    if not result.bit_exact:
         raise typer.Exit(FAILED)
 
 
-def _show(result: dict) -> None:
+def _show(result: "ScenesReport") -> None:
     console = result_console()
     table = Table("task", "measure", "float", "accelerator", "cycles", "experts used in a mixture")
-    for task, row in result["tasks"].items():
-        cycles, used = result["cycles"].get(task), result["experts_used"].get(task)
+    for task, row in result.tasks.items():
+        cycles, used = result.cycles.get(task), result.experts_used.get(task)
         table.add_row(
             escape(task),
-            row["measure"],
-            f"{row['float']:.4f}",
-            f"{row['accelerator']:.4f}",
-            "–" if cycles is None else f"{cycles['min']:,} to {cycles['max']:,}",
-            "–" if used is None else f"{used['min']} to {used['max']}, mean {used['mean']:.1f}",
+            row.measure,
+            f"{row.by_float:.4f}",
+            f"{row.accelerator:.4f}",
+            "–" if cycles is None else f"{cycles.least:,} to {cycles.most:,}",
+            "–" if used is None else f"{used.least} to {used.most}, mean {used.mean:.1f}",
         )
     console.print(table)
-    models = " = ".join(result["compared"])
-    if result["bit_exact"]:
-        console.print(f"[bold green]bit exact[/]: {models}, every block of {len(result['scenes'])} scenes")
-    for found in result["differences"][:10]:
-        console.print(f"[bold red]differs[/]: scene {found['scene']}, {escape(found['task'])}: {escape(found['text'])}")
+    models = " = ".join(result.compared)
+    if result.bit_exact:
+        console.print(f"[bold green]bit exact[/]: {models}, every block of {len(result.scenes)} scenes")
+    for found in result.differences[:10]:
+        console.print(f"[bold red]differs[/]: scene {found.scene}, {escape(found.task)}: {escape(found.text)}")

@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from moesaic.boards.board import Board
 from moesaic.boards.estimate import estimate_resources, model
@@ -16,14 +15,23 @@ from moesaic.boards.synthesis.budget import TITLES
 from moesaic.energy.calibration import calibration
 from moesaic.energy.model import Device, Layer, run_power
 from moesaic.errors import InputError
+from moesaic.flow.exploration import DdrAssumed, Exploration, FrontPoint, Searched
 from moesaic.flow.explore_space import AUTO_SPECULATION, Choice, Space, configurations
 from moesaic.flow.explore_work import Question, forecasts
 from moesaic.flow.forecast import Forecast
 from moesaic.flow.stages import Stages
 
-__all__ = ["Point", "explore", "front", "point_entry"]
+__all__ = ["Found", "Point", "explore", "front", "front_point"]
 
 SAME = 0.005  # latencies and shares that differ by less are the same: the models are no better
+
+
+@dataclass(frozen=True)
+class Found:
+    """An exploration, and the points of its front with all that is known of them."""
+
+    exploration: Exploration
+    best: tuple["Point", ...]
 
 
 @dataclass(frozen=True)
@@ -187,7 +195,7 @@ def _possible(space: Space, board: Board, question: Question) -> tuple[list[Choi
 
 def explore(
     question: Question, board: Board, space: Space, stages: Stages, *, limit: float = 1.0, workers: int | None = None
-) -> dict[str, Any]:
+) -> Found:
     """Estimate every configuration and find the front.
 
     Parameters
@@ -200,12 +208,6 @@ def explore(
         Share of each resource that may be taken.
     workers : int, optional
         Processes.
-
-    Returns
-    -------
-    dict
-        `searched` (how many were possible, fitted, held the model), `refused`, `front` and `points` (latency, share and
-        energy of all). The front's points are `Point` under the key `best`.
 
     Raises
     ------
@@ -236,48 +238,43 @@ def explore(
             f"{reason}"
         )
     best = front(points)
-    return {
-        "model": question.model.name,
-        "task": question.task,
-        "blocks": question.blocks,
-        "board": board.name,
-        "ddr": {"latency": question.ddr_latency, "gbs": board.memory.bandwidth_gbs},
-        "limit": limit,
-        "space": {axis: list(values) for axis, values in space.axes.items()},
-        "searched": {
-            "combinations": space.size,
-            "possible": len(choices),
-            "fit": len(affordable),
-            "hold_model": len(points),
-        },
-        "refused": dict(refused),
-        "too_small": dict(too_small),
-        "front": [point_entry(number, point) for number, point in enumerate(best, start=1)],
-        "points": [
-            [round(point.milliseconds, 6), round(point.share, 4), round(point.energy_mj, 6)] for point in points
-        ],
-        "energy_error": round(calibration().error, 4),
-        "best": best,
-        "wall_s": dict(stages.wall_s),
-    }
+    exploration = Exploration(
+        model=question.model.name,
+        task=question.task,
+        blocks=question.blocks,
+        board=board.name,
+        ddr=DdrAssumed(question.ddr_latency, board.memory.bandwidth_gbs),
+        limit=limit,
+        space=dict(space.axes),
+        searched=Searched(space.size, len(choices), len(affordable), len(points)),
+        refused=dict(refused),
+        too_small=dict(too_small),
+        front=tuple(front_point(number, point) for number, point in enumerate(best, start=1)),
+        points=tuple(
+            (round(point.milliseconds, 6), round(point.share, 4), round(point.energy_mj, 6)) for point in points
+        ),
+        energy_error=round(calibration().error, 4),
+        wall_s=dict(stages.wall_s),
+    )
+    return Found(exploration, tuple(best))
 
 
-def point_entry(number: int, point: Point) -> dict[str, Any]:
-    """A point of the front, for explore.json."""
-    return {
-        "number": number,
-        "file": f"{number}.toml",
-        "name": point.choice.accelerator.name,
-        "config": point.choice.accelerator.to_dict(),
-        "config_hash": point.choice.accelerator.hash,
-        "widths": point.choice.widths,
-        "speculate": AUTO_SPECULATION if point.choice.speculate is None else point.choice.speculate,
-        "cycles": point.forecast.cycles,
-        "read_bytes": point.forecast.read_bytes,
-        "latency_ms": round(point.milliseconds, 6),
-        "limit": point.limit,
-        "resources": point.resources.to_dict(),
-        "percent": {kind: round(100 * share, 1) for kind, share in point.shares.items()},
-        "fullest": point.fullest,
-        "energy_mj": round(point.energy_mj, 6),
-    }
+def front_point(number: int, point: Point) -> FrontPoint:
+    """A point of the front as it is kept."""
+    return FrontPoint(
+        number=number,
+        file=f"{number}.toml",
+        name=point.choice.accelerator.name,
+        config=point.choice.accelerator,
+        config_hash=point.choice.accelerator.hash,
+        widths=point.choice.widths,
+        speculate=AUTO_SPECULATION if point.choice.speculate is None else point.choice.speculate,
+        cycles=point.forecast.cycles,
+        read_bytes=point.forecast.read_bytes,
+        latency_ms=round(point.milliseconds, 6),
+        limit=point.limit,
+        resources=point.resources,
+        percent={kind: round(100 * share, 1) for kind, share in point.shares.items()},
+        fullest=point.fullest,
+        energy_mj=round(point.energy_mj, 6),
+    )

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from moesaic.flow.execute import execute
-from moesaic.flow.explore import Point
+from moesaic.flow.exploration import Confirmed, Exploration
+from moesaic.flow.explore import Found, Point
 from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import make_program
 from moesaic.flow.request import Request
@@ -17,14 +17,8 @@ from moesaic.sim.verilated import SimulationFailed
 __all__ = ["confirm", "confirm_front"]
 
 
-def confirm(request: Request, point: Point, stages: Stages, work: Path, *, latency: int) -> dict[str, Any]:
+def confirm(request: Request, point: Point, stages: Stages, work: Path, *, latency: int) -> Confirmed:
     """Run the sample scene on one configuration.
-
-    Returns
-    -------
-    dict
-        `cycles` measured, `error` of the exploration's estimate, `routed_cycles` and `routed_error` of the analytic
-        model that knows the routing, `bit_exact`.
 
     Raises
     ------
@@ -48,23 +42,26 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
     routed = round(
         max(cost.end for cost in task_model(program, outcome.task, ddr_latency=latency).costs(outcome.experts))
     )
-    return {
-        "cycles": cycles,
-        "error": point.forecast.cycles / cycles - 1,
-        "routed_cycles": routed,
-        "routed_error": routed / cycles - 1,
-        "bit_exact": not outcome.differences,
-    }
+    return Confirmed(
+        cycles=cycles,
+        error=point.forecast.cycles / cycles - 1,
+        routed_cycles=routed,
+        routed_error=routed / cycles - 1,
+        bit_exact=not outcome.differences,
+    )
 
 
 def confirm_front(
-    request: Request, result: dict[str, Any], count: int, stages: Stages, keep: Callable[[], None], *, latency: int
-) -> None:
-    """The fastest `count` configurations of the front, one after the other: each entry of `result` gets what `confirm`
-    found, and `keep` is called after each, for the next takes minutes.
+    request: Request, found: Found, count: int, stages: Stages, keep: Callable[[Exploration], None], *, latency: int
+) -> Exploration:
+    """The fastest `count` configurations of the front, one after the other: the exploration with what `confirm` found
+    of them. `keep` is given it after each, for the next takes minutes.
     """
-    for entry, point in list(zip(result["front"], result["best"], strict=True))[:count]:
-        stages.say(f"{entry['number']}: {entry['name']}", style="bold")
+    exploration = found.exploration
+    for kept, point in list(zip(exploration.front, found.best, strict=True))[:count]:
+        stages.say(f"{kept.number}: {kept.name}", style="bold")
         with scratch() as work:
-            entry["confirmed"] = confirm(request, point, stages, work, latency=latency)
-        keep()
+            confirmed = confirm(request, point, stages, work, latency=latency)
+        exploration = exploration.with_confirmed(kept.number, confirmed)
+        keep(exploration)
+    return exploration

@@ -1,7 +1,7 @@
 """Many unseen scenes through the accelerator: every output against the integer model, every map against the truth."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,80 @@ from moesaic.golden.evaluation import metrics
 from moesaic.golden.heads import DenseHead
 from moesaic.golden.training.scenes import CLASSES, render_batch
 from moesaic.golden.training.trainer import FIRST_CHECK_SEED
+from moesaic.records import called
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
-__all__ = ["check_numbers", "score_scenes"]
+__all__ = ["MapScore", "SceneDifference", "ScenesReport", "Spread", "check_numbers", "score_scenes"]
 
 Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class SceneDifference:
+    """Residuals or outputs of two models that are not the same."""
+
+    scene: int
+    task: str
+    text: str
+
+
+@dataclass(frozen=True)
+class MapScore:
+    """How good a task's maps are: `measure` is the name of mIoU, or of depth's root mean squared error."""
+
+    measure: str
+    by_float: float = field(metadata=called("float"))
+    accelerator: float
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of numbers over the scenes."""
+
+    least: int = field(metadata=called("min"))
+    mean: float
+    most: int = field(metadata=called("max"))
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> "Spread":
+        """Of these."""
+        return cls(min(values), round(float(np.mean(values)), 1), max(values))
+
+
+@dataclass(frozen=True)
+class ScenesReport:
+    """What `moesaic scenes` found.
+
+    Parameters
+    ----------
+    model, weights, widths, board : str
+    scenes : tuple of int
+    compared : tuple of str
+        Models whose residuals were compared.
+    bit_exact : bool
+        Whether there are no differences.
+    differences : tuple of SceneDifference
+    tasks : mapping of task to MapScore
+        Of those with a head that the scenes have a truth for.
+    cycles, experts_used : mapping of task to Spread
+        Over the scenes; experts in a mixture.
+    """
+
+    model: str
+    weights: str
+    widths: str
+    board: str
+    scenes: tuple[int, ...]
+    compared: tuple[str, ...]
+    bit_exact: bool
+    differences: tuple[SceneDifference, ...]
+    tasks: Mapping[str, MapScore]
+    cycles: Mapping[str, Spread]
+    experts_used: Mapping[str, Spread]
+
+    def __post_init__(self) -> None:
+        if self.bit_exact != (not self.differences):
+            raise ValueError(f"bit_exact must be {not self.differences} of {len(self.differences)} differences")
 
 
 @dataclass(frozen=True)
@@ -87,7 +156,7 @@ def _score(task: str, predicted: Array, truth: _Truth) -> float:
 
 
 @torch.no_grad()
-def _scores(program: Program, outputs: dict[str, list[Array]], truth: _Truth) -> dict[str, dict[str, Any]]:
+def _scores(program: Program, outputs: dict[str, list[Array]], truth: _Truth) -> dict[str, MapScore]:
     """Task metrics of the float model and of the accelerator's outputs."""
     step = np.float32(program.qmodel.blocks[-1].residual_step)
     result = {}
@@ -98,16 +167,9 @@ def _scores(program: Program, outputs: dict[str, list[Array]], truth: _Truth) ->
             continue
         by_float = np.stack([head(program.compiled_from.model(image, task)[-1]).numpy() for image in truth.images])
         by_accelerator = np.stack([head(torch.from_numpy(row * step)).numpy() for row in rows])
-        result[task] = {
-            "measure": "depth RMSE, m" if task == "depth" else "mIoU",
-            "float": _score(task, by_float, truth),
-            "accelerator": _score(task, by_accelerator, truth),
-        }
+        measure = "depth RMSE, m" if task == "depth" else "mIoU"
+        result[task] = MapScore(measure, _score(task, by_float, truth), _score(task, by_accelerator, truth))
     return result
-
-
-def _spread(values: list[int]) -> dict[str, float]:
-    return {"min": min(values), "mean": round(float(np.mean(values)), 1), "max": max(values)}
 
 
 def _run_all(
@@ -136,7 +198,7 @@ def _run_all(
 
 def score_scenes(
     program: Program, scenes: Sequence[int], stages: Stages, work: Path, *, rtl: bool = True, latency: int | None = None
-) -> dict[str, Any]:
+) -> ScenesReport:
     """Run scenes through every model and the RTL, compare all residuals bit by bit, and score the maps.
 
     Parameters
@@ -152,12 +214,6 @@ def score_scenes(
     latency : int or None, cycles
         Of the DDR model.
 
-    Returns
-    -------
-    dict
-        `model`, `weights`, `board`, `scenes`, `compared`, `bit_exact`, `differences` (task, scene, text), `tasks` (for
-        each: `measure`, `float`, `accelerator`), and by task the spread of `cycles` and of `experts_used` over scenes.
-
     Raises
     ------
     InputError, ToolMissing, BuildFailed, SimulationFailed
@@ -168,7 +224,7 @@ def score_scenes(
     truth = _Truth(*render_batch(scenes, request.model.image_size))
     names = [entry["name"] for entry in program.image.manifest["tensors"]]
     steps = [qmodel.embed_step, *(block.residual_step for block in qmodel.blocks)]
-    found, outputs = [], {task: list[Array]() for task in request.tasks}
+    found, outputs = list[SceneDifference](), {task: list[Array]() for task in request.tasks}
     cycles = {task: list[int]() for task in request.tasks}
     experts = {task: list[int]() for task in request.tasks}
     for scene, outcome, result in _run_all(program, scenes, truth.images, stages, work, rtl=rtl, latency=latency):
@@ -181,21 +237,21 @@ def score_scenes(
             output = result.output
             if result.counters:
                 cycles[outcome.task].append(result.counters["cycles"])
-        found += [{"scene": scene, "task": outcome.task, "text": f"{d.models}: {d.mismatch}"} for d in mine]
+        found += [SceneDifference(scene, outcome.task, f"{d.models}: {d.mismatch}") for d in mine]
         outputs[outcome.task].append(outcome.golden.marks[-1] if output is None else output)
         experts[outcome.task] += [sum(1 for tokens in queue if tokens) for queue in outcome.experts.values()]
     with stages.stage("score", "maps against the truth"):
         tasks = _scores(program, outputs, truth)
-    return {
-        "model": request.model.name,
-        "weights": qmodel.weights,
-        "widths": qmodel.widths,
-        "board": request.board,
-        "scenes": [int(scene) for scene in scenes],
-        "compared": ["integer golden", "functional simulator", *(["RTL"] if rtl else [])],
-        "bit_exact": not found,
-        "differences": found,
-        "tasks": tasks,
-        "cycles": {task: _spread(values) for task, values in cycles.items() if values},
-        "experts_used": {task: _spread(values) for task, values in experts.items() if values},
-    }
+    return ScenesReport(
+        model=request.model.name,
+        weights=qmodel.weights,
+        widths=qmodel.widths,
+        board=request.board,
+        scenes=tuple(int(scene) for scene in scenes),
+        compared=("integer golden", "functional simulator", *(("RTL",) if rtl else ())),
+        bit_exact=not found,
+        differences=tuple(found),
+        tasks=tasks,
+        cycles={task: Spread.of(values) for task, values in cycles.items() if values},
+        experts_used={task: Spread.of(values) for task, values in experts.items() if values},
+    )

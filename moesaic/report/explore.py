@@ -1,14 +1,14 @@
 """What an exploration found, as a table and as a picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 from rich.table import Table
 
 from moesaic.errors import InputError
+from moesaic.flow.exploration import Exploration, FrontPoint
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.report.plots import COLOURS
 from moesaic.terminal import result_console
@@ -18,38 +18,38 @@ __all__ = ["picture", "print_exploration", "write_page"]
 _KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
 
 
-def picture(result: Mapping[str, Any]) -> Figure:
+def picture(result: Exploration) -> Figure:
     """Latency against the share of the device, every configuration and the front."""
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots()
-    front = result["front"]
+    front = result.front
     axes.scatter(
-        [ms for ms, _, _ in result["points"]],
-        [100 * share for _, share, _ in result["points"]],
+        [ms for ms, _, _ in result.points],
+        [100 * share for _, share, _ in result.points],
         s=9,
         color=COLOURS["idle"],
         linewidth=0,
-        label=f"{len(result['points']):,} configurations that fit",
+        label=f"{len(result.points):,} configurations that fit",
     )
-    milliseconds = [entry["latency_ms"] for entry in front]
-    shares = [entry["percent"][entry["fullest"]] for entry in front]
+    milliseconds = [entry.latency_ms for entry in front]
+    shares = [entry.percent[entry.fullest] for entry in front]
     drawn = axes.scatter(
         milliseconds,
         shares,
         s=30,
-        c=[entry["energy_mj"] for entry in front],
+        c=[entry.energy_mj for entry in front],
         cmap="viridis_r",
         zorder=3,
         label="the front",
     )
     bar = figure.colorbar(drawn, ax=axes, pad=0.02)
-    bar.set_label(f"energy of an image, mJ (± {100 * result['energy_error']:.0f} %)")
+    bar.set_label(f"energy of an image, mJ (± {100 * result.energy_error:.0f} %)")
     bar.outline.set_visible(False)
-    confirmed = [entry for entry in front if entry.get("confirmed")]
+    confirmed = [entry for entry in front if entry.confirmed]
     if confirmed:
         axes.scatter(
-            [entry["latency_ms"] for entry in confirmed],
-            [entry["percent"][entry["fullest"]] for entry in confirmed],
+            [entry.latency_ms for entry in confirmed],
+            [entry.percent[entry.fullest] for entry in confirmed],
             s=90,
             facecolor="none",
             edgecolor=COLOURS["starved"],
@@ -58,9 +58,9 @@ def picture(result: Mapping[str, Any]) -> Figure:
             label="simulated on RTL",
         )
     for entry, x, y in zip(front, milliseconds, shares, strict=True):
-        if entry["number"] in (1, len(front)) or entry in confirmed:
+        if entry.number in (1, len(front)) or entry in confirmed:
             axes.annotate(
-                f"{entry['number']}: {entry['config']['rows']} × {entry['config']['lanes']}",
+                f"{entry.number}: {entry.config.rows} × {entry.config.lanes}",
                 (x, y),
                 textcoords="offset points",
                 xytext=(7, 5),
@@ -71,8 +71,8 @@ def picture(result: Mapping[str, Any]) -> Figure:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
-    axes.set_xlabel(f"latency of an image of {result['model']}, ms")
-    axes.set_ylabel(f"fullest resource of {result['board']}, %")
+    axes.set_xlabel(f"latency of an image of {result.model}, ms")
+    axes.set_ylabel(f"fullest resource of {result.board}, %")
     axes.grid(color="#e6e8eb", linewidth=0.6, which="both")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -80,52 +80,52 @@ def picture(result: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _widths(front: Sequence[Mapping[str, Any]]) -> bool:
+def _widths(front: Sequence[FrontPoint]) -> bool:
     """Whether the front has more than the usual widths."""
-    return {entry["widths"] for entry in front} != {DEFAULT_WIDTHS}
+    return {entry.widths for entry in front} != {DEFAULT_WIDTHS}
 
 
-def _markdown(result: Mapping[str, Any]) -> str:
+def _markdown(result: Exploration) -> str:
     """The front as a table of a page."""
-    searched, space = result["searched"], result["space"]
+    searched, space = result.searched, result.space
     values = "; ".join(f"{axis} {', '.join(str(value) for value in values)}" for axis, values in space.items())
-    confirmed = any(entry.get("confirmed") for entry in result["front"])
-    widths = _widths(result["front"])
+    confirmed = any(entry.confirmed for entry in result.front)
+    widths = _widths(result.front)
     more = ("", "") if not confirmed else (" on RTL | estimate | bit exact |", "--:|--:|---|")
     lines = [
         (
-            f"{searched['combinations']:,} combinations ({values}): {searched['possible']:,} possible, "
-            f"{searched['fit']:,} fit, "
-            f"{searched['hold_model']:,} hold `{result['model']}`; {len(result['front'])} on the front."
+            f"{searched.combinations:,} combinations ({values}): {searched.possible:,} possible, "
+            f"{searched.fit:,} fit, "
+            f"{searched.hold_model:,} hold `{result.model}`; {len(result.front)} on the front."
         ),
         "",
         (
             f"| |{' widths |' if widths else ''} array | load | ports | prefetch, KiB | activation, KiB | cycles | "
-            f"ms | limit | LUT % | DSP % | BRAM % | mJ ± {100 * result['energy_error']:.0f} % |{more[0]}"
+            f"ms | limit | LUT % | DSP % | BRAM % | mJ ± {100 * result.energy_error:.0f} % |{more[0]}"
         ),
         f"|--:|{'---|' if widths else ''}---|--:|---|--:|--:|--:|--:|---|--:|--:|--:|--:|{more[1]}",
     ]
-    for entry in result["front"]:
-        config, percent = entry["config"], entry["percent"]
-        ultra = ", UltraRAM" if config["ultra_ram"] else ""
+    for entry in result.front:
+        config, percent = entry.config, entry.percent
+        ultra = ", UltraRAM" if config.ultra_ram else ""
         cells = [
-            entry["number"],
-            *([entry["widths"]] if widths else []),
-            f"{config['rows']} × {config['lanes']}",
-            config["load_rows"],
-            f"{config['ports']} × {config['port_bits']}",
-            f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10}{ultra}",
-            config["activation_words"] * config["lanes"] >> 10,
-            f"{entry['cycles']:,}",
-            f"{entry['latency_ms']:.4g}",
-            entry["limit"],
+            entry.number,
+            *([entry.widths] if widths else []),
+            f"{config.rows} × {config.lanes}",
+            config.load_rows,
+            f"{config.ports} × {config.port_bits}",
+            f"{config.prefetch_words * config.load_rows * config.lanes >> 10}{ultra}",
+            config.activation_words * config.lanes >> 10,
+            f"{entry.cycles:,}",
+            f"{entry.latency_ms:.4g}",
+            entry.limit,
             *(f"{percent[kind]:.1f}" for kind in ("lut", "dsp", "bram36")),
-            f"{entry['energy_mj']:.3g}",
+            f"{entry.energy_mj:.3g}",
         ]
-        done = entry.get("confirmed")
+        done = entry.confirmed
         if confirmed:
             cells += (
-                [f"{done['cycles']:,}", f"{100 * done['error']:+.2f} %", "yes" if done["bit_exact"] else "NO"]
+                [f"{done.cycles:,}", f"{100 * done.error:+.2f} %", "yes" if done.bit_exact else "NO"]
                 if done
                 else ["", "", ""]
             )
@@ -133,7 +133,7 @@ def _markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_page(page: Path, result: Mapping[str, Any]) -> None:
+def write_page(page: Path, result: Exploration) -> None:
     """Put the front where a page has its place: between ``<!-- explore BOARD -->`` and ``<!-- end BOARD -->``.
 
     Raises
@@ -141,7 +141,7 @@ def write_page(page: Path, result: Mapping[str, Any]) -> None:
     InputError
         If the page has no such place.
     """
-    start, end = f"<!-- explore {result['board']} -->\n", f"<!-- end {result['board']} -->\n"
+    start, end = f"<!-- explore {result.board} -->\n", f"<!-- end {result.board} -->\n"
     before, found, rest = page.read_text(encoding="utf-8").partition(start)
     _, closed, after = rest.partition(end)
     if not found or not closed:
@@ -149,18 +149,18 @@ def write_page(page: Path, result: Mapping[str, Any]) -> None:
     page.write_text(before + start + _markdown(result) + end + after, encoding="utf-8")
 
 
-def print_exploration(result: Mapping[str, Any]) -> None:
+def print_exploration(result: Exploration) -> None:
     """The front on the terminal."""
-    searched, front = result["searched"], result["front"]
+    searched, front = result.searched, result.front
     console = result_console(width=118)
     console.print(
-        f"{searched['combinations']:,} combinations: {searched['possible']:,} possible, {searched['fit']:,} fit "
-        f"{result['board']}, "
-        f"{searched['hold_model']:,} hold {result['model']}; {len(front)} on the front"
+        f"{searched.combinations:,} combinations: {searched.possible:,} possible, {searched.fit:,} fit "
+        f"{result.board}, "
+        f"{searched.hold_model:,} hold {result.model}; {len(front)} on the front"
     )
     table = Table(box=None, header_style="dim", pad_edge=False)
-    kinds = [kind for kind in _KINDS if any(kind in entry["percent"] for entry in front)]
-    clocks = len({entry["config"]["clock_mhz"] for entry in front}) > 1
+    kinds = [kind for kind in _KINDS if any(kind in entry.percent for entry in front)]
+    clocks = len({entry.config.clock_mhz for entry in front}) > 1
     widths = _widths(front)
     titles = [
         "#",
@@ -176,36 +176,34 @@ def print_exploration(result: Mapping[str, Any]) -> None:
         "limit",
         *(f"{_KINDS[kind]} %" for kind in kinds),
     ]
-    confirmed = any(entry.get("confirmed") for entry in front)
-    titles += [f"mJ ± {100 * result['energy_error']:.0f} %", *(["on RTL", "error"] if confirmed else [])]
+    confirmed = any(entry.confirmed for entry in front)
+    titles += [f"mJ ± {100 * result.energy_error:.0f} %", *(["on RTL", "error"] if confirmed else [])]
     for title in titles:
         table.add_column(title, justify="left" if title == "limit" else "right")
     for entry in front:
-        config = entry["config"]
-        ram = " ultra" if config["ultra_ram"] else ""
+        config = entry.config
+        ram = " ultra" if config.ultra_ram else ""
         row = [
-            str(entry["number"]),
-            *([entry["widths"]] if widths else []),
-            f"{config['rows']} × {config['lanes']}",
-            str(config["load_rows"]),
-            f"{config['ports']} × {config['port_bits']}",
-            f"{config['prefetch_words'] * config['load_rows'] * config['lanes'] >> 10} KiB{ram}",
-            f"{config['activation_words'] * config['lanes'] >> 10} KiB{ram}",
-            *([f"{config['clock_mhz']:g}"] if clocks else []),
-            f"{entry['cycles']:,}",
-            f"{entry['latency_ms']:.4g}",
-            entry["limit"],
+            str(entry.number),
+            *([entry.widths] if widths else []),
+            f"{config.rows} × {config.lanes}",
+            str(config.load_rows),
+            f"{config.ports} × {config.port_bits}",
+            f"{config.prefetch_words * config.load_rows * config.lanes >> 10} KiB{ram}",
+            f"{config.activation_words * config.lanes >> 10} KiB{ram}",
+            *([f"{config.clock_mhz:g}"] if clocks else []),
+            f"{entry.cycles:,}",
+            f"{entry.latency_ms:.4g}",
+            entry.limit,
         ]
         row += [
-            f"[bold]{entry['percent'][kind]:.1f}[/]"
-            if kind == entry["fullest"]
-            else f"{entry['percent'].get(kind, 0):.1f}"
+            f"[bold]{entry.percent[kind]:.1f}[/]" if kind == entry.fullest else f"{entry.percent.get(kind, 0):.1f}"
             for kind in kinds
         ]
-        row.append(f"{entry['energy_mj']:.3g}")
+        row.append(f"{entry.energy_mj:.3g}")
         if confirmed:
-            done = entry.get("confirmed")
-            row += [f"{done['cycles']:,}", f"{100 * done['error']:+.2f} %"] if done else ["", ""]
+            done = entry.confirmed
+            row += [f"{done.cycles:,}", f"{100 * done.error:+.2f} %"] if done else ["", ""]
         table.add_row(*row)
     console.print(table)
     console.print(

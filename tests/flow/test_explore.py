@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from moesaic.compiler.pipeline import compile_all
 from moesaic.energy.activity import Activity
 from moesaic.errors import InputError
 from moesaic.flow import auto
-from moesaic.flow.explore import Point, explore, front, point_entry
+from moesaic.flow.explore import Found, Point, explore, front, front_point
 from moesaic.flow.explore_confirm import confirm_front
 from moesaic.flow.explore_space import Choice, Space, configurations, default_space, read_space
 from moesaic.flow.explore_work import Question, forecasts
@@ -29,9 +30,10 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.config import network_of
 from moesaic.golden.hollow import hollow_model
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import PRESETS
+from moesaic.records import to_plain
 from moesaic.report.explore import write_page
-from moesaic.report.explore_folder import update_exploration, write_exploration
+from moesaic.report.explore_folder import read_exploration, update_exploration, write_exploration
 
 BOARD, MICRO = load_board("pynq-z2"), network_of(MODELS["m3vit-micro"])
 ASKED = Question(MICRO, "semseg", 2, 100)
@@ -51,7 +53,7 @@ def space(**axes: tuple) -> Space:
 
 
 @pytest.fixture(scope="module")
-def result() -> dict:
+def result() -> Found:
     return explore(ASKED, BOARD, space(), Stages(quiet=True), workers=1)
 
 
@@ -78,21 +80,20 @@ def test_front_keeps_what_nothing_beats() -> None:
     assert [p.milliseconds for p in thrifty] == [1.004, 2.0, 3.0, 4.0]
 
 
-def test_front_of_a_search_is_not_beaten(result: dict) -> None:
+def test_front_of_a_search_is_not_beaten(result: Found) -> None:
     """By any of the points that were searched, beyond what the models can tell apart."""
-    best = [
-        (entry["latency_ms"], entry["percent"][entry["fullest"]] / 100, entry["energy_mj"]) for entry in result["front"]
-    ]
-    assert 2 <= len(best) < len(result["points"]) and best == sorted(best)
+    found = result.exploration
+    best = [(entry.latency_ms, entry.percent[entry.fullest] / 100, entry.energy_mj) for entry in found.front]
+    assert 2 <= len(best) < len(found.points) and best == sorted(best)
     for mine in best:
-        assert not [p for p in result["points"] if all(a < 0.99 * b for a, b in zip(p, mine, strict=True))]
-    for p in result["points"]:  # something on the front is in nothing worse
+        assert not [p for p in found.points if all(a < 0.99 * b for a, b in zip(p, mine, strict=True))]
+    for p in found.points:  # something on the front is in nothing worse
         assert any(all(a <= 1.01 * b for a, b in zip(mine, p, strict=True)) for mine in best)
 
 
 def test_limit_is_kept() -> None:
-    limited = explore(ASKED, BOARD, space(), Stages(quiet=True), limit=0.73, workers=1)
-    assert 0 < len(limited["points"]) and all(share <= 0.73 for _, share, _ in limited["points"])
+    limited = explore(ASKED, BOARD, space(), Stages(quiet=True), limit=0.73, workers=1).exploration
+    assert 0 < len(limited.points) and all(share <= 0.73 for _, share, _ in limited.points)
 
 
 def test_forecast_is_what_a_compiled_program_expects() -> None:
@@ -157,7 +158,7 @@ def test_widths_are_searched() -> None:
             choice
         )
     result = explore(ASKED, BOARD, asked, Stages(quiet=True), workers=1)
-    assert {entry["widths"] for entry in result["front"]} == {"w4a8"}  # fewer bytes for the same array
+    assert {entry.widths for entry in result.exploration.front} == {"w4a8"}  # fewer bytes for the same array
     list(configurations(asked, BOARD, network_of(MODELS["deit-tiny"]), refused))
     assert refused["widths must be w8a8 for a model without experts"]
 
@@ -228,25 +229,25 @@ def test_space_from_a_file(tmp_path: Path) -> None:
         read_space(tmp_path / "none.toml", BOARD)
 
 
-def test_folder(result: dict, tmp_path: Path) -> None:
+def test_folder(result: Found, tmp_path: Path) -> None:
     write_exploration(result, tmp_path / "out")
-    kept = json.loads((tmp_path / "out" / "explore.json").read_text())
-    assert kept["searched"]["hold_model"] == len(kept["points"]) and "best" not in kept
-    for entry in kept["front"]:
-        config = read_configuration(tmp_path / "out" / entry["file"])
-        assert config == AcceleratorConfig(**entry["config"]) and config.hash == entry["config_hash"]
-        request = make_request(model="m3vit-micro", board="pynq-z2", accelerator=tmp_path / "out" / entry["file"])
+    kept = read_exploration(tmp_path / "out")
+    assert kept == result.exploration and kept.searched.hold_model == len(kept.points)
+    for entry in kept.front:
+        config = read_configuration(tmp_path / "out" / entry.file)
+        assert config == entry.config and config.hash == entry.config_hash
+        request = make_request(model="m3vit-micro", board="pynq-z2", accelerator=tmp_path / "out" / entry.file)
         assert request.accelerator == config and request.configured
     assert (tmp_path / "out" / "front.png").stat().st_size > 5_000
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- explore pynq-z2 -->\nstale\n<!-- end pynq-z2 -->\nb\n")
-    write_page(page, result)
+    write_page(page, kept)
     text = page.read_text()
     assert text.startswith("a\n<!--") and text.endswith("-->\nb\n") and "stale" not in text
-    assert text.count("\n| ") == len(kept["front"]) + 1 and f"| {kept['front'][0]['cycles']:,} |" in text
+    assert text.count("\n| ") == len(kept.front) + 1 and f"| {kept.front[0].cycles:,} |" in text
     page.write_text("no place")
     with pytest.raises(InputError, match="must have the lines <!-- explore pynq-z2 -->"):
-        write_page(page, result)
+        write_page(page, kept)
     write_exploration(result, tmp_path / "out")  # replaces its own
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thing").touch()
@@ -254,7 +255,33 @@ def test_folder(result: dict, tmp_path: Path) -> None:
         write_exploration(result, tmp_path / "other")
 
 
-def test_confirmed_on_rtl(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda kept: kept.pop("points"), "points"),
+        (lambda kept: kept.update(best=[]), "best"),
+        (lambda kept: kept["front"][0].update(config_hash="0"), "config_hash of 1.toml must be"),
+        (lambda kept: kept["front"][0].update(number=2), "numbers of the front must be 1, 2, and so on"),
+        (lambda kept: kept["front"][0].update(fullest="gold"), "fullest of 1.toml must be one of"),
+        (lambda kept: kept["front"][0].update(limit="luck"), "'DDR' or 'ports' or 'array'"),
+        (lambda kept: kept["front"][0].update(confirmed={"cycles": 3}), "confirmed"),
+        (lambda kept: kept["space"].update(rows=[[8]]), "at most 0 levels"),
+    ],
+)
+def test_damaged_numbers(result: Found, tmp_path: Path, change: Callable[[dict], object], message: str) -> None:
+    kept = to_plain(result.exploration)
+    change(kept)
+    (tmp_path / "explore.json").write_text(json.dumps(kept))
+    with pytest.raises(InputError, match=message):
+        read_exploration(tmp_path)
+
+
+def test_no_numbers(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="folder must hold a explore.json"):
+        read_exploration(tmp_path)
+
+
+def test_confirmed_on_rtl(result: Found, tmp_path: Path) -> None:
     """A point runs bit exact, takes the cycles that were expected, and the folder says so; one after it is left
     alone.
     """
@@ -264,19 +291,16 @@ def test_confirmed_on_rtl(tmp_path: Path) -> None:
     expected = Point(
         Choice(request.accelerator), forecast(graph, request.accelerator), Resources(lut=1), BOARD.budget, 10.0, 1.0
     )
-    found = {
-        "model": "m3vit-micro",
-        "board": "pynq-z2",
-        "points": [[1.0, 0.5, 1.0]],
-        "energy_error": 0.3,
-        "best": [expected, expected],
-        "front": [point_entry(number, expected) for number in (1, 2)],
-    }
-    confirm_front(request, found, 1, Stages(quiet=True), lambda: update_exploration(found, tmp_path), latency=100)
-    first, second = json.loads((tmp_path / "explore.json").read_text())["front"]
-    done = first["confirmed"]
-    assert done["bit_exact"] and abs(done["error"]) < 0.03 and abs(done["routed_error"]) < 0.01, done
-    assert "confirmed" not in second and (tmp_path / "front.png").stat().st_size > 5_000
+    front = tuple(front_point(number, expected) for number in (1, 2))
+    found = Found(dataclasses.replace(result.exploration, front=front), (expected, expected))
+    confirmed = confirm_front(
+        request, found, 1, Stages(quiet=True), lambda now: update_exploration(now, tmp_path), latency=100
+    )
+    assert read_exploration(tmp_path) == confirmed
+    first, second = confirmed.front
+    done = first.confirmed
+    assert done is not None and done.bit_exact and abs(done.error) < 0.03 and abs(done.routed_error) < 0.01, done
+    assert second.confirmed is None and (tmp_path / "front.png").stat().st_size > 5_000
 
 
 def test_board_auto(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.names import ALL_TASKS
+from moesaic.report.kept import read_kept, write_kept
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +22,12 @@ def program():
 
 def test_every_scene_on_rtl_is_exact_and_scored(program, tmp_path):
     result = scenes.score_scenes(program, [3, 8], Stages(quiet=True), tmp_path)
-    assert result["bit_exact"] and result["compared"][-1] == "RTL" and json.dumps(result)
-    assert result["tasks"]["semseg"]["accelerator"] == pytest.approx(result["tasks"]["semseg"]["float"], abs=0.02)
-    assert result["tasks"]["depth"]["accelerator"] == pytest.approx(result["tasks"]["depth"]["float"], rel=0.02)
-    assert 250_000 < result["cycles"]["depth"]["min"] <= result["cycles"]["depth"]["max"] < 270_000
+    assert result.bit_exact and result.compared[-1] == "RTL"
+    assert result.tasks["semseg"].accelerator == pytest.approx(result.tasks["semseg"].by_float, abs=0.02)
+    assert result.tasks["depth"].accelerator == pytest.approx(result.tasks["depth"].by_float, rel=0.02)
+    assert 250_000 < result.cycles["depth"].least <= result.cycles["depth"].most < 270_000
+    write_kept(result, tmp_path / "scenes.json")
+    assert read_kept(scenes.ScenesReport, tmp_path / "scenes.json", "scenes") == result
 
 
 def test_an_output_that_differs_is_named_and_scored_as_it_is(program, tmp_path, monkeypatch):
@@ -44,9 +47,22 @@ def test_an_output_that_differs_is_named_and_scored_as_it_is(program, tmp_path, 
 
     monkeypatch.setattr(scenes, "execute", wrong)
     result = scenes.score_scenes(program, [3], Stages(quiet=True), tmp_path, rtl=False)
-    assert not result["bit_exact"]
-    (found,) = result["differences"]
-    assert (found["scene"], found["task"]) == (3, "semseg") and "token 7, channel 5" in found["text"]
+    assert not result.bit_exact
+    (found,) = result.differences
+    assert (found.scene, found.task) == (3, "semseg") and "token 7, channel 5" in found.text
+    path = tmp_path / "scenes.json"
+    write_kept(result, path)
+    whole = json.loads(path.read_text())
+    assert whole["differences"] == [{"scene": 3, "task": "semseg", "text": found.text}]
+    for change, message in (
+        ({"bit_exact": True}, "bit_exact must be False of 1 differences"),
+        ({"scenes": ["3"]}, "a whole number"),
+        ({"tasks": {"semseg": {"measure": "mIoU", "float": 0.5}}}, "accelerator"),
+        ({"more": 1}, "more"),
+    ):
+        path.write_text(json.dumps({**whole, **change}))
+        with pytest.raises(InputError, match=message):
+            read_kept(scenes.ScenesReport, path, "scenes")
 
 
 def test_scores_are_those_of_the_maps(program, tmp_path, monkeypatch):
@@ -63,7 +79,7 @@ def test_scores_are_those_of_the_maps(program, tmp_path, monkeypatch):
     image = np.zeros((3, 64, 64), np.uint8)
     head = program.network.heads["depth"]
     wanted = head(program.network.model(image, "depth")[-1]).detach().numpy()
-    assert result["tasks"]["depth"]["float"] == pytest.approx(float(np.sqrt(((wanted - 7.0) ** 2).mean())), rel=1e-6)
+    assert result.tasks["depth"].by_float == pytest.approx(float(np.sqrt(((wanted - 7.0) ** 2).mean())), rel=1e-6)
 
 
 @pytest.mark.parametrize("numbers", [[], [-1], [89_999, 90_000]])
