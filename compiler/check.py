@@ -128,6 +128,10 @@ def check(
         )
     narrow = _NARROW if normalise_on_read else _NARROW | {Source.NORMALISED: ("int8",)}
     _check_linear(qmodel.embed, config, (model.dim, model.image.patch_values), ("int8",))
+    if qmodel.embed_norm is not None:
+        for matrix in qmodel.embed_norm.matrices():
+            reads = _WIDE if qmodel.embed_norm.wide else narrow
+            _check_linear(matrix.linear, config, matrix.shape, reads[matrix.source])
     stored: dict[str, QuantLinear] = {}
     for block in qmodel.blocks[:blocks]:
         for layer in block.layers:

@@ -80,7 +80,7 @@ def _tensor_table(
             "weight_bytes": words * config.word_bytes,
         }
 
-    table = [entry("embed", "embed", qmodel.embed_step, model.embed_macs, [qmodel.embed])]
+    table = [entry("embed", "embed", qmodel.embed_step, model.embed_macs, qmodel.embed_matrices)]
     for block in qmodel.blocks[:blocks]:
         linears = [matrix.linear for layer in block.layers for matrix in layer.matrices([task])]
         kind, macs = "dense" if block.routed is None else "moe", block.macs(model.tokens)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from moesaic.compiler.layers.rooms import room
+from moesaic.compiler.lower import BEFORE_NORM, POSITION
 from moesaic.compiler.pack import pack_matrix, pack_position
 from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -43,8 +44,12 @@ class WeightStore:
 def _model_pieces(
     qmodel: QuantModel, config: AcceleratorConfig, tasks: Sequence[str], blocks: int
 ) -> Iterator[tuple[str, bytes]]:
-    yield "position", pack_position(qmodel.position, config)
-    yield qmodel.embed.name, pack_matrix(qmodel.embed, config)
+    if qmodel.embed_norm is not None:  # takes the first position's place, and the last one comes between its matrices
+        yield BEFORE_NORM, pack_position(qmodel.embed_norm.before, config)
+        for linear in qmodel.embed_matrices[:-1]:
+            yield linear.name, pack_matrix(linear, config)
+    yield POSITION, pack_position(qmodel.position, config)
+    yield qmodel.embed_matrices[-1].name, pack_matrix(qmodel.embed_matrices[-1], config)
     for block in qmodel.blocks[:blocks]:
         for layer in block.layers:
             for matrix in layer.matrices(tasks):

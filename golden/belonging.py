@@ -81,6 +81,8 @@ def _pairs(model: M3ViT, qmodel: QuantModel) -> dict[str, tuple[QuantLinear, tor
                 weight, bias = model.folded_gate(step.block, number)
                 gate = weight.T, bias
             step.layer.rounded(pairs, x, quant, Place(norm=step.norm, block=step.block, task=task, gate=gate))
+    if model.embed_norm is not None and qmodel.embed_norm is not None:
+        pairs.found[qmodel.embed_norm.gain.name] = qmodel.embed_norm.gain, torch.diag(model.embed_norm.weight)
     pairs.found[qmodel.embed.name] = (qmodel.embed, torch.from_numpy(patch_matrix(model)[0]).float())
     return pairs.found
 

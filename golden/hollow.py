@@ -6,6 +6,7 @@ import numpy as np
 
 from moesaic.errors import InputError
 from moesaic.golden.finer import NO_FINER
+from moesaic.golden.layers.embed_norm import QuantEmbedNorm
 from moesaic.golden.layers.kinds import LAYERS
 from moesaic.golden.layers.linear import FINER, QuantLinear
 from moesaic.golden.network import Network, check_supported
@@ -42,6 +43,9 @@ def hollow_model(network: Network, expert_bits: int = 8, finer: Mapping[str, str
             for position, node in enumerate(block.nodes)
         )
         blocks.append(QuantBlock(name=block.name, layers=layers, residual_step=1.0))
+    embed_norm = None
+    if network.embed_norm is not None:
+        embed_norm = QuantEmbedNorm.zeros(network.nodes[0], wide=expert_bits > 8)
     return QuantModel(
         network=network,
         embed=QuantLinear.zeros("embed", network.dim, network.image.patch_values, bits=max(8, expert_bits)),
@@ -49,6 +53,7 @@ def hollow_model(network: Network, expert_bits: int = 8, finer: Mapping[str, str
         blocks=tuple(blocks),
         embed_step=1.0,
         weights="seeded",
+        embed_norm=embed_norm,
     )
 
 

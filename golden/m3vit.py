@@ -120,6 +120,10 @@ class M3ViT(nn.Module):
         if network.extra_tokens:
             self.extra_tokens = nn.Parameter(torch.empty(1, network.extra_tokens, dim))
         self.pos_embed = nn.Parameter(torch.empty(1, network.tokens, dim))
+        self.embed_norm = self.patch_pos = None
+        if network.embed_norm is not None:
+            self.embed_norm = norm_of(network.embed_norm, dim)
+            self.patch_pos = nn.Parameter(torch.empty(1, image.patches, dim))  # added before that norm
         self.gate_task_represent = None
         if network.task_embedding is not None:
             self.gate_task_represent = TaskEmbedding(len(network.tasks), network.task_embedding)
@@ -148,9 +152,16 @@ class M3ViT(nn.Module):
         embedding = self.gate_task_represent(index) if self.gate_task_represent is not None else None
         return Run(task=index, embedding=embedding, trace=trace)
 
+    def patches(self, x: torch.Tensor) -> torch.Tensor:
+        """Embedded patches [B, patches, dim] of normalised images, as a norm of theirs reads them."""
+        x = self.patch_embed(x)
+        return x if self.patch_pos is None else x + self.patch_pos
+
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """The residual [B, tokens, dim] before the first layer, of normalised images."""
-        x = self.patch_embed(x)  # [B, patches, dim]
+        x = self.patches(x)
+        if self.embed_norm is not None:
+            x = self.embed_norm(x)
         return torch.cat((self.prefix().expand(len(x), -1, -1), x), dim=1) + self.pos_embed
 
     def normalise(self, image: torch.Tensor) -> torch.Tensor:
@@ -234,7 +245,7 @@ def seed_parameters(module: nn.Module, seed: int) -> None:
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         draw = rng.standard_normal(parameter.shape, dtype=np.float32)
         leaf = name.rsplit(".", 1)[-1]
-        if name in ("pos_embed", "cls_token", "extra_tokens"):
+        if name in ("pos_embed", "patch_pos", "cls_token", "extra_tokens"):
             draw *= 0.6
         elif "norm" in name:
             draw = np.maximum(1.0 + 0.15 * draw, 0.2) if leaf == "weight" else 0.05 * draw

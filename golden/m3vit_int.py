@@ -7,13 +7,23 @@ import numpy as np
 
 from moesaic.golden import ops_int
 from moesaic.golden.layers.layer import Inference
-from moesaic.golden.numerics import IntArray
+from moesaic.golden.numerics import Array, IntArray
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import SILENT, Trace
 from moesaic.hw.spec.chains import most_probability_bits
 
-__all__ = ["IntM3ViT", "force_experts"]
+__all__ = ["IntM3ViT", "embedded", "force_experts"]
+
+
+def embedded(qmodel: QuantModel, image: np.ndarray[Any, Any], saturation: Saturation) -> Array:
+    """The residual [tokens, dim] before the first layer, of a uint8 image [channels, H, W]."""
+    vectors, position = ops_int.patch_vectors(image, qmodel.network), qmodel.position.astype(np.int64)
+    patches = ops_int.linear_int16(qmodel.embed, vectors, saturation)
+    if qmodel.embed_norm is not None:
+        before = qmodel.embed_norm.before.astype(np.int64)
+        patches = qmodel.embed_norm.run(ops_int.add("embed.patches", before, patches, saturation), saturation)
+    return ops_int.add("embed.residual", position, patches, saturation)
 
 
 class IntM3ViT:
@@ -85,8 +95,7 @@ class IntM3ViT:
                 f"image must be uint8 {list(network.image.shape)}, not {image.dtype.name} {list(image.shape)!r}"
             )
         saturation = Saturation() if saturation is None else saturation
-        patches = ops_int.linear_int16(qmodel.embed, ops_int.patch_vectors(image, network), saturation)
-        x = ops_int.add("embed.residual", qmodel.position.astype(np.int64), patches, saturation)
+        x = embedded(qmodel, image, saturation)
         trace.record("embed", x.astype(np.int16))
         inference = Inference(
             task=name,

@@ -101,6 +101,11 @@ class Network:
         InputError
             If a norm subtracts none as it is, or a layer's parameters cannot take the mean out.
         """
+        if self.nodes[0].norm is not None:
+            raise InputError(
+                f"node '{self.nodes[0].name}' must not be normalised before the first layer for RMSNorm to take "
+                f"LayerNorm's place, as its gain gives tokens a mean: leave --rms-norm out"
+            )
         for node in self.layers:
             if node.norm is not None and node.norm.recentred == node.norm:
                 raise InputError(
@@ -136,6 +141,11 @@ class Network:
     def dim(self) -> int:
         """Channels of a token in the residual stream."""
         return self.nodes[0].output.channels
+
+    @property
+    def embed_norm(self) -> NormSizes | None:
+        """What embedded patches pass before positions and learnt tokens join them; None for nothing."""
+        return self.nodes[0].norm
 
     @property
     def eps(self) -> float:

@@ -100,8 +100,8 @@ def _check_node(node: Node) -> None:
     if type(node.sizes) is not SIZES[node.kind]:
         _refuse(node, f"sizes must be {SIZES[node.kind].__name__}", type(node.sizes).__name__)
     first = node.kind == EmbeddingSizes.kind
-    if first and (node.norm is not None or node.block is not None):
-        _refuse(node, "the embedding must have no norm and no block", f"{node.norm!r}, {node.block!r}")
+    if first and node.block is not None:
+        _refuse(node, "the embedding must have no block", repr(node.block))
     if not first and node.norm is None:
         _refuse(node, "a layer must read the residual stream through a norm", "None")
     problem = node.sizes.problem or (node.norm is not None and node.norm.problem)

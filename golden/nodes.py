@@ -156,7 +156,8 @@ class Node:
     sizes : LayerSizes
         Of its kind.
     norm : NormSizes or None
-        What it reads the residual stream through; None for the embedding.
+        What it reads the residual stream through. Of the embedding: what its patches pass before positions and learnt
+        tokens join them, if anything.
     inputs : tuple of str
         Names of the nodes whose output it reads; none for the embedding, which reads the image.
     output : Edge
@@ -202,7 +203,14 @@ class Layer:
     origin: Origin | None = None
 
 
-def chain_of(image: Image, prefix_tokens: int, dim: int, blocks: Sequence[Sequence[Layer]]) -> tuple[Node, ...]:
+def chain_of(
+    image: Image,
+    prefix_tokens: int,
+    dim: int,
+    blocks: Sequence[Sequence[Layer]],
+    *,
+    embed_norm: NormSizes | None = None,
+) -> tuple[Node, ...]:
     """The nodes of a network whose blocks are these layers in a row, under their published names.
 
     Parameters
@@ -213,9 +221,11 @@ def chain_of(image: Image, prefix_tokens: int, dim: int, blocks: Sequence[Sequen
     dim : int
         Channels of a token.
     blocks : sequence of sequence of Layer
+    embed_norm : NormSizes or None
+        Of the embedding's node.
     """
     edge, sizes = Edge(tokens=image.patches + prefix_tokens, channels=dim), EmbeddingSizes(values=image.patch_values)
-    nodes = [Node(name="embed", kind=sizes.kind, sizes=sizes, norm=None, inputs=(), output=edge)]
+    nodes = [Node(name="embed", kind=sizes.kind, sizes=sizes, norm=embed_norm, inputs=(), output=edge)]
     for number, layers in enumerate(blocks):
         taken: dict[str, int] = {}
         for layer in layers:

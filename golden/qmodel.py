@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from moesaic.golden.layers.embed_norm import QuantEmbedNorm
 from moesaic.golden.layers.layer import Matrix, QuantLayer
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.network import Network
@@ -55,7 +56,8 @@ class QuantModel:
     `embed` maps patch vectors to the residual: its input is ``pixel - 128`` in the order (channel, row, column) of the
     patch, with an all-zero vector in the place of each learnt token (the class token); `position` [tokens, dim] int16
     is the residual before it is added (position plus learnt token; those rows have the embedding's bias taken out, so
-    that adding it back gives the token).
+    that adding it back gives the token). With an `embed_norm` that takes the embedding's place: what it makes is added
+    to `position`.
     """
 
     network: Network
@@ -64,6 +66,7 @@ class QuantModel:
     blocks: tuple[QuantBlock, ...]
     embed_step: float
     weights: str  # one of `WEIGHTS`
+    embed_norm: QuantEmbedNorm | None = None
 
     @property
     def wide(self) -> bool:
@@ -76,6 +79,12 @@ class QuantModel:
         if self.wide:
             return "w16a16"
         return "w4a8" if any(matrix.linear.bits == 4 for matrix in self.matrices()) else DEFAULT_WIDTHS
+
+    @property
+    def embed_matrices(self) -> tuple[QuantLinear, ...]:
+        """Matrices before the first block."""
+        between = () if self.embed_norm is None else self.embed_norm.matrices()
+        return (self.embed, *(matrix.linear for matrix in between))
 
     def matrices(self) -> Iterator[Matrix]:
         """Every matrix of every block, for all tasks."""
@@ -107,7 +116,8 @@ class QuantModel:
         ValueError
             If a multiplier would need a negative shift; the message names the matrix.
         """
-        return self.with_layers(lambda layer: layer.reading_stored())
+        norm = None if self.embed_norm is None else self.embed_norm.reading_stored()
+        return replace(self, embed_norm=norm).with_layers(lambda layer: layer.reading_stored())
 
     def as_dense(self) -> "QuantModel":
         """The network with each mixture replaced by one MLP of all its experts' hidden units, and no router.

@@ -10,20 +10,17 @@ import numpy as np
 from moesaic.errors import InputError
 from moesaic.golden.balance import balanced
 from moesaic.golden.calibrate import calibrate_layers, check_images, check_parameters, inference, residual_peaks
+from moesaic.golden.embedding import quantise_embedding
 from moesaic.golden.finer import NO_FINER
 from moesaic.golden.hollow import check_finer
 from moesaic.golden.layers.float_layer import FloatLayer
 from moesaic.golden.layers.layer import QuantLayer
-from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.norm_float import finest_residual
 from moesaic.golden.layers.quantiser import HEADROOM, LayerQuantiser, floats
 from moesaic.golden.m3vit import M3ViT
-from moesaic.golden.ops_int import linear_int16, patch_vectors
-from moesaic.golden.patch_matrix import patch_matrix
-from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS, quantise_linear
+from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS
 from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantModel
 from moesaic.golden.quantfile import load, save
-from moesaic.golden.saturation import Saturation
 from moesaic.golden.scales import METHODS
 from moesaic.golden.threads import one_thread
 
@@ -48,29 +45,6 @@ def residual_steps(
         growth = max(0, math.ceil(math.log2(need / steps[-1]) - 1e-12))
         steps.append(math.ldexp(steps[-1], growth))
     return steps
-
-
-def _quantise_embedding(
-    model: M3ViT, images: Any, step: float, *, method: str, compensate: bool, acc_bits: int, bits: int
-) -> tuple[QuantLinear, Any]:
-    """The patch embedding on `patch_vectors`, and what the residual holds before it."""
-    network, (flat, bias) = model.network, patch_matrix(model)
-    vectors = None
-    if compensate:
-        vectors = np.concatenate([patch_vectors(image, network)[network.prefix_tokens :] for image in images]).astype(
-            np.float64
-        )
-    embed = quantise_linear(
-        "embed", flat, bias, in_step=1.0, out_step=step, method=method, inputs=vectors, acc_bits=acc_bits, bits=bits
-    )
-    position = floats(model.pos_embed[0])
-    learnt = network.prefix_tokens
-    position[:learnt] += floats(model.prefix()[0])
-    whole = np.rint(position / step).astype(np.int64)
-    whole[:learnt] -= linear_int16(embed, np.zeros((learnt, flat.shape[1]), np.int64), Saturation())
-    if np.abs(whole).max() > 32767:
-        raise InputError(f"embed: positions must fit int16 in residual steps, not {int(np.abs(whole).max())!r}")
-    return embed, whole.astype(np.int16)
 
 
 @one_thread()
@@ -172,7 +146,7 @@ def _quantised(
     finest = max(1e-9, *(finest_residual(network.dim, node.norm.eps) for node in network.layers if node.norm))
     fixed = {block for block in range(network.depth) if not model.steps_of(block)[0].layer.rescales}
     steps = residual_steps([peaks.embed, *peaks.blocks], finest=finest, fixed=fixed)
-    embed, position = _quantise_embedding(
+    embedding = quantise_embedding(
         model, images, steps[0], method=method, compensate=compensate, acc_bits=acc_bits, bits=max(8, expert_bits)
     )
     model, old_step = balanced(model, peaks.ranges), steps[0]
@@ -212,5 +186,11 @@ def _quantised(
         for block, step in zip(network.blocks, steps[1:], strict=True)
     )
     return QuantModel(
-        network=network, embed=embed, position=position, blocks=blocks, embed_step=steps[0], weights=weights
+        network=network,
+        embed=embedding.embed,
+        position=embedding.position,
+        blocks=blocks,
+        embed_step=steps[0],
+        weights=weights,
+        embed_norm=embedding.norm,
     )

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 
 from moesaic.golden.layers.rounding import Choice, Outcome, Place, Rounding
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.m3vit_int import embedded
 from moesaic.golden.ops_int import patch_vectors
 from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.saturation import Saturation
 
 __all__ = ["EMBED", "RoundedM3ViT", "everything"]
 
@@ -56,7 +58,10 @@ class RoundedM3ViT:
     def embed(self, images: np.ndarray[Any, Any]) -> torch.Tensor:
         """Residual [B, tokens, dim] before block 0, of uint8 [B, 3, H, W]."""
         model, qmodel = self.model, self.qmodel
-        if self.rounding.on(EMBED, "embed.weight"):
+        if qmodel.embed_norm is not None and self.rounding.on(EMBED, "embed.weight"):
+            whole = np.stack([embedded(qmodel, image, Saturation()) for image in images]).astype(np.float32)
+            x = torch.from_numpy(whole * np.float32(qmodel.embed_step))
+        elif self.rounding.on(EMBED, "embed.weight"):
             vectors = np.stack([patch_vectors(image, model.network) for image in images]).astype(np.float32)
             x = F.linear(torch.from_numpy(vectors), *self.rounding.dequantised(qmodel.embed))
             x = x + torch.from_numpy(qmodel.position * np.float32(qmodel.embed_step))

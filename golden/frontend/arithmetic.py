@@ -79,15 +79,15 @@ def _add_constant(
         return ids
     found = reader.find(ids)
     meaning = None if found is None else found[0]
+    norm = norms.changed(reader, node, found, values, names, times=False)
+    if norm is not None:
+        return norm
     if is_embedding(reader, ids):
         return _add_positions(reader, node, ids, values, names)
     if found is not None and isinstance(meaning, Linear):
         return _shifted(reader, node, meaning, found[1], values, names)
     if found is not None and isinstance(meaning, Pixels):
         return _pixels(reader, node, meaning, found[1], lambda scale, offset, x: (scale, offset + x), values)
-    norm = norms.changed(reader, node, found, values, names, times=False)
-    if norm is not None:
-        return norm
     activation = with_constant(reader, node, ids, values, torch.add)
     if activation is not None:
         return activation
@@ -118,6 +118,7 @@ def _add_positions(
         linear=embed.linear,
         table=table.view(embed.shape),
         names=tuple(dict.fromkeys((*embed.names, *names))),
+        norm=embed.norm,
     )
     return reader.add(added) + local
 

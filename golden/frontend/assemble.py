@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from moesaic.golden.frontend.meaning import Block, Embed, Patches, Residual, Stream
+from moesaic.golden.frontend.meaning import Block, Embed, Norm, Patches, Residual, Stream
 from moesaic.golden.frontend.refusal import CaptureError, line_of
 from moesaic.golden.frontend.sharing import with_sharing
 from moesaic.golden.layers.sizes import AttentionSizes, LayerSizes, MLPSizes, MoESizes, NormSizes
@@ -136,7 +136,13 @@ def assemble(
         pixel_std=tuple(pixels.std),
         patch_norm=patches.norm,
     )
-    nodes = chain_of(image, embed.learnt, embed.shape[1], [[_layer(r, gates) for r in block] for block in blocks])
+    nodes = chain_of(
+        image,
+        embed.learnt,
+        embed.shape[1],
+        [[_layer(r, gates) for r in block] for block in blocks],
+        embed_norm=None if embed.norm is None else NormSizes(kind=embed.norm.kind, eps=float(embed.norm.eps)),
+    )
     network = Network(
         name=name,
         tasks=tuple(tasks),
@@ -149,7 +155,7 @@ def assemble(
     for place, block in zip(network.blocks, blocks, strict=True):
         for position, residual in enumerate(block):
             norm, layer = (f"{place.name}.{leaf}" for leaf in (place.norm_leaf(position), place.leaf(position)))
-            mine = _norm_parameters(norm, residual.block) | _layer_parameters(layer, residual, gates)
+            mine = _norm_parameters(norm, residual.block.norm) | _layer_parameters(layer, residual, gates)
             state |= {key: tensor for key, (tensor, _) in mine.items()}
             names |= {key: whose for key, (_, whose) in mine.items()}
     state = {key: tensor.detach().float().contiguous() for key, tensor in state.items()}
@@ -173,9 +179,9 @@ def _layer(residual: Residual, gates: Gates) -> Layer:
 Named = dict[str, tuple[torch.Tensor, tuple[str, ...]]]  # a parameter by its canonical name, and whose it was
 
 
-def _norm_parameters(path: str, block: Block) -> Named:
-    weight, bias = block.norm.names
-    return {f"{path}.weight": (block.norm.weight, weight), f"{path}.bias": (block.norm.bias, bias)}
+def _norm_parameters(path: str, norm: Norm) -> Named:
+    weight, bias = norm.names
+    return {f"{path}.weight": (norm.weight, weight), f"{path}.bias": (norm.bias, bias)}
 
 
 def _layer_parameters(path: str, residual: Residual, gates: Gates) -> Named:
@@ -229,6 +235,12 @@ def _embedding(
         "patch_embed.proj.bias": embed.linear.bias_names,
         "pos_embed": embed.names,
     }
+    if embed.norm is not None:
+        before = embed.norm.stream
+        assert isinstance(before, Embed)
+        state["patch_pos"], names["patch_pos"] = before.table[None, before.learnt :], before.names
+        for key, (tensor, whose) in _norm_parameters("embed_norm", embed.norm).items():
+            state[key], names[key] = tensor, whose
     # Learnt tokens are in the positions already: their own parameters are zero.
     for name, count in (("cls_token", int(network.class_token)), ("extra_tokens", network.extra_tokens)):
         if count:
@@ -269,7 +281,17 @@ def _same_embedding(a: Embed, b: Embed) -> bool:
         (mine.pixels.scale, other.pixels.scale),
         (mine.pixels.offset, other.pixels.offset),
     )
-    return mine.norm == other.norm and all(x.equal(y) for x, y in pairs)
+    if mine.norm != other.norm or (a.norm is None) != (b.norm is None):
+        return False
+    return all(x.equal(y) for x, y in pairs) and (a.norm is None or b.norm is None or _same_norm(a.norm, b.norm))
+
+
+def _same_norm(a: Norm, b: Norm) -> bool:
+    """Whether two tasks' norms of the embedded patches are the same."""
+    one, other = a.stream, b.stream
+    assert isinstance(one, Embed) and isinstance(other, Embed)
+    pairs = ((a.weight, b.weight), (a.bias, b.bias), (one.table, other.table))
+    return (a.kind, a.eps) == (b.kind, b.eps) and all(x.equal(y) for x, y in pairs)
 
 
 def _check_same(mine: Block, other: Block, where: str, task: str, first: str) -> None:

@@ -14,7 +14,7 @@ PRE_NORM = "a pre-norm block: x + attention(norm(x)), then x + MLP(norm(x)) (nor
 def same_stream(a: Stream, b: Stream) -> bool:
     """Whether two streams hold the same values."""
     if isinstance(a, Embed) and isinstance(b, Embed):
-        return a.linear is b.linear and torch.equal(a.table, b.table)
+        return a.linear is b.linear and a.norm is b.norm and torch.equal(a.table, b.table)
     return a is b
 
 

@@ -158,12 +158,14 @@ class Stream(Meaning):
 class Embed(Stream):
     """The embedded tokens: [tokens, dim], learnt tokens first, then the patches in raster order.
 
-    `linear` (of the patches) is added to the last `patches` rows of `table`.
+    `linear` (of the patches) is added to the last `patches` rows of `table`; with a `norm`, those rows of it, which is
+    of the patches without it.
     """
 
     linear: Linear
     table: torch.Tensor
     names: tuple[str, ...] = ()
+    norm: "Norm | None" = None
 
     @property
     def learnt(self) -> int:

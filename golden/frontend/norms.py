@@ -34,8 +34,8 @@ __all__ = ["HANDLERS", "changed", "product", "quotient", "summed"]
 
 NORM = "nn.LayerNorm(dim) or nn.RMSNorm(dim)"
 BEFORE = (
-    "a norm before attention and before the MLP (none of q, k or v, none inside an MLP, none on the embedded tokens, "
-    "none of what attention or an MLP returns)"
+    "a norm before attention and before the MLP, and one of the embedded tokens (none of q, k or v, none inside "
+    "an MLP, none of what attention or an MLP returns)"
 )
 
 
@@ -51,7 +51,7 @@ def _of(reader: Reader, ids: torch.Tensor) -> str:
     if isinstance(meaning, Hidden):
         return f"{meaning.what}, inside an MLP"
     if isinstance(meaning, Norm) and isinstance(meaning.stream, Embed):
-        return "the embedded tokens behind a norm of their own"
+        return "the embedded tokens behind two norms of their own"
     return "several tensors" if meaning is None else meaning.what
 
 

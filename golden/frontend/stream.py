@@ -1,9 +1,10 @@
 """The residual stream: embedded tokens, and what the blocks add to them."""
 
 import torch
+import torch.nn.functional as F
 from torch import fx
 
-from moesaic.golden.frontend.meaning import Constant, Embed, Linear, Patches, Stream
+from moesaic.golden.frontend.meaning import Constant, Embed, Linear, Meaning, Norm, Patches, Stream
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 
@@ -19,8 +20,28 @@ def is_embedding(reader: Reader, ids: torch.Tensor) -> bool:
     return any(_patches(m) for m in meanings) and all(_patches(m) or isinstance(m, Constant) for m in meanings)
 
 
-def _patches(meaning: object) -> bool:
-    return isinstance(meaning, Embed) or (isinstance(meaning, Linear) and isinstance(meaning.source, Patches))
+def _patches(meaning: Meaning) -> bool:
+    return _embed(meaning) is not None
+
+
+def _embed(meaning: Meaning) -> Embed | None:
+    """Embedded patches, perhaps with learnt tokens and positions, perhaps behind a norm; None for anything else."""
+    if isinstance(meaning, Embed):
+        return meaning
+    if isinstance(meaning, Linear) and isinstance(meaning.source, Patches):  # no learnt tokens, no positions yet
+        table = torch.zeros(meaning.shape, dtype=torch.float64)
+        return Embed(node=meaning.node, shape=meaning.shape, linear=meaning, table=table)
+    if isinstance(meaning, Norm) and isinstance(meaning.stream, Embed) and meaning.stream.norm is None:
+        return _behind(meaning, meaning.stream)
+    return None
+
+
+def _behind(norm: Norm, before: Embed) -> Embed:
+    """Embedded tokens behind a norm: what it makes of learnt tokens, which see no image, is learnt itself."""
+    learnt, table = before.table[: before.learnt], torch.zeros(before.shape, dtype=torch.float64)
+    plain = (F.layer_norm if norm.kind == "layernorm" else F.rms_norm)(learnt, learnt.shape[-1:], eps=norm.eps)
+    table[: before.learnt] = plain * norm.weight + norm.bias
+    return Embed(node=norm.node, shape=before.shape, linear=before.linear, table=table, names=before.names, norm=norm)
 
 
 def stream_of(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, torch.Tensor] | None:
@@ -30,13 +51,9 @@ def stream_of(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream,
         return found[0], found[1]
     if not is_embedding(reader, ids):
         return None
-    if found is not None and isinstance(found[0], Linear):  # no learnt tokens, no positions yet
-        linear = found[0]
-        return _complete(
-            Embed(node=node, shape=linear.shape, linear=linear, table=torch.zeros(linear.shape, dtype=torch.float64)),
-            found[1],
-            node,
-        )
+    embed = None if found is None else _embed(found[0])
+    if found is not None and embed is not None:
+        return _complete(embed, found[1], node)
     return _joined(reader, ids, node)
 
 
@@ -65,7 +82,7 @@ def _joined(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, t
     owner, place = reader.owners(rows)
     if not bool((owner == owner[:, :1]).all()):
         raise refusal
-    linear, patches, order, names = None, None, None, dict[str, None]()
+    patches, names = None, dict[str, None]()
     for o in owner[:, 0].unique().tolist():
         meaning = reader.meanings[o]
         if isinstance(meaning, Constant):
@@ -73,14 +90,11 @@ def _joined(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, t
             continue
         if patches is not None:
             raise refusal
-        patches = meaning
-        linear = meaning if isinstance(meaning, Linear) else meaning.linear if isinstance(meaning, Embed) else None
-    if linear is None or patches is None or patches.shape[1] != rows.shape[1]:
+        patches = _embed(meaning)
+    if patches is None or patches.shape[1] != rows.shape[1]:
         raise refusal
-    before = torch.zeros(patches.shape, dtype=torch.float64)
-    if isinstance(patches, Embed):
-        before = patches.table
-        names.update(dict.fromkeys(patches.names))
+    before = patches.table
+    names.update(dict.fromkeys(patches.names))
     learnt = torch.tensor([isinstance(reader.meanings[int(o)], Constant) for o in owner[:, 0]])
     count, dim = int(learnt.sum()), rows.shape[1]
     columns, row = place[~learnt] % dim, place[~learnt] // dim
@@ -88,7 +102,7 @@ def _joined(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, t
         raise refusal
     order = columns[0]
     # Learnt tokens in two steps (registers, after positions): those of the first stay first.
-    first = patches.learnt if isinstance(patches, Embed) else 0
+    first = patches.learnt
     table = torch.cat((before[:first], torch.zeros(count, dim, dtype=torch.float64), before[first:]))
     token = torch.empty(len(rows), dtype=torch.int64)
     token[learnt], token[~learnt] = first + torch.arange(count), row[:, 0] + count * (row[:, 0] >= first)
@@ -96,5 +110,12 @@ def _joined(reader: Reader, ids: torch.Tensor, node: fx.Node) -> tuple[Stream, t
         held = reader.meanings[int(owner[r, 0])]
         assert isinstance(held, Constant)
         table[token[r], order] = held.values[place[r]].double()
-    embed = Embed(node=node, shape=(len(table), dim), linear=linear, table=table, names=tuple(names))
+    embed = Embed(
+        node=node,
+        shape=(len(table), dim),
+        linear=patches.linear,
+        table=table,
+        names=tuple(names),
+        norm=patches.norm,
+    )
     return _complete(embed, (token[:, None] * dim + order).reshape(ids.shape), node)

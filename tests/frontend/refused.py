@@ -165,12 +165,14 @@ class Overlapping(nn.Module):
 
 
 class NormedEmbedding(zoo.Conv):
+    """Two norms of the patches in a row."""
+
     def __init__(self):
         super().__init__()
-        self.norm = nn.LayerNorm(DIM)
+        self.norm, self.other = nn.LayerNorm(DIM), nn.LayerNorm(DIM)
 
     def forward(self, x):
-        return self.norm(super().forward(x))
+        return self.other(self.norm(super().forward(x)))
 
 
 class Branching(zoo.Mlp):
@@ -263,7 +265,7 @@ CASES = {
     "overlapping patches": (lambda: zoo.vit(embed=Overlapping()), ["do not overlap"], "self.a(x).flatten"),
     "normed embedding": (
         lambda: zoo.vit(embed=NormedEmbedding()),
-        ["residual stream", "the embedded tokens behind a norm of their own"],
+        ["residual stream", "the embedded tokens behind two norms of their own"],
         "",
     ),
     "control flow": (lambda: zoo.vit(mlp=lambda: Branching(DIM)), ["must not depend on the image"], "if x.mean() > 0"),
