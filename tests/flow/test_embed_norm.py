@@ -32,10 +32,12 @@ class Net(nn.Module):
         super().__init__()
         self.early, self.cut = early, nn.Conv2d(3, DIM, PATCH, PATCH)
         self.cls, self.position = nn.Parameter(torch.randn(1, 1, DIM)), nn.Parameter(torch.randn(1, 1 + PATCHES, DIM))
-        self.norm_pre = nn.LayerNorm(DIM, eps=1e-5) if early else nn.RMSNorm(DIM, eps=1e-6)
+        self.norm_pre = nn.RMSNorm(DIM, eps=1e-6) if early else nn.LayerNorm(DIM, eps=1e-5)
         self.norm, self.layer = nn.LayerNorm(DIM), Dense(40)
         with torch.no_grad():
             self.norm_pre.weight.uniform_(0.2, 3)
+            if not early:
+                self.norm_pre.bias.normal_()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.cut(x).flatten(2).transpose(1, 2)
