@@ -1,12 +1,13 @@
 """The residual stream: embedded tokens, and what the blocks add to them."""
 
 import torch
-import torch.nn.functional as F
 from torch import fx
 
 from moesaic.golden.frontend.meaning import Constant, Embed, Linear, Meaning, Norm, Patches, Stream
 from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
+from moesaic.golden.layers.norm_float import plain_norm
+from moesaic.golden.layers.sizes import NormSizes
 
 __all__ = ["as_stream", "is_embedding", "stream_of"]
 
@@ -39,7 +40,7 @@ def _embed(meaning: Meaning) -> Embed | None:
 def _behind(norm: Norm, before: Embed) -> Embed:
     """Embedded tokens behind a norm: what it makes of learnt tokens, which see no image, is learnt itself."""
     learnt, table = before.table[: before.learnt], torch.zeros(before.shape, dtype=torch.float64)
-    plain = (F.layer_norm if norm.kind == "layernorm" else F.rms_norm)(learnt, learnt.shape[-1:], eps=norm.eps)
+    plain = plain_norm(learnt, NormSizes(kind=norm.kind, eps=norm.eps))
     table[: before.learnt] = plain * norm.weight + norm.bias
     return Embed(node=norm.node, shape=before.shape, linear=before.linear, table=table, names=before.names, norm=norm)
 
