@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from unlike import DIM, PATCH, SIDE, Chain, Dense
+from unlike import DIM, PATCH, SIDE, STALLS, Chain, Dense
 
 from moesaic.boards.runtime import Accelerator
 from moesaic.compiler.image import ProgramImage
@@ -25,6 +25,7 @@ from moesaic.golden.quantize import quantize
 from moesaic.golden.sample_images import sample_images
 from moesaic.hw.spec.config import PRESETS
 from moesaic.sim.device import FunctionalTransport
+from moesaic.sim.rtl import RtlRun
 
 HIGH, WIDE = PATCH, 2 * PATCH
 VALUES = 3 * HIGH * WIDE
@@ -68,7 +69,7 @@ def net_of(kind: str) -> Net:
 
 
 @pytest.mark.parametrize("kind", NORMS)
-def test_end_to_end(kind, tmp_path):
+def test_end_to_end(rig, kind, tmp_path):
     net, config = net_of(kind), PRESETS["micro8"]
     captured = capture(net, torch.zeros(1, 3, SIDE, SIDE), pixel_mean=MEAN, pixel_std=STD)
     assert captured.difference < 1e-5
@@ -83,9 +84,12 @@ def test_end_to_end(kind, tmp_path):
     assert load(tmp_path / "quantised").network == network
     image = sample_images([7], *network.image.size_and_channels)[0]
     golden = IntM3ViT(qmodel, config.rows).run(image, *network.tasks)
-    compile_model(qmodel, config).save(tmp_path)
+    program = compile_model(qmodel, config)
+    program.save(tmp_path)
     with Accelerator(FunctionalTransport(config), ProgramImage.load(tmp_path), None) as board:
         assert np.array_equal(board.run(image).tokens, golden[-1])
+    (result,) = rig.run(program, [RtlRun(*network.tasks, image=image)], seed=5, plusargs=STALLS)
+    rig.check(qmodel, result, image, *network.tasks)
     pixels = (image / 255 - np.reshape(MEAN, (-1, 1, 1))) / np.reshape(STD, (-1, 1, 1))
     with torch.no_grad():
         wanted = net(torch.from_numpy(pixels).float()[None])[0].numpy()
