@@ -311,7 +311,7 @@ def test_board_auto(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CompileError, match=r"no board holds it; on zcu102: .*tokens must be at most 256"):
         auto.choose(network_of(MODELS["m3vit-small"]), Stages(quiet=True), boards_only=True)
     huge = network_of(dataclasses.replace(MODELS["m3vit-small"], image_size=(1600, 1600)))
-    with pytest.raises(CompileError, match="no preset holds it; on zcu102-small"):
+    with pytest.raises(CompileError, match="no preset holds it; on zcu104-small"):
         auto.choose(huge, Stages(quiet=True))
 
 
