@@ -20,7 +20,6 @@ from moesaic.hw.spec.tables import NORM_BITS
 __all__ = [
     "add",
     "first_inputs",
-    "gated",
     "hidden",
     "linear_int16",
     "matmul",
@@ -82,17 +81,6 @@ def first_inputs(linear: QuantLinear, n: Array, gain: QuantLinear | None, satura
         return read_normalised(linear, n)
     exact = linear_int16(gain, read_normalised(gain, n), saturation)
     return saturation.stored(f"{gain.name}.stored", exact, wide=gain.bits > 8)
-
-
-def gated(
-    name: str, gate: Array, value: Array, shift: int, saturation: Saturation, *, wide: bool, function: Function
-) -> Array:
-    """Values times their activated gates, shifted; both from int16."""
-    use = FUNCTIONS[function]
-    if use.activation is None or not use.gate:
-        raise ValueError(f"function must be an activation of gates, not {function.name}")
-    exact = numerics.round_shift(value * numerics.activation(use.activation, gate), shift)
-    return saturation.stored(name, exact, wide=wide)
 
 
 def hidden(

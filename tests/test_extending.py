@@ -26,7 +26,6 @@ GATED = {
     "golden/layers/moe.py",
     "golden/layers/moe_float.py",
     "golden/layers/sizes.py",
-    "golden/ops_int.py",
     "hw/decode/operation.py",
     "hw/engine/writeback.py",
     "hw/functions/activate.py",
@@ -38,7 +37,6 @@ GATED = {
     "hw/spec/legal.py",
     "hw/spec/units.py",
     "moesaic/energy/activity.py",
-    "moesaic/flow/explore_space.py",
     "sim/matmul.py",
 }
 

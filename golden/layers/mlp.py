@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from moesaic.golden import ops_int
+from moesaic.golden import numerics, ops_int
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.golden.layers.layer import Inference, Matrix, QuantLayer, Source
 from moesaic.golden.layers.linear import QuantLinear
@@ -16,6 +16,7 @@ from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
 from moesaic.golden.saturation import Saturation
+from moesaic.hw.spec.functions import FUNCTIONS, Function
 
 __all__ = ["QuantMLP", "hidden_units"]
 
@@ -149,5 +150,16 @@ def hidden_units(
         hidden = ops_int.hidden(name, pre, mult, shift, saturation, wide=wide, function=function)
         return {"hidden_pre": pre, "hidden": hidden}
     opened = ops_int.linear_int16(gate, x, saturation)
-    hidden = ops_int.gated(name, opened, pre, shift, saturation, wide=wide, function=function)
+    hidden = _gated(name, opened, pre, shift, saturation, wide=wide, function=function)
     return {"hidden_gate": opened, "hidden_value": pre, "hidden": hidden}
+
+
+def _gated(
+    name: str, gate: Array, value: Array, shift: int, saturation: Saturation, *, wide: bool, function: Function
+) -> Array:
+    """Values times their activated gates, shifted; both from int16."""
+    use = FUNCTIONS[function]
+    if use.activation is None or not use.gate:
+        raise ValueError(f"function must be an activation of gates, not {function.name}")
+    exact = numerics.round_shift(value * numerics.activation(use.activation, gate), shift)
+    return saturation.stored(name, exact, wide=wide)
