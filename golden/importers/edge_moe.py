@@ -19,6 +19,7 @@ from moesaic.golden.importers.names import model_name
 from moesaic.golden.importers.options import PIXELS, ImportOptions
 from moesaic.golden.importers.problem import Findings, ImportProblem, as_problem
 from moesaic.golden.importers.raw import SUFFIX, read_raw
+from moesaic.golden.importers.shared import with_sharing
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.network import Network
 
@@ -275,4 +276,6 @@ def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
     notes.notes.append("the class token lies in row 0 of the positions; gates transposed back")
     _compare(raw, network, state, notes, source)
     kind = f"Edge-MoE weight folder, {len(raw)} files"
-    return Imported(network=network, state=state, heads={}, report=ImportReport.of(source, kind, notes))
+    return Imported(
+        network=with_sharing(network, state), state=state, heads={}, report=ImportReport.of(source, kind, notes)
+    )

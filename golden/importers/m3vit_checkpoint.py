@@ -12,6 +12,7 @@ from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import Split, head_tasks, model_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import ImportProblem, as_problem, folded
+from moesaic.golden.importers.shared import with_sharing
 
 __all__ = ["import_checkpoint"]
 
@@ -132,4 +133,9 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
         kind += f", of {workers} workers"
     if split.heads:
         notes.notes.append(f"{len(split.heads)} tensors of heads kept")
-    return Imported(network=network, state=state, heads=split.heads, report=ImportReport.of(source, kind, notes))
+    return Imported(
+        network=with_sharing(network, state),
+        state=state,
+        heads=split.heads,
+        report=ImportReport.of(source, kind, notes),
+    )

@@ -27,6 +27,7 @@ from moesaic.golden.importers.names import Split, head_tasks, model_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.preprocessing import read_preprocessing
 from moesaic.golden.importers.problem import as_problem
+from moesaic.golden.importers.shared import with_sharing
 from moesaic.golden.importers.stated import read_stated
 from moesaic.golden.importers.wide import for_host
 from moesaic.golden.normalisation import of_unit
@@ -172,7 +173,9 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     else:
         notes.notes.append(f"nothing follows block {sizes.depth - 1}: a file with no final norm and no head may be cut")
     kind = f"plain vision transformer with the names of {'transformers' if theirs else 'timm'}"
-    return Imported(network=network, state=state, heads=heads, report=ImportReport.of(source, kind, notes))
+    return Imported(
+        network=with_sharing(network, state), state=state, heads=heads, report=ImportReport.of(source, kind, notes)
+    )
 
 
 def _fits(size: tuple[int, int], patch: int, patches: int) -> bool:

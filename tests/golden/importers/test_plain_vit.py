@@ -69,6 +69,30 @@ def test_timm_names(tmp_path, suffix):
     np.testing.assert_allclose(output(imported, image), dense_reference(DENSE, state, image), rtol=0, atol=1e-5)
 
 
+def test_layers_that_hold_the_same_numbers_are_kept_once(tmp_path):
+    state, image = dense_state(DENSE), np.random.default_rng(1).random((3, 32, 32))
+    for name in [name for name in state if name.startswith("blocks.0.mlp.")]:
+        state[name.replace("s.0.", "s.2.")] = state[name].clone()
+    for name in [name for name in state if name.startswith(("blocks.0.attn.", "blocks.0.norm1."))]:
+        state[name.replace("s.0.", "s.1.")] = state[name].clone()
+    state["blocks.0.attn.proj.bias"][3] += 1e-6
+    torch.save(state, tmp_path / "a.pth")
+    imported = open_model(str(tmp_path / "a.pth"), ImportOptions())
+    assert {node.name: node.owner for node in imported.network.layers if node.borrows} == {
+        "blocks.2.mlp": "blocks.0.mlp"
+    }
+    np.testing.assert_allclose(output(imported, image), dense_reference(DENSE, state, image), rtol=0, atol=1e-5)
+    state["blocks.0.attn.proj.bias"] = state["blocks.1.attn.proj.bias"]
+    torch.save(state, tmp_path / "a.pth")
+    sharing = {
+        n.name: n.sharing for n in open_model(str(tmp_path / "a.pth"), ImportOptions()).network.layers if n.sharing
+    }
+    assert {name: (s.owner, s.own_norms) for name, s in sharing.items()} == {
+        **dict.fromkeys(("blocks.0.attn", "blocks.1.attn"), ("blocks.0.attn", False)),
+        **dict.fromkeys(("blocks.0.mlp", "blocks.2.mlp"), ("blocks.0.mlp", True)),
+    }
+
+
 def test_no_biases_of_queries_no_class_token_positions_and_layer_scale(tmp_path):
     state, image = dense_state(DENSE), np.random.default_rng(1).random((3, 32, 32))
     scaled = dict(state)
