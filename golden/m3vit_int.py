@@ -60,6 +60,7 @@ class IntM3ViT:
         forced_experts: Collection[int] | None = None,
         trace: Trace | None = None,
         saturation: Saturation | None = None,
+        unbounded: bool = False,
     ) -> list[IntArray]:
         """Residual after every block.
 
@@ -80,6 +81,8 @@ class IntM3ViT:
             in log2 units (less the gate's shift), `gate.scores` with 16.
         saturation : Saturation, optional
             Counts what does not fit, by tensor.
+        unbounded : bool
+            As in `Inference`.
 
         Returns
         -------
@@ -104,6 +107,7 @@ class IntM3ViT:
             trace=trace,
             order=order,
             saturation=saturation,
+            unbounded=unbounded,
         )
         outputs: list[IntArray] = []
         for block in qmodel.blocks[:blocks]:

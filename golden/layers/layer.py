@@ -64,6 +64,8 @@ class Inference:
         Order in which experts add to the residual; each mixture's own if left out.
     saturation : Saturation
         Counts what does not fit.
+    unbounded : bool
+        Gates' logits have further fraction bits and no range, which no hardware has: what theirs cost is measured so.
     """
 
     task: str
@@ -72,6 +74,7 @@ class Inference:
     trace: Trace
     order: Mapping[str, Sequence[int]] | None = None
     saturation: Saturation = field(default_factory=Saturation)
+    unbounded: bool = False
 
 
 class QuantLayer(ABC):

@@ -16,6 +16,7 @@ from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.nodes import Node
 from moesaic.golden.numerics import Array
 from moesaic.golden.saturation import NONE
+from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS
 
 __all__ = ["QuantExpert", "QuantMoE"]
 
@@ -158,8 +159,12 @@ class QuantMoE(QuantLayer):
         trace.record(self.norm.name, normed.astype(np.int16))
         read = ops_int.read_normalised(self.gates[task], normed)
         logits = ops_int.linear_int16(self.gates[task], read, saturation, allowed=NONE)
-        index, score = numerics.route(logits, self.top_k, renormalise=self.renormalise, shift=self.logit_shifts[task])
+        shift = self.logit_shifts[task]
         trace.record(f"{name}.gate.logits", logits.astype(np.int16))
+        if inference.unbounded:
+            index, score = self._choice_without_range(self.gates[task], read, shift)
+        else:
+            index, score = numerics.route(logits, self.top_k, renormalise=self.renormalise, shift=shift)
         trace.record(f"{name}.gate.scores", score.astype(np.uint16))
         trace.record(f"{name}.gate.index", index)
         x, inputs = x.copy(), ops_int.first_inputs(self.experts[0].fc1, normed, self.gain, saturation)
@@ -198,6 +203,18 @@ class QuantMoE(QuantLayer):
             trace.record(f"{name}.expert_{part}", np.concatenate([done[e][part] for e in sorted(done)]))
         trace.record(f"{name}.out", x - before)
         return x
+
+    def _choice_without_range(self, gate: QuantLinear, read: Array, shift: int) -> tuple[Array, Array]:
+        """Experts and scores by logits of as many bits as it takes, `LOGIT_FRACTION_BITS` more of them below the
+        point.
+        """
+        acc = (ops_int.matmul(read, gate.weight) + (gate.bias.astype(np.int64) << gate.bias_shift)) * gate.mult
+        logits = numerics.round_shift(acc, gate.shift - LOGIT_FRACTION_BITS)
+        index = np.argsort(-logits, axis=1, kind="stable")[:, : self.top_k]
+        powers = np.exp2((logits - logits.max(axis=1, keepdims=True)) * 2.0 ** (shift - 2 * LOGIT_FRACTION_BITS))
+        chosen = np.take_along_axis(powers, index, axis=1)
+        score = chosen / (chosen if self.renormalise else powers).sum(axis=1, keepdims=True)
+        return index, np.minimum(np.rint(65536 * score), 65535).astype(np.int64)
 
     @property
     def balanced(self) -> dict[str, int]:

@@ -1,111 +1,50 @@
 """Gates whose logits are large: each has a step of its own, and nothing is lost to what it would be without a range."""
 
-import dataclasses
-import functools
-from collections.abc import Iterator
+from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from moesaic.golden import numerics, ops_int
 from moesaic.golden.calibrate import calibration_images
-from moesaic.golden.config import network_of, preset
-from moesaic.golden.evaluation.metrics import Distance
-from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.evaluation.gate_range import BEGIN, END, Row, main, measure, network, table
 from moesaic.golden.layers.moe import QuantMoE
 from moesaic.golden.layers.moe_float import LOG2E, LOGIT_MARGIN
-from moesaic.golden.m3vit import M3ViT, seeded
-from moesaic.golden.m3vit_int import IntM3ViT
-from moesaic.golden.numerics import Array
-from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
-from moesaic.golden.saturation import Saturation
-from moesaic.golden.trace import Trace
-from moesaic.golden.training.scenes import render_batch
 from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS
 
-FACTORS = {"within 32": 1.0, "up to 100": 21.0}  # of the gates' weights
-FINER = LOGIT_FRACTION_BITS  # bits, of logits without a range
-
-
-@functools.cache
-def network(factor: float) -> M3ViT:
-    config = dataclasses.replace(preset("m3vit-micro"), depth=2, tasks=("semseg",))
-    model = seeded(network_of(config), 3)
-    for name, parameter in model.named_parameters():
-        if name.endswith("w_gate"):
-            parameter.data *= factor
-    return model
-
-
-@functools.cache
-def quantised(factor: float, bits: int) -> QuantModel:
-    model = network(factor)
-    return quantize(model, calibration_images(model.network), weights="seeded", expert_bits=bits)
-
-
-def mixtures(qmodel: QuantModel) -> Iterator[QuantMoE]:
-    for block in qmodel.blocks:
-        for layer in block.layers:
-            if isinstance(layer, QuantMoE):
-                yield layer
-
-
-def fidelity(factor: float, bits: int, trace: Trace | None = None) -> float:
-    """SQNR of the residual over two scenes that were not calibrated on, decibels."""
-    model, qmodel = network(factor), quantised(factor, bits)
-    integer, distance = IntM3ViT(qmodel, 8), Distance()
-    for seed, image in enumerate(render_batch(range(2), model.network.image.size)[0]):
-        with torch.no_grad():
-            wanted = model(image[None], "semseg")[-1][0].numpy()
-        found = integer.run(image, "semseg", trace=trace if seed == 0 else None)[-1]
-        distance.add(wanted, found * qmodel.blocks[-1].residual_step)
-    return distance.sqnr_db
-
-
-def without_range(monkeypatch: pytest.MonkeyPatch, qmodel: QuantModel) -> None:
-    """Logits of the integer model of as many bits as it takes, `FINER` more of them below the point."""
-    names = {gate.name for layer in mixtures(qmodel) for gate in layer.gates.values()}
-    linear_int16 = ops_int.linear_int16
-
-    def linear(matrix: QuantLinear, x: Array, saturation: Saturation, **allowed: float) -> Array:
-        if matrix.name not in names:
-            return linear_int16(matrix, x, saturation)
-        bias = matrix.bias.astype(np.int64) << matrix.bias_shift
-        acc = (ops_int.matmul(x, matrix.weight) + bias) * matrix.mult.astype(np.int64)
-        return numerics.round_shift(acc, matrix.shift - FINER)
-
-    def routed(logits: Array, top_k: int, *, renormalise: bool, shift: int) -> tuple[Array, Array]:
-        assert not renormalise
-        index = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
-        weight = 2.0 ** ((logits - logits.max(axis=1, keepdims=True)) * 2.0 ** (shift - LOGIT_FRACTION_BITS - FINER))
-        score = np.take_along_axis(weight / weight.sum(axis=1, keepdims=True), index, axis=1)
-        return index, np.minimum(np.rint(65536 * score), 65535).astype(np.int64)
-
-    monkeypatch.setattr(ops_int, "linear_int16", linear)
-    monkeypatch.setattr(numerics, "route", routed)
+LARGE = 21.0  # of the gates' weights: logits up to 100
+PAGE = Path(__file__).parents[2] / "docs" / "numerics.md"
 
 
 @pytest.mark.parametrize(("bits", "allowed"), [(8, 1.0), (16, 2.0)], ids=["w8a8", "w16a16"])
-def test_large_logits_lose_nothing(monkeypatch: pytest.MonkeyPatch, bits: int, allowed: float) -> None:
-    factor, trace = FACTORS["up to 100"], Trace(only=("gate.logits",))
-    qmodel, found = quantised(factor, bits), fidelity(factor, bits, trace)
-    (layer,), (logits,) = mixtures(qmodel), trace.values()
-    unit = 2.0 ** (layer.logit_shifts["semseg"] - LOGIT_FRACTION_BITS) / LOG2E
-    assert 90 < np.abs(logits).max() * unit < 110
-    assert np.abs(logits.astype(int)).max() < 32767
-    ordered = np.sort(logits, axis=1)[:, ::-1]
-    assert np.mean(ordered[:, 1] == ordered[:, 2]) <= 0.02  # second and third, of which one is chosen
-    without_range(monkeypatch, qmodel)
-    assert found >= fidelity(factor, bits) - allowed
+def test_large_logits_lose_nothing(bits: int, allowed: float) -> None:
+    row = measure(network(LARGE), bits)
+    assert 90 < row.largest < 110 and row.shift in (3, 4)
+    assert row.ties <= 0.02 * row.tokens  # second and third expert, of which one is chosen
+    assert row.sqnr_db >= row.unbounded_db - allowed
+    assert row.sqnr_db != row.unbounded_db  # logits of further bits do something
 
 
 def test_a_gate_within_the_finest_range_has_the_finest_step() -> None:
-    (layer,) = mixtures(quantised(FACTORS["within 32"], 8))
-    assert layer.logit_shifts == {"semseg": 0}
-    (large,) = mixtures(quantised(FACTORS["up to 100"], 8))
-    assert large.logit_shifts["semseg"] in (3, 4)
-    gate = large.gates["semseg"]
-    assert gate.out_step * LOG2E == 2.0 ** (large.logit_shifts["semseg"] - LOGIT_FRACTION_BITS)
+    shifts = {}
+    for factor in (1.0, LARGE):
+        model = network(factor)
+        qmodel = quantize(model, calibration_images(model.network, 4), weights="seeded", compensate=False)
+        (layer,) = (layer for layer in qmodel.layers() if isinstance(layer, QuantMoE))
+        shifts[factor] = layer.logit_shifts["semseg"]
+        assert layer.gates["semseg"].out_step * LOG2E == 2.0 ** (shifts[factor] - LOGIT_FRACTION_BITS)
+    assert shifts[1.0] == 0 and shifts[LARGE] in (3, 4)
     assert LOGIT_MARGIN >= 1.5
+
+
+def test_the_table_is_written_and_the_page_has_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row(largest=4.61, bits=8, shift=0, sqnr_db=33.361, unbounded_db=33.359, ties=1, tokens=65)
+    assert table([row]).splitlines()[-1] == "| ±4.6 | W8A8 | 0 | 33.36 dB | 33.36 dB | 1 of 65 |"
+    monkeypatch.setattr("moesaic.golden.evaluation.gate_range.measure", lambda model, bits: row)
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    main(["1", "--write", str(page)], note=lambda text: None)
+    assert page.read_text(encoding="utf-8") == f"before\n{BEGIN}\n{table([row, row])}\n{END}\nafter\n"
+    text = PAGE.read_text(encoding="utf-8")
+    rows = text.partition(BEGIN)[2].partition(END)[0].strip().splitlines()[2:]
+    found = [[float(cell.split()[0]) for cell in line.split("|")[4:6]] for line in rows]
+    assert len(found) == 6 and all(with_range >= without - 0.2 for with_range, without in found)

@@ -57,7 +57,12 @@ def test_without_rounding_it_is_the_float_model(network):
 
 
 def test_with_all_roundings_it_is_near_the_integers(network):
+    """By how many decibels nearer than float: what is left are values next to a rounding's border. A norm's table is
+    wrong by up to half a step of 13 bits, which moves one in some 32 of the 9 bits that are read to the next: 12/32 of
+    that rounding's noise, 4 dB below it. One image has few of them, so it is held to less than all together.
+    """
     model, qmodel = network
+    nearer = []
     integer, rounded = IntM3ViT(qmodel, 64), RoundedM3ViT(model, qmodel, everything)
     exact = RoundedM3ViT(model, qmodel, lambda block, part: 0)
     for image in IMAGES:
@@ -76,9 +81,10 @@ def test_with_all_roundings_it_is_near_the_integers(network):
                 wanted = exact.rest(exact.middle(start, i), i, 0, Outcome()).numpy()[0]
             before, step = outputs[i], block.residual_step
             integers = before * step
-            assert sqnr_db(integers, ours) > 2 + sqnr_db(wanted, integers)
+            nearer.append(sqnr_db(integers, ours) - sqnr_db(wanted, integers))
             if i in found.experts:
                 assert np.array_equal(found.experts[i].numpy(), trace[f"{block.name}.mlp.gate.index"])
+    assert min(nearer) > 2 and np.mean(nearer) > 3.5, nearer
 
 
 def test_costs_are_of_their_block_and_part(network, costs):
