@@ -58,6 +58,7 @@ def quantize(
     acc_bits: int | None = None,
     expert_bits: int = 8,
     finer: Mapping[str, str] = NO_FINER,
+    reconstruct: bool = False,
     note: Callable[[str], None] = lambda text: None,
 ) -> QuantModel:
     """Quantise a float model: activations and weights of 8 bits, the experts' weights of 4 if wanted; or all of 16.
@@ -82,6 +83,8 @@ def quantize(
     finer : mapping of name to str
         Layers that have more than 8 bits somewhere, and what (`linear.FINER`); of those that share their matrices, the
         owner's name stands for all.
+    reconstruct : bool
+        Fit second matrices of experts of 4 bits to what the first ones' integers give (`golden.reconstruct`).
     note : callable of str
         Told how far it is.
 
@@ -116,6 +119,7 @@ def quantize(
             acc_bits=acc_bits,
             expert_bits=expert_bits,
             finer=finer,
+            reconstruct=reconstruct,
             note=note,
         )
 
@@ -138,6 +142,7 @@ def _quantised(
     acc_bits: int,
     expert_bits: int,
     finer: Mapping[str, str],
+    reconstruct: bool,
     note: Callable[[str], None],
 ) -> QuantModel:
     network = model.network
@@ -173,6 +178,7 @@ def _quantised(
             expert_bits=expert_bits,
             sharing=node.sharing,
             finer="wide" if expert_bits > 8 else finer.get(node.owner),
+            reconstruct=reconstruct,
         )
         old_step = steps[step.block + 1]
         # Matrices that several layers have in common are quantised when all of these have been seen.

@@ -164,6 +164,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LAYER=HOW",
         help=f"layers with more bits, such as blocks.0.mlp=activations; one of {', '.join(FINER)}",
     )
+    parser.add_argument(
+        "--reconstruct", action="store_true", help="fit second matrices of 4-bit experts to what integers give"
+    )
     parser.add_argument("--scenes", type=int, default=200, help="unseen scenes (default: %(default)s)")
     parser.add_argument("--key-block", type=int, default=64, help="rows of the accelerator (default: %(default)s)")
     parser.add_argument(
@@ -207,6 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         method=options.method,
         expert_bits=WIDTHS[options.widths],
         finer=finer,
+        reconstruct=options.reconstruct,
     )
     seen = Seen(options.rows)
     tasks = evaluate(model, heads, qmodel, scenes=options.scenes, key_block=options.key_block, seen=seen)
@@ -217,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "method": options.method,
         "widths": options.widths,
         "finer": finer,
+        "reconstruct": options.reconstruct,
         "scenes": options.scenes,
         "key_block": options.key_block,
         "tasks": tasks,

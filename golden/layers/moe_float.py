@@ -13,6 +13,7 @@ from moesaic.golden.gate import Gate, Routing, choose
 from moesaic.golden.layers.activations import FUNCTIONS
 from moesaic.golden.layers.activity import LayerActivity
 from moesaic.golden.layers.float_layer import FloatLayer, Run
+from moesaic.golden.layers.given import given_units
 from moesaic.golden.layers.hidden_scales import HiddenRanges, Units, ranges_of, scale_matrices
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.moe import QuantExpert, QuantMoE
@@ -28,6 +29,7 @@ from moesaic.golden.layers.quantiser import (
 )
 from moesaic.golden.layers.rounding import Place, Rounding
 from moesaic.golden.layers.sizes import MoESizes
+from moesaic.golden.reconstruct import refitted
 from moesaic.golden.scales import FloatArray
 from moesaic.golden.step_search import importance
 from moesaic.golden.trace import SILENT
@@ -257,8 +259,11 @@ class MoE(FloatLayer):
             mine, name = chosen == e, f"experts.{e}."
             seen = reading.values[tokens[mine]]
             opened, fc1 = quantiser.first_matrices(name, up, gate, steps, reading, seen, bits=bits)
-            weight, bias = floats(second.weight[e]), floats(second.bias[e])
-            fc2 = quantiser.linear(f"{name}fc2", weight, bias, steps.step, out_step, values[mine], bits=bits)
+            weight, bias, units = floats(second.weight[e]), floats(second.bias[e]), values[mine]
+            if quantiser.reconstruct and bits < 8 and len(seen):
+                given = given_units(quantiser, (opened, fc1), self.activation, steps, reading, seen)
+                (weight, bias), units = refitted(weight, bias, given, units), given
+            fc2 = quantiser.linear(f"{name}fc2", weight, bias, steps.step, out_step, units, bits=bits)
             experts.append(QuantExpert(fc1=fc1, fc2=fc2, gate=opened))
         return tuple(experts)
 

@@ -113,6 +113,8 @@ class LayerQuantiser:
         With which layers it has its matrices in common.
     finer : str or None
         One of `linear.FINER`.
+    reconstruct : bool
+        Fit second matrices of experts of 4 bits to what the first ones' integers give (`golden.reconstruct`).
     """
 
     def __init__(
@@ -130,10 +132,12 @@ class LayerQuantiser:
         expert_bits: int,
         sharing: Sharing | None = None,
         finer: str | None = None,
+        reconstruct: bool = False,
     ) -> None:
         self.float_norm, self.norm_name, self.activity, self.gates = float_norm, norm_name, activity, gates
         self.old_step, self.step = old_step, step
         self.method, self.compensate, self.acc_bits, self.finer = method, compensate, acc_bits, finer
+        self.reconstruct = reconstruct
         self.wide = finer in ("activations", "wide")  # what is stored has 16 bits
         self.bits, self.expert_bits = (16, 16) if finer == "wide" else (8, expert_bits)
         self.stored = "int16" if self.wide else "int8"

@@ -18,6 +18,7 @@ from moesaic.commands.options import (
     ModelOption,
     Quiet,
     Recentre,
+    Reconstruct,
     Seed,
     Speculate,
     TargetDb,
@@ -75,6 +76,7 @@ def compile_(
     hidden: Hidden = None,
     target_db: TargetDb = None,
     budget: Budget = None,
+    reconstruct: Reconstruct = False,
     weights: Weights = None,
     calibrate: Calibrate = None,
     dump: Annotated[
@@ -99,6 +101,7 @@ def compile_(
         hidden=hidden,
         target_db=target_db,
         budget=budget,
+        reconstruct=reconstruct,
         weights=weights,
         calibrate=calibrate,
         options=options,

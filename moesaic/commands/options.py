@@ -28,6 +28,7 @@ __all__ = [
     "ModelOption",
     "Quiet",
     "Recentre",
+    "Reconstruct",
     "Resize",
     "Resources",
     "Saif",
@@ -112,6 +113,10 @@ Budget = Annotated[
         metavar="CYCLES",
         show_default="8 bits everywhere",
     ),
+]
+Reconstruct = Annotated[
+    bool,
+    typer.Option("--reconstruct", help="Fit second matrices of 4-bit experts to what the first ones' integers give."),
 ]
 Calibrate = Annotated[
     Path | None,

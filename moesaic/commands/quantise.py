@@ -16,6 +16,7 @@ from moesaic.commands.options import (
     ModelArgument,
     Quiet,
     Recentre,
+    Reconstruct,
     Seed,
     TargetDb,
     Weights,
@@ -50,6 +51,7 @@ def quantise(
     recentre: Recentre = False,
     target_db: TargetDb = None,
     budget: Budget = None,
+    reconstruct: Reconstruct = False,
     every: Annotated[bool, typer.Option("--all", help="Show every layer, not only those that cost most.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the quantised network and the figures.", show_default="none")
@@ -82,6 +84,7 @@ def quantise(
         recentre=recentre,
         target_db=target_db,
         budget=budget,
+        reconstruct=reconstruct,
         weights=weights,
         calibrate=calibrate,
         options=options,

@@ -58,6 +58,7 @@ _ORIGIN = Table(
         "hidden": Maybe(Text(r"[0-9., ]+", 4096, "numbers with commas between")),
         "target_db": Maybe(Number(0, 100)),
         "budget": Maybe(Whole()),
+        "reconstruct": Flag(),
         "finer": Listed(fields_of(FinerLayer, finer=Choice(FINER))),
         "calibration": Table(
             {},

@@ -132,6 +132,7 @@ def quantise(
         "widths": request.widths,
         "finer": [row.to_dict() for row in made.finer],
         "recentred": request.recentre,
+        "reconstructed": request.reconstruct,
         **seen.to_dict(),
         "measured_on": seen.unseen_source,
         "layers_measured_on": len(few),

@@ -225,7 +225,7 @@ def _quantised(
         np.ascontiguousarray(images).tobytes(),
         str(request.accelerator.acc_bits),
         request.widths,
-        json.dumps(dict(finer)),
+        json.dumps([dict(finer), request.reconstruct]),
         source_hash("moesaic.golden.quantize"),
         torch.__version__,
         np.__version__,
@@ -240,6 +240,7 @@ def _quantised(
                 acc_bits=request.accelerator.acc_bits,
                 expert_bits=request.expert_bits,
                 finer=finer,
+                reconstruct=request.reconstruct,
                 note=note,
             )
         quantfile.save(result, folder / _FILE)

@@ -73,6 +73,8 @@ class Request:
         Least SQNR after every block, decibels, for which layers get more bits (`flow.finer`).
     budget : int or None
         Cycles of an image that layers with more bits may add.
+    reconstruct : bool
+        Fit second matrices of experts of 4 bits to what the first ones' integers give (`golden.reconstruct`).
     weights : Path or None
         Parameters to use in place of the shipped ones.
     calibrate : Path or None
@@ -99,6 +101,7 @@ class Request:
     hidden: str | None = None
     target_db: float | None = None
     budget: int | None = None
+    reconstruct: bool = False
     weights: Path | None = None
     calibrate: Path | None = None
     model_origin: str
@@ -117,6 +120,7 @@ class Request:
         widths = "" if self.widths == DEFAULT_WIDTHS else f"-{self.widths}"
         hidden = "" if self.hidden is None else f"-hidden-{self.hidden.replace(',', '-')}"
         finer = "" if self.target_db is None else f"-{self.target_db:g}db"
+        finer += "-reconstructed" if self.reconstruct else ""
         finer += "" if self.budget is None else f"-{self.budget}-cycles"
         return f"{self.model.name}-{tasks}-{self.board}{widths}{'-rms' if self.recentre else ''}{hidden}{finer}"
 
@@ -238,11 +242,13 @@ def _check_run(network: Network, *, task: str, blocks: int, speculate: int | Non
         )
 
 
-def _check_mixed(target_db: float | None, budget: int | None, widths: str) -> None:
+def _check_mixed(target_db: float | None, budget: int | None, widths: str, *, reconstruct: bool) -> None:
     if target_db is not None and not 0 < target_db <= MOST_DB:
         raise InputError(f"target_db must be from 0 to {MOST_DB} decibels, not {target_db!r}")
     if budget is not None and budget < 0:
         raise InputError(f"budget must be 0 cycles or more, not {budget!r}")
+    if reconstruct and WIDTHS[widths] != 4:
+        raise InputError(f"reconstruct must be left out with widths {widths!r}: it is for experts of 4 bits")
     if WIDTHS[widths] > 8 and (target_db, budget) != (None, None):
         raise InputError(f"target_db and budget must be left out with widths {widths!r}, where no layer has fewer bits")
 
@@ -270,6 +276,7 @@ def make_request(
     hidden: str | None = None,
     target_db: float | None = None,
     budget: int | None = None,
+    reconstruct: bool = False,
     weights: Path | None = None,
     calibrate: Path | None = None,
     options: ImportOptions | None = None,
@@ -289,7 +296,8 @@ def make_request(
         one, `auto` the preset that is expected to be fastest.
     accelerator : Path, AcceleratorConfig or None
         Another accelerator for the board, as such or as a file (`boards.configuration`).
-    seed, blocks, speculate, widths, recentre, hidden, target_db, budget, weights, calibrate
+    seed, blocks, speculate, widths, recentre, hidden, target_db, budget, reconstruct, weights,
+    calibrate
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
@@ -318,7 +326,7 @@ def make_request(
     name, origin, own = _wide_enough(asked, widths, free=board in (None, AUTO) and accelerator is None)
     task, blocks = network.tasks[0] if task is None else task, network.depth if blocks is None else blocks
     _check_run(network, task=task, blocks=blocks, speculate=speculate, widths=widths)
-    _check_mixed(target_db, budget, widths)
+    _check_mixed(target_db, budget, widths, reconstruct=reconstruct)
     _check_files(weights, calibrate)
     return Request(
         model=network,
@@ -334,6 +342,7 @@ def make_request(
         hidden=hidden,
         target_db=target_db,
         budget=budget,
+        reconstruct=reconstruct,
         tasks=network.tasks if task == ALL_TASKS else (task,),
         weights=weights,
         calibrate=calibrate,
