@@ -1,7 +1,7 @@
 """Quantise a model, and say what it costs."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -25,11 +25,14 @@ from moesaic.commands.options import (
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
-from moesaic.golden.finer import FinerLayer
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
+from moesaic.records import to_plain
 from moesaic.terminal import print_json, result_console
+
+if TYPE_CHECKING:
+    from moesaic.flow.quantise_report import QuantiseReport
 
 __all__ = ["EXAMPLES", "quantise"]
 
@@ -72,9 +75,9 @@ def quantise(
     """
     stages = Stages(quiet=quiet)
     if out is not None:
-        from moesaic.flow import quantise as flow
+        from moesaic.report.quantise_folder import MARKER, write_quantised
 
-        check_replaceable(out, marker=flow.MARKER)
+        check_replaceable(out, marker=MARKER)
     request = make_request(
         model=model or DEFAULT_MODEL,
         task=ALL_TASKS,
@@ -95,9 +98,9 @@ def quantise(
     qmodel, report = flow.quantise(request, stages)
     if out is not None:
         with new_folder(out) as new:
-            flow.save(qmodel, report, new)
+            write_quantised(qmodel, report, new)
     if as_json:
-        print_json(report)
+        print_json(to_plain(report))
     else:
         _show(report, every)
         if out is not None:
@@ -108,24 +111,24 @@ def _number(value: float | None, form: str = "{:.1f}") -> str:
     return "–" if value is None else form.format(value)
 
 
-def _show(report: dict[str, Any], every: bool) -> None:
+def _show(report: "QuantiseReport", every: bool) -> None:
     console = result_console()
     table = Table(
         "block", "kind", "SQNR, dB", "cosine", "routed alike, %", title="Integers against float, the worst task"
     )
-    for row in report["blocks"]:
-        routed = row["routing_agreement"]
+    for block in report.blocks:
+        routed = block.routing_agreement
         table.add_row(
-            row["name"],
-            row["kind"],
-            _number(row["sqnr_db"]),
-            _number(row["cosine"], "{:.5f}"),
+            block.name,
+            block.kind,
+            _number(block.sqnr_db),
+            _number(block.cosine, "{:.5f}"),
             _number(None if routed is None else 100 * routed),
         )
     console.print(table)
-    layers = report["layers"]
+    layers = report.layers
     if not every:
-        layers = sorted(sorted(layers, key=lambda row: -row["share"])[:16], key=lambda row: report["layers"].index(row))
+        layers = tuple(sorted(sorted(layers, key=lambda row: -row.share)[:16], key=report.layers.index))
     table = Table(
         "layer",
         "SQNR, dB",
@@ -135,31 +138,31 @@ def _show(report: dict[str, Any], every: bool) -> None:
         title="Every rounding" if every else "Roundings that cost most (--all for every one)",
         caption="SQNR of the tensor, all roundings on; alone: of the block's output with no other rounding;\n"
         "share of the sum of these errors; tokens that this rounding alone sends to other experts;\n"
-        f"images it was measured on: {report['layers_measured_on']}",
+        f"images it was measured on: {report.layers_measured_on}",
     )
     for row in layers:
         table.add_row(
-            row["name"],
-            _number(row["sqnr_db"]),
-            _number(row["alone_db"]),
-            f"{100 * row['share']:.1f}",
-            f"{100 * row['rerouted']:.2f}" if row["rerouted"] else "–",
+            row.name,
+            _number(row.sqnr_db),
+            _number(row.alone_db),
+            f"{100 * row.share:.1f}",
+            f"{100 * row.rerouted:.2f}" if row.rerouted else "–",
         )
     console.print(table)
-    if report["spend"]:
-        console.print("Where more bits would help most: " + ", ".join(row["name"] for row in report["spend"]))
-    for row in report["finer"]:
-        console.print(FinerLayer(**row).in_words, markup=False)
-    beyond = report["beyond_calibration"]
-    most = f", most in {beyond['most']}: {100 * beyond['most_share']:.2g} %" if beyond["most"] else ""
+    if report.spend:
+        console.print("Where more bits would help most: " + ", ".join(row.name for row in report.spend))
+    for finer in report.finer:
+        console.print(finer.in_words, markup=False)
+    beyond = report.beyond_calibration
+    most = f", most in {beyond.most}: {100 * beyond.most_share:.2g} %" if beyond.most else ""
     console.print(
-        f"Images to judge by: up to {beyond['range']:.2f} times as far from zero as those of calibration "
-        f"({beyond['block']}); {100 * beyond['saturated']:.2g} % of all values had no room{most}",
+        f"Images to judge by: up to {beyond.range:.2f} times as far from zero as those of calibration "
+        f"({beyond.block}); {100 * beyond.saturated:.2g} % of all values had no room{most}",
         markup=False,
     )
     console.print(
-        f"{report['weights']} weights, {report['widths']}; calibrated on {report['calibrated_on']}, "
-        f"measured on {report['measured_on']}",
+        f"{report.weights} weights, {report.widths}; calibrated on {report.calibrated_on}, "
+        f"measured on {report.measured_on}",
         style="dim",
         markup=False,
     )

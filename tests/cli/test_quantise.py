@@ -10,10 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from moesaic.errors import InputError
 from moesaic.flow.calibration import calibration
 from moesaic.flow.request import make_request
 from moesaic.golden import quantfile, weights
 from moesaic.golden.image_io import write_image, write_sample
+from moesaic.records import to_plain
+from moesaic.report.quantise_folder import read_costs
 
 SIZE = (64, 64)
 
@@ -35,7 +38,7 @@ def test_figures_of_a_folder(photos: Path, invoke: Callable[..., Any], tmp_path:
     done = invoke("quantise", "m3vit-micro", "--calibrate", photos, "--json", "--out", out)
     assert done.exit_code == 0, done.stderr
     report = json.loads(done.stdout)
-    assert json.loads((out / "quantise.json").read_text()) == report
+    assert json.loads((out / "quantise.json").read_text()) == report == to_plain(read_costs(out))
     assert quantfile.load(out / "network.safetensors").network.name == "m3vit-micro"
     assert [row["file"] for row in report["skipped"]] == ["broken.png", "readme.txt"]
     assert "skipped broken.png" in done.stderr and "skipped readme.txt" in done.stderr
@@ -56,6 +59,42 @@ def test_figures_of_a_folder(photos: Path, invoke: Callable[..., Any], tmp_path:
     shares = {row["name"]: row["share"] for row in report["layers"]}
     assert report["spend"] and all(row["name"] in names for row in report["spend"])
     assert max(shares, key=lambda name: shares[name]) in {row["name"] for row in report["spend"]}
+
+
+def test_damaged_figures(tmp_path: Path) -> None:
+    block = {"name": "blocks.0", "kind": "dense", "sqnr_db": 40.0, "cosine": 0.999, "routing_agreement": None}
+    cost = {"name": "blocks.0.hidden", "share": 1.0, "rerouted": 0}
+    whole = {
+        **dict.fromkeys(("model", "weights", "widths", "calibrated_on", "measured_on"), "some"),
+        "finer": [],
+        "skipped": [],
+        "warnings": [],
+        "recentred": False,
+        "reconstructed": False,
+        "layers_measured_on": 2,
+        "beyond_calibration": {"range": 1.1, "block": "blocks.0", "saturated": 0.0, "most": None, "most_share": 0},
+        "sqnr_db": 40.0,
+        "routing_agreement": None,
+        "blocks": [block],
+        "tasks": {"depth": [block]},
+        "layers": [{**cost, "sqnr_db": None, "alone_db": 41.5}],
+        "spend": [cost],
+    }
+    path = tmp_path / "quantise.json"
+    path.write_text(json.dumps(whole))
+    assert to_plain(read_costs(tmp_path)) == whole
+    for change, message in (
+        ({"blocks": []}, "a list of 1 to"),
+        ({"tasks": {"depth": [{**block, "name": "blocks.1"}]}}, "blocks of task 'depth' must be blocks.0"),
+        ({"spend": [{**cost, "share": 2}]}, "a number from 0 to 1"),
+        ({"layers": [cost]}, "sqnr_db"),
+        ({"recentred": 1}, "true or false"),
+    ):
+        path.write_text(json.dumps({**whole, **change}))
+        with pytest.raises(InputError, match=message):
+            read_costs(tmp_path)
+    with pytest.raises(InputError, match=r"folder must hold a quantise\.json"):
+        read_costs(tmp_path / "none")
 
 
 def test_table_is_for_people(photos: Path, invoke: Callable[..., Any]) -> None:
