@@ -133,9 +133,5 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
         kind += f", of {workers} workers"
     if split.heads:
         notes.notes.append(f"{len(split.heads)} tensors of heads kept")
-    return Imported(
-        network=with_sharing(network, state),
-        state=state,
-        heads=split.heads,
-        report=ImportReport.of(source, kind, notes),
-    )
+    report = ImportReport.of(source, kind, notes)
+    return Imported(network=with_sharing(network, state), state=state, heads=split.heads, report=report)
