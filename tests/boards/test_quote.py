@@ -1,6 +1,7 @@
 """Text of strangers in the languages of a project's files: it stays text, in `tclsh` and for a compiler of C."""
 
 import copy
+import json
 import random
 import shutil
 import subprocess
@@ -219,4 +220,4 @@ def test_configurations_are_named_after_their_file(tmp_path: Path) -> None:
 
 def test_comments_of_a_configuration_are_lines() -> None:
     table: dict[str, Any] = tomllib.loads(configuration_text(PRESETS["micro8"], ["x\nrows = 4\r\n", "y\x00"]))
-    assert table == PRESETS["micro8"].to_dict()
+    assert table == json.loads(json.dumps(PRESETS["micro8"].to_dict()))  # tuples are lists there
