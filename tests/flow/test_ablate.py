@@ -26,8 +26,12 @@ def test_variants(tmp_path: Path) -> None:
         assert abs(row.model_cycles / row.cycles - 1) < 0.05, row
     whole = rows.pop("all")
     for name, row in rows.items():
-        # Small as it is, this network hides most of DDR: other orders may end a few cycles earlier.
-        assert row.cycles >= 0.999 * whole.cycles, row
+        # Small as it is, this network hides most of DDR: what waits longer may end in the same cycle, never earlier.
+        # Only experts in another order may: by what the cost model says, to a cycle.
+        if name == "no_speculation":
+            assert abs((row.cycles - whole.cycles) - (row.model_cycles - whole.model_cycles)) <= 1, row
+        else:
+            assert row.cycles >= whole.cycles, row
         assert (row.cycles, row.bytes_read) != (whole.cycles, whole.bytes_read), row
         assert row.bytes_read > whole.bytes_read or name in (
             "no_speculation",
