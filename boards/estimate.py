@@ -60,6 +60,10 @@ class Counted:
     units : dict of str to Resources
     hardware : str
         `hardware_digest` of what was counted.
+    optimistic_mhz, pessimistic_mhz : float
+        Clocks that its longest paths allow (`boards.clocks`).
+    delays : str
+        `Delays.digest` of the figures behind these.
     """
 
     config: AcceleratorConfig
@@ -67,6 +71,9 @@ class Counted:
     uram: bool
     units: dict[str, Resources]
     hardware: str = ""
+    optimistic_mhz: float = 0.0
+    pessimistic_mhz: float = 0.0
+    delays: str = ""
 
     @property
     def total(self) -> Resources:
@@ -169,6 +176,9 @@ def counted() -> tuple[Counted, ...]:
             entry["uram"],
             {unit: Resources(**amount) for unit, amount in entry["units"].items()},
             entry["hardware"],
+            entry["optimistic_mhz"],
+            entry["pessimistic_mhz"],
+            entry["delays"],
         )
         for entry in entries
     )

@@ -1,9 +1,11 @@
 """What would shorten a path: the remedies, and what each would leave of it."""
 
+from collections.abc import Sequence
+
 from moesaic.boards.synthesis.delays import Delays
 from moesaic.boards.synthesis.paths import Path, Step
 
-__all__ = ["advice", "describe", "slack"]
+__all__ = ["advice", "describe", "reachable_mhz", "slack"]
 
 MANY_LOADS = 64
 
@@ -11,6 +13,11 @@ MANY_LOADS = 64
 def slack(path: Path, clock_mhz: float, delays: Delays) -> float:
     """What a clock period leaves, ns."""
     return 1e3 / clock_mhz - delays.uncertainty - path.delay
+
+
+def reachable_mhz(paths: Sequence[Path], delays: Delays) -> float | None:
+    """The clock that the longest of some paths allows, MHz; None if there is no path."""
+    return round(1e3 / (max(path.delay for path in paths) + delays.uncertainty), 1) if paths else None
 
 
 def _place(step: Step, path: Path) -> str:

@@ -1,5 +1,7 @@
-"""Published delays of logic cells, and a stated model of nets."""
+"""Published delays of logic cells, and a stated model of nets: short ones, and those of a full device."""
 
+import dataclasses
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -8,7 +10,7 @@ __all__ = ["DELAYS", "Delays"]
 
 @dataclass(frozen=True, kw_only=True)
 class Delays:
-    """Delays of one family and speed grade, all in ns, slow corner.
+    """Delays of one family and speed grade, all in ns, slow corner; nets as in small designs (the optimistic corner).
 
     Parameters
     ----------
@@ -36,6 +38,8 @@ class Delays:
         A net to one load; more for every doubling of the loads.
     net_local : float
         A net that placement keeps within a slice: LUT to its flip-flop or carry chain, carry chain to flip-flop.
+    net_full : float
+        By how much nets are longer in the pessimistic corner: of a device that is well filled.
     uncertainty : float
         Clock uncertainty and skew.
     sources : dict of str to str
@@ -73,8 +77,27 @@ class Delays:
     net: float
     net_doubling: float
     net_local: float
+    net_full: float
     uncertainty: float
     sources: dict[str, str]
+
+    @property
+    def pessimistic(self) -> "Delays":
+        """The same cells, with the nets of a device that is well filled."""
+        return dataclasses.replace(
+            self,
+            net=self.net * self.net_full,
+            net_doubling=self.net_doubling * self.net_full,
+            net_local=self.net_local * self.net_full,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Of all figures: what was computed with them belongs to it."""
+        figures = {
+            field: value for field, value in dataclasses.asdict(self).items() if field not in ("title", "sources")
+        }
+        return hashlib.sha256(repr(sorted(figures.items())).encode()).hexdigest()[:16]
 
     def net_delay(self, loads: int) -> float:
         """Delay of a routed net with so many loads, ns."""
@@ -114,6 +137,7 @@ DELAYS: dict[str, Delays] = {
         net=0.20,
         net_doubling=0.06,
         net_local=0.03,
+        net_full=1.35,
         uncertainty=0.13,
         sources={
             "lut": "routed Vivado reports of xcvu3p-2 (RapidWright documentation): 0.037 to 0.124 by pin, mean 0.096",
@@ -131,6 +155,7 @@ DELAYS: dict[str, Delays] = {
             "net, net_doubling": "a model. The reports named above have 0.05 to 0.52 a net, mean 0.20, at up to 24 "
             "loads in small designs; a full device "
             "is worse",
+            "net_full": "assumed: the upper quartile of the same reports' nets over their mean",
             "uncertainty": "assumed for a clock of the processing system",
         },
     ),
@@ -166,6 +191,7 @@ DELAYS: dict[str, Delays] = {
         net=0.45,
         net_doubling=0.12,
         net_local=0.05,
+        net_full=1.35,
         uncertainty=0.20,
         sources={
             "lut, ff_*, carry_*": "Vivado reports of 7-series -1 parts: LUT 0.124, FDRE 0.456, CARRY4 CI to CO "
@@ -175,6 +201,7 @@ DELAYS: dict[str, Delays] = {
             "dsp_pre_add, dsp_setup, dsp_control, bram_setup, lutram_*, mux": "assumed, from the family's reports in "
             "general",
             "net, net_doubling": "a model",
+            "net_full": "assumed, as for UltraScale+",
             "uncertainty": "assumed for a clock of the processing system",
         },
     ),

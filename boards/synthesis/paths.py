@@ -51,6 +51,16 @@ class Path:
     delay: float
 
     @property
+    def logic(self) -> float:
+        """Delay of its cells, ns."""
+        return sum(step.cell for step in self.steps)
+
+    @property
+    def nets(self) -> float:
+        """Delay of its nets, ns."""
+        return sum(step.net for step in self.steps)
+
+    @property
     def levels(self) -> int:
         """Cells between the registers."""
         return max(len(self.steps) - 2, 0)

@@ -88,8 +88,8 @@ class Synthesis:
             self.mapped[module].counts.carry8 * count for module, count in self.places.items() if module in self.mapped
         )
 
-    def timing(self, count: int = 10) -> Analysis:
-        """The longest paths (`analysis.analyse`).
+    def timing(self, count: int = 10, *, pessimistic: bool = False) -> Analysis:
+        """The longest paths (`analysis.analyse`), with short nets or with those of a well filled device.
 
         Raises
         ------
@@ -101,7 +101,8 @@ class Synthesis:
         raw: dict[str, dict[str, Any]] = {
             module: self.mapped[module].netlist for module, places in self.places.items() if places
         }
-        return analyse(self.modules, raw, top=TOP, delays=DELAYS[self.family], count=count)
+        delays = DELAYS[self.family]
+        return analyse(self.modules, raw, top=TOP, delays=delays.pessimistic if pessimistic else delays, count=count)
 
 
 def synthesise_verilog(

@@ -70,7 +70,7 @@ def _print_resources(console: Console, report: dict[str, Any]) -> None:
 
 def _print_timing(console: Console, timing: dict[str, Any]) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
-    for title in ("ns", "slack", "levels", "logic", "nets"):
+    for title in ("ns", "optimistic", "slack", "levels", "logic", "nets"):
         table.add_column(title, justify="right")
     for title in ("from, to", "what would shorten it"):
         table.add_column(title, overflow="fold")
@@ -78,6 +78,7 @@ def _print_timing(console: Console, timing: dict[str, Any]) -> None:
         style = "red" if path["slack_ns"] < 0 else "green"
         table.add_row(
             f"{path['delay_ns']:.2f}",
+            f"{path['optimistic_ns']:.2f}",
             f"[{style}]{path['slack_ns']:+.2f}[/]",
             str(path["levels"]),
             f"{path['logic_ns']:.2f}",
@@ -87,10 +88,12 @@ def _print_timing(console: Console, timing: dict[str, Any]) -> None:
         )
     console.print()
     console.print(
-        f"longest paths at {timing['clock_mhz']:g} MHz, {timing['delays']}; the longest allows "
-        f"{timing['reachable_mhz']} MHz"
+        f"longest paths at {timing['asked_mhz']:g} MHz, {timing['delays']}; the model supports "
+        f"{timing['pessimistic_mhz']} MHz (pessimistic) to {timing['optimistic_mhz']} MHz (optimistic)"
     )
     console.print(table)
+    if timing["warning"]:
+        console.print(f"[yellow]warning:[/] {escape(timing['warning'])}")
     console.print(timing["note"], style="dim")
 
 

@@ -1,4 +1,4 @@
-"""Counts that the estimate of resources is fitted to: `python -m moesaic.flow.counts zcu102 kv260 --out
+"""Counts that the estimate of resources is fitted to, and clocks: `python -m moesaic.flow.counts zcu102 kv260 --out
 boards/counts.json`.
 """
 
@@ -9,6 +9,8 @@ from typing import Any
 
 from moesaic.boards.estimate import COUNTS
 from moesaic.boards.hardware import hardware_digest
+from moesaic.boards.synthesis.advice import reachable_mhz
+from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.errors import InputError
 from moesaic.flow.boards import accelerator_of, find_board
 from moesaic.flow.stages import Stages
@@ -18,7 +20,8 @@ __all__ = ["count", "main"]
 
 
 def count(name: str, stages: Stages) -> dict[str, Any]:
-    """One accelerator by unit, as `boards.estimate` reads it; kept results of synthesis are used.
+    """One accelerator by unit, and the clocks that it supports, as `boards.estimate` reads it; kept results of
+    synthesis are used.
 
     Raises
     ------
@@ -32,11 +35,19 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
     synthesis = synthesise_noted(accelerator, family=family, uram=uram, stages=stages)
     if not synthesis.complete:
         raise InputError(f"accelerator {name!r} must be mapped whole, but {', '.join(synthesis.failures)} could not be")
+    delays = DELAYS[family]
+    clocks = {}
+    for corner in ("optimistic", "pessimistic"):
+        with stages.stage(corner, f"longest paths, {corner}"):
+            paths = synthesis.timing(1, pessimistic=corner == "pessimistic").paths
+        clocks[f"{corner}_mhz"] = reachable_mhz(paths, delays)
     return {
         "config": accelerator.to_dict(),
         "family": family,
         "uram": uram,
         "hardware": hardware_digest(),
+        **clocks,
+        "delays": delays.digest,
         "units": {unit: amount.to_dict() for unit, amount in synthesis.units.items()},
     }
 

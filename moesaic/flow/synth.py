@@ -1,13 +1,14 @@
 """The synth stage: resources of an accelerator per unit, fit to a board, longest paths; as data and as files."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from moesaic.boards.board import Board, board_names, load_board
-from moesaic.boards.synthesis.advice import advice, describe, slack
+from moesaic.boards.synthesis.advice import advice, describe, reachable_mhz, slack
 from moesaic.boards.synthesis.budget import Fit, largest_fitting
-from moesaic.boards.synthesis.delays import DELAYS
+from moesaic.boards.synthesis.delays import DELAYS, Delays
 from moesaic.boards.synthesis.mapping import find_yosys
 from moesaic.boards.synthesis.paths import Path as TimingPath
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
@@ -27,8 +28,8 @@ NOTE = (
     "system and SmartConnect are not in it."
 )
 NETS = (
-    "Cell delays are published figures, net delays a model by number of loads: "
-    "a forecast of which paths are long, not a sign-off."
+    "Cell delays are published figures, net delays a model by number of loads; in the pessimistic corner nets are "
+    "longer by a factor, as in a well filled device. A forecast of which paths are long, not a sign-off."
 )
 
 
@@ -79,15 +80,16 @@ def fit_report(synthesis: Synthesis, accelerator: AcceleratorConfig, board: Boar
 
 
 def _path_report(path: TimingPath, clock_mhz: float, family: str) -> dict[str, Any]:
-    delays = DELAYS[family]
+    delays = DELAYS[family].pessimistic
     return {
         "from": describe(path.steps[0], path),
         "to": describe(path.steps[-1], path),
         "delay_ns": round(path.delay, 3),
+        "optimistic_ns": round(path.logic + path.nets / delays.net_full, 3),
         "slack_ns": round(slack(path, clock_mhz, delays), 3),
         "levels": path.levels,
-        "logic_ns": round(sum(step.cell for step in path.steps), 3),
-        "net_ns": round(sum(step.net for step in path.steps), 3),
+        "logic_ns": round(path.logic, 3),
+        "net_ns": round(path.nets, 3),
         "steps": [
             {
                 "cell": step.kind,
@@ -107,18 +109,39 @@ def _worst(ports: dict[str, float]) -> dict[str, float]:
     return {port: round(delay, 3) for port, delay in sorted(ports.items(), key=lambda entry: -entry[1])[:10]}
 
 
+def _warning(asked_mhz: float, optimistic: Sequence[TimingPath], pessimistic: Sequence[TimingPath], d: Delays) -> str:
+    """What a clock that is too fast fails on; nothing if it is not."""
+    for corner, paths in (("optimistic", optimistic), ("pessimistic", pessimistic)):
+        reachable = reachable_mhz(paths, d)
+        if reachable is not None and reachable < asked_mhz:
+            longest = max(paths, key=lambda path: path.delay)
+            return (
+                f"{asked_mhz:g} MHz are more than the {corner} model supports, {reachable:g} MHz: the path from "
+                f"{describe(longest.steps[0], longest)} to {describe(longest.steps[-1], longest)} "
+                f"takes {longest.delay:.2f} ns"
+            )
+    return ""
+
+
 def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) -> dict[str, Any]:
-    """The longest paths, the clock that the longest allows, and where the delays are from."""
+    """The longest paths, the clocks that the longest allows with short nets and with those of a well filled device, and
+    where the delays are from.
+
+    Paths are those of the pessimistic corner; each says what it takes in the optimistic one too.
+    """
     delays = DELAYS[synthesis.family]
-    analysis = synthesis.timing(count)
+    optimistic = synthesis.timing(count).paths
+    analysis = synthesis.timing(count, pessimistic=True)
     paths = analysis.paths
-    worst = max((path.delay for path in paths), default=0.0)
     return {
-        "clock_mhz": clock_mhz,
+        "asked_mhz": clock_mhz,
+        "optimistic_mhz": reachable_mhz(optimistic, delays),
+        "pessimistic_mhz": reachable_mhz(paths, delays),
+        "warning": _warning(clock_mhz, optimistic, paths, delays),
         "delays": delays.title,
+        "net_full": delays.net_full,
         "sources": delays.sources,
         "uncertainty_ns": delays.uncertainty,
-        "reachable_mhz": round(1e3 / (worst + delays.uncertainty), 1) if worst else None,
         "met": all(slack(path, clock_mhz, delays) >= 0 for path in paths),
         "paths": [_path_report(path, clock_mhz, synthesis.family) for path in paths],
         "ports": {"to_register": _worst(analysis.inputs), "from_register": _worst(analysis.outputs)},
@@ -207,10 +230,13 @@ def resources_markdown(report: dict[str, Any]) -> str:
 
 def paths_markdown(timing: dict[str, Any]) -> str:
     """The longest paths as a table."""
-    lines = ["| ns | slack | levels | from | to | what would shorten it |", "|--:|--:|--:|---|---|---|"]
+    lines = [
+        "| ns | optimistic | slack | levels | from | to | what would shorten it |",
+        "|--:|--:|--:|--:|---|---|---|",
+    ]
     lines += [
-        f"| {path['delay_ns']:.2f} | {path['slack_ns']:+.2f} | {path['levels']} | `{path['from']}` | `{path['to']}` "
-        f"| {path['advice']} |"
+        f"| {path['delay_ns']:.2f} | {path['optimistic_ns']:.2f} | {path['slack_ns']:+.2f} | {path['levels']} "
+        f"| `{path['from']}` | `{path['to']}` | {path['advice']} |"
         for path in timing["paths"]
     ]
     return "\n".join(lines) + "\n"
@@ -220,10 +246,10 @@ def timing_markdown(report: dict[str, Any]) -> str:
     """The longest paths as a page, cell by cell."""
     timing = report["timing"]
     lines = [
-        f"# Longest paths of {report['accelerator']} at {timing['clock_mhz']:g} MHz ({timing['delays']})",
+        f"# Longest paths of {report['accelerator']} at {timing['asked_mhz']:g} MHz ({timing['delays']})",
         "",
         (
-            f"Period {1e3 / timing['clock_mhz']:.3f} ns less {timing['uncertainty_ns']} ns of clock uncertainty. "
+            f"Period {1e3 / timing['asked_mhz']:.3f} ns less {timing['uncertainty_ns']} ns of clock uncertainty. "
             f"{timing['note']}"
         ),
         "",
@@ -264,8 +290,9 @@ def write_page(page: Path, report: dict[str, Any]) -> None:
     if "timing" in report:
         timing = report["timing"]
         tables.append(
-            f"Longest paths at {timing['clock_mhz']:g} MHz ({1e3 / timing['clock_mhz']:.2f} ns); {timing['delays']}; "
-            f"the longest allows {timing['reachable_mhz']:g} MHz:\n"
+            f"Longest paths at {timing['asked_mhz']:g} MHz ({1e3 / timing['asked_mhz']:.2f} ns); {timing['delays']}; "
+            f"the model supports {timing['pessimistic_mhz']:g} MHz (pessimistic) to {timing['optimistic_mhz']:g} MHz "
+            f"(optimistic):\n"
         )
         tables.append(paths_markdown(timing))
     page.write_text("".join([before, start, "\n".join(tables), end, after]), encoding="utf-8")

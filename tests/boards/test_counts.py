@@ -1,8 +1,10 @@
 """The counts that come along are of the boards that come along, and of the hardware as it is."""
 
 from moesaic.boards.board import board_names, load_board
+from moesaic.boards.clocks import Clocks, supported_clocks
 from moesaic.boards.estimate import counted
 from moesaic.boards.hardware import hardware_digest, meaning
+from moesaic.boards.synthesis.delays import DELAYS
 
 AGAIN = "python -m moesaic.flow.counts micro8 pynq-z2 kv260 zcu104 zcu102 --out boards/counts.json"
 SOURCE = '''
@@ -29,6 +31,23 @@ def test_every_board_is_counted() -> None:
     kept = [(entry.config, entry.family, entry.uram) for entry in counted()]
     missing = [b.name for b in boards if (b.accelerator, b.family, b.budget.uram > 0) not in kept]
     assert not missing, f"not counted: {missing}; type: {AGAIN}"
+
+
+def test_clocks_are_of_the_delays_as_they_are() -> None:
+    old = [entry.config.name for entry in counted() if entry.delays != DELAYS[entry.family].digest]
+    assert not old, f"timed before the delays changed: {old}; type: {AGAIN}"
+
+
+def test_supported_clocks() -> None:
+    board = load_board("zcu102")
+    (entry,) = [entry for entry in counted() if entry.config == board.accelerator]
+    found = supported_clocks(board.accelerator.replace(name="other"), family=board.family, uram=False)
+    assert found == Clocks(entry.optimistic_mhz, entry.pessimistic_mhz, entry.hardware == hardware_digest())
+    assert found.pessimistic_mhz < found.optimistic_mhz
+    unknown = supported_clocks(board.accelerator.replace(experts=32), family=board.family, uram=False)
+    alike = [entry for entry in counted() if entry.family == board.family]
+    assert unknown == Clocks(min(e.optimistic_mhz for e in alike), min(e.pessimistic_mhz for e in alike), False)
+    assert supported_clocks(board.accelerator, family="zynq7000", uram=False).optimistic_mhz < found.optimistic_mhz
 
 
 def test_counts_are_of_the_hardware_as_it_is() -> None:

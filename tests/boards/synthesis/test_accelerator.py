@@ -198,7 +198,12 @@ def test_the_stage_writes_what_it_says(tmp_path: Path, micro: Synthesis) -> None
     saved = json.loads((tmp_path / "out" / "synthesis.json").read_text())
     assert saved == json.loads(json.dumps(report))
     assert saved["resources"]["lut"] == micro.total.lut
-    assert len(saved["timing"]["paths"]) == 3
+    timing = saved["timing"]
+    assert len(timing["paths"]) == 3
+    assert timing["asked_mhz"] == 300
+    assert 0 < timing["pessimistic_mhz"] < timing["optimistic_mhz"]
+    assert all(path["optimistic_ns"] < path["delay_ns"] for path in timing["paths"])
+    assert ("pessimistic" in timing["warning"]) == (timing["pessimistic_mhz"] < 300 <= timing["optimistic_mhz"])
     assert "## 1: " in (tmp_path / "out" / "timing.md").read_text()
     page = tmp_path / "page.md"
     page.write_text("# A\n<!-- synth micro8 -->\nold\n<!-- end micro8 -->\nafter\n")

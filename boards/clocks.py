@@ -1,0 +1,49 @@
+"""The clock that the timing model supports for an accelerator, without synthesis: from what was counted."""
+
+from dataclasses import dataclass
+
+from moesaic.boards.estimate import counted, shipped
+from moesaic.hw.spec.config import AcceleratorConfig
+
+__all__ = ["Clocks", "supported_clocks"]
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """What the longest paths of an accelerator allow (`boards.synthesis.delays`); place and route alone can say more.
+
+    Parameters
+    ----------
+    optimistic_mhz : float
+        With nets as in small designs.
+    pessimistic_mhz : float
+        With nets as in a well filled device: what times and energies should be stated at.
+    counted : bool
+        Of exactly this accelerator and hardware; otherwise an estimate, the slowest of the accelerators of its family
+        that were synthesised.
+    """
+
+    optimistic_mhz: float
+    pessimistic_mhz: float
+    counted: bool
+
+
+def supported_clocks(config: AcceleratorConfig, *, family: str, uram: bool) -> Clocks:
+    """The clocks that the model supports, from ``boards/counts.json``; it takes no time and needs no Yosys.
+
+    `moesaic.flow.counts` writes them, with the resources and the digest of the hardware that they belong to.
+
+    Parameters
+    ----------
+    config : AcceleratorConfig
+        Its name and clock do not matter.
+    family : str
+        ``zynqmp`` or ``zynq7000``.
+    uram : bool
+        The device has UltraRAM.
+    """
+    entry = shipped(config, family=family, uram=uram)
+    if entry is not None:
+        return Clocks(entry.optimistic_mhz, entry.pessimistic_mhz, True)
+    alike = [entry for entry in counted() if entry.family == family]
+    return Clocks(min(entry.optimistic_mhz for entry in alike), min(entry.pessimistic_mhz for entry in alike), False)
