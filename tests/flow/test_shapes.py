@@ -64,10 +64,10 @@ NARROW = AcceleratorConfig(
     max_burst=16,
 )
 # Four groups, four narrow ports, blocks much wider than the network.
-WIDE = AcceleratorConfig(
-    name="wide",
-    rows=8,
-    lanes=32,
+PORTS = AcceleratorConfig(
+    name="ports",
+    rows=4,
+    lanes=16,
     load_rows=2,
     ports=4,
     port_bits=32,
@@ -78,7 +78,7 @@ WIDE = AcceleratorConfig(
 )
 
 
-@pytest.mark.parametrize("config", [NARROW, WIDE], ids=lambda config: config.name)
+@pytest.mark.parametrize("config", [NARROW, PORTS], ids=lambda config: config.name)
 def test_bit_exact(tmp_path: Path, config: AcceleratorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     for seed, model in enumerate((PADDED, HEADS)):
         qmodel = random_qmodel(model, seed, 4 if config.narrow_weights and model is HEADS else 8)

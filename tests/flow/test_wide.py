@@ -30,9 +30,7 @@ from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 
 STALLS = [f"+stall_{channel}=40" for channel in ("ar", "r", "aw", "w", "b")]
-GROUPS = PRESETS["micro8-wide"].replace(
-    name="8x16-wide", lanes=16, residual_words=512, activation_words=2048, kv_words=1024
-)
+GROUPS = PRESETS["micro8-wide"].replace(name="4x8-wide", rows=4, residual_words=2048)
 
 
 def output(result: bytes) -> np.ndarray:

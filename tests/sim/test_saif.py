@@ -14,6 +14,7 @@ from moesaic.flow.request import make_request
 from moesaic.flow.run import ACTIVITY, Options
 from moesaic.flow.stages import Stages
 from moesaic.hw.export import accelerator_verilog
+from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.verilog import to_verilog
 from moesaic.sim.build import build
 from moesaic.sim.saif import PLACE, SaifError, place_saif, read_totals, trace_registers
@@ -194,7 +195,8 @@ def test_a_whole_accelerator(tmp_path: Path) -> None:
     Verilog.
     """
     out, stages = tmp_path / "out", Stages(quiet=True)
-    request = make_request(model="m3vit-micro", blocks=1)
+    small = PRESETS["micro8"].replace(name="micro4", rows=4, lanes=4, port_bits=64, residual_words=2048, kv_words=4096)
+    request = make_request(model="m3vit-micro", blocks=1, accelerator=small)
     report = job.run(request, Options(out=out, saif=True), stages)
     totals = read_totals(out / ACTIVITY)
     assert report.bit_exact and report.saif is not None and report.saif.nets == totals.nets and totals.instances > 150
