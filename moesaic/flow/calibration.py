@@ -8,15 +8,18 @@ import numpy as np
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.calibrate import calibration_count, calibration_images
+from moesaic.golden.cover import Cover, choose_covering, expert_tokens
 from moesaic.golden.image_dataset import read_dataset
 from moesaic.golden.image_folder import read_folder
 from moesaic.golden.image_sources import NATURAL
+from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.natural import natural_images
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.sample_images import sample_images, sample_words
 
-__all__ = ["Calibration", "calibration", "doubted", "shown"]
+__all__ = ["Calibration", "calibration", "covering", "doubted", "shown"]
 
+SPARE = 3  # times as many images are looked at where experts go without tokens
 ENOUGH = 8  # images of a folder, from which on every fourth is kept to judge by
 UNSEEN, UNSEEN_TOKENS = (
     16,
@@ -36,6 +39,8 @@ class Calibration:
     unseen : uint8 [n, channels, H, W]
         To judge by.
     unseen_source : str
+    spare : uint8 [m, channels, H, W]
+        Further images of the same source, which may take the place of some of `images`.
     skipped : list of (str, str)
         Files that could not be used, and why.
     warnings : list of str
@@ -45,6 +50,7 @@ class Calibration:
     source: str
     unseen: np.ndarray[Any, Any]
     unseen_source: str
+    spare: np.ndarray[Any, Any] | None = None
     skipped: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -76,22 +82,28 @@ def calibration(request: Request) -> Calibration:
             f"{few} other {words}",
         )
     where, limit = str(request.calibrate), max(calibration_count(model) * 4 // 3, ENOUGH)
+    most = limit * (SPARE + 1 if model.mixtures else 1)
     if request.calibrate.is_dir():
-        folder = read_folder(request.calibrate, model.image_size, limit, model.image.channels)
+        folder = read_folder(request.calibrate, model.image_size, most, model.image.channels)
+        spread = [i * len(folder.images) // limit for i in range(limit)]
     elif where == NATURAL:
         count = calibration_count(model)
         made = natural_images(model.image_size, count + few, channels=model.image.channels)
         source = "images of noise with natural spectra"
         return Calibration(made[:count], f"{count} {source}", made[count:], f"{few} other {source}")
     else:
-        folder = read_dataset(where, model.image_size, limit, model.image.channels)
-    images = folder.images
+        folder = read_dataset(where, model.image_size, most, model.image.channels)
+        spread = list(range(limit))
+    images, spare = folder.images, None
+    if len(images) > limit:
+        images, spare = images[spread], np.delete(images, spread, axis=0)
     if len(images) < ENOUGH:
         return Calibration(
             images,
             f"{len(images)} images of {where}",
             images,
             "the same images",
+            None,
             folder.skipped,
             [
                 *folder.warnings,
@@ -105,9 +117,27 @@ def calibration(request: Request) -> Calibration:
         f"{len(seen)} images of {where}",
         unseen,
         f"{len(unseen)} other images of it",
+        spare,
         folder.skipped,
         folder.warnings,
     )
+
+
+def covering(seen: Calibration, model: M3ViT, stages: Stages) -> Calibration:
+    """The same, or with others of its source in place of some images, so that fewer experts go without tokens."""
+    if seen.spare is None or not model.network.mixtures:
+        return seen
+    count = len(seen.images)
+    tokens = expert_tokens(model, seen.images)
+    without = Cover(tokens).unused(list(range(count)))
+    if not without:
+        return seen
+    with stages.stage("cover", f"images that use the {without} experts that none of {count} does"):
+        cover = Cover(np.concatenate([tokens, expert_tokens(model, seen.spare)]))
+        chosen = choose_covering(cover, count)
+        left = cover.unused(chosen)
+        stages.note(f"{sum(number >= count for number in chosen)} others, {left} left")
+    return replace(seen, images=np.concatenate([seen.images, seen.spare])[chosen], spare=None)
 
 
 def shown(request: Request, stages: Stages) -> Calibration:

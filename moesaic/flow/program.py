@@ -19,7 +19,7 @@ from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all, compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.errors import InputError
-from moesaic.flow.calibration import doubted, shown
+from moesaic.flow.calibration import covering, doubted, shown
 from moesaic.flow.export_heads import host_heads
 from moesaic.flow.model_fit import check_fit
 from moesaic.flow.origin import FILE as ORIGIN
@@ -124,7 +124,7 @@ def make_program(
     check_fit(request)
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
-    seen = shown(request, stages)
+    seen = covering(shown(request, stages), network.model, stages)
     with stages.stage("quantise", "calibration and quantisation"):
         made = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if made.found else "")

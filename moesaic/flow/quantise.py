@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from moesaic.flow.calibration import Calibration, doubted, shown
+from moesaic.flow.calibration import Calibration, covering, doubted, shown
 from moesaic.flow.quantise_report import (
     Beyond,
     BlockAgreement,
@@ -99,6 +99,7 @@ def quantise(
     seen = shown(request, stages) if seen is None else seen
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
+    seen = covering(seen, network.model, stages)
     with stages.stage("quantise", "calibration and quantisation"):
         made = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if made.found else "")
