@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test lint setup clean clean-venv
+.PHONY: help run test docs lint setup clean clean-venv
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -20,6 +20,9 @@ run: $(STAMP)  ## set up once, then one image through the whole accelerator, and
 
 test: $(STAMP)  ## set up once, then all tests (ARGS="tests/compiler", JOBS=2)
 	$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+docs: $(STAMP)  ## the documentation as a site: build/docs/index.html
+	$(BIN)/sphinx-build -q -W --keep-going docs build/docs
 
 lint: $(STAMP)  ## format, style and types
 	$(BIN)/ruff format --check .
