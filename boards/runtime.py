@@ -1,6 +1,6 @@
 """What a user of a board calls: images in, maps out, in ordinary code without `await`."""
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from moesaic.boards.status import Status
 from moesaic.boards.transport import Transport
 from moesaic.compiler.image import ProgramImage
 from moesaic.errors import InputError
+from moesaic.names import ALL_TASKS
 
 __all__ = ["Accelerator", "Prediction", "load_program_folder"]
 
@@ -42,6 +43,8 @@ class Prediction:
         `write`, `run`, `read`, `head`: how long each stage took; stages of successive images overlap in `stream`.
     failures : tuple of str
         What earlier attempts ended with.
+    image : int
+        Number of its image in the batch.
     """
 
     task: str
@@ -50,6 +53,7 @@ class Prediction:
     counters: Mapping[str, int]
     seconds: Mapping[str, float]
     failures: tuple[str, ...] = ()
+    image: int = 0
 
 
 def load_program_folder(folder: str | Path) -> tuple[ProgramImage, HostHeads | None]:
@@ -147,8 +151,14 @@ class Accelerator(AbstractContextManager["Accelerator"]):
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What the program can do."""
-        return self.driver.compiled.tasks
+        """What the programs can do."""
+        compiled = self.driver.compiled
+        return tuple(dict.fromkeys(item.task for name in compiled.tasks for item in compiled.items(name)))
+
+    @property
+    def batch(self) -> int:
+        """Images of one run."""
+        return self.driver.compiled.images
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -185,36 +195,86 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         ------
         AcceleratorError, RunIncomplete, RunTimeout, RunLost, AcceleratorBusy
         """
-        pixels = _planes(image, self.image_size, self.channels)
-        name = self._task(task)
+        (prediction,) = self._run([image], self._task(task), retries, timeout)
+        return prediction
+
+    def run_many(
+        self,
+        images: Sequence[Array],
+        task: str | None = None,
+        *,
+        retries: int | None = None,
+        timeout: float | None = None,
+    ) -> list[Prediction]:
+        """Run up to :attr:`batch` images at once, for one task or for `all`: a prediction for each item, all images of
+        the first task, then of the next. Fewer images than the program computes are filled up with the last of them,
+        whose further results are left out.
+
+        Parameters
+        ----------
+        images : sequence of array
+            Each as for :meth:`run`.
+        task : str or None
+            `all` where the program folder was compiled for all tasks at once; None is the program's first.
+        retries, timeout
+            As for :meth:`run`.
+
+        Raises
+        ------
+        InputError
+            If there are none, or more than a batch.
+        AcceleratorError, RunIncomplete, RunTimeout, RunLost, AcceleratorBusy
+        """
+        if not 1 <= len(images) <= self.batch:
+            raise InputError(f"images must be from 1 to {self.batch}, the batch of the program, not {len(images)}")
+        if task == ALL_TASKS and ALL_TASKS not in self.driver.compiled.tasks:
+            raise InputError(
+                f"task must be one of {', '.join(self.tasks)}, not {task!r}: compile them together for that"
+            )
+        return self._run(images, ALL_TASKS if task == ALL_TASKS else self._task(task), retries, timeout)
+
+    def _run(self, images: Sequence[Array], name: str, retries: int | None, timeout: float | None) -> list[Prediction]:
+        pixels = self._filled([_planes(image, self.image_size, self.channels) for image in images])
         try:
             result = self._wait(self.driver.run(name, pixels, retries=retries, timeout=timeout))
         except KeyboardInterrupt:
             self._wait(self.driver.settle())
             raise
-        return self._predict(result)
+        return self._predict(result, len(images))
+
+    def _filled(self, pixels: Sequence[Array]) -> Array:
+        """As many images as a run takes: the last one again where they are fewer."""
+        return np.stack([*pixels, *(pixels[-1] for _ in range(self.batch - len(pixels)))])
 
     def stream(self, items: Iterable[tuple[Array, str | None]]) -> Iterator[Prediction]:
         """Run (image, task) pairs, in order; the host writes, reads and runs heads while the accelerator works."""
         try:
             for image, task in items:
                 pixels, name = _planes(image, self.image_size, self.channels), self._task(task)
-                result = self._wait(self.driver.submit(name, pixels))
+                result = self._wait(self.driver.submit(name, self._filled([pixels])))
                 if result is not None:
-                    yield self._predict(result)
+                    yield from self._predict(result, 1)
             result = self._wait(self.driver.collect())
             if result is not None:
-                yield self._predict(result)
+                yield from self._predict(result, 1)
         except BaseException:  # also when the caller stops early: nothing may go on running
             self._wait(self.driver.settle())
             raise
 
-    def _predict(self, result: RunResult) -> Prediction:
-        begun = perf_counter()
-        tokens = self.program.unpack_result(result.result)
-        picture = None if self.heads is None else self.heads.map(result.task, tokens)
-        seconds = {**result.seconds, "head": perf_counter() - begun}
-        return Prediction(result.task, picture, tokens, result.counters, seconds, result.failures)
+    def _predict(self, result: RunResult, images: int) -> list[Prediction]:
+        """Of the items of the first `images` images."""
+        items, found = self.program.items(result.task), []
+        parts = np.split(self.program.unpack_result(result.result, result.task), len(items))
+        for item, tokens in zip(items, parts, strict=True):
+            if item.image >= images:
+                continue
+            begun = perf_counter()
+            picture = None if self.heads is None else self.heads.map(item.task, tokens)
+            seconds = {**result.seconds, "head": perf_counter() - begun}
+            found.append(
+                Prediction(item.task, picture, tokens, result.counters, seconds, result.failures, image=item.image)
+            )
+        return found
 
     def status(self) -> Status:
         """The state of the accelerator; print it."""

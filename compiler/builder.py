@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.ir import Op, Ref, Space, Tensor
 from moesaic.compiler.layout import words_for
 from moesaic.golden.layers.linear import WIDE_READS, QuantLinear
@@ -18,24 +19,42 @@ RESIDUAL = "residual"  # the one buffer that lives as long as the program
 
 @dataclass
 class Builder:
-    """Makes the buffers and operations of one task.
+    """Makes the buffers and operations of one batch.
 
     Parameters
     ----------
-    tokens : int
-    task : str
+    item_tokens : int
+        Of one item.
+    batch : Batch
     config : AcceleratorConfig
     speculate : int or None
         Experts fetched before the router has decided; None: as each room thinks best.
     tensors : dict of name to Tensor
         Buffers made so far.
+    shared : bool
+        Tasks have the same tokens still: those of each image stand there once.
     """
 
-    tokens: int
-    task: str
+    item_tokens: int
+    batch: Batch
     config: AcceleratorConfig
     speculate: int | None
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    shared: bool = True
+
+    @property
+    def parts(self) -> int:
+        """Sequences of tokens that do not meet in attention: one for each image, or for each item."""
+        return self.batch.images if self.shared else len(self.batch.items)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all parts."""
+        return self.parts * self.item_tokens
+
+    def number(self, part: int) -> str:
+        """What names a part's operations and buffers beside those of others; nothing if there is one."""
+        return f".{part}" if self.parts > 1 else ""
 
     @staticmethod
     def planes(blocks: int, *, wide: bool, stream: bool) -> dict[str, int]:
@@ -51,9 +70,11 @@ class Builder:
             "wide_stream": int(stream),
         }
 
-    def tensor(self, name: str, space: Space, words: int, **more: Any) -> Ref:
-        """A new buffer for all tokens; `more` as in :class:`Tensor`."""
-        self.tensors[name] = Tensor(name=name, space=space, tokens=self.tokens, words=words, **more)
+    def tensor(self, name: str, space: Space, words: int, *, part: int | None = None, **more: Any) -> Ref:
+        """A new buffer for all tokens, or for those of one part; `more` as in :class:`Tensor`."""
+        tokens = self.tokens if part is None else self.item_tokens
+        first = 0 if part is None else part * self.item_tokens
+        self.tensors[name] = Tensor(name=name, space=space, tokens=tokens, first_token=first, words=words, **more)
         return Ref(name)
 
     def linear(

@@ -76,7 +76,7 @@ def _address(graph: Graph, op: Op, ref: Ref) -> int:
     if tensor.address is None:
         raise CompileError(f"op '{op.name}': buffer '{ref.tensor}' has no address yet")
     if tensor.queued or (op.kv is not None and ref is op.kv):
-        return tensor.address + ref.word
+        return tensor.address + ref.first * tensor.words + ref.word
     first = -tensor.first_token if op.expert is not None else op.token - tensor.first_token
     return tensor.address + first * tensor.words + ref.word
 
@@ -89,7 +89,7 @@ def _compute_fields(graph: Graph, op: Op, words: int) -> dict[str, int]:
         return fields
     fields |= {"src_addr": _address(graph, op, op.source), "src_stride": graph.tensors[op.source.tensor].words}
     if op.expert is None:
-        fields |= {"token_count": op.tokens, "token_base": op.token}
+        fields |= {"token_count": op.tokens, "token_base": op.token + op.moved}
     else:
         fields |= {
             "expert_valid": 1,
@@ -101,7 +101,10 @@ def _compute_fields(graph: Graph, op: Op, words: int) -> dict[str, int]:
         fields |= {"kv_addr": _address(graph, op, op.kv), "token_base": _address(graph, op, Ref(op.state))}
     if op.target is not None:
         target = graph.tensors[op.target.tensor]
-        fields |= {"dst_addr": _address(graph, op, op.target), "dst_stride": target.words}
+        moved = op.moved * target.words
+        fields |= {"dst_addr": _address(graph, op, op.target) + moved, "dst_stride": target.words}
+        if moved:
+            fields["scalar"] = -moved % (1 << isa.FORMATS[Opcode.MATMUL].field("scalar").bits)
         if op.function is not Function.ADD:
             fields["dst_memory"] = Memory.KV if target.space is Space.KV else Memory.ACTIVATION
     if op.tap is not None:

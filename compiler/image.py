@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from moesaic.compiler.batch import Batch, Item
+from moesaic.compiler.layout import words_for
 from moesaic.compiler.manifest import PAGE_BYTES, ProgramImageError, check_manifest
-from moesaic.compiler.pack import pack_image, split_ports, unpack_residual
+from moesaic.compiler.pack import pack_images, split_ports, unpack_residual
+from moesaic.errors import InputError
 from moesaic.golden.network import Network
 from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -85,9 +90,11 @@ class ProgramImage:
         The window, from its first byte; image and result regions are zero.
     manifest : mapping
         `format`; `accelerator` and `accelerator_hash`; `network`; `weights` ("trained" or "seeded"), `seed`; `window`
-        {address, bytes}; `regions` [{name, address, bytes, port}]; `tasks` {task: {load, compute, store: {address,
-        count}, speculated, marks}}, where `marks` lists the name of each marked tensor and the compute instruction that
-        completes it; `tensors` [{name, kind, address (residual words), words, tokens, dim, step, macs, weight_bytes}]
+        {address, bytes}; `regions` [{name, address, bytes, port}]; `images` of one run; `tasks` {program: {load,
+        compute, store: {address, count}, speculated, items [{image, task}], marks}}: a program has the name of its
+        task, or `all` if it computes several; `marks` lists the name of each marked tensor, the compute instruction
+        that completes it, and whether tasks still have it in common; `tensors` [{name, kind, address (residual words),
+        words, tokens, dim, step, macs, weight_bytes}]
         in the order of the marks; `experts` {block: {expert: {offset, bytes}}} in the weight stream; `pieces` [{name,
         offset, bytes}] of the weight stream; `macs`, `weight_bytes`; `memory_sha256`.
     """
@@ -112,7 +119,7 @@ class ProgramImage:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Tasks that have a program."""
+        """Names of the programs: tasks, and `all` if there is one for several."""
         return tuple(self.manifest["tasks"])
 
     def region(self, name: str) -> Region:
@@ -159,21 +166,55 @@ class ProgramImage:
             values[f"image_base{port}"] = self.region(f"image.{port}").address
         return values
 
-    def image_parts(self, image: IntArray) -> list[tuple[int, bytes]]:
-        """(address, bytes) that a host writes to run on `image` [3, height, width] uint8."""
-        parts = split_ports(pack_image(image, self.network, self.config), self.config)
+    @property
+    def images(self) -> int:
+        """Images of one run."""
+        return int(self.manifest["images"])
+
+    def items(self, task: str) -> tuple[Item, ...]:
+        """What the program of that name computes, in the order of its results."""
+        return tuple(Item(**item) for item in self.task(task)["items"])
+
+    def image_parts(self, images: IntArray) -> list[tuple[int, bytes]]:
+        """(address, bytes) that a host writes to run on `images`, one or as many as the program takes,
+        [(images,) channels, height, width] uint8.
+        """
+        several = list(images) if isinstance(images, np.ndarray) and images.ndim == 4 else [images]
+        if len(several) != self.images:
+            raise InputError(
+                f"images must be as many as the program was compiled for, {self.images}, not {len(several)}"
+            )
+        parts = split_ports(pack_images(several, self.network, self.config), self.config)
         return [(self.region(f"image.{port}").address, part) for port, part in enumerate(parts)]
 
-    def memory_with(self, image: IntArray) -> bytes:
-        """The window with an input image in place."""
+    def memory_with(self, images: IntArray) -> bytes:
+        """The window with input images in place."""
         window = bytearray(self.memory)
-        for address, part in self.image_parts(image):
+        for address, part in self.image_parts(images):
             window[address - self.address : address - self.address + len(part)] = part
         return bytes(window)
 
-    def unpack_result(self, data: bytes) -> IntArray:
-        """Final residual [tokens, dim] int16 from the bytes of the result region."""
-        return unpack_residual(data, self.network.tokens, self.network.dim, self.config)
+    def unpack_result(self, data: bytes, task: str | None = None) -> IntArray:
+        """Final residuals [items * tokens, dim] int16 of a program's items (None: of the first program's) from the
+        bytes of the result region.
+        """
+        task = self.tasks[0] if task is None else task
+        return self.unpack_items(data, task, len(self.task(task)["marks"]) - 1)
+
+    def unpack_items(self, data: bytes, task: str, mark: int) -> IntArray:
+        """Residuals [items * tokens, dim] int16 of a program's items at a mark, from residual words: those of items
+        that still have theirs in common once for each.
+        """
+        entry, tokens = self.task(task), self.network.tokens
+        size = tokens * words_for(self.network.dim, self.config.lanes) * 2 * self.config.lanes
+        batch, shared = Batch.from_items(self.items(task)), entry["marks"][mark]["shared"]
+        places = [batch.place(number, shared=shared) for number in range(len(batch.items))]
+        return np.concatenate(
+            [
+                unpack_residual(data[place * size : (place + 1) * size], tokens, self.network.dim, self.config)
+                for place in places
+            ]
+        )
 
     def save(self, directory: str | Path) -> None:
         """Write `memory.bin` and `manifest.json`; each appears complete or not at all, the manifest last."""

@@ -74,10 +74,11 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Ref:
-    """A buffer as an operation sees it, from word `word` of each vector on."""
+    """A buffer as an operation sees it, from word `word` of each vector on; of keys and values, from vector `first`."""
 
     tensor: str
     word: int = 0
+    first: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +104,9 @@ class Op:
         Always covers all tokens, whatever chunks the stage is cut into.
     token, tokens : int
         First token and number of tokens streamed (an expert: the tokens that its queue may hold).
+    moved : int
+        ADD: so many tokens behind those streamed are written, from the old residual of those streamed: a copy of it,
+        with what is added.
     source, target, kv, tap : Ref or None
         Streamed buffer, written buffer, stationary keys or values, copy of the stream.
     state : str or None
@@ -138,6 +142,7 @@ class Op:
     whole: bool = False
     token: int = 0
     tokens: int = 0
+    moved: int = 0
     source: Ref | None = None
     target: Ref | None = None
     kv: Ref | None = None
@@ -173,6 +178,11 @@ class Op:
         """What is streamed (MATMUL)."""
         return Stream(self.fields.get("stream", 0))
 
+    @property
+    def keys(self) -> int:
+        """Keys, or values, that are loaded (KEYS, VALUES)."""
+        return self.fields["out_count" if self.stationary is Stationary.KEYS else "key_count"]
+
     def reads(self) -> Iterator[str]:
         """Names of the buffers read."""
         for ref in (self.source, self.kv):
@@ -194,7 +204,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Graph:
-    """The program of one task: buffers, and operations in order."""
+    """The program of one batch, which gives it its name: buffers, and operations in order."""
 
     task: str
     tensors: Mapping[str, Tensor]
@@ -206,21 +216,22 @@ class Graph:
         used = {name for op in ops for name in (*op.reads(), *op.writes())}
         return replace(self, ops=ops, tensors={name: t for name, t in self.tensors.items() if name in used})
 
-    def rows(self, op: Op, name: str) -> tuple[int, int]:
-        """First and one past the last vector of buffer `name` that `op` touches."""
+    def rows(self, op: Op, name: str, *, written: bool = False) -> tuple[int, int]:
+        """First and one past the last vector of buffer `name` that `op` reads, or writes."""
         tensor = self.tensors[name]
         if op.kv is not None and name == op.kv.tensor:
-            return 0, tensor.tokens
+            return op.kv.first, op.kv.first + op.keys
         if tensor.queued:
             return 0, op.tokens
-        return op.token - tensor.first_token, op.token - tensor.first_token + op.tokens
+        first = op.token - tensor.first_token + (op.moved if written else 0)
+        return first, first + op.tokens
 
-    def word_range(self, op: Op, name: str) -> tuple[int, int]:
-        """First and one past the last word of the memory that `op` may touch in buffer `name`; needs addresses."""
+    def word_range(self, op: Op, name: str, *, written: bool = False) -> tuple[int, int]:
+        """First and one past the last word of the memory that `op` may read, or write, in a buffer; needs addresses."""
         tensor = self.tensors[name]
         if tensor.address is None:
             raise CompileError(f"op '{op.name}': buffer '{name}' has no address yet")
-        low, high = self.rows(op, name)
+        low, high = self.rows(op, name, written=written)
         end = tensor.address + high * tensor.words
         if op.opcode is Opcode.COPY:
             end = -(-end // tensor.multiple) * tensor.multiple

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.builder import RESIDUAL, Builder
 from moesaic.compiler.ir import Graph, Op, Ref, Space
 from moesaic.compiler.layers.rooms import room
@@ -34,13 +35,19 @@ def _copy(build: Builder, name: str, stage: str, target: Ref, memory: Memory) ->
     )
 
 
+def _positions(build: Builder, name: str, stage: str) -> Iterator[Op]:
+    """What the residual begins with, once for each part."""
+    for part in range(build.parts):
+        copy = _copy(build, name, stage, Ref(RESIDUAL), Memory.RESIDUAL)
+        first = part * build.item_tokens
+        yield replace(copy, name=name + build.number(part), token=first, tokens=build.item_tokens)
+
+
 def _embedding(build: Builder, qmodel: QuantModel) -> Iterator[Op]:
     inputs, load_rows = qmodel.embed.weight.shape[1], build.config.load_rows
-    dim_words = words_for(len(qmodel.embed.weight), build.config.lanes)
-    residual = build.tensor(RESIDUAL, Space.RESIDUAL, dim_words, multiple=load_rows // 2)
     image = build.tensor("image", Space.ACTIVATION, words_for(inputs, build.config.lanes), multiple=load_rows)
     position = POSITION if qmodel.embed_norm is None else BEFORE_NORM
-    yield _copy(build, position, "embed", residual, Memory.RESIDUAL)
+    yield from _positions(build, position, "embed")
     yield _copy(build, "image", "embed", image, Memory.ACTIVATION)
     yield build.linear(
         qmodel.embed,
@@ -48,7 +55,7 @@ def _embedding(build: Builder, qmodel: QuantModel) -> Iterator[Op]:
         "embed",
         "embed",
         source=image,
-        target=residual,
+        target=Ref(RESIDUAL),
         inputs=inputs,
         stream=Stream.ACTIVATION,
         function=Function.ADD,
@@ -62,7 +69,7 @@ def _embed_norm(build: Builder, norm: QuantEmbedNorm) -> Iterator[Op]:
     stored = build.tensor(f"{norm.norm.name}.stored", Space.ACTIVATION, words)
     yield build.norm(norm.norm, -1, stage, norm.norm.name, group="")
     yield build.gain(norm.plain, -1, stage, group="", whole=True, target=stored)
-    yield _copy(build, POSITION, stage, Ref(RESIDUAL), Memory.RESIDUAL)
+    yield from _positions(build, POSITION, stage)
     yield build.linear(
         norm.gain,
         -1,
@@ -78,29 +85,63 @@ def _embed_norm(build: Builder, norm: QuantEmbedNorm) -> Iterator[Op]:
     )
 
 
+def _forks(build: Builder, ops: list[Op]) -> Iterator[Op]:
+    """Copies of the residual for the tasks after the first, made by the last that adds to it: once more, to other
+    words, and before it changes what they are copies of.
+    """
+    last = next(op for op in reversed(ops) if op.target == Ref(RESIDUAL))
+    for number, task in enumerate(build.batch.tasks[1:], 1):
+        yield replace(
+            last,
+            name=f"{last.name}.{task}",
+            moved=number * build.tokens,
+            fields={**last.fields, "fresh": 1},
+            macs=0,
+        )
+
+
+def _layers(build: Builder, qmodel: QuantModel, blocks: int | None) -> Iterator[Op]:
+    """Embedding and layers; tasks part before the first layer that has something of a task's own."""
+    ops = list(_embedding(build, qmodel))
+    if qmodel.embed_norm is not None:
+        ops += _embed_norm(build, qmodel.embed_norm)
+    for number, block in enumerate(qmodel.blocks[:blocks]):
+        for layer in block.layers:
+            if build.shared and any(matrix.task is not None for matrix in layer.matrices(build.batch.tasks)):
+                ops += _forks(build, ops)
+                build.shared = False
+            yield from ops
+            ops = [replace(op, layer=layer.name) for op in room(layer).lower(build, layer, number)]
+    yield from ops
+
+
 def lower(
-    qmodel: QuantModel, task: str, config: AcceleratorConfig, *, blocks: int | None = None, speculate: int | None = None
+    qmodel: QuantModel,
+    task: str | Batch,
+    config: AcceleratorConfig,
+    *,
+    blocks: int | None = None,
+    speculate: int | None = None,
 ) -> Graph:
     """The operations of `task`, in the order of the model, each over all tokens.
 
     Parameters
     ----------
     qmodel : QuantModel
-    task : str
-        One of the model's tasks; it chooses gates and the order of experts.
+    task : str or Batch
+        One of the model's tasks; it chooses gates and the order of experts. Or several items at once.
     config : AcceleratorConfig
     blocks : int or None
         Stop after this many blocks.
     speculate : int or None
         Experts fetched before the router has decided; None: as each room thinks best.
     """
-    build = Builder(qmodel.network.tokens, task, config, speculate)
-    ops = list(_embedding(build, qmodel))
-    if qmodel.embed_norm is not None:
-        ops += _embed_norm(build, qmodel.embed_norm)
-    for number, block in enumerate(qmodel.blocks[:blocks]):
-        for layer in block.layers:
-            ops += (replace(op, layer=layer.name) for op in room(layer).lower(build, layer, number))
+    batch = Batch.of(task)
+    build = Builder(qmodel.network.tokens, batch, config, speculate)
+    ops = list(_layers(build, qmodel, blocks))
+    residual = build.tensor(
+        RESIDUAL, Space.RESIDUAL, words_for(qmodel.network.dim, config.lanes), multiple=config.load_rows // 2
+    )
     last = len(qmodel.blocks[:blocks]) - 1
     ops.append(
         Op(
@@ -110,7 +151,7 @@ def lower(
             stage="result",
             role="store",
             tokens=build.tokens,
-            source=Ref(RESIDUAL),
+            source=residual,
         )
     )
-    return verify(Graph(task, build.tensors, tuple(ops)))
+    return verify(Graph(batch.name, build.tensors, tuple(ops)))

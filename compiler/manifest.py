@@ -6,6 +6,7 @@ Plain Python 3.10: the host runtime on a board reads manifests too.
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from moesaic.compiler.batch import MOST_IMAGES, Batch, Item
 from moesaic.compiler.layout import words_for
 from moesaic.errors import InputError
 from moesaic.golden.layers.sizes import SIZES, NormSizes
@@ -17,7 +18,7 @@ from moesaic.schema import Anything, Choice, Flag, Listed, Mapped, Maybe, Name, 
 
 __all__ = ["FORMAT", "MOST_BYTES", "PAGE_BYTES", "STREAMS", "ProgramImageError", "check_manifest"]
 
-FORMAT = 3  # of the manifest
+FORMAT = 4  # of the manifest
 PAGE_BYTES = 4096  # regions start on a page
 MOST_BYTES = 1 << 30  # of a window: more than any board keeps free, and more than any model that fits needs
 STREAMS = ("load", "compute", "store")
@@ -76,6 +77,7 @@ _MANIFEST = Table(
         "accelerator_hash": _HASH,
         "network": _NETWORK,
         "blocks": Whole(1, _BLOCKS),
+        "images": Whole(1, MOST_IMAGES),
         "weights": Text(most=64),
         "seed": Maybe(_WINDOW),
         "window": Table({"address": _WINDOW, "bytes": Whole(1, MOST_BYTES)}),
@@ -85,7 +87,8 @@ _MANIFEST = Table(
         "tasks": Mapped(
             Table(
                 {
-                    "marks": Listed(Table({"name": _PART, "instruction": _COUNT}), 1),
+                    "items": Listed(Table({"image": Whole(0, MOST_IMAGES - 1), "task": Name()}), 1, MOST_IMAGES * 64),
+                    "marks": Listed(Table({"name": _PART, "instruction": _COUNT, "shared": Flag()}), 1),
                     "speculated": Whole(high=1 << 16),
                     **dict.fromkeys(STREAMS, _STREAM),
                 }
@@ -127,6 +130,12 @@ def _pages(size: int) -> int:
     return -(-size // PAGE_BYTES) * PAGE_BYTES
 
 
+def _parts(entry: Mapping[str, Any]) -> int:
+    """Sequences of tokens that a program leaves: one for each item, or for each image if tasks never part."""
+    items = entry["items"]
+    return 1 + max(item["image"] for item in items) if entry["marks"][-1]["shared"] else len(items)
+
+
 def _check_window(manifest: Mapping[str, Any], config: AcceleratorConfig) -> None:
     """Regions fill the window, each on pages of its own."""
     window = manifest["window"]
@@ -158,9 +167,12 @@ def _check_regions(
     for name, port in expected.items():
         if regions[name]["port"] != port:
             _refuse(f"port of region '{name}'", repr(port), regions[name]["port"])
-    image = words_for(model.tokens * words_for(model.image.patch_values, config.lanes), config.load_rows)
+    image = words_for(
+        manifest["images"] * model.tokens * words_for(model.image.patch_values, config.lanes), config.load_rows
+    )
     sizes = {f"image.{port}": image * config.word_bytes // config.ports for port in ports}
-    sizes["result"] = model.tokens * words_for(model.dim, config.lanes) * 2 * config.lanes
+    parts = max((_parts(entry) for entry in manifest["tasks"].values()), default=1)
+    sizes["result"] = parts * model.tokens * words_for(model.dim, config.lanes) * 2 * config.lanes
     sizes |= {f"weights.{port}": regions["weights.0"]["bytes"] for port in ports}
     for name, size in sizes.items():
         if regions[name]["bytes"] != size:
@@ -174,8 +186,15 @@ def _check_tasks(manifest: Mapping[str, Any], model: Network, regions: Mapping[s
     if not manifest["tasks"]:
         _refuse("tasks", "at least one", {})
     for task, entry in manifest["tasks"].items():
-        if task not in model.tasks:
-            _refuse("every one of tasks", f"one of {', '.join(model.tasks)}", task)
+        items = tuple(Item(**item) for item in entry["items"])
+        for item in items:
+            if item.task not in model.tasks:
+                _refuse("every one of tasks", f"one of {', '.join(model.tasks)}", item.task)
+        batch = Batch.from_items(items)
+        if (task, items) != (batch.name, batch.items):
+            _refuse(f"tasks.{task}.items", "every image of every task that its name has", entry["items"])
+        if batch.images > manifest["images"]:
+            _refuse(f"tasks.{task}.items", f"of {manifest['images']} images", batch.images)
         for stream in STREAMS:
             region = regions[f"{stream}.{task}"]
             found = (entry[stream]["address"], entry[stream]["count"] * INSTRUCTION_BYTES)
@@ -201,10 +220,11 @@ def _check_tensors(manifest: Mapping[str, Any], config: AcceleratorConfig, model
     if [tensor["name"] for tensor in manifest["tensors"]] != names:
         _refuse("names of tensors", ", ".join(names), ", ".join(tensor["name"] for tensor in manifest["tensors"]))
     words = words_for(model.dim, config.lanes)
+    parts = max((_parts(entry) for entry in manifest["tasks"].values()), default=1)
     for tensor in manifest["tensors"]:
         if (tensor["tokens"], tensor["dim"], tensor["words"]) != (model.tokens, model.dim, words):
             _refuse(f"tensor '{tensor['name']}'", f"{model.tokens} tokens of {model.dim} in {words} words", tensor)
-        if tensor["address"] + model.tokens * words > config.residual_words:
+        if tensor["address"] + parts * model.tokens * words > config.residual_words:
             _refuse(f"tensor '{tensor['name']}'", f"in the {config.residual_words} words of the memory", tensor)
 
 

@@ -10,16 +10,21 @@ __all__ = ["mark_blocks", "order_stage"]
 
 
 def order_stage(ops: list[Op]) -> list[Op]:
-    """The operations of one stage of one block in the order in which they run, as the layer's room has it."""
-    whole = [op for op in ops if op.whole]
+    """The operations of one stage of one block in the order in which they run, as the layer's room has it; copies come
+    right before what changes the words that they are copies of.
+    """
+    whole = [op for op in ops if op.whole and not op.moved]
     chunks: dict[int, list[Op]] = {}
+    forks: dict[tuple[str | None, int], list[Op]] = {}
     for op in ops:
-        if not op.whole:
+        if op.moved:
+            forks.setdefault((op.weights, op.chunk), []).append(op)
+        elif not op.whole:
             chunks.setdefault(op.chunk, []).append(op)
     room = room_of_stage(ops[0].stage)
-    if room is None:
-        return [*whole, *(op for chunk in chunks.values() for op in chunk)]
-    return room.order(whole, list(chunks.values()))
+    parts = list(chunks.values())
+    ordered = [*whole, *(op for part in parts for op in part)] if room is None else room.order(whole, parts)
+    return [each for op in ordered for each in (*forks.get((op.weights, op.chunk), ()), op)]
 
 
 def mark_blocks(graph: Graph) -> Graph:

@@ -1,5 +1,6 @@
 """Tensors to the bytes of the weight stream and back, and the stream's split over the memory ports."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ __all__ = [
     "image_vectors",
     "join_ports",
     "pack_gated",
-    "pack_image",
+    "pack_images",
     "pack_linear",
     "pack_matrix",
     "pack_position",
@@ -179,9 +180,9 @@ def image_vectors(image: IntArray, network: Network) -> IntArray:
     return vectors
 
 
-def pack_image(image: IntArray, network: Network, config: AcceleratorConfig) -> bytes:
-    """An image [channels, height, width] uint8 as the stream of a COPY to the activation memory."""
-    return pack_vectors(image_vectors(image, network), "i1", config)
+def pack_images(images: Sequence[IntArray], network: Network, config: AcceleratorConfig) -> bytes:
+    """Images [channels, height, width] uint8 as the stream of a COPY to the activation memory, one behind the other."""
+    return pack_vectors(np.concatenate([image_vectors(image, network) for image in images]), "i1", config)
 
 
 def split_ports(data: bytes, config: AcceleratorConfig) -> list[bytes]:

@@ -40,15 +40,15 @@ def accesses(graph: Graph, op: Op) -> Access:
     words.
     """
 
-    def span(name: str) -> Range:
-        return (graph.tensors[name].space.value, *graph.word_range(op, name))
+    def span(name: str, *, written: bool = False) -> Range:
+        return (graph.tensors[name].space.value, *graph.word_range(op, name, written=written))
 
     if op.opcode is Opcode.COPY:
         return Access(load_writes=tuple(span(name) for name in op.writes()))
     feed_reads = [span(name) for name in op.reads() if op.kv is None or name != op.kv.tensor]
     load_reads = [] if op.kv is None else [span(op.kv.tensor)]
     feed_writes = [] if op.tap is None else [span(op.tap.tensor)]
-    writes = [span(name) for name in op.writes() if op.tap is None or name != op.tap.tensor]
+    writes = [span(name, written=True) for name in op.writes() if op.tap is None or name != op.tap.tensor]
     if op.expert is not None:
         feed_reads.append(QUEUES)
         load_reads.append(QUEUES)  # the loader must know whether, and for how many tokens, the expert runs

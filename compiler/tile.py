@@ -37,20 +37,26 @@ class _Chunk:
         tensor = self.tensors[name]
         if tensor.space not in _LOCAL or name in self.kept:
             return name
-        first = 0 if tensor.queued else self.first
-        self.made[name + self.suffix] = replace(tensor, name=name + self.suffix, tokens=self.count, first_token=first)
+        first, tokens = (0, self.count) if tensor.queued else self.part(tensor.first_token, tensor.tokens)
+        self.made[name + self.suffix] = replace(tensor, name=name + self.suffix, tokens=tokens, first_token=first)
         return name + self.suffix
+
+    def part(self, first: int, tokens: int) -> tuple[int, int]:
+        """First, and number, of the `tokens` tokens from `first` on that belong to the chunk."""
+        low, high = max(first, self.first), min(first + tokens, self.first + self.count)
+        return low, high - low
 
     def ref(self, ref: Ref | None) -> Ref | None:
         return None if ref is None else Ref(self.name(ref.tensor), ref.word)
 
     def op(self, op: Op, *, overlap: bool, config: AcceleratorConfig) -> Op:
-        macs = op.macs if op.expert is not None else op.macs * self.count // op.tokens
+        token, tokens = self.part(op.token, op.tokens)
+        macs = op.macs if op.expert is not None else op.macs * tokens // op.tokens
         part = replace(
             op,
             name=op.name + self.suffix,
-            token=self.first,
-            tokens=self.count,
+            token=token,
+            tokens=tokens,
             chunk=self.number,
             overlap=overlap,
             macs=macs,
@@ -64,8 +70,8 @@ class _Chunk:
             words = self.tensors[op.target.tensor].words
             part = replace(
                 part,
-                weight_offset=self.first * words // config.load_rows,
-                weight_words=-(-self.count * words // config.load_rows),
+                weight_offset=(token - op.token) * words // config.load_rows,
+                weight_words=-(-tokens * words // config.load_rows),
             )
         return part
 
@@ -81,7 +87,11 @@ def _split(
     made: dict[str, Tensor] = {}
     for number, (first, count) in enumerate(spans):
         chunk = _Chunk(tensors, kept, number, first, count, only=len(spans) == 1)
-        result += [chunk.op(op, overlap=overlap, config=config) for op in ops if not op.whole]
+        result += [
+            chunk.op(op, overlap=overlap, config=config)
+            for op in ops
+            if not op.whole and chunk.part(op.token, op.tokens)[1] > 0
+        ]
         made |= chunk.made
     named = {name for op in result for name in (*op.reads(), *op.writes())} - made.keys()
     return order_stage(result), {name: tensors[name] for name in tensors if name in named} | made

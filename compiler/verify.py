@@ -27,10 +27,10 @@ def _check_op(graph: Graph, op: Op, written: set[str]) -> None:
     for wait in ("feed_wait", "load_wait"):
         if not 0 <= getattr(op, wait) <= 63:
             fail(f"{wait} must be between 0 and 63, not {getattr(op, wait)!r}")
-    for name in (*op.reads(), *op.writes()):
+    for name, written_to in (*((name, False) for name in op.reads()), *((name, True) for name in op.writes())):
         if name not in graph.tensors:
             fail(f"buffer '{name}' does not exist")
-        low, high = graph.rows(op, name)
+        low, high = graph.rows(op, name, written=written_to)
         if not 0 <= low < high <= graph.tensors[name].tokens:
             fail(f"vectors {low} to {high - 1} must lie in buffer '{name}' of {graph.tensors[name].tokens}")
     for name in op.reads():
@@ -52,6 +52,8 @@ def _check_op(graph: Graph, op: Op, written: set[str]) -> None:
         fail(reason)
     if op.opcode is Opcode.COPY and (op.target is None or op.weights is None):
         fail("a COPY must have a target and name a piece of the weight stream")
+    if op.moved and (op.function is not Function.ADD or not op.fields.get("fresh")):
+        fail("only an ADD that sums anew can write other tokens than it reads")
     if op.speculative and op.expert is None:
         fail("only an expert can be speculative")
 

@@ -40,6 +40,8 @@ class FunctionalRun:
 
     Parameters
     ----------
+    task : str
+        Name of the program, if :meth:`FunctionalSimulator.run` ran it.
     result : bytes
         Contents of the result region, as far as it was written.
     marks : list of Mark
@@ -48,6 +50,7 @@ class FunctionalRun:
         By the names of the hardware's counters (`registers.COUNTERS`), those that do not depend on time.
     """
 
+    task: str = ""
     result: bytes = b""
     marks: list[Mark] = field(default_factory=list)
     routings: list[Routing] = field(default_factory=list)
@@ -122,7 +125,7 @@ class FunctionalSimulator:
         return low
 
     def run(self, task: str, image: Array | None = None) -> FunctionalRun:
-        """Run a task of the loaded program image, on an input image [3, height, width] uint8 if one is given.
+        """Run a program of the loaded image by its name, on input images [(images,) 3, height, width] uint8 if given.
 
         Raises
         ------
@@ -135,17 +138,18 @@ class FunctionalSimulator:
             for address, data in self.image.image_parts(image):
                 self.write(address, data)
         run = self.execute(self.image.registers(task))
+        run.task = task
         region = self.image.region("result")
         run.result = self.read(region.address, region.bytes)
         return run
 
     def tensor(self, run: FunctionalRun, position: int) -> Array:
-        """Marked tensor number `position` of the manifest as [tokens, dim] int16."""
+        """Marked tensor number `position` of a program that :meth:`run` ran, [items * tokens, dim] int16."""
         if self.image is None:
             raise ValueError("a program image must be loaded before tensor")
         entry = self.image.manifest["tensors"][position]
-        words = run.marks[position].residual[entry["address"] : entry["address"] + entry["tokens"] * entry["words"]]
-        return words.reshape(entry["tokens"], -1)[:, : entry["dim"]]
+        words = run.marks[position].residual[entry["address"] :]
+        return self.image.unpack_items(words.astype("<i2").tobytes(), run.task, position)
 
     def execute(self, registers: Mapping[str, int]) -> FunctionalRun:
         """Run the program that configuration registers point to, named as in `ProgramImage.registers`."""

@@ -340,8 +340,11 @@ class Matmul:
         machine.residual.check_range(addresses, self.fail)
         if np.any(machine.residual.reader[addresses] == self.index):
             self.fail("the result must not overwrite residual words that the same instruction streams")
+        before = (addresses + f["scalar"]) % (1 << 16)
+        if f["scalar"] and np.intersect1d(before, addresses).size:
+            self.fail("the old residual, where it lies elsewhere, must not be overwritten by the same instruction")
         old = (
-            machine.residual.read(addresses, self.index, self.fed, self.fail)
+            machine.residual.read(before, self.index, self.fed, self.fail)
             .reshape(self.count, -1)[:, columns]
             .astype(np.int64)
         )
@@ -351,8 +354,8 @@ class Matmul:
         machine.residual.write(addresses, words.reshape(*addresses.shape, -1), self.index, self.fail)
         sums = np.stack([new.sum(axis=1), (new * new).sum(axis=1)], axis=1)
         if not f["fresh"]:
-            before = machine.sums.read(self.tokens, self.index, self.fed, self.fail)
-            sums = before + sums - np.stack([old.sum(axis=1), (old * old).sum(axis=1)], axis=1)
+            kept = machine.sums.read(self.tokens, self.index, self.fed, self.fail)
+            sums = kept + sums - np.stack([old.sum(axis=1), (old * old).sum(axis=1)], axis=1)
         machine.sums.write(self.tokens, sums, self.index, self.fail)
 
     def _route(self, v: Array) -> None:
@@ -364,4 +367,10 @@ class Matmul:
         machine.queues.write_early(where, where, self.index, self.fed, self.fail, after_reads=False)
         for expert in range(self.config.experts):
             vector, choice = np.nonzero(index == expert)
-            machine.queue_tokens[expert], machine.queue_scores[expert] = self.tokens[vector], score[vector, choice]
+            tokens, scores = self.tokens[vector], score[vector, choice]
+            if f["append"]:
+                tokens = np.concatenate([machine.queue_tokens[expert], tokens])
+                scores = np.concatenate([machine.queue_scores[expert], scores])
+                if len(tokens) > self.config.max_tokens:
+                    self.fail(f"queue {expert} must hold at most {self.config.max_tokens} tokens, not {len(tokens)}")
+            machine.queue_tokens[expert], machine.queue_scores[expert] = tokens, scores

@@ -11,7 +11,6 @@ import jinja2
 import numpy as np
 
 from moesaic.compiler.image import ProgramImage
-from moesaic.compiler.pack import unpack_residual
 from moesaic.golden.numerics import IntArray
 from moesaic.hw.export import TOP, accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -54,7 +53,7 @@ class RtlRun:
     Parameters
     ----------
     task : str
-    image : [3, height, width] uint8 or None
+    image : [(images,) 3, height, width] uint8 or None
         Input written before this run; None keeps what is there.
     memory : mapping
         Variables of the DDR model to set before this run (`ddr.sv`: stalls, faults).
@@ -91,10 +90,10 @@ class RtlResult:
 
     Parameters
     ----------
-    output : [tokens, dim] int16, or None after an error
-        Final residual, as read from DDR.
-    marks : list of [tokens, dim] int16
-        Residual at every finished block, the embedding first.
+    output : [items * tokens, dim] int16, or None after an error
+        Final residuals, as read from DDR.
+    marks : list of [items * tokens, dim] int16
+        Residuals at every finished block, the embedding first.
     counters : mapping
     mark_counters : list of mapping
         Counters when each block finished.
@@ -264,9 +263,13 @@ class RtlSimulator:
         results = []
         for number, outcome in enumerate(outcomes):
             mine = [line for line in lines if line["run"] == number]
-            marks = [self._residual(program, work_dir / f"mark_{line['mark']}.hex") for line in mine]
+            task = runs[number].task
+            marks = [
+                self._residual(program, work_dir / f"mark_{line['mark']}.hex", task, position)
+                for position, line in enumerate(mine)
+            ]
             saved = work_dir / f"result_{number}.npy"
-            output = program.unpack_result(np.load(saved).tobytes()) if "error" not in outcome else None
+            output = program.unpack_result(np.load(saved).tobytes(), task) if "error" not in outcome else None
             rows = table[table[:, 0] == number] if len(table) else table
             results.append(
                 RtlResult(
@@ -282,10 +285,9 @@ class RtlSimulator:
             )
         return results
 
-    def _residual(self, program: ProgramImage, path: Path) -> IntArray:
-        """Residual rows of the network's tokens from a dump of the whole memory."""
-        tensor = program.manifest["tensors"][0]
+    @staticmethod
+    def _residual(program: ProgramImage, path: Path, task: str, mark: int) -> IntArray:
+        """Residual rows of a program's items from a dump of the whole memory."""
         words = [line for line in path.read_text(encoding="utf-8").split() if not line.startswith(("@", "//"))]
-        first = tensor["address"]
-        data = b"".join(bytes.fromhex(word)[::-1] for word in words[first : first + tensor["tokens"] * tensor["words"]])
-        return unpack_residual(data, tensor["tokens"], tensor["dim"], self.config)
+        first = program.manifest["tensors"][mark]["address"]
+        return program.unpack_items(b"".join(bytes.fromhex(word)[::-1] for word in words[first:]), task, mark)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import product
 
 from moesaic.compiler.builder import RESIDUAL, Builder
 from moesaic.compiler.ir import CompileError, Op, Ref, Space
@@ -40,30 +41,30 @@ class AttentionRoom(Room[QuantAttention]):
             words = words_for(layer.norm.dim, build.config.lanes)
             source, stream = build.tensor(f"{name}.normalised", Space.ACTIVATION, words), Stream.ACTIVATION
             yield build.gain(layer.gain, block, stage, group="qkv", whole=True, target=source)
-        for part in ("k", "q", "v"):
+        for matrix in ("k", "q", "v"):
             yield build.linear(
-                getattr(layer, part),
+                getattr(layer, matrix),
                 block,
                 stage,
-                part,
+                matrix,
                 group="qkv",
-                whole=part != "q",
+                whole=matrix != "q",
                 source=source,
-                target=stored[part],
+                target=stored[matrix],
                 inputs=layer.norm.dim,
                 out_count=heads.channels,
                 stream=stream,
                 function=Function.INT8,
-                dst_memory=_STORED[part],
+                dst_memory=_STORED[matrix],
                 wide_result=int(layer.wide),
             )
-        for head in range(layer.heads):
-            probabilities = build.tensor(
-                f"{name}.p.{head}", Space.ACTIVATION, words_for(build.tokens, build.config.lanes)
-            )
-            state = build.tensor(f"{name}.state.{head}", Space.STATE, 1).tensor
-            yield self._scores(build, layer, block, head, stored, probabilities, state)
-            yield self._attend(build, layer, block, head, stored["v"], probabilities, context, state)
+        for part, head in product(range(build.parts), range(layer.heads)):
+            number = f"{head}{build.number(part)}"
+            words = words_for(build.item_tokens, build.config.lanes)
+            probabilities = build.tensor(f"{name}.p.{number}", Space.ACTIVATION, words, part=part)
+            state = build.tensor(f"{name}.state.{number}", Space.STATE, 1, part=part).tensor
+            yield self._scores(build, layer, block, (part, head), stored, probabilities, state)
+            yield self._attend(build, layer, block, (part, head), stored["v"], probabilities, context, state)
         yield build.linear(
             layer.proj,
             block,
@@ -87,32 +88,33 @@ class AttentionRoom(Room[QuantAttention]):
         build: Builder,
         layer: QuantAttention,
         block: int,
-        head: int,
+        where: tuple[int, int],
         stored: dict[str, Ref],
         probabilities: Ref,
         state: str,
     ) -> Op:
-        heads = _heads(layer, build.config)
+        heads, (part, head), tokens = _heads(layer, build.config), where, build.item_tokens
         word = heads.word(head)
         return Op(
-            name=f"{layer.name}.scores.{head}",
+            name=f"{layer.name}.scores.{head}{build.number(part)}",
             opcode=Opcode.MATMUL,
             block=block,
             stage=layer.kind,
             role="scores",
             group="attention",
-            tokens=build.tokens,
+            token=part * tokens,
+            tokens=tokens,
             source=Ref(stored["q"].tensor, word),
             target=probabilities,
-            kv=Ref(stored["k"].tensor, word),
+            kv=Ref(stored["k"].tensor, word, part * tokens),
             state=state,
             head=head,
-            macs=build.tokens * build.tokens * layer.head_dim,
+            macs=tokens * tokens * layer.head_dim,
             fields={
                 "stationary": Stationary.KEYS,
                 "stream": Stream.ACTIVATION,
                 "function": Function.SOFTMAX,
-                "out_count": build.tokens,
+                "out_count": tokens,
                 **build.planes(heads.words_per_head, wide=layer.wide, stream=True),
                 "scalar": layer.score_mult,
                 "shift": layer.score_shift,
@@ -125,38 +127,40 @@ class AttentionRoom(Room[QuantAttention]):
         build: Builder,
         layer: QuantAttention,
         block: int,
-        head: int,
+        where: tuple[int, int],
         values: Ref,
         probabilities: Ref,
         context: Ref,
         state: str,
     ) -> Op:
         heads, rows, lanes = _heads(layer, build.config), build.config.rows, build.config.lanes
+        (part, head), tokens = where, build.item_tokens
         word, lane = heads.word(head), heads.lane(head)
         group = lane // rows
         outputs = lane + heads.lane_count - group * rows if heads.pitch < lanes else heads.pitch
         return Op(
-            name=f"{layer.name}.attend.{head}",
+            name=f"{layer.name}.attend.{head}{build.number(part)}",
             opcode=Opcode.MATMUL,
             block=block,
             stage=layer.kind,
             role="attend",
             group="attention",
-            tokens=build.tokens,
+            token=part * tokens,
+            tokens=tokens,
             source=probabilities,
             target=Ref(context.tensor, word),
-            kv=Ref(values.tensor, word),
+            kv=Ref(values.tensor, word, part * tokens),
             state=state,
             head=head,
-            macs=build.tokens * build.tokens * layer.head_dim,
+            macs=tokens * tokens * layer.head_dim,
             fields={
                 "stationary": Stationary.VALUES,
                 "stream": Stream.PROBABILITY,
                 "function": Function.ATTEND,
                 "out_count": outputs,
-                **build.planes(words_for(build.tokens, lanes), wide=layer.wide, stream=False),
+                **build.planes(words_for(tokens, lanes), wide=layer.wide, stream=False),
                 "wide_result": int(layer.wide),
-                "key_count": build.tokens,
+                "key_count": tokens,
                 "group": group,
                 "scalar": layer.context_mult,
                 "shift": layer.context_shift,

@@ -1,7 +1,10 @@
 """A mixture of experts: the router fills queues, then expert by expert; the most used ones are fetched ahead of it."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import prod
 
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.builder import RESIDUAL, Builder
 from moesaic.compiler.ir import CompileError, Op, Ref, Space
 from moesaic.compiler.layers.hidden import Hidden
@@ -15,21 +18,58 @@ from moesaic.hw.spec.isa import Function, GateKind, Stream
 __all__ = ["MoERoom"]
 
 
+def _usage(layer: QuantMoE, batch: Batch) -> list[float]:
+    """Share of runs in which any item uses each expert, if items are as calibration's images; empty if not known."""
+    if any(not layer.usage.get(task) for task in batch.tasks):
+        return []
+    unused = (prod(1 - layer.usage[task][expert] for task in batch.tasks) for expert in range(len(layer.experts)))
+    return [1 - share**batch.images for share in unused]
+
+
+def _order(layer: QuantMoE, batch: Batch) -> tuple[int, ...]:
+    """Experts as a task has them; of several tasks, those that most tokens are expected to use first."""
+    if len(batch.tasks) == 1:
+        return layer.order[batch.tasks[0]]
+    ranks = [sum(layer.order[task].index(expert) for task in batch.tasks) for expert in range(len(layer.experts))]
+    return tuple(sorted(range(len(layer.experts)), key=lambda expert: (ranks[expert], expert)))
+
+
+def _appending(ops: list[Op]) -> list[Op]:
+    """The first router empties the queues, those after it append to them."""
+    first = next((op for op in ops if op.role == "route"), None)
+    return [
+        replace(op, fields={**op.fields, "append": 1}) if op.role == "route" and op is not first else op for op in ops
+    ]
+
+
 class MoERoom(Room[QuantMoE]):
     """Token reordering: each expert's weights are read once, for all tokens in its queue."""
 
     groupable = True
 
     def lower(self, build: Builder, layer: QuantMoE, block: int) -> Iterator[Op]:
-        gate, stage = layer.gates[build.task], layer.kind
+        stage = layer.kind
         yield build.norm(layer.norm, block, stage, layer.norm.name, group="router")
         tokens = build.tensor(
             f"{layer.name}.normalised", Space.ACTIVATION, words_for(layer.norm.dim, build.config.lanes), gathered=True
         )
-        yield build.linear(
+        for number, task in enumerate(build.batch.tasks):
+            yield self._route(build, layer, block, task, number, tokens)
+        if layer.gain is not None:
+            yield build.gain(layer.gain, block, stage, group="router", target=tokens)
+        limit = build.speculate
+        limit = self.speculation(layer, build.batch, build.config) if limit is None else limit
+        for position, number in enumerate(_order(layer, build.batch)):
+            yield from self._expert(build, layer, block, number, tokens, speculative=position < limit)
+
+    @staticmethod
+    def _route(build: Builder, layer: QuantMoE, block: int, task: str, number: int, tokens: Ref) -> Op:
+        """The gate of task number `number`, past which the tokens of its items stream."""
+        gate = layer.gates[task]
+        route = build.linear(
             gate,
             block,
-            stage,
+            layer.kind,
             "route",
             group="router",
             source=Ref(RESIDUAL),
@@ -38,17 +78,13 @@ class MoERoom(Room[QuantMoE]):
             inputs=layer.norm.dim,
             stream=Stream.NORMALISED,
             function=Function.ROUTE,
-            post_shift=layer.logit_shifts[build.task],
+            post_shift=layer.logit_shifts[task],
             top_k=layer.top_k,
             gate_kind=GateKind.NOISY if layer.renormalise else GateKind.NOISY_VMOE,
             wide_result=int(layer.wide),
         )
-        if layer.gain is not None:
-            yield build.gain(layer.gain, block, stage, group="router", target=tokens)
-        limit = build.speculate
-        limit = self.speculation(layer, build.task, build.config) if limit is None else limit
-        for position, number in enumerate(layer.order[build.task]):
-            yield from self._expert(build, layer, block, number, tokens, speculative=position < limit)
+        mine = build.batch.images * build.item_tokens
+        return replace(route, token=number * mine, tokens=mine, macs=gate.weight.size * mine)
 
     def _expert(
         self, build: Builder, layer: QuantMoE, block: int, number: int, tokens: Ref, *, speculative: bool
@@ -90,11 +126,11 @@ class MoERoom(Room[QuantMoE]):
 
     def order(self, whole: list[Op], chunks: list[list[Op]]) -> list[Op]:
         """fc1 of the next expert before fc2 of this one, where two buffers fit."""
-        result = whole
+        result = [*whole]
         for chunk in chunks:
             first, second = ([op for op in chunk if op.role == role] for role in ("fc1", "fc2"))
             pairs = list(zip(first, second, strict=True))
-            result = [*result, *(op for op in chunk if op.expert is None)]
+            result += _appending([op for op in chunk if op.expert is None])
             if not chunk[0].overlap:
                 result += [op for pair in pairs for op in pair]
                 continue
@@ -137,12 +173,12 @@ class MoERoom(Room[QuantMoE]):
             shift=layer.hidden_shift,
         )
 
-    def speculation(self, layer: QuantMoE, task: str, config: AcceleratorConfig) -> int:
+    def speculation(self, layer: QuantMoE, batch: Batch, config: AcceleratorConfig) -> int:
         """As many experts as fit the prefetch buffer: at the moment of the decision it then holds nothing else, and the
-        weight stream has never stopped. An expert that fewer than half of the calibration images used costs more in
-        wasted bytes than it hides.
+        weight stream has never stopped. An expert that is used less than every second time, as calibration images used
+        it, costs more in wasted bytes than it hides.
         """
         fitting = max(1, config.prefetch_bytes // max(expert.stored_bytes for expert in layer.experts))
-        usage = layer.usage.get(task, ())
-        worthwhile = sum(usage[expert] >= 0.5 for expert in layer.order[task]) if usage else len(layer.experts)
+        usage = _usage(layer, batch)
+        worthwhile = sum(share >= 0.5 for share in usage) if usage else len(layer.experts)
         return min(fitting, worthwhile, len(layer.experts))

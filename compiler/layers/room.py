@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.builder import Builder
 from moesaic.compiler.ir import Op
 from moesaic.compiler.pack import pack_matrix
@@ -55,7 +56,7 @@ class Room(ABC, Generic[L]):
         """The weight stream of one of the layer's matrices."""
         return pack_matrix(matrix.linear, config)
 
-    def speculation(self, layer: L, task: str, config: AcceleratorConfig) -> int:
+    def speculation(self, layer: L, batch: Batch, config: AcceleratorConfig) -> int:
         """How many experts are worth fetching before the router has decided."""
         return 0
 

@@ -29,6 +29,7 @@ _CONTEXT_FIELDS = (
     "wide_stationary",
     "wide_result",
     "gated",
+    "append",
 )
 
 

@@ -166,6 +166,7 @@ class Core(wiring.Component):
             router.i_slot.eq(op.slot),
             router.i_token.eq(op.token),
             router.i_first.eq((op.block == 0) & op.slot_first),
+            router.i_append.eq(context.append),
             router.i_last_group.eq(op.block_final),
             router.i_last.eq(op.end),
             router.i_experts.eq(context.out_count),

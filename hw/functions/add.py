@@ -19,7 +19,8 @@ __all__ = ["Add"]
 class Add(wiring.Component):
     """Reads the residual, adds, writes it, and then changes the token's sums by what changed.
 
-    The word is read three cycles before the values are there: picked, rounded, then added. One vector per cycle; the
+    The word is read three cycles before the values are there: picked, rounded, then added; its place is `scalar` words
+    behind that of the new one. One vector per cycle; the
     residual is written `commit` cycles after the values, `LATENCY` or more, the sums ``sums_latency(rows)`` cycles
     later; no back pressure. A token must not come again within ``REUSE_CYCLES``.
 
@@ -79,7 +80,7 @@ class Add(wiring.Component):
         reads = delay_valid(m, runs, 1, name="reads")
         m.d.comb += [
             self.old.enable.eq(reads),
-            self.old.address.eq(delay(m, place.address, 1, name="read_address")),
+            self.old.address.eq(delay(m, self._old_address(), 1, name="read_address")),
         ]
         before, added = self._add(m)
         due = delay_valid(m, reads, at_commit - 2, name="due")
@@ -94,6 +95,10 @@ class Add(wiring.Component):
             self.residual.mask.eq(parts),
         ]
         return m
+
+    def _old_address(self) -> Value:
+        """Where the old residual lies: `scalar` words behind the new one's place, modulo the address."""
+        return (self.i.p.place.address + self.i.p.context.scalar)[:16]
 
     def _add(self, m: Module) -> tuple[data.View, data.View]:
         """The residual before and after, both at commit."""

@@ -17,14 +17,15 @@ class ExpertQueues(wiring.Component):
     ----------
     experts : int
     max_tokens : int
-        Depth of each queue, and the most tokens between two clears.
+        Depth of each queue, and the most tokens from one `i_clear` to the next.
     max_top_k : int
         Experts per token.
 
     Members
     -------
     i_clear : In(1)
-        Empty all queues; not while tokens are being appended.
+        Start anew: empty all queues, unless `i_keep`; not while tokens are being appended.
+    i_keep : In(1)
     i_valid : In(1)
     i_token : In(range(max_tokens))
     i_last : In(1), no more tokens until the next clear
@@ -45,6 +46,7 @@ class ExpertQueues(wiring.Component):
     LATENCY = 4  # cycles from the first token to `o_done`, beyond one cycle for each entry
 
     i_clear: Signal
+    i_keep: Signal
     i_valid: Signal
     i_token: Signal
     i_last: Signal
@@ -80,6 +82,7 @@ class ExpertQueues(wiring.Component):
         super().__init__(
             {
                 "i_clear": In(1),
+                "i_keep": In(1),
                 "i_valid": In(1),
                 "i_token": In(token),
                 "i_last": In(1),
@@ -153,7 +156,7 @@ class ExpertQueues(wiring.Component):
         counts = [Signal(range(self.max_tokens + 1), name=f"count_{e}") for e in range(self.experts)]
         m.d.sync += place.eq(bases[chosen] + Array(counts)[chosen])
         for e in range(self.experts):
-            with m.If(self.i_clear):
+            with m.If(self.i_clear & ~self.i_keep):
                 m.d.sync += counts[e].eq(0)
             with m.Elif(choose_valid & (chosen == e)):
                 m.d.sync += counts[e].eq(counts[e] + 1)

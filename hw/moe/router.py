@@ -41,8 +41,9 @@ class Router(wiring.Component):
     i_group : In(range), number of the block: experts ``i_group * rows`` and up
     i_slot : In(range(max_tokens)), number of the vector in the block
     i_token : In(range(max_tokens)), number of its token
-    i_first : In(1), first vector of the instruction: clears the queues and takes `i_experts`, `i_top_k`, `i_kind` and
-        `i_shift`
+    i_first : In(1), first vector of the instruction: takes `i_experts`, `i_top_k`, `i_kind` and `i_shift`, and clears
+        the queues unless `i_append`
+    i_append : In(1)
     i_last_group : In(1), in the last block
     i_last : In(1), last vector of the instruction
     i_experts : In(range(experts + 1)), at least `i_top_k`
@@ -67,6 +68,7 @@ class Router(wiring.Component):
     i_slot: Signal
     i_token: Signal
     i_first: Signal
+    i_append: Signal
     i_last_group: Signal
     i_last: Signal
     i_experts: Signal
@@ -98,6 +100,7 @@ class Router(wiring.Component):
                 "i_slot": In(self.token_shape),
                 "i_token": In(self.token_shape),
                 "i_first": In(1),
+                "i_append": In(1),
                 "i_last_group": In(1),
                 "i_last": In(1),
                 "i_experts": In(range(experts + 1)),
@@ -168,6 +171,7 @@ class Router(wiring.Component):
             gate.i_shift.eq(shift),
             gate.i_tag.eq(Cat(token, last)),
             queues.i_clear.eq(start),
+            queues.i_keep.eq(self.i_append),
             queues.i_valid.eq(gate.o_valid),
             queues.i_token.eq(gate.o_tag[:-1]),
             queues.i_last.eq(gate.o_tag[-1]),

@@ -314,7 +314,7 @@ class AcceleratorConfig:
 PRESETS: dict[str, AcceleratorConfig] = {
     config.name: config
     for config in (
-        # For tests: m3vit-micro in seconds.
+        # For tests: m3vit-micro in seconds, two items at once.
         AcceleratorConfig(
             name="micro8",
             rows=8,
@@ -322,10 +322,10 @@ PRESETS: dict[str, AcceleratorConfig] = {
             load_rows=2,
             ports=1,
             prefetch_words=256,
-            max_tokens=72,
-            residual_words=1024,
-            activation_words=4096,
-            kv_words=2048,
+            max_tokens=136,
+            residual_words=1088,
+            activation_words=4160,
+            kv_words=2176,
             experts=8,
             max_top_k=2,
             max_dim=128,
@@ -366,7 +366,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
             acc_bits=40,
             wide_operands=True,
         ),
-        # The reference: m3vit-tiny and deit-tiny on a ZCU102, 64 B per cycle from four HP ports.
+        # The reference: m3vit-tiny, four items at once, and deit-tiny on a ZCU102, 64 B per cycle from four HP ports.
         AcceleratorConfig(
             name="zcu102",
             rows=64,
@@ -374,10 +374,10 @@ PRESETS: dict[str, AcceleratorConfig] = {
             load_rows=2,
             ports=4,
             prefetch_words=8192,
-            max_tokens=256,
-            residual_words=1024,
-            activation_words=4096,
-            kv_words=2048,
+            max_tokens=516,
+            residual_words=1548,
+            activation_words=7744,
+            kv_words=3096,
             experts=16,
             max_top_k=4,
             max_dim=1024,

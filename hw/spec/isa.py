@@ -200,7 +200,12 @@ FORMATS: dict[Opcode, Format] = {
                     "group", 4, "group of `rows` channels within the word at which outputs (and VALUES' channels) start"
                 ),
                 Field("shift", 6, "right shift of the first requantisation (ATTEND: added to the exponent of 1/sum)"),
-                Field("scalar", 16, f"SOFTMAX, ATTEND: multiplier. {_SCALED}: multiplier of the output"),
+                Field(
+                    "scalar",
+                    16,
+                    f"SOFTMAX, ATTEND: multiplier. {_SCALED}: multiplier of the output. ADD with fresh: words from "
+                    "where the new residual goes to where the old one lies, modulo 2^16",
+                ),
                 Field(
                     "post_shift",
                     5,
@@ -230,6 +235,7 @@ FORMATS: dict[Opcode, Format] = {
                     f"{_GATES}: blocks of outputs come in pairs, a gate, which is activated, and then the values that "
                     "it multiplies and that are written; out_count counts both",
                 ),
+                Field("append", 1, "ROUTE: keep what the queues hold, and append to it"),
             ),
         ),
         Format(

@@ -112,6 +112,9 @@ RULES: Mapping[Opcode, tuple[Rule, ...]] = MappingProxyType(
             Rule(
                 {"function": (Function.ROUTE,)}, _at_most(constant((1 << LOGIT_SHIFT_BITS) - 1), of_field("post_shift"))
             ),
+            Rule({"append": (1,)}, Among("function", (Function.ROUTE,))),
+            # An old residual elsewhere: the sums of the new one start anew.
+            Rule({"function": (Function.ADD,), "fresh": (0,)}, _equal(of_field("scalar"), constant(0))),
             Rule({"function": _WRITTEN}, Among("dst_memory", (Memory.ACTIVATION, Memory.KV))),
             # The copy goes to the activation memory, so the result must not.
             Rule({"tap": (1,)}, Among("stream", (Stream.NORMALISED,))),

@@ -14,12 +14,14 @@ from moesaic.commands.options import (
     Calibrate,
     Config,
     Hidden,
+    ImagesInOne,
     ModelArgument,
     ModelOption,
     Quiet,
     Recentre,
     Reconstruct,
     Seed,
+    Separate,
     Speculate,
     TargetDb,
     Weights,
@@ -52,7 +54,7 @@ def _print_dump(compilation: Any, request: Request) -> None:
     names = request.imported.report.names if request.imported is not None else {}
     if names:
         print_result("==== names\n" + "\n".join(f"  {ours:36s} {theirs}" for ours, theirs in names.items()) + "\n")
-    for task in request.tasks:
+    for task in compilation.scheduled:
         for stage, text in dump(compilation, task, timing(request.accelerator)).items():
             print_result(f"==== {stage}, task {task}\n{text}\n")
 
@@ -63,6 +65,8 @@ def compile_(
     model: ModelArgument = None,
     named: ModelOption = None,
     task: Annotated[str, typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.")] = ALL_TASKS,
+    batch: ImagesInOne = 1,
+    separate: Separate = False,
     board: Board = None,
     config: Config = None,
     out: Annotated[
@@ -91,6 +95,8 @@ def compile_(
     request = make_request(
         model=one_model(model, named),
         task=task,
+        batch=batch,
+        together=not separate,
         board=board,
         accelerator=config,
         seed=seed,

@@ -21,6 +21,8 @@ __all__ = [
     "Config",
     "Hidden",
     "Image",
+    "Images",
+    "ImagesInOne",
     "Json",
     "Latency",
     "Model",
@@ -33,6 +35,7 @@ __all__ = [
     "Resources",
     "Saif",
     "Seed",
+    "Separate",
     "Sim",
     "Speculate",
     "TargetDb",
@@ -128,6 +131,12 @@ Calibrate = Annotated[
     ),
 ]
 Image = Annotated[Path | None, typer.Option(help="Input image file.", show_default="a rendered street scene")]
+Images = Annotated[
+    list[Path] | None,
+    typer.Option("--image", help="Input image file; once for each of a batch.", show_default="rendered street scenes"),
+]
+ImagesInOne = Annotated[int, typer.Option("--batch", help="Images that one program computes, 1 to 8.")]
+Separate = Annotated[bool, typer.Option("--separate", help="With --task all: tasks one after the other, not at once.")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale an image of another size.")]
 Sim = Annotated[
     str,

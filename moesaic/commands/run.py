@@ -1,4 +1,4 @@
-"""Run one image through everything."""
+"""Run one image, or a batch, through everything."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,8 @@ from moesaic.commands.options import (
     Calibrate,
     Config,
     Hidden,
-    Image,
+    Images,
+    ImagesInOne,
     Json,
     Latency,
     Model,
@@ -27,6 +28,7 @@ from moesaic.commands.options import (
     Resources,
     Saif,
     Seed,
+    Separate,
     Sim,
     Speculate,
     TargetDb,
@@ -45,6 +47,7 @@ __all__ = ["EXAMPLES", "run"]
 EXAMPLES = examples(
     "run",
     "run --task all",
+    "run --batch 4",
     "run --model m3vit-micro --sim functional --blocks 2",
     "run --image street.jpg --resize --out out/street",
     "run --model checkpoint.pth.tar --task all --sim functional",
@@ -60,7 +63,9 @@ def run(
     task: Task = None,
     board: Board = None,
     config: Config = None,
-    image: Image = None,
+    image: Images = None,
+    batch: ImagesInOne = 1,
+    separate: Separate = False,
     resize: Resize = False,
     out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
     seed: Seed = 0,
@@ -89,6 +94,8 @@ def run(
     request = make_request(
         model=model,
         task=task,
+        batch=batch,
+        together=not separate,
         board=board,
         accelerator=config,
         seed=seed,
@@ -110,7 +117,7 @@ def run(
 
     folder = out if out is not None else job.results_folder(request, rtl=rtl)
     how = Options(
-        image=image,
+        images=image or (),
         resize=resize,
         out=folder,
         rtl=rtl,

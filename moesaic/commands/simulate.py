@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded, this_command, verdict
-from moesaic.commands.options import DEFAULT_LATENCY, Image, Json, Latency, Quiet, Resize, Resources, Saif, Sim, is_rtl
+from moesaic.commands.options import DEFAULT_LATENCY, Images, Json, Latency, Quiet, Resize, Resources, Saif, Sim, is_rtl
 from moesaic.flow.stages import Stages
 
 __all__ = ["EXAMPLES", "simulate"]
@@ -25,7 +25,7 @@ def simulate(
             show_default="as the folder says; code is not run",
         ),
     ] = None,
-    image: Image = None,
+    image: Images = None,
     resize: Resize = False,
     out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
     sim: Sim = "rtl",
@@ -45,7 +45,7 @@ def simulate(
     loaded = load_program(program, stages, model=model)
     folder = out if out is not None else job.results_folder(loaded.request, rtl=rtl)
     options = Options(
-        image=image,
+        images=image or (),
         resize=resize,
         out=folder,
         rtl=rtl,

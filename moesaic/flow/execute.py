@@ -1,4 +1,4 @@
-"""The simulate stage: the integer model, the functional simulator and the RTL on one image, and whether they agree."""
+"""The simulate stage: the integer model, the functional simulator and the RTL on images, and whether they agree."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from moesaic.compiler.batch import Item
 from moesaic.flow.program import Program
 from moesaic.flow.stages import Stages
 from moesaic.golden.evaluation.agreement import agreement
@@ -27,13 +28,23 @@ OUTPUT = "output"  # the final residual, as it lies in DDR
 
 @dataclass(frozen=True)
 class Residuals:
-    """What one model computed: residuals [tokens, dim] after the embedding and after each block, and output in DDR.
+    """What one model computed for all items of a program: residuals [items * tokens, dim] after the embedding and after
+    each block, and output in DDR.
 
     `output` is None if the model has no DDR, or stopped with an error.
     """
 
     marks: list[IntArray]
     output: IntArray | None
+
+    def of(self, item: int, items: int) -> "Residuals":
+        """Of one of `items` items."""
+
+        def mine(residual: IntArray) -> IntArray:
+            tokens = len(residual) // items
+            return residual[item * tokens : (item + 1) * tokens]
+
+        return Residuals([mine(mark) for mark in self.marks], None if self.output is None else mine(self.output))
 
 
 @dataclass(frozen=True)
@@ -45,19 +56,30 @@ class Difference:
     models : str
         Such as "RTL, integer golden".
     mismatch : Mismatch
+    item : Item or None
+        Of which item; None if the program has one alone.
     """
 
     models: str
     mismatch: Mismatch
+    item: Item | None = None
+
+    @property
+    def text(self) -> str:
+        """In words, with the item."""
+        return str(self.mismatch) if self.item is None else f"{self.item}: {self.mismatch}"
 
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """Everything that was computed and measured for one task.
+    """Everything that was computed and measured by one program.
 
     Parameters
     ----------
     task : str
+        Name of the program: its task, or `all`.
+    items : tuple of Item
+        What it computes.
     golden, functional : Residuals
     rtl : RtlResult or None
         None if the RTL was not simulated.
@@ -66,13 +88,14 @@ class TaskOutcome:
     counters : mapping
         Of the functional simulator.
     agreement : list of dict
-        Integer against float, by block; all None where they were not compared.
+        Integer against float, by block, of the task that is farthest; all None where they were not compared.
     differences : list of Difference
     saturation : mapping of tensor to Count
         Of the integer model.
     """
 
     task: str
+    items: tuple[Item, ...]
     golden: Residuals
     functional: Residuals
     rtl: RtlResult | None
@@ -87,9 +110,29 @@ class TaskOutcome:
         """The final residual: the RTL's (None after an error), or the functional simulator's if there was no RTL."""
         return self.functional.output if self.rtl is None else self.rtl.output
 
+    @property
+    def outputs(self) -> list[tuple[Item, IntArray | None]]:
+        """Of each item its part of the output."""
+        whole, count = self.output, len(self.items)
+        parts = [None] * count if whole is None else np.split(whole, count)
+        return list(zip(self.items, parts, strict=True))
 
-def differences(names: Sequence[str], models: Mapping[str, Residuals], steps: Sequence[float]) -> list[Difference]:
-    """Where each model differs from the first, tensor by tensor.
+
+def differences(
+    names: Sequence[str], models: Mapping[str, Residuals], steps: Sequence[float], items: Sequence[Item]
+) -> list[Difference]:
+    """Where each model differs from the first, item by item and tensor by tensor."""
+    found: list[Difference] = []
+    for number, item in enumerate(items):
+        mine = {name: residuals.of(number, len(items)) for name, residuals in models.items()}
+        found += _differences(names, mine, steps, item if len(items) > 1 else None)
+    return found
+
+
+def _differences(
+    names: Sequence[str], models: Mapping[str, Residuals], steps: Sequence[float], item: Item | None
+) -> list[Difference]:
+    """Of one item.
 
     Parameters
     ----------
@@ -111,9 +154,9 @@ def differences(names: Sequence[str], models: Mapping[str, Residuals], steps: Se
                 mismatch = dataclasses.replace(
                     _certain(compare(tensor, empty, expected, step)), note="was not computed"
                 )
-                found.append(Difference(f"{name}, {first}", mismatch))
+                found.append(Difference(f"{name}, {first}", mismatch, item))
             elif (mismatch_or_none := compare(tensor, got[position], expected, step)) is not None:
-                found.append(Difference(f"{name}, {first}", mismatch_or_none))
+                found.append(Difference(f"{name}, {first}", mismatch_or_none, item))
     return found
 
 
@@ -122,13 +165,41 @@ def _certain(mismatch: Mismatch | None) -> Mismatch:
     return mismatch
 
 
-def _golden(program: Program, image: IntArray, task: str) -> tuple[Residuals, Mapping[str, Count]]:
-    trace, saturation = Trace(only=("embed",)), Saturation()
-    config = program.request.accelerator
-    blocks = IntM3ViT(program.qmodel, config.rows, config.probability_width).run(
-        image, task, blocks=program.request.blocks, trace=trace, saturation=saturation
-    )
-    return Residuals([trace["embed"], *blocks], None), saturation.counts
+def _golden(program: Program, images: IntArray, items: Sequence[Item]) -> tuple[Residuals, Mapping[str, Count]]:
+    """Item by item."""
+    saturation, config = Saturation(), program.request.accelerator
+    model, found = IntM3ViT(program.qmodel, config.rows, config.probability_width), []
+    for item in items:
+        trace = Trace(only=("embed",))
+        blocks = model.run(
+            images[item.image], item.task, blocks=program.request.blocks, trace=trace, saturation=saturation
+        )
+        found.append([trace["embed"], *blocks])
+    return Residuals([np.concatenate(marks) for marks in zip(*found, strict=True)], None), saturation.counts
+
+
+def _agreement(program: Program, images: IntArray, tasks: Sequence[str]) -> list[dict[str, Any]]:
+    """Integers against float over all images, of the task that is farthest."""
+    request, network = program.request, program.compiled_from
+    by_task = [
+        agreement(
+            network.model,
+            program.qmodel,
+            images,
+            task,
+            key_block=request.accelerator.rows,
+            probability_bits=request.accelerator.probability_width,
+            blocks=request.blocks,
+        )
+        for task in tasks
+    ]
+    return [
+        {
+            name: value if isinstance(value, str) or value is None else min(row[name] for row in rows)
+            for name, value in rows[0].items()
+        }
+        for rows in zip(*by_task, strict=True)
+    ]
 
 
 def _not_compared(program: Program) -> list[dict[str, Any]]:
@@ -140,23 +211,23 @@ def _not_compared(program: Program) -> list[dict[str, Any]]:
 
 
 def _functional(
-    program: Program, simulator: FunctionalSimulator, image: IntArray, task: str
+    program: Program, simulator: FunctionalSimulator, images: IntArray, task: str
 ) -> tuple[Residuals, dict[str, tuple[int, ...]], dict[str, int]]:
-    run = simulator.run(task, image)
+    run = simulator.run(task, images)
     entries = program.image.task(task)["marks"]
     experts: dict[str, tuple[int, ...]] = {}
     # The accelerator may have more queues than a mixture has experts.
     counts = {block.name: block.routed[1] for block in program.qmodel.blocks if block.routed is not None}
-    for routing in run.routings:  # token chunks route one after the other: the last one has them all
+    for routing in run.routings:  # routers append, and the last one has them all
         block = next(entry["name"] for entry in entries if entry["instruction"] >= routing.instruction)
         experts[block] = routing.lengths[: counts[block]]
     marks = [simulator.tensor(run, position) for position in range(len(run.marks))]
-    return Residuals(marks, program.image.unpack_result(run.result)), experts, run.counters
+    return Residuals(marks, program.image.unpack_result(run.result, task)), experts, run.counters
 
 
 def _rtl(
     program: Program,
-    image: IntArray,
+    images: IntArray,
     stages: Stages,
     work: Path,
     latency: int | None,
@@ -172,11 +243,11 @@ def _rtl(
         accelerator_verilog(request.accelerator, assertions=True, cache=cache)
     with stages.stage("build", "simulator (Verilator and C++; minutes the first time)"):
         simulator.build()
-    total = len(request.tasks) * (request.blocks + 1)
+    total = len(request.runs) * (request.blocks + 1)
     with stages.stage("rtl", "RTL simulation"), stages.following(work / "marks.jsonl", total):
         return simulator.run(
             program.image,
-            [RtlRun(task, image=image) for task in request.tasks],
+            [RtlRun(batch.name, image=images) for batch in request.runs],
             work_dir=work,
             seed=request.seed + 1,
             plusargs=[] if latency is None else [f"+latency={latency}"],
@@ -195,12 +266,13 @@ def execute(
     quality: bool = True,
     saif: bool = False,
 ) -> list[TaskOutcome]:
-    """Run all tasks of a program on an image.
+    """Run all tasks of a program on images.
 
     Parameters
     ----------
     program : Program
-    image : [3, height, width] uint8
+    image : [3, height, width] uint8, or [images, 3, height, width]
+        As many as the program takes.
     stages : Stages
     rtl : bool
         Simulate the RTL too.
@@ -227,32 +299,28 @@ def execute(
             _ = program.belonging  # golden model, program and RTL all come from the quantised network
     simulator = FunctionalSimulator(request.accelerator, seed=request.seed)
     simulator.load(program.image)
-    outcomes = []
-    for task in request.tasks:
-        with stages.stage("golden", f"integer golden model, {task}"):
-            golden, saturation = _golden(program, image, task)
-        with stages.stage("functional", f"functional simulation of the program, {task}"):
-            functional, experts, counters = _functional(program, simulator, image, task)
+    outcomes, images = [], image if image.ndim == 4 else image[None]
+    for batch in request.runs:
+        title = ", ".join(batch.tasks)
+        with stages.stage("golden", f"integer golden model, {title}"):
+            golden, saturation = _golden(program, images, batch.items)
+        with stages.stage("functional", f"functional simulation of the program, {title}"):
+            functional, experts, counters = _functional(program, simulator, images, batch.name)
         rows = _not_compared(program)
         if quality and program.network is not None:
-            with stages.stage("accuracy", f"integers against float, {task}"):
-                rows = agreement(
-                    program.network.model,
-                    qmodel,
-                    image,
-                    task,
-                    key_block=request.accelerator.rows,
-                    probability_bits=request.accelerator.probability_width,
-                    blocks=request.blocks,
-                )
-        outcomes.append(TaskOutcome(task, golden, functional, None, experts, counters, rows, [], saturation))
+            with stages.stage("accuracy", f"integers against float, {title}"):
+                rows = _agreement(program, images, batch.tasks)
+        outcomes.append(
+            TaskOutcome(batch.name, batch.items, golden, functional, None, experts, counters, rows, [], saturation)
+        )
     results: Sequence[RtlResult | None] = (
-        _rtl(program, image, stages, work, latency, cache, saif=saif) if rtl else [None] * len(outcomes)
+        _rtl(program, images, stages, work, latency, cache, saif=saif) if rtl else [None] * len(outcomes)
     )
     finished = []
     for outcome, result in zip(outcomes, results, strict=True):
         models = {"integer golden": outcome.golden, "functional simulator": outcome.functional}
         if result is not None:
             models["RTL"] = Residuals(result.marks, result.output)
-        finished.append(dataclasses.replace(outcome, rtl=result, differences=differences(names, models, steps)))
+        found = differences(names, models, steps, outcome.items)
+        finished.append(dataclasses.replace(outcome, rtl=result, differences=found))
     return finished

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.check import check
 from moesaic.compiler.cost import DDR_LATENCY, estimate, mean_tokens, stream_words
 from moesaic.compiler.ir import Graph
@@ -40,7 +41,9 @@ class Forecast:
 
 def speculation(model: QuantModel, accelerator: AcceleratorConfig, task: str) -> int:
     """How many experts the compiler would fetch before the router has decided, if all are used alike."""
-    found = (room(layer).speculation(layer, task, accelerator) for block in model.blocks for layer in block.layers)
+    found = (
+        room(layer).speculation(layer, Batch.of(task), accelerator) for block in model.blocks for layer in block.layers
+    )
     return max(found, default=0)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from moesaic.compiler.batch import MOST_IMAGES
 from moesaic.compiler.image import ProgramImage, ProgramImageError
 from moesaic.golden.config import PRESETS
 from moesaic.golden.finer import FinerLayer
@@ -12,6 +13,7 @@ from moesaic.golden.layers.linear import FINER
 from moesaic.golden.qmodel import WIDTHS
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.json_file import read_json
+from moesaic.names import ALL_TASKS
 from moesaic.schema import (
     Anything,
     Choice,
@@ -43,6 +45,8 @@ _ORIGIN = Table(
         "board": Maybe(Text(r"[^\x00-\x1f\x7f]*", title="a line of text")),
         "accelerator": Maybe(fields_of(AcceleratorConfig, name=Name())),
         "tasks": Listed(Name(), 1, 64),
+        "batch": Whole(1, MOST_IMAGES),
+        "together": Flag(),
         "seed": _SEED,
         "blocks": Whole(1, 1024),
         "speculate": Maybe(Whole(high=1 << 16)),
@@ -87,8 +91,11 @@ def read_origin(folder: Path, image: ProgramImage) -> dict[str, Any]:
         _ORIGIN.check(found, "origin")
     except SchemaError as error:
         raise ProgramImageError(f"{FILE}: {error}") from error
+    tasks = sorted(name for name in image.tasks if name != ALL_TASKS)
     for what, said, compiled in (
-        ("tasks", sorted(found["tasks"]), sorted(image.tasks)),
+        ("tasks", sorted(found["tasks"]), tasks),
+        ("batch", found["batch"], image.images),
+        ("together", found["together"] and len(tasks) > 1, ALL_TASKS in image.tasks),
         ("blocks", found["blocks"], image.manifest["blocks"]),
     ):
         if said != compiled:

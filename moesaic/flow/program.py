@@ -21,7 +21,7 @@ from moesaic.compiler.weights import Piece
 from moesaic.errors import InputError
 from moesaic.flow.calibration import covering, doubted, shown
 from moesaic.flow.export_heads import host_heads
-from moesaic.flow.model_fit import check_fit
+from moesaic.flow.model_fit import fitting
 from moesaic.flow.origin import FILE as ORIGIN
 from moesaic.flow.origin import read_origin, unknown_network
 from moesaic.flow.quantised import FloatModel, load_float, quantised
@@ -55,9 +55,9 @@ class Program:
         None where the folder that the program is from does not lead to it.
     qmodel : QuantModel
     image : ProgramImage
-    graphs : mapping of task to Graph
-        Scheduled: what the program's instructions were made from.
-    estimate : dict of task to int
+    graphs : mapping of name to Graph
+        Scheduled: what the instructions of each program were made from.
+    estimate : dict of name to int
         Cycles that the compiler expects if every expert gets as many tokens.
     options : CompileOptions
     calibrated : dict
@@ -121,7 +121,7 @@ def make_program(
     WeightError, InputError
         If its parameters cannot be used.
     """
-    check_fit(request)
+    request = fitting(request, stages)
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
     seen = covering(shown(request, stages), network.model, stages)
@@ -138,7 +138,7 @@ def make_program(
         compilation = compile_all(
             qmodel,
             request.accelerator,
-            tasks=request.tasks,
+            tasks=request.compiled,
             blocks=request.blocks,
             speculate=request.speculate,
             seed=request.seed,
@@ -172,6 +172,8 @@ def save_program(program: Program, folder: Path) -> None:
         "board": request.board_origin,
         "accelerator": request.accelerator.to_dict() if request.configured else None,
         "tasks": list(request.tasks),
+        "batch": request.batch,
+        "together": request.together,
         "seed": request.seed,
         "blocks": request.blocks,
         "speculate": request.speculate,
@@ -209,12 +211,12 @@ def _read(folder: Path) -> tuple[ProgramImage, dict[str, Any], QuantModel]:
 
 
 def _lowered(qmodel: QuantModel, request: Request) -> dict[str, Graph]:
-    """Scheduled graphs of a request's tasks."""
+    """Scheduled graphs of a request's programs."""
     return {
-        task: compile_graphs(
-            qmodel, request.accelerator, task=task, blocks=request.blocks, speculate=request.speculate
+        batch.name: compile_graphs(
+            qmodel, request.accelerator, task=batch, blocks=request.blocks, speculate=request.speculate
         )[1]
-        for task in request.tasks
+        for batch in request.compiled
     }
 
 
@@ -243,6 +245,8 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
     request = make_request(
         model=origin["model"] if model is None else model,
         task=ALL_TASKS,
+        batch=origin["batch"],
+        together=origin["together"],
         board=origin["board"] or None,
         accelerator=None if origin["accelerator"] is None else AcceleratorConfig(**origin["accelerator"]),
         seed=origin["seed"],

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moesaic.compiler.batch import MOST_IMAGES, Batch
 from moesaic.errors import InputError
 from moesaic.flow.auto import choose, holds
 from moesaic.flow.boards import AUTO, accelerator_of, configured
@@ -57,8 +58,12 @@ class Request:
         The accelerator is from a file of its own, not the board's.
     tasks : tuple of str
         Tasks to run, in this order.
+    batch : int
+        Images that one program computes.
+    together : bool
+        One program computes all tasks, if there are several; else each has its own.
     seed : int
-        Of seeded weights, of the sample scene and of the DDR model's stalls.
+        Of seeded weights, of the sample scenes and of the DDR model's stalls.
     blocks : int
         Blocks of the network that are run.
     speculate : int or None
@@ -93,6 +98,8 @@ class Request:
     accelerator: AcceleratorConfig
     configured: bool = False
     tasks: tuple[str, ...]
+    batch: int = 1
+    together: bool = False
     seed: int = 0
     blocks: int
     speculate: int | None = None
@@ -109,6 +116,21 @@ class Request:
     import_options: ImportOptions = field(default_factory=ImportOptions)
 
     @property
+    def single(self) -> tuple[Batch, ...]:
+        """A program for each task."""
+        return tuple(Batch((task,), self.batch) for task in self.tasks)
+
+    @property
+    def runs(self) -> tuple[Batch, ...]:
+        """The programs that are run, one after the other."""
+        return (Batch(self.tasks, self.batch),) if self.together and len(self.tasks) > 1 else self.single
+
+    @property
+    def compiled(self) -> tuple[Batch, ...]:
+        """The programs that are there: one for each task, and the one that computes all, if it is run."""
+        return tuple(dict.fromkeys((*self.single, *self.runs)))
+
+    @property
     def whole(self) -> bool:
         """Whether all blocks are run."""
         return self.blocks == self.model.depth
@@ -118,11 +140,13 @@ class Request:
         """Model, tasks, board and unusual widths: what a result's folder is called."""
         tasks = ALL_TASKS if len(self.tasks) > 1 else self.tasks[0]
         widths = "" if self.widths == DEFAULT_WIDTHS else f"-{self.widths}"
+        batch = f"-batch-{self.batch}" if self.batch > 1 else ""
         hidden = "" if self.hidden is None else f"-hidden-{self.hidden.replace(',', '-')}"
         finer = "" if self.target_db is None else f"-{self.target_db:g}db"
         finer += "-reconstructed" if self.reconstruct else ""
         finer += "" if self.budget is None else f"-{self.budget}-cycles"
-        return f"{self.model.name}-{tasks}-{self.board}{widths}{'-rms' if self.recentre else ''}{hidden}{finer}"
+        norms = "-rms" if self.recentre else ""
+        return f"{self.model.name}-{tasks}-{self.board}{widths}{norms}{hidden}{finer}{batch}"
 
     @property
     def mixed(self) -> bool:
@@ -176,7 +200,7 @@ def _accelerator(board: str | None, accelerator: Path | AcceleratorConfig | None
     return sizes.name, origin, sizes
 
 
-def _check_names(model: str, widths: str, seed: int, *, known: bool) -> None:
+def _check_names(model: str, widths: str, seed: int, batch: int, *, known: bool) -> None:
     if not known and model not in models.PRESETS and not _from_outside(model):
         raise InputError(
             f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not "
@@ -184,6 +208,8 @@ def _check_names(model: str, widths: str, seed: int, *, known: bool) -> None:
         )
     if not 0 <= seed < 1 << 31:
         raise InputError(f"seed must be from 0 to 2147483647, not {seed!r}")
+    if not 1 <= batch <= MOST_IMAGES:
+        raise InputError(f"batch must be from 1 to {MOST_IMAGES} images, not {batch!r}")
     _one_of("widths", widths, list(WIDTHS))
 
 
@@ -266,6 +292,8 @@ def make_request(
     *,
     model: str,
     task: str | None = None,
+    batch: int = 1,
+    together: bool = False,
     board: str | None = None,
     accelerator: Path | AcceleratorConfig | None = None,
     seed: int = 0,
@@ -290,13 +318,13 @@ def make_request(
     model : str
         Name of a model preset, path of weights (`golden.importers.open`), or `module:function`.
     task : str or None
-        A task of the model, or `all`; None is the first.
+        Or `all`; None is the first.
     board : str or None
-        Name of a board or of an accelerator preset, or a TOML file that describes a board; None is the model's usual
-        one, `auto` the preset that is expected to be fastest.
+        Name of a board or of an accelerator preset, or a board's TOML file; None is the model's usual one, `auto` the
+        preset that is expected to be fastest.
     accelerator : Path, AcceleratorConfig or None
-        Another accelerator for the board, as such or as a file (`boards.configuration`).
-    seed, blocks, speculate, widths, recentre, hidden, target_db, budget, reconstruct, weights,
+        Another accelerator for the board, or its file (`boards.configuration`).
+    batch, together, seed, blocks, speculate, widths, recentre, hidden, target_db, budget, reconstruct, weights,
     calibrate
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
@@ -304,14 +332,13 @@ def make_request(
     sizes : Network, optional
         Of a model whose parameters are not asked for: its name is kept, and nothing is opened by it.
     stages : Stages, optional
-        Shows that a model is being read, and what was assumed about it.
 
     Raises
     ------
     InputError, BoardError, ConfigurationError, FitError, ImportProblem
         If a name is unknown (the message lists the known ones), a number is out of range, or a board's file is wrong.
     """
-    _check_names(model, widths, seed, known=sizes is not None)
+    _check_names(model, widths, seed, batch, known=sizes is not None)
     options, stages = options or ImportOptions(seed=seed), stages or Stages(quiet=True)
     if board == AUTO and accelerator is not None:
         raise InputError("board must be one that the configuration is for, not 'auto'")
@@ -320,8 +347,9 @@ def make_request(
     if network is None:
         network, imported = _network(model, options, weights, stages, recentre=recentre, hidden=hidden)
     if asked is None:
+        outside = imported is not None
         asked = accelerator_of(
-            choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=imported is not None)
+            choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=outside)
         )
     name, origin, own = _wide_enough(asked, widths, free=board in (None, AUTO) and accelerator is None)
     task, blocks = network.tasks[0] if task is None else task, network.depth if blocks is None else blocks
@@ -344,6 +372,8 @@ def make_request(
         budget=budget,
         reconstruct=reconstruct,
         tasks=network.tasks if task == ALL_TASKS else (task,),
+        batch=batch,
+        together=together,
         weights=weights,
         calibrate=calibrate,
         model_origin=str(Path(model).absolute()) if imported is not None and Path(model).exists() else model,

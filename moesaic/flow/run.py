@@ -1,4 +1,4 @@
-"""The main job as far as its outcome: an input image, and what every model made of it for every task."""
+"""The main job as far as its outcome: input images, and what every model made of them for every task."""
 
 import tempfile
 from collections.abc import Sequence
@@ -39,8 +39,8 @@ class Options:
 
     Parameters
     ----------
-    image : Path or None
-        Input; None renders the sample scene of the request's seed into a file.
+    images : sequence of Path
+        Inputs, as many as the request's batch; none renders sample scenes, from that of the request's seed on.
     resize : bool
         Scale an image of another size.
     out : Path
@@ -57,7 +57,7 @@ class Options:
         Write the RTL's switching activity for Vivado, `ACTIVITY` in the result folder.
     """
 
-    image: Path | None = None
+    images: Sequence[Path] = ()
     resize: bool = False
     out: Path
     rtl: bool = True
@@ -69,20 +69,20 @@ class Options:
 
 @dataclass(frozen=True)
 class Input:
-    """An image.
+    """The images of a run.
 
     Parameters
     ----------
-    pixels : [channels, height, width] uint8
+    pixels : [images, channels, height, width] uint8
     where : str
-        Where it comes from, for the report.
-    scene : Scene or None
-        Of a rendered one: with classes and distances.
+        Where they come from, for the report.
+    scenes : sequence of Scene or None
+        Of rendered ones: with classes and distances.
     """
 
     pixels: np.ndarray[Any, Any]
     where: str
-    scene: Scene | None
+    scenes: Sequence[Scene | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,15 +139,31 @@ def _read(path: Path, image: Image, *, resize: bool) -> np.ndarray[Any, Any]:
 
 
 def read_input(request: Request, options: Options, sample: Path) -> Input:
-    """The image that was asked for, or the sample of the request's seed, which is left in the file `sample`."""
+    """The images that were asked for, or samples from the request's seed on; the first is left in the file `sample`.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read, or they are not as many as the batch.
+    """
     image = request.model.image
-    if options.image is not None:
-        return Input(_read(options.image, image, resize=options.resize), options.image.name, None)
-    write_sample(sample, image.size, request.seed, image.channels)
-    pixels = _read(sample, image, resize=False)
+    if options.images:
+        if len(options.images) != request.batch:
+            raise InputError(
+                f"image must be given {request.batch} times for a batch of {request.batch}, "
+                f"not {len(options.images)} times"
+            )
+        pixels = [_read(path, image, resize=options.resize) for path in options.images]
+        return Input(np.stack(pixels), ", ".join(path.name for path in options.images), [None] * len(pixels))
+    pixels, seeds = [], range(request.seed, request.seed + request.batch)
+    for seed in reversed(seeds):
+        write_sample(sample, image.size, seed, image.channels)
+        pixels.insert(0, _read(sample, image, resize=False))
+    named = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
     if not are_scenes(image.channels):
-        return Input(pixels, f"noise with natural spectra, seed {request.seed}", None)
-    return Input(pixels, f"rendered street scene, seed {request.seed}", render(request.seed, image.size))
+        return Input(np.stack(pixels), f"noise with natural spectra, {named}", [None] * len(pixels))
+    what = "rendered street scene" if len(seeds) == 1 else "rendered street scenes"
+    return Input(np.stack(pixels), f"{what}, {named}", [render(seed, image.size) for seed in seeds])
 
 
 def outcome_of(program: Program, given: Input, options: Options, stages: Stages, folder: Path) -> Outcome:

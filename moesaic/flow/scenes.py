@@ -232,7 +232,10 @@ def score_scenes(
         output = outcome.functional.output
         if result is not None:
             mine += differences(
-                names, {"integer golden": outcome.golden, "RTL": Residuals(result.marks, result.output)}, steps
+                names,
+                {"integer golden": outcome.golden, "RTL": Residuals(result.marks, result.output)},
+                steps,
+                outcome.items,
             )
             output = result.output
             if result.counters:

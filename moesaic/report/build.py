@@ -15,16 +15,9 @@ from moesaic.flow.run import ACTIVITY, Outcome
 from moesaic.flow.stages import Stages
 from moesaic.report.doubts import CalibrationImages, SkippedFile
 from moesaic.report.likeness import OutputLine
-from moesaic.report.model import (
-    Ddr,
-    Host,
-    ModelOrigin,
-    Provenance,
-    Report,
-    Saif,
-    TaskReport,
-)
+from moesaic.report.model import Ddr, Host, ModelOrigin, Provenance, Report, Saif
 from moesaic.report.numbers import peak_memory
+from moesaic.report.task_model import TaskReport
 from moesaic.report.tasks import task_reports
 
 __all__ = ["build_report", "compared_models"]
@@ -103,6 +96,7 @@ def build_report(
         calibration_images=_images(program.calibrated),
         imported=None if request.imported is None else ModelOrigin(**request.imported.report.to_dict()),
         seed=request.seed,
+        batch=request.batch,
         blocks_run=request.blocks,
         depth=network.depth,
         tokens=network.tokens,

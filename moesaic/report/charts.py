@@ -15,8 +15,8 @@ from moesaic.flow.peers import Peer
 from moesaic.flow.resources import ReportedResources
 from moesaic.flow.worst import WorstCase
 from moesaic.hw.spec.units import Group, unit_called
-from moesaic.report.model import LayerReport
 from moesaic.report.style import COLOURS, INK, KINDS, new_figure, short, styled
+from moesaic.report.task_model import LayerReport
 
 __all__ = ["energy", "peers", "resources", "roofline", "worst_cases"]
 

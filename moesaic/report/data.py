@@ -20,7 +20,7 @@ def save_data(path: Path, outcomes: Sequence[TaskOutcome]) -> None:
     arrays: dict[str, Any] = {}
     for outcome in outcomes:
         if outcome.output is not None:
-            arrays[f"{outcome.task}/output"] = outcome.output
+            arrays[f"{outcome.task}/output"] = outcome.output  # of several items one behind the other
         if outcome.rtl is not None:
             arrays |= {f"{outcome.task}/trace/{name}": values for name, values in outcome.rtl.trace.items()}
             arrays[f"{outcome.task}/marks"] = np.array([mark["cycles"] for mark in outcome.rtl.mark_counters], np.int64)

@@ -17,9 +17,10 @@ from moesaic.golden.training.scenes import CLASSES, PALETTE
 from moesaic.report import charts, plots
 from moesaic.report.data import load_data
 from moesaic.report.likeness import in_words
-from moesaic.report.model import Report, TaskReport
+from moesaic.report.model import Report
 from moesaic.report.stored import DATA, INPUT, PICTURES, read_picture, read_report
 from moesaic.report.style import MEANINGS, save
+from moesaic.report.task_model import TaskReport
 
 __all__ = ["PAGE", "render_html", "render_page"]
 

@@ -10,10 +10,11 @@ import torch
 
 from moesaic.flow.execute import TaskOutcome
 from moesaic.flow.program import Program
+from moesaic.flow.run import Input
 from moesaic.golden.heads import DenseHead
 from moesaic.golden.image_io import write_image
 from moesaic.golden.pictures import depth_picture, label_picture
-from moesaic.golden.training.scenes import CLASSES, Scene
+from moesaic.golden.training.scenes import CLASSES
 
 __all__ = ["picture", "write_maps"]
 
@@ -52,9 +53,9 @@ def picture(task: str, output: Any, size: tuple[int, int]) -> Array | None:
 
 @torch.no_grad()
 def write_maps(
-    program: Program, outcomes: Sequence[TaskOutcome], image: Array, scene: Scene | None, folder: Path
+    program: Program, outcomes: Sequence[TaskOutcome], given: Input, folder: Path
 ) -> dict[str, dict[str, str]]:
-    """Write PNGs, and say which there are: {task: {what: file name}}.
+    """Write PNGs, and say which there are: {item: {what: file name}}, an item being called `Item.label`.
 
     `accelerator` is made from the output that was simulated, `float` by the float network; `truth` is there for a
     rendered scene. There are none if not all blocks were run, without the float network, or for a task without a head;
@@ -65,20 +66,20 @@ def write_maps(
         return {}
     step = np.float32(program.qmodel.blocks[-1].residual_step)
     files: dict[str, dict[str, str]] = {}
-    for outcome in outcomes:
-        task = outcome.task
+    for item, output in (each for outcome in outcomes for each in outcome.outputs):
+        task, image, scene = item.task, given.pixels[item.image], given.scenes[item.image]
         if task not in network.heads:  # a model from outside whose heads are not known here
             continue
-        head, size = network.heads[task], program.request.model.image_size
+        head, size, label = network.heads[task], program.request.model.image_size, item.label(len(given.pixels))
         pictures = {}
-        if outcome.output is not None:
-            pictures["accelerator"] = picture(task, head(torch.from_numpy(outcome.output * step)), size)
+        if output is not None:
+            pictures["accelerator"] = picture(task, head(torch.from_numpy(output * step)), size)
         pictures["float"] = picture(task, head(network.model(image, task)[-1]), size)
         if scene is not None and isinstance(head, DenseHead):  # the scene's classes and metres are not another head's
             pictures["truth"] = depth_picture(scene.depth) if task == "depth" else label_picture(scene.labels)
         drawn = {what: pixels for what, pixels in pictures.items() if pixels is not None}
         if drawn:
-            files[task] = {what: f"{task}-{what}.png" for what in drawn}
+            files[label] = {what: f"{label}-{what}.png" for what in drawn}
             for what, pixels in drawn.items():
-                write_image(folder / files[task][what], pixels)
+                write_image(folder / files[label][what], pixels)
     return files

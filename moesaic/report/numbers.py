@@ -5,7 +5,8 @@ import resource
 from collections.abc import Mapping
 
 from moesaic.golden.network import Network
-from moesaic.report.model import PeakMemory, Roofline
+from moesaic.report.model import PeakMemory
+from moesaic.report.task_model import Roofline
 
 __all__ = ["array_products", "needed_weight_bytes", "peak_memory", "roofline"]
 

@@ -15,13 +15,13 @@ __all__ = ["module_outputs"]
 
 @torch.no_grad()
 def module_outputs(
-    program: Program, outcomes: Sequence[TaskOutcome], image: np.ndarray
+    program: Program, outcomes: Sequence[TaskOutcome], images: np.ndarray
 ) -> dict[str, tuple[OutputLine, ...]]:
-    """For each task of a captured module, a line for each output that its head computes.
+    """For each item of a captured module, a line for each output that its head computes.
 
     Returns
     -------
-    dict of task to tuple of OutputLine
+    dict of item (`Item.label`) to tuple of OutputLine
         Empty if not all blocks were run, or if the model was not captured.
     """
     network = program.network
@@ -29,13 +29,13 @@ def module_outputs(
         return {}
     step = np.float32(program.qmodel.blocks[-1].residual_step)
     heads, found = network.heads, dict[str, tuple[OutputLine, ...]]()
-    for outcome in outcomes:
-        head = heads.get(outcome.task)
-        if not isinstance(head, Head) or outcome.output is None:
+    for item, output in (each for outcome in outcomes for each in outcome.outputs):
+        head = heads.get(item.task)
+        if not isinstance(head, Head) or output is None:
             continue
-        mine = head(torch.from_numpy(outcome.output * step))
-        reference = head(network.model(image, outcome.task)[-1])
-        found[outcome.task] = tuple(
+        mine = head(torch.from_numpy(output * step))
+        reference = head(network.model(images[item.image], item.task)[-1])
+        found[item.label(len(images))] = tuple(
             _line(number, _numpy(a), _numpy(b)) for number, a, b in zip(head.outputs, mine, reference, strict=True)
         )
     return found

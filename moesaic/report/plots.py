@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, StepPatch
 
 from moesaic.flow.ablate import AblationRow
-from moesaic.report.model import ARRAY_STATES, ArrayStates, BlockReport
 from moesaic.report.style import COLOURS, INK, MEANINGS, new_figure, short, styled
+from moesaic.report.task_model import ARRAY_STATES, ArrayStates, BlockReport
 
 __all__ = ["ablation", "block_cycles", "block_quality", "expert_tokens", "part_timelines", "timeline"]
 

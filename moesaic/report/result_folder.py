@@ -19,8 +19,8 @@ __all__ = ["fill"]
 def fill(folder: Path, run: Outcome, stages: Stages) -> Report:
     """Write all of it, and return the report."""
     with stages.stage("report", "report"):
-        write_image(folder / INPUT, run.given.pixels)
-        pictures = write_maps(run.program, run.tasks, run.given.pixels, run.given.scene, folder)
+        write_image(folder / INPUT, run.given.pixels[0])
+        pictures = write_maps(run.program, run.tasks, run.given, folder)
         save_data(folder / DATA, run.tasks)
         outputs = module_outputs(run.program, run.tasks, run.given.pixels)
         report = build_report(run, stages, pictures=pictures, outputs=outputs)

@@ -35,6 +35,8 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 # What the first task's figures are called at the top of report.json, where scripts look for them first.
 _SAME = (
     "cycles",
+    "cycles_per_item",
+    "apart_cycles",
     "estimated_cycles",
     "model_cycles",
     "macs",
@@ -54,15 +56,17 @@ _SAME = (
     "energy_error",
     "energy",
 )
+_ITEMS = "items"
 _BY_TASK = "worst_case"  # at the top: that of every task
 
 
 def plain_report(report: Report) -> dict[str, Any]:
-    """What report.json holds: the report, and at the top once more the figures of its first task."""
+    """What report.json holds: the report, and at the top once more the figures of its first task, and all items."""
     plain = to_plain(report)
     first = plain["tasks"][report.first.task]
     cases = {task: entry[_BY_TASK] for task, entry in plain["tasks"].items()}
-    return {"format": FORMAT, **plain, **{name: first[name] for name in _SAME}, _BY_TASK: cases}
+    items = [item for entry in plain["tasks"].values() for item in entry[_ITEMS]]
+    return {"format": FORMAT, **plain, **{name: first[name] for name in _SAME}, _ITEMS: items, _BY_TASK: cases}
 
 
 def _report(plain: dict[str, Any], where: Path) -> Report:
@@ -71,7 +75,7 @@ def _report(plain: dict[str, Any], where: Path) -> Report:
     if plain["format"] != FORMAT:
         again = f"; it is of another version of Moesaic: run {plain.get('command')!r} again"
         raise InputError(f"format of {str(where)!r} must be {FORMAT}, not {plain['format']!r}{again}")
-    derived = {"format", *_SAME, _BY_TASK}
+    derived = {"format", *_SAME, _ITEMS, _BY_TASK}
     report = from_plain(Report, {name: value for name, value in plain.items() if name not in derived}, "report")
     for task, entry in report.tasks.items():
         if task != entry.task:
@@ -110,7 +114,7 @@ def read_report(folder: Path) -> Report:
     report = read_numbers(path)
     for task, files in report.pictures.items():
         for what, name in files.items():
-            if task not in report.tasks or what not in PICTURES or name != f"{task}-{what}.png":
+            if task not in report.labels or what not in PICTURES or name != f"{task}-{what}.png":
                 raise InputError(f"pictures of {str(path)!r} must be TASK-WHAT.png beside it, not {name!r}")
     return report
 

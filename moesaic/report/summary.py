@@ -8,14 +8,20 @@ from rich.table import Table
 
 from moesaic.report.doubts import excessive
 from moesaic.report.likeness import in_words
-from moesaic.report.model import Report, TaskReport
+from moesaic.report.model import Report
+from moesaic.report.task_model import TaskReport
 from moesaic.terminal import result_console
 
 __all__ = ["print_summary"]
 
 
 _SHOWN = 4  # tensors that saturated, of each task
+_SEPARATE = "--separate"
 _NOT_MEASURED = ("–",) * 4
+
+
+def _named(entry: TaskReport) -> str:
+    return "one image" if len(entry.items) == 1 else f"{len(entry.items)} items"
 
 
 def _measured(entry: TaskReport) -> tuple[str, ...]:
@@ -59,6 +65,15 @@ def print_summary(report: Report, folder: Path) -> None:
             "–" if worst is None else f"{worst:.1f} dB",
         )
     console.print(table)
+    for entry in report.tasks.values():
+        if len(entry.items) > 1 and entry.cycles_per_item is not None and exact:
+            console.print(f"{len(entry.items)} items at once: {entry.cycles_per_item:,.0f} cycles for each")
+        if entry.apart_cycles is not None and entry.estimated_cycles is not None:
+            saved = 1 - entry.estimated_cycles / entry.apart_cycles
+            console.print(
+                f"tasks at once save {100 * saved:.0f} % of the cycles that they take one after the other, by the "
+                f"compiler's estimates: {entry.estimated_cycles:,} of {entry.apart_cycles:,} ({_SEPARATE} runs them so)"
+            )
     for task, entry in report.tasks.items():
         for difference in entry.differences[:4]:
             console.print(f"[red]{escape(task)}, {difference.models}:[/] {escape(difference.text)}")
@@ -71,7 +86,7 @@ def print_summary(report: Report, folder: Path) -> None:
     if exact and energy is not None:
         console.print(
             f"energy, estimated: {energy.chip_mj:.2f} mJ ± {100 * report.first.energy_error:.0f} % on chip, "
-            f"{energy.ddr_least_mj:.2f} to {energy.ddr_mj:.2f} mJ in DDR, for one image"
+            f"{energy.ddr_least_mj:.2f} to {energy.ddr_mj:.2f} mJ in DDR, for {_named(report.first)}"
         )
     for task, lines in report.outputs.items():
         for line in lines:

@@ -1,9 +1,11 @@
 """What the report says of one task, each number from a counter, a comparison, the analytic model or a formula."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moesaic.compiler.batch import Item
 from moesaic.compiler.cost import part_cycles
 from moesaic.energy.activity import total
 from moesaic.energy.model import Toggles
@@ -15,12 +17,14 @@ from moesaic.flow.program import Program
 from moesaic.flow.run import Outcome
 from moesaic.flow.worst import WorstCase, worst_cases
 from moesaic.report.doubts import saturated
-from moesaic.report.model import (
+from moesaic.report.numbers import array_products, needed_weight_bytes, roofline
+from moesaic.report.task_model import (
     ARRAY_STATES,
     ArrayStates,
     BlockReport,
     DifferenceReport,
     EmbeddingReport,
+    ItemReport,
     LayerReport,
     ModelCycles,
     PartReport,
@@ -28,7 +32,6 @@ from moesaic.report.model import (
     Stop,
     TaskReport,
 )
-from moesaic.report.numbers import array_products, needed_weight_bytes, roofline
 
 __all__ = ["task_reports"]
 
@@ -93,11 +96,11 @@ def _finite(value: float | None) -> float | None:
 
 
 def _blocks(
-    program: Program, outcome: TaskOutcome, names: Sequence[str], parts: Mapping[str, PartReport]
+    outcome: TaskOutcome, names: Sequence[str], parts: Mapping[str, PartReport], macs: Mapping[str, int]
 ) -> tuple[BlockReport, ...]:
     wrong = {difference.mismatch.name for difference in outcome.differences}
     rows = []
-    for number, (name, quality) in enumerate(zip(names[1:], outcome.agreement, strict=True)):
+    for name, quality in zip(names[1:], outcome.agreement, strict=True):
         tokens, part = outcome.experts.get(name), parts.get(name, _NOT_COUNTED)
         rows.append(
             BlockReport(
@@ -106,7 +109,7 @@ def _blocks(
                 cycles=part.cycles,
                 bytes_read=part.bytes_read,
                 array=part.array,
-                macs=program.request.model.block_macs(number),
+                macs=macs[name],
                 sqnr_db=_finite(quality["sqnr_db"]),
                 cosine=_finite(quality["cosine"]),
                 routing_agreement=_finite(quality["routing_agreement"]),
@@ -156,7 +159,7 @@ def _differences(outcome: TaskOutcome) -> tuple[DifferenceReport, ...]:
             got=found.mismatch.got,
             expected=found.mismatch.expected,
             count=found.mismatch.count,
-            text=str(found.mismatch),
+            text=found.text,
         )
         for found in outcome.differences
     )
@@ -173,7 +176,7 @@ def _toggles(lanes: int, outcome: TaskOutcome, before: Mapping[str, int], works:
 def _energy(run: Outcome, outcome: TaskOutcome, before: Mapping[str, int], works: Sequence[LayerWork]) -> RunEnergy:
     request = run.program.request
     counters: Mapping[str, int] = {} if outcome.rtl is None else outcome.rtl.counters
-    return run_energy(
+    found = run_energy(
         works,
         run.resources,
         request.accelerator,
@@ -182,6 +185,10 @@ def _energy(run: Outcome, outcome: TaskOutcome, before: Mapping[str, int], works
         toggles=_toggles(request.accelerator.lanes, outcome, before, works),
         measured=bool(counters),
     )
+    if found.energy_mj_per_frame is None:
+        return found
+    images = len({item.image for item in outcome.items})
+    return dataclasses.replace(found, energy_mj_per_frame=round(found.energy_mj_per_frame / images, 6))
 
 
 def _layers(works: Sequence[LayerWork], energy: RunEnergy) -> tuple[LayerReport, ...]:
@@ -200,14 +207,42 @@ def _layers(works: Sequence[LayerWork], energy: RunEnergy) -> tuple[LayerReport,
     )
 
 
-def _measured(counters: Mapping[str, int], clock_mhz: float) -> dict[str, Any]:
-    """Cycles, time of an image and images a second; None where nothing was counted."""
+def _macs(program: Program, outcome: TaskOutcome, works: Sequence[LayerWork]) -> dict[str, int]:
+    """Multiply-accumulates of the embedding and of each block: of several items what their program does, which is less
+    than each by itself where they have something in common.
+    """
+    network, blocks = program.request.model, program.request.blocks
+    if len(outcome.items) == 1:
+        return {"embed": network.embed_macs, **{f"blocks.{n}": network.block_macs(n) for n in range(blocks)}}
+    found: dict[str, int] = {}
+    for work in works:
+        found[work.part] = found.get(work.part, 0) + work.macs
+    return found
+
+
+def _items(outcome: TaskOutcome, cycles: int | None) -> tuple[ItemReport, ...]:
+    wrong = {found.item for found in outcome.differences}
+    return tuple(
+        ItemReport(item.image, item.task, cycles, item not in wrong and None not in wrong) for item in outcome.items
+    )
+
+
+def _apart(program: Program, outcome: TaskOutcome) -> int | None:
+    """Cycles that the compiler expects of a program for each task."""
+    tasks = dict.fromkeys(item.task for item in outcome.items)
+    return None if len(tasks) == 1 else sum(program.estimate[task] for task in tasks)
+
+
+def _measured(counters: Mapping[str, int], clock_mhz: float, items: Sequence[Item]) -> dict[str, Any]:
+    """Cycles, also of an item, time of a run and images a second; None where nothing was counted."""
     cycles = counters.get("cycles")
     milliseconds = None if cycles is None else cycles / (1000 * clock_mhz)
+    images = len({item.image for item in items})
     return {
         "cycles": cycles,
+        "cycles_per_item": None if cycles is None else round(cycles / len(items), 1),
         "latency_ms": None if milliseconds is None else round(milliseconds, 6),
-        "fps": None if not milliseconds else round(1000 / milliseconds, 3),
+        "fps": None if not milliseconds else round(1000 * images / milliseconds, 3),
     }
 
 
@@ -227,30 +262,34 @@ def _task_report(
     works = layer_works(model, outcome.experts, counted)
     before = {} if previous is None or previous.rtl is None else (previous.rtl.mark_counters or [{}])[-1]
     energy = _energy(run, outcome, before, works) if claimed else unknown_energy()
+    macs = _macs(program, outcome, works)
+    alone = network.embed_macs + sum(network.block_macs(number) for number in range(request.blocks))
     cases: dict[str, WorstCase] = worst_cases(model, outcome.experts) if claimed else {}
     embedding, result = parts.get("embed", _NOT_COUNTED), parts.get("result", _NOT_COUNTED)
-    blocks = _blocks(program, outcome, names, parts)
+    blocks = _blocks(outcome, names, parts, macs)
     return TaskReport(
         task=outcome.task,
+        items=_items(outcome, counters.get("cycles")),
+        apart_cycles=_apart(program, outcome),
         bit_exact=not outcome.differences,
         mismatches=sum(found.mismatch.count for found in outcome.differences),
         differences=_differences(outcome),
         error=None if outcome.rtl is None or outcome.rtl.error is None else Stop(**outcome.rtl.error),
         estimated_cycles=program.estimate.get(outcome.task),
         model_cycles=_model_cycles(model, outcome, {"image": counters.get("cycles"), **counted}),
-        macs=network.embed_macs + sum(block.macs for block in blocks),
+        macs=sum(macs.values()),
         weight_bytes=needed,
         weight_bytes_read=_counted(outcome, "WEIGHT_BYTES"),
         speculated_bytes_dropped=_counted(outcome, "SPECULATED_BYTES_DROPPED"),
         roofline=roofline(
-            array_products(network, request.blocks, expert_bits=request.expert_bits),
+            array_products(network, request.blocks, expert_bits=request.expert_bits) * sum(macs.values()) // alone,
             needed,
             macs_per_cycle=accelerator.macs_per_cycle,
             bytes_per_cycle=accelerator.stripe_bytes,
             cycles=counters.get("cycles"),
         ),
-        **_measured(counters, accelerator.clock_mhz),
-        embedding=EmbeddingReport(**vars(embedding), macs=network.embed_macs, bit_exact="embed" not in wrong),
+        **_measured(counters, accelerator.clock_mhz, outcome.items),
+        embedding=EmbeddingReport(**vars(embedding), macs=macs["embed"], bit_exact="embed" not in wrong),
         blocks=blocks,
         result=ResultReport(**vars(result), bit_exact="output" not in wrong),
         layers=_layers(works, energy),

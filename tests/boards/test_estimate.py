@@ -48,11 +48,11 @@ def test_memories_are_exact(sample: Counted) -> None:
 def test_memories_by_hand() -> None:
     got = memories(PRESETS["zcu102"], uram=False)
     assert got["weight stream"] == Resources(bram36=8 * 30)  # eight banks of 8192 x 128: 2 deep, 15 wide of 4096 x 9
-    assert got["accumulators"] == Resources(bram36=24)  # 64 x 27 bits, 72 to a block
-    assert got["router"] == Resources(bram36=3 + 1.5)  # 4096 x 24 bits; 256 x 89 bits in three halves
-    # Activations 64, keys and values 32, residual 32, maxima 1, two sums 1 each, two states 0.5 each.
-    assert got["memories and core"] == Resources(bram36=64 + 32 + 32 + 1 + 2 + 1)
-    assert got["softmax"] == Resources(bram36=0.5)  # sums of probabilities
+    assert got["accumulators"] == Resources(bram36=2 * 24)  # 516 deep, 64 x 27 bits, 72 to a block
+    assert got["router"] == Resources(bram36=10.5)  # 8,256 x 26 bits; 516 x 91 bits
+    # Activations 128, keys and values 48, residual 64 and what is small: 16.
+    assert got["memories and core"] == Resources(bram36=128 + 48 + 64 + 16)
+    assert got["softmax"] == Resources(bram36=1)  # sums of probabilities
     ultra = memories(PRESETS["kv260"], uram=True)
     small = memories(PRESETS["zcu104-small"], uram=True)
     # Activations, keys and values: 16,384 x 512, 4 deep by 8 wide; residual 8,192 x 1,024, 2 deep by 16 wide.

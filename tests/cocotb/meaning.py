@@ -67,6 +67,8 @@ def _matmul(f: Mapping[str, int], config: AcceleratorConfig) -> bool:
         return True
     if stationary == VALUES and not f["key_count"]:
         return True
+    if f["append"] and function != ROUTE or f["scalar"] and function == ADD and not f["fresh"]:
+        return True
     if function == ROUTE and not 0 < f["top_k"] <= min(f["out_count"], config.max_top_k):
         return True
     if function == ROUTE and (f["out_count"] > config.experts or f["post_shift"] > 7):

@@ -8,7 +8,7 @@ from quantmodels import random_image, random_qmodel
 
 from moesaic.compiler.dump import dump
 from moesaic.compiler.image import PAGE_BYTES, ProgramImage, ProgramImageError, RegionTable
-from moesaic.compiler.pack import join_ports, pack_image
+from moesaic.compiler.pack import join_ports, pack_images
 from moesaic.compiler.pipeline import compile_all, compile_model
 from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.hw.pipeline_latency import timing
@@ -89,7 +89,7 @@ def test_weights_and_image_reach_their_ports(compilation):
         memory[image.region(f"image.{p}").address - image.address :][: image.region(f"image.{p}").bytes]
         for p in range(2)
     ]
-    assert join_ports(parts, CONFIG) == pack_image(pixels, network_of(MODEL), CONFIG)
+    assert join_ports(parts, CONFIG) == pack_images([pixels], network_of(MODEL), CONFIG)
 
 
 def test_fetches_are_merged_and_conditional(compilation):
@@ -150,7 +150,7 @@ def overlap(path):
             "manifest.json must be a readable JSON file, not",
         ),
         (lambda path: (path.parent / "manifest.json").write_text("[]"), r"manifest must be a table, not \[\]"),
-        (edit(format=1), "manifest.format must be 3, not 1"),
+        (edit(format=1), "manifest.format must be 4, not 1"),
         (edit(accelerator_hash="0"), "accelerator_hash must be 64 hexadecimal digits"),
         (edit(accelerator_hash="0" * 64), "accelerator_hash must be [0-9a-f]*, not 0000"),
         (edit(window={}), "manifest.window must be a table with the field 'address'"),

@@ -106,7 +106,7 @@ BAD: list[tuple[Callable[[Manifest], None], str]] = [
     (put("accelerator", "name", value="x\nexec"), "accelerator.name must be 1 to 64 letters"),
     (put("accelerator", "wings", value=2), "accelerator must be a table without the field 'wings'"),
     (put("memory_sha256", value="ab"), "memory_sha256 must be 64 hexadecimal digits"),
-    (put("format", value=True), "format must be 3, not True"),
+    (put("format", value=True), "format must be 4, not True"),
     (put("seed", value=[[]]), "seed must be a whole number"),
 ]
 

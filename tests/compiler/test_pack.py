@@ -102,7 +102,7 @@ def test_image_order():
     # patch 4 is the second of the lower row; value 11 is channel 2, row 1, column 1
     assert vectors[5, 11] == int(image[2, 3, 3]) - 128
     assert vectors[3, 1] == int(image[0, 0, 5]) - 128
-    data = pack.pack_image(image, network_of(model), TINY)
+    data = pack.pack_images([image], network_of(model), TINY)
     assert np.frombuffer(data, np.int8)[: 7 * 12].reshape(7, 12).tolist() == vectors.tolist()
     with pytest.raises(ValueError, match=r"image must be uint8 \[3, 4, 6\], not uint8 \[3, 6, 4\]"):
         pack.image_vectors(image.transpose(0, 2, 1), network_of(model))

@@ -7,6 +7,7 @@ import pytest
 from quantmodels import random_qmodel
 
 from moesaic.compiler.alloc import allocate, place
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.ir import CompileError, Graph, Op, Ref, Space, Tensor, live_ranges
 from moesaic.compiler.layers.room import pipelined
 from moesaic.compiler.layers.rooms import room
@@ -221,12 +222,12 @@ def test_speculation_follows_the_order():
 def test_default_speculation():
     moe = random_qmodel(SMALL, 0).blocks[1].layers[1]
     expert = 2 * 32 * 48
-    assert room(moe).speculation(moe, "depth", CONFIG) == CONFIG.prefetch_bytes // expert == 2
-    assert room(moe).speculation(moe, "depth", CONFIG.replace(prefetch_words=64)) == 1
+    assert room(moe).speculation(moe, Batch.of("depth"), CONFIG) == CONFIG.prefetch_bytes // expert == 2
+    assert room(moe).speculation(moe, Batch.of("depth"), CONFIG.replace(prefetch_words=64)) == 1
     usage = [0.0] * 4
     usage[moe.order["depth"][0]] = 0.9
     seldom = dataclasses.replace(moe, usage={"depth": tuple(usage)})
-    assert room(seldom).speculation(seldom, "depth", CONFIG) == 1
+    assert room(seldom).speculation(seldom, Batch.of("depth"), CONFIG) == 1
 
 
 def test_chunks_only_where_needed():

@@ -7,6 +7,7 @@ import pytest
 
 from moesaic import job
 from moesaic.compiler import pipeline
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.ir import Graph
 from moesaic.flow.program import load_program
 from moesaic.flow.request import make_request
@@ -23,9 +24,9 @@ def lowered(monkeypatch: pytest.MonkeyPatch) -> Seen:
     seen: Seen = Counter()
     lower = pipeline.lower
 
-    def counted(qmodel: QuantModel, task: str, *arguments: object, **more: object) -> Graph:
-        seen[qmodel.network.name, task, not qmodel.position.any()] += 1
-        return lower(qmodel, task, *arguments, **more)
+    def counted(qmodel: QuantModel, batch: Batch, *arguments: object, **more: object) -> Graph:
+        seen[qmodel.network.name, batch.name, not qmodel.position.any()] += 1
+        return lower(qmodel, batch, *arguments, **more)
 
     monkeypatch.setattr(pipeline, "lower", counted)
     return seen

@@ -6,16 +6,13 @@ from moesaic.flow.resources import ReportedResources
 from moesaic.golden.finer import FinerLayer
 from moesaic.hw.spec.config import PRESETS
 from moesaic.report.doubts import CalibrationImages
-from moesaic.report.model import (
+from moesaic.report.model import Ddr, Host, PeakMemory, Provenance, Report
+from moesaic.report.task_model import (
     ArrayStates,
     BlockReport,
-    Ddr,
     EmbeddingReport,
-    Host,
+    ItemReport,
     ModelCycles,
-    PeakMemory,
-    Provenance,
-    Report,
     ResultReport,
     Roofline,
     TaskReport,
@@ -43,6 +40,9 @@ def a_task(**changes: object) -> TaskReport:
     )
     fields: dict[str, object] = {
         "task": "depth",
+        "items": (ItemReport(0, "depth", 7, True),),
+        "cycles_per_item": 7.0,
+        "apart_cycles": None,
         "bit_exact": True,
         "mismatches": 0,
         "differences": (),
@@ -96,6 +96,7 @@ def a_report(**changes: object) -> Report:
         "calibration_images": CalibrationImages(),
         "imported": None,
         "seed": 0,
+        "batch": 1,
         "blocks_run": 1,
         "depth": 1,
         "tokens": 65,

@@ -14,8 +14,9 @@ from moesaic.flow.ablate import Ablation, AblationRow
 from moesaic.records import Count, called, from_plain, shape_of, to_plain
 from moesaic.report.doubts import SkippedFile
 from moesaic.report.likeness import OutputLine
-from moesaic.report.model import DifferenceReport, ModelOrigin, Report, Stop
+from moesaic.report.model import ModelOrigin, Report
 from moesaic.report.stored import NUMBERS, plain_report, read_report, write_report
+from moesaic.report.task_model import DifferenceReport, Stop
 from moesaic.schema import SchemaError, Whole
 
 ROW = AblationRow(
@@ -49,7 +50,7 @@ def test_nothing_is_lost(report: Report, tmp_path: Path) -> None:
     write_report(report, tmp_path)
     assert read_report(tmp_path) == report
     plain = json.loads((tmp_path / NUMBERS).read_text(encoding="utf-8"))
-    assert plain == plain_report(report) and plain["format"] == 4
+    assert plain == plain_report(report) and plain["format"] == 5
     assert plain["cycles"] == 7 and plain["config"]["rows"] == 8 and plain["worst_case"].keys() == report.tasks.keys()
     assert ("import" in plain) and "imported" not in plain and "accelerator" not in plain
 

@@ -79,7 +79,7 @@ SMALL = PRESETS["micro8"]
         ({"ultra_ram": True}, "ultra_ram must be a list of names, not True"),
         (
             {"joint_memories": True, "activation_words": 65536},
-            "joint_memories must be False where activation_words and kv_words are more than 65536 together (67584)",
+            "joint_memories must be False where activation_words and kv_words are more than 65536 together (67712)",
         ),
     ],
 )
