@@ -145,16 +145,19 @@ class Program:
         self.matmul(fields | token_fields | (expert and expert | {"gather": 1}), weights, bias, mult, wait=bool(expert))
         self.identity(0, hidden, wide, expert, token_fields)
 
-    def route(self) -> None:
-        """Tokens to experts, at random."""
+    def route(self, first: int = 0) -> None:
+        """Tokens from `first` on to experts, at random; behind those that wait there, if it is not 0."""
         experts = CONFIG.experts
         fields = {
             "function": Function.ROUTE,
             "stream": Stream.ACTIVATION,
             "out_count": experts,
             "in_blocks": INPUTS,
+            "src_addr": first * INPUTS,
             "src_stride": INPUTS,
+            "token_base": first,
             "token_count": TOKENS,
+            "append": int(first > 0),
             "top_k": CONFIG.max_top_k,
             "post_shift": 2,
             "shift": 18,
@@ -163,7 +166,7 @@ class Program:
         self.matmul(fields, weights, np.zeros(experts, int), np.full(experts, 1 << 14))
 
 
-async def check(dut: SimHandleBase, program: Program, *, chance: float) -> None:
+async def check(dut: SimHandleBase, program: Program, *, chance: float, tokens: int = TOKENS) -> None:
     """Run it, and compare the residual memory."""
     rng, bench = random.Random(1), Bench(dut)
     instructions = Source(bench, "i", rng=rng, chance=chance)
@@ -188,7 +191,7 @@ async def check(dut: SimHandleBase, program: Program, *, chance: float) -> None:
     await bench.until(done, 400_000)
     assert not words.items
     bench.set("result__enable", 1)
-    for word in range(TOKENS * RESIDUAL):
+    for word in range(tokens * RESIDUAL):
         bench.set("result__address", word)
         await bench.step(2)
         got = np.array([bench.get("result__data") >> 16 * k & 0xFFFF for k in range(LANES)]).astype(np.uint16)
@@ -196,12 +199,18 @@ async def check(dut: SimHandleBase, program: Program, *, chance: float) -> None:
         assert got.tolist() == wanted.tolist(), (word, got.astype(np.int16), wanted.astype(np.int16))
 
 
-def begun(seed: int) -> Program:
+def begun(seed: int, tokens: int = TOKENS) -> Program:
     """Tokens in the activation memory, numbers in the residual."""
     program: Any = Program(seed)
-    program.copy(Memory.ACTIVATION, program.rng.integers(-128, 128, (TOKENS * INPUTS + 1, LANES)))
-    program.copy(Memory.RESIDUAL, program.rng.integers(-(1 << 15), 1 << 15, (TOKENS * RESIDUAL, LANES)))
+    program.copy(Memory.ACTIVATION, program.rng.integers(-128, 128, (tokens * INPUTS + 1, LANES)))
+    program.copy(Memory.RESIDUAL, program.rng.integers(-(1 << 15), 1 << 15, (tokens * RESIDUAL, LANES)))
     return program
+
+
+def norm_of(channels: int) -> Fields:
+    """A norm that brings residuals of any size to numbers of 8 bits."""
+    inverse = dict(zip(("inv_dim", "inv_dim_shift"), inverse_of_dim(channels), strict=True))
+    return {"dim": channels, "scale": 1 << 15, "shift": 8, "epsilon": 5 * channels, **inverse}
 
 
 @cocotb.test()
@@ -241,16 +250,7 @@ async def norms(dut: SimHandleBase, rms: int) -> None:
     program.matmul(fields | tokens | {"shift": 18}, weights, 8 * offset, mult)
     few = {"token_count": 3, "in_blocks": 1, "src_stride": INPUTS, "shift": 18, "fresh": 0, "residual_shift": 0}
     program.matmul(fields | few, weights[:, :LANES], 8 * offset // 3, mult)
-    program.norm(
-        {
-            "dim": channels,
-            **dict(zip(("inv_dim", "inv_dim_shift"), inverse_of_dim(channels), strict=True)),
-            "scale": 1 << 15,
-            "shift": 8,
-            "epsilon": 5 * channels,
-            "rms": rms,
-        }
-    )
+    program.norm({**norm_of(channels), "rms": rms})
     fields = {
         "function": Function.SILU,
         "stream": Stream.NORMALISED,
@@ -311,6 +311,33 @@ async def experts(dut: SimHandleBase) -> None:
 
 
 @cocotb.test()
+async def two_tasks(dut: SimHandleBase) -> None:
+    """Residuals are copied by an ADD that reads them elsewhere, and read through the norm; two routers fill the queues,
+    which give their tokens to experts.
+    """
+    program = begun(7, 2 * TOKENS)
+    channels, second = RESIDUAL * LANES, TOKENS * RESIDUAL
+    weights = program.rng.integers(-128, 128, (channels, INPUTS * LANES))
+    add = {"function": Function.ADD, "out_count": channels, "dst_stride": RESIDUAL, "fresh": 1, "residual_shift": 1}
+    add |= {"token_count": TOKENS, "in_blocks": INPUTS, "src_stride": INPUTS, "shift": 18}
+    copied = {"token_base": TOKENS, "dst_addr": second, "scalar": -second % (1 << 16)}
+    for where in (copied, {}):
+        program.matmul(add | where, weights, np.zeros(channels, int), np.full(channels, 1 << 15))
+    program.norm(norm_of(channels))
+    read = {"function": Function.INT8, "stream": Stream.NORMALISED, "token_count": 2 * TOKENS, "in_blocks": RESIDUAL}
+    read |= {"out_count": INPUTS * LANES, "src_stride": RESIDUAL, "dst_stride": INPUTS, "shift": 20}
+    square = program.rng.integers(-128, 128, (INPUTS * LANES, channels))
+    program.matmul(read, square, np.zeros(len(square), int), np.full(len(square), 1 << 15))
+    program.route()
+    program.route(TOKENS)
+    queues = program.machine.queue_tokens
+    assert any(min(queue) < TOKENS <= max(queue) for queue in queues if len(queue))
+    for number in (e for e in range(CONFIG.experts) if len(queues[e])):
+        program.layer(Function.GELU, gated=False, wide=False, expert={"expert_valid": 1, "expert": number})
+    await check(dut, program, chance=0.7, tokens=2 * TOKENS)
+
+
+@cocotb.test()
 async def one_read_port(dut: SimHandleBase) -> None:
     """Tokens are read through the norm while results are added to others: both want the residual in one cycle."""
     program = begun(6)
@@ -318,14 +345,12 @@ async def one_read_port(dut: SimHandleBase) -> None:
     weights = program.rng.integers(-128, 128, (channels, INPUTS * LANES))
     add = {"function": Function.ADD, "out_count": channels, "dst_stride": RESIDUAL, "fresh": 1, "residual_shift": 7}
     add |= {"token_count": TOKENS, "in_blocks": INPUTS, "src_stride": INPUTS, "shift": 18}
-    constants = {"dim": channels, "scale": 1 << 15, "shift": 8, "epsilon": 5 * channels}
-    constants |= dict(zip(("inv_dim", "inv_dim_shift"), inverse_of_dim(channels), strict=True))
     norm = {"function": Function.SILU, "stream": Stream.NORMALISED, "token_count": TOKENS, "in_blocks": RESIDUAL}
     norm |= {"out_count": channels, "src_stride": RESIDUAL, "dst_addr": HIDDEN, "dst_stride": RESIDUAL}
     norm |= {"shift": 16, "scalar": 1 << 15, "post_shift": 20}
     square, none = program.rng.integers(-128, 128, (channels, channels)), np.zeros(channels, int)
     program.matmul(add, weights, none, np.full(channels, 1 << 15))
-    program.norm(constants)
+    program.norm(norm_of(channels))
     for first in range(TOKENS, 5 * TOKENS, TOKENS):
         others = {"token_base": first, "dst_addr": first * RESIDUAL}
         program.matmul(add | others, weights, none, np.full(channels, 1 << 15), wait=False)

@@ -20,10 +20,24 @@ def random_logits(rng: np.random.Generator, tokens: int, experts: int, style: in
     return np.clip(rng.normal(size=(tokens, experts)) * spread, -32768, 32767).astype(np.int64)
 
 
+Queues = list[list[tuple[int, int]]]
+
+
 async def run(
-    bench: Bench, rng: np.random.Generator, *, tokens: int, experts: int, top_k: int, kind: int, style: int, gaps: float
-) -> None:
-    """One instruction from the first vector to the comparison of every queue."""
+    bench: Bench,
+    rng: np.random.Generator,
+    *,
+    tokens: int,
+    experts: int,
+    top_k: int,
+    kind: int,
+    style: int,
+    gaps: float,
+    held: Queues | None = None,
+) -> Queues:
+    """One instruction from the first vector to the comparison of every queue, appended to those `held`; what they hold
+    then.
+    """
     rows, most = integer("ROWS"), integer("EXPERTS")
     logits = random_logits(rng, tokens, experts, style)
     shift = int(rng.integers(8))
@@ -33,6 +47,8 @@ async def run(
     wide[:, :experts] = logits
     coin = random.Random(int(rng.integers(1 << 30)))
     noise = {"i_experts": most.bit_length(), "i_top_k": integer("MAX_TOP_K").bit_length(), "i_kind": 1, "i_shift": 3}
+    noise["i_append"] = 1
+    taken = (experts, top_k, kind, shift, int(held is not None))
     started = 0
     for group in range(groups):
         for i in range(tokens):
@@ -48,7 +64,7 @@ async def run(
             bench.set("i_first", int(first))
             bench.set("i_last_group", int(group == groups - 1))
             bench.set("i_last", int(group == groups - 1 and i == tokens - 1))
-            for (port, bits), value in zip(noise.items(), (experts, top_k, kind, shift), strict=True):
+            for (port, bits), value in zip(noise.items(), taken, strict=True):
                 bench.set(port, value if first else coin.getrandbits(bits))
             if group == groups - 1 and i == 0:
                 started = bench.cycle
@@ -65,7 +81,7 @@ async def run(
     assert not bench.get("o_done") and not bench.get("o_busy")
 
     index, score = route(logits, top_k, renormalise=bool(kind), shift=shift)
-    queues = [[] for _ in range(most)]
+    queues: Queues = [[] for _ in range(most)] if held is None else held
     for i in range(tokens):
         for j in range(top_k):
             queues[index[i, j]].append((int(number[i]), int(score[i, j])))
@@ -78,6 +94,7 @@ async def run(
             bench.set("q_slot", slot)
             await bench.step()
             assert (bench.get("q_token"), bench.get("q_score")) == entry, (expert, slot, entry, logits)
+    return queues
 
 
 async def start(dut: SimHandleBase) -> Bench:
@@ -97,6 +114,7 @@ async def start(dut: SimHandleBase) -> Bench:
                 "i_top_k",
                 "i_kind",
                 "i_shift",
+                "i_append",
                 "q_expert",
                 "q_slot",
             ),
@@ -124,3 +142,17 @@ async def matches_golden(dut):
                     )
                     cases += 1
     assert cases >= 40
+
+
+@cocotb.test
+async def appends(dut):
+    """Routers of several tasks: each may choose another number of experts; then queues begin anew."""
+    bench = await start(dut)
+    rng = np.random.default_rng(12)
+    most, max_top_k, depth = integer("EXPERTS"), integer("MAX_TOP_K"), integer("MAX_TOKENS")
+    for gaps in (0, 0.3):
+        held = None
+        for tokens in (depth // 3, 1, depth // 3):
+            more = {"tokens": tokens, "top_k": int(rng.integers(1, max_top_k + 1)), "kind": int(rng.integers(2))}
+            held = await run(bench, rng, experts=most - 1, style=2, gaps=gaps, held=held, **more)
+        assert max(map(len, held)) > 1

@@ -285,16 +285,26 @@ def test_attend():
             assert seen[cycle + Attend.LATENCY + 2] == wanted, cycle
 
 
-def test_add():
-    """The residual, then the sums of its token."""
+@pytest.mark.parametrize("behind", [0, 5, -COUNT])
+def test_add(behind):
+    """The residual, then the sums of its token; from an old residual `behind` words elsewhere, sums begin anew."""
     given, unit = values(6) // 2, Add(CONFIG, commit=2)
     rng = np.random.default_rng(7)
     words = rng.integers(-(1 << 15), 1 << 15, (COUNT, CONFIG.lanes))
     sums = list(
         zip(rng.integers(-999, 999, COUNT).tolist(), rng.integers(1 << 36, 1 << 37, COUNT).tolist(), strict=True)
     )
+    elsewhere = {"scalar": behind % (1 << 16), "fresh": int(bool(behind))}
     cases = [
-        companion(function=Function.ADD, token=k, address=k, group=k % 2, mask=0xFF >> k % 3, residual_shift=k % 4)
+        companion(
+            function=Function.ADD,
+            token=k,
+            address=(k - behind) % (1 << 16),
+            group=k % 2,
+            mask=0xFF >> k % 3,
+            residual_shift=k % 4,
+            **elsewhere,
+        )
         for k in range(COUNT)
     ]
     outputs = {"read": unit.old.enable, "from": unit.old.address, "of": unit.old_sums.address}
@@ -314,11 +324,13 @@ def test_add():
         old = words[k, group * ROWS : (group + 1) * ROWS]
         new = numerics.int16(numerics.round_shift(old, k % 4) + row)
         now = seen[k + at]
-        assert (now["mask"], now["to"]) == (mask << group * ROWS, k)
+        assert (now["mask"], now["to"]) == (mask << group * ROWS, (k - behind) % (1 << 16))
         assert unpacked(now["word"], 16, CONFIG.lanes) == [*new, *new]
         valid = [r for r in range(ROWS) if mask >> r & 1]
-        total = sums[k][0] + sum(int(new[r]) - int(old[r]) for r in valid)
-        squares = sums[k][1] + sum(int(new[r]) ** 2 - int(old[r]) ** 2 for r in valid)
+        total, squares = sum(int(new[r]) for r in valid), sum(int(new[r]) ** 2 for r in valid)
+        if not behind:
+            total += sums[k][0] - sum(int(old[r]) for r in valid)
+            squares += sums[k][1] - sum(int(old[r]) ** 2 for r in valid)
         now = seen[k + last - 1]
         assert (now["summed"], now["token"]) == (1, k), k
         assert now["sums"] == total & (1 << 28) - 1 | (squares & (1 << 42) - 1) << 28, k
