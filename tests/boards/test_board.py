@@ -12,8 +12,9 @@ from moesaic.boards.family import FAMILIES
 from moesaic.boards.fit_bound import FitError, check_fit, largest_preset, lower_bound, ultra_ram_for
 from moesaic.boards.resources import Resources
 from moesaic.compiler.pipeline import compile_model
-from moesaic.flow.model_fit import check_fit as check_model
+from moesaic.flow.model_fit import fitting
 from moesaic.flow.request import make_request
+from moesaic.flow.stages import Stages
 from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import PRESETS
 
@@ -50,7 +51,7 @@ def test_ports_share_the_memory_controller_fairly(board: Board) -> None:
 
 def test_window_holds_the_program_of_its_model(board: Board) -> None:
     request = make_request(model=board.model, board=board.name)
-    check_model(request)
+    fitting(request, Stages(quiet=True))
     image = compile_model(hollow_model(request.model), board.accelerator)
     assert image.address == board.memory.window_base
     assert len(image.memory) <= board.memory.window_bytes

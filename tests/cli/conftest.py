@@ -11,6 +11,9 @@ from typer.testing import CliRunner
 from moesaic.cli import app
 
 
+FUNCTIONAL = ("--sim", "functional", "--quiet")
+
+
 class Results:
     """A result folder and the report in it."""
 
@@ -34,8 +37,8 @@ def results() -> type[Results]:
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory, invoke: Callable[..., Any]) -> Results:
-    """All blocks, both tasks, without RTL."""
+    """All blocks, both tasks one after the other, without RTL."""
     folder = tmp_path_factory.mktemp("whole") / "out"
-    done = invoke("run", "--model", "m3vit-micro", "--task", "all", "--sim", "functional", "--out", folder, "--quiet")
+    done = invoke("run", "--model", "m3vit-micro", "--task", "all", "--separate", *FUNCTIONAL, "--out", folder)
     assert done.exit_code == 0, done.stderr
     return Results(folder)

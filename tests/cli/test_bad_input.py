@@ -33,6 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with bad files, and the current one."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (10, 20, 3), np.uint8)).save("small.png")
+    Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)).save("right.png")
     Path("text.png").write_text("not an image")
     Path("cut.png").write_bytes(Path("small.png").read_bytes()[:200])
     model, heads, _ = weights.load("m3vit-micro")
@@ -82,10 +83,10 @@ BAD = [
     (["run", *FUNCTIONAL, "--weights", "missing.safetensors"], r"pos_embed: missing"),
     (
         ["run", "--model", "m3vit-tiny", "--board", "micro8", "--sim", "functional"],
-        r"tokens must be at most 72 \(max_tokens\).*not 129",
+        r"dim must be at most 128 \(max_dim\).*not 192",
     ),
     (
-        ["run", "--model", "deit-small", "--board", "zcu102", "--sim", "functional"],
+        ["run", "--model", "deit-small", "--board", "zcu104", "--sim", "functional"],
         r"buffer 'residual' of 1182 words does not fit.*158 words",
     ),
     (
@@ -97,7 +98,20 @@ BAD = [
         ["compile", *MICRO, "--out", "theirs"],
         r"out must be a new or empty folder, or one with an earlier manifest.json, not 'theirs'",
     ),
-    (["compile", "--model", "m3vit-small", "--board", "zcu102"], r"tokens must be at most 256"),
+    (["run", *FUNCTIONAL, "--batch", "9"], r"batch must be from 1 to 8 images, not 9"),
+    (
+        ["run", *FUNCTIONAL, "--batch", "3"],
+        r"batch must be at most 2 of these images, not 3: buffer 'residual' .* does not fit",
+    ),
+    (
+        ["run", *FUNCTIONAL, "--batch", "2", "--image", "right.png"],
+        r"image must be given 2 times for a batch of 2, not 1 times",
+    ),
+    (
+        ["run", *FUNCTIONAL, "--batch", "2", "--image", "right.png", "--image", "small.png"],
+        r"small.png.*64 x 64|small.png.*64x64|small.png.*resize",
+    ),
+    (["compile", "--model", "m3vit-small", "--board", "zcu102"], r"tokens must be at most 516"),
     (["simulate", "empty"], r"program must be a folder that `moesaic compile` wrote, not 'empty'"),
     (["simulate", "empty", "--sim", "hope"], r"sim must be functional or rtl, not 'hope'"),
     (["report", "empty"], r"folder must hold a report.json that `moesaic run` wrote, not 'empty'"),

@@ -33,7 +33,7 @@ def test_edge_moe_folder_through_rtl(place: Path, tmp_path: Path, invoke: Callab
     assert done.exit_code == 0, done.stderr
     report = results(out).report
     assert report["bit_exact"] and report["compared"] == ["integer golden", "functional simulator", "RTL"]
-    assert report["weights"] == "imported" and report["tasks"].keys() == {"semseg", "depth"}
+    assert report["weights"] == "imported" and [item["task"] for item in report["items"]] == ["semseg", "depth"]
     assert not report["import"]["filled"] and "mean squared error" in report["import"]["checked"]
     assert "assumed: top-2, as published (--top-k)" in done.stderr
     assert "Edge-MoE weight folder, 57 files" in results(out).page
@@ -100,7 +100,7 @@ def test_compile_and_simulate_a_checkpoint(
     done = invoke("simulate", program, "--sim", "functional", "--out", out, "--quiet")
     assert done.exit_code == 0, done.stderr
     report = results(out).report
-    assert report["model"] == "mine" and report["tasks"].keys() == {"edge", "sal"} and report["bit_exact"]
+    assert report["model"] == "mine" and {item["task"] for item in report["items"]} == {"edge", "sal"} and report["bit_exact"]
     assert all(sum(tokens) == 33 for tokens in report["tokens_per_expert"].values())
     other = torch.load(model, weights_only=True)
     other["state_dict"]["backbone.pos_embed"] += 1

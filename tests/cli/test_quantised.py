@@ -9,8 +9,9 @@ from quantmodels import random_qmodel
 
 from moesaic.flow import quantised
 from moesaic.flow.calibration import Calibration
-from moesaic.flow.model_fit import check_fit
+from moesaic.flow.model_fit import fitting
 from moesaic.flow.request import make_request
+from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.config import PRESETS, network_of
 from moesaic.golden.hollow import hollow_model
@@ -36,7 +37,7 @@ def test_source_hash_follows_imports(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 @pytest.mark.parametrize("model", sorted(PRESETS))
 def test_every_model_fits_its_usual_board(model: str) -> None:
-    check_fit(make_request(model=model))
+    fitting(make_request(model=model), Stages(quiet=True))
 
 
 def test_hollow_model_has_the_shapes() -> None:

@@ -151,5 +151,5 @@ def test_an_older_report(measured: Result, tmp_path: Path) -> None:
     shutil.copytree(measured.folder, folder)
     report = json.loads((folder / "report.json").read_text())
     (folder / "report.json").write_text(json.dumps(report | {"format": 2}))
-    with pytest.raises(InputError, match=r"must be 4, not 2; it is of another version of Moesaic: run '.*' again"):
+    with pytest.raises(InputError, match=r"must be 5, not 2; it is of another version of Moesaic: run '.*' again"):
         read_report(folder)
