@@ -57,6 +57,7 @@ def result_of(report: Report) -> dict[str, Any]:
         "tasks": {
             task: {
                 "cycles": entry.cycles,
+                "items": len(entry.items),
                 "model_cycles": entry.model_cycles["image"].cycles,
                 "fraction": entry.roofline.fraction,
                 "latency_ms": entry.latency_ms,

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from moesaic.cli import app
 
-
 FUNCTIONAL = ("--sim", "functional", "--quiet")
 
 

@@ -100,7 +100,11 @@ def test_compile_and_simulate_a_checkpoint(
     done = invoke("simulate", program, "--sim", "functional", "--out", out, "--quiet")
     assert done.exit_code == 0, done.stderr
     report = results(out).report
-    assert report["model"] == "mine" and {item["task"] for item in report["items"]} == {"edge", "sal"} and report["bit_exact"]
+    assert (
+        report["model"] == "mine"
+        and {item["task"] for item in report["items"]} == {"edge", "sal"}
+        and report["bit_exact"]
+    )
     assert all(sum(tokens) == 33 for tokens in report["tokens_per_expert"].values())
     other = torch.load(model, weights_only=True)
     other["state_dict"]["backbone.pos_embed"] += 1
