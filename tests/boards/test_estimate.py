@@ -50,8 +50,8 @@ def test_memories_by_hand() -> None:
     assert got["weight stream"] == Resources(bram36=8 * 30)  # eight banks of 8192 x 128: 2 deep, 15 wide of 4096 x 9
     assert got["accumulators"] == Resources(bram36=2 * 24)  # 516 deep, 64 x 27 bits, 72 to a block
     assert got["router"] == Resources(bram36=10.5)  # 8,256 x 26 bits; 516 x 91 bits
-    # Activations 128, keys and values 48, residual 64 and what is small: 16.
-    assert got["memories and core"] == Resources(bram36=128 + 48 + 64 + 16)
+    # Activations 128, keys and values 56, residual 64 and what is small: 8.
+    assert got["memories and core"] == Resources(bram36=128 + 56 + 64 + 8)
     assert got["softmax"] == Resources(bram36=1)  # sums of probabilities
     ultra = memories(PRESETS["kv260"], uram=True)
     small = memories(PRESETS["zcu104-small"], uram=True)
