@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.family import FAMILIES, Family
+from moesaic.boards.memory import Memory, parse_memory
 from moesaic.boards.resources import Resources
 from moesaic.boards.section import BoardError, check_number, require, section
 from moesaic.boards.toml_file import name_of, parse_toml, read_toml_text
@@ -20,7 +21,6 @@ __all__ = [
     "REGISTERS_BYTES",
     "Board",
     "BoardError",
-    "Memory",
     "Ports",
     "board_names",
     "load_board",
@@ -64,34 +64,6 @@ class Ports:
     def memory(self) -> dict[str, str]:
         """Memory port by the accelerator's bus: ``m_axi_w0``, ... and ``m_axi_c``."""
         return {**{f"m_axi_w{n}": port for n, port in enumerate(self.weights)}, "m_axi_c": self.control}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Memory:
-    """The board's DDR, and the part of it that the accelerator may use.
-
-    Parameters
-    ----------
-    bits : int
-        Width of the data bus.
-    mega_transfers : float, MT/s
-        Transfers per second and pin.
-    bytes : int
-    window_base, window_bytes : int
-        Physical addresses that can be kept free of the operating system (a ``reserved-memory`` node); a host with an
-        allocator uses any other place.
-    """
-
-    bits: int
-    mega_transfers: float
-    bytes: int
-    window_base: int
-    window_bytes: int
-
-    @property
-    def bandwidth_gbs(self) -> float:
-        """Peak, GB/s."""
-        return self.bits / 8 * self.mega_transfers / 1e3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,7 +277,7 @@ def parse_board(text: str, *, name: str) -> Board:
         sections: dict[str, Any] = {
             "accelerator": _accelerator(table.pop("accelerator", None), name),
             "ports": section(Ports, "ports", table.pop("ports", None)),
-            "memory": section(Memory, "memory", table.pop("memory", None)),
+            "memory": parse_memory(table.pop("memory", None)),
             "budget": section(Resources, "budget", table.pop("budget", None)),
             "sources": table.pop("sources", {}),
         }

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from moesaic.boards.estimate import counted, shipped
+from moesaic.boards.estimate import LongPath, counted, shipped
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["Clocks", "supported_clocks"]
@@ -21,11 +21,14 @@ class Clocks:
     counted : bool
         Of exactly this accelerator and hardware; otherwise an estimate, the slowest of the accelerators of its family
         that were synthesised.
+    paths : tuple of LongPath
+        The longest of that accelerator.
     """
 
     optimistic_mhz: float
     pessimistic_mhz: float
     counted: bool
+    paths: tuple[LongPath, ...] = ()
 
 
 def supported_clocks(config: AcceleratorConfig, *, family: str, uram: bool) -> Clocks:
@@ -44,6 +47,7 @@ def supported_clocks(config: AcceleratorConfig, *, family: str, uram: bool) -> C
     """
     entry = shipped(config, family=family, uram=uram)
     if entry is not None:
-        return Clocks(entry.optimistic_mhz, entry.pessimistic_mhz, True)
+        return Clocks(entry.optimistic_mhz, entry.pessimistic_mhz, True, entry.paths)
     alike = [entry for entry in counted() if entry.family == family]
-    return Clocks(min(entry.optimistic_mhz for entry in alike), min(entry.pessimistic_mhz for entry in alike), False)
+    slowest = min(alike, key=lambda entry: entry.pessimistic_mhz)
+    return Clocks(min(entry.optimistic_mhz for entry in alike), slowest.pessimistic_mhz, False, slowest.paths)

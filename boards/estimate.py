@@ -5,7 +5,7 @@ rule.
 import functools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
 import numpy as np
@@ -15,8 +15,20 @@ from moesaic.boards.memory_rules import memories
 from moesaic.boards.resources import Resources
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.units import unit_called, unit_of
+from moesaic.records import called, from_plain
 
-__all__ = ["COUNTS", "Counted", "Model", "added", "counted", "estimate_resources", "fit", "model", "shipped"]
+__all__ = [
+    "COUNTS",
+    "Counted",
+    "LongPath",
+    "Model",
+    "added",
+    "counted",
+    "estimate_resources",
+    "fit",
+    "model",
+    "shipped",
+]
 
 COUNTS = "counts.json"  # what `python -m moesaic.flow.counts` wrote
 _FITTED = ("lut", "ff", "dsp")
@@ -47,6 +59,23 @@ def added(units: Mapping[str, Resources]) -> Resources:
     return functools.reduce(Resources.__add__, units.values(), Resources())
 
 
+@dataclass(frozen=True, kw_only=True)
+class LongPath:
+    """A path of the pessimistic corner between two registers, by instance path and signal.
+
+    Parameters
+    ----------
+    start, end : str
+    delay_ns, optimistic_ns : float, ns
+        With long nets, and with short ones.
+    """
+
+    start: str = field(metadata=called("from"))
+    end: str = field(metadata=called("to"))
+    delay_ns: float
+    optimistic_ns: float
+
+
 @dataclass(frozen=True)
 class Counted:
     """What synthesis counted of one accelerator.
@@ -64,6 +93,8 @@ class Counted:
         Clocks that its longest paths allow (`boards.clocks`).
     delays : str
         `Delays.digest` of the figures behind these.
+    paths : tuple of LongPath
+        Its longest, the longest first.
     """
 
     config: AcceleratorConfig
@@ -74,6 +105,7 @@ class Counted:
     optimistic_mhz: float = 0.0
     pessimistic_mhz: float = 0.0
     delays: str = ""
+    paths: tuple[LongPath, ...] = ()
 
     @property
     def total(self) -> Resources:
@@ -179,6 +211,9 @@ def counted() -> tuple[Counted, ...]:
             entry["optimistic_mhz"],
             entry["pessimistic_mhz"],
             entry["delays"],
+            tuple(
+                from_plain(LongPath, path, f"path of {entry['config']['name']}") for path in entry.get("paths", ())
+            ),  # older counts have none
         )
         for entry in entries
     )

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 
 from moesaic.compiler.ir import Graph, Op
 from moesaic.compiler.layout import words_for
+from moesaic.compiler.memory import IDEAL, DdrTiming
 from moesaic.compiler.timeline import ArrayTime, Instructions, LoadTime, Sequencer
 from moesaic.compiler.weights import Piece
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
 from moesaic.hw.spec.latency import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, STORE_CYCLES, WRITES_IN_FLIGHT, Timing
 
-__all__ = ["DDR_LATENCY", "Cost", "estimate", "mean_tokens", "part_cycles"]
-
-DDR_LATENCY = 100  # cycles from a request's address to its first beat
+__all__ = ["Cost", "estimate", "mean_tokens", "part_cycles"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def estimate(
     tokens: Callable[[Op], int],
     *,
     timing: Timing,
-    ddr_latency: int = DDR_LATENCY,
+    ddr: DdrTiming = IDEAL,
     prefetch: bool = True,
 ) -> list[Cost]:
     """Time of each compute operation, from a model of DDR, prefetch buffer, loader, feeder and array.
@@ -123,7 +122,8 @@ def estimate(
     Every pass of every instruction is placed in time: the instruction arrives, its words arrive, its block is loaded
     when the array has let go of the one before, its vectors are issued when what they wait for has retired, and the
     pass starts when both are there. An expert without tokens is an instruction all the same: it passes through, alone,
-    and what was fetched for it in vain is dropped. What is left out: bursts, ports that drift apart, and DDR refresh.
+    and what was fetched for it in vain is dropped. A DRAM delivers its mean: rows, turns, and
+    when a refresh comes are left out, as are bursts and ports that drift apart.
 
     Parameters
     ----------
@@ -135,12 +135,12 @@ def estimate(
         Vectors that an operation streams; 0 skips an expert (see :func:`mean_tokens`).
     timing : Timing
         Of the accelerator's pipelines.
-    ddr_latency : int, cycles
+    ddr : DdrTiming
     prefetch : bool
         As in :class:`CompileOptions`.
     """
-    stream, array = LoadTime(config, ddr_latency), ArrayTime(timing)
-    sequencer = Sequencer(Instructions(config, ddr_latency, turn=0))
+    stream, array = LoadTime(config, ddr), ArrayTime(timing)
+    sequencer = Sequencer(Instructions(config, ddr.latency, turn=0))
     loader = (
         0.0  # when the loader is idle: the cycle after the last word left the weight stream, or the last key was read
     )
@@ -153,7 +153,7 @@ def estimate(
     for index, op in enumerate(graph.ops):
         if op.opcode is Opcode.STORE and op.source is not None:
             low, high = graph.word_range(op, op.source.tensor)
-            end = retired[-1] + _store_cycles(high - low, config, ddr_latency)
+            end = retired[-1] + _store_cycles(high - low, config, ddr.latency)
             result.append(Cost(op.name, _part(op), retired[-1], end, 0, 0.0, 0.0, 0))
             continue
         vectors = tokens(op) if op.opcode is Opcode.MATMUL else 0
@@ -182,7 +182,7 @@ def estimate(
             retired[index - CONTEXTS] + 1 if index >= CONTEXTS else 0.0,
         )
         idle_from, entered, starved, streamed = array.time, 0.0, 0.0, 0
-        stream.time += INSTRUCTION_BITS // 8 / config.stripe_bytes  # instructions share DDR
+        stream.time += INSTRUCTION_BITS // 8 / ddr.bytes_per_cycle(config)  # instructions share DDR
         if op.opcode is Opcode.COPY or (words and vectors == 0):
             # Moved, or dropped, as it comes: in pieces, so that it may be larger than the prefetch buffer.
             if op.opcode is not Opcode.COPY:

@@ -3,6 +3,7 @@
 import bisect
 from dataclasses import dataclass, field
 
+from moesaic.compiler.memory import DdrTiming
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS
 from moesaic.hw.spec.latency import (
@@ -87,10 +88,11 @@ class LoadTime:
     buffer.
     """
 
-    def __init__(self, config: AcceleratorConfig, latency: int) -> None:
-        self.config, self.latency = config, latency
-        self._room, self._beats = config.prefetch_words, config.beats_per_word  # asked for often
-        self._stream = Instructions(config, latency, turn=2)
+    def __init__(self, config: AcceleratorConfig, ddr: DdrTiming) -> None:
+        self.config, self.latency = config, ddr.latency
+        self._room = config.prefetch_words  # asked for often, and so is the next
+        self._word_cycles = config.word_bytes / ddr.bytes_per_cycle(config)
+        self._stream = Instructions(config, ddr.latency, turn=2)
         self._idle = 0.0  # when the next FETCH may be taken
         self.time = 0.0  # when the last word arrived
         self.words = 0
@@ -119,7 +121,7 @@ class LoadTime:
             position = bisect.bisect_left(self._freed_words, over)
             if position < len(self._freed_words):
                 start = max(start, self._freed_time[position] + self.latency + BUS_CYCLES)
-        self.time = start + words * self._beats
+        self.time = start + words * self._word_cycles
         return self.time
 
     def consumed(self, time: float) -> None:

@@ -16,6 +16,8 @@
 //   +aw_after_w=1                 write addresses are accepted only while write data wait for theirs
 //   +dump=FILE +dump_base=HEX +dump_bytes=N   what to write to a file when `dump` rises
 //
+// The plusargs of dram.sv put a DRAM behind it that is not always ready; without them there is none.
+//
 // Addresses outside the memory are answered with DECERR. Violations are sticky in `viol`:
 //   bit 0  burst crosses 4 KiB                 bit 3  WLAST on another beat than the last
 //   bit 1  burst outside the memory            bit 4  more bursts in flight than MAX_OUTSTANDING
@@ -162,13 +164,17 @@ module ddr #(
     typedef struct {
         int     word;     // index in the memory of the next beat
         int     left;     // beats after that one
-        longint due;      // first cycle in which the answer may be loaded
+        longint due;      // first cycle in which the answer may be loaded; FAR until the DRAM has got to it
         bit     outside;  // of the memory
     } burst_t;
+
+    localparam longint FAR = 64'h7FFF_FFFF_FFFF_FFFF;
+    localparam int GRANT = 2;  // cycles that asking the DRAM takes, and are a part of the latency
 
     longint     now;
     burst_t     reads [PORTS+1][QUEUE];
     int         read_head [PORTS+1], read_count [PORTS+1], read_total [PORTS+1];
+    int         read_granted [PORTS+1];  // bursts, of those in the queue, that the DRAM has got to
     burst_t     writes [QUEUE];
     int         write_head, write_count;
     logic [1:0] write_resp;  // of the burst whose data come in
@@ -183,6 +189,19 @@ module ddr #(
     logic [PORTS:0][1:0] r_resp;
     logic       aw_open, w_open, b_full;
     logic [1:0] b_resp;
+
+    logic [PORTS:0] ask, granted, loaded;
+    logic [PORTS:0][ADDR_BITS-1:0] ask_addr;
+    logic [PORTS:0][8:0] ask_beats;
+    logic [PORTS:0][15:0] granted_delay;
+    logic wrote, dram_full, dram_on;
+    logic [ADDR_BITS-1:0] wrote_addr;
+    logic [15:0] wrote_bytes;
+    int burst_bytes;  // that the burst whose data come in has had
+
+    dram #(.PORTS(PORTS), .ADDR_BITS(ADDR_BITS), .WORD(WORD), .QUEUE(QUEUE)) behind (
+        .full(dram_full), .on(dram_on), .*
+    );
 
     // What a channel offered and was not taken.
     logic [PORTS:0] ar_waits;
@@ -209,6 +228,10 @@ module ddr #(
         return head + count >= QUEUE ? head + count - QUEUE : head + count;
     endfunction
 
+    function automatic longint pipeline;  // cycles from an address to where the answer may be loaded
+        return longint'(latency > 2 ? latency - 1 : 1);
+    endfunction
+
     function automatic bit is_error(input int word);
         return err_resp != 0 && BASE + longint'(word) * WORD == (err_addr & ~longint'(WORD - 1));
     endfunction
@@ -231,7 +254,7 @@ module ddr #(
         burst.outside = offset < 0 || offset + bytes > longint'(BYTES);
         burst.word = int'(offset >> SIZE);
         burst.left = int'(len);
-        burst.due = now + longint'(latency > 2 ? latency - 1 : 1);
+        burst.due = now + pipeline();
         if (longint'(addr[11:0]) + bytes > 4096) violate(0, port, addr);
         if (burst.outside) violate(1, port, addr);
         if (kind != 2'd1 || size != 3'(SIZE) || addr[SIZE-1:0] != 0) violate(5, port, addr);
@@ -246,6 +269,7 @@ module ddr #(
             begin
                 tokens = tokens - WORD;
                 r_full[p] = 1;
+                loaded[p] <= 1;
                 r_last[p] = b.left == 0;
                 r_resp[p] = b.outside ? DECERR : is_error(b.word) ? 2'(err_resp) : OKAY;
                 if (b.outside) rdata[p] <= '0;
@@ -254,6 +278,7 @@ module ddr #(
                 if (b.left == 0) begin
                     read_head[p] = after(read_head[p]);
                     read_count[p] = read_count[p] - 1;
+                    if (dram_on) read_granted[p] = read_granted[p] - 1;
                     read_total[p] = read_total[p] + 1;
                 end else begin
                     reads[p][read_head[p]].word = b.word + 1;
@@ -268,6 +293,7 @@ module ddr #(
         burst_t b;
         b = writes[write_head];
         tokens = tokens - WORD;
+        burst_bytes = burst_bytes + WORD;
         if (b.outside) write_resp = DECERR;
         else if (is_error(b.word)) write_resp = 2'(err_resp);
         if (!b.outside) begin
@@ -277,9 +303,13 @@ module ddr #(
         written_bytes <= written_bytes + 48'($countones(wstrb));
         if (wlast != (b.left == 0)) violate(3, PORTS, ADDR_BITS'(BASE + longint'(b.word) * WORD));
         if (b.left == 0) begin
+            wrote <= 1;
+            wrote_addr <= ADDR_BITS'(BASE + longint'(b.word) * WORD);
+            wrote_bytes <= 16'(burst_bytes);
+            burst_bytes = 0;
             write_head = after(write_head);
             write_count = write_count - 1;
-            answer_due[place(answer_head, answer_count)] = now + longint'(latency > 2 ? latency - 1 : 1);
+            answer_due[place(answer_head, answer_count)] = now + pipeline();
             answer_resp[place(answer_head, answer_count)] = write_resp;
             answer_count = answer_count + 1;
             write_resp = OKAY;
@@ -291,6 +321,9 @@ module ddr #(
 
     always_ff @(posedge clk) begin
         burst_t burst;
+        ask <= '0;
+        loaded <= '0;
+        wrote <= 0;
         if (rst) begin
             now = 0;
             tokens = 0;
@@ -300,7 +333,9 @@ module ddr #(
                 read_head[p] = 0;
                 read_count[p] = 0;
                 read_total[p] = 0;
+                read_granted[p] = 0;
             end
+            burst_bytes = 0;
             write_head = 0;
             write_count = 0;
             write_resp = OKAY;
@@ -346,6 +381,10 @@ module ddr #(
                 answer_count = answer_count - 1;
                 answer_total = answer_total + 1;
             end
+            for (int p = 0; p <= PORTS; p++) if (granted[p]) begin
+                reads[p][place(read_head[p], read_granted[p])].due = now + longint'(granted_delay[p]) + pipeline() - GRANT;
+                read_granted[p] = read_granted[p] + 1;
+            end
             if (wvalid && w_open) take_beat;
             if (first == PORTS) first = 0;
             else first = first + 1;
@@ -362,6 +401,10 @@ module ddr #(
                 if (arvalid[p] && ar_open[p]) begin
                     accept(p, araddr[p], arlen[p], arsize[p], arburst[p], burst);
                     if (read_count[p] + 32'(r_full[p] && r_last[p]) >= MAX_OUTSTANDING) violate(4, p, araddr[p]);
+                    if (dram_on) burst.due = FAR;
+                    ask[p] <= 1;
+                    ask_addr[p] <= araddr[p];
+                    ask_beats[p] <= 9'(arlen[p]) + 9'd1;
                     reads[p][place(read_head[p], read_count[p])] = burst;
                     read_count[p] = read_count[p] + 1;
                 end
@@ -374,7 +417,7 @@ module ddr #(
                 write_count = write_count + 1;
             end
             aw_open = write_count + answer_count < QUEUE && (aw_after_w == 0 || w_waits) && !pause(stall_aw);
-            w_open = write_count != 0 && tokens + bandwidth >= WORD && !pause(stall_w);
+            w_open = write_count != 0 && tokens + bandwidth >= WORD && !dram_full && !pause(stall_w);
         end
         arready <= ar_open;
         rvalid <= r_full;

@@ -167,10 +167,11 @@ class RtlSimulator:
 
     def _build(self) -> Build:
         verilog = accelerator_verilog(self.config, assertions=True, cache=self.cache)
-        sources, arguments = [importlib.resources.files("moesaic.sim") / "ddr.sv"], []
+        here = importlib.resources.files("moesaic.sim")
+        sources, arguments = [here / "ddr.sv", here / "dram.sv"], []
         if self.saif:
             verilog = trace_registers(verilog, top=TOP)
-            sources.append(importlib.resources.files("moesaic.sim") / "untraced.vlt")
+            sources.append(here / "untraced.vlt")
             arguments = ["--trace-saif", "--trace-max-width", "0"]  # however wide
         return build(
             f"{verilog}\n{self.testbench}",

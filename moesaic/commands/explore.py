@@ -11,8 +11,10 @@ from moesaic.commands.command import examples, guarded
 from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
     DEFAULT_LATENCY,
+    DEFAULT_MEMORY,
     Blocks,
     Latency,
+    Memory,
     ModelArgument,
     ModelOption,
     Quiet,
@@ -21,6 +23,7 @@ from moesaic.commands.options import (
     Widths,
     one_model,
 )
+from moesaic.compiler.memory import IDEAL_MEMORY
 from moesaic.errors import FAILED, InputError
 from moesaic.flow.boards import find_board
 from moesaic.flow.request import make_request
@@ -32,6 +35,7 @@ from moesaic.records import to_plain
 from moesaic.terminal import print_json, print_result
 
 if TYPE_CHECKING:
+    from moesaic.boards.memory import Memory as DramOfBoard
     from moesaic.flow.exploration import Exploration
     from moesaic.flow.explore_space import Space
 
@@ -45,11 +49,12 @@ EXAMPLES = examples(
 )
 
 
-def _check(task: str | None, latency: int, widths: str) -> None:
+_Json = Annotated[bool, typer.Option("--json", help="Print explore.json to standard output, and nothing else.")]
+
+
+def _check(task: str | None, widths: str) -> None:
     if task == ALL_TASKS:
         raise InputError(f"task must be one of the model's, not {task!r}: latency is that of one")
-    if latency < 2:
-        raise InputError(f"latency must be at least 2 cycles, not {latency!r}")
     if WIDTHS.get(widths, 8) > 8:
         raise InputError(
             f"widths must be of 8 bits, not {widths!r}: what wide operands cost is not estimated (`moesaic synth` "
@@ -67,6 +72,21 @@ def _space(board: Device, file: Path | None, clock: float | None, widths: str) -
     if widths != DEFAULT_WIDTHS:
         axes["widths"] = (widths,)
     return Space(axes)
+
+
+def _device(name: str) -> Device:
+    found = find_board(name)
+    if found is None:
+        raise InputError(f"board must be one with resources to compare with, not the bare accelerator {name!r}")
+    return found
+
+
+def _memory(board: Device, memory: str, clock: float | None, latency: int) -> "DramOfBoard | None":
+    """The DDR to reckon with: the board's, or None for an ideal one."""
+    from moesaic.flow.conditions import conditions_of
+
+    conditions_of(board.accelerator, board, memory=memory, clock_mhz=clock, latency=latency)
+    return None if memory == IDEAL_MEMORY else board.memory
 
 
 def _show(result: "Exploration", folder: Path, *, as_json: bool) -> None:
@@ -98,7 +118,10 @@ def explore(
         ),
     ] = None,
     clock: Annotated[
-        float | None, typer.Option(metavar="MHZ", help="Clock to assume.", show_default="the space's, else the board's")
+        float | None,
+        typer.Option(
+            metavar="MHZ", help="Clock to assume.", show_default="the space's, else what the board's own supports"
+        ),
     ] = None,
     limit: Annotated[float, typer.Option(min=1, max=100, help="Per cent of each resource that may be taken.")] = 100.0,
     task: Annotated[str | None, typer.Option(help="Task of the model.", show_default="the model's first")] = None,
@@ -116,18 +139,15 @@ def explore(
     weights: Weights = None,
     seed: Seed = 0,
     latency: Latency = DEFAULT_LATENCY,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print explore.json to standard output, and nothing else.")
-    ] = False,
+    memory: Memory = DEFAULT_MEMORY,
+    as_json: _Json = False,
     quiet: Quiet = False,
     *,
     options: ImportOptions,
 ) -> None:
     """Search configurations for a model and a board: latency against resources, the best as files for --config."""
-    _check(task, latency, widths)
-    found = find_board(board)
-    if found is None:
-        raise InputError(f"board must be one with resources to compare with, not the bare accelerator {board!r}")
+    _check(task, widths)
+    found = _device(board)
     from moesaic.flow import explore as flow
     from moesaic.flow.explore_confirm import confirm_front
     from moesaic.flow.explore_work import Question
@@ -136,6 +156,7 @@ def explore(
     from moesaic.report.explore_folder import MARKER, update_exploration, write_exploration
     from moesaic.sim.tools import find_compiler, find_verilator
 
+    ddr = _memory(found, memory, clock, latency)
     wanted = _space(found, space, clock, widths)
     stages = Stages(quiet=quiet)
     request = make_request(
@@ -154,11 +175,10 @@ def explore(
     if confirm:
         find_compiler()
         find_verilator()
-    question = Question(request.model, request.tasks[0], request.blocks, latency)
+    question = Question(request.model, request.tasks[0], request.blocks, latency, ddr)
     explored = flow.explore(question, found, wanted, stages, limit=limit / 100)
     write_exploration(explored, folder)
-    keep = partial(update_exploration, folder=folder)
-    result = confirm_front(request, explored, confirm, stages, keep, latency=latency)
+    result = confirm_front(request, explored, confirm, stages, partial(update_exploration, folder=folder), question)
     if page is not None:
         write_page(page, result)
     _show(result, folder, as_json=as_json)

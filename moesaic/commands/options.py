@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from moesaic.compiler.cost import DDR_LATENCY
+from moesaic.compiler.memory import BOARD_MEMORY, DDR_LATENCY
 from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, board_choices
 from moesaic.golden.config import PRESETS as MODELS
@@ -13,11 +13,13 @@ from moesaic.names import ALL_TASKS
 
 __all__ = [
     "DEFAULT_LATENCY",
+    "DEFAULT_MEMORY",
     "DEFAULT_MODEL",
     "Blocks",
     "Board",
     "Budget",
     "Calibrate",
+    "ClockMhz",
     "Config",
     "Hidden",
     "Image",
@@ -25,6 +27,7 @@ __all__ = [
     "ImagesInOne",
     "Json",
     "Latency",
+    "Memory",
     "Model",
     "ModelArgument",
     "ModelOption",
@@ -46,7 +49,7 @@ __all__ = [
     "one_model",
 ]
 
-DEFAULT_MODEL, DEFAULT_LATENCY = "m3vit-tiny", DDR_LATENCY
+DEFAULT_MODEL, DEFAULT_LATENCY, DEFAULT_MEMORY = "m3vit-tiny", DDR_LATENCY, BOARD_MEMORY
 
 _MODEL = f"Model: {', '.join(MODELS)}; or a file or folder of weights; or module:function."
 
@@ -143,6 +146,22 @@ Sim = Annotated[
     typer.Option(help="How far to simulate: 'functional' (the program, seconds) or 'rtl' (the hardware too, minutes)."),
 ]
 Latency = Annotated[int, typer.Option(help="Of the DDR model, cycles.")]
+Memory = Annotated[
+    str,
+    typer.Option(
+        help="Memory to simulate: 'board' (bandwidth, refresh, rows and turns of the board's DDR), or 'ideal' (a beat "
+        "for every port in every cycle)."
+    ),
+]
+ClockMhz = Annotated[
+    float | None,
+    typer.Option(
+        "--clock-mhz",
+        metavar="MHZ",
+        help="Clock by which cycles become times and energies.",
+        show_default="the board's, as far as the pessimistic timing model supports it",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print report.json to standard output, and nothing else.")]
 Resources = Annotated[
     bool,

@@ -21,6 +21,7 @@ from moesaic.commands.options import (
     Widths,
     is_rtl,
 )
+from moesaic.compiler.memory import DdrTiming
 from moesaic.errors import FAILED
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
@@ -62,7 +63,7 @@ def scenes(
     check_numbers(range(first, first + count))
     program, _ = make_program(request, stages)
     with scratch() as work:
-        result = score_scenes(program, range(first, first + count), stages, work, rtl=rtl, latency=latency)
+        result = score_scenes(program, range(first, first + count), stages, work, rtl=rtl, ddr=DdrTiming(latency))
     if as_json:
         print_json(to_plain(result))
     else:

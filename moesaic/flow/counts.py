@@ -14,7 +14,10 @@ from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.errors import InputError
 from moesaic.flow.boards import accelerator_of, find_board
 from moesaic.flow.stages import Stages
-from moesaic.flow.synth import synthesise_noted
+from moesaic.flow.synth import long_path, synthesise_noted
+from moesaic.records import to_plain
+
+_PATHS = 3  # that are kept of each accelerator
 
 __all__ = ["count", "main"]
 
@@ -39,7 +42,7 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
     clocks = {}
     for corner in ("optimistic", "pessimistic"):
         with stages.stage(corner, f"longest paths, {corner}"):
-            paths = synthesis.timing(1, pessimistic=corner == "pessimistic").paths
+            paths = synthesis.timing(_PATHS, pessimistic=corner == "pessimistic").paths
         clocks[f"{corner}_mhz"] = reachable_mhz(paths, delays)
     return {
         "config": accelerator.to_dict(),
@@ -48,6 +51,7 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
         "hardware": hardware_digest(),
         **clocks,
         "delays": delays.digest,
+        "paths": [to_plain(long_path(path, delays)) for path in paths],  # the pessimistic corner's
         "units": {unit: amount.to_dict() for unit, amount in synthesis.units.items()},
     }
 

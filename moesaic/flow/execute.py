@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from moesaic.compiler.batch import Item
+from moesaic.compiler.memory import IDEAL, DdrTiming
 from moesaic.flow.program import Program
 from moesaic.flow.stages import Stages
 from moesaic.golden.evaluation.agreement import agreement
@@ -18,6 +19,7 @@ from moesaic.golden.saturation import Count, Saturation
 from moesaic.golden.trace import Trace
 from moesaic.hw.export import accelerator_verilog
 from moesaic.sim.compare import Mismatch, compare
+from moesaic.sim.ddr import memory_plusargs
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
@@ -230,7 +232,7 @@ def _rtl(
     images: IntArray,
     stages: Stages,
     work: Path,
-    latency: int | None,
+    ddr: DdrTiming,
     cache: Path | None,
     *,
     saif: bool,
@@ -250,7 +252,7 @@ def _rtl(
             [RtlRun(batch.name, image=images) for batch in request.runs],
             work_dir=work,
             seed=request.seed + 1,
-            plusargs=[] if latency is None else [f"+latency={latency}"],
+            plusargs=memory_plusargs(ddr, request.accelerator),
         )
 
 
@@ -261,7 +263,7 @@ def execute(
     *,
     rtl: bool,
     work: Path,
-    latency: int | None = None,
+    ddr: DdrTiming = IDEAL,
     cache: Path | None = None,
     quality: bool = True,
     saif: bool = False,
@@ -278,8 +280,8 @@ def execute(
         Simulate the RTL too.
     work : Path
         Folder for the simulation's files.
-    latency : int or None, cycles
-        Of the DDR model; None is its own (100).
+    ddr : DdrTiming
+        Of the simulated memory.
     cache : Path or None
         Of builds.
     quality : bool
@@ -314,7 +316,7 @@ def execute(
             TaskOutcome(batch.name, batch.items, golden, functional, None, experts, counters, rows, [], saturation)
         )
     results: Sequence[RtlResult | None] = (
-        _rtl(program, images, stages, work, latency, cache, saif=saif) if rtl else [None] * len(outcomes)
+        _rtl(program, images, stages, work, ddr, cache, saif=saif) if rtl else [None] * len(outcomes)
     )
     finished = []
     for outcome, result in zip(outcomes, results, strict=True):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from moesaic.boards.resources import Resources
+from moesaic.compiler.memory import IDEAL_MEMORY
+from moesaic.flow.conditions import MemoryKind
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.records import Count
 from moesaic.schema import Anything, Choice, Whole
@@ -103,10 +105,11 @@ class Searched:
 
 @dataclass(frozen=True)
 class DdrAssumed:
-    """DDR's latency, cycles, and its peak, GB/s."""
+    """DDR's latency, cycles; its peak, GB/s; and whether it was taken as the board's or as an ideal one."""
 
     latency: int
     gbs: float
+    memory: MemoryKind = IDEAL_MEMORY
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from moesaic.boards.board import Board
 from moesaic.boards.estimate import estimate_resources, model
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.budget import TITLES
+from moesaic.compiler.memory import BOARD_MEMORY, IDEAL_MEMORY, DdrTiming
 from moesaic.energy.calibration import calibration
 from moesaic.energy.model import Device, Layer, run_power
 from moesaic.errors import InputError
@@ -45,8 +46,8 @@ class Point:
     resources : Resources
         Estimated.
     budget : Resources
-    ddr_gbs : float
-        Peak of the board's DDR, GB/s.
+    ddr : DdrTiming
+        Of the board, or ideal.
     energy_mj : float
         Of an image, estimated: chip and DDR, mJ.
     """
@@ -55,31 +56,21 @@ class Point:
     forecast: Forecast
     resources: Resources
     budget: Resources
-    ddr_gbs: float
+    ddr: DdrTiming
     energy_mj: float
 
     @property
-    def array_ms(self) -> float:
-        """Time by the analytic model, ms."""
-        return self.forecast.cycles / self.choice.accelerator.clock_mhz / 1e3
-
-    @property
-    def ddr_ms(self) -> float:
-        """Time that DDR needs at its peak for what is read, ms."""
-        return self.forecast.read_bytes / self.ddr_gbs / 1e6
-
-    @property
     def milliseconds(self) -> float:
-        """Of an image: the analytic model, or DDR if that takes longer."""
-        return max(self.array_ms, self.ddr_ms)
+        """Of an image, by the analytic model."""
+        return self.forecast.cycles / self.choice.accelerator.clock_mhz / 1e3
 
     @property
     def limit(self) -> str:
         """What the time goes by: `DDR`, `ports` (the weight stream's bandwidth) or `array`."""
-        accelerator = self.choice.accelerator
-        if self.ddr_ms > self.array_ms:
-            return "DDR"
-        return "ports" if self.forecast.read_bytes / accelerator.stripe_bytes > self.forecast.array_cycles else "array"
+        accelerator, dram = self.choice.accelerator, self.ddr.dram
+        if self.forecast.read_bytes / self.ddr.bytes_per_cycle(accelerator) <= self.forecast.array_cycles:
+            return "array"
+        return "DDR" if dram is not None and dram.rate * dram.busy < accelerator.stripe_bytes else "ports"
 
     @property
     def shares(self) -> dict[str, float]:
@@ -121,9 +112,9 @@ def front(points: Sequence[Point]) -> list[Point]:
     return sorted(kept, key=lambda p: p.goals)
 
 
-def _point(choice: Choice, needed: Resources, answer: Forecast, board: Board) -> Point:
+def _point(choice: Choice, needed: Resources, answer: Forecast, board: Board, ddr: DdrTiming) -> Point:
     accelerator = choice.accelerator
-    point = Point(choice, answer, needed, board.budget, board.memory.bandwidth_gbs, 0.0)
+    point = Point(choice, answer, needed, board.budget, ddr, 0.0)
     units = model().units(accelerator, family=board.family, uram=board.budget.uram > 0)
     whole = Layer("image", answer.activity, 1e3 * point.milliseconds * accelerator.clock_mhz)
     device = Device(name=board.part, luts=board.budget.lut, family=board.family, uram=bool(accelerator.ultra_ram))
@@ -226,7 +217,7 @@ def explore(
         )
     with stages.stage("energy", f"energy of {len(affordable):,} configurations"):
         points = [
-            _point(choice, needed, answer, board)
+            _point(choice, needed, answer, board, question.ddr(choice.accelerator.clock_mhz))
             for (choice, needed), answer in zip(affordable, answers, strict=True)
             if isinstance(answer, Forecast)
         ]
@@ -243,7 +234,9 @@ def explore(
         task=question.task,
         blocks=question.blocks,
         board=board.name,
-        ddr=DdrAssumed(question.ddr_latency, board.memory.bandwidth_gbs),
+        ddr=DdrAssumed(
+            question.latency, board.memory.bandwidth_gbs, IDEAL_MEMORY if question.memory is None else BOARD_MEMORY
+        ),
         limit=limit,
         space=dict(space.axes),
         searched=Searched(space.size, len(choices), len(affordable), len(points)),

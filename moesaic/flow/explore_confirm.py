@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from moesaic.compiler.memory import DdrTiming
 from moesaic.flow.execute import execute
 from moesaic.flow.exploration import Confirmed, Exploration
 from moesaic.flow.explore import Found, Point
+from moesaic.flow.explore_work import Question
 from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import make_program
 from moesaic.flow.request import Request
@@ -17,7 +19,7 @@ from moesaic.sim.verilated import SimulationFailed
 __all__ = ["confirm", "confirm_front"]
 
 
-def confirm(request: Request, point: Point, stages: Stages, work: Path, *, latency: int) -> Confirmed:
+def confirm(request: Request, point: Point, stages: Stages, work: Path, *, ddr: DdrTiming) -> Confirmed:
     """Run the sample scene on one configuration.
 
     Raises
@@ -33,15 +35,13 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
     )
     program, _ = make_program(request, stages)
     image = sample_images([request.seed], *request.model.image.size_and_channels)[0]
-    (outcome,) = execute(program, image, stages, rtl=True, work=work, latency=latency)
+    (outcome,) = execute(program, image, stages, rtl=True, work=work, ddr=ddr)
     if outcome.rtl is None or not outcome.rtl.counters:
         raise SimulationFailed(
             f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}"
         )
     cycles = int(outcome.rtl.counters["cycles"])
-    routed = round(
-        max(cost.end for cost in task_model(program, outcome.task, ddr_latency=latency).costs(outcome.experts))
-    )
+    routed = round(max(cost.end for cost in task_model(program, outcome.task, ddr=ddr).costs(outcome.experts)))
     return Confirmed(
         cycles=cycles,
         error=point.forecast.cycles / cycles - 1,
@@ -52,7 +52,7 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, laten
 
 
 def confirm_front(
-    request: Request, found: Found, count: int, stages: Stages, keep: Callable[[Exploration], None], *, latency: int
+    request: Request, found: Found, count: int, stages: Stages, keep: Callable[[Exploration], None], question: Question
 ) -> Exploration:
     """The fastest `count` configurations of the front, one after the other: the exploration with what `confirm` found
     of them. `keep` is given it after each, for the next takes minutes.
@@ -61,7 +61,7 @@ def confirm_front(
     for kept, point in list(zip(exploration.front, found.best, strict=True))[:count]:
         stages.say(f"{kept.number}: {kept.name}", style="bold")
         with scratch() as work:
-            confirmed = confirm(request, point, stages, work, latency=latency)
+            confirmed = confirm(request, point, stages, work, ddr=question.ddr(point.choice.accelerator.clock_mhz))
         exploration = exploration.with_confirmed(kept.number, confirmed)
         keep(exploration)
     return exploration

@@ -16,6 +16,7 @@ from moesaic.boards.fit_bound import ultra_ram_for
 from moesaic.boards.toml_file import parse_toml, read_toml_text
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.errors import InputError
+from moesaic.flow.conditions import timing_of
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.chains import most_probability_bits
@@ -103,7 +104,7 @@ def default_space(board: Board) -> Space:
             "prefetch_kib": tuple(size for size in (prefetch // 4, prefetch // 2, prefetch, 2 * prefetch) if size),
             "activation_kib": tuple(size for size in (activation // 4, activation // 2, activation) if size),
             "ultra_ram": (False, True) if board.budget.uram else (False,),
-            "clock_mhz": (board.clock_mhz,),
+            "clock_mhz": (timing_of(own, board).used_mhz,),
             "widths": (DEFAULT_WIDTHS,),
             "speculate": (AUTO_SPECULATION,),
         }

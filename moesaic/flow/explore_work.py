@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
+from moesaic.boards.memory import Memory
 from moesaic.compiler.ir import CompileError
+from moesaic.compiler.memory import DdrTiming
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.flow.explore_space import Choice
 from moesaic.flow.forecast import Forecast, forecast, speculation
@@ -29,13 +31,21 @@ class Question:
     model : Network
     task : str
     blocks : int
-    ddr_latency : int, cycles
+    latency : int, cycles
+        Of DDR.
+    memory : Memory or None
+        The board's; None: an ideal one.
     """
 
     model: Network
     task: str
     blocks: int
-    ddr_latency: int
+    latency: int
+    memory: Memory | None = None
+
+    def ddr(self, clock_mhz: float) -> DdrTiming:
+        """What the ports of an accelerator see at that clock."""
+        return DdrTiming(self.latency, None if self.memory is None else self.memory.timing(clock_mhz))
 
 
 Answer = Forecast | str  # or why the model does not fit
@@ -86,13 +96,14 @@ class _Worker:
             )
         except CompileError as error:
             return [(number, str(error).partition("\n")[0]) for number, _ in jobs]
-        known: dict[str, Forecast] = {}  # clock and kind of memory change no cycle
+        known: dict[tuple[str, DdrTiming], Forecast] = {}  # the kind of memory on chip changes no cycle
         result: list[tuple[int, Answer]] = []
         for number, choice in jobs:
-            digest = choice.accelerator.hash
-            if digest not in known:
-                known[digest] = forecast(graph, choice.accelerator, ddr_latency=question.ddr_latency)
-            result.append((number, known[digest]))
+            ddr = question.ddr(choice.accelerator.clock_mhz)
+            key = choice.accelerator.hash, ddr
+            if key not in known:
+                known[key] = forecast(graph, choice.accelerator, ddr=ddr)
+            result.append((number, known[key]))
         return result
 
 

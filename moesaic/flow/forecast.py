@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from moesaic.compiler.batch import Batch
 from moesaic.compiler.check import check
-from moesaic.compiler.cost import DDR_LATENCY, estimate, mean_tokens, stream_words
+from moesaic.compiler.cost import estimate, mean_tokens, stream_words
 from moesaic.compiler.ir import Graph
 from moesaic.compiler.layers.rooms import room
+from moesaic.compiler.memory import IDEAL, DdrTiming
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.energy.activity import Activity, program_activity, total
@@ -66,14 +67,14 @@ def whole_graph(
     return compile_graphs(model, accelerator, task=task, blocks=blocks, speculate=speculate)[1]
 
 
-def forecast(graph: Graph, accelerator: AcceleratorConfig, *, ddr_latency: int = DDR_LATENCY) -> Forecast:
+def forecast(graph: Graph, accelerator: AcceleratorConfig, *, ddr: DdrTiming = IDEAL) -> Forecast:
     """The analytic model on a graph, with as many tokens for every expert."""
     pieces = {
         op.weights: Piece(op.weights, 0, stream_words(graph, op, accelerator))
         for op in graph.ops
         if op.weights is not None
     }
-    costs = estimate(graph, pieces, accelerator, mean_tokens, timing=timing(accelerator), ddr_latency=ddr_latency)
+    costs = estimate(graph, pieces, accelerator, mean_tokens, timing=timing(accelerator), ddr=ddr)
     return Forecast(
         cycles=round(max(cost.end for cost in costs)),
         read_bytes=sum(cost.bytes for cost in costs),

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from moesaic.compiler.cost import DDR_LATENCY, Cost, estimate
+from moesaic.compiler.cost import Cost, estimate
 from moesaic.compiler.emit import IMAGE_PIECE
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.ir import Graph, Op
+from moesaic.compiler.memory import IDEAL, DdrTiming
 from moesaic.compiler.weights import Piece
 from moesaic.flow.program import Program
 from moesaic.hw.pipeline_latency import timing
@@ -29,14 +30,14 @@ class TaskModel:
     accelerator : AcceleratorConfig
     prefetch : bool
         As in :class:`CompileOptions`.
-    ddr_latency : int, cycles
+    ddr : DdrTiming
     """
 
     graph: Graph
     pieces: Mapping[str, Piece]
     accelerator: AcceleratorConfig
     prefetch: bool = True
-    ddr_latency: int = DDR_LATENCY
+    ddr: DdrTiming = IDEAL
 
     def tokens(self, routing: Routing) -> Callable[[Op], int]:
         """Vectors that an operation streams, by the routing."""
@@ -50,7 +51,7 @@ class TaskModel:
             self.accelerator,
             self.tokens(routing),
             timing=timing(self.accelerator),
-            ddr_latency=self.ddr_latency,
+            ddr=self.ddr,
             prefetch=self.prefetch,
         )
 
@@ -66,9 +67,7 @@ def stream_pieces(image: ProgramImage, graph: Graph) -> dict[str, Piece]:
     return pieces | {IMAGE_PIECE: Piece(IMAGE_PIECE, 0, words)}
 
 
-def task_model(program: Program, task: str, *, ddr_latency: int = DDR_LATENCY) -> TaskModel:
+def task_model(program: Program, task: str, *, ddr: DdrTiming = IDEAL) -> TaskModel:
     """The analytic model of one task of a program."""
     graph = program.graphs[task]
-    return TaskModel(
-        graph, stream_pieces(program.image, graph), program.image.config, program.options.prefetch, ddr_latency
-    )
+    return TaskModel(graph, stream_pieces(program.image, graph), program.image.config, program.options.prefetch, ddr)

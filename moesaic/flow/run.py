@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
-from moesaic.compiler.cost import DDR_LATENCY
+from moesaic.compiler.memory import DDR_LATENCY, DdrTiming
 from moesaic.errors import InputError
 from moesaic.flow.execute import TaskOutcome, execute
 from moesaic.flow.folder import check_space
@@ -170,7 +170,7 @@ def outcome_of(program: Program, given: Input, options: Options, stages: Stages,
     """Simulate and compare. The simulation's files stay in `simulation` in the folder."""
     accelerator, work = program.request.accelerator, folder / "simulation"
     tasks = execute(
-        program, given.pixels, stages, rtl=options.rtl, work=work, latency=options.latency, saif=options.saif
+        program, given.pixels, stages, rtl=options.rtl, work=work, ddr=DdrTiming(options.latency), saif=options.saif
     )
     activity = None
     if options.saif:

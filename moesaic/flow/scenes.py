@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moesaic.compiler.memory import IDEAL, DdrTiming
 from moesaic.errors import InputError
 from moesaic.flow.execute import Residuals, TaskOutcome, differences, execute
 from moesaic.flow.program import Program
@@ -17,6 +18,7 @@ from moesaic.golden.heads import DenseHead
 from moesaic.golden.training.scenes import CLASSES, render_batch
 from moesaic.golden.training.trainer import FIRST_CHECK_SEED
 from moesaic.records import called
+from moesaic.sim.ddr import memory_plusargs
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
 __all__ = ["MapScore", "SceneDifference", "ScenesReport", "Spread", "check_numbers", "score_scenes"]
@@ -128,7 +130,7 @@ def _check_heads(program: Program) -> None:
         )
 
 
-def _rtl(program: Program, images: Array, stages: Stages, work: Path, latency: int | None) -> list[RtlResult]:
+def _rtl(program: Program, images: Array, stages: Stages, work: Path, ddr: DdrTiming) -> list[RtlResult]:
     """Every image for every task in one simulation, images outermost."""
     request = program.request
     simulator = RtlSimulator(request.accelerator, memory_bytes=len(program.image.memory), base=program.image.address)
@@ -144,7 +146,7 @@ def _rtl(program: Program, images: Array, stages: Stages, work: Path, latency: i
             runs,
             work_dir=work,
             seed=request.seed + 1,
-            plusargs=[] if latency is None else [f"+latency={latency}"],
+            plusargs=memory_plusargs(ddr, request.accelerator),
         )
 
 
@@ -180,7 +182,7 @@ def _run_all(
     work: Path,
     *,
     rtl: bool,
-    latency: int | None,
+    ddr: DdrTiming,
 ) -> list[tuple[int, TaskOutcome, RtlResult | None]]:
     silent = Stages(quiet=True)
     expected = []
@@ -190,14 +192,12 @@ def _run_all(
             expected += [
                 (scene, outcome) for outcome in execute(program, image, silent, rtl=False, work=work, quality=False)
             ]
-    results: Sequence[RtlResult | None] = (
-        _rtl(program, images, stages, work, latency) if rtl else [None] * len(expected)
-    )
+    results: Sequence[RtlResult | None] = _rtl(program, images, stages, work, ddr) if rtl else [None] * len(expected)
     return [(scene, outcome, result) for (scene, outcome), result in zip(expected, results, strict=True)]
 
 
 def score_scenes(
-    program: Program, scenes: Sequence[int], stages: Stages, work: Path, *, rtl: bool = True, latency: int | None = None
+    program: Program, scenes: Sequence[int], stages: Stages, work: Path, *, rtl: bool = True, ddr: DdrTiming = IDEAL
 ) -> ScenesReport:
     """Run scenes through every model and the RTL, compare all residuals bit by bit, and score the maps.
 
@@ -211,8 +211,8 @@ def score_scenes(
         Folder for the simulation's files.
     rtl : bool
         Simulate the RTL; without it the functional simulator's outputs are scored.
-    latency : int or None, cycles
-        Of the DDR model.
+    ddr : DdrTiming
+        Of the simulated memory.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def score_scenes(
     found, outputs = list[SceneDifference](), {task: list[Array]() for task in request.tasks}
     cycles = {task: list[int]() for task in request.tasks}
     experts = {task: list[int]() for task in request.tasks}
-    for scene, outcome, result in _run_all(program, scenes, truth.images, stages, work, rtl=rtl, latency=latency):
+    for scene, outcome, result in _run_all(program, scenes, truth.images, stages, work, rtl=rtl, ddr=ddr):
         mine = list(outcome.differences)
         output = outcome.functional.output
         if result is not None:

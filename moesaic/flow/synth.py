@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.board import Board, board_names, load_board
+from moesaic.boards.estimate import LongPath
 from moesaic.boards.synthesis.advice import advice, describe, reachable_mhz, slack
 from moesaic.boards.synthesis.budget import Fit, largest_fitting
 from moesaic.boards.synthesis.delays import DELAYS, Delays
@@ -17,8 +18,9 @@ from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.stages import Stages
 from moesaic.hw.export import accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.records import to_plain
 
-__all__ = ["MARKER", "fit_report", "synth", "timing_report", "write_page"]
+__all__ = ["MARKER", "fit_report", "long_path", "synth", "timing_report", "write_page"]
 
 MARKER = "synthesis.json"
 NOTE = (
@@ -79,13 +81,20 @@ def fit_report(synthesis: Synthesis, accelerator: AcceleratorConfig, board: Boar
     return result
 
 
+def long_path(path: TimingPath, delays: Delays) -> LongPath:
+    """A path of the pessimistic corner, in short."""
+    return LongPath(
+        start=describe(path.steps[0], path),
+        end=describe(path.steps[-1], path),
+        delay_ns=round(path.delay, 3),
+        optimistic_ns=round(path.logic + path.nets / delays.net_full, 3),
+    )
+
+
 def _path_report(path: TimingPath, clock_mhz: float, family: str) -> dict[str, Any]:
     delays = DELAYS[family].pessimistic
     return {
-        "from": describe(path.steps[0], path),
-        "to": describe(path.steps[-1], path),
-        "delay_ns": round(path.delay, 3),
-        "optimistic_ns": round(path.logic + path.nets / delays.net_full, 3),
+        **to_plain(long_path(path, delays)),
         "slack_ns": round(slack(path, clock_mhz, delays), 3),
         "levels": path.levels,
         "logic_ns": round(path.logic, 3),

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 from rich.table import Table
 
+from moesaic.compiler.memory import BOARD_MEMORY, IDEAL_MEMORY
 from moesaic.errors import InputError
 from moesaic.flow.exploration import Exploration, FrontPoint
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
@@ -15,6 +16,7 @@ from moesaic.terminal import result_console
 
 __all__ = ["picture", "print_exploration", "write_page"]
 
+_MEMORY = {BOARD_MEMORY: "with the DDR as the board has it", IDEAL_MEMORY: "with an ideal DDR"}
 _KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
 
 
@@ -207,8 +209,7 @@ def print_exploration(result: Exploration) -> None:
         table.add_row(*row)
     console.print(table)
     console.print(
-        "Latency: analytic model, every expert used alike; at least what DDR needs at its peak. Resources and "
-        "energy: estimated "
-        "(docs/explore.md, docs/energy.md).",
+        f"Latency: analytic model, every expert used alike, {_MEMORY[result.ddr.memory]}. Resources and energy: "
+        "estimated (docs/explore.md, docs/energy.md).",
         style="dim",
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from moesaic.compiler.batch import Item
 from moesaic.compiler.cost import part_cycles
+from moesaic.compiler.memory import DdrTiming
 from moesaic.energy.activity import total
 from moesaic.energy.model import Toggles
 from moesaic.flow.energy import RunEnergy, measured_toggles, run_energy, unknown_energy
@@ -258,7 +259,7 @@ def _task_report(
     used = {name: sum(count > 0 for count in tokens) for name, tokens in outcome.experts.items()}
     needed = needed_weight_bytes(network, request.blocks, used, expert_bits=request.expert_bits)
     wrong = {difference.mismatch.name for difference in outcome.differences}
-    model = task_model(program, outcome.task, ddr_latency=run.options.latency)
+    model = task_model(program, outcome.task, ddr=DdrTiming(run.options.latency))
     works = layer_works(model, outcome.experts, counted)
     before = {} if previous is None or previous.rtl is None else (previous.rtl.mark_counters or [{}])[-1]
     energy = _energy(run, outcome, before, works) if claimed else unknown_energy()

@@ -46,6 +46,9 @@ def test_ports_share_the_memory_controller_fairly(board: Board) -> None:
     shared = max(controllers.count(controller) for controller in controllers)
     assert shared <= max(1, len(controllers) // 2)
     assert 0.5 <= board.stream_gbs / board.memory.bandwidth_gbs <= 1.15
+    timing = board.memory.timing(board.clock_mhz)
+    assert timing is not None and timing.rate == pytest.approx(1e3 * board.memory.bandwidth_gbs / board.clock_mhz)
+    assert 0.94 < timing.busy < 0.98 and timing.row < 0.02 * timing.refresh
     assert board.memory.bandwidth_gbs == pytest.approx(board.memory.bits * board.memory.mega_transfers / 8000)
 
 
@@ -143,7 +146,10 @@ def test_aperture_and_clock(board: Board) -> None:
         (r"^lut = .*", "lut = -1", "budget: lut must be at least 0, not -1"),
         (r"^dsp = .*", "dsp = 2.5", "budget.dsp must be a whole number, not 2.5"),
         (r"^dsp = .*\n", "", "budget.dsp must be given"),
-        (r"^\[budget\]\n", "", "memory.lut must be absent"),
+        (r"^\[budget\]\n", "", "memory.dram.lut must be absent"),
+        (r"^banks = .*", "banks = 65", "memory.dram.banks must be from 1 to 64, not 65"),
+        (r"^recovery_ns = .*", "recovery_ns = 7800", "memory.dram.refresh_ns must be above recovery_ns"),
+        (r"^row_ns = .*", "row_ns = nan", "memory.dram.row_ns must be a number"),
         (r"^\[ports\]", "[port]", "ports must be a table, not None"),
         (r"^title = ", "title ", "the file must be TOML"),
     ],

@@ -13,6 +13,9 @@ ALL = range(PORTS + 1)
 INCR, SIZE = 1, 4
 SLVERR, DECERR = 2, 3
 IMAGE = Path(os.environ["IMAGE"]).read_bytes()
+TICKS = 1024  # of a cycle
+_TIMES = ("rate", "refresh", "recovery", "row", "to_write", "to_read")
+DRAM = [f"dram_{name}" for name in (*_TIMES, "row_bytes", "banks", "posted", "ahead")]
 VIOLATIONS = ("page", "outside", "unstable", "wlast", "outstanding", "shape")
 
 
@@ -112,8 +115,13 @@ async def start(dut, **settings: int) -> Bench:
     settings = {"latency": 20, "bandwidth": 64, "err_resp": 0, "dead_after": -1, "dead_writes_after": -1, **settings}
     for channel in ("ar", "r", "aw", "w", "b"):
         settings.setdefault(f"stall_{channel}", 0)
+    settings = (
+        dict.fromkeys(DRAM, 0)
+        | {"dram_row_bytes": 1024, "dram_banks": 4, "dram_posted": 512, "dram_ahead": 128}
+        | settings
+    )
     for name, value in settings.items():
-        getattr(dut, name).value = value
+        getattr(dut.behind if name in DRAM else dut, name).value = value
     bench = Bench(dut)
     inputs = [
         *("arvalid", "araddr", "arlen", "arsize", "arburst", "rready"),

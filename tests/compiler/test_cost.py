@@ -8,6 +8,7 @@ from quantmodels import random_qmodel
 
 from moesaic.compiler.cost import Cost, estimate, mean_tokens, part_cycles
 from moesaic.compiler.ir import Op
+from moesaic.compiler.memory import DdrTiming, DramTiming
 from moesaic.compiler.pipeline import compile_all
 from moesaic.golden.config import preset
 from moesaic.hw.memory.axi_reader import AxiReader
@@ -38,6 +39,17 @@ def test_no_faster_than_array_and_ddr():
         assert end > sum(c.bytes for c in costs) / CONFIG.stripe_bytes
         assert end > sum(c.array_cycles for c in costs)
         assert all(a.start <= b.start for a, b in itertools.pairwise(costs))
+
+
+def test_a_dram_delivers_less_than_ports_take():
+    dram = DramTiming(
+        rate=8.0, refresh=100.0, recovery=5.0, row=9.0, row_bytes=8192, banks=8, to_write=1.0, to_read=7.0, posted=512
+    )
+    assert DdrTiming(100).bytes_per_cycle(CONFIG) == 64
+    assert DdrTiming(100, dram).bytes_per_cycle(CONFIG) == pytest.approx(7.6)
+    fast = dataclasses.replace(dram, rate=200.0, recovery=40.0)
+    assert DdrTiming(100, fast).bytes_per_cycle(CONFIG) == pytest.approx(64 * (1 - 0.12))  # 28 beats are ahead
+    assert DdrTiming(90, fast).bytes_per_cycle(CONFIG) == pytest.approx(64 * (1 - 0.02))
 
 
 def test_speculation_closes_the_gap_to_ddr():

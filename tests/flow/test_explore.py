@@ -15,6 +15,7 @@ from moesaic.boards.resources import Resources
 from moesaic.cli import app
 from moesaic.compiler.cost import stream_words
 from moesaic.compiler.ir import CompileError
+from moesaic.compiler.memory import IDEAL
 from moesaic.compiler.pipeline import compile_all
 from moesaic.energy.activity import Activity
 from moesaic.errors import InputError
@@ -65,7 +66,7 @@ def point(ms: float, share: float, energy: float = 1.0) -> Point:
         Forecast(round(1000 * ms), 1, 1, Activity()),
         Resources(lut=round(10_000 * share)),
         Resources(lut=10_000),
-        10.0,
+        IDEAL,
         energy,
     )
 
@@ -289,12 +290,12 @@ def test_confirmed_on_rtl(result: Found, tmp_path: Path) -> None:
     hollow = hollow_model(request.model)
     graph = whole_graph(hollow, request.accelerator, "semseg", blocks=2)
     expected = Point(
-        Choice(request.accelerator), forecast(graph, request.accelerator), Resources(lut=1), BOARD.budget, 10.0, 1.0
+        Choice(request.accelerator), forecast(graph, request.accelerator), Resources(lut=1), BOARD.budget, IDEAL, 1.0
     )
     front = tuple(front_point(number, expected) for number in (1, 2))
     found = Found(dataclasses.replace(result.exploration, front=front), (expected, expected))
     confirmed = confirm_front(
-        request, found, 1, Stages(quiet=True), lambda now: update_exploration(now, tmp_path), latency=100
+        request, found, 1, Stages(quiet=True), lambda now: update_exploration(now, tmp_path), ASKED
     )
     assert read_exploration(tmp_path) == confirmed
     first, second = confirmed.front

@@ -8,7 +8,8 @@ import pytest
 from moesaic.sim.build import build
 from moesaic.sim.verilated import SimulationFailed, run
 
-SOURCE = Path(__file__).parents[2] / "sim" / "ddr.sv"
+SIM = Path(__file__).parents[2] / "sim"
+SOURCE, DRAM = SIM / "ddr.sv", SIM / "dram.sv"
 PARAMETERS = ["-GPORTS=2", "-GADDR_BITS=32", "-GBYTES=65536", "-GMAX_OUTSTANDING=4"]
 
 
@@ -17,11 +18,11 @@ def image(path: Path) -> Path:
     return path
 
 
-def simulate(source: str, tmp_path: Path, **env: str) -> None:
+def simulate(source: str, tmp_path: Path, *, dram: Path = DRAM, **env: str) -> None:
     data = image(tmp_path / "image.bin")
     run(
-        build(source, top="ddr", extra_args=PARAMETERS),
-        test_module="tb_ddr",
+        build(source, top="ddr", extra_sources=[dram], extra_args=PARAMETERS),
+        test_module="tb_ddr,tb_dram",
         work_dir=tmp_path / "run",
         env={"IMAGE": str(data), **env},
         timeout_s=300,
@@ -39,18 +40,22 @@ def test_against_python(tmp_path: Path) -> None:
     [
         ("mem[index] = {<<8{big}};", "mem[index] = big;", "reads_the_image"),
         (
-            "burst.due = now + longint'(latency > 2 ? latency - 1 : 1)",
-            "burst.due = now + longint'(latency)",
+            "return longint'(latency > 2 ? latency - 1 : 1)",
+            "return longint'(latency)",
             "first_beat_after_latency",
         ),
         ("if (p >= first) serve(p)", "serve(p)", "ports_share_the_bandwidth"),
         ("if (wstrb[i]) mem", "if (!wstrb[i]) mem", "writes"),
         ("err_addr & ~longint'(WORD - 1)", "err_addr", "error_at_one_word"),
         ("+ bytes > 4096", "+ bytes > 4096 + WORD", "violation_is_seen"),
+        ("if (dram_refresh != 0 && now >= next_refresh) refresh_all;", "", "dram_is_refreshed"),
+        ("if (write != writing) start", "if (0) start", "dram_turns_round"),
     ],
 )
 def test_a_planted_fault_is_found(tmp_path: Path, right: str, wrong: str, test: str) -> None:
-    source = SOURCE.read_text()
-    assert right in source
-    with pytest.raises(SimulationFailed, match=f"tb_ddr.{test}"):
-        simulate(source.replace(right, wrong), tmp_path, COCOTB_TEST_FILTER=rf"\.{test}(/|$)")
+    texts = {path: path.read_text() for path in (SOURCE, DRAM)}
+    (where,) = (path for path, text in texts.items() if right in text)
+    texts[where] = texts[where].replace(right, wrong)
+    (behind := tmp_path / DRAM.name).write_text(texts[DRAM])
+    with pytest.raises(SimulationFailed, match=rf"tb_\w+.{test}"):
+        simulate(texts[SOURCE], tmp_path, dram=behind, COCOTB_TEST_FILTER=rf"\.{test}(/|$)")
