@@ -14,6 +14,7 @@ from moesaic.boards.checks import (
     check_value,
     expected_counters,
 )
+from moesaic.boards.concerned import concerned, in_words
 from moesaic.boards.errors import (
     AcceleratorBusy,
     AcceleratorError,
@@ -120,6 +121,7 @@ class Driver:
         self._held: dict[str, int] = {}  # configuration values that the registers are known to hold
         self._flight: _Flight | None = None
         self._expected: dict[str, int] = {}  # counters that a run of the program leaves
+        self._started: tuple[str, Slot] = ("", Slot((), 0))  # what runs, or ran last
 
     # Registers.
 
@@ -231,6 +233,7 @@ class Driver:
                 self._held[name] = value
         await self._set("irq_status", self.table["IRQ_STATUS"].mask)
         self._expected = expected_counters(self.program, task)
+        self._started = task, places
         await self._command("start")
         if await self._is("start_refused"):
             raise AcceleratorBusy(f"start was refused, the bus still owes responses: {await self.status()}")
@@ -270,12 +273,17 @@ class Driver:
         self._held.clear()
         await self._set("irq_status", self.table["IRQ_STATUS"].mask)
         word, fields = await self._get("error_instruction"), self.table["ERROR_INSTRUCTION"]
+        unit = ErrorUnit((word & fields["unit"].mask) >> fields["unit"].lsb)
+        index, address = (word & fields["index"].mask) >> fields["index"].lsb, await self._get("error_addr")
+        task, slot = self._started
+        items = concerned(self.program, task, slot, unit, index, address) if task else ()
         return AcceleratorError(
             ErrorCode(await self._get("error_code")),
-            ErrorUnit((word & fields["unit"].mask) >> fields["unit"].lsb),
-            (word & fields["index"].mask) >> fields["index"].lsb,
-            await self._get("error_addr"),
+            unit,
+            index,
+            address,
             draining=draining,
+            items=in_words(items, self.program, task),
         )
 
     async def _lost(self) -> RunLost:

@@ -33,11 +33,17 @@ class AcceleratorBusy(FailedRun):
 
 
 class AcceleratorError(FailedRun):
-    """A run ended with an error; names code, unit, instruction and address."""
+    """A run ended with an error; names code, unit, instruction and address, and of a program with several items those
+    that it was about, `items` in words.
+    """
 
-    def __init__(self, code: ErrorCode, unit: ErrorUnit, index: int, address: int, *, draining: bool) -> None:
+    def __init__(
+        self, code: ErrorCode, unit: ErrorUnit, index: int, address: int, *, draining: bool, items: str = ""
+    ) -> None:
         self.code, self.unit, self.index, self.address, self.draining = code, unit, index, address, draining
+        self.items = items
         where = f"{unit.name.lower()} unit, instruction {index}" + (f", address {address:#x}" if address else "")
+        where += f", of {items}" if items else ""
         owed = "; the bus still owes responses" if draining else ""
         super().__init__(f"{code.name}: {code.doc} ({where}{owed})")
 

@@ -93,10 +93,10 @@ class ProgramImage:
         {address, bytes}; `regions` [{name, address, bytes, port}]; `images` of one run; `tasks` {program: {load,
         compute, store: {address, count}, speculated, items [{image, task}], marks}}: a program has the name of its
         task, or `all` if it computes several; `marks` lists the name of each marked tensor, the compute instruction
-        that completes it, and whether tasks still have it in common; `tensors` [{name, kind, address (residual words),
-        words, tokens, dim, step, macs, weight_bytes}]
-        in the order of the marks; `experts` {block: {expert: {offset, bytes}}} in the weight stream; `pieces` [{name,
-        offset, bytes}] of the weight stream; `macs`, `weight_bytes`; `memory_sha256`.
+        that completes it, and whether tasks still have it in common; `own` the compute instructions that some items
+        alone need [{instruction, count, items}]; `tensors` [{name, kind, address (residual words), words, tokens, dim,
+        step, macs, weight_bytes}] in the order of the marks; `experts` {block: {expert: {offset, bytes}}} in the weight
+        stream; `pieces` [{name, offset, bytes}] of the weight stream; `macs`, `weight_bytes`; `memory_sha256`.
     """
 
     memory: bytes
@@ -174,6 +174,14 @@ class ProgramImage:
     def items(self, task: str) -> tuple[Item, ...]:
         """What the program of that name computes, in the order of its results."""
         return tuple(Item(**item) for item in self.task(task)["items"])
+
+    def items_at(self, task: str, instruction: int) -> tuple[Item, ...]:
+        """The items that a compute instruction of a program works for."""
+        items = self.items(task)
+        for run in self.task(task)["own"]:
+            if run["instruction"] <= instruction < run["instruction"] + run["count"]:
+                return tuple(items[number] for number in run["items"])
+        return items
 
     def image_parts(self, images: IntArray) -> list[tuple[int, bytes]]:
         """(address, bytes) that a host writes to run on `images`, one or as many as the program takes,

@@ -70,6 +70,13 @@ _NETWORK = Table(
         "nodes": Listed(_NODE, 2, 1 << 14),
     }
 )
+_OWN = Table(
+    {
+        "instruction": _COUNT,
+        "count": Whole(1, 1 << 20),
+        "items": Listed(Whole(0, MOST_IMAGES * 64 - 1), 1, MOST_IMAGES * 64),
+    }
+)
 _MANIFEST = Table(
     {
         "format": Choice((FORMAT,)),
@@ -89,6 +96,7 @@ _MANIFEST = Table(
                 {
                     "items": Listed(Table({"image": Whole(0, MOST_IMAGES - 1), "task": Name()}), 1, MOST_IMAGES * 64),
                     "marks": Listed(Table({"name": _PART, "instruction": _COUNT, "shared": Flag()}), 1),
+                    "own": Listed(_OWN),
                     "speculated": Whole(high=1 << 16),
                     **dict.fromkeys(STREAMS, _STREAM),
                 }
@@ -195,6 +203,9 @@ def _check_tasks(manifest: Mapping[str, Any], model: Network, regions: Mapping[s
             _refuse(f"tasks.{task}.items", "every image of every task that its name has", entry["items"])
         if batch.images > manifest["images"]:
             _refuse(f"tasks.{task}.items", f"of {manifest['images']} images", batch.images)
+        for run in entry["own"]:
+            if max(run["items"]) >= len(items) or run["instruction"] + run["count"] > entry["compute"]["count"]:
+                _refuse(f"tasks.{task}.own", f"instructions and items of {task}", run)
         for stream in STREAMS:
             region = regions[f"{stream}.{task}"]
             found = (entry[stream]["address"], entry[stream]["count"] * INSTRUCTION_BYTES)

@@ -21,6 +21,7 @@ from moesaic.compiler.lower import lower
 from moesaic.compiler.manifest import FORMAT, MOST_BYTES
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.order import mark_blocks
+from moesaic.compiler.own import own_instructions, parting
 from moesaic.compiler.pack import split_ports
 from moesaic.compiler.schedule import schedule
 from moesaic.compiler.tile import tile
@@ -189,13 +190,12 @@ def compile_batch(
 def _program_entry(qmodel: QuantModel, batch: Batch, graph: Graph) -> dict[str, Any]:
     """The manifest's entry of a program, but for where it lies: items, marks, and experts fetched ahead."""
     compute = [op for op in graph.ops if op.stage != "result"]
-    # Copies of the residual come before anything of a task's own.
-    parted = next((index for index, op in enumerate(compute) if op.moved), None)
+    parted = parting(compute)
     marks = [
         {
             "name": "embed" if op.block < 0 else qmodel.blocks[op.block].name,
             "instruction": index,
-            "shared": parted is None or index < parted,
+            "shared": index < parted,
         }
         for index, op in enumerate(compute)
         if op.mark
@@ -203,6 +203,7 @@ def _program_entry(qmodel: QuantModel, batch: Batch, graph: Graph) -> dict[str, 
     return {
         "items": [dataclasses.asdict(item) for item in batch.items],
         "marks": marks,
+        "own": own_instructions(graph, batch, qmodel.network.tokens),
         "speculated": len({(op.block, op.chunk, op.expert) for op in compute if op.speculative}),
     }
 
