@@ -94,7 +94,7 @@ def expected_counters(program: ProgramImage, task: str) -> dict[str, int]:
     return {
         "instructions_retired": sum(entry[stream]["count"] for stream in ("load", "compute", "store")),
         "marks": len(entry["marks"]),
-        "store_bytes": program.region("result").bytes,
+        "store_bytes": (1 + max(program.places(task))) * program.item_bytes,
     }
 
 

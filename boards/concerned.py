@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from moesaic.boards.place import Slot
-from moesaic.compiler.batch import Batch, Item
+from moesaic.compiler.batch import Item
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.layout import words_for
 from moesaic.hw.spec.registers import ErrorUnit
@@ -34,9 +34,8 @@ def concerned(program: ProgramImage, task: str, slot: Slot, unit: ErrorUnit, ind
     if unit is ErrorUnit.LOAD:
         found = {item for item in items if item.image in _images(program, slot, address)}
     elif unit is ErrorUnit.STORE:
-        places, batch = _results(program, slot, address), Batch.from_items(items)
-        shared = program.task(task)["marks"][-1]["shared"]
-        found = {item for number, item in enumerate(items) if batch.place(number, shared=shared) in places}
+        hit = _results(program, slot, address)
+        found = {item for item, place in zip(items, program.places(task), strict=True) if place in hit}
     return found or set(items)
 
 
@@ -53,11 +52,10 @@ def _images(program: ProgramImage, slot: Slot, address: int) -> range:
 
 def _results(program: ProgramImage, slot: Slot, address: int) -> range:
     """Places of the results in a burst that begins at an address; none if it is not in the result region."""
-    config, network = program.config, program.network
+    config, size = program.config, program.item_bytes
     offset, region = address - slot.result, program.region("result").bytes
     if not 0 <= offset < region:
         return range(0)
-    size = network.tokens * words_for(network.dim, config.lanes) * 2 * config.lanes
     end = min(offset + config.max_burst * config.port_bits // 8, region)
     return range(offset // size, (end - 1) // size + 1)
 

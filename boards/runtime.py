@@ -161,6 +161,11 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         return self.driver.compiled.images
 
     @property
+    def together(self) -> bool:
+        """Whether there is a program that computes all tasks at once: `all` of :meth:`run_many`."""
+        return ALL_TASKS in self.driver.compiled.tasks
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Height and width that images must have, pixels."""
         height, width = self.driver.compiled.network.image_size
@@ -227,7 +232,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         """
         if not 1 <= len(images) <= self.batch:
             raise InputError(f"images must be from 1 to {self.batch}, the batch of the program, not {len(images)}")
-        if task == ALL_TASKS and ALL_TASKS not in self.driver.compiled.tasks:
+        if task == ALL_TASKS and not self.together:
             raise InputError(
                 f"task must be one of {', '.join(self.tasks)}, not {task!r}: compile them together for that"
             )

@@ -209,20 +209,25 @@ class ProgramImage:
         task = self.tasks[0] if task is None else task
         return self.unpack_items(data, task, len(self.task(task)["marks"]) - 1)
 
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of an item's residual."""
+        return self.network.tokens * words_for(self.network.dim, self.config.lanes) * 2 * self.config.lanes
+
+    def places(self, task: str, mark: int = -1) -> list[int]:
+        """Where each of a program's items has its residual at a mark, in numbers of items: the same place where items
+        still have it in common.
+        """
+        batch, shared = Batch.from_items(self.items(task)), self.task(task)["marks"][mark]["shared"]
+        return [batch.place(number, shared=shared) for number in range(len(batch.items))]
+
     def unpack_items(self, data: bytes, task: str, mark: int) -> IntArray:
         """Residuals [items * tokens, dim] int16 of a program's items at a mark, from residual words: those of items
         that still have theirs in common once for each.
         """
-        entry, tokens = self.task(task), self.network.tokens
-        size = tokens * words_for(self.network.dim, self.config.lanes) * 2 * self.config.lanes
-        batch, shared = Batch.from_items(self.items(task)), entry["marks"][mark]["shared"]
-        places = [batch.place(number, shared=shared) for number in range(len(batch.items))]
-        return np.concatenate(
-            [
-                unpack_residual(data[place * size : (place + 1) * size], tokens, self.network.dim, self.config)
-                for place in places
-            ]
-        )
+        size, (tokens, dim) = self.item_bytes, (self.network.tokens, self.network.dim)
+        parts = [data[place * size : (place + 1) * size] for place in self.places(task, mark)]
+        return np.concatenate([unpack_residual(part, tokens, dim, self.config) for part in parts])
 
     def save(self, directory: str | Path) -> None:
         """Write `memory.bin` and `manifest.json`; each appears complete or not at all, the manifest last."""

@@ -10,10 +10,11 @@ runtime).
 """
 
 import argparse
+import itertools
 from pathlib import Path
 
 from moesaic.boards.frames import frames, write_picture
-from moesaic.boards.runtime import Accelerator
+from moesaic.boards.runtime import Accelerator, Prediction
 
 
 def open_accelerator(arguments: argparse.Namespace) -> Accelerator:
@@ -27,6 +28,17 @@ def open_accelerator(arguments: argparse.Namespace) -> Accelerator:
     return Accelerator.open(arguments.bitfile, arguments.program, retries=arguments.retries)
 
 
+def show(accelerator: Accelerator, prediction: Prediction, name: str, folder: Path) -> None:
+    """Print how long the run of a prediction took, and write its map."""
+    cycles, task = prediction.counters["cycles"], prediction.task
+    print(f"{name} {task}: {1e3 * prediction.seconds['run']:.2f} ms to the interrupt", end="")
+    print(f", {cycles:,} cycles in the accelerator" if cycles else " (cycles are not simulated)", end="")
+    if prediction.map is None or accelerator.heads is None:
+        print("; the program has no head for this task")
+        return
+    print(f" -> {write_picture(folder / f'{name}-{task}', accelerator.heads.picture(prediction.map))}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=Path, help="folder that `moesaic compile` wrote")
@@ -37,19 +49,14 @@ def main() -> None:
     parser.add_argument("--retries", type=int, default=1, help="further attempts of a run that failed")
     arguments = parser.parse_args()
     with open_accelerator(arguments) as accelerator:
-        tasks = accelerator.tasks if arguments.task == "all" else (arguments.task,)
+        # One program for all tasks, if the folder has one, and as many images at once as it was compiled for.
+        apart = accelerator.tasks if arguments.task == "all" and not accelerator.together else (arguments.task,)
         arguments.out.mkdir(parents=True, exist_ok=True)
-        for name, image in frames(arguments.source, accelerator.image_size, accelerator.channels):
-            for task in tasks:
-                prediction = accelerator.run(image, task)
-                cycles = prediction.counters["cycles"]
-                print(f"{name} {task}: {1e3 * prediction.seconds['run']:.2f} ms to the interrupt", end="")
-                print(f", {cycles:,} cycles in the accelerator" if cycles else " (cycles are not simulated)", end="")
-                if prediction.map is None or accelerator.heads is None:
-                    print("; the program has no head for this task")
-                    continue
-                path = write_picture(arguments.out / f"{name}-{task}", accelerator.heads.picture(prediction.map))
-                print(f" -> {path}")
+        source = iter(frames(arguments.source, accelerator.image_size, accelerator.channels))
+        while group := list(itertools.islice(source, accelerator.batch)):
+            names, images = [name for name, _ in group], [image for _, image in group]
+            for prediction in itertools.chain.from_iterable(accelerator.run_many(images, task) for task in apart):
+                show(accelerator, prediction, names[prediction.image], arguments.out)
 
 
 if __name__ == "__main__":

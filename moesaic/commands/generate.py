@@ -102,6 +102,7 @@ def generate(
         request = make_request(
             model=model,
             task=task,
+            together=True,
             board=accelerator or board,
             accelerator=config,
             seed=seed,

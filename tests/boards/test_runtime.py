@@ -39,9 +39,10 @@ for name in ("torch", "amaranth", "cocotb", "jinja2", "typer", "safetensors", "m
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """m3vit-micro, compiled for both tasks."""
+    """m3vit-micro, compiled for each task, and for both at once."""
     folder = tmp_path_factory.mktemp("program") / "p"
-    made, _ = make_program(make_request(model="m3vit-micro", task="all", board="micro8"), Stages(quiet=True))
+    request = make_request(model="m3vit-micro", task="all", together=True, board="micro8")
+    made, _ = make_program(request, Stages(quiet=True))
     save_program(made, folder)
     return folder
 

@@ -91,6 +91,7 @@ def test_the_driver_runs_items(micro: QuantModel, images: np.ndarray, programs: 
         expected = np.split(alone(micro, images, batch)[-1], len(batch.items))
         with Accelerator(FunctionalTransport(CONFIG), programs[batch]) as accelerator:
             found = accelerator.run_many(list(images[:count]), batch.name)
+            assert (accelerator.batch, accelerator.together) == (batch.images, len(batch.tasks) > 1)
             with pytest.raises(InputError, match=r"images must be from 1 to \d, the batch of the program, not 3"):
                 accelerator.run_many([images[0]] * 3, batch.name)
         wanted = [number for number, item in enumerate(batch.items) if item.image < count]

@@ -116,12 +116,12 @@ def full_bytes(rig, micro: QuantModel, scene: np.ndarray, task: str) -> int:
 
 def test_analytic_model(tmp_path: Path) -> None:
     """The cost model is within 0.1 % of the RTL for every block and the image, 2 % for the short parts before and
-    after.
+    after; here of both tasks at once, below of one.
     """
-    request = make_request(model="m3vit-micro", task="all")
+    request = make_request(model="m3vit-micro", task="all", together=True)
     stages = Stages(quiet=True)
     program, _ = make_program(request, stages, cache=tmp_path)
-    report = job.simulate(program, Options(out=tmp_path / "out", rtl=True, image=None), stages)
+    report = job.simulate(program, Options(out=tmp_path / "out", rtl=True), stages)
     for entry in report.tasks.values():
         model = entry.model_cycles
         assert [*model] == ["image", "embed", *(block.name for block in entry.blocks), "result"]
