@@ -14,6 +14,7 @@ from moesaic.commands import (
     quantise,
     registers,
     report,
+    route,
     run,
     runtime,
     scenes,
@@ -45,6 +46,7 @@ app.command(cls=PlainFlags, epilog=simulate.EXAMPLES)(simulate.simulate)
 app.command(cls=PlainFlags, epilog=boards_module.EXAMPLES)(boards_module.boards)
 app.command(cls=PlainFlags, epilog=generate.EXAMPLES)(generate.generate)
 app.command(cls=PlainFlags, epilog=synth.EXAMPLES)(synth.synth)
+app.command(cls=PlainFlags, epilog=route.EXAMPLES)(route.route)
 app.command(cls=PlainFlags, epilog=explore.EXAMPLES)(explore.explore)
 app.command(cls=PlainFlags, epilog=runtime.EXAMPLES)(runtime.runtime)
 app.command(cls=PlainFlags, epilog=registers.EXAMPLES)(registers.registers)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from moesaic.boards.synthesis.delays import Delays
-from moesaic.boards.synthesis.modules import Module
+from moesaic.boards.synthesis.modules import Module, places
 from moesaic.boards.synthesis.netlist import Netlist
 from moesaic.boards.synthesis.paths import Path, Step, kind_of
+from moesaic.boards.synthesis.structure import Structure, structure
 from moesaic.boards.synthesis.timing import Bit, Capture, ModuleTiming, Net
 
 __all__ = ["Analysis", "analyse"]
@@ -83,12 +84,15 @@ class Analysis:
         By port of the top: from the port to the worst register behind it, from the worst register to the port.
     absorbed : dict of str to int
         Flip-flops that were moved into DSP slices and block RAM, by module.
+    structure : Structure
+        Control sets, resets, nets with many loads.
     """
 
     paths: tuple[Path, ...]
     inputs: dict[str, float]
     outputs: dict[str, float]
     absorbed: dict[str, int]
+    structure: Structure
 
 
 def _by_port(bits: Mapping[Bit, float]) -> dict[str, float]:
@@ -161,4 +165,5 @@ def analyse(
         _by_port(model.captures),
         _by_port(model.launches),
         {name: netlist.absorbed for name, netlist in netlists.items()},
+        structure(netlists, {name: timing.fanout for name, timing in timings.items()}, places(modules, top)),
     )

@@ -92,6 +92,11 @@ def _print_timing(console: Console, timing: dict[str, Any]) -> None:
         f"{timing['pessimistic_mhz']} MHz (pessimistic) to {timing['optimistic_mhz']} MHz (optimistic)"
     )
     console.print(table)
+    counts = timing["structure"]
+    console.print(
+        f"{counts['control_sets']:,} control sets, {counts['with_reset']:,} of {counts['flip_flops']:,} flip-flops "
+        f"with a reset, {counts['wide_nets']:,} nets of more than 256 loads"
+    )
     if timing["warning"]:
         console.print(f"[yellow]warning:[/] {escape(timing['warning'])}")
     console.print(timing["note"], style="dim")

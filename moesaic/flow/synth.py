@@ -12,6 +12,7 @@ from moesaic.boards.synthesis.budget import Fit, largest_fitting
 from moesaic.boards.synthesis.delays import DELAYS, Delays
 from moesaic.boards.synthesis.mapping import find_yosys
 from moesaic.boards.synthesis.paths import Path as TimingPath
+from moesaic.boards.synthesis.structure import MANY
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
 from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable, new_folder
@@ -154,6 +155,7 @@ def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) ->
         "met": all(slack(path, clock_mhz, delays) >= 0 for path in paths),
         "paths": [_path_report(path, clock_mhz, synthesis.family) for path in paths],
         "ports": {"to_register": _worst(analysis.inputs), "from_register": _worst(analysis.outputs)},
+        "structure": analysis.structure.to_dict(),
         "note": NETS,
     }
 
@@ -251,6 +253,17 @@ def paths_markdown(timing: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def structure_markdown(structure: dict[str, Any]) -> str:
+    """What placement stumbles over, in a sentence."""
+    widest = structure["widest"][0] if structure["widest"] else None
+    return (
+        f"{structure['control_sets']:,} control sets over {structure['flip_flops']:,} flip-flops; "
+        f"{structure['with_reset']:,} flip-flops have a reset, {structure['reset_vectors']:,} of them in registers of "
+        f"32 bits or more; {structure['wide_nets']:,} nets have more than {MANY} loads"
+        + (f", the widest {widest['loads']:,} (`{widest['at']}`).\n" if widest else ".\n")
+    )
+
+
 def timing_markdown(report: dict[str, Any]) -> str:
     """The longest paths as a page, cell by cell."""
     timing = report["timing"]
@@ -304,4 +317,5 @@ def write_page(page: Path, report: dict[str, Any]) -> None:
             f"(optimistic):\n"
         )
         tables.append(paths_markdown(timing))
+        tables.append(structure_markdown(timing["structure"]))
     page.write_text("".join([before, start, "\n".join(tables), end, after]), encoding="utf-8")

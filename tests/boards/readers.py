@@ -173,3 +173,18 @@ def top_ports(path: Path, top: str) -> dict[str, TopPort]:
         )
         for port in instances[0].body.portList
     }
+
+
+def traps(verilog: str) -> list[str]:
+    """What Vivado refuses or warns of, in Verilog as Yosys writes it: initial contents of a memory that is to be block
+    or UltraRAM, reads of one without a clock, latches, asynchronous resets.
+    """
+    problems = []
+    styled = re.findall(r'ram_style = "(?:block|ultra)" \*\)\n  reg (?:\[\d+:\d+\] )?(\S+) ?\[', verilog)
+    for name in dict.fromkeys(styled):
+        if re.search(rf"^    {re.escape(name)} ?\[[^\]]*\] = ", verilog, re.MULTILINE):
+            problems.append(f"memory {name!r} has initial contents")
+        if re.search(rf"^  assign [^;]*\b{re.escape(name)} ?\[", verilog, re.MULTILINE):
+            problems.append(f"memory {name!r} is read without a clock")
+    problems += [line.strip() for line in re.findall(r"^ *always(?:_latch| @\*| @\([^)]*,).*", verilog, re.MULTILINE)]
+    return problems

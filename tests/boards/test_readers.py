@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from readers import TopPort, clocks_of, slang_errors, top_ports, verilator_problems, yosys_json
+from readers import TopPort, clocks_of, slang_errors, top_ports, traps, verilator_problems, yosys_json
 from vivadorun import ports_only_verilog
 
 from moesaic.boards.board import Board, board_names, load_board
@@ -23,6 +23,7 @@ CHANNELS = {
     },
     "AXI4LITE": {"AR": "ADDR PROT", "R": "DATA RESP", "AW": "ADDR PROT", "W": "DATA STRB", "B": "RESP"},
 }
+ATTRIBUTES = ('use_dsp = "yes"', 'keep = "true"', 'ram_style = "')
 DRIVEN = {"AR", "AW", "W"}  # channels that a master drives
 
 
@@ -54,6 +55,36 @@ def test_ports_are_those_that_the_block_design_connects(project: tuple[Board, Pa
     assert connection_problems((project[1] / "bd.tcl").read_text(), ports) == []
     config = project[0].accelerator
     assert ports["m_axi_w0_rdata"].bits == config.port_bits and ports["m_axi_c_awaddr"].bits == config.addr_bits
+
+
+TRAPS = """
+  (* ram_style = "ultra" *)
+  reg [7:0] words [15:0];
+  initial begin
+    words[0] = 8'h01;
+  end
+  (* ram_style = "block" *)
+  reg [7:0] others [15:0];
+  assign o = others[a];
+  always @* if (e) o = i;
+  always @(posedge clk, posedge rst) q <= d;
+"""
+
+
+def test_what_vivado_trips_over_is_found() -> None:
+    assert traps(TRAPS) == [
+        "memory 'words' has initial contents",
+        "memory 'others' is read without a clock",
+        "always @* if (e) o = i;",
+        "always @(posedge clk, posedge rst) q <= d;",
+    ]
+
+
+def test_nothing_that_vivado_trips_over(project: tuple[Board, Path]) -> None:
+    text = (project[1] / "accelerator.v").read_text()
+    assert traps(text) == []
+    # Attributes that tools obey survive the export.
+    assert {'use_dsp = "yes"', 'keep = "true"', 'ram_style = "'} <= {a for a in ATTRIBUTES if a in text}
 
 
 def test_memory_attributes(project: tuple[Board, Path]) -> None:
