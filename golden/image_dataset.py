@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from moesaic.golden.image_io import ImageError
 from moesaic.golden.image_sources import dataset_name
 from moesaic.images import scaled
 
-__all__ = ["read_dataset"]
+__all__ = ["labelled_images", "read_dataset"]
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of Pillow, by channels
 _KEYS = ("image", "img", "pixel_values")  # of a dictionary
+_TARGETS = ("label", "target", "labels", "targets")
 
 
 def _found(text: str) -> Any:
@@ -89,6 +91,28 @@ def _image(item: Any, size: tuple[int, int], channels: int) -> np.ndarray[Any, A
     if hwc.shape[:2] != size:
         hwc = scaled(hwc, size)
     return np.ascontiguousarray(hwc.transpose(2, 0, 1))
+
+
+def labelled_images(
+    dataset: Any, size: tuple[int, int], channels: int, limit: int
+) -> Iterator[tuple[np.ndarray[Any, Any], Any]]:
+    """Images, uint8 [channels, H, W], with their targets, of up to `limit` items, evenly spread where the length is
+    known.
+
+    Raises
+    ------
+    ImageError
+        At the first item that is no image with a target.
+    """
+    for name, item in _items(dataset, limit):
+        pair = isinstance(item, tuple | list) and len(item) > 1
+        key = next((key for key in _TARGETS if key in item), None) if isinstance(item, dict) else None
+        if not pair and key is None:
+            raise ImageError(f"{name} must be an image with its target, as a pair or a dictionary with {_TARGETS[0]!r}")
+        try:
+            yield _image(item, size, channels), item[1] if pair else item[key]
+        except ValueError as error:
+            raise ImageError(f"{name} must be an image, not one {error}") from error
 
 
 def read_dataset(text: str, size: tuple[int, int], limit: int, channels: int = 3) -> ImageFolder:

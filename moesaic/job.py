@@ -6,7 +6,7 @@ from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.program import Program, make_program, save_program
 from moesaic.flow.request import Request
-from moesaic.flow.run import Options, check, outcome_of, read_input
+from moesaic.flow.run import Input, Options, check, outcome_of, read_input
 from moesaic.flow.stages import Stages
 from moesaic.report.model import Report
 from moesaic.report.result_folder import fill
@@ -55,9 +55,10 @@ def run(request: Request, options: Options, stages: Stages) -> Report:
         return fill(folder, outcome_of(program, given, options, stages, folder), stages)
 
 
-def simulate(program: Program, options: Options, stages: Stages) -> Report:
-    """`run` from a program that is compiled already."""
+def simulate(program: Program, options: Options, stages: Stages, *, given: Input | None = None) -> Report:
+    """`run` from a program that is compiled already, on the images that are `given` or those that the options name."""
     _check(program.request, options)
     with new_folder(options.out) as folder:
-        given = read_input(program.request, options, folder / INPUT)
+        if given is None:
+            given = read_input(program.request, options, folder / INPUT)
         return fill(folder, outcome_of(program, given, options, stages, folder), stages)

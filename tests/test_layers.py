@@ -25,6 +25,7 @@ ALLOWED = {  # layer -> what it may import besides itself
     "flow": MODELS | GROUND,  # up to the outcomes of a run; it draws nothing
     "report": MODELS | {"flow", "terminal"} | GROUND,  # made from outcomes
     "job": {"flow", "report"} | GROUND,  # joins them
+    "api": MODELS | {"flow", "report", "job"} | GROUND,  # the same for Python
     "commands": MODELS | {"flow", "report", "job", "terminal", "problems"} | GROUND,
     "cli": {"commands", "terminal"} | GROUND,
     "__main__": {"cli"},

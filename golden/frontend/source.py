@@ -26,7 +26,7 @@ from moesaic.golden.importers.options import PIXELS, ImportOptions
 from moesaic.golden.network import Network
 from moesaic.names import check_tasks, name_after
 
-__all__ = ["Subject", "is_function", "open_function"]
+__all__ = ["Subject", "is_function", "open_function", "open_subject"]
 
 _FUNCTION = re.compile(r"(?P<where>[\w./\\-]+):(?P<function>[A-Za-z_]\w*)")
 _SIDE = 224
@@ -99,21 +99,45 @@ def open_function(text: str, options: ImportOptions) -> Imported:
     CaptureError
         If there is no such function, it fails, or what it returns cannot be captured.
     """
-    refused = [name for name in options.given if name not in ("--image-size", "--tasks", "--pixels")]
-    if refused:
-        raise CaptureError(f"{', '.join(refused)} must not be given for {text!r}: the module itself says it")
-    assumed: list[str] = []
     # Of what the user's code changes in torch (its defaults, its random numbers) nothing is left afterwards.
     with printing_to_stderr(), found_from(_folder(text)), usual_torch(), torch.random.fork_rng(devices=[]):
         function = _function(text)
         torch.manual_seed(options.seed)
         subject = _subject(text, function)
-        image, tasks = _image(subject, options, assumed), _tasks(subject, options)
-        mean, std = _pixels(subject, options)
-        try:
-            captured = capture(subject.module, image, name=_name(text), tasks=tasks, pixel_mean=mean, pixel_std=std)
-        except CaptureError as error:
-            raise _with_size(error, assumed) from error
+        return _captured(text, _name(text), subject, options)
+
+
+def open_subject(subject: Subject, name: str, options: ImportOptions) -> Imported:
+    """Capture a module that is there already.
+
+    Parameters
+    ----------
+    subject : Subject
+    name : str
+        Of the model, for reports and folders.
+    options : ImportOptions
+        As of `open_function`.
+
+    Raises
+    ------
+    CaptureError
+        If it cannot be captured.
+    """
+    with printing_to_stderr(), usual_torch(), torch.random.fork_rng(devices=[]):
+        return _captured(f"{type(subject.module).__name__} of the caller", name_after(name, "model"), subject, options)
+
+
+def _captured(text: str, name: str, subject: Subject, options: ImportOptions) -> Imported:
+    refused = [name for name in options.given if name not in ("--image-size", "--tasks", "--pixels")]
+    if refused:
+        raise CaptureError(f"{', '.join(refused)} must not be given for {text!r}: the module itself says it")
+    assumed: list[str] = []
+    image, tasks = _image(subject, options, assumed), _tasks(subject, options)
+    mean, std = _pixels(subject, options)
+    try:
+        captured = capture(subject.module, image, name=name, tasks=tasks, pixel_mean=mean, pixel_std=std)
+    except CaptureError as error:
+        raise _with_size(error, assumed) from error
     stated = subject.pixel_mean is not None or _own_pixels(subject.module) is not None
     if not stated and options.pixels is None and captured.normalised:
         assumed.append("pixels are normalised with mean 0.5 and deviation 0.5 before the module (--pixels)")

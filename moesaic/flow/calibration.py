@@ -17,7 +17,7 @@ from moesaic.golden.natural import natural_images
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.sample_images import sample_images, sample_words
 
-__all__ = ["Calibration", "calibration", "covering", "doubted", "shown"]
+__all__ = ["Calibration", "calibration", "covering", "doubted", "given_images", "shown"]
 
 SPARE = 3  # times as many images are looked at where experts go without tokens
 ENOUGH = 8  # images of a folder, from which on every fourth is kept to judge by
@@ -121,6 +121,14 @@ def calibration(request: Request) -> Calibration:
         folder.skipped,
         folder.warnings,
     )
+
+
+def given_images(images: np.ndarray[Any, Any], what: str) -> Calibration:
+    """Images that are there already, uint8 [n, channels, H, W]; of `ENOUGH` or more every fourth is to judge by."""
+    if len(images) < ENOUGH:
+        return Calibration(images, f"{len(images)} {what}", images, "the same images")
+    seen = np.delete(images, np.s_[::4], axis=0)
+    return Calibration(seen, f"{len(seen)} {what}", images[::4], f"{len(images[::4])} others of them")
 
 
 def covering(seen: Calibration, model: M3ViT, stages: Stages) -> Calibration:

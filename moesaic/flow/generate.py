@@ -10,7 +10,7 @@ from moesaic.boards.project.write import VERILOG, ProgramFacts, annotated_verilo
 from moesaic.errors import InputError
 from moesaic.flow.folder import new_folder
 from moesaic.flow.own_folder import check_place, set_aside, write_sums
-from moesaic.flow.program import make_program, save_program
+from moesaic.flow.program import Program, make_program, save_program
 from moesaic.flow.request import Request
 from moesaic.flow.runtime import write_runtime
 from moesaic.flow.stages import Stages
@@ -56,7 +56,13 @@ def generate_rtl(accelerator: AcceleratorConfig, folder: Path, stages: Stages, *
 
 
 def generate_project(
-    board: Board, folder: Path, stages: Stages, *, request: Request | None = None, force: bool = False
+    board: Board,
+    folder: Path,
+    stages: Stages,
+    *,
+    request: Request | None = None,
+    program: Program | None = None,
+    force: bool = False,
 ) -> None:
     """Write a Vivado project for a board.
 
@@ -67,6 +73,8 @@ def generate_project(
     stages : Stages
     request : Request, optional
         A model to compile for it, into `program/`, with what runs it on the board in `runtime/`.
+    program : Program, optional
+        The same, compiled already.
     force : bool
         Move a folder of other things aside.
 
@@ -80,8 +88,10 @@ def generate_project(
     check_fit(board)
     with new_folder(folder) as new:
         facts = None
-        if request is not None:
+        if request is not None and program is None:
             program, _ = make_program(request, stages)
+        if program is not None:
+            request = program.request
             size, limit = len(program.image.memory), board.memory.window_bytes
             if size > limit:
                 raise InputError(

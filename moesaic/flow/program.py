@@ -19,7 +19,7 @@ from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all, compile_graphs
 from moesaic.compiler.weights import Piece
 from moesaic.errors import InputError
-from moesaic.flow.calibration import covering, doubted, shown
+from moesaic.flow.calibration import Calibration, covering, doubted, shown
 from moesaic.flow.export_heads import host_heads
 from moesaic.flow.model_fit import fitting
 from moesaic.flow.origin import FILE as ORIGIN
@@ -110,9 +110,19 @@ def _estimates(compilation: Compilation) -> dict[str, int]:
 
 
 def make_program(
-    request: Request, stages: Stages, *, cache: Path | None = None, options: CompileOptions = EVERYTHING
+    request: Request,
+    stages: Stages,
+    *,
+    cache: Path | None = None,
+    options: CompileOptions = EVERYTHING,
+    seen: Calibration | None = None,
 ) -> tuple[Program, Compilation]:
     """Quantise (or find in the cache) and compile.
+
+    Parameters
+    ----------
+    seen : Calibration, optional
+        Images to calibrate on; those that the request names if not given.
 
     Raises
     ------
@@ -124,7 +134,7 @@ def make_program(
     request = fitting(request, stages)
     with stages.stage("weights", f"float {request.model.name}"):
         network = load_float(request)
-    seen = covering(shown(request, stages), network.model, stages)
+    seen = covering(shown(request, stages) if seen is None else seen, network.model, stages)
     with stages.stage("quantise", "calibration and quantisation"):
         made = quantised(network, request, cache=cache, seen=seen, note=stages.note)
         stages.note("from the cache" if made.found else "")

@@ -200,8 +200,8 @@ def _accelerator(board: str | None, accelerator: Path | AcceleratorConfig | None
     return sizes.name, origin, sizes
 
 
-def _check_names(model: str, widths: str, seed: int, batch: int, *, known: bool) -> None:
-    if not known and model not in models.PRESETS and not _from_outside(model):
+def _check_names(model: "str | Imported", widths: str, seed: int, batch: int, *, known: bool) -> None:
+    if isinstance(model, str) and not known and model not in models.PRESETS and not _from_outside(model):
         raise InputError(
             f"model must be one of {', '.join(models.PRESETS)}, a file or folder of weights, or module:function, not "
             f"{model!r}"
@@ -214,7 +214,13 @@ def _check_names(model: str, widths: str, seed: int, batch: int, *, known: bool)
 
 
 def _network(
-    model: str, options: ImportOptions, weights: Path | None, stages: Stages, *, recentre: bool, hidden: str | None
+    model: "str | Imported",
+    options: ImportOptions,
+    weights: Path | None,
+    stages: Stages,
+    *,
+    recentre: bool,
+    hidden: str | None,
 ) -> tuple[Network, "Imported | None"]:
     """Sizes of the network of that name, changed as asked; with its parameters, if it is one from outside."""
     network, imported = _named(model, options, weights, stages)
@@ -223,9 +229,11 @@ def _network(
 
 
 def _named(
-    model: str, options: ImportOptions, weights: Path | None, stages: Stages
+    model: "str | Imported", options: ImportOptions, weights: Path | None, stages: Stages
 ) -> tuple[Network, "Imported | None"]:
     """Sizes of the network of that name; with its parameters, if it is one from outside."""
+    if not isinstance(model, str):
+        return model.network, model
     if model in models.PRESETS:
         if options.given:
             raise InputError(
@@ -236,6 +244,13 @@ def _named(
         raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
     imported = _open(model, options, stages)
     return imported.network, imported
+
+
+def _origin(model: "str | Imported", *, outside: bool) -> str:
+    """What names the model in a later request."""
+    if not isinstance(model, str):
+        return model.report.source
+    return str(Path(model).absolute()) if outside and Path(model).exists() else model
 
 
 def _wide_enough(
@@ -290,7 +305,7 @@ def _check_files(weights: Path | None, calibrate: Path | None) -> None:
 
 def make_request(
     *,
-    model: str,
+    model: "str | Imported",
     task: str | None = None,
     batch: int = 1,
     together: bool = False,
@@ -315,8 +330,8 @@ def make_request(
 
     Parameters
     ----------
-    model : str
-        Name of a model preset, path of weights (`golden.importers.open`), or `module:function`.
+    model : str or Imported
+        Name of a model preset, path of weights (`golden.importers.open`), or `module:function`; or what was opened.
     task : str or None
         Or `all`; None is the first.
     board : str or None
@@ -376,7 +391,7 @@ def make_request(
         together=together,
         weights=weights,
         calibrate=calibrate,
-        model_origin=str(Path(model).absolute()) if imported is not None and Path(model).exists() else model,
+        model_origin=_origin(model, outside=imported is not None),
         imported=imported,
         import_options=options,
     )
