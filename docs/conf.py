@@ -9,7 +9,7 @@ project = "Moesaic"
 version = release = _PROJECT["version"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 4  # links to headings work on the site as they do on a forge
-nitpicky = True
+autodoc_typehints = "none"  # docstrings say more
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Moesaic {version}"
