@@ -234,22 +234,24 @@ class Accelerator(wiring.Component):
         fetch, weights, writer, load, store = units.fetch, units.weights, units.writer, units.load, units.store
         rw = registers.rw
         # What the units say is registered on its way: it comes from everywhere, and a cycle later is soon enough.
-        finished = Signal()
-        retired_all = (
+        finished, nothing_left, retired_all = Signal(), Signal(), Signal()
+        m.d.sync += retired_all.eq(
             (core.retired == rw.compute_count.value)
             & (load.done == rw.load_count.value)
             & (store.done == rw.store_count.value)
         )
         # Words left over would be a program's mistake: it then ends by the watchdog.
-        m.d.sync += finished.eq(
-            retired_all
-            & supervisor.run
-            & fetch.exhausted.all()
-            & weights.idle
-            & (weights.level == 0)
-            & ~weights.o.valid
-            & ~in_buffers
-        )
+        m.d.sync += [
+            nothing_left.eq(
+                supervisor.run
+                & fetch.exhausted.all()
+                & weights.idle
+                & (weights.level == 0)
+                & ~weights.o.valid
+                & ~in_buffers
+            ),
+            finished.eq(retired_all & nothing_left),
+        ]
         # Until it hears of an abort a bus engine may still begin something: what it said before does not count.
         quiet, aborting = Signal(), Signal()
         m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(abort)]

@@ -123,6 +123,7 @@ class Loader(wiring.Component):
         take = Take(m, op, stage=self.stage, weights=self.weights, skip=self.skip, **moves)
         mover = Cut(m, copy, self.config, weights=self.weights, o=self.copy, copying=copying)
         pending = self._fill_key(m, op, at, keys)
+        taken = take.words(m, at, taking)
         # What the state machine does comes from registers: the weight stream is far.
         m.d.comb += self.weights.ready.eq((taking & self.stage.i.ready) | (copying & self.copy.ready & mover.part_last))
         with m.FSM():
@@ -152,10 +153,10 @@ class Loader(wiring.Component):
                             m.next = "measure"
                     with m.Elif(op.stationary == Stationary.WEIGHTS):
                         m.d.sync += taking.eq(1)
-                        m.next = "parameters"
+                        m.next = "take"
                     with m.Else():
                         m.next = "keys"
-            take.states(m, at, taking)
+            take.states(m, at, taken)
             self._read_keys(m, op, at, keys, pending, blocked=blocked, busy=busy)
             with m.State("copy"):
                 # The stage is not used: words go to the memories, one or more of them per weight-stream word.

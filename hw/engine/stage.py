@@ -91,22 +91,37 @@ class Stage(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        valid, go = Signal(), Signal()
+        go = Signal()
         held: Any = Signal(staged_layout(config), reset_less=True)
         filled = Signal()  # the shadow block is complete, and not taken
-        bank_free = self._parameters(m, held, go)
+        bank_full, released = self._parameters(m, held, go)
+        incoming = self.i.p
+        # Twice the same: one for the many bits of the word, one for what is decided. Their hold is their own, so that
+        # no tool makes one of them.
+        readies = []
+        for copy in ("", "_wide"):
+            # The word waits for a bank, or for the shadow block; registers, so that the answer is one LUT.
+            bank, block = Signal(name=f"waits_bank{copy}"), Signal(name=f"waits_block{copy}")
+            ready = Signal(name=f"free{copy}")
+            m.d.comb += ready.eq(~(bank & bank_full & ~released) & ~(block & filled & ~self.swap))
+            with m.If(ready):
+                m.d.sync += [
+                    bank.eq(self.i.valid & incoming.parameters & incoming.first),
+                    block.eq(self.i.valid & ~incoming.parameters),
+                ]
+            readies.append(ready)
+        ready, load = readies
+        valid = Signal()
         m.d.comb += [
             self.available.eq(~filled | self.swap),
             self.empty.eq(~valid),
-            go.eq(valid & Mux(held.parameters, ~held.first | bank_free, self.available)),
-            self.i.ready.eq(~valid | go),
+            go.eq(valid & ready),
+            self.i.ready.eq(ready),
             self.word.eq(held.word),
             self.narrow.eq(held.narrow),
         ]
         with m.If(self.swap):
             m.d.sync += [filled.eq(0), self.full.eq(0)]
-        with m.If(go):
-            m.d.sync += valid.eq(0)
         with m.If(go & ~held.parameters):
             for g in range(config.block_words):
                 m.d.comb += self.word_load[g].eq(held.index == Mux(held.narrow, g >> 1, g))
@@ -118,10 +133,10 @@ class Stage(wiring.Component):
             m.d.sync += filled.eq(1)
         with m.If(self.completing):
             m.d.sync += self.full.eq(1)
-        with m.If(self.i.ready):
+        with m.If(load):
             m.d.sync += held.word.eq(self.i.p.word)
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += valid.eq(1)
+        with m.If(ready):
+            m.d.sync += valid.eq(self.i.valid)
             for name in ("index", "parameters", "first", "last", "narrow"):
                 m.d.sync += held[name].eq(self.i.p[name])
         return m
@@ -130,13 +145,13 @@ class Stage(wiring.Component):
         """Whether a block is a single word."""
         return Mux(narrow, narrow_words(self.config) == 1, self.config.block_words == 1)
 
-    def _parameters(self, m: Module, held: data.View, go: Signal) -> Value:
-        """Fill the banks in turn; 1 while one of them is free."""
+    def _parameters(self, m: Module, held: data.View, go: Signal) -> tuple[Signal, Signal]:
+        """Fill the banks in turn. 1 while none of them is free; but one of them is if the second is 1."""
         word_bits = len(self.word)
         used, bank, released = Signal(range(3)), Signal(), Signal()
-        claim = Signal()
-        m.d.comb += claim.eq(go & held.parameters & held.first)
-        m.d.sync += [released.eq(self.release), used.eq(used + claim - released)]
+        claim, using, full = Signal(), Signal(range(3)), Signal()
+        m.d.comb += [claim.eq(go & held.parameters & held.first), using.eq(used + claim - released)]
+        m.d.sync += [released.eq(self.release), used.eq(using), full.eq(using == 2)]
         for b in range(2):
             words = Signal(self.config.param_words * word_bits, name=f"bank_{b}", reset_less=True)
             with m.If(go & held.parameters & (bank == b)):
@@ -144,4 +159,4 @@ class Stage(wiring.Component):
             m.d.comb += self.parameters[b].eq(words)
         with m.If(go & held.parameters & held.last):
             m.d.sync += bank.eq(~bank)
-        return (used != 2) | released
+        return full, released

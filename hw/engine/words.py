@@ -36,7 +36,9 @@ class Take:
         block_words, param_words = self.config.block_words, self.config.param_words
         self.narrow: Value = op.narrow if self.config.narrow_weights else Const(0, 1)
         self.index = Signal(range(max(block_words, param_words)))
-        self.last_word = Signal(range(block_words))  # number of a block's last word
+        # The next word is one of parameters; it is the last one of them or of its block. Judged a word ahead.
+        self.parameters, self.final = Signal(), Signal()
+        self.before_last, self.single = Signal(range(block_words)), Signal()  # last word but one of a block; it has one
         self.output_words = Signal(range(param_words + 255 * block_words + 1))  # of a block of outputs
         self.skip_words = Signal(24)
         m.d.comb += [
@@ -44,6 +46,8 @@ class Take:
             stage.i.p.index.eq(self.index),
             stage.i.p.first.eq(self.index == 0),
             stage.i.p.narrow.eq(self.narrow),
+            stage.i.p.parameters.eq(self.parameters),
+            stage.i.p.last.eq(self.final),
             skip.payload.eq(self.skip_words),
         ]
 
@@ -51,31 +55,57 @@ class Take:
         """At the instruction's first block."""
         config, op, narrow, narrow_block = self.config, self.op, self.narrow, narrow_words(self.config)
         m.d.sync += [
-            self.last_word.eq(Mux(narrow, narrow_block - 1, config.block_words - 1)),
+            self.parameters.eq(1),
+            self.final.eq(config.param_words == 1),
+            self.before_last.eq(Mux(narrow, narrow_block - 2, config.block_words - 2)),
+            self.single.eq(self.stage.alone(narrow)),
             self.output_words.eq(
                 config.param_words + Mux(narrow, op.in_blocks * narrow_block, op.in_blocks * config.block_words)
             ),
         ]
 
-    def _word(self, m: Module, *, parameters: bool, final: Value) -> Value:
-        """Move a word; 1 with the last of them, number `final`."""
-        stage, weights = self.stage.i, self.weights
-        last = Signal(name="took_parameters" if parameters else "took_block")
+    def words(self, m: Module, at: BlockPosition, taking: Signal) -> Signal:
+        """Move words while `taking`. What decides comes from registers, and the stage's answer is one LUT; 1 with the
+        instruction's last word.
+        """
+        stage, weights, one = self.stage.i, self.weights, self.config.param_words == 1
+        moved, block, finished = Signal(name="took_word"), Signal(name="took_block"), Signal(name="took_all")
         m.d.comb += [
-            last.eq(stage.ready & weights.valid & (self.index == final)),
-            self.moves["starved"].eq(stage.ready & ~weights.valid),
-            self.moves["blocked"].eq(~stage.ready),
-            self.moves["busy"].eq(stage.ready & weights.valid),
-            stage.valid.eq(weights.valid),
-            stage.p.parameters.eq(parameters),
-            stage.p.last.eq(self.index == final),
+            stage.valid.eq(taking & weights.valid),
+            moved.eq(taking & weights.valid & stage.ready),
+            block.eq(moved & self.final & ~self.parameters),
+            # The shadow block is being filled, so nothing stops this word: the block is complete with the next cycle.
+            # A block of a single word is not, yet.
+            self.stage.completing.eq(block & ~self.single),
         ]
-        with m.If(stage.ready & weights.valid):
-            m.d.sync += self.index.eq(Mux(self.index == final, 0, self.index + 1))
-        return last
+        with m.If(taking):
+            m.d.comb += [
+                self.moves["starved"].eq(stage.ready & ~weights.valid),
+                self.moves["blocked"].eq(~stage.ready),
+                self.moves["busy"].eq(moved),
+            ]
+        with m.If(moved):
+            m.d.sync += [
+                self.index.eq(self.index + 1),
+                self.final.eq(
+                    Mux(self.parameters, self.index == self.config.param_words - 2, self.index == self.before_last)
+                ),
+            ]
+            with m.If(self.final):
+                m.d.sync += [
+                    self.index.eq(0),
+                    self.parameters.eq(~self.parameters & at.last_in),
+                    self.final.eq(Mux(~self.parameters & at.last_in, one, self.single)),
+                ]
+        with m.If(block):
+            at.next_block(m)
+            with m.If(at.last):
+                m.d.comb += finished.eq(1)
+                m.d.sync += taking.eq(0)
+        return finished
 
-    def states(self, m: Module, at: BlockPosition, taking: Signal) -> None:
-        """States that take words, or drop them."""
+    def states(self, m: Module, at: BlockPosition, finished: Signal) -> None:
+        """States while words are taken, or dropped."""
         with m.State("measure"):
             m.d.sync += self.skip_words.eq(self.skip_words + self.output_words)
             at.next_outputs(m)
@@ -87,20 +117,9 @@ class Take:
             with m.If(self.skip.ready):
                 m.d.sync += self.skip.valid.eq(0)
                 m.next = "idle"
-        with m.State("parameters"):
-            with m.If(self._word(m, parameters=True, final=Const(self.config.param_words - 1))):
-                m.next = "weights"
-        with m.State("weights"):
-            with m.If(self._word(m, parameters=False, final=self.last_word)):
-                # The shadow block is being filled, so nothing stops this word: the block is complete with the next
-                # cycle. A block of a single word is not, yet.
-                m.d.comb += self.stage.completing.eq(~self.stage.alone(self.narrow))
-                at.next_block(m)
-                with m.If(at.last_in):
-                    m.next = "parameters"
-                    with m.If(at.last_out):
-                        m.d.sync += taking.eq(0)
-                        m.next = "idle"
+        with m.State("take"):
+            with m.If(finished):
+                m.next = "idle"
 
 
 class Cut:
@@ -118,12 +137,13 @@ class Cut:
     ) -> None:
         self.op, self.weights, self.o = op, weights, o
         load_rows, lanes = config.load_rows, config.lanes
+        self.load_rows = load_rows
         self.address, self.left = Signal(17), Signal(17)
-        self.part, self.part_last = Signal(range(load_rows)), Signal()
+        self.part, self.part_last = Signal(range(load_rows)), Signal()  # the latter judged a step ahead, as `last`
+        self.last = Signal()
         residual = op.memory == Memory.RESIDUAL
         half = self.part[: max(1, (load_rows // 2 - 1).bit_length())] if load_rows > 2 else 0
         m.d.comb += [
-            self.part_last.eq(self.part == Mux(residual, load_rows // 2 - 1, load_rows - 1)),
             o.valid.eq(copying & weights.valid),
             # In every state: what writes is `valid`.
             o.p.memory.eq(op.memory),
@@ -139,7 +159,16 @@ class Cut:
 
     def start(self, m: Module) -> None:
         """Before the instruction's first word."""
-        m.d.sync += [self.address.eq(self.op.addr), self.left.eq(self.op.words)]
+        m.d.sync += [
+            self.address.eq(self.op.addr),
+            self.left.eq(self.op.words),
+            self.last.eq(self.op.words == 1),
+            self.part_last.eq(self._limit() == 0),
+        ]
+
+    def _limit(self) -> Value:
+        """Number of the last part of a word of the weight stream."""
+        return Mux(self.op.memory == Memory.RESIDUAL, self.load_rows // 2 - 1, self.load_rows - 1)
 
     def step(self, m: Module) -> Value:
         """Step to the next word if this one is taken; 1 with the last one."""
@@ -147,10 +176,19 @@ class Cut:
         last = Signal(name="copied_last")
         m.d.comb += [
             moved.eq(self.weights.valid & self.o.ready),
-            last.eq(moved & self.part_last & (self.left == 1)),
+            last.eq(moved & self.part_last & self.last),
         ]
         with m.If(moved):
-            m.d.sync += [self.address.eq(self.address + 1), self.part.eq(self.part + 1)]
+            m.d.sync += [
+                self.address.eq(self.address + 1),
+                self.part.eq(self.part + 1),
+                self.part_last.eq(self.part + 1 == self._limit()),
+            ]
             with m.If(self.part_last):
-                m.d.sync += [self.part.eq(0), self.left.eq(self.left - 1)]
+                m.d.sync += [
+                    self.part.eq(0),
+                    self.part_last.eq(self._limit() == 0),
+                    self.left.eq(self.left - 1),
+                    self.last.eq(self.left == 2),
+                ]
         return last

@@ -1,6 +1,6 @@
 """Cutting a transfer into AXI4 bursts."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -60,29 +60,36 @@ class BurstSplitter(wiring.Component):
             }
         )
         self.word = Signal(word_bits)
-        self.left = Signal(BEATS_BITS)
+        self.more = Signal()  # beats are left, that no burst has
+        self.beyond = Signal(BEATS_BITS)  # of these, all but one
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        room = Signal(range(1, self.max_burst + 1))  # beats up to the next cut
-        beats = Signal(range(self.max_burst + 1))
+        inside = (self.max_burst - 1).bit_length()
+        room, left = Signal(inside), Signal(signed(BEATS_BITS + 1))
         m.d.comb += [
-            self.i.ready.eq((self.left == 0) & ~self.o.valid),
-            room.eq(self.max_burst - self.word[: (self.max_burst - 1).bit_length()]),
-            beats.eq(Mux(self.left < room, self.left, room)),
+            self.i.ready.eq(~self.more & ~self.o.valid),
+            room.eq(~self.word[:inside]),  # beats up to the next cut, but one
+            left.eq(self.beyond - room - 1),  # beyond the cut, but one: negative if the transfer ends before it
         ]
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [self.word.eq(self.i.payload.word), self.left.eq(self.i.payload.beats)]
-        with m.Elif((self.left != 0) & ~self.o.valid):
+            m.d.sync += [
+                self.word.eq(self.i.payload.word),
+                self.more.eq(self.i.payload.beats != 0),
+                self.beyond.eq(self.i.payload.beats - 1),
+            ]
+        with m.Elif(self.more & ~self.o.valid):
             m.d.sync += [
                 self.o.valid.eq(1),
                 self.o.payload.word.eq(self.word),
-                self.o.payload.last.eq(beats - 1),
-                self.word.eq(self.word + beats),
-                self.left.eq(self.left - beats),
+                self.o.payload.last.eq(Mux(left < 0, self.beyond[:inside], room)),
+                # What follows a burst that was cut begins at the cut.
+                self.word.eq((self.word[inside:] + 1) << inside),
+                self.more.eq(left >= 0),
+                self.beyond.eq(left),
             ]
         with m.If(self.drop):
-            m.d.sync += [self.left.eq(0), self.o.valid.eq(0)]
+            m.d.sync += [self.more.eq(0), self.o.valid.eq(0)]
         return m

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.bus.axi import Axi4ReadBus, Axi4ReadSignature
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.memory.bursts import BEATS_BITS
-from moesaic.hw.stream.buffer import SkidBuffer
+from moesaic.hw.stream.buffer import PairBuffer
 from moesaic.hw.stream.rules import Check, StreamContract, connect_stream, require
 
 __all__ = ["WeightStream"]
@@ -198,15 +198,16 @@ class WeightStream(wiring.Component):
         """Banks of the queue: one per port and stripe, all read at the same address; then a buffer of two words."""
         depth, stripes = self.depth_words, self.stripes
         stripe_log2 = stripes.bit_length() - 1
-        head = SkidBuffer(8 * self.word_bytes)
+        head = PairBuffer(8 * self.word_bytes)
         m.submodules.head = ResetInserter(self.clear)(head)
-        level_next = Signal(range(depth + 1))
         full = Signal()  # the banks' outputs are the oldest word
         taken = Signal()
         skipping = Signal()
-        left = Signal(24)  # words to skip
-        dropped = Signal(range(depth + 1))
+        # Words of the queue that are skipped in this cycle, if they were counted; they are all that are left.
+        amount, counted, all_left = Signal(range(depth + 1)), Signal(), Signal()
+        left, some_left = Signal(24), Signal()  # words to skip; it is not 0, judged a step ahead
         freed = Signal(range(depth + 1))
+        one = Signal()  # exactly one word is queued
         released = Signal(range(depth + 1))
         m.d.sync += released.eq(freed)
         whole = []
@@ -218,16 +219,23 @@ class WeightStream(wiring.Component):
             fill = Signal(range(depth * stripes), name=f"fill_{p}")  # beats received
             ahead = Signal(range(depth + 1), name=f"ahead_{p}")  # words received, not yet complete in all ports
             done = Signal(name=f"done_{p}")  # the last beat of a word
-            index, following = Signal(range(depth), name=f"read_{p}"), Signal(range(depth), name=f"following_{p}")
-            m.d.sync += [valid.eq(reader.o.valid), beat.eq(reader.o.payload), index.eq(following)]
+            some = Signal(name=f"some_{p}")  # there is such a word, judged a step ahead
+            # The next word's address is there before it is known whether this one leaves.
+            index, next_index = Signal(range(depth), name=f"read_{p}"), Signal(range(depth), init=1, name=f"next_{p}")
+            following, after = Signal(range(depth), name=f"following_{p}"), Signal(range(depth), name=f"after_{p}")
+            m.d.sync += [valid.eq(reader.o.valid), beat.eq(reader.o.payload)]
+            m.d.sync += [index.eq(following), next_index.eq(after)]
             m.d.comb += [
                 reader.o.ready.eq(1),
                 done.eq(valid & (fill[:stripe_log2] == stripes - 1)),
                 reader.release.eq(released << stripe_log2),
-                following.eq(index + freed),
+                following.eq(Mux(taken, next_index, index)),
+                after.eq(Mux(taken, next_index + 1, next_index)),
             ]
             with m.If(valid):
                 m.d.sync += fill.eq(fill + 1)
+            with m.If(counted):
+                m.d.comb += [following.eq(index + amount), after.eq(next_index + amount)]
             for s in range(stripes):
                 bank: memory.Memory = memory.Memory(
                     shape=unsigned(self.port_bits), depth=depth, init=[], attrs={"ram_style": self.ram_style}
@@ -243,46 +251,49 @@ class WeightStream(wiring.Component):
                     read.en.eq(1),
                     head.i.payload.word_select(place, self.port_bits).eq(read.data),
                 ]
-            whole.append((ahead, done, fill, index))
+            whole.append((ahead, some, done, fill, index, next_index))
 
         # A word that all ports have delivered joins the queue in the cycle after its last beat was written.
         joined = Signal()
-        m.d.comb += joined.eq(reduce(and_, [ahead != 0 for ahead, *_ in whole]))
-        for ahead, done, *_ in whole:
-            m.d.sync += ahead.eq(ahead + done - joined)
+        m.d.comb += joined.eq(reduce(and_, [some for _, some, *_ in whole]))
+        for ahead, some, done, *_ in whole:
+            m.d.sync += [ahead.eq(ahead + done - joined), some.eq(done | Mux(joined, ahead != 1, some))]
 
         m.d.comb += [
             head.i.valid.eq(full & ~skipping),
             taken.eq(head.i.valid & head.i.ready),
             self.o.valid.eq(head.o.valid & ~self.skip.valid & ~skipping),
             self.o.payload.eq(head.o.payload),
-            head.o.ready.eq(self.o.ready & ~self.skip.valid & ~skipping),
-            freed.eq(Mux(skipping, dropped, taken)),
-            level_next.eq(self.level + joined - freed),
+            # With words to skip, the buffer is emptied first; while more than it holds are skipped, it is empty.
+            head.o.ready.eq(Mux(skipping, some_left, self.o.ready & ~self.skip.valid)),
+            freed.eq(Mux(counted, amount, taken)),
+            one.eq(self.level == 1),
         ]
-        m.d.sync += [self.level.eq(level_next), full.eq(level_next != 0)]
+        m.d.sync += [
+            self.level.eq(self.level + joined - freed),
+            full.eq(joined | Mux(counted, self.level != amount, full & ~(taken & one))),
+        ]
 
         # First the words in the buffer, one by one; then, every other cycle, as many as the queue holds.
-        amount, counted = Signal(range(depth + 1)), Signal()
-        passed = Signal()  # a word of the buffer
+        passed, fewer = Signal(), Signal()  # a word of the buffer; the queue holds fewer words
         with m.If(skipping):
             with m.If(counted):  # the buffer is empty then, and stays so
-                m.d.comb += dropped.eq(amount)
-                m.d.sync += [left.eq(left - amount), counted.eq(0)]
-            with m.Elif(head.o.valid & (left != 0)):
-                m.d.comb += [head.o.ready.eq(1), passed.eq(1)]
-                m.d.sync += left.eq(left - 1)
-            with m.Elif(left != 0):
-                m.d.sync += [amount.eq(Mux(self.level < left, self.level, left)), counted.eq(1)]
+                m.d.sync += [left.eq(left - amount), some_left.eq(~all_left), counted.eq(0)]
+            with m.Elif(head.o.valid & some_left):
+                m.d.comb += passed.eq(1)
+                m.d.sync += [left.eq(left - 1), some_left.eq(left != 1)]
+            with m.Elif(some_left):
+                m.d.comb += fewer.eq(self.level < left)
+                m.d.sync += [amount.eq(Mux(fewer, self.level, left)), all_left.eq(~fewer), counted.eq(1)]
             with m.Else():
                 m.d.comb += self.skip.ready.eq(1)
                 m.d.sync += skipping.eq(0)
         with m.Elif(self.skip.valid):
-            m.d.sync += [left.eq(self.skip.payload), skipping.eq(1)]
+            m.d.sync += [left.eq(self.skip.payload), some_left.eq(self.skip.payload != 0), skipping.eq(1)]
 
         skipped = Signal(range(depth + 1))
         m.d.sync += [
-            skipped.eq(dropped + passed),
+            skipped.eq(Mux(counted, amount, passed)),
             self.bytes_skipped.eq(self.bytes_skipped + (skipped << (self.word_bytes.bit_length() - 1))),
         ]
         require(m, Check.ASSERT, self.level + joined <= depth, "weights: the queue must not overflow")
@@ -296,8 +307,8 @@ class WeightStream(wiring.Component):
                 released.eq(0),
                 self.bytes_skipped.eq(0),
             ]
-            for ahead, _, fill, index in whole:
-                m.d.sync += [ahead.eq(0), fill.eq(0), index.eq(0)]
+            for ahead, some, _, fill, index, next_index in whole:
+                m.d.sync += [ahead.eq(0), some.eq(0), fill.eq(0), index.eq(0), next_index.eq(1)]
 
     def _report(self, m: Module) -> None:
         """Counters, and the error of the lowest port that has one."""

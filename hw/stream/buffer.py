@@ -1,10 +1,10 @@
 """Registers on a stream: one direction cut, or both."""
 
-from amaranth.hdl import Module, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, ShapeLike, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["SkidBuffer", "StreamRegister"]
+__all__ = ["PairBuffer", "SkidBuffer", "StreamRegister"]
 
 
 class StreamRegister(wiring.Component):
@@ -76,4 +76,52 @@ class SkidBuffer(wiring.Component):
                 m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
         with m.Elif(self.i.valid & self.i.ready):
             m.d.sync += [self.spare_full.eq(1), self.spare.eq(self.i.payload)]
+        return m
+
+
+class PairBuffer(wiring.Component):
+    """Two entries, filled and emptied in turn; cuts both paths as `SkidBuffer` does, for payloads of many bits.
+
+    What enables an entry's many registers is a register: a free entry takes whatever is there, and becomes full with a
+    transfer. The payload passes a multiplexer of two on its way out. One payload per cycle, latency 1 cycle when not
+    stalled. Empty and ready after reset.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Payload.
+
+    Members
+    -------
+    i : In(stream of shape)
+    o : Out(stream of shape)
+    """
+
+    LATENCY = 1  # cycles, input transfer to output valid
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, shape: ShapeLike) -> None:
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        self.entries = [Signal(shape, name=f"entry_{k}", reset_less=True) for k in range(2)]
+        self.full = [Signal(name=f"full_{k}") for k in range(2)]
+        self.write, self.read = Signal(), Signal()
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.d.comb += [
+            self.i.ready.eq(~Mux(self.write, self.full[1], self.full[0])),
+            self.o.valid.eq(Mux(self.read, self.full[1], self.full[0])),
+            self.o.payload.eq(Mux(self.read, self.entries[1], self.entries[0])),
+        ]
+        with m.If(self.i.valid & self.i.ready):
+            m.d.sync += self.write.eq(~self.write)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += self.read.eq(~self.read)
+        for k, (entry, full) in enumerate(zip(self.entries, self.full, strict=True)):
+            with m.If(~full):
+                m.d.sync += [entry.eq(self.i.payload), full.eq(self.i.valid & (self.write == k))]
+            with m.Elif(self.o.ready & (self.read == k)):
+                m.d.sync += full.eq(0)
         return m

@@ -2,6 +2,7 @@
 
 from amaranth.hdl import Assert, Module, Mux, Signal
 
+from moesaic.hw.memory.bursts import BEATS_BITS
 from moesaic.hw.stream.queue import Queue
 
 __all__ = ["QueueView", "expect_bursts"]
@@ -49,7 +50,7 @@ def expect_bursts(m: Module, dut, channel, *, size: int, flush, invariants: bool
     m.d.comb += new.eq(channel.valid & (~past_valid | past_ready))
 
     word = Signal.like(splitter.word)
-    left = Signal.like(splitter.left)
+    left = Signal(BEATS_BITS)
     beats = Signal(9)
     m.d.comb += beats.eq(channel.payload.len + 1)
     with m.If(new):
@@ -71,12 +72,13 @@ def expect_bursts(m: Module, dut, channel, *, size: int, flush, invariants: bool
     offered = Signal(9)
     m.d.comb += offered.eq(Mux(splitter.o.valid, splitter.o.payload.last + 1, 0))
     total = Signal(26)
-    m.d.comb += total.eq(splitter.left + offered + Mux(new, beats, 0))
+    inside = Mux(splitter.more, splitter.beyond + 1, 0)
+    m.d.comb += total.eq(inside + offered + Mux(new, beats, 0))
     m.d.comb += Assert(left == total)
-    with m.If((splitter.left != 0) | splitter.o.valid):
+    with m.If(splitter.more):
         m.d.comb += Assert(splitter.word == (word + offered + Mux(new, beats, 0))[: len(word)])
     with m.If(splitter.o.valid):
-        m.d.comb += Assert(splitter.o.payload.word == (splitter.word - offered)[: len(word)])
+        m.d.comb += Assert(splitter.o.payload.word == (word + Mux(new, beats, 0))[: len(word)])
         m.d.comb += Assert(within_cut(splitter.o.payload.word, splitter.o.payload.last, dut.max_burst))
     with m.If(channel.valid):
         payload = channel.payload

@@ -149,11 +149,12 @@ class CrossesPage(AxiReader):
         def elaborate(platform: object) -> Module:
             n = inner(platform)
             splitter = self.splitter
-            with n.If((splitter.left >= full) & ~splitter.o.valid & ~splitter.drop):
+            with n.If(splitter.more & (splitter.beyond >= full - 1) & ~splitter.o.valid & ~splitter.drop):
                 n.d.sync += [
                     splitter.o.payload.last.eq(full - 1),
                     splitter.word.eq(splitter.word + full),
-                    splitter.left.eq(splitter.left - full),
+                    splitter.more.eq(splitter.beyond >= full),
+                    splitter.beyond.eq(splitter.beyond - full),
                 ]
             return n
 
