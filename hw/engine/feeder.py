@@ -257,8 +257,10 @@ class Feeder(wiring.Component):
         """Read the residual to meet the scalars, and normalise it."""
         scalars, normalise = self.scalars, self.normalise
         meet, read = self.meet, self.RESIDUAL_AT
+        # Judged a cycle ahead: it goes on to the memory, and to all who share its port.
+        reads = live[read - 1] & ops[read - 1].vector & (kinds[read - 1] == Stream.NORMALISED)
         m.d.comb += [
-            self.residual.enable.eq(live[read] & ops[read].vector & (kinds[read] == Stream.NORMALISED)),
+            self.residual.enable.eq(delay_valid(m, reads, 1, name="reads_residual")),
             self.residual.address.eq(addresses[read - ADDRESS_AT]),
             normalise.i_valid.eq(live[meet]),
             normalise.i.eq(self.residual.data),
@@ -278,8 +280,9 @@ class Feeder(wiring.Component):
     ) -> None:
         """Read activations or distances so that what comes of them is there together with a normalised vector."""
         probabilities, arrive, read = self.probabilities, self.arrive, self.arrive - 1
+        reads = live[read - 1] & ops[read - 1].vector & (kinds[read - 1] != Stream.NORMALISED)
         m.d.comb += [
-            self.activation.enable.eq(live[read] & ops[read].vector & (kinds[read] != Stream.NORMALISED)),
+            self.activation.enable.eq(delay_valid(m, reads, 1, name="reads_activation")),
             self.attention_read.eq(self.activation.enable & ops[read].attention),
             self.activation.address.word.eq(addresses[read - ADDRESS_AT]),
             self.activation.address.low.eq(lows[read]),
@@ -360,8 +363,11 @@ class Feeder(wiring.Component):
         tap_address = _carry(m, tap_base + tap_distance, first=2, last=final, name="tap_address", bits=16)[-1]
         tapped = _carry(m, op.tap & step.first_pass, last=final, name="tapped", bits=1)
         m.d.comb += tap.address.eq(tap_address)
-        for valid, k in ((tap.write, final), (tap.due, final - 1)):
-            m.d.comb += valid.eq(live[k] & ops[k].vector & tapped[k] & (kinds[k] == Stream.NORMALISED))
+        k = final - 1
+        m.d.comb += [
+            tap.due.eq(live[k] & ops[k].vector & tapped[k] & (kinds[k] == Stream.NORMALISED)),
+            tap.write.eq(delay_valid(m, tap.due, 1, name="taps")),
+        ]
         wide = _carry(m, op.wide_result if self.config.wide_operands else Const(0, 1), last=final, name="wide", bits=1)[
             -1
         ]

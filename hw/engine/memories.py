@@ -16,6 +16,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Memory
 from moesaic.hw.stream.rules import Check, require
 from moesaic.hw.vector.layernorm import sums_layout
+from moesaic.hw.vector.pipeline import copies
 
 __all__ = ["Memories"]
 
@@ -189,24 +190,19 @@ class Memories(wiring.Component):
         if config.joint_memories:
             place = Mux(words.memory == Memory.KV, place, place - config.activation_words)
         m.d.sync += [kv.addr.eq(place), kv.data.eq(words.data), kv.en.eq(Mux(to_kv, words.mask, 0))]
-        with m.If(to_activation):
+        # Every few lanes know by themselves whether a tap comes.
+        here, copied = copy.valid & (copy.p.memory == Memory.ACTIVATION), Value.cast(copy.p.data)
+        m.d.sync += activation.addr.eq(Mux(to_activation, words.address, Mux(tap.write, tap.address, copy.p.address)))
+        for lane, tapped in enumerate(copies(m, tap.due, config.lanes, name="tapped")):
             m.d.sync += [
-                activation.addr.eq(words.address),
-                activation.data.eq(words.data),
-                activation.en.eq(words.mask),
-            ]
-        with m.Elif(tap.write):
-            m.d.sync += [
-                activation.addr.eq(tap.address),
-                activation.data.eq(tap.data),
-                activation.en.eq((1 << config.lanes) - 1),
-            ]
-        with m.Else():
-            here = copy.valid & (copy.p.memory == Memory.ACTIVATION)
-            m.d.sync += [
-                activation.addr.eq(copy.p.address),
-                Value.cast(activation.data).eq(copy.p.data),
-                activation.en.eq(here.replicate(config.lanes)),
+                activation.data[lane].eq(
+                    Mux(
+                        to_activation,
+                        words.data[lane],
+                        Mux(tapped, tap.data[lane], copied.word_select(lane, 8)),
+                    )
+                ),
+                activation.en[lane].eq(Mux(to_activation, words.mask[lane], tapped | here)),
             ]
 
     def _residual(self, m: Module, free: Signal) -> None:

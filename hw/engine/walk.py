@@ -193,13 +193,29 @@ class Walk(wiring.Component):
         body: Any = Signal(data.UnionLayout({o.name: instruction_layout(o) for o in (Opcode.MATMUL, Opcode.NORM)}))
         op = body[Opcode.MATMUL.name]
         at = _Position(m, op, rows=self.config.rows, wide=self.config.wide_operands)
-        issue, lone = Signal(), Signal()
+        issue, lone, streaming = Signal(), Signal(), Signal()
         credits = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH)
+        credit = Signal(init=1)  # there is one, judged a step ahead
+        normalised, is_matmul = Signal(), Signal()
         in_pipe = Signal(range(QUEUE_DEPTH + 1))
         m.d.sync += [credits.eq(credits - issue + self.popped), in_pipe.eq(in_pipe + issue - self.arrived)]
-        m.d.comb += [self.op.eq(op), self.o.valid.eq(issue)]
+        m.d.sync += [
+            credit.eq(self.popped | Mux(issue, credits != 1, credit)),
+            normalised.eq(op.stream == Stream.NORMALISED),
+            is_matmul.eq(op.opcode == Opcode.MATMUL),
+        ]
+        m.d.comb += [
+            self.op.eq(op),
+            self.o.valid.eq(issue),
+            issue.eq(credit & (lone | (streaming & ~(self.hold & normalised)))),
+            self.busy.eq(issue & streaming),
+        ]
+        with m.If(issue & streaming):
+            at.step(m)
         self._describe(m, at, index, lone)
-        begin = self._may_start(m, index)
+        begin, starting = self._may_start(m, index), Signal()
+        ready = self._prepare(m, body, in_pipe, starting)
+        m.d.comb += [self.context.mask.eq(ready), self.retirement.mask.eq(ready)]
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.i.ready.eq(1)
@@ -214,23 +230,21 @@ class Walk(wiring.Component):
                     m.next = "start"
             with m.State("start"):
                 at.start(m)
-                ready = self._prepare(m, body, in_pipe)
-                m.d.comb += [self.context.mask.eq(ready), self.retirement.mask.eq(ready)]
+                m.d.comb += starting.eq(1)
                 with m.If(ready):
                     m.next = "lone"
-                    with m.If((op.opcode == Opcode.MATMUL) & (at.vectors != 0)):
+                    m.d.sync += lone.eq(1)
+                    with m.If(is_matmul & (at.vectors != 0)):
+                        m.d.sync += [lone.eq(0), streaming.eq(1)]
                         m.next = "stream"
             with m.State("lone"):
-                m.d.comb += [issue.eq(credits != 0), lone.eq(1)]
-                with m.If(credits != 0):
+                with m.If(issue):
+                    m.d.sync += lone.eq(0)
                     m.next = "idle"
             with m.State("stream"):
-                m.d.comb += issue.eq((credits != 0) & ~(self.hold & (op.stream == Stream.NORMALISED)))
-                with m.If(issue):
-                    m.d.comb += self.busy.eq(1)
-                    at.step(m)
-                    with m.If(at.last):
-                        m.next = "idle"
+                with m.If(issue & at.last):
+                    m.d.sync += streaming.eq(0)
+                    m.next = "idle"
         return m
 
     def _may_start(self, m: Module, index: Signal) -> Value:
@@ -246,21 +260,25 @@ class Walk(wiring.Component):
         ]
         return waited & room
 
-    def _prepare(self, m: Module, body: data.View, in_pipe: Signal) -> Value:
-        """Do what a NORM or a COPY does here; 1 when nothing is left to wait for."""
-        ready, copies_seen = Signal(), Signal(8)
-        with m.Switch(self.op.opcode):
-            with m.Case(Opcode.NORM):
-                # Vectors on their way still use the old constants.
-                m.d.comb += ready.eq(in_pipe == 0)
-                with m.If(ready):
-                    m.d.sync += self.norm.eq(body[Opcode.NORM.name])
-            with m.Case(Opcode.COPY):
-                m.d.comb += [ready.eq(self.copies != copies_seen), self.blocked.eq(1)]
-                with m.If(ready):
-                    m.d.sync += copies_seen.eq(copies_seen + 1)
-            with m.Default():
-                m.d.comb += ready.eq(1)
+    def _prepare(self, m: Module, body: data.View, in_pipe: Signal, starting: Signal) -> Signal:
+        """What a NORM or a COPY waits for; 1 when nothing is left. From registers, which the states before `starting`
+        leave time for.
+        """
+        copies_seen = Signal(8)
+        is_norm, is_copy, empty, copied, ready = Signal(), Signal(), Signal(), Signal(), Signal()
+        m.d.sync += [
+            is_norm.eq(self.op.opcode == Opcode.NORM),
+            is_copy.eq(self.op.opcode == Opcode.COPY),
+            empty.eq(in_pipe == 0),  # vectors on their way still use the old constants
+            copied.eq(self.copies != copies_seen),
+        ]
+        m.d.comb += ready.eq(starting & Mux(is_norm, empty, ~is_copy | copied))
+        with m.If(ready & is_norm):
+            m.d.sync += self.norm.eq(body[Opcode.NORM.name])
+        with m.If(ready & is_copy):
+            m.d.sync += [copies_seen.eq(copies_seen + 1), copied.eq(0)]
+        with m.If(starting & is_copy):
+            m.d.comb += self.blocked.eq(1)
         return ready
 
     def _describe(self, m: Module, at: _Position, index: Signal, lone: Signal) -> None:

@@ -19,9 +19,9 @@ __all__ = ["Add"]
 class Add(wiring.Component):
     """Reads the residual, adds, writes it, and then changes the token's sums by what changed.
 
-    The word is read three cycles before the values are there: picked, rounded, then added; its place is `scalar` words
-    behind that of the new one. One vector per cycle; the
-    residual is written `commit` cycles after the values, `LATENCY` or more, the sums ``sums_latency(rows)`` cycles
+    The word is read four cycles before the values are there: picked, rounded, shifted, then added; its place is
+    `scalar` words behind that of the new one. One vector per cycle; the residual is written `commit` cycles after the
+    values, `LATENCY` or more, the sums ``sums_latency(rows)`` cycles
     later; no back pressure. A token must not come again within ``REUSE_CYCLES``.
 
     Parameters
@@ -41,7 +41,7 @@ class Add(wiring.Component):
         LayerNorm sums of the token.
     """
 
-    AHEAD = 4
+    AHEAD = 5
     LATENCY = 1  # cycles from values to the residual, at the least
 
     i: stream.Interface
@@ -105,23 +105,28 @@ class Add(wiring.Component):
         rows, context = self.config.rows, self.i.p.context
         row: Any = data.ArrayLayout(signed(16), rows)
         old: Any = Signal(row, reset_less=True)
+        rounded: Any = Signal(data.ArrayLayout(signed(17), rows), reset_less=True)
         halves: Any = Signal(data.ArrayLayout(signed(17), rows), reset_less=True)
         added: Any = Signal(row, reset_less=True)
         group = copies(m, delay(m, self.i.p.place.group, 1, name="read_group"), rows, name="group")
-        shift = copies(m, delay(m, context.residual_shift, 2, name="read_shift"), rows, name="residual_shift")
+        early = delay(m, context.residual_shift, 2, name="read_shift")
+        half = copies(m, ((1 << early) >> 1)[:8], rows, name="residual_half")
+        shift = copies(m, delay(m, early, 1, name="round_shift"), rows, name="residual_shift")
         for r in range(rows):
             picked = self.old.data[r]
             for g in range(1, self.config.groups):
                 picked = Mux(group[r] == g, self.old.data[g * rows + r], picked)
             total = Signal(signed(18), name=f"total_{r}")
             m.d.comb += total.eq(halves[r] + self.value[r])
+            over, negative = total[15:].any() & ~total[15:].all(), total[-1]
             m.d.sync += [
                 old[r].eq(picked),
-                halves[r].eq((old[r] + ((1 << shift[r]) >> 1)[:8]) >> shift[r]),
-                added[r].eq(Mux(total > 32767, 32767, Mux(total < -32768, -32768, total))),
+                rounded[r].eq(old[r] + half[r]),
+                halves[r].eq(rounded[r] >> shift[r]),
+                added[r].eq(Mux(over, Cat((~negative).replicate(15), negative), total[:16])),
             ]
         wait = self.commit - 1
-        return delay(m, old, wait + 2, name="before"), delay(m, added, wait, name="added")
+        return delay(m, old, wait + 3, name="before"), delay(m, added, wait, name="added")
 
     def _update_sums(self, m: Module, adds: Value, before: data.View, added: data.View) -> None:
         """Change the token's LayerNorm sums by what the residual changed."""

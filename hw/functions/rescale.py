@@ -31,7 +31,7 @@ class Rescale(wiring.Component):
     """
 
     AHEAD = 1
-    LATENCY = Scale.LATENCY  # cycles
+    LATENCY = Scale.LATENCY + 1  # cycles; the values are picked in the last
 
     i: stream.Interface
     value: data.View
@@ -70,9 +70,10 @@ class Rescale(wiring.Component):
         for r in range(rows):
             own: Value = Mux(squared[r], self.value[r], shared)
             m.d.comb += scale.i_mult[r].eq(Mux(gated[r], self.gate[r], own) if self.config.gated_mlp else own)
-        unscaled = delay(m, self.value, self.LATENCY, name="unscaled")
-        early = delay(m, scales, self.AHEAD + self.LATENCY - 1, name="scales")
-        result: Any = self.o
+        unscaled = delay(m, self.value, Scale.LATENCY, name="unscaled")
+        early = delay(m, scales, self.AHEAD + Scale.LATENCY - 1, name="scales")
+        result: Any = Signal(self.value.shape(), name="result", reset_less=True)
+        m.d.comb += Value.cast(self.o).eq(Value.cast(result))
         for r, here in enumerate(copies(m, early, self.config.rows, name="scales")):
-            m.d.comb += result[r].eq(Mux(here, scale.o[r], unscaled[r]))
+            m.d.sync += result[r].eq(Mux(here, scale.o[r], unscaled[r]))
         return m

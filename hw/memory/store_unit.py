@@ -101,8 +101,15 @@ class StoreUnit(wiring.Component):
         code = Signal(8)
         to_read, to_send = Signal(17), Signal(17)
         more, last_word = Signal(), Signal()  # words to read; the word to send is the last: judged a word ahead
-        pending = Signal()
-        beat = Signal(range(max(2, beats_per_word)))
+        pending, sending = Signal(), Signal()
+        beat, last_beat = Signal(range(max(2, beats_per_word))), Signal()
+        sent, finished = Signal(), Signal()  # in the cycle before: a beat, the instruction's last
+        m.d.sync += [
+            sent.eq(self.o.valid & self.o.ready),
+            finished.eq(self.o.valid & self.o.ready & last_beat & last_word),
+            self.bytes.eq(self.bytes + Mux(sent, port_bytes, 0)),
+            self.done.eq(self.done + finished),
+        ]
         m.d.sync += pending.eq(self.read_enable & self.read_ready)
         m.d.comb += [
             words.i.valid.eq(pending),
@@ -132,6 +139,7 @@ class StoreUnit(wiring.Component):
                     last_word.eq(op.words == 1),
                     self.read_address.eq(op.src_addr),
                     beat.eq(0),
+                    last_beat.eq(beats_per_word == 1),
                 ]
                 m.next = "wait"
                 with m.If(op.opcode != Opcode.STORE):
@@ -152,27 +160,35 @@ class StoreUnit(wiring.Component):
                     m.d.sync += code.eq(ErrorCode.RESULT_RANGE)
                     m.next = "refused"
                 with m.Elif(self.cmd.valid & self.cmd.ready):
+                    m.d.sync += sending.eq(1)
                     m.next = "send"
             with m.State("send"):
-                # A word on its way needs a place too.
-                m.d.comb += self.read_enable.eq(more & (words.level + pending < WORDS_AHEAD))
-                with m.If(self.read_enable & self.read_ready):
-                    m.d.sync += [
-                        self.read_address.eq(self.read_address + 1),
-                        to_read.eq(to_read - 1),
-                        more.eq(to_read != 1),
-                    ]
-                m.d.comb += self.o.valid.eq(words.o.valid)
-                with m.If(self.o.valid & self.o.ready):
-                    m.d.sync += [beat.eq(beat + 1), self.bytes.eq(self.bytes + port_bytes)]
-                    with m.If(beat == beats_per_word - 1):
-                        m.d.comb += words.o.ready.eq(1)
-                        m.d.sync += [beat.eq(0), to_send.eq(to_send - 1), last_word.eq(to_send == 2)]
-                        with m.If(last_word):
-                            m.d.sync += self.done.eq(self.done + 1)
-                            m.next = "idle"
+                with m.If(self.o.valid & self.o.ready & last_beat & last_word):
+                    m.d.sync += sending.eq(0)
+                    m.next = "idle"
             with m.State("refused"):
                 m.d.comb += self.error.eq(1)
+        # A word on its way needs a place too.
+        m.d.comb += [
+            self.read_enable.eq(sending & more & (words.level + pending < WORDS_AHEAD)),
+            self.o.valid.eq(sending & words.o.valid),
+            words.o.ready.eq(sending & self.o.ready & last_beat),
+        ]
+        with m.If(self.read_enable & self.read_ready):
+            m.d.sync += [
+                self.read_address.eq(self.read_address + 1),
+                to_read.eq(to_read - 1),
+                more.eq(to_read != 1),
+            ]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [beat.eq(beat + 1), last_beat.eq(beat + 2 == beats_per_word)]
+            with m.If(last_beat):
+                m.d.sync += [
+                    beat.eq(0),
+                    last_beat.eq(beats_per_word == 1),
+                    to_send.eq(to_send - 1),
+                    last_word.eq(to_send == 2),
+                ]
         return m
 
     def _check_range(self, m: Module, address: Signal, size: Signal, end: Signal) -> Signal:

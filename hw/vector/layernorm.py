@@ -103,7 +103,7 @@ class NormScalars(wiring.Component):
         squares = delay(m, self.i_squares, 1, name="squares")
         dim = delay(m, self.i_dim, 1, name="dim")
 
-        # Mean: products at 3, their sum at 4, rounded at 7.
+        # Mean: products at 3, their sum at 4, rounded at 8.
         inv_dim = delay(m, self.i_inv_dim, 1, name="inv_dim")
         scaled_low = dsp_product(m, total, inv_dim[:_FACTOR_BITS], name="scaled_low")
         scaled_high = dsp_product(m, total, inv_dim[_FACTOR_BITS:], name="scaled_high")
@@ -113,7 +113,7 @@ class NormScalars(wiring.Component):
         before_mean = 2 + DSP_LATENCY
         m.d.comb += [
             mean.i.eq(scaled),
-            mean.shift.eq(delay(m, self.i_inv_dim_shift, before_mean, name="inv_dim_shift")),
+            mean.shift.eq(delay(m, self.i_inv_dim_shift, before_mean - RoundShift.AHEAD, name="inv_dim_shift")),
         ]
 
         # Variance: the wide products are split where a DSP slice ends; products at 3, summed at 4, difference at 5.
@@ -161,8 +161,8 @@ class _NormaliseLane(wiring.Component):
     """One lane of `Normalise`; `offset` comes a cycle after the value, `shift` ``SHIFT_AT`` cycles."""
 
     OFFSET_AT = 1
-    SHIFT_AT = 1 + DSP_LATENCY
-    LATENCY = SHIFT_AT + RoundShift.LATENCY
+    SHIFT_AT = 1 + DSP_LATENCY - RoundShift.AHEAD
+    LATENCY = 1 + DSP_LATENCY + RoundShift.LATENCY
 
     i: Signal
     mult: Signal

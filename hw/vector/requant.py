@@ -15,8 +15,8 @@ __all__ = ["Requantise"]
 class _Lane(wiring.Component):
     """One lane of `Requantise`; `shift` comes ``SHIFT_AT`` cycles after the accumulator."""
 
-    SHIFT_AT = 1 + DSP_LATENCY
-    LATENCY = SHIFT_AT + RoundShift.LATENCY
+    SHIFT_AT = 1 + DSP_LATENCY - RoundShift.AHEAD
+    LATENCY = 1 + DSP_LATENCY + RoundShift.LATENCY
 
     acc: Signal
     bias: Signal

@@ -5,8 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.spec.tables import PLANE_BITS
+from moesaic.hw.vector.pipeline import delay
 
 __all__ = ["RoundShift", "digits"]
+
+FINE_BITS = 3  # of a shift, taken in the second step
 
 
 def digits(value: Value) -> tuple[Value, Value]:
@@ -15,7 +18,7 @@ def digits(value: Value) -> tuple[Value, Value]:
 
 
 class RoundShift(wiring.Component):
-    """``saturate(floor(i / 2**shift + 1/2))``: shift, then round half up, then saturate, a stage each.
+    """``saturate(floor(i / 2**shift + 1/2))``: shift by eights, by the rest, round half up, saturate, a stage each.
 
     Computes ``saturate(round_shift(i, shift), out_bits)`` of `golden.numerics` bit for bit.
     One result per cycle, `LATENCY` cycles later; no back pressure; no reset.
@@ -32,6 +35,7 @@ class RoundShift(wiring.Component):
     -------
     i : In(signed(in_bits))
     shift : In(shift_bits)
+        `AHEAD` cycles before the input: registers of its own, for it has many loads.
     o : Out(signed(out_bits))
 
     Raises
@@ -40,7 +44,8 @@ class RoundShift(wiring.Component):
         If a width is too small.
     """
 
-    LATENCY = 3  # cycles
+    LATENCY = 4  # cycles
+    AHEAD = 1
 
     i: Signal
     shift: Signal
@@ -63,8 +68,15 @@ class RoundShift(wiring.Component):
 
         # Shifting twice the input leaves the bit below the point, and floor((q + 1) / 2) rounds; a wide adder before
         # the shift is not needed.
+        doubled = Cat(Const(0, 1), self.i).as_signed()
+        shift = delay(m, self.shift, self.AHEAD, name="shift")
+        fine, coarse = shift[:FINE_BITS], shift[FINE_BITS:]
+        nearly = Signal(signed(self.in_bits + 1), reset_less=True)
         shifted = Signal(signed(self.in_bits + 1), reset_less=True)
-        m.d.sync += shifted.eq(Cat(Const(0, 1), self.i).as_signed() >> self.shift)
+        m.d.sync += [
+            nearly.eq(doubled >> (coarse << FINE_BITS)),
+            shifted.eq(nearly >> delay(m, fine, 1, name="fine")),
+        ]
 
         kept = self.out_bits + 2
         top = shifted[min(kept, len(shifted)) - 1 :]

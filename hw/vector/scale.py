@@ -15,8 +15,8 @@ __all__ = ["Scale"]
 class _Lane(wiring.Component):
     """One lane of `Scale`; `shift` comes ``SHIFT_AT`` cycles after the value."""
 
-    SHIFT_AT = 1 + DSP_LATENCY
-    LATENCY = SHIFT_AT + RoundShift.LATENCY
+    SHIFT_AT = 1 + DSP_LATENCY - RoundShift.AHEAD
+    LATENCY = 1 + DSP_LATENCY + RoundShift.LATENCY
 
     i: Signal
     mult: Signal
