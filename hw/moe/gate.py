@@ -224,7 +224,7 @@ class Gate(wiring.Component):
 
         m.submodules.reciprocal = reciprocal = Reciprocal(in_bits=len(total))
         divided_at = self.sum_at + Reciprocal.LATENCY
-        exponent = delay(m, reciprocal.o_e, DSP_LATENCY, name="exponent")
+        exponent = delay(m, reciprocal.o_e, DSP_LATENCY - RoundShift.AHEAD, name="exponent")
         m.d.comb += [reciprocal.i.eq(total), reciprocal.i_valid.eq(0)]
         for j in range(self.max_top_k):
             wait = divided_at - self.chosen_at - _WideExponential.LATENCY if j else 0
