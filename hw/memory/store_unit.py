@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,6 +18,42 @@ from moesaic.hw.stream.queue import Queue
 __all__ = ["StoreUnit"]
 
 WORDS_AHEAD = 4  # residual words between memory and bus
+
+
+class _Progress:
+    """How far a STORE has come. What a step decides on is judged a word, or a beat, ahead."""
+
+    def __init__(self, beats_per_word: int) -> None:
+        self.beats = beats_per_word
+        self.to_read, self.to_send = Signal(17), Signal(17)  # words
+        self.more, self.last_word = Signal(), Signal()  # words to read; the word to send is the last
+        self.beat, self.last_beat = Signal(range(max(2, beats_per_word))), Signal()
+
+    def start(self, m: Module, words: Value) -> None:
+        """Before the first word."""
+        m.d.sync += [
+            self.to_read.eq(words),
+            self.to_send.eq(words),
+            self.more.eq(1),
+            self.last_word.eq(words == 1),
+            self.beat.eq(0),
+            self.last_beat.eq(self.beats == 1),
+        ]
+
+    def read(self, m: Module) -> None:
+        """A word was read."""
+        m.d.sync += [self.to_read.eq(self.to_read - 1), self.more.eq(self.to_read != 1)]
+
+    def send(self, m: Module) -> None:
+        """A beat was sent."""
+        m.d.sync += [self.beat.eq(self.beat + 1), self.last_beat.eq(self.beat + 2 == self.beats)]
+        with m.If(self.last_beat):
+            m.d.sync += [
+                self.beat.eq(0),
+                self.last_beat.eq(self.beats == 1),
+                self.to_send.eq(self.to_send - 1),
+                self.last_word.eq(self.to_send == 2),
+            ]
 
 
 class StoreUnit(wiring.Component):
@@ -92,21 +128,20 @@ class StoreUnit(wiring.Component):
         m = Module()
         config = self.config
         port_bytes = config.port_bits // 8
-        beats_per_word = max(1, 16 * config.lanes // config.port_bits)
+        at = _Progress(max(1, 16 * config.lanes // config.port_bits))
         m.submodules.words = words = Queue(16 * config.lanes, depth=WORDS_AHEAD)
         op: Any = Signal(instruction_layout(Opcode.STORE))
         address = Signal(64)
         size = Signal(32)
         end = Signal(range((1 << len(op.offset)) + (1 << 32)))  # bytes from the start of the result region
         code = Signal(8)
-        to_read, to_send = Signal(17), Signal(17)
-        more, last_word = Signal(), Signal()  # words to read; the word to send is the last: judged a word ahead
         pending, sending = Signal(), Signal()
-        beat, last_beat = Signal(range(max(2, beats_per_word))), Signal()
-        sent, finished = Signal(), Signal()  # in the cycle before: a beat, the instruction's last
+        sends, finishes = Signal(), Signal()  # a beat, the instruction's last
+        sent, finished = Signal(), Signal()  # in the cycle before
+        m.d.comb += [sends.eq(self.o.valid & self.o.ready), finishes.eq(sends & at.last_beat & at.last_word)]
         m.d.sync += [
-            sent.eq(self.o.valid & self.o.ready),
-            finished.eq(self.o.valid & self.o.ready & last_beat & last_word),
+            sent.eq(sends),
+            finished.eq(finishes),
             self.bytes.eq(self.bytes + Mux(sent, port_bytes, 0)),
             self.done.eq(self.done + finished),
         ]
@@ -114,7 +149,7 @@ class StoreUnit(wiring.Component):
         m.d.comb += [
             words.i.valid.eq(pending),
             words.i.payload.eq(self.read_data),
-            self.o.payload.eq(words.o.payload.word_select(beat, config.port_bits)),
+            self.o.payload.eq(words.o.payload.word_select(at.beat, config.port_bits)),
             self.error_index.eq(self.done),
             self.error_code.eq(code),
             self.error_address.eq(
@@ -133,14 +168,9 @@ class StoreUnit(wiring.Component):
                     address.eq(self.result_base + op.offset),
                     size.eq(op.words * (2 * config.lanes)),
                     end.eq(op.offset + op.words * (2 * config.lanes)),
-                    to_read.eq(op.words),
-                    to_send.eq(op.words),
-                    more.eq(1),
-                    last_word.eq(op.words == 1),
                     self.read_address.eq(op.src_addr),
-                    beat.eq(0),
-                    last_beat.eq(beats_per_word == 1),
                 ]
+                at.start(m, op.words)
                 m.next = "wait"
                 with m.If(op.opcode != Opcode.STORE):
                     m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
@@ -163,32 +193,22 @@ class StoreUnit(wiring.Component):
                     m.d.sync += sending.eq(1)
                     m.next = "send"
             with m.State("send"):
-                with m.If(self.o.valid & self.o.ready & last_beat & last_word):
+                with m.If(finishes):
                     m.d.sync += sending.eq(0)
                     m.next = "idle"
             with m.State("refused"):
                 m.d.comb += self.error.eq(1)
         # A word on its way needs a place too.
         m.d.comb += [
-            self.read_enable.eq(sending & more & (words.level + pending < WORDS_AHEAD)),
+            self.read_enable.eq(sending & at.more & (words.level + pending < WORDS_AHEAD)),
             self.o.valid.eq(sending & words.o.valid),
-            words.o.ready.eq(sending & self.o.ready & last_beat),
+            words.o.ready.eq(sending & self.o.ready & at.last_beat),
         ]
         with m.If(self.read_enable & self.read_ready):
-            m.d.sync += [
-                self.read_address.eq(self.read_address + 1),
-                to_read.eq(to_read - 1),
-                more.eq(to_read != 1),
-            ]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [beat.eq(beat + 1), last_beat.eq(beat + 2 == beats_per_word)]
-            with m.If(last_beat):
-                m.d.sync += [
-                    beat.eq(0),
-                    last_beat.eq(beats_per_word == 1),
-                    to_send.eq(to_send - 1),
-                    last_word.eq(to_send == 2),
-                ]
+            at.read(m)
+            m.d.sync += self.read_address.eq(self.read_address + 1)
+        with m.If(sends):
+            at.send(m)
         return m
 
     def _check_range(self, m: Module, address: Signal, size: Signal, end: Signal) -> Signal:

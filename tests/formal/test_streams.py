@@ -8,7 +8,7 @@ import pytest
 from amaranth.hdl import Assert, Elaboratable, Module, Mux, Signal
 from prove import free_inputs, prove, refute
 
-from moesaic.hw.stream.buffer import SkidBuffer, StreamRegister
+from moesaic.hw.stream.buffer import PairBuffer, SkidBuffer, StreamRegister
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import StreamContract
 
@@ -149,6 +149,57 @@ def test_skid_buffer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bug", [SkidDropsSpare, SkidAlwaysReady])
 def test_skid_buffer_bug_is_found(tmp_path: Path, bug: type[SkidBuffer]) -> None:
     top = SkidProof(bug(BITS), invariants=False)
+    assert refute(top, free=[*top.free, top.pick], work=tmp_path)
+
+
+class PairProof(Elaboratable):
+    def __init__(self, dut: PairBuffer, *, invariants: bool) -> None:
+        self.dut, self.invariants = dut, invariants
+        self.free = free_inputs(dut)
+        self.pick = Signal()
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.dut = dut = self.dut
+        m.submodules.contract = StreamContract(dut.o)
+        held = Signal(2)
+        m.d.comb += held.eq(dut.full[0] + dut.full[1])
+        follow = Follow(m, dut, held=held, capacity=2)
+        m.d.comb += follow.pick.eq(self.pick)
+        if not self.invariants:
+            return m
+        oldest_full = Mux(dut.read, dut.full[1], dut.full[0])
+        m.d.comb += [
+            Assert((held == 0) | oldest_full),
+            Assert((dut.write == dut.read) == (held != 1)),
+        ]
+        with m.If(follow.active & (follow.ahead == 1)):
+            m.d.comb += Assert(Mux(dut.read, dut.entries[0], dut.entries[1]) == follow.value)
+        return m
+
+
+class PairOverwrites(PairBuffer):
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.sync += self.entries[0].eq(self.i.payload)
+        return m
+
+
+class PairForgetsItsTurn(PairBuffer):
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.sync += self.read.eq(0)
+        return m
+
+
+def test_pair_buffer(tmp_path: Path) -> None:
+    top = PairProof(PairBuffer(BITS), invariants=True)
+    prove(top, free=[*top.free, top.pick], work=tmp_path)
+
+
+@pytest.mark.parametrize("bug", [PairOverwrites, PairForgetsItsTurn])
+def test_pair_buffer_bug_is_found(tmp_path: Path, bug: type[PairBuffer]) -> None:
+    top = PairProof(bug(BITS), invariants=False)
     assert refute(top, free=[*top.free, top.pick], work=tmp_path)
 
 

@@ -6,7 +6,7 @@ from amaranth.hdl import Module, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import Out
 
-from moesaic.hw.stream.buffer import SkidBuffer, StreamRegister
+from moesaic.hw.stream.buffer import PairBuffer, SkidBuffer, StreamRegister
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import StreamContract, connect_stream
 from moesaic.sim.verilated import SimulationFailed, cocotb_test
@@ -16,6 +16,7 @@ BLOCKS = {
     "queue_5": (lambda: Queue(8, depth=5), 5, Queue.LATENCY),
     "queue_8": (lambda: Queue(8, depth=8), 8, Queue.LATENCY),
     "skid": (lambda: SkidBuffer(8), 2, SkidBuffer.LATENCY),
+    "pair": (lambda: PairBuffer(8), 2, PairBuffer.LATENCY),
     "register": (lambda: StreamRegister(8), 1, StreamRegister.LATENCY),
 }
 
