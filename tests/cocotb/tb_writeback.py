@@ -446,6 +446,7 @@ class Maker:
             expert_valid=int(expert),
             fresh=int(fresh),
             residual_shift=int(self.rng.choice([0, 0, 1, 3, 7])),
+            scalar=0,  # the old residual lies where the new one goes; elsewhere: tb_core
         )
         count = int(self.rng.choice([1, 2, 5, 12]))
         tokens = (

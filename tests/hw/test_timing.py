@@ -43,7 +43,7 @@ def of_components(config: AcceleratorConfig) -> Timing:
     finished = array_latency(config.lanes) + Accumulator.LATENCY
     hold = max(0, 3 + back.attend.reciprocal.LATENCY - (array_latency(config.lanes) + 1))
     requantised = back.requantise.requantise.LATENCY
-    linear = requantised + back.activate.curves.LATENCY + back.rescale.scale.LATENCY
+    linear = requantised + back.activate.curves.LATENCY + back.rescale.LATENCY
     commit = hold + max(linear + 1, requantised + back.softmax.block.code_at)
     latency = commit + back.add.update.latency + 2
     # A query's level is written before its instruction ends.
