@@ -23,6 +23,7 @@ from moesaic.commands.options import (
     Widths,
     one_model,
 )
+from moesaic.compiler.batch import MOST_IMAGES
 from moesaic.compiler.memory import IDEAL_MEMORY
 from moesaic.errors import FAILED, InputError
 from moesaic.flow.boards import find_board
@@ -45,6 +46,7 @@ EXAMPLES = examples(
     "explore m3vit-tiny --board zcu104",
     "explore m3vit-micro --board pynq-z2 --space space.toml --out out/space",
     "explore vit.safetensors --heads 6 --board kv260",
+    "explore m3vit-tiny --board zcu102 --batch 4",
     "explore m3vit-tiny --board zcu102 --clock 250 --limit 85 --confirm 3",
 )
 
@@ -62,7 +64,7 @@ def _check(task: str | None, widths: str) -> None:
         )
 
 
-def _space(board: Device, file: Path | None, clock: float | None, widths: str) -> "Space":
+def _space(board: Device, file: Path | None, clock: float | None, widths: str, batch: int) -> "Space":
     """What to search: the file's values or the board's usual ones, with what was asked for by itself."""
     from moesaic.flow.explore_space import Space, default_space, read_space
 
@@ -71,6 +73,8 @@ def _space(board: Device, file: Path | None, clock: float | None, widths: str) -
         axes["clock_mhz"] = (clock,)
     if widths != DEFAULT_WIDTHS:
         axes["widths"] = (widths,)
+    if batch != 1:
+        axes["batch"] = tuple(images for images in (1, 2, 4, 8) if images < batch) + (batch,)
     return Space(axes)
 
 
@@ -135,6 +139,9 @@ def explore(
     page: Annotated[
         Path | None, typer.Option(help="Markdown page whose table of this board is written anew.", show_default="none")
     ] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, max=MOST_IMAGES, help="Search programs of up to so many images too: 1, 2, 4, ...")
+    ] = 1,
     widths: Widths = DEFAULT_WIDTHS,
     weights: Weights = None,
     seed: Seed = 0,
@@ -145,7 +152,7 @@ def explore(
     *,
     options: ImportOptions,
 ) -> None:
-    """Search configurations for a model and a board: latency against resources, the best as files for --config."""
+    """Search configurations for a model and a board: time against resources, the best as files for --config."""
     _check(task, widths)
     found = _device(board)
     from moesaic.flow import explore as flow
@@ -157,7 +164,7 @@ def explore(
     from moesaic.sim.tools import find_compiler, find_verilator
 
     ddr = _memory(found, memory, clock, latency)
-    wanted = _space(found, space, clock, widths)
+    wanted = _space(found, space, clock, widths, batch)
     stages = Stages(quiet=quiet)
     request = make_request(
         model=one_model(model, named),

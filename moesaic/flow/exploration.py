@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from moesaic.boards.resources import Resources
+from moesaic.compiler.batch import MOST_IMAGES
 from moesaic.compiler.memory import IDEAL_MEMORY
 from moesaic.flow.conditions import MemoryKind
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -54,9 +55,12 @@ class FrontPoint:
     config : AcceleratorConfig
     config_hash, widths : str
     speculate : int or "auto"
+    batch : int
+        Images that a program computes.
     cycles, read_bytes : int
-        Of an image.
-    latency_ms : float
+        Of a program.
+    latency_ms, image_ms : float
+        Of a program, and divided by its images.
     limit : str
         What the time goes by: `DDR`, `ports` or `array`.
     resources : Resources
@@ -76,14 +80,16 @@ class FrontPoint:
     config_hash: str
     widths: str
     speculate: _Single
+    batch: Annotated[int, Whole(1, MOST_IMAGES)]
     cycles: int
     read_bytes: int
     latency_ms: float
+    image_ms: float
     limit: Annotated[str, Choice(("DDR", "ports", "array"))]
     resources: Resources
     percent: Mapping[str, float]
     fullest: str
-    energy_mj: float
+    energy_mj: float  # of an image
     confirmed: Confirmed | None = None
 
     def __post_init__(self) -> None:
@@ -129,7 +135,7 @@ class Exploration:
     refused, too_small : mapping of reason to count
         Of what is not possible, and of what does not hold the model.
     front : tuple of FrontPoint
-    points : tuple of (ms, share, mJ)
+    points : tuple of (latency in ms, share, mJ, ms an image)
         Of all that hold the model.
     energy_error : float
         As a fraction.
@@ -147,7 +153,7 @@ class Exploration:
     refused: Mapping[str, int]
     too_small: Mapping[str, int]
     front: Annotated[tuple[FrontPoint, ...], Count(1)]
-    points: Annotated[tuple[tuple[float, float, float], ...], Count(1, 1 << 20)]
+    points: Annotated[tuple[tuple[float, float, float, float], ...], Count(1, 1 << 20)]
     energy_error: float
     wall_s: Mapping[str, float]
 

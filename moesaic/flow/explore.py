@@ -61,8 +61,13 @@ class Point:
 
     @property
     def milliseconds(self) -> float:
-        """Of an image, by the analytic model."""
+        """Of a program, by the analytic model: what each of its images waits."""
         return self.forecast.cycles / self.choice.accelerator.clock_mhz / 1e3
+
+    @property
+    def image_ms(self) -> float:
+        """Divided by its images: how often one is done, run after run."""
+        return self.milliseconds / self.choice.batch
 
     @property
     def limit(self) -> str:
@@ -89,9 +94,9 @@ class Point:
         return self.shares[self.fullest]
 
     @property
-    def goals(self) -> tuple[float, float, float]:
-        """What shall be small: latency, share of the device, energy."""
-        return self.milliseconds, self.share, self.energy_mj
+    def goals(self) -> tuple[float, float, float, float]:
+        """What shall be small: latency, share of the device, energy of an image, time between images."""
+        return self.milliseconds, self.share, self.energy_mj, self.image_ms
 
 
 def _beats(one: Point, other: Point) -> bool:
@@ -100,7 +105,7 @@ def _beats(one: Point, other: Point) -> bool:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in latency, share of the device and energy together, the fastest first.
+    """The points that no other beats in all of latency, share of the device, energy and throughput, the fastest first.
 
     Of points that are the same within what the models can tell apart one is kept, the one whose goals have the smallest
     product.
@@ -125,7 +130,7 @@ def _point(choice: Choice, needed: Resources, answer: Forecast, board: Board, dd
         clock_mhz=accelerator.clock_mhz,
         beat_bytes=accelerator.stripe_bytes,
     )
-    return dataclasses.replace(point, energy_mj=1e3 * power.joule)
+    return dataclasses.replace(point, energy_mj=1e3 * power.joule / choice.batch)
 
 
 def _shortage(estimates: Sequence[Resources], excess: Mapping[str, int], allowed: Mapping[str, float]) -> str:
@@ -244,7 +249,13 @@ def explore(
         too_small=dict(too_small),
         front=tuple(front_point(number, point) for number, point in enumerate(best, start=1)),
         points=tuple(
-            (round(point.milliseconds, 6), round(point.share, 4), round(point.energy_mj, 6)) for point in points
+            (
+                round(point.milliseconds, 6),
+                round(point.share, 4),
+                round(point.energy_mj, 6),
+                round(point.image_ms, 6),
+            )
+            for point in points
         ),
         energy_error=round(calibration().error, 4),
         wall_s=dict(stages.wall_s),
@@ -262,9 +273,11 @@ def front_point(number: int, point: Point) -> FrontPoint:
         config_hash=point.choice.accelerator.hash,
         widths=point.choice.widths,
         speculate=AUTO_SPECULATION if point.choice.speculate is None else point.choice.speculate,
+        batch=point.choice.batch,
         cycles=point.forecast.cycles,
         read_bytes=point.forecast.read_bytes,
         latency_ms=round(point.milliseconds, 6),
+        image_ms=round(point.image_ms, 6),
         limit=point.limit,
         resources=point.resources,
         percent={kind: round(100 * share, 1) for kind, share in point.shares.items()},

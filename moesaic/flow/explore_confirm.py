@@ -20,7 +20,7 @@ __all__ = ["confirm", "confirm_front"]
 
 
 def confirm(request: Request, point: Point, stages: Stages, work: Path, *, ddr: DdrTiming) -> Confirmed:
-    """Run the sample scene on one configuration.
+    """Run sample scenes, as many as its programs compute, on one configuration.
 
     Raises
     ------
@@ -32,10 +32,12 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, ddr: 
         configured=True,
         speculate=point.choice.speculate,
         widths=point.choice.widths,
+        batch=point.choice.batch,
     )
     program, _ = make_program(request, stages)
-    image = sample_images([request.seed], *request.model.image.size_and_channels)[0]
-    (outcome,) = execute(program, image, stages, rtl=True, work=work, ddr=ddr)
+    seeds = range(request.seed, request.seed + request.batch)
+    images = sample_images(seeds, *request.model.image.size_and_channels)
+    (outcome,) = execute(program, images, stages, rtl=True, work=work, ddr=ddr)
     if outcome.rtl is None or not outcome.rtl.counters:
         raise SimulationFailed(
             f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}"

@@ -14,6 +14,7 @@ from moesaic.boards.board import Board
 from moesaic.boards.configuration import ConfigurationError, on_board
 from moesaic.boards.fit_bound import ultra_ram_for
 from moesaic.boards.toml_file import parse_toml, read_toml_text
+from moesaic.compiler.batch import MOST_IMAGES
 from moesaic.compiler.layout import HeadLayout, words_for
 from moesaic.errors import InputError
 from moesaic.flow.conditions import timing_of
@@ -40,6 +41,7 @@ AXES: Mapping[str, tuple[type, str]] = {
         str,
         f"bits of weights and activations: {', '.join(name for name, bits in WIDTHS.items() if bits <= 8)}",
     ),
+    "batch": (int, "images that one program computes: the memories hold all of them"),
     "speculate": (int, f"experts fetched before the router has decided; '{AUTO_SPECULATION}': the compiler's choice"),
 }
 _LARGEST = 1 << 20  # value of any axis
@@ -77,11 +79,14 @@ class Choice:
         None: the compiler's choice.
     widths : str
         Of weights and activations, as `golden.qmodel.WIDTHS` names them.
+    batch : int
+        Images that one program computes.
     """
 
     accelerator: AcceleratorConfig
     speculate: int | None = None
     widths: str = DEFAULT_WIDTHS
+    batch: int = 1
 
     @property
     def expert_bits(self) -> int:
@@ -106,6 +111,7 @@ def default_space(board: Board) -> Space:
             "ultra_ram": (False, True) if board.budget.uram else (False,),
             "clock_mhz": (timing_of(own, board).used_mhz,),
             "widths": (DEFAULT_WIDTHS,),
+            "batch": (1,),
             "speculate": (AUTO_SPECULATION,),
         }
     )
@@ -128,8 +134,9 @@ def _value(axis: str, value: object) -> Any:
         raise ValueError("a whole number" if kind is int else "a number")
     if value < 0 or (value == 0 and axis != "speculate"):
         raise ValueError("positive")
-    if not value <= _LARGEST:  # nor NaN
-        raise ValueError(f"at most {_LARGEST}")
+    largest = MOST_IMAGES if axis == "batch" else _LARGEST
+    if not value <= largest:  # nor NaN
+        raise ValueError(f"at most {largest}")
     return kind(value)
 
 
@@ -170,6 +177,7 @@ def _sized(board: Board, model: Network, values: Mapping[str, Any]) -> Accelerat
     rows, lanes, load_rows = values["rows"], values["lanes"], values["load_rows"]
     layouts = (HeadLayout(heads=heads, head_dim=width, lanes=lanes) for heads, width in model.head_splits)
     head_words = max((layout.words for layout in layouts), default=0)
+    tokens = values["batch"] * model.tokens
     for axis, bytes_ in (("prefetch_kib", load_rows * lanes), ("activation_kib", lanes)):
         if (values[axis] << 10) % bytes_:
             raise ValueError(f"{axis} must be whole words of {bytes_} bytes, not {values[axis]!r}")
@@ -177,6 +185,7 @@ def _sized(board: Board, model: Network, values: Mapping[str, Any]) -> Accelerat
         name=(
             f"{rows}x{lanes}-load{load_rows}-ports{values['ports']}x{values['port_bits']}-prefetch{values['prefetch_kib']}"
             f"-act{values['activation_kib']}{'-ultra' if values['ultra_ram'] else ''}-{values['clock_mhz']:g}mhz"
+            f"{'-batch' + str(values['batch']) if values['batch'] > 1 else ''}"
         ).replace(".", "p"),
         rows=rows,
         lanes=lanes,
@@ -185,9 +194,9 @@ def _sized(board: Board, model: Network, values: Mapping[str, Any]) -> Accelerat
         port_bits=values["port_bits"],
         prefetch_words=(values["prefetch_kib"] << 10) // (load_rows * lanes),
         activation_words=(values["activation_kib"] << 10) // lanes,
-        residual_words=_up(model.tokens * words_for(model.dim, lanes), _DEPTH),
-        kv_words=_up(2 * model.tokens * max(head_words, 1), _DEPTH),
-        max_tokens=max(8, _up(model.tokens, 8)),
+        residual_words=_up(tokens * words_for(model.dim, lanes), _DEPTH),
+        kv_words=_up(2 * tokens * max(head_words, 1), _DEPTH),
+        max_tokens=max(8, _up(tokens, 8)),
         max_dim=max(own.max_dim, model.dim, lanes),
         experts=max(own.experts, model.most_experts),
         max_top_k=max(own.max_top_k, model.most_top_k),
@@ -244,4 +253,5 @@ def configurations(space: Space, board: Board, model: Network, refused: Counter[
         if suited[looked_at]:
             refused[suited[looked_at]] += 1
             continue
-        yield Choice(accelerator, None if speculate == AUTO_SPECULATION else speculate, values["widths"])
+        auto = speculate == AUTO_SPECULATION
+        yield Choice(accelerator, None if auto else speculate, values["widths"], values["batch"])

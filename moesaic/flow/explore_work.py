@@ -8,9 +8,10 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from moesaic.boards.memory import Memory
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.memory import DdrTiming
-from moesaic.compiler.pipeline import compile_graphs
+from moesaic.compiler.pipeline import compile_batch
 from moesaic.flow.explore_space import Choice
 from moesaic.flow.forecast import Forecast, forecast, speculation
 from moesaic.golden.hollow import hollow_model
@@ -61,6 +62,7 @@ def _shape(job: _Job, speculated: int) -> tuple[int, ...]:
         accelerator.load_rows,
         accelerator.activation_words,
         choice.expert_bits,
+        choice.batch,
         speculated,
     )
 
@@ -79,9 +81,13 @@ class _Worker:
             self._hollow[bits] = hollow_model(self.question.model, bits)
         return self._hollow[bits]
 
+    def batch(self, choice: Choice) -> Batch:
+        """What a program of the choice computes."""
+        return Batch((self.question.task,), choice.batch)
+
     def speculated(self, choice: Choice) -> int:
         return (
-            speculation(self.hollow(choice), choice.accelerator, self.question.task)
+            speculation(self.hollow(choice), choice.accelerator, self.batch(choice))
             if choice.speculate is None
             else choice.speculate
         )
@@ -91,8 +97,9 @@ class _Worker:
         question, first = self.question, jobs[0][1]
         hollow = self.hollow(first)
         try:
-            _, graph = compile_graphs(
-                hollow, first.accelerator, task=question.task, blocks=question.blocks, speculate=self.speculated(first)
+            speculated = self.speculated(first)
+            _, graph = compile_batch(
+                hollow, first.accelerator, self.batch(first), blocks=question.blocks, speculate=speculated
             )
         except CompileError as error:
             return [(number, str(error).partition("\n")[0]) for number, _ in jobs]

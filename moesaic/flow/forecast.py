@@ -20,7 +20,7 @@ __all__ = ["Forecast", "forecast", "speculation", "whole_graph"]
 
 @dataclass(frozen=True)
 class Forecast:
-    """One image of one task.
+    """One run of a program.
 
     Parameters
     ----------
@@ -40,18 +40,17 @@ class Forecast:
     activity: Activity
 
 
-def speculation(model: QuantModel, accelerator: AcceleratorConfig, task: str) -> int:
+def speculation(model: QuantModel, accelerator: AcceleratorConfig, task: str | Batch) -> int:
     """How many experts the compiler would fetch before the router has decided, if all are used alike."""
-    found = (
-        room(layer).speculation(layer, Batch.of(task), accelerator) for block in model.blocks for layer in block.layers
-    )
+    batch = Batch.of(task)
+    found = (room(layer).speculation(layer, batch, accelerator) for block in model.blocks for layer in block.layers)
     return max(found, default=0)
 
 
 def whole_graph(
     model: QuantModel,
     accelerator: AcceleratorConfig,
-    task: str,
+    task: str | Batch,
     *,
     blocks: int | None = None,
     speculate: int | None = None,
@@ -63,7 +62,7 @@ def whole_graph(
     CompileError
         If the accelerator cannot hold it.
     """
-    check(model, accelerator, tasks=(task,), blocks=len(model.blocks) if blocks is None else blocks)
+    check(model, accelerator, tasks=Batch.of(task).tasks, blocks=len(model.blocks) if blocks is None else blocks)
     return compile_graphs(model, accelerator, task=task, blocks=blocks, speculate=speculate)[1]
 
 

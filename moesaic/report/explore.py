@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 from rich.table import Table
@@ -21,19 +22,30 @@ _KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "U
 
 
 def picture(result: Exploration) -> Figure:
-    """Latency against the share of the device, every configuration and the front."""
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    axes = figure.subplots()
+    """Latency against the share of the device, every configuration and the front; beside it time an image, if there
+    are batches.
+    """
+    batches = _batches(result.front)
+    figure = Figure(figsize=(14.4 if batches else 7.2, 4.4), layout="constrained")
+    panels = figure.subplots(1, 1 + batches, squeeze=False, sharey=True)[0]
+    _panel(figure, panels[0], result, [point[0] for point in result.points], each=False)
+    if batches:
+        _panel(figure, panels[1], result, [point[3] for point in result.points], each=True)
+    return figure
+
+
+def _panel(figure: Figure, axes: Axes, result: Exploration, times: Sequence[float], *, each: bool) -> None:
+    """One picture of two: over latency, or over the time of each image of a batch."""
     front = result.front
     axes.scatter(
-        [ms for ms, _, _ in result.points],
-        [100 * share for _, share, _ in result.points],
+        times,
+        [100 * share for _, share, _, _ in result.points],
         s=9,
         color=COLOURS["idle"],
         linewidth=0,
         label=f"{len(result.points):,} configurations that fit",
     )
-    milliseconds = [entry.latency_ms for entry in front]
+    milliseconds = [_time(entry, each=each) for entry in front]
     shares = [entry.percent[entry.fullest] for entry in front]
     drawn = axes.scatter(
         milliseconds,
@@ -50,7 +62,7 @@ def picture(result: Exploration) -> Figure:
     confirmed = [entry for entry in front if entry.confirmed]
     if confirmed:
         axes.scatter(
-            [entry.latency_ms for entry in confirmed],
+            [_time(entry, each=each) for entry in confirmed],
             [entry.percent[entry.fullest] for entry in confirmed],
             s=90,
             facecolor="none",
@@ -73,13 +85,22 @@ def picture(result: Exploration) -> Figure:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
-    axes.set_xlabel(f"latency of an image of {result.model}, ms")
+    what = "time for each image in a batch" if each else "latency"
+    axes.set_xlabel(f"{what} of {result.model}, ms")
     axes.set_ylabel(f"fullest resource of {result.board}, %")
     axes.grid(color="#e6e8eb", linewidth=0.6, which="both")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
-    return figure
+
+
+def _time(entry: FrontPoint, *, each: bool) -> float:
+    return entry.image_ms if each else entry.latency_ms
+
+
+def _batches(front: Sequence[FrontPoint]) -> bool:
+    """Whether there are programs of several images on the front."""
+    return any(entry.batch > 1 for entry in front)
 
 
 def _widths(front: Sequence[FrontPoint]) -> bool:
@@ -92,8 +113,19 @@ def _markdown(result: Exploration) -> str:
     searched, space = result.searched, result.space
     values = "; ".join(f"{axis} {', '.join(str(value) for value in values)}" for axis, values in space.items())
     confirmed = any(entry.confirmed for entry in result.front)
-    widths = _widths(result.front)
-    more = ("", "") if not confirmed else (" on RTL | estimate | bit exact |", "--:|--:|---|")
+    widths, batches = _widths(result.front), _batches(result.front)
+    columns = [
+        *([("widths", "---")] if widths else []),
+        *([("images", "--:")] if batches else []),
+        ("array", "---"),
+        ("load", "--:"),
+        ("ports", "---"),
+        *((title, "--:") for title in ("prefetch, KiB", "activation, KiB", "cycles", "ms")),
+        *([("ms an image", "--:")] if batches else []),
+        ("limit", "---"),
+        *((title, "--:") for title in ("LUT %", "DSP %", "BRAM %", f"mJ ± {100 * result.energy_error:.0f} %")),
+    ]
+    more = ("", "") if not confirmed else ("on RTL | estimate | bit exact |", "--:|--:|---|")
     lines = [
         (
             f"{searched.combinations:,} combinations ({values}): {searched.possible:,} possible, "
@@ -101,11 +133,8 @@ def _markdown(result: Exploration) -> str:
             f"{searched.hold_model:,} hold `{result.model}`; {len(result.front)} on the front."
         ),
         "",
-        (
-            f"| |{' widths |' if widths else ''} array | load | ports | prefetch, KiB | activation, KiB | cycles | "
-            f"ms | limit | LUT % | DSP % | BRAM % | mJ ± {100 * result.energy_error:.0f} % |{more[0]}"
-        ),
-        f"|--:|{'---|' if widths else ''}---|--:|---|--:|--:|--:|--:|---|--:|--:|--:|--:|{more[1]}",
+        "| | " + "".join(f"{title} | " for title, _ in columns) + more[0],
+        "|--:|" + "".join(f"{rule}|" for _, rule in columns) + more[1],
     ]
     for entry in result.front:
         config, percent = entry.config, entry.percent
@@ -113,6 +142,7 @@ def _markdown(result: Exploration) -> str:
         cells = [
             entry.number,
             *([entry.widths] if widths else []),
+            *([entry.batch] if batches else []),
             f"{config.rows} × {config.lanes}",
             config.load_rows,
             f"{config.ports} × {config.port_bits}",
@@ -120,6 +150,7 @@ def _markdown(result: Exploration) -> str:
             config.activation_words * config.lanes >> 10,
             f"{entry.cycles:,}",
             f"{entry.latency_ms:.4g}",
+            *([f"{entry.image_ms:.4g}"] if batches else []),
             entry.limit,
             *(f"{percent[kind]:.1f}" for kind in ("lut", "dsp", "bram36")),
             f"{entry.energy_mj:.3g}",
@@ -163,10 +194,11 @@ def print_exploration(result: Exploration) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     kinds = [kind for kind in _KINDS if any(kind in entry.percent for entry in front)]
     clocks = len({entry.config.clock_mhz for entry in front}) > 1
-    widths = _widths(front)
+    widths, batches = _widths(front), _batches(front)
     titles = [
         "#",
         *(["widths"] if widths else []),
+        *(["images"] if batches else []),
         "array",
         "load",
         "ports",
@@ -175,6 +207,7 @@ def print_exploration(result: Exploration) -> None:
         *(["MHz"] if clocks else []),
         "cycles",
         "ms",
+        *(["ms/image"] if batches else []),
         "limit",
         *(f"{_KINDS[kind]} %" for kind in kinds),
     ]
@@ -188,6 +221,7 @@ def print_exploration(result: Exploration) -> None:
         row = [
             str(entry.number),
             *([entry.widths] if widths else []),
+            *([str(entry.batch)] if batches else []),
             f"{config.rows} × {config.lanes}",
             str(config.load_rows),
             f"{config.ports} × {config.port_bits}",
@@ -196,6 +230,7 @@ def print_exploration(result: Exploration) -> None:
             *([f"{config.clock_mhz:g}"] if clocks else []),
             f"{entry.cycles:,}",
             f"{entry.latency_ms:.4g}",
+            *([f"{entry.image_ms:.4g}"] if batches else []),
             entry.limit,
         ]
         row += [

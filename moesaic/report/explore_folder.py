@@ -20,12 +20,14 @@ MARKER, PICTURE = "explore.json", "front.png"
 def _text(entry: FrontPoint, result: Exploration, point: Point) -> str:
     more = "" if point.choice.widths == DEFAULT_WIDTHS else f" --widths {point.choice.widths}"
     more += "" if point.choice.speculate is None else f" --speculate {point.choice.speculate}"
+    more += "" if entry.batch == 1 else f" --batch {entry.batch}"
+    each = "" if entry.batch == 1 else f", {entry.image_ms:.4g} ms an image in a batch of {entry.batch}"
     used = ", ".join(f"{percent} % of {TITLES[kind]}" for kind, percent in entry.percent.items())
     return configuration_text(
         point.choice.accelerator,
         [
             f"Number {entry.number} of the front of {result.model} on {result.board}, by moesaic explore.",
-            f"Expected: {entry.cycles:,} cycles, {entry.latency_ms:.4g} ms; {used}.",
+            f"Expected: {entry.cycles:,} cycles, {entry.latency_ms:.4g} ms{each}; {used}.",
             f"moesaic run --model {result.model} --board {result.board} --config {entry.file}{more}",
         ],
     )

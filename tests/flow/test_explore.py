@@ -13,6 +13,7 @@ from moesaic.boards.board import load_board
 from moesaic.boards.configuration import read_configuration
 from moesaic.boards.resources import Resources
 from moesaic.cli import app
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.cost import stream_words
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.memory import IDEAL
@@ -84,7 +85,9 @@ def test_front_keeps_what_nothing_beats() -> None:
 def test_front_of_a_search_is_not_beaten(result: Found) -> None:
     """By any of the points that were searched, beyond what the models can tell apart."""
     found = result.exploration
-    best = [(entry.latency_ms, entry.percent[entry.fullest] / 100, entry.energy_mj) for entry in found.front]
+    best = [
+        (entry.latency_ms, entry.percent[entry.fullest] / 100, entry.energy_mj, entry.image_ms) for entry in found.front
+    ]
     assert 2 <= len(best) < len(found.points) and best == sorted(best)
     for mine in best:
         assert not [p for p in found.points if all(a < 0.99 * b for a, b in zip(p, mine, strict=True))]
@@ -94,7 +97,7 @@ def test_front_of_a_search_is_not_beaten(result: Found) -> None:
 
 def test_limit_is_kept() -> None:
     limited = explore(ASKED, BOARD, space(), Stages(quiet=True), limit=0.73, workers=1).exploration
-    assert 0 < len(limited.points) and all(share <= 0.73 for _, share, _ in limited.points)
+    assert 0 < len(limited.points) and all(share <= 0.73 for _, share, _, _ in limited.points)
 
 
 def test_forecast_is_what_a_compiled_program_expects() -> None:
@@ -143,6 +146,28 @@ def test_shared_shapes_change_nothing() -> None:
         assert answer == forecast(whole_graph(hollow, choice.accelerator, "semseg", blocks=2), choice.accelerator), (
             choice.accelerator.name
         )
+
+
+def test_batches_are_searched(tmp_path: Path) -> None:
+    """Programs of several images beside those of one: more latency, less time and energy for each image."""
+    asked = space(rows=(8,), lanes=(8,), load_rows=(2,), ports=(1,), prefetch_kib=(64,), activation_kib=(64,))
+    asked = Space({**asked.axes, "batch": (1, 2)})
+    # A DDR so slow that waiting for its first word costs a few per cent of an image, and once a program.
+    slow = dataclasses.replace(ASKED, latency=5000)
+    found = explore(slow, BOARD, asked, Stages(quiet=True), workers=1)
+    one, two = sorted(found.exploration.front, key=lambda entry: entry.batch)
+    assert (one.batch, two.batch, one.image_ms) == (1, 2, one.latency_ms)
+    assert two.image_ms == pytest.approx(two.latency_ms / 2) and two.config.max_tokens == 136
+    assert one.latency_ms < two.latency_ms < 2 * one.latency_ms and two.energy_mj < one.energy_mj
+    graph = whole_graph(hollow_model(MICRO), two.config, Batch(("semseg",), 2), blocks=2)
+    assert two.cycles == forecast(graph, two.config, ddr=slow.ddr(two.config.clock_mhz)).cycles
+    write_exploration(found, tmp_path / "found")
+    assert "--batch 2" in (tmp_path / "found" / two.file).read_text()
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- explore {BOARD.name} -->\n<!-- end {BOARD.name} -->\n")
+    write_page(page, found.exploration)
+    rows = [line for line in page.read_text().splitlines() if line.startswith("|")]
+    assert "| images |" in rows[0] and "| ms an image |" in rows[0] and len({row.count("|") for row in rows}) == 1
 
 
 def test_widths_are_searched() -> None:
