@@ -288,7 +288,10 @@ class RtlSimulator:
 
     @staticmethod
     def _residual(program: ProgramImage, path: Path, task: str, mark: int) -> IntArray:
-        """Residual rows of a program's items from a dump of the whole memory."""
+        """Residual rows of a program's items from a dump of the whole memory; a corrupt program may leave more marks
+        than it has.
+        """
+        mark = min(mark, len(program.task(task)["marks"]) - 1)
         words = [line for line in path.read_text(encoding="utf-8").split() if not line.startswith(("@", "//"))]
         first = program.manifest["tensors"][mark]["address"]
         return program.unpack_items(b"".join(bytes.fromhex(word)[::-1] for word in words[first:]), task, mark)

@@ -159,7 +159,7 @@ def test_corrupt_instructions(rig, nano: Nano) -> None:
     for name, value in {
         "out_count": 0,
         "in_blocks": 0,
-        "token_count": 73,
+        "token_count": PRESETS["micro8"].max_tokens + 1,
         "stationary": 3,
         "function": 15,
         "dst_memory": 2,

@@ -42,6 +42,7 @@ def test_an_output_that_differs_is_named_and_scored_as_it_is(program, tmp_path, 
             [e["name"] for e in program.image.manifest["tensors"]],
             {"integer golden": first.golden, "functional simulator": broken},
             [1.0] * len(first.golden.marks),
+            first.items,
         )
         return [dataclasses.replace(first, functional=broken, differences=found), *others]
 
