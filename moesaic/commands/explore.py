@@ -51,6 +51,9 @@ EXAMPLES = examples(
 )
 
 
+_Batch = Annotated[
+    int, typer.Option(min=1, max=MOST_IMAGES, help="Search programs of up to so many images too: 1, 2, 4, ...")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print explore.json to standard output, and nothing else.")]
 
 
@@ -139,9 +142,7 @@ def explore(
     page: Annotated[
         Path | None, typer.Option(help="Markdown page whose table of this board is written anew.", show_default="none")
     ] = None,
-    batch: Annotated[
-        int, typer.Option(min=1, max=MOST_IMAGES, help="Search programs of up to so many images too: 1, 2, 4, ...")
-    ] = 1,
+    batch: _Batch = 1,
     widths: Widths = DEFAULT_WIDTHS,
     weights: Weights = None,
     seed: Seed = 0,
