@@ -9,10 +9,12 @@ from rich.table import Table
 from moesaic.commands.command import examples, guarded
 from moesaic.commands.options import (
     DEFAULT_LATENCY,
+    DEFAULT_MEMORY,
     DEFAULT_MODEL,
     Board,
     Json,
     Latency,
+    Memory,
     Model,
     Quiet,
     Sim,
@@ -21,7 +23,6 @@ from moesaic.commands.options import (
     Widths,
     is_rtl,
 )
-from moesaic.compiler.memory import DdrTiming
 from moesaic.errors import FAILED
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
@@ -48,6 +49,7 @@ def scenes(
     board: Board = None,
     sim: Sim = "rtl",
     latency: Latency = DEFAULT_LATENCY,
+    memory: Memory = DEFAULT_MEMORY,
     weights: Weights = None,
     widths: Widths = DEFAULT_WIDTHS,
     as_json: Json = False,
@@ -57,13 +59,15 @@ def scenes(
     rtl = is_rtl(sim)
     stages = Stages(quiet=quiet)
     request = make_request(model=model, task=task, board=board, weights=weights, widths=widths, stages=stages)
+    from moesaic.flow.conditions import conditions_of
     from moesaic.flow.program import make_program
     from moesaic.flow.scenes import check_numbers, score_scenes
 
     check_numbers(range(first, first + count))
+    ddr = conditions_of(request.accelerator, request.board_origin, memory=memory, latency=latency).ddr
     program, _ = make_program(request, stages)
     with scratch() as work:
-        result = score_scenes(program, range(first, first + count), stages, work, rtl=rtl, ddr=DdrTiming(latency))
+        result = score_scenes(program, range(first, first + count), stages, work, rtl=rtl, ddr=ddr)
     if as_json:
         print_json(to_plain(result))
     else:
@@ -86,6 +90,7 @@ def _show(result: "ScenesReport") -> None:
             "–" if used is None else f"{used.least} to {used.most}, mean {used.mean:.1f}",
         )
     console.print(table)
+    console.print(f"memory: {result.memory}")
     models = " = ".join(result.compared)
     if result.bit_exact:
         console.print(f"[bold green]bit exact[/]: {models}, every block of {len(result.scenes)} scenes")

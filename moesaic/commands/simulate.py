@@ -6,7 +6,21 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded, this_command, verdict
-from moesaic.commands.options import DEFAULT_LATENCY, Images, Json, Latency, Quiet, Resize, Resources, Saif, Sim, is_rtl
+from moesaic.commands.options import (
+    DEFAULT_LATENCY,
+    DEFAULT_MEMORY,
+    ClockMhz,
+    Images,
+    Json,
+    Latency,
+    Memory,
+    Quiet,
+    Resize,
+    Resources,
+    Saif,
+    Sim,
+    is_rtl,
+)
 from moesaic.flow.stages import Stages
 
 __all__ = ["EXAMPLES", "simulate"]
@@ -30,6 +44,8 @@ def simulate(
     out: Annotated[Path | None, typer.Option(help="Result folder.", show_default="out/MODEL-TASK-BOARD")] = None,
     sim: Sim = "rtl",
     latency: Latency = DEFAULT_LATENCY,
+    memory: Memory = DEFAULT_MEMORY,
+    clock_mhz: ClockMhz = None,
     resources: Resources = False,
     saif: Saif = False,
     as_json: Json = False,
@@ -49,7 +65,9 @@ def simulate(
         resize=resize,
         out=folder,
         rtl=rtl,
+        memory=memory,
         latency=latency,
+        clock_mhz=clock_mhz,
         command=this_command(),
         resources=resources,
         saif=saif,

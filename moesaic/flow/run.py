@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
-from moesaic.compiler.memory import DDR_LATENCY, DdrTiming
+from moesaic.compiler.memory import BOARD_MEMORY, DDR_LATENCY
 from moesaic.errors import InputError
+from moesaic.flow.conditions import Conditions, conditions_of
 from moesaic.flow.execute import TaskOutcome, execute
 from moesaic.flow.folder import check_space
 from moesaic.flow.program import Program
@@ -47,8 +48,12 @@ class Options:
         Result folder.
     rtl : bool
         Simulate the RTL, not only the program.
+    memory : str
+        The memory that is simulated: `board` or `ideal` (`flow.conditions`).
     latency : int, cycles
-        Of the DDR model.
+        Of that memory.
+    clock_mhz : float or None
+        By which cycles become times and energies; None: what the pessimistic timing model supports.
     command : str
         For the report: what repeats this.
     resources : bool
@@ -61,7 +66,9 @@ class Options:
     resize: bool = False
     out: Path
     rtl: bool = True
+    memory: str = BOARD_MEMORY
     latency: int = DDR_LATENCY
+    clock_mhz: float | None = None
     command: str = "moesaic run"
     resources: bool = False
     saif: bool = False
@@ -97,6 +104,8 @@ class Outcome:
     tasks : sequence of TaskOutcome
         In the order in which they ran.
     resources : ReportedResources
+    conditions : Conditions
+        Memory and clock.
     saif : Totals or None
         What `ACTIVITY` in the result folder holds, if it was asked for.
     """
@@ -106,7 +115,24 @@ class Outcome:
     given: Input
     tasks: Sequence[TaskOutcome]
     resources: ReportedResources
+    conditions: Conditions
     saif: Totals | None
+
+
+def conditions_under(request: Request, options: Options) -> Conditions:
+    """Memory and clock that were asked for.
+
+    Raises
+    ------
+    InputError
+    """
+    return conditions_of(
+        request.accelerator,
+        request.board_origin,
+        memory=options.memory,
+        clock_mhz=options.clock_mhz,
+        latency=options.latency,
+    )
 
 
 def check(request: Request, options: Options) -> None:
@@ -116,8 +142,7 @@ def check(request: Request, options: Options) -> None:
     ------
     InputError, ToolMissing, SynthesisMissing
     """
-    if options.latency < 2:
-        raise InputError(f"latency must be at least 2 cycles, not {options.latency!r}")
+    conditions_under(request, options)
     check_space(options.out, 64 * _MIB + 4 * request.model.weight_bytes)
     if options.saif and not options.rtl:
         raise InputError("saif must come with --sim rtl: only the RTL has signals that switch")
@@ -169,16 +194,25 @@ def read_input(request: Request, options: Options, sample: Path) -> Input:
 def outcome_of(program: Program, given: Input, options: Options, stages: Stages, folder: Path) -> Outcome:
     """Simulate and compare. The simulation's files stay in `simulation` in the folder."""
     accelerator, work = program.request.accelerator, folder / "simulation"
-    tasks = execute(
-        program, given.pixels, stages, rtl=options.rtl, work=work, ddr=DdrTiming(options.latency), saif=options.saif
-    )
+    conditions = conditions_under(program.request, options)
+    if conditions.timing.warning:
+        stages.warn(conditions.timing.warning)
+    tasks = execute(program, given.pixels, stages, rtl=options.rtl, work=work, ddr=conditions.ddr, saif=options.saif)
     activity = None
     if options.saif:
         with stages.stage("saif", f"switching activity, {ACTIVITY}"):
             activity = place_saif(work / SAIF, folder / ACTIVITY, stretch=1e3 / accelerator.clock_mhz / CYCLE_NS)
     resources = report_resources(accelerator, program.request.board_origin, stages, count=options.resources)
     _tidy(work)
-    return Outcome(program=program, options=options, given=given, tasks=tasks, resources=resources, saif=activity)
+    return Outcome(
+        program=program,
+        options=options,
+        given=given,
+        tasks=tasks,
+        resources=resources,
+        conditions=conditions,
+        saif=activity,
+    )
 
 
 def _tidy(work: Path) -> None:

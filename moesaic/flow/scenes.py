@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.compiler.memory import IDEAL, DdrTiming
+from moesaic.compiler.memory import BOARD_MEMORY, IDEAL, IDEAL_MEMORY, DdrTiming
 from moesaic.errors import InputError
+from moesaic.flow.conditions import MemoryKind
 from moesaic.flow.execute import Residuals, TaskOutcome, differences, execute
 from moesaic.flow.program import Program
 from moesaic.flow.stages import Stages
@@ -65,6 +66,8 @@ class ScenesReport:
     Parameters
     ----------
     model, weights, widths, board : str
+    memory : str
+        That was simulated (`flow.conditions`).
     scenes : tuple of int
     compared : tuple of str
         Models whose residuals were compared.
@@ -81,6 +84,7 @@ class ScenesReport:
     weights: str
     widths: str
     board: str
+    memory: MemoryKind
     scenes: tuple[int, ...]
     compared: tuple[str, ...]
     bit_exact: bool
@@ -250,6 +254,7 @@ def score_scenes(
         weights=qmodel.weights,
         widths=qmodel.widths,
         board=request.board,
+        memory=IDEAL_MEMORY if ddr.dram is None else BOARD_MEMORY,
         scenes=tuple(int(scene) for scene in scenes),
         compared=("integer golden", "functional simulator", *(("RTL",) if rtl else ())),
         bit_exact=not found,

@@ -40,7 +40,10 @@ def _peers(run: Outcome, first: TaskReport, *, bit_exact: bool) -> tuple[Peer, .
     if run.program.request.whole and bit_exact and first.latency_ms is not None:
         energy = RunEnergy(first.power_w, first.energy_mj_per_frame, first.energy_error, first.energy)
         measured = MeasuredRun(first.latency_ms, first.macs, energy)
-    return peers_report(run.program.request, run.resources, measured)
+    request = run.program.request
+    return peers_report(
+        request.replace(accelerator=run.conditions.clocked(request.accelerator)), run.resources, measured
+    )
 
 
 def build_report(
@@ -63,7 +66,7 @@ def build_report(
         What a captured module returns.
     """
     program, request = run.program, run.program.request
-    network, accelerator = request.model, request.accelerator
+    network, accelerator, under = request.model, request.accelerator, run.conditions
     tasks = task_reports(run)
     first = next(iter(tasks.values()))
     violations = tuple(text for entry in tasks.values() for text in entry.violations)
@@ -102,10 +105,18 @@ def build_report(
         tokens=network.tokens,
         dim=network.dim,
         image=run.given.where,
-        clock_mhz=accelerator.clock_mhz,
+        clock_mhz=under.timing.used_mhz,
+        memory=under.memory,
+        memory_of=under.memory_of,
+        timing=under.timing,
         accelerator=accelerator,
         config_hash=accelerator.hash,
-        ddr=Ddr(accelerator.stripe_bytes, run.options.latency),
+        ddr=Ddr(
+            accelerator.stripe_bytes,
+            under.ddr.latency,
+            round(under.ddr.bytes_per_cycle(accelerator), 3),
+            under.ddr.dram,
+        ),
         compared=compared_models(run.tasks[0]),
         bit_exact=bit_exact,
         mismatches=sum(entry.mismatches for entry in tasks.values()),

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from moesaic.compiler.batch import MOST_IMAGES
+from moesaic.compiler.memory import DramTiming
 from moesaic.flow.ablate import Ablation
+from moesaic.flow.conditions import MemoryKind, Timing
 from moesaic.flow.energy import CalibrationReport
 from moesaic.flow.peers import Peer
 from moesaic.flow.resources import ReportedResources
@@ -20,7 +22,7 @@ from moesaic.schema import Name, Number, Text, Whole
 
 __all__ = ["FORMAT", "Ddr", "Host", "ModelOrigin", "PeakMemory", "Provenance", "Report", "Saif"]
 
-FORMAT = 5  # of report.json
+FORMAT = 6  # of report.json
 Blocks = Annotated[int, Whole(1, 256)]
 
 
@@ -50,10 +52,14 @@ class ModelOrigin:
 
 @dataclass(frozen=True)
 class Ddr:
-    """The DDR model: bandwidth, and latency in cycles."""
+    """The simulated memory: bandwidth of the ports, latency, bytes that reach the ports in a cycle on average, and the
+    DRAM in cycles; None if it is ideal.
+    """
 
     bytes_per_cycle: Annotated[int, Number(1)]
     latency_cycles: Annotated[int, Number(0)]
+    delivered: float
+    dram: DramTiming | None
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,10 @@ class Report:
         `config` in JSON.
     config_hash : str
     ddr : Ddr
+    memory, memory_of : str
+        `ideal`, or `board` and the board whose memory it is (`flow.conditions`).
+    timing : Timing
+        What `clock_mhz` is, by which cycles became times, and how far the timing model supports it.
     compared : tuple of str
         Models whose results were held against each other.
     bit_exact, mismatches, violations
@@ -153,6 +163,9 @@ class Report:
     dim: int
     image: str
     clock_mhz: Annotated[float, Number(0)]
+    memory: MemoryKind
+    memory_of: str
+    timing: Timing
     accelerator: AcceleratorConfig = field(metadata=called("config"))
     config_hash: str
     ddr: Ddr

@@ -45,7 +45,7 @@ def array_products(model: Network, blocks: int, *, expert_bits: int = 8) -> int:
 
 
 def roofline(
-    macs: int, weight_bytes: int, *, macs_per_cycle: int, bytes_per_cycle: int, cycles: int | None
+    macs: int, weight_bytes: int, *, macs_per_cycle: int, bytes_per_cycle: float, cycles: int | None
 ) -> Roofline:
     """Cycles that arithmetic alone and weights alone would take, and the fraction of the larger that was reached."""
     arithmetic, ddr = math.ceil(macs / macs_per_cycle), math.ceil(weight_bytes / bytes_per_cycle)

@@ -53,12 +53,15 @@ def result_of(report: Report) -> dict[str, Any]:
         "command": plain_command(report.command),
         "hardware": hardware_digest(),
         "processor": processor(),
+        "memory": report.memory,
+        "clock_mhz": report.clock_mhz,
         "roofline_cycles": report.first.roofline.bound_cycles,
         "tasks": {
             task: {
                 "cycles": entry.cycles,
                 "items": len(entry.items),
                 "model_cycles": entry.model_cycles["image"].cycles,
+                "cycles_ideal": entry.cycles_ideal,
                 "fraction": entry.roofline.fraction,
                 "latency_ms": entry.latency_ms,
             }

@@ -37,6 +37,8 @@ _SAME = (
     "cycles",
     "cycles_per_item",
     "apart_cycles",
+    "cycles_ideal",
+    "cycles_ideal_is",
     "estimated_cycles",
     "model_cycles",
     "macs",

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from moesaic.compiler.memory import BOARD_MEMORY
 from moesaic.report.doubts import excessive
 from moesaic.report.likeness import in_words
 from moesaic.report.model import Report
@@ -46,6 +47,17 @@ def _print_saturation(console: Console, report: Report) -> None:
             console.print(f"[yellow]{escape(task)}, saturated:[/] {len(found) - _SHOWN} more tensors, see the report")
 
 
+def _print_conditions(console: Console, report: Report) -> None:
+    """Memory and clock: what the cycles would be with an ideal one, and what the milliseconds are worth."""
+    if report.memory == BOARD_MEMORY:
+        ideal = " and ".join(f"{entry.cycles_ideal:,}" for entry in report.tasks.values())
+        memory = f"as {report.memory_of} has it; with an ideal one {ideal} cycles by the analytic model"
+    else:
+        memory = "ideal: a beat for every port in every cycle"
+    console.print(f"memory: {memory}", markup=False)
+    console.print(f"ms at {report.clock_mhz:g} MHz, {report.timing.support}", markup=False)
+
+
 def print_summary(report: Report, folder: Path) -> None:
     """Verdict, a line for each task, what differs, and where the page is."""
     console = result_console(width=100, soft_wrap=True)
@@ -65,6 +77,7 @@ def print_summary(report: Report, folder: Path) -> None:
             "–" if worst is None else f"{worst:.1f} dB",
         )
     console.print(table)
+    _print_conditions(console, report)
     for entry in report.tasks.values():
         if len(entry.items) > 1 and entry.cycles_per_item is not None and exact:
             console.print(f"{len(entry.items)} items at once: {entry.cycles_per_item:,.0f} cycles for each")

@@ -9,7 +9,7 @@ from moesaic.flow.energy import EnergyReport, MeanPower
 from moesaic.flow.worst import WorstCase
 from moesaic.records import Count
 from moesaic.report.doubts import SaturatedTensor
-from moesaic.schema import Name, Text, Whole
+from moesaic.schema import Choice, Name, Text, Whole
 
 __all__ = [
     "ARRAY_STATES",
@@ -178,6 +178,10 @@ class TaskReport:
     error : Stop or None
     cycles : int or None
         Counted by the RTL.
+    cycles_ideal : int
+        With an ideal memory.
+    cycles_ideal_is : str
+        Where they are from: `rtl`, if that memory was simulated, or `model`, the analytic one.
     estimated_cycles : int or None
         Expected by the compiler, every expert used alike.
     model_cycles : mapping of part to ModelCycles
@@ -217,6 +221,8 @@ class TaskReport:
     differences: tuple[DifferenceReport, ...]
     error: Stop | None
     cycles: int | None
+    cycles_ideal: int
+    cycles_ideal_is: Annotated[str, Choice(("rtl", "model"))]
     estimated_cycles: int | None
     model_cycles: Mapping[PartName, ModelCycles]
     macs: int

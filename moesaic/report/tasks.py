@@ -7,7 +7,7 @@ from typing import Any
 
 from moesaic.compiler.batch import Item
 from moesaic.compiler.cost import part_cycles
-from moesaic.compiler.memory import DdrTiming
+from moesaic.compiler.memory import IDEAL_MEMORY
 from moesaic.energy.activity import total
 from moesaic.energy.model import Toggles
 from moesaic.flow.energy import RunEnergy, measured_toggles, run_energy, unknown_energy
@@ -180,7 +180,7 @@ def _energy(run: Outcome, outcome: TaskOutcome, before: Mapping[str, int], works
     found = run_energy(
         works,
         run.resources,
-        request.accelerator,
+        run.conditions.clocked(request.accelerator),
         request.board_origin,
         instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]),
         toggles=_toggles(request.accelerator.lanes, outcome, before, works),
@@ -247,11 +247,20 @@ def _measured(counters: Mapping[str, int], clock_mhz: float, items: Sequence[Ite
     }
 
 
+def _ideal(run: Outcome, model: TaskModel, outcome: TaskOutcome, counters: Mapping[str, int]) -> dict[str, Any]:
+    """Cycles with an ideal memory: counted, if that was simulated; otherwise by the analytic model."""
+    cycles = counters.get("cycles")
+    if run.conditions.memory == IDEAL_MEMORY and cycles is not None:
+        return {"cycles_ideal": cycles, "cycles_ideal_is": "rtl"}
+    costs = dataclasses.replace(model, ddr=run.conditions.ideal).costs(outcome.experts)
+    return {"cycles_ideal": round(max(cost.end for cost in costs)), "cycles_ideal_is": "model"}
+
+
 def _task_report(
     run: Outcome, outcome: TaskOutcome, previous: TaskOutcome | None, read_before: int, *, claimed: bool
 ) -> TaskReport:
     program, request = run.program, run.program.request
-    network, accelerator = request.model, request.accelerator
+    network, clocked = request.model, run.conditions.clocked(request.accelerator)
     names = [entry["name"] for entry in program.image.manifest["tensors"]]
     counters: Mapping[str, int] = {} if outcome.rtl is None else outcome.rtl.counters
     parts = _parts(outcome, names, read_before)
@@ -259,7 +268,7 @@ def _task_report(
     used = {name: sum(count > 0 for count in tokens) for name, tokens in outcome.experts.items()}
     needed = needed_weight_bytes(network, request.blocks, used, expert_bits=request.expert_bits)
     wrong = {difference.mismatch.name for difference in outcome.differences}
-    model = task_model(program, outcome.task, ddr=DdrTiming(run.options.latency))
+    model = dataclasses.replace(task_model(program, outcome.task, ddr=run.conditions.ddr), accelerator=clocked)
     works = layer_works(model, outcome.experts, counted)
     before = {} if previous is None or previous.rtl is None else (previous.rtl.mark_counters or [{}])[-1]
     energy = _energy(run, outcome, before, works) if claimed else unknown_energy()
@@ -285,11 +294,12 @@ def _task_report(
         roofline=roofline(
             array_products(network, request.blocks, expert_bits=request.expert_bits) * sum(macs.values()) // alone,
             needed,
-            macs_per_cycle=accelerator.macs_per_cycle,
-            bytes_per_cycle=accelerator.stripe_bytes,
+            macs_per_cycle=clocked.macs_per_cycle,
+            bytes_per_cycle=run.conditions.ddr.bytes_per_cycle(clocked),
             cycles=counters.get("cycles"),
         ),
-        **_measured(counters, accelerator.clock_mhz, outcome.items),
+        **_measured(counters, clocked.clock_mhz, outcome.items),
+        **_ideal(run, model, outcome, counters),
         embedding=EmbeddingReport(**vars(embedding), macs=macs["embed"], bit_exact="embed" not in wrong),
         blocks=blocks,
         result=ResultReport(**vars(result), bit_exact="output" not in wrong),

@@ -1,6 +1,8 @@
 """A report without a run: small, and of the types that a run gives."""
 
+from moesaic.boards.estimate import LongPath
 from moesaic.boards.resources import Resources
+from moesaic.flow.conditions import Timing
 from moesaic.flow.energy import CalibrationReport
 from moesaic.flow.resources import ReportedResources
 from moesaic.golden.finer import FinerLayer
@@ -48,6 +50,8 @@ def a_task(**changes: object) -> TaskReport:
         "differences": (),
         "error": None,
         "cycles": 7,
+        "cycles_ideal": 7,
+        "cycles_ideal_is": "rtl",
         "estimated_cycles": 8,
         "model_cycles": {"image": ModelCycles(8, None)},
         "macs": 9,
@@ -102,10 +106,21 @@ def a_report(**changes: object) -> Report:
         "tokens": 65,
         "dim": 64,
         "image": "a file",
-        "clock_mhz": 300.0,
+        "clock_mhz": 180.0,
         "accelerator": accelerator,
         "config_hash": accelerator.hash,
-        "ddr": Ddr(8, 100),
+        "ddr": Ddr(8, 100, 8.0, None),
+        "memory": "ideal",
+        "memory_of": "",
+        "timing": Timing(
+            asked_mhz=300.0,
+            optimistic_mhz=230.0,
+            pessimistic_mhz=180.0,
+            used_mhz=180.0,
+            given=False,
+            counted=True,
+            paths=(LongPath(start="a", end="b", delay_ns=5.0, optimistic_ns=4.0),),
+        ),
         "compared": ("integer golden", "functional simulator", "RTL"),
         "bit_exact": True,
         "mismatches": 0,
