@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from moesaic.boards.board import board_names, load_board
 from moesaic.compiler.ir import CompileError
+from moesaic.compiler.memory import BOARD_MEMORY
+from moesaic.flow.conditions import conditions_of
 from moesaic.flow.forecast import forecast, whole_graph
 from moesaic.flow.stages import Stages
 from moesaic.golden.hollow import hollow_model
@@ -37,7 +39,9 @@ def _try(model: Network, accelerator: AcceleratorConfig) -> Candidate:
         graph = whole_graph(hollow, accelerator, model.tasks[0])
     except CompileError as error:
         return Candidate(accelerator, float("inf"), str(error).partition("\n")[0])
-    return Candidate(accelerator, forecast(graph, accelerator).cycles / accelerator.clock_mhz / 1e3)
+    under = conditions_of(accelerator, accelerator.name, memory=BOARD_MEMORY)
+    cycles = forecast(graph, accelerator, ddr=under.ddr).cycles
+    return Candidate(accelerator, cycles / under.timing.used_mhz / 1e3)
 
 
 def holds(model: Network, name: str) -> bool:

@@ -23,6 +23,9 @@ SCHEMA: dict[str, Any] = {
     "board": TEXT,
     "weights": TEXT,
     "clock_mhz": NUMBER,
+    "memory": TEXT,
+    "cycles_ideal": int,
+    "timing": {"asked_mhz": NUMBER, "optimistic_mhz": NUMBER, "pessimistic_mhz": NUMBER, "paths": list},
     "config": dict,
     "bit_exact": bool,
     "mismatches": int,
@@ -259,7 +262,8 @@ def test_rtl(tmp_path: Path, invoke: Invoke, results: Any) -> None:
         assert sum(part["bytes_read"] for part in parts) == counters["weight_bytes"] + counters["fetch_bytes"]
         assert all(part["bytes_read"] >= 0 for part in parts)
         assert {"busy", "starved", "blocked"} <= set(entry["units"]["array"]) & set(entry["units"]["loader"])
-        assert entry["latency_ms"] == pytest.approx(entry["cycles"] / 300e3)
+        assert entry["latency_ms"] == pytest.approx(entry["cycles"] / (1e3 * report["clock_mhz"]))
+        assert abs(entry["cycles_ideal"] / entry["cycles"] - 1) < 0.01 and entry["cycles_ideal_is"] == "model"
     assert report["roofline"]["fraction"] == pytest.approx(
         report["roofline"]["bound_cycles"] / report["cycles"], abs=1e-4
     )
