@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from moesaic.compiler.cost import Cost
 from moesaic.compiler.image import ProgramImage
+from moesaic.compiler.memory import IDEAL, DdrTiming
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.flow.model_cycles import TaskModel, stream_pieces
 from moesaic.golden.qmodel import QuantModel
@@ -19,6 +20,7 @@ def image_costs(
     *,
     blocks: int | None = None,
     speculate: int | None = None,
+    ddr: DdrTiming = IDEAL,
 ) -> list[Cost]:
     """Cost of each operation of one task's program.
 
@@ -30,6 +32,7 @@ def image_costs(
     task : str
     experts : mapping of block name to sequence of int
         Tokens in each expert's queue.
+    ddr : DdrTiming
     """
     _, graph = compile_graphs(qmodel, image.config, task=task, blocks=blocks, speculate=speculate)
-    return TaskModel(graph, stream_pieces(image, graph), image.config).costs(experts)
+    return TaskModel(graph, stream_pieces(image, graph), image.config, ddr=ddr).costs(experts)

@@ -38,7 +38,7 @@ BAD: list[tuple[Change, str]] = [
     (lambda r: r["pictures"]["depth"].update(x="depth-x.png"), "must be TASK-WHAT.png beside it"),
     (lambda r: r["pictures"].update(other={"float": "other-float.png"}), "must be TASK-WHAT.png beside it"),
     (lambda r: r.update(model="x\ny"), "report.model must be 1 to 64 letters"),
-    (lambda r: r.update(format=2), "format of .* must be 5, not 2; it is of another version of Moesaic"),
+    (lambda r: r.update(format=2), "format of .* must be 6, not 2; it is of another version of Moesaic"),
     (lambda r: r.update(format=[]), "report.format must be a whole number"),
     (lambda r: r.pop("ddr"), "must be a report, not a damaged file .*'ddr'"),
     (lambda r: r["tasks"]["depth"].update(blocks=[]), "blocks must be a list of 1 to 256 values"),

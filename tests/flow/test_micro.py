@@ -1,5 +1,6 @@
 """m3vit-micro whole on the RTL of an 8 x 8 accelerator: every byte of every block, whatever the memory does."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from modelcosts import image_costs
 
 from moesaic import job
+from moesaic.boards.board import load_board
 from moesaic.compiler.cost import part_cycles
 from moesaic.compiler.image import ProgramImage
+from moesaic.compiler.memory import IDEAL, DdrTiming
 from moesaic.compiler.pipeline import compile_model
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
@@ -17,6 +20,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.layers.moe import QuantMoE
 from moesaic.golden.m3vit_int import force_experts
 from moesaic.golden.qmodel import QuantModel
+from moesaic.sim.ddr import memory_plusargs
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 
@@ -61,6 +65,26 @@ def test_stalls_on_every_channel(
     )
     for task, result in zip(tasks, results, strict=True):
         rig.check(micro, result, scene, task)
+
+
+def test_a_dram_that_is_slower_than_the_port(
+    rig, micro: QuantModel, micro_program: ProgramImage, scene: np.ndarray
+) -> None:
+    """Every value as ever, more cycles, and the model knows how many."""
+    task, functional = micro_program.tasks[0], FunctionalSimulator(rig.config)
+    timing = load_board("zcu102").memory.timing(300.0)
+    assert timing is not None
+    ddr = DdrTiming(100, dataclasses.replace(timing, rate=4.0))
+    (result,) = rig.run(micro_program, [RtlRun(task, image=scene)], plusargs=memory_plusargs(ddr, rig.config))
+    rig.check(micro, result, scene, task)
+    functional.load(micro_program)
+    mixtures = [f"blocks.{k}" for k, block in enumerate(micro.blocks) if isinstance(block.layers[1], QuantMoE)]
+    experts = {name: r.lengths for name, r in zip(mixtures, functional.run(task, scene).routings, strict=True)}
+    ideal, slow = (
+        sum(part_cycles(image_costs(micro_program, micro, task, experts, ddr=d)).values()) for d in (IDEAL, ddr)
+    )
+    cycles = result.counters["cycles"]
+    assert cycles > 1.03 * ideal and abs(slow / cycles - 1) < 0.005, (ideal, slow, cycles)
 
 
 def test_every_image_of_a_run_counts(rig, micro: QuantModel, micro_program: ProgramImage, scene: np.ndarray) -> None:

@@ -50,7 +50,7 @@ def test_nothing_is_lost(report: Report, tmp_path: Path) -> None:
     write_report(report, tmp_path)
     assert read_report(tmp_path) == report
     plain = json.loads((tmp_path / NUMBERS).read_text(encoding="utf-8"))
-    assert plain == plain_report(report) and plain["format"] == 5
+    assert plain == plain_report(report) and plain["format"] == 6
     assert plain["cycles"] == 7 and plain["config"]["rows"] == 8 and plain["worst_case"].keys() == report.tasks.keys()
     assert ("import" in plain) and "imported" not in plain and "accelerator" not in plain
 
