@@ -23,7 +23,7 @@ def fill(folder: Path, run: Outcome, stages: Stages) -> Report:
         write_image(folder / INPUT, run.given.pixels[0])
         pictures = write_maps(run.program, run.tasks, run.given, folder)
         save_data(folder / DATA, run.tasks)
-        (folder / TRACE).write_text(trace_text(run.program, run.tasks), encoding="utf-8")
+        (folder / TRACE).write_text(trace_text(run.program, run.tasks, run.conditions.ddr), encoding="utf-8")
         outputs = module_outputs(run.program, run.tasks, run.given.pixels)
         report = build_report(run, stages, pictures=pictures, outputs=outputs)
         write_report(report, folder)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from moesaic.compiler.cost import Cost
+from moesaic.compiler.memory import IDEAL, DdrTiming
 from moesaic.flow.execute import TaskOutcome
 from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import Program
@@ -105,13 +106,13 @@ def _counters(process: int, outcome: TaskOutcome) -> Iterator[Event]:
         yield {**at, "name": "DDR, bytes", "args": moved}
 
 
-def trace_text(program: Program, outcomes: Sequence[TaskOutcome]) -> str:
+def trace_text(program: Program, outcomes: Sequence[TaskOutcome], ddr: DdrTiming = IDEAL) -> str:
     """The trace of all programs of a run, a process each; without the RTL of the analytic model alone."""
     names = [entry["name"] for entry in program.image.manifest["tensors"]]
     events: list[Event] = []
     for process, outcome in enumerate(outcomes, 1):
         events += _named(process, outcome.task)
-        events += _operations(process, task_model(program, outcome.task).costs(outcome.experts))
+        events += _operations(process, task_model(program, outcome.task, ddr=ddr).costs(outcome.experts))
         if outcome.rtl is not None:
             events += _parts(process, outcome, names)
             events += _counters(process, outcome)
