@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import moesaic
+from moesaic.compiler.memory import DdrTiming
 from moesaic.compiler.weights import shared_bytes
 from moesaic.flow.energy import RunEnergy, calibration_report
 from moesaic.flow.execute import TaskOutcome
 from moesaic.flow.peers import MeasuredRun, Peer, peers_report
 from moesaic.flow.run import ACTIVITY, Outcome
 from moesaic.flow.stages import Stages
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.report.doubts import CalibrationImages, SkippedFile
 from moesaic.report.likeness import OutputLine
 from moesaic.report.model import Ddr, Host, ModelOrigin, Provenance, Report, Saif
@@ -44,6 +46,10 @@ def _peers(run: Outcome, first: TaskReport, *, bit_exact: bool) -> tuple[Peer, .
     return peers_report(
         request.replace(accelerator=run.conditions.clocked(request.accelerator)), run.resources, measured
     )
+
+
+def _ddr(ddr: DdrTiming, accelerator: AcceleratorConfig) -> Ddr:
+    return Ddr(accelerator.stripe_bytes, ddr.latency, round(ddr.bytes_per_cycle(accelerator), 3), ddr.dram)
 
 
 def build_report(
@@ -111,12 +117,7 @@ def build_report(
         timing=under.timing,
         accelerator=accelerator,
         config_hash=accelerator.hash,
-        ddr=Ddr(
-            accelerator.stripe_bytes,
-            under.ddr.latency,
-            round(under.ddr.bytes_per_cycle(accelerator), 3),
-            under.ddr.dram,
-        ),
+        ddr=_ddr(under.ddr, accelerator),
         compared=compared_models(run.tasks[0]),
         bit_exact=bit_exact,
         mismatches=sum(entry.mismatches for entry in tasks.values()),
