@@ -74,7 +74,6 @@ def build_report(
     program, request = run.program, run.program.request
     network, accelerator, under = request.model, request.accelerator, run.conditions
     tasks = task_reports(run)
-    first = next(iter(tasks.values()))
     violations = tuple(text for entry in tasks.values() for text in entry.violations)
     bit_exact = all(entry.bit_exact for entry in tasks.values()) and not violations
     return Report(
@@ -125,7 +124,7 @@ def build_report(
         resources=run.resources,
         tasks=tasks,
         calibration=calibration_report(),
-        peers=_peers(run, first, bit_exact=bit_exact),
+        peers=_peers(run, next(iter(tasks.values())), bit_exact=bit_exact),
         saif=None if run.saif is None else Saif(file=ACTIVITY, **dataclasses.asdict(run.saif)),
         pictures=pictures,
         outputs=outputs,

@@ -21,7 +21,7 @@ __all__ = ["PAGES", "RESULTS", "add_results", "main", "plain_command", "result_o
 
 RESULTS = Path("docs/results.json")
 PAGES = (Path("README.md"), Path("docs/results.md"))
-_TIMES = re.compile(r"((?:\d{1,3}(?:,\d{3})+(?: and )?)+) \(([^()]* ms at [0-9.]+ MHz)\)")
+_TIMES = re.compile(r"((?:\d{1,3}(?:,\d{3})+(?: and )?)+)[^()|]* \(([^()]* ms at [0-9.]+ MHz)\)")
 _SILENT = ("--quiet", "--json")  # options that change nothing that is measured
 
 
