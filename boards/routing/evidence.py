@@ -16,6 +16,7 @@ __all__ = ["Evidence", "NetModel", "RoutedPath", "by_loads", "evidence", "longes
 _INSIDE = ("FCI", "F1", "FXA", "FXB")
 _CLOCKS = ("CLK", "WCK")
 SHARE = 0.9  # of the longest paths that the pessimistic model must cover
+LEAST = 0.5  # of the longest path: what takes less limits no clock
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Evidence:
     model : NetModel
         Fitted to all nets of the design: the mean, as the optimistic corner has it.
     paths : tuple of RoutedPath
-        The longest to each kind of register, the longest first.
+        The longest to each kind of register, the longest first, down to `LEAST` of the longest.
     median_error, worst_error : float
         Of the model over these paths: model over routed, less one.
     net_full : float
@@ -180,7 +181,7 @@ def _fitted(delays: RoutedDelays) -> NetModel:
     )
 
 
-def evidence(delays: RoutedDelays, count: int = 200) -> Evidence:
+def evidence(delays: RoutedDelays, count: int = 500) -> Evidence:
     """Hold the model against the longest routed paths.
 
     Parameters
@@ -194,9 +195,10 @@ def evidence(delays: RoutedDelays, count: int = 200) -> Evidence:
     ValueError
         If the design has no path from register to register.
     """
-    model, paths = _fitted(delays), longest_paths(delays, count)
-    if not paths:
+    model, found = _fitted(delays), longest_paths(delays, count)
+    if not found:
         raise ValueError("a routed design must have a path from register to register, not none")
+    paths = [path for path in found if path.ns >= LEAST * found[0].ns]
     errors = [model.path(path) / path.ns - 1 for path in paths]
     factors = sorted(
         path.routing / nets for path in paths if (nets := sum(model.of(loads, port) for _, loads, port in path.nets))

@@ -29,6 +29,7 @@ from moesaic.store import Store, key_of
 __all__ = ["MARKER", "route_unit"]
 
 MARKER = "route.json"
+_FORM = "2"  # of what is kept
 NOTE = (
     "Routed by nextpnr on an ECP5, whose cell delays are those of Project Trellis; Yosys does not move registers into "
     "its multipliers. It says how long nets become, not what a Xilinx device reaches."
@@ -142,7 +143,7 @@ def route_unit(
     make = partial(
         _make, source=source, device=DEVICES[device], asked_mhz=asked_mhz, limit_s=60 * minutes, stages=stages
     )
-    key = key_of(source, device, f"{asked_mhz:g}", *tools)
+    key = key_of(_FORM, source, device, f"{asked_mhz:g}", *tools)
     with stages.stage("route", f"place and route of {unit or accelerator.name} on {device}"):
         folder = Store("route", root=cache).obtain(key, make).path
     result = {

@@ -28,7 +28,7 @@ def test_a_unit_is_routed_and_found_again(tmp_path: Path, monkeypatch: pytest.Mo
     assert longest["routed_ns"] == pytest.approx(1e3 / result["achieved_mhz"], rel=0.02)  # as nextpnr says it
     assert longest["cells_ns"] + longest["nets_ns"] == pytest.approx(longest["routed_ns"], abs=0.002)
     assert 0 < longest["routing_share"] < 1
-    assert result["model"]["paths"] == len(result["paths"]) > 20
+    assert result["model"]["paths"] == len(result["paths"]) > 5
     monkeypatch.setattr(nextpnr, "route", None)
     assert route_unit(MICRO, QUIET, unit=UNIT)["achieved_mhz"] == result["achieved_mhz"]
 
