@@ -105,7 +105,7 @@ def test_compile_and_simulate_a_checkpoint(
         and {item["task"] for item in report["items"]} == {"edge", "sal"}
         and report["bit_exact"]
     )
-    assert all(sum(tokens) == 33 for tokens in report["tokens_per_expert"].values())
+    assert all(sum(tokens) == 2 * 33 for tokens in report["tokens_per_expert"].values())
     other = torch.load(model, weights_only=True)
     other["state_dict"]["backbone.pos_embed"] += 1
     torch.save(other, model)
