@@ -46,6 +46,11 @@ def _small(words: int, bits: int) -> float:
     return primitives(words, bits, ultra=False, byte_writes=False) if words * bits > _LUT_BITS else 0.0
 
 
+def _named(words: int, bits: int) -> float:
+    """One of softmax, whose size is that of all words that its address can name."""
+    return _small(1 << (words - 1).bit_length(), bits)
+
+
 def _title(path: str) -> str:
     return unit_of(tuple(path.split("."))).title
 
@@ -108,13 +113,13 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     large = placed(config, uram=uram)
     core = primitives(config.activation_words, 9 * config.groups, ultra=False, byte_writes=False)  # maxima of blocks
     core += 2 * _small(config.max_tokens, _COUNTERS)
-    core += 2 * _small(min(4096, 2 * config.max_tokens), _LEVEL)
+    core += 2 * _named(min(4096, 2 * config.max_tokens), _LEVEL)
     token, expert = (config.max_tokens - 1).bit_length(), (config.experts - 1).bit_length()
     router = primitives(config.experts * config.max_tokens, token + 16, ultra=False, byte_writes=False)
     router += _small(config.max_tokens, token + 1 + config.max_top_k * (expert + 16))
     router += (-(-config.experts // config.rows) - 1) * _small(config.max_tokens, 16 * config.rows)
     return {
-        _title("core.writeback.softmax"): Resources(bram36=_small(config.max_tokens, _SUM)),
+        _title("core.writeback.softmax"): Resources(bram36=_named(config.max_tokens, _SUM)),
         _title("core.writeback.gated"): large.get("gates", Resources()),
         _title("core.accumulator"): large["accumulators"],
         _title("core"): large["activation"] + large["kv"] + large["residual"] + Resources(bram36=core),
