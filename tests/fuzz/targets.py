@@ -138,6 +138,8 @@ class Programs(Target):
             "tasks": list(MODEL.tasks),
             "seed": 0,
             "blocks": MODEL.depth,
+            "batch": 1,
+            "together": False,
             "speculate": None,
             "widths": "w8a8",
             "weights": None,

@@ -65,9 +65,9 @@ def test_products_and_memories_are_those_of_a_calculation(micro: Synthesis) -> N
     units = micro.units
     assert units["array"].dsp == MICRO.rows * MICRO.lanes // 2  # two products each
     assert units["requantisers"].dsp == MICRO.rows
-    # By bytes: activations 4096 x 8 and keys 2048 x 8 to a RAMB36, RAMB18; residual 1024 x 128, halves of 1024 x 16;
-    # maxima 4096 x 9.
-    memories = 8 * 1 + 8 * 0.5 + 8 * 0.5 + 1
+    # Blocks of 512 x 64: activations 4160 x 64, keys and values 2176 x 64, residual 1088 x 128; maxima 4160 x 9, halves
+    # of 2048 x 9.
+    memories = 9 + 5 + 3 * 2 + 3 * 0.5
     small = units["memories and core"].bram36 - memories
     assert 0 <= small <= 4  # LayerNorm sums, softmax state
     assert units["weight stream"].bram36 == 2  # 256 words of 16 bytes: 512 x 72, twice
