@@ -14,6 +14,7 @@ from torch import nn
 import moesaic
 from moesaic import api
 from moesaic.errors import InputError
+from moesaic.golden.evaluation.accuracy import METRICS
 from moesaic.golden.importers.options import ImportOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "api.md"
@@ -96,13 +97,29 @@ def test_what_is_refused(micro: api.Quantised, tmp_path: Path) -> None:
 
 
 def test_a_metric_of_the_caller_s(micro: api.Quantised) -> None:
-    """It is given maps and targets in the order of the items."""
+    """It is given maps and targets in the order of the items: first the float network's, then those of the integers."""
     seen: list[Any] = []
+    maps: list[Any] = []
 
     def count(outputs: Any, targets: Any) -> float:
         seen.append(targets)
+        maps.append(outputs)
         return float(np.mean([output.shape == (64, 64) for output in outputs]))
 
     items = [{"image": Image.new("L", (64, 64), 40 * k), "label": k} for k in range(3)]
     found = micro.evaluate(items, count, task="depth", limit=2)
     assert (found.before, found.after, found.items, found.metric) == (1, 1, 2, "count") and seen == [[0, 1], [0, 1]]
+    network = micro.model.float_model
+    for number, item in enumerate(items[:2]):
+        image = np.asarray(item["image"].convert("RGB")).transpose(2, 0, 1)
+        with torch.no_grad():
+            expected = network.heads["depth"](network.model(np.ascontiguousarray(image), "depth")[-1]).numpy()
+        np.testing.assert_array_equal(maps[0][number], expected)
+        np.testing.assert_array_equal(maps[1][number], micro.outputs(np.ascontiguousarray(image), "depth"))
+        assert not np.array_equal(maps[0][number], maps[1][number])
+
+
+def test_shares_of_the_largest_logits() -> None:
+    outputs = [np.array([0.0, 3, 2, 1, -1, -2]), np.array([[5.0, 4, 3, 2, 1, 0]])]
+    assert METRICS["top1"](outputs, [1, 1]) == 0.5 and METRICS["top1"](outputs, [2, 5]) == 0
+    assert METRICS["top5"](outputs, [4, 5]) == 0.5 and METRICS["top5"](outputs, [0, 4]) == 1

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
+import pytest
 import torch
 
-from moesaic.flow.calibration import calibration, covering
+from moesaic.flow import program, quantise
+from moesaic.flow.calibration import Calibration, calibration, covering
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden import weights
@@ -39,6 +42,24 @@ def test_tokens_are_counted_by_task_mixture_and_expert() -> None:
     assert tokens.shape == (2, len(network.tasks) * sum(experts for _, experts in mixtures))
     used = sum(top_k for top_k, _ in mixtures) * network.tokens * len(network.tasks)
     assert tokens.sum(axis=1).tolist() == [used, used]
+
+
+@pytest.mark.parametrize("module", [program, quantise])
+def test_runs_calibrate_on_images_that_were_chosen(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what `covering` gives, and not of what it was given."""
+    request = make_request(model="m3vit-micro")
+    other = replace(calibration(request), source="chosen")
+
+    class Stop(Exception):
+        pass
+
+    def quantised(*_: object, seen: Calibration, **more: object) -> None:
+        raise Stop(seen.source)
+
+    monkeypatch.setattr(module, "covering", lambda *_: other)
+    monkeypatch.setattr(module, "quantised", quantised)
+    with pytest.raises(Stop, match="^chosen$"):
+        (program.make_program if module is program else quantise.quantise)(request, Stages(quiet=True))
 
 
 def test_a_folder_whose_first_images_show_little(tmp_path: Path) -> None:
