@@ -150,11 +150,14 @@ def timing_of(accelerator: AcceleratorConfig, board: Board, clock_mhz: float | N
 
 
 def board_under(accelerator: AcceleratorConfig, name: str | Board) -> Board:
-    """The board of that name or file, or the one that a bare preset is held against (`flow.resources.judge`)."""
+    """The board of that name or file, or the one that a bare preset is held against (`flow.resources.judge`).
+
+    Without a name it is the one that the accelerator's own name or size leads to.
+    """
     if isinstance(name, Board):
         return name
-    found = find_board(name)
-    return judge(accelerator, name) if found is None else found
+    found = find_board(name) if name else None
+    return judge(accelerator, name or accelerator.name) if found is None else found
 
 
 def conditions_of(
@@ -171,7 +174,8 @@ def conditions_of(
     ----------
     accelerator : AcceleratorConfig
     board : str or Board
-        A board, its name or file, or the name of a bare preset, which gets the memory of the board it is held against.
+        A board, its name or file, or the name of a bare preset, which gets the memory of the board it is held against;
+        empty for an accelerator that was described in Python.
     memory : str
     clock_mhz : float or None
         As of `timing_of`.
