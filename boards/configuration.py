@@ -2,10 +2,13 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from moesaic.boards.board import Board, BoardError
+from moesaic.boards.fields import name_with, read_fields
 from moesaic.boards.project.quote import comment
 from moesaic.boards.section import section
 from moesaic.boards.toml_file import name_of, parse_toml, read_toml_text
@@ -13,7 +16,7 @@ from moesaic.errors import InputError
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.names import check_name
 
-__all__ = ["ConfigurationError", "configuration_text", "on_board", "read_configuration"]
+__all__ = ["Configuration", "ConfigurationError", "configuration_text", "on_board", "read_configuration"]
 
 
 class ConfigurationError(InputError):
@@ -62,6 +65,48 @@ def read_configuration(path: Path, base: AcceleratorConfig | None = None) -> Acc
     except BoardError as error:
         raise ConfigurationError(f"configuration {str(path)!r}: {error}") from error
     return config.replace(clock_mhz=float(config.clock_mhz))  # TOML may say 300
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is asked for in place of a board's own accelerator.
+
+    Parameters
+    ----------
+    file : Path or None
+    fields : mapping of str to Any
+        Values that replace those of the file, or of the board's accelerator.
+    """
+
+    file: Path | None
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, file: Path | None, texts: Sequence[str] | None) -> "Configuration | None":
+        """From what was typed: a file, and texts such as `rows=32`; None for neither."""
+        return cls(file, read_fields(texts or ())) if file is not None or texts else None
+
+    def on(self, base: AcceleratorConfig | None) -> AcceleratorConfig:
+        """The accelerator, where `base` gives what neither file nor fields do.
+
+        Raises
+        ------
+        ConfigurationError
+            If the file is wrong, or a field is of a wrong type, out of range, or does not fit another.
+        """
+        if self.file is not None:
+            base = read_configuration(self.file, base)
+        if not self.fields:
+            assert base is not None
+            return base
+        table = {} if base is None else base.to_dict()
+        named = {"name": name_with("custom" if base is None else base.name, self.fields)}
+        try:
+            config: AcceleratorConfig = section(AcceleratorConfig, "", {**table, **named, **self.fields})
+            check_name("name", config.name, error=BoardError)
+        except BoardError as error:
+            raise ConfigurationError(str(error)) from error
+        return config
 
 
 def on_board(board: Board, config: AcceleratorConfig) -> Board:

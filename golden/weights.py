@@ -13,6 +13,7 @@ from moesaic.errors import InputError
 from moesaic.golden.config import preset
 from moesaic.golden.heads import Heads, build_heads
 from moesaic.golden.m3vit import M3ViT, build
+from moesaic.golden.shipped import shipped_weights
 
 __all__ = ["WeightError", "check_tensors", "load", "load_tensors", "read_file"]
 
@@ -109,8 +110,8 @@ def load(
     if path is not None:
         load_tensors(model, heads, read_file(path), str(path))
         return model, heads, "trained"
-    resource = importlib.resources.files("moesaic.golden") / "weights" / f"{config.name}.safetensors"
-    if not trained or not resource.is_file():
+    resource = shipped_weights(config.name) if trained else None
+    if resource is None:
         return model, heads, "seeded"
     with importlib.resources.as_file(resource) as file:
         load_tensors(model, heads, read_file(file), str(file))

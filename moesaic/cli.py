@@ -9,8 +9,10 @@ import typer
 import moesaic
 from moesaic.commands import (
     ablate,
+    evaluate,
     explore,
     generate,
+    models,
     quantise,
     registers,
     report,
@@ -33,7 +35,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="moesaic",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="From a mixture-of-experts vision transformer in PyTorch to an accelerator: RTL, program, proof and report.",
@@ -42,7 +43,9 @@ app = typer.Typer(
 app.command(cls=PlainFlags, epilog=run.EXAMPLES)(run.run)
 app.command(cls=PlainFlags, name="compile", epilog=compile_module.EXAMPLES)(compile_module.compile_)
 app.command(cls=PlainFlags, epilog=quantise.EXAMPLES)(quantise.quantise)
+app.command(cls=PlainFlags, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(cls=PlainFlags, epilog=simulate.EXAMPLES)(simulate.simulate)
+app.command(cls=PlainFlags, epilog=models.EXAMPLES)(models.models)
 app.command(cls=PlainFlags, epilog=boards_module.EXAMPLES)(boards_module.boards)
 app.command(cls=PlainFlags, epilog=generate.EXAMPLES)(generate.generate)
 app.command(cls=PlainFlags, epilog=synth.EXAMPLES)(synth.synth)

@@ -45,7 +45,7 @@ class Accuracy:
     before, after : float
         Of the float network, and of the integers, which are the accelerator's.
     alike : float
-        Share of the items for which the largest output is in the same place.
+        Share of the items for which the largest output is in the same place; of maps of scores, of the pixels.
     """
 
     metric: str
@@ -72,8 +72,12 @@ def head_output(head: nn.Module, residual: torch.Tensor) -> Any:
     return parts[0] if len(parts) == 1 else parts
 
 
-def _place(output: Any) -> int:
-    return int(np.asarray(output[0] if isinstance(output, tuple) else output).argmax())
+def _alike(before: Any, after: Any) -> float:
+    """Whether the largest output is in the same place; of maps [classes, H, W] the share of the pixels where it is."""
+    a, b = (np.asarray(output[0] if isinstance(output, tuple) else output) for output in (before, after))
+    if a.ndim == 3:
+        return float((a.argmax(axis=0) == b.argmax(axis=0)).mean())
+    return float(a.argmax() == b.argmax())
 
 
 @torch.no_grad()
@@ -124,5 +128,5 @@ def accuracy(
         items=len(targets),
         before=float(measure(before, targets)),
         after=float(measure(after, targets)),
-        alike=float(np.mean([_place(a) == _place(b) for a, b in zip(before, after, strict=True)])),
+        alike=float(np.mean([_alike(a, b) for a, b in zip(before, after, strict=True)])),
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from moesaic.boards.configuration import Configuration
 from moesaic.commands.command import examples, guarded
 from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
@@ -22,6 +23,7 @@ from moesaic.commands.options import (
     Reconstruct,
     Seed,
     Separate,
+    Set,
     Speculate,
     TargetDb,
     Weights,
@@ -69,6 +71,7 @@ def compile_(
     separate: Separate = False,
     board: Board = None,
     config: Config = None,
+    fields: Set = None,
     out: Annotated[
         Path | None, typer.Option(help="Program folder.", show_default="out/MODEL-TASK-BOARD-program")
     ] = None,
@@ -98,7 +101,7 @@ def compile_(
         batch=batch,
         together=not separate,
         board=board,
-        accelerator=config,
+        accelerator=Configuration.of(config, fields),
         seed=seed,
         blocks=blocks,
         speculate=speculate,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moesaic.boards.board import Board as Device
+from moesaic.boards.fields import read_fields
 from moesaic.commands.command import examples, guarded
 from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
@@ -19,6 +20,7 @@ from moesaic.commands.options import (
     ModelOption,
     Quiet,
     Seed,
+    Set,
     Weights,
     Widths,
     one_model,
@@ -47,12 +49,16 @@ EXAMPLES = examples(
     "explore m3vit-micro --board pynq-z2 --space space.toml --out out/space",
     "explore vit.safetensors --heads 6 --board kv260",
     "explore m3vit-tiny --board zcu102 --batch 4",
+    "explore m3vit-tiny --board zcu102 --set lanes=64 --set ports=4",
     "explore m3vit-tiny --board zcu102 --clock 250 --limit 85 --confirm 3",
 )
 
 
 _Batch = Annotated[
     int, typer.Option(min=1, max=MOST_IMAGES, help="Search programs of up to so many images too: 1, 2, 4, ...")
+]
+_Page = Annotated[
+    Path | None, typer.Option(help="Markdown page whose table of this board is written anew.", show_default="none")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print explore.json to standard output, and nothing else.")]
 
@@ -67,9 +73,11 @@ def _check(task: str | None, widths: str) -> None:
         )
 
 
-def _space(board: Device, file: Path | None, clock: float | None, widths: str, batch: int) -> "Space":
-    """What to search: the file's values or the board's usual ones, with what was asked for by itself."""
-    from moesaic.flow.explore_space import Space, default_space, read_space
+def _space(
+    board: Device, file: Path | None, clock: float | None, widths: str, batch: int, fields: list[str] | None
+) -> "tuple[Space, Device]":
+    """What to search, and on what: the file's values or the board's usual ones, with what was asked for by itself."""
+    from moesaic.flow.explore_space import Space, default_space, read_space, with_fields
 
     axes = dict((default_space(board) if file is None else read_space(file, board)).axes)
     if clock is not None:
@@ -78,7 +86,7 @@ def _space(board: Device, file: Path | None, clock: float | None, widths: str, b
         axes["widths"] = (widths,)
     if batch != 1:
         axes["batch"] = tuple(images for images in (1, 2, 4, 8) if images < batch) + (batch,)
-    return Space(axes)
+    return with_fields(Space(axes), board, read_fields(fields or ()))
 
 
 def _device(name: str) -> Device:
@@ -124,6 +132,7 @@ def explore(
             show_default="sizes around the board's own",
         ),
     ] = None,
+    fields: Set = None,
     clock: Annotated[
         float | None,
         typer.Option(
@@ -139,9 +148,7 @@ def explore(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results.", show_default="out/explore-MODEL-BOARD")
     ] = None,
-    page: Annotated[
-        Path | None, typer.Option(help="Markdown page whose table of this board is written anew.", show_default="none")
-    ] = None,
+    page: _Page = None,
     batch: _Batch = 1,
     widths: Widths = DEFAULT_WIDTHS,
     weights: Weights = None,
@@ -156,6 +163,7 @@ def explore(
     """Search configurations for a model and a board: time against resources, the best as files for --config."""
     _check(task, widths)
     found = _device(board)
+    wanted, found = _space(found, space, clock, widths, batch, fields)
     from moesaic.flow import explore as flow
     from moesaic.flow.explore_confirm import confirm_front
     from moesaic.flow.explore_work import Question
@@ -165,7 +173,6 @@ def explore(
     from moesaic.sim.tools import find_compiler, find_verilator
 
     ddr = _memory(found, memory, clock, latency)
-    wanted = _space(found, space, clock, widths, batch)
     stages = Stages(quiet=quiet)
     request = make_request(
         model=one_model(model, named),

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from moesaic.boards.configuration import Configuration
 from moesaic.commands.command import examples, guarded
-from moesaic.commands.options import Config, Quiet, Seed, Speculate, Weights, Widths
+from moesaic.commands.options import Config, Quiet, Seed, Set, Speculate, Weights, Widths
 from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, board_choices, configured, find_board
 from moesaic.flow.request import make_request
@@ -44,6 +45,7 @@ def generate(
         typer.Option(help=f"Board: {', '.join(board_choices())} (bare accelerators with --rtl-only), or a .toml file."),
     ] = "zcu102",
     config: Config = None,
+    fields: Set = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="out/BOARD")] = None,
     model: Annotated[
         str | None, typer.Option(help=f"Also compile this model: {', '.join(MODELS)}.", show_default="none")
@@ -72,9 +74,10 @@ def generate(
     stages = Stages(quiet=quiet)
     if board == AUTO:
         board = _board_of(model, stages, seed=seed, rtl_only=rtl_only)
-    if config is not None and accelerator is not None:
+    asked = Configuration.of(config, fields)
+    if asked is not None and accelerator is not None:
         raise InputError(f"accelerator must not be given beside a configuration, not {accelerator!r}")
-    found, sizes = (find_board(board), None) if config is None else configured(board, config)
+    found, sizes = (find_board(board), None) if asked is None else configured(board, asked)
     if accelerator is not None and accelerator not in PRESETS:
         raise InputError(f"accelerator must be one of {', '.join(PRESETS)}, not {accelerator!r}")
     if found is None and not rtl_only:
@@ -104,7 +107,7 @@ def generate(
             task=task,
             together=True,
             board=accelerator or board,
-            accelerator=config,
+            accelerator=asked,
             seed=seed,
             speculate=speculate,
             widths=widths,

@@ -1,10 +1,12 @@
 """Options that several commands share."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from moesaic.boards.fields import FIELDS
 from moesaic.compiler.memory import BOARD_MEMORY, DDR_LATENCY
 from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, board_choices
@@ -39,6 +41,7 @@ __all__ = [
     "Saif",
     "Seed",
     "Separate",
+    "Set",
     "Sim",
     "Speculate",
     "TargetDb",
@@ -53,9 +56,22 @@ DEFAULT_MODEL, DEFAULT_LATENCY, DEFAULT_MEMORY = "m3vit-tiny", DDR_LATENCY, BOAR
 
 _MODEL = f"Model: {', '.join(MODELS)}; or a file or folder of weights; or module:function."
 
-Model = Annotated[str, typer.Option(help=_MODEL)]
-ModelArgument = Annotated[str | None, typer.Argument(metavar="[MODEL]", help=_MODEL, show_default=DEFAULT_MODEL)]
-ModelOption = Annotated[str | None, typer.Option("--model", help="The same as MODEL.", show_default=False)]
+
+def _starting(names: Iterable[str]) -> Callable[[str], list[str]]:
+    """For the shell: those of the names that begin as what was typed."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]  # typer knows it by this name
+
+
+_models, _boards = _starting(MODELS), _starting([*board_choices(), AUTO])
+
+Model = Annotated[str, typer.Option(help=_MODEL, autocompletion=_models)]
+ModelArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODEL]", help=_MODEL, show_default=DEFAULT_MODEL, autocompletion=_models),
+]
+ModelOption = Annotated[
+    str | None, typer.Option("--model", help="The same as MODEL.", show_default=False, autocompletion=_models)
+]
 Task = Annotated[
     str | None,
     typer.Option(help=f"Task of the model (semseg, depth), or '{ALL_TASKS}'.", show_default="the model's first"),
@@ -68,6 +84,7 @@ Board = Annotated[
         "those that hold the model.",
         show_default="micro8 for m3vit-micro, zcu102-small for what zcu102 cannot hold, else zcu102; with w16a16 the "
         "same and -wide",
+        autocompletion=_boards,
     ),
 ]
 Config = Annotated[
@@ -77,6 +94,16 @@ Config = Annotated[
         metavar="FILE",
         help="Accelerator from a .toml file, such as `moesaic explore` writes.",
         show_default="the board's own",
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="A field of the accelerator, such as rows=32; once for each field.",
+        show_default="the board's own",
+        autocompletion=_starting([f"{field}=" for field in FIELDS]),
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Of seeded weights, the sample scene and the DDR model's stalls.")]

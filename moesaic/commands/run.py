@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from moesaic.boards.configuration import Configuration
 from moesaic.commands.command import examples, guarded, this_command, verdict
 from moesaic.commands.from_files import from_files
 from moesaic.commands.options import (
@@ -32,6 +33,7 @@ from moesaic.commands.options import (
     Saif,
     Seed,
     Separate,
+    Set,
     Sim,
     Speculate,
     TargetDb,
@@ -55,6 +57,7 @@ EXAMPLES = examples(
     "run --image street.jpg --resize --out out/street",
     "run --model checkpoint.pth.tar --task all --sim functional",
     "run --widths w4a8",
+    "run --model m3vit-micro --set prefetch_words=64 --set ports=1",
     "run --board zcu102-wide --target-db 36",
 )
 
@@ -66,6 +69,7 @@ def run(
     task: Task = None,
     board: Board = None,
     config: Config = None,
+    fields: Set = None,
     image: Images = None,
     batch: ImagesInOne = 1,
     separate: Separate = False,
@@ -102,7 +106,7 @@ def run(
         batch=batch,
         together=not separate,
         board=board,
-        accelerator=config,
+        accelerator=Configuration.of(config, fields),
         seed=seed,
         blocks=blocks,
         speculate=speculate,

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from moesaic.boards.configuration import Configuration
 from moesaic.commands.command import examples, guarded
-from moesaic.commands.options import Config, Quiet
+from moesaic.commands.options import Config, Quiet, Set
 from moesaic.errors import FAILED
 from moesaic.flow.boards import accelerator_of, board_choices, configured, find_board
 from moesaic.flow.stages import Stages
@@ -108,6 +109,7 @@ def synth(
         str, typer.Option(help=f"Board or accelerator: {', '.join(board_choices())}, or a board's .toml file.")
     ] = "zcu102",
     config: Config = None,
+    fields: Set = None,
     timing: Annotated[bool, typer.Option("--timing", help="Also report the longest paths.")] = False,
     paths: Annotated[int, typer.Option(min=1, help="How many paths.")] = 10,
     out: Annotated[Path | None, typer.Option(help="Folder for synthesis.json.", show_default="none")] = None,
@@ -121,7 +123,8 @@ def synth(
     quiet: Quiet = False,
 ) -> None:
     """Synthesise the whole accelerator with Yosys: resources per unit, fit to the board, longest paths."""
-    found, sizes = (find_board(board), accelerator_of(board)[2]) if config is None else configured(board, config)
+    asked = Configuration.of(config, fields)
+    found, sizes = (find_board(board), accelerator_of(board)[2]) if asked is None else configured(board, asked)
     from moesaic.flow import synth as flow
 
     report = flow.synth(sizes, found, Stages(quiet=quiet), timing=paths if timing else 0, out=out)

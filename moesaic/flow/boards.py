@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from moesaic.boards.board import Board, BoardError, board_names, load_board
-from moesaic.boards.configuration import on_board, read_configuration
+from moesaic.boards.configuration import Configuration, on_board
 from moesaic.boards.fit_bound import check_fit
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 
@@ -48,14 +48,14 @@ def accelerator_of(name: str) -> tuple[str, str, AcceleratorConfig]:
     return board.name, str(Path(name).absolute()) if name.endswith(".toml") else name, board.accelerator
 
 
-def configured(name: str | None, file: Path) -> tuple[Board | None, AcceleratorConfig]:
-    """The accelerator that a file describes, and the board with it.
+def configured(name: str | None, asked: Configuration) -> tuple[Board | None, AcceleratorConfig]:
+    """The accelerator that was asked for, and the board with it.
 
     Parameters
     ----------
     name : str or None
-        Board or preset whose accelerator the file changes; None: the file stands for itself.
-    file : Path
+        Board or preset whose accelerator is changed; None: the configuration stands for itself.
+    asked : Configuration
 
     Raises
     ------
@@ -63,11 +63,11 @@ def configured(name: str | None, file: Path) -> tuple[Board | None, AcceleratorC
         If one of them is wrong, or the accelerator is too large for the board.
     """
     if name is None:
-        return None, read_configuration(file)
+        return None, asked.on(None)
     board = find_board(name)
     if board is None:
-        return None, read_configuration(file, PRESETS[name])
-    accelerator = read_configuration(file, board.accelerator)
+        return None, asked.on(PRESETS[name])
+    accelerator = asked.on(board.accelerator)
     board = on_board(board, accelerator)
     check_fit(board)
     return board, accelerator

@@ -2,6 +2,7 @@
 a model.
 """
 
+import dataclasses
 import itertools
 import tomllib
 from collections import Counter
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.board import Board
-from moesaic.boards.configuration import ConfigurationError, on_board
+from moesaic.boards.configuration import Configuration, ConfigurationError, on_board
 from moesaic.boards.fit_bound import ultra_ram_for
 from moesaic.boards.toml_file import parse_toml, read_toml_text
 from moesaic.compiler.batch import MOST_IMAGES
@@ -23,7 +24,16 @@ from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
 from moesaic.hw.spec.chains import most_probability_bits
 from moesaic.hw.spec.config import AcceleratorConfig
 
-__all__ = ["AUTO_SPECULATION", "AXES", "Choice", "Space", "configurations", "default_space", "read_space"]
+__all__ = [
+    "AUTO_SPECULATION",
+    "AXES",
+    "Choice",
+    "Space",
+    "configurations",
+    "default_space",
+    "read_space",
+    "with_fields",
+]
 
 AUTO_SPECULATION = "auto"  # as many experts as the compiler would choose
 # What can be searched: the kind of its values, and what they are.
@@ -44,6 +54,19 @@ AXES: Mapping[str, tuple[type, str]] = {
     "batch": (int, "images that one program computes: the memories hold all of them"),
     "speculate": (int, f"experts fetched before the router has decided; '{AUTO_SPECULATION}': the compiler's choice"),
 }
+# Fields of an accelerator that a search chooses itself, for the model or by axes of other units.
+_CHOSEN = (
+    "name",
+    "prefetch_words",
+    "activation_words",
+    "residual_words",
+    "kv_words",
+    "max_tokens",
+    "max_dim",
+    "experts",
+    "max_top_k",
+    "ultra_ram",
+)
 _LARGEST = 1 << 20  # value of any axis
 _DEPTH = 512  # words: the least that a block RAM holds, so that less saves nothing
 
@@ -165,6 +188,30 @@ def read_space(path: Path, board: Board) -> Space:
         except ValueError as error:
             raise InputError(f"space {str(path)!r}: {axis} must be {error}, not {given!r}") from error
     return Space(axes)
+
+
+def with_fields(space: Space, board: Board, fields: Mapping[str, Any]) -> tuple[Space, Board]:
+    """The space with one value for each axis that is a field given here, and the board's accelerator with the others.
+
+    Raises
+    ------
+    InputError
+        If a field is one that the search chooses, or a value is none that an accelerator can have.
+    """
+    axes, rest = dict(space.axes), dict[str, Any]()
+    for name, value in fields.items():
+        if name in _CHOSEN:
+            raise InputError(
+                f"set must name no field that a search chooses for the model, not {name!r}: "
+                "a file for --space says which memories are tried"
+            )
+        if name in AXES:
+            axes[name] = (value,)
+        else:
+            rest[name] = value
+    accelerator = Configuration(None, fields).on(board.accelerator).replace(name=board.accelerator.name)
+    kept = {name: getattr(board.accelerator, name) for name in fields if name not in rest}
+    return Space(axes), dataclasses.replace(board, accelerator=accelerator.replace(**kept))
 
 
 def _up(value: int, multiple: int) -> int:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moesaic.compiler.batch import MOST_IMAGES, Batch
 from moesaic.errors import InputError
-from moesaic.flow.auto import choose, holds
-from moesaic.flow.boards import AUTO, accelerator_of, configured
+from moesaic.flow.accelerators import Accelerator, Asked, asked_for, usual
 from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
 from moesaic.golden.config import network_of
@@ -17,23 +16,15 @@ from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.network import Network
 from moesaic.golden.prefix import narrow_network
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.names import ALL_TASKS
 
 if TYPE_CHECKING:  # brings torch, which a built-in model's request can wait for
     from moesaic.golden.importers.imported import Imported
 
-__all__ = ["DEFAULT_BOARDS", "Request", "make_request"]
+__all__ = ["Request", "make_request"]
 
-DEFAULT_BOARDS = {
-    "m3vit-micro": "micro8",
-    "m3vit-small": "zcu102-small",
-    "m3vit-small-r1": "zcu102-small",
-    "deit-small": "zcu102-small",
-}
-_OTHERWISE = "zcu102"
 MOST_DB = 100
-_WIDE = "-wide"  # of the accelerator that is a usual one with wide operands
 _WEIGHT_FILES = (".pth", ".pt", ".tar", ".bin", ".safetensors", ".ckpt")
 
 
@@ -169,17 +160,6 @@ def _from_outside(model: str) -> bool:
     return path.exists() or "/" in model or ":" in model or path.suffix in _WEIGHT_FILES
 
 
-def _usual_board(model: Network, stages: Stages, *, outside: bool) -> str:
-    """The board of the built-in model that has as many tokens of as many channels; for others, one that holds them."""
-    sizes = (model.tokens, model.dim)
-    built_in = {name: network_of(recipe) for name, recipe in models.PRESETS.items()}
-    alike = (name for name, other in built_in.items() if (other.tokens, other.dim) == sizes)
-    usual = next(alike, "")
-    if usual or not outside:
-        return DEFAULT_BOARDS.get(usual, _OTHERWISE)
-    return _OTHERWISE if holds(model, _OTHERWISE) else choose(model, stages)
-
-
 def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
     from moesaic.golden.importers.open import open_model
 
@@ -188,16 +168,6 @@ def _open(model: str, options: ImportOptions, stages: Stages) -> "Imported":
     for line in imported.report.lines():
         stages.say(f"           {line}")
     return imported
-
-
-def _accelerator(board: str | None, accelerator: Path | AcceleratorConfig | None) -> tuple[str, str, AcceleratorConfig]:
-    """Name, origin and accelerator of what was asked for; the configuration's, if there is one."""
-    if accelerator is None:
-        assert board is not None
-        return accelerator_of(board)
-    origin = "" if board is None else accelerator_of(board)[1]
-    sizes = accelerator if isinstance(accelerator, AcceleratorConfig) else configured(board, accelerator)[1]
-    return sizes.name, origin, sizes
 
 
 def _check_names(model: "str | Imported", widths: str, seed: int, batch: int, *, known: bool) -> None:
@@ -253,23 +223,6 @@ def _origin(model: "str | Imported", *, outside: bool) -> str:
     return str(Path(model).absolute()) if outside and Path(model).exists() else model
 
 
-def _wide_enough(
-    accelerator: tuple[str, str, AcceleratorConfig], widths: str, *, free: bool
-) -> tuple[str, str, AcceleratorConfig]:
-    """The accelerator, or where another may be taken its wide variant, if the operands need it."""
-    name, _, own = accelerator
-    if WIDTHS[widths] <= 8 or own.wide_operands:
-        return accelerator
-    wide = f"{name}{_WIDE}"
-    if not free or wide not in PRESETS:
-        raise InputError(
-            f"widths must be of 8 bits on {name}, which has no wide_operands, not {widths!r}: choose one of "
-            f"{', '.join(preset for preset, found in PRESETS.items() if found.wide_operands)}, or a "
-            f"configuration with wide_operands = true"
-        )
-    return accelerator_of(wide)
-
-
 def _check_run(network: Network, *, task: str, blocks: int, speculate: int | None, widths: str) -> None:
     """What is asked of a network must be something that it has."""
     _one_of("task", task, [*network.tasks, ALL_TASKS])
@@ -310,7 +263,7 @@ def make_request(
     batch: int = 1,
     together: bool = False,
     board: str | None = None,
-    accelerator: Path | AcceleratorConfig | None = None,
+    accelerator: Asked | None = None,
     seed: int = 0,
     blocks: int | None = None,
     speculate: int | None = None,
@@ -337,8 +290,8 @@ def make_request(
     board : str or None
         Name of a board or of an accelerator preset, or a board's TOML file; None is the model's usual one, `auto` the
         preset that is expected to be fastest.
-    accelerator : Path, AcceleratorConfig or None
-        Another accelerator for the board, or its file (`boards.configuration`).
+    accelerator : Path, Configuration, AcceleratorConfig or None
+        Another accelerator for the board, its file, or file and fields (`boards.configuration`).
     batch, together, seed, blocks, speculate, widths, recentre, hidden, target_db, budget, reconstruct, weights,
     calibrate
         As in `Request`; None runs all blocks.
@@ -355,27 +308,20 @@ def make_request(
     """
     _check_names(model, widths, seed, batch, known=sizes is not None)
     options, stages = options or ImportOptions(seed=seed), stages or Stages(quiet=True)
-    if board == AUTO and accelerator is not None:
-        raise InputError("board must be one that the configuration is for, not 'auto'")
-    asked = None if board in (None, AUTO) and accelerator is None else _accelerator(board, accelerator)
+    asked = asked_for(board, accelerator, widths)
     network, imported = sizes, None
     if network is None:
         network, imported = _network(model, options, weights, stages, recentre=recentre, hidden=hidden)
-    if asked is None:
-        outside = imported is not None
-        asked = accelerator_of(
-            choose(network, stages) if board == AUTO else _usual_board(network, stages, outside=outside)
-        )
-    name, origin, own = _wide_enough(asked, widths, free=board in (None, AUTO) and accelerator is None)
+    found: Accelerator = asked or usual(network, board, accelerator, widths, stages, outside=imported is not None)
     task, blocks = network.tasks[0] if task is None else task, network.depth if blocks is None else blocks
     _check_run(network, task=task, blocks=blocks, speculate=speculate, widths=widths)
     _check_mixed(target_db, budget, widths, reconstruct=reconstruct)
     _check_files(weights, calibrate)
     return Request(
         model=network,
-        board=name,
-        board_origin=origin,
-        accelerator=own,
+        board=found.name,
+        board_origin=found.origin,
+        accelerator=found.sizes,
         configured=accelerator is not None,
         seed=seed,
         blocks=blocks,

@@ -37,6 +37,9 @@ def test_every_option_is_described(name: str) -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_have_real_options(example: str) -> None:
     _, name, *words = shlex.split(example.partition("#")[0])
+    if name.startswith("--"):
+        assert name in options_of(typer.main.get_command(app)) and not words
+        return
     context = COMMANDS[name].make_context(name, words, resilient_parsing=False)
     assert context.params
 
