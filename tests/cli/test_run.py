@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typed_commands import first_run, without_seconds
 
 from moesaic.golden import quantfile
 from moesaic.report.html import render_html
@@ -242,11 +243,14 @@ def test_stages_one_by_one(tmp_path: Path, invoke: Invoke) -> None:
 
 
 @pytest.mark.slow
-def test_rtl(tmp_path: Path, invoke: Invoke, results: Any) -> None:
-    """The whole of m3vit-micro through the command line, on the RTL."""
-    done = invoke("run", "--model", "m3vit-micro", "--task", "all", "--out", tmp_path / "out", "--quiet")
+def test_rtl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke, results: Any) -> None:
+    """The whole of m3vit-micro through the command line, on the RTL; docs/getting-started.md shows what it prints."""
+    monkeypatch.chdir(tmp_path)
+    command, shown = first_run()
+    done = invoke(*command[1:])
     assert done.exit_code == 0, done.stderr
-    result = results(tmp_path / "out")
+    assert without_seconds(done.stderr + done.stdout) == without_seconds(shown), f"the page must show\n{done.stdout}"
+    result = results(tmp_path / "out" / "m3vit-micro-all-micro8")
     report = result.report
     conforms(report, SCHEMA)
     assert report["bit_exact"] and report["compared"][-1] == "RTL" and not report["violations"]
@@ -270,7 +274,7 @@ def test_rtl(tmp_path: Path, invoke: Invoke, results: Any) -> None:
     assert result.page.count("data:image/svg+xml") == 7 + 2
     for heading in ("What the array did in each block", "Timeline"):
         assert heading in sections(result.page)
-    assert (tmp_path / "out" / "all-timeline.png").is_file()
+    assert (result.folder / "all-timeline.png").is_file()
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer
+from typed_commands import PAGES, commands
 from typer.testing import CliRunner
 
 from moesaic.cli import app
@@ -18,7 +19,9 @@ SECTIONS = {
     name: text
     for name, text in re.findall(r"^## moesaic ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.MULTILINE | re.DOTALL)
 }
-EXAMPLES = re.findall(r"^ {4}(moesaic .*)$", PAGE + (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+EXAMPLES = re.findall(r"^ {4}(moesaic .*)$", PAGE, flags=re.MULTILINE) + [
+    command for page in PAGES for command in commands(page) if command.startswith("moesaic")
+]
 
 
 def options_of(command: Any) -> set[str]:
