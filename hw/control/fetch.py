@@ -14,6 +14,7 @@ from moesaic.hw.spec.latency import QUEUED, SETTLE_CYCLES
 from moesaic.hw.spec.registers import ErrorCode, ErrorUnit
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import Check, connect_stream, require
+from moesaic.hw.stream.states import States
 
 __all__ = ["STREAMS", "InstructionFetch"]
 
@@ -193,28 +194,29 @@ class InstructionFetch(wiring.Component):
         done = Array(self.issued)[chosen.stream]
         m.d.sync += address.eq(Array(self.base)[chosen.stream] + done * self.instruction_bytes)
 
-        with m.FSM():
-            with m.State("pick"):
-                # Later assignments win, so the stream after the last one picked comes last here.
-                with m.Switch(turn):
-                    for last in range(len(STREAMS)):
-                        with m.Case(last):
-                            for step in reversed(range(1, len(STREAMS) + 1)):
-                                k = (last + step) % len(STREAMS)
-                                with m.If(wants[k]):
-                                    m.d.sync += [chosen.stream.eq(k), chosen.count.eq(amounts[k])]
-                with m.If(wants.any() & (settle == 0) & self.run & ~self.abort & ~failed):
-                    m.next = "locate"
-            with m.State("locate"):
-                m.d.sync += turn.eq(chosen.stream)
-                m.next = "send"
-            with m.State("send"):
-                m.d.comb += [
-                    guard.i.valid.eq(order.i.ready & ~self.abort & ~failed),
-                    sent.eq(guard.i.valid & guard.i.ready),
-                ]
-                with m.If(sent | self.abort | failed):
-                    m.next = "pick"
+        states = States(m, "pick", "locate", "send")
+        with states.state("pick"):
+            # Later assignments win, so the stream after the last one picked comes last here.
+            with m.Switch(turn):
+                for last in range(len(STREAMS)):
+                    with m.Case(last):
+                        for step in reversed(range(1, len(STREAMS) + 1)):
+                            k = (last + step) % len(STREAMS)
+                            with m.If(wants[k]):
+                                m.d.sync += [chosen.stream.eq(k), chosen.count.eq(amounts[k])]
+            with m.If(wants.any() & (settle == 0) & self.run & ~self.abort & ~failed):
+                states.to("locate")
+        with states.state("locate"):
+            m.d.sync += turn.eq(chosen.stream)
+            states.to("send")
+        with states.state("send"):
+            m.d.comb += [
+                guard.i.valid.eq(order.i.ready & ~self.abort & ~failed),
+                sent.eq(guard.i.valid & guard.i.ready),
+            ]
+            with m.If(sent | self.abort | failed):
+                states.to("pick")
+        states.close()
         m.d.sync += booked.eq(sent)
         with m.If(sent | ~self.run):
             m.d.sync += settle.eq(SETTLE_CYCLES)

@@ -150,6 +150,7 @@ class Supervisor(wiring.Component):
         self.resetting = Signal()  # after this drain: clear, whatever the run's end was
         self.cleared = Signal(range(clear_cycles + 1))
         self.remaining = Signal(32)
+        self.begun = Signal()  # a run was started in the cycle before
         self.abandoned = Signal()  # the host wrote abort before the run it started could begin
 
     def elaborate(self, platform: object) -> Module:
@@ -157,15 +158,8 @@ class Supervisor(wiring.Component):
         live = Signal()  # errors are taken
         failed = Signal()  # an error this cycle
         failure: Any = Signal(ErrorReport)
-        stuck = Signal()
         m.d.comb += live.eq((self.state == State.RUNNING) | (self.state == State.DRAINING))
-
-        # The watchdog counts down from its last sign of life, so the comparison is with a constant.
-        with m.If(self.progress | ~live):
-            m.d.sync += self.remaining.eq(self.watchdog)
-        with m.Elif(self.remaining != 0):
-            m.d.sync += self.remaining.eq(self.remaining - 1)
-        m.d.comb += stuck.eq((self.watchdog != 0) & (self.remaining == 0))
+        stuck = self._watch(m, live)
 
         m.d.sync += self.abandoned.eq(
             (self.state == State.CLEARING) & ~self.resetting & ~self.soft_reset & (self.abandoned | self.abort_request)
@@ -181,6 +175,7 @@ class Supervisor(wiring.Component):
             with m.If(source.valid):
                 m.d.comb += [failed.eq(1), failure.eq(source)]
 
+        m.d.sync += self.begun.eq(self.started)
         done_event, error_event = Signal(), Signal()
         with m.If(live & failed & ~self.error & ~self.resetting):
             m.d.comb += error_event.eq(1)
@@ -192,12 +187,14 @@ class Supervisor(wiring.Component):
         def begin_clear(*, restart: Value | int) -> None:
             m.d.sync += [self.state.eq(State.CLEARING), self.restart.eq(restart), self.cleared.eq(0)]
 
+        # A cycle late, for the state has come a long way; the run itself begins later.
+        with m.If(self.begun):
+            forget()
         with m.Switch(self.state):
             with m.Case(State.IDLE, State.DONE, State.ERROR):
                 with m.If(self.soft_reset):
                     m.d.sync += [self.state.eq(State.DRAINING), self.resetting.eq(1)]
                 with m.Elif(self.started):
-                    forget()
                     begin_clear(restart=1)
             with m.Case(State.CLEARING):
                 # abort is 1 here, so a bus that is idle now is idle in the cycle in which clear acts.
@@ -250,3 +247,15 @@ class Supervisor(wiring.Component):
             ),
         ]
         return m
+
+    def _watch(self, m: Module, live: Signal) -> Signal:
+        """The watchdog: 1 when nothing has happened for too long. It counts down from the last sign of life, so the
+        comparison is with a constant.
+        """
+        stuck = Signal()
+        with m.If(self.progress | ~live):
+            m.d.sync += self.remaining.eq(self.watchdog)
+        with m.Elif(self.remaining != 0):
+            m.d.sync += self.remaining.eq(self.remaining - 1)
+        m.d.comb += stuck.eq((self.watchdog != 0) & (self.remaining == 0))
+        return stuck

@@ -211,14 +211,19 @@ class Feeder(wiring.Component):
         """Stage 1: the token's number is known; stage 2: its distance; stage 3: its address, which is returned."""
         op, step = self.walk.op, self.walk.o.p
         from_expert = _carry(m, op.expert_valid, last=1, name="from_expert", bits=1)[1]
-        gather = _carry(m, op.gather, last=1, name="gather", bits=1)[1]
         stride = _carry(m, op.src_stride, last=1, name="stride", bits=8)[1]
         base = _carry(m, op.src_addr + step.word, last=2, name="base", bits=16)[2]
         token = Signal(12)
         m.d.comb += token.eq(Mux(from_expert, self.queue.data.token, ops[1].token))
         m.d.sync += [ops[2].token.eq(token), ops[2].score.eq(self.queue.data.score)]
         distance = Signal(20, reset_less=True)
-        m.d.sync += distance.eq(Mux(gather, token, ops[1].slot) * stride)
+        # One of them is known a stage earlier than what the queue says.
+        from_queue, other = Signal(), Signal(12, reset_less=True)
+        m.d.sync += [
+            from_queue.eq(op.expert_valid & op.gather),
+            other.eq(Mux(op.gather, ops[0].token, ops[0].slot)),
+            distance.eq(Mux(from_queue, self.queue.data.token, other) * stride),
+        ]
         address = Signal(16, reset_less=True)
         m.d.sync += address.eq(base + distance)
         m.d.comb += [

@@ -18,6 +18,7 @@ from moesaic.hw.functions.requantise import PARAMETER_BITS
 from moesaic.hw.memory.ports import Port, ReadSignature, operand_address
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode, Stationary
+from moesaic.hw.stream.states import States
 
 __all__ = ["Loader"]
 
@@ -126,44 +127,45 @@ class Loader(wiring.Component):
         taken = take.words(m, at, taking)
         # What the state machine does comes from registers: the weight stream is far.
         m.d.comb += self.weights.ready.eq((taking & self.stage.i.ready) | (copying & self.copy.ready & mover.part_last))
-        with m.FSM():
-            with m.State("idle"):
-                m.d.comb += self.i.ready.eq(1)
-                at.clear(m)
-                m.d.sync += take.skip_words.eq(0)
-                with m.If(self.i.valid):
-                    m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
-                    m.next = "decode"
-            with m.State("decode"):
-                m.d.sync += due.eq(index - op.load_wait)
-                at.start(m)
-                take.start(m)
-                mover.start(m)
-                m.next = "wait"
-            with m.State("wait"):
-                keys.start(m, op)
-                m.d.comb += blocked.eq(~waited)
-                with m.If(waited):
-                    with m.If(op.opcode == Opcode.COPY):
-                        m.d.sync += copying.eq(1)
-                        m.next = "copy"
-                    with m.Elif(queue_empty):
-                        m.next = "idle"
-                        with m.If(op.speculative & (op.stationary == Stationary.WEIGHTS)):
-                            m.next = "measure"
-                    with m.Elif(op.stationary == Stationary.WEIGHTS):
-                        m.d.sync += taking.eq(1)
-                        m.next = "take"
-                    with m.Else():
-                        m.next = "keys"
-            take.states(m, at, taken)
-            self._read_keys(m, op, at, keys, pending, blocked=blocked, busy=busy)
-            with m.State("copy"):
-                # The stage is not used: words go to the memories, one or more of them per weight-stream word.
-                m.d.comb += [starved.eq(~self.weights.valid), busy.eq(self.weights.valid & self.copy.ready)]
-                with m.If(mover.step(m)):
-                    m.d.sync += [copying.eq(0), self.copies.eq(self.copies + 1)]
-                    m.next = "idle"
+        states = States(m, "idle", "decode", "wait", "measure", "drop", "take", "keys", "read", "copy")
+        with states.state("idle"):
+            m.d.comb += self.i.ready.eq(1)
+            at.clear(m)
+            m.d.sync += take.skip_words.eq(0)
+            with m.If(self.i.valid):
+                m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
+                states.to("decode")
+        with states.state("decode"):
+            m.d.sync += due.eq(index - op.load_wait)
+            at.start(m)
+            take.start(m)
+            mover.start(m)
+            states.to("wait")
+        with states.state("wait"):
+            keys.start(m, op)
+            m.d.comb += blocked.eq(~waited)
+            with m.If(waited):
+                with m.If(op.opcode == Opcode.COPY):
+                    m.d.sync += copying.eq(1)
+                    states.to("copy")
+                with m.Elif(queue_empty):
+                    states.to("idle")
+                    with m.If(op.speculative & (op.stationary == Stationary.WEIGHTS)):
+                        states.to("measure")
+                with m.Elif(op.stationary == Stationary.WEIGHTS):
+                    m.d.sync += taking.eq(1)
+                    states.to("take")
+                with m.Else():
+                    states.to("keys")
+        take.drop(m, states, at, taken)
+        self._read_keys(m, states, op, at, keys, pending, blocked=blocked, busy=busy)
+        with states.state("copy"):
+            # The stage is not used: words go to the memories, one or more of them per weight-stream word.
+            m.d.comb += [starved.eq(~self.weights.valid), busy.eq(self.weights.valid & self.copy.ready)]
+            with m.If(mover.step(m)):
+                m.d.sync += [copying.eq(0), self.copies.eq(self.copies + 1)]
+                states.to("idle")
+        states.close()
         return m
 
     def _connect_stage(self, m: Module) -> None:
@@ -181,6 +183,7 @@ class Loader(wiring.Component):
     def _read_keys(
         self,
         m: Module,
+        states: States,
         op: data.View,
         at: BlockPosition,
         keys: KeyPosition,
@@ -192,25 +195,25 @@ class Loader(wiring.Component):
         """States that fill the shadow block with keys or values."""
         rows, lanes, stage = self.config.rows, self.config.lanes, self.stage
         values = op.stationary == Stationary.VALUES
-        with m.State("keys"):
+        m.d.sync += self.fill.clear.eq(0)
+        with states.state("keys"):
             # One cycle to prepare a block: clear it (VALUES leave lanes beyond the last key at zero), and bound the
-            # keys.
+            # keys. The array is told a cycle later, ahead of the first key.
             m.d.comb += blocked.eq(~stage.available | ~stage.empty)
             left, width = Mux(values, at.keys_left, at.outputs_left), Mux(values, lanes, rows)
-            m.d.sync += [keys.place.eq(0), keys.left.eq(Mux(left < width, left, width))]
+            keys.begin_block(m, op, left, width)
             with m.If(stage.available & stage.empty & ~pending):
-                m.d.comb += self.fill.clear.eq(1)
-                m.next = "read"
-        with m.State("read"):
+                m.d.sync += self.fill.clear.eq(1)
+                states.to("read")
+        with states.state("read"):
             m.d.comb += [keys.reading.eq(1), busy.eq(1)]
             keys.next_key(m, op)
-            with m.If(keys.left == 1):
-                m.d.comb += stage.completing.eq(1)
-                at.next_block(m)
+            with m.If(keys.last):
+                m.d.comb += [stage.completing.eq(1), at.step.eq(1)]
                 keys.next_block(m, op, at)
-                m.next = "keys"
+                states.to("keys")
                 with m.If(at.last):
-                    m.next = "idle"
+                    states.to("idle")
 
     def _fill_key(self, m: Module, op: data.View, at: BlockPosition, keys: KeyPosition) -> Value:
         """Ask for a key, and write the one asked for in the last cycle into the shadow block; 1 while there is one."""
@@ -224,10 +227,11 @@ class Loader(wiring.Component):
         place, group = Signal.like(keys.place), Signal.like(keys.group)
         m.d.sync += pending.eq(self.kv.enable)
         with m.If(self.kv.enable):
-            m.d.sync += [place.eq(keys.place), as_values.eq(values), last.eq(keys.left == 1), group.eq(keys.group)]
-        inside, masked = Signal(config.lanes), []
+            m.d.sync += [place.eq(keys.place), as_values.eq(values), last.eq(keys.last), group.eq(keys.group)]
+        inside, masked, beyond = Signal(config.lanes), [], Signal(range(2 * config.lanes))
+        m.d.sync += beyond.eq(op.lane_low + op.lane_count)
         for lane in range(config.lanes):
-            m.d.sync += inside[lane].eq((op.lane_low <= lane) & (lane < op.lane_low + op.lane_count))
+            m.d.sync += inside[lane].eq((op.lane_low <= lane) & (lane < beyond))
             masked.append(Mux(inside[lane], self.kv.data[lane], 0))
         m.d.comb += fill.key.eq(Cat(*masked))
         word = Value.cast(self.kv.data)

@@ -218,18 +218,15 @@ class Memories(wiring.Component):
             self.result_ready.eq(~add.enable & ~feed.enable),
         ]
         require(m, Check.ASSERT, ~(add.enable & feed.enable), "memories: the residual has one read port")
-        with m.If(~free):
+        here, copied = copy.valid & (copy.p.memory == Memory.RESIDUAL), Value.cast(copy.p.data)
+        m.d.sync += write.addr.eq(Mux(free, copy.p.address, self.residual.address))
+        # Every few lanes know by themselves whose word it is: `free` itself answers the copy.
+        for lane, due in enumerate(copies(m, self.residual_due, config.lanes, name="residual_due")):
             m.d.sync += [
-                write.addr.eq(self.residual.address),
-                write.data.eq(self.residual.data),
-                write.en.eq(self.residual.mask),
-            ]
-        with m.Else():
-            here = copy.valid & (copy.p.memory == Memory.RESIDUAL)
-            m.d.sync += [
-                write.addr.eq(copy.p.address),
-                Value.cast(write.data).eq(copy.p.data),
-                write.en.eq(here.replicate(config.lanes)),
+                Value.cast(write.data[lane]).eq(
+                    Mux(due, Value.cast(self.residual.data[lane]), copied.word_select(lane, 16))
+                ),
+                write.en[lane].eq(Mux(due, self.residual.mask[lane], here)),
             ]
 
     def _tables(self, m: Module) -> None:

@@ -24,6 +24,9 @@ class BlockPosition:
         self.last_in, self.last_out = Signal(), Signal()
         self.planes, self.last_plane = Signal(), Signal()  # blocks come in planes; this is the last of one
         self.only_in = Signal()  # one block is all
+        self.step = Signal()  # this block is complete: to the next one of inputs or outputs
+        with m.If(self.step):
+            self._next_block(m)
         m.d.sync += [self.only_in.eq(op.in_blocks == 1), self.planes.eq(self.wide & (op.shift_block != 0))]
 
     def clear(self, m: Module) -> None:
@@ -50,8 +53,7 @@ class BlockPosition:
             self.last_out.eq(self.outputs_left <= 2 * self.rows),
         ]
 
-    def next_block(self, m: Module) -> None:
-        """Step to the next block of inputs or outputs, or finish the instruction."""
+    def _next_block(self, m: Module) -> None:
         op = self.op
         m.d.sync += [
             self.in_block.eq(self.in_block + 1),
@@ -87,7 +89,8 @@ class KeyPosition:
         most = max(config.rows, config.lanes)
         self.place = Signal(range(most))  # of the next key in its block
         self.left = Signal(range(most + 1))  # of the block, with this one
-        self.address = Signal(16)  # word of the next key
+        self.last = Signal()  # it is the block's last, judged a key ahead
+        self.address, self.following = Signal(16), Signal(16)  # word of the next key, and of that behind it
         self.first = Signal(16)  # word of this block's first key
         self.group = Signal(max(self.group_bits, 1))
         self.reading = Signal()  # in this cycle
@@ -101,12 +104,23 @@ class KeyPosition:
     def _begin(self, m: Module, address: Value) -> None:
         m.d.sync += [self.address.eq(address), self.first.eq(address)]
 
+    def begin_block(self, m: Module, op: data.View, left: Value, width: Value) -> None:
+        """Before the first key of a block of `width`, with `left` keys to come."""
+        m.d.sync += [
+            self.place.eq(0),
+            self.left.eq(Mux(left < width, left, width)),
+            self.last.eq(left == 1),
+            self.following.eq(self.address + op.kv_stride),
+        ]
+
     def next_key(self, m: Module, op: data.View) -> None:
         """Step to the next key of the block."""
         m.d.sync += [
             self.place.eq(self.place + 1),
             self.left.eq(self.left - 1),
-            self.address.eq(self.address + op.kv_stride),
+            self.last.eq(self.left == 2),
+            self.address.eq(self.following),
+            self.following.eq(self.following + op.kv_stride),
         ]
 
     def next_block(self, m: Module, op: data.View, at: BlockPosition) -> None:
@@ -127,5 +141,5 @@ class KeyPosition:
             m.d.sync += self.address.eq(self.first + Mux(at.last_plane, 0, at.in_block + 1))
             with m.If(at.last_in):
                 beyond = Signal(16)
-                m.d.comb += beyond.eq(self.address + op.kv_stride - at.in_block)
+                m.d.comb += beyond.eq(self.following - at.in_block)
                 self._begin(m, beyond)

@@ -12,6 +12,7 @@ from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layo
 from moesaic.hw.memory.ports import Port, WriteSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.stream.states import States
 
 __all__ = ["QUEUE_DEPTH", "Walk", "retirement_layout", "step_layout"]
 
@@ -207,44 +208,46 @@ class Walk(wiring.Component):
         m.d.comb += [
             self.op.eq(op),
             self.o.valid.eq(issue),
-            issue.eq(credit & (lone | (streaming & ~(self.hold & normalised)))),
-            self.busy.eq(issue & streaming),
+            # From registers, and not from one another: both have many loads.
+            self.busy.eq(credit & streaming & ~(self.hold & normalised)),
+            issue.eq((credit & lone) | self.busy),
         ]
-        with m.If(issue & streaming):
+        with m.If(self.busy):
             at.step(m)
         self._describe(m, at, index, lone)
         begin, starting = self._may_start(m, index), Signal()
         ready = self._prepare(m, body, in_pipe, starting)
         m.d.comb += [self.context.mask.eq(ready), self.retirement.mask.eq(ready)]
-        with m.FSM():
-            with m.State("idle"):
-                m.d.comb += self.i.ready.eq(1)
-                at.clear(m)
-                with m.If(self.i.valid):
-                    m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
-                    m.next = "wait"
-            with m.State("wait"):
-                m.d.comb += self.blocked.eq(~begin)
-                m.d.sync += at.vectors.eq(Mux(op.expert_valid, self.counts[op.expert], op.token_count))
-                with m.If(begin):
-                    m.next = "start"
-            with m.State("start"):
-                at.start(m)
-                m.d.comb += starting.eq(1)
-                with m.If(ready):
-                    m.next = "lone"
-                    m.d.sync += lone.eq(1)
-                    with m.If(is_matmul & (at.vectors != 0)):
-                        m.d.sync += [lone.eq(0), streaming.eq(1)]
-                        m.next = "stream"
-            with m.State("lone"):
-                with m.If(issue):
-                    m.d.sync += lone.eq(0)
-                    m.next = "idle"
-            with m.State("stream"):
-                with m.If(issue & at.last):
-                    m.d.sync += streaming.eq(0)
-                    m.next = "idle"
+        states = States(m, "idle", "wait", "start", "lone", "stream")
+        with states.state("idle"):
+            m.d.comb += self.i.ready.eq(1)
+            at.clear(m)
+            with m.If(self.i.valid):
+                m.d.sync += [index.eq(self.i.p.index), body.eq(self.i.p.body)]
+                states.to("wait")
+        with states.state("wait"):
+            m.d.comb += self.blocked.eq(~begin)
+            m.d.sync += at.vectors.eq(Mux(op.expert_valid, self.counts[op.expert], op.token_count))
+            with m.If(begin):
+                states.to("start")
+        with states.state("start"):
+            at.start(m)
+            m.d.comb += starting.eq(1)
+            with m.If(ready):
+                states.to("lone")
+                m.d.sync += lone.eq(1)
+                with m.If(is_matmul & (at.vectors != 0)):
+                    m.d.sync += [lone.eq(0), streaming.eq(1)]
+                    states.to("stream")
+        with states.state("lone"):
+            with m.If(credit):
+                m.d.sync += lone.eq(0)
+                states.to("idle")
+        with states.state("stream"):
+            with m.If(self.busy & at.last):
+                m.d.sync += streaming.eq(0)
+                states.to("idle")
+        states.close()
         return m
 
     def _may_start(self, m: Module, index: Signal) -> Value:

@@ -7,6 +7,8 @@ from moesaic.hw.engine.position import BlockPosition
 from moesaic.hw.engine.stage import Stage, narrow_words
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Memory
+from moesaic.hw.stream.states import States
+from moesaic.hw.vector.pipeline import copies
 
 __all__ = ["Cut", "Take", "copy_layout"]
 
@@ -38,6 +40,7 @@ class Take:
         self.index = Signal(range(max(block_words, param_words)))
         # The next word is one of parameters; it is the last one of them or of its block. Judged a word ahead.
         self.parameters, self.final = Signal(), Signal()
+        self.ends = Signal()  # it is the last one of its block, also judged a word ahead
         self.before_last, self.single = Signal(range(block_words)), Signal()  # last word but one of a block; it has one
         self.output_words = Signal(range(param_words + 255 * block_words + 1))  # of a block of outputs
         self.skip_words = Signal(24)
@@ -57,6 +60,7 @@ class Take:
         m.d.sync += [
             self.parameters.eq(1),
             self.final.eq(config.param_words == 1),
+            self.ends.eq(0),
             self.before_last.eq(Mux(narrow, narrow_block - 2, config.block_words - 2)),
             self.single.eq(self.stage.alone(narrow)),
             self.output_words.eq(
@@ -73,7 +77,8 @@ class Take:
         m.d.comb += [
             stage.valid.eq(taking & weights.valid),
             moved.eq(taking & weights.valid & stage.ready),
-            block.eq(moved & self.final & ~self.parameters),
+            block.eq(self.ends & weights.valid & stage.ready),  # `ends` only while `taking`
+            at.step.eq(block),
             # The shadow block is being filled, so nothing stops this word: the block is complete with the next cycle.
             # A block of a single word is not, yet.
             self.stage.completing.eq(block & ~self.single),
@@ -90,36 +95,36 @@ class Take:
                 self.final.eq(
                     Mux(self.parameters, self.index == self.config.param_words - 2, self.index == self.before_last)
                 ),
+                self.ends.eq(~self.parameters & (self.index == self.before_last)),
             ]
             with m.If(self.final):
                 m.d.sync += [
                     self.index.eq(0),
                     self.parameters.eq(~self.parameters & at.last_in),
                     self.final.eq(Mux(~self.parameters & at.last_in, one, self.single)),
+                    self.ends.eq(self.single & ~(~self.parameters & at.last_in)),
                 ]
-        with m.If(block):
-            at.next_block(m)
-            with m.If(at.last):
-                m.d.comb += finished.eq(1)
-                m.d.sync += taking.eq(0)
+        m.d.comb += finished.eq(block & at.last)
+        with m.If(finished):
+            m.d.sync += [taking.eq(0), self.ends.eq(0)]
         return finished
 
-    def states(self, m: Module, at: BlockPosition, finished: Signal) -> None:
+    def drop(self, m: Module, states: States, at: BlockPosition, finished: Signal) -> None:
         """States while words are taken, or dropped."""
-        with m.State("measure"):
+        with states.state("measure"):
             m.d.sync += self.skip_words.eq(self.skip_words + self.output_words)
             at.next_outputs(m)
             with m.If(at.last_out):
                 m.d.sync += self.skip.valid.eq(1)
-                m.next = "drop"
-        with m.State("drop"):
+                states.to("drop")
+        with states.state("drop"):
             m.d.comb += self.moves["starved"].eq(~self.skip.ready)
             with m.If(self.skip.ready):
                 m.d.sync += self.skip.valid.eq(0)
-                m.next = "idle"
-        with m.State("take"):
+                states.to("idle")
+        with states.state("take"):
             with m.If(finished):
-                m.next = "idle"
+                states.to("idle")
 
 
 class Cut:
@@ -140,22 +145,25 @@ class Cut:
         self.load_rows = load_rows
         self.address, self.left = Signal(17), Signal(17)
         self.part, self.part_last = Signal(range(load_rows)), Signal()  # the latter judged a step ahead, as `last`
-        self.last = Signal()
-        residual = op.memory == Memory.RESIDUAL
+        self.last, self.final = Signal(), Signal()  # this is the last word; its last part
+        memory = Signal(2)
+        m.d.sync += memory.eq(op.memory)
+        # The instruction holds long before its words come; every few lanes know it by themselves.
+        residual = copies(m, op.memory == Memory.RESIDUAL, lanes, name="to_residual")
         half = self.part[: max(1, (load_rows // 2 - 1).bit_length())] if load_rows > 2 else 0
         m.d.comb += [
             o.valid.eq(copying & weights.valid),
             # In every state: what writes is `valid`.
-            o.p.memory.eq(op.memory),
+            o.p.memory.eq(memory),
             o.p.address.eq(self.address),
-            o.p.data.eq(
-                Mux(
-                    residual,
-                    weights.payload.word_select(half, 16 * lanes),
-                    weights.payload.word_select(self.part, 8 * lanes),
-                )
-            ),
         ]
+        whole = weights.payload.word_select(half, 16 * lanes)
+        bytes_ = weights.payload.word_select(self.part, 8 * lanes)
+        for lane in range(2 * lanes):  # of bytes; the upper half has a word of the residual only
+            there = whole.word_select(lane, 8)
+            m.d.comb += o.p.data.word_select(lane, 8).eq(
+                Mux(residual[lane // 2], there, bytes_.word_select(lane, 8) if lane < lanes else 0)
+            )
 
     def start(self, m: Module) -> None:
         """Before the instruction's first word."""
@@ -164,6 +172,7 @@ class Cut:
             self.left.eq(self.op.words),
             self.last.eq(self.op.words == 1),
             self.part_last.eq(self._limit() == 0),
+            self.final.eq((self._limit() == 0) & (self.op.words == 1)),
         ]
 
     def _limit(self) -> Value:
@@ -176,13 +185,14 @@ class Cut:
         last = Signal(name="copied_last")
         m.d.comb += [
             moved.eq(self.weights.valid & self.o.ready),
-            last.eq(moved & self.part_last & self.last),
+            last.eq(self.weights.valid & self.o.ready & self.final),
         ]
         with m.If(moved):
             m.d.sync += [
                 self.address.eq(self.address + 1),
                 self.part.eq(self.part + 1),
                 self.part_last.eq(self.part + 1 == self._limit()),
+                self.final.eq(self.last & (self.part + 1 == self._limit())),
             ]
             with m.If(self.part_last):
                 m.d.sync += [
@@ -190,5 +200,6 @@ class Cut:
                     self.part_last.eq(self._limit() == 0),
                     self.left.eq(self.left - 1),
                     self.last.eq(self.left == 2),
+                    self.final.eq((self._limit() == 0) & (self.left == 2)),
                 ]
         return last

@@ -12,6 +12,7 @@ from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Base, Opcode
 from moesaic.hw.spec.registers import ErrorCode
+from moesaic.hw.stream.states import States
 
 __all__ = ["LoadUnit"]
 
@@ -104,58 +105,59 @@ class LoadUnit(wiring.Component):
             guard.i.p.addr.eq(target),
             guard.i.p.beats.eq(op.beats),
         ]
-        with m.FSM():
-            with m.State("idle"):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += [op.eq(self.i.payload), port.eq(0)]
-                with m.If(self.i.valid):
-                    m.next = "decode"
-            with m.State("decode"):
-                m.next = "wait"
-                with m.If(op.opcode != Opcode.FETCH):
-                    m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
-                    m.next = "refused"
-                with m.Elif(refused(Opcode.FETCH, op, config)):
-                    m.d.sync += code.eq(ErrorCode.BAD_FIELD)
-                    m.next = "refused"
-            with m.State("wait"):
-                m.d.comb += self.waiting_router.eq(waits)
-                with m.If(~waits):
-                    m.next = "address"
-                    with m.If(~wanted):
-                        m.d.sync += self.done.eq(self.done + 1)
-                        m.next = "idle"
-            with m.State("address"):
-                with m.Switch(port):
-                    for p in range(config.ports):
-                        with m.Case(p):
-                            m.d.sync += target.eq(
-                                (op.offset << port_log2)
-                                + Mux(
-                                    op.base == Base.IMAGE,
-                                    self.bases[Base.IMAGE][p],
-                                    Mux(op.base == Base.TASK, self.bases[Base.TASK][p], self.bases[Base.WEIGHT][p]),
-                                )
-                            )
-                m.d.sync += asked.eq(0)
-                m.next = "check"
-            with m.State("check"):
-                m.d.comb += [guard.i.valid.eq(~asked), guard.o.ready.eq(1)]
-                with m.If(guard.i.valid & guard.i.ready):
-                    m.d.sync += asked.eq(1)
-                with m.If(guard.error):
-                    m.d.sync += [code.eq(ErrorCode.ADDRESS_RANGE), self.error_address.eq(guard.error_addr)]
-                    m.next = "refused"
-                with m.Elif(guard.o.valid):
-                    m.d.sync += [address[port].eq(guard.o.p.addr), port.eq(port + 1)]
-                    m.next = "address"
-                    with m.If(port == config.ports - 1):
-                        m.next = "start"
-            with m.State("start"):
-                m.d.comb += [self.cmd.valid.eq(1), self.waiting_space.eq(~self.cmd.ready)]
-                with m.If(self.cmd.ready):
+        states = States(m, "idle", "decode", "wait", "address", "check", "start", "refused")
+        with states.state("idle"):
+            m.d.comb += self.i.ready.eq(1)
+            m.d.sync += [op.eq(self.i.payload), port.eq(0)]
+            with m.If(self.i.valid):
+                states.to("decode")
+        with states.state("decode"):
+            states.to("wait")
+            with m.If(op.opcode != Opcode.FETCH):
+                m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
+                states.to("refused")
+            with m.Elif(refused(Opcode.FETCH, op, config)):
+                m.d.sync += code.eq(ErrorCode.BAD_FIELD)
+                states.to("refused")
+        with states.state("wait"):
+            m.d.comb += self.waiting_router.eq(waits)
+            with m.If(~waits):
+                states.to("address")
+                with m.If(~wanted):
                     m.d.sync += self.done.eq(self.done + 1)
-                    m.next = "idle"
-            with m.State("refused"):
-                m.d.comb += self.error.eq(1)
+                    states.to("idle")
+        with states.state("address"):
+            with m.Switch(port):
+                for p in range(config.ports):
+                    with m.Case(p):
+                        m.d.sync += target.eq(
+                            (op.offset << port_log2)
+                            + Mux(
+                                op.base == Base.IMAGE,
+                                self.bases[Base.IMAGE][p],
+                                Mux(op.base == Base.TASK, self.bases[Base.TASK][p], self.bases[Base.WEIGHT][p]),
+                            )
+                        )
+            m.d.sync += asked.eq(0)
+            states.to("check")
+        with states.state("check"):
+            m.d.comb += [guard.i.valid.eq(~asked), guard.o.ready.eq(1)]
+            with m.If(guard.i.valid & guard.i.ready):
+                m.d.sync += asked.eq(1)
+            with m.If(guard.error):
+                m.d.sync += [code.eq(ErrorCode.ADDRESS_RANGE), self.error_address.eq(guard.error_addr)]
+                states.to("refused")
+            with m.Elif(guard.o.valid):
+                m.d.sync += [address[port].eq(guard.o.p.addr), port.eq(port + 1)]
+                states.to("address")
+                with m.If(port == config.ports - 1):
+                    states.to("start")
+        with states.state("start"):
+            m.d.comb += [self.cmd.valid.eq(1), self.waiting_space.eq(~self.cmd.ready)]
+            with m.If(self.cmd.ready):
+                m.d.sync += self.done.eq(self.done + 1)
+                states.to("idle")
+        with states.state("refused"):
+            m.d.comb += self.error.eq(1)
+        states.close()
         return m

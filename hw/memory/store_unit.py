@@ -14,6 +14,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Opcode
 from moesaic.hw.spec.registers import ErrorCode
 from moesaic.hw.stream.queue import Queue
+from moesaic.hw.stream.states import States
 
 __all__ = ["StoreUnit"]
 
@@ -157,47 +158,48 @@ class StoreUnit(wiring.Component):
             ),
         ]
         guard, outside = self.guard, self._check_range(m, address, size, end)
-        with m.FSM():
-            with m.State("idle"):
-                m.d.comb += self.i.ready.eq(1)
-                m.d.sync += op.eq(self.i.payload)
-                with m.If(self.i.valid):
-                    m.next = "decode"
-            with m.State("decode"):
-                m.d.sync += [
-                    address.eq(self.result_base + op.offset),
-                    size.eq(op.words * (2 * config.lanes)),
-                    end.eq(op.offset + op.words * (2 * config.lanes)),
-                    self.read_address.eq(op.src_addr),
-                ]
-                at.start(m, op.words)
-                m.next = "wait"
-                with m.If(op.opcode != Opcode.STORE):
-                    m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
-                    m.next = "refused"
-                with m.Elif(refused(Opcode.STORE, op, config)):
-                    m.d.sync += code.eq(ErrorCode.BAD_FIELD)
-                    m.next = "refused"
-            with m.State("wait"):
-                m.d.comb += guard.i.valid.eq(op.wait <= self.retired)
-                with m.If(guard.i.valid & guard.i.ready):
-                    m.next = "check"
-            with m.State("check"):
-                with m.If(guard.error):
-                    m.d.sync += code.eq(ErrorCode.ADDRESS_RANGE)
-                    m.next = "refused"
-                with m.Elif(guard.o.valid & outside):
-                    m.d.sync += code.eq(ErrorCode.RESULT_RANGE)
-                    m.next = "refused"
-                with m.Elif(self.cmd.valid & self.cmd.ready):
-                    m.d.sync += sending.eq(1)
-                    m.next = "send"
-            with m.State("send"):
-                with m.If(finishes):
-                    m.d.sync += sending.eq(0)
-                    m.next = "idle"
-            with m.State("refused"):
-                m.d.comb += self.error.eq(1)
+        states = States(m, "idle", "decode", "wait", "check", "send", "refused")
+        with states.state("idle"):
+            m.d.comb += self.i.ready.eq(1)
+            m.d.sync += op.eq(self.i.payload)
+            with m.If(self.i.valid):
+                states.to("decode")
+        with states.state("decode"):
+            m.d.sync += [
+                address.eq(self.result_base + op.offset),
+                size.eq(op.words * (2 * config.lanes)),
+                end.eq(op.offset + op.words * (2 * config.lanes)),
+                self.read_address.eq(op.src_addr),
+            ]
+            at.start(m, op.words)
+            states.to("wait")
+            with m.If(op.opcode != Opcode.STORE):
+                m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
+                states.to("refused")
+            with m.Elif(refused(Opcode.STORE, op, config)):
+                m.d.sync += code.eq(ErrorCode.BAD_FIELD)
+                states.to("refused")
+        with states.state("wait"):
+            m.d.comb += guard.i.valid.eq(op.wait <= self.retired)
+            with m.If(guard.i.valid & guard.i.ready):
+                states.to("check")
+        with states.state("check"):
+            with m.If(guard.error):
+                m.d.sync += code.eq(ErrorCode.ADDRESS_RANGE)
+                states.to("refused")
+            with m.Elif(guard.o.valid & outside):
+                m.d.sync += code.eq(ErrorCode.RESULT_RANGE)
+                states.to("refused")
+            with m.Elif(self.cmd.valid & self.cmd.ready):
+                m.d.sync += sending.eq(1)
+                states.to("send")
+        with states.state("send"):
+            with m.If(finishes):
+                m.d.sync += sending.eq(0)
+                states.to("idle")
+        with states.state("refused"):
+            m.d.comb += self.error.eq(1)
+        states.close()
         # A word on its way needs a place too.
         m.d.comb += [
             self.read_enable.eq(sending & at.more & (words.level + pending < WORDS_AHEAD)),

@@ -83,8 +83,8 @@ class PairBuffer(wiring.Component):
     """Two entries, filled and emptied in turn; cuts both paths as `SkidBuffer` does, for payloads of many bits.
 
     What enables an entry's many registers is a register: a free entry takes whatever is there, and becomes full with a
-    transfer. The payload passes a multiplexer of two on its way out. One payload per cycle, latency 1 cycle when not
-    stalled. Empty and ready after reset.
+    transfer. ``o.valid`` is a register; the payload passes a multiplexer of two on its way out. One payload per cycle,
+    latency 1 cycle when not stalled. Empty and ready after reset.
 
     Parameters
     ----------
@@ -112,13 +112,15 @@ class PairBuffer(wiring.Component):
         m = Module()
         m.d.comb += [
             self.i.ready.eq(~Mux(self.write, self.full[1], self.full[0])),
-            self.o.valid.eq(Mux(self.read, self.full[1], self.full[0])),
             self.o.payload.eq(Mux(self.read, self.entries[1], self.entries[0])),
         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += self.write.eq(~self.write)
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += self.read.eq(~self.read)
+        # The entry to be read next is full: it was and stays, or what arrives goes there, or behind what is there.
+        second = Mux(self.read, self.full[0], self.full[1])
+        m.d.sync += self.o.valid.eq(self.i.valid | (self.o.valid & (~self.o.ready | second)))
         for k, (entry, full) in enumerate(zip(self.entries, self.full, strict=True)):
             with m.If(~full):
                 m.d.sync += [entry.eq(self.i.payload), full.eq(self.i.valid & (self.write == k))]

@@ -57,6 +57,7 @@ class Queue(wiring.Component):
         self.storage: memory.Memory = memory.Memory(shape=shape, depth=depth, init=[])
         self.write_index = Signal(range(depth))
         self.read_index = Signal(range(depth))
+        self.full, self.some = Signal(), Signal()  # no place left; there is an entry: judged ahead, for many ask
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -69,8 +70,8 @@ class Queue(wiring.Component):
 
         push, pop = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq((self.level != self.depth) & ~self.clear),
-            self.o.valid.eq(self.level != 0),
+            self.i.ready.eq(~self.full & ~self.clear),
+            self.o.valid.eq(self.some),
             push.eq(self.i.valid & self.i.ready),
             pop.eq(self.o.valid & self.o.ready),
             write.addr.eq(self.write_index),
@@ -83,7 +84,17 @@ class Queue(wiring.Component):
             m.d.sync += self.write_index.eq(after(self.write_index))
         with m.If(pop):
             m.d.sync += self.read_index.eq(after(self.read_index))
-        m.d.sync += self.level.eq(self.level + push - pop)
+        m.d.sync += [
+            self.level.eq(self.level + push - pop),
+            self.some.eq(push | (self.some & ~(pop & (self.level == 1)))),
+            self.full.eq((self.full | (push & (self.level == self.depth - 1))) & ~pop),
+        ]
         with m.If(self.clear):
-            m.d.sync += [self.level.eq(0), self.write_index.eq(0), self.read_index.eq(0)]
+            m.d.sync += [
+                self.level.eq(0),
+                self.some.eq(0),
+                self.full.eq(0),
+                self.write_index.eq(0),
+                self.read_index.eq(0),
+            ]
         return m

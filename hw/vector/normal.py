@@ -1,6 +1,6 @@
 """Leading one of a word, and the word shifted to bring it to the top."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 
 __all__ = ["leading_one", "top_bits"]
 
@@ -31,7 +31,8 @@ def leading_one(m: Module, value: Value, *, name: str) -> Signal:
 
 def top_bits(value: Value, position: Value, *, bits: int) -> Value:
     """`value` shifted so that bit `position`, its highest one, becomes the highest of `bits`; the rest is cut off."""
-    missing = max(bits - len(value), 0)
-    wide = value.shift_left(missing)
-    shifted = (wide << (len(value) - 1 - position)[: len(position)])[: len(wide)]
-    return shifted[len(wide) - bits :]
+    # In a power of two of bits, the distance to the highest one is the position inverted.
+    width = 1 << len(position)
+    wide = Cat(value, Const(0, width - len(value)))
+    shifted = (wide << ~position)[:width]
+    return shifted[width - bits :] if width >= bits else shifted.shift_left(bits - width)

@@ -26,6 +26,8 @@ class QueueView:
         m.d.comb += [
             end.eq(queue.read_index + queue.level),
             Assert(queue.level <= queue.depth),
+            Assert(queue.some == (queue.level != 0)),
+            Assert(queue.full == (queue.level == queue.depth)),
             Assert(queue.read_index < queue.depth),
             Assert(queue.write_index == Mux(end >= queue.depth, end - queue.depth, end)),
         ]

@@ -57,6 +57,8 @@ class QueueProof(Elaboratable):
         # The indices stay in range and a level apart; the followed payload is in its place.
         m.d.comb += [
             Assert(dut.level <= dut.depth),
+            Assert(dut.some == (dut.level != 0)),
+            Assert(dut.full == (dut.level == dut.depth)),
             Assert(dut.read_index < dut.depth),
             Assert(dut.write_index < dut.depth),
         ]
@@ -171,6 +173,7 @@ class PairProof(Elaboratable):
         oldest_full = Mux(dut.read, dut.full[1], dut.full[0])
         m.d.comb += [
             Assert((held == 0) | oldest_full),
+            Assert(dut.o.valid == oldest_full),
             Assert((dut.write == dut.read) == (held != 1)),
         ]
         with m.If(follow.active & (follow.ahead == 1)):
@@ -192,12 +195,22 @@ class PairForgetsItsTurn(PairBuffer):
         return m
 
 
+class PairOffersWhatIsGone(PairBuffer):
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        with m.If(self.full[0] & self.full[1]):
+            m.d.sync += self.o.valid.eq(1)
+        with m.Elif(self.o.valid & self.o.ready & ~self.i.valid):
+            m.d.sync += self.o.valid.eq(self.read)
+        return m
+
+
 def test_pair_buffer(tmp_path: Path) -> None:
     top = PairProof(PairBuffer(BITS), invariants=True)
     prove(top, free=[*top.free, top.pick], work=tmp_path)
 
 
-@pytest.mark.parametrize("bug", [PairOverwrites, PairForgetsItsTurn])
+@pytest.mark.parametrize("bug", [PairOverwrites, PairForgetsItsTurn, PairOffersWhatIsGone])
 def test_pair_buffer_bug_is_found(tmp_path: Path, bug: type[PairBuffer]) -> None:
     top = PairProof(bug(BITS), invariants=False)
     assert refute(top, free=[*top.free, top.pick], work=tmp_path)
