@@ -15,6 +15,7 @@ _LANGUAGES: dict[str, Callable[[str], Quoted]] = {  # ending of the file -> what
     "tcl": quote.tcl,
     "xdc": quote.tcl,
     "md": quote.markdown,
+    "c": quote.c_string,
     "h": quote.c_string,
     "xml": quote.xml,
 }

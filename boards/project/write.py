@@ -7,12 +7,13 @@ from typing import Any
 
 from moesaic.boards.board import REGISTERS_BYTES, Board, board_names, load_board
 from moesaic.boards.fit_bound import lower_bound
+from moesaic.boards.project.c_library import c_library
 from moesaic.boards.project.design import DESIGN, block_design
 from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
 from moesaic.boards.project.render import render
 from moesaic.hw.export import TOP, accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.register_text import to_c_header, to_markdown
+from moesaic.hw.spec.register_text import to_markdown
 from moesaic.hw.spec.registers import MAP_BYTES, register_map
 
 __all__ = ["VERILOG", "ProgramFacts", "annotated_verilog", "write_ip", "write_project"]
@@ -165,7 +166,7 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
             "address_map.md": render("address_map.md", **values),
             "README.md": render("README.md", **values),
             "registers.md": to_markdown(table),
-            "include/moesaic_registers.h": to_c_header(table),
             "include/moesaic_board.h": render("board.h", **values),
+            **c_library(table),
         },
     )

@@ -17,6 +17,8 @@ from moesaic.compiler.image import ProgramImage, ProgramImageError
 from moesaic.compiler.ir import Graph
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.pipeline import EVERYTHING, Compilation, compile_all, compile_graphs
+from moesaic.compiler.program_file import FILE as PROGRAM_FILE
+from moesaic.compiler.program_file import to_binary
 from moesaic.compiler.weights import Piece
 from moesaic.errors import InputError
 from moesaic.flow.calibration import Calibration, covering, doubted, shown
@@ -169,9 +171,12 @@ def make_program(
 
 
 def save_program(program: Program, folder: Path) -> None:
-    """Write `memory.bin`, `manifest.json`, the task heads for the host, and what a simulation compares with."""
+    """Write `memory.bin`, `manifest.json`, the same for hosts in C, the task heads for the host, and what a simulation
+    compares with.
+    """
     request = program.request
     program.image.save(folder)
+    (folder / PROGRAM_FILE).write_bytes(to_binary(program.image))
     quantfile.save(program.qmodel, folder / _NETWORK)
     heads = host_heads(program.compiled_from.heads, program.qmodel, blocks=request.blocks)
     save_heads(folder / HEADS, heads, program_sha256=program.image.manifest["memory_sha256"])

@@ -9,14 +9,17 @@ from quantmodels import random_image, random_qmodel
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
-from moesaic.golden.config import M3ViTConfig
+from moesaic.golden import weights
+from moesaic.golden.config import M3ViTConfig, preset
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
+from moesaic.golden.quantize import quantize
+from moesaic.golden.training import scenes
 from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
 from moesaic.sim.rtl import RtlSimulator
 from moesaic.sim.verilated import run
 
-__all__ = ["CONFIG", "Case", "nano", "simulate"]
+__all__ = ["CONFIG", "Case", "micro", "nano", "simulate"]
 
 CONFIG = PRESETS["micro8"]
 NANO = M3ViTConfig(
@@ -56,12 +59,26 @@ def nano(images: int = 4, *, config: AcceleratorConfig = CONFIG) -> Case:
     return Case(qmodel, compile_model(qmodel, config, speculate=1), pictures)
 
 
-def simulate(case: Case, folder: Path, *, module: str, limit: int, env: dict[str, str] | None = None) -> list[Path]:
-    """Run a cocotb module on the RTL of `CONFIG`; compare every result that it kept with the integer golden model."""
+def micro(images: int) -> Case:
+    """The trained m3vit-micro, with both tasks."""
+    config = preset("m3vit-micro")
+    model, _, kind = weights.load("m3vit-micro", 0)
+    seen, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
+    qmodel = quantize(model, seen, weights=kind, compensate=False)
+    pictures, _, _ = scenes.render_batch(range(7, 7 + images), config.image_size)
+    return Case(qmodel, compile_model(qmodel, CONFIG), pictures)
+
+
+def simulate(
+    case: Case, folder: Path, *, module: str, limit: int, env: dict[str, str] | None = None, **more: str
+) -> list[Path]:
+    """Run a cocotb module on the RTL of `CONFIG`, with `more` in its job; compare every result that it kept with the
+    integer golden model.
+    """
     simulator = RtlSimulator(CONFIG, memory_bytes=1 << 19, base=case.program.address)
     case.program.save(folder / "program")
     np.save(folder / "images.npy", case.images)
-    job = {"program": str(folder / "program"), "images": str(folder / "images.npy"), "limit": limit}
+    job = {"program": str(folder / "program"), "images": str(folder / "images.npy"), "limit": limit, **more}
     (folder / "job.json").write_text(json.dumps(job))
     run(
         simulator.build(),

@@ -3,23 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from driverrig import CONFIG, Case, nano, simulate
-
-from moesaic.compiler.pipeline import compile_model
-from moesaic.golden import weights
-from moesaic.golden.config import preset
-from moesaic.golden.quantize import quantize
-from moesaic.golden.training import scenes
-
-
-def micro(images: int) -> Case:
-    """The trained m3vit-micro, with both tasks."""
-    config = preset("m3vit-micro")
-    model, _, kind = weights.load("m3vit-micro", 0)
-    seen, _, _ = scenes.render_batch(range(1000, 1002), config.image_size)
-    qmodel = quantize(model, seen, weights=kind, compensate=False)
-    pictures, _, _ = scenes.render_batch(range(7, 7 + images), config.image_size)
-    return Case(qmodel, compile_model(qmodel, CONFIG), pictures)
+from driverrig import micro, nano, simulate
 
 
 def test_every_scenario_on_a_small_network(tmp_path: Path) -> None:

@@ -31,10 +31,13 @@ FILES = {
     "constraints.xdc",
     "include/moesaic_board.h",
     "include/moesaic_registers.h",
+    "include/moesaic_tables.h",
     "ip/component.xml",
     "ip/package.tcl",
     "registers.md",
     "rtl/accelerator.v",
+    "c/moesaic_tables.c",
+    *(f"c/{path.name}" for path in (Path(write.__file__).parents[1] / "c").iterdir()),
 }
 
 
