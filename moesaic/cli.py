@@ -9,6 +9,7 @@ import typer
 import moesaic
 from moesaic.commands import (
     ablate,
+    baseline,
     evaluate,
     explore,
     generate,
@@ -56,6 +57,7 @@ app.command(cls=PlainFlags, epilog=registers.EXAMPLES)(registers.registers)
 app.command(cls=PlainFlags, epilog=scenes.EXAMPLES)(scenes.scenes)
 app.command(cls=PlainFlags, epilog=report.EXAMPLES)(report.report)
 app.command(cls=PlainFlags, epilog=ablate.EXAMPLES)(ablate.ablate)
+app.command(cls=PlainFlags, epilog=baseline.EXAMPLES)(baseline.baseline)
 app.command(cls=PlainFlags, epilog=train.EXAMPLES)(train.train)
 app.command(cls=PlainFlags, name="sweep-rows", epilog=sweep_rows.EXAMPLES)(sweep_rows.sweep_rows)
 

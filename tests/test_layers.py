@@ -65,7 +65,7 @@ FOREIGN = {  # layer -> third-party modules that it may import; None: any that i
     "boards": None,
     "examples": {"numpy"},
 }
-DISTRIBUTION = {"PIL": "pillow"}  # module -> distribution, where the names differ
+DISTRIBUTION = {"PIL": "pillow", "pynvml": "nvidia_ml_py"}  # module -> distribution, where the names differ
 
 
 MODULES = sources()
@@ -135,7 +135,10 @@ def undeclared(module: str, source: str, declared: set[str]) -> list[str]:
 def test_foreign_imports() -> None:
     declared = {
         re.match(r"[\w-]+", text)[0].lower().replace("-", "_")
-        for text in [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["synth"]]
+        for text in [
+            *PROJECT["project"]["dependencies"],
+            *(text for extra in ("synth", "baseline") for text in PROJECT["project"]["optional-dependencies"][extra]),
+        ]
     } | {"cocotb_tools"}  # a part of cocotb
     bad = [line for module, source in MODULES.items() for line in undeclared(module, source, declared)]
     assert not bad, "\n".join(bad)

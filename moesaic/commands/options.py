@@ -8,15 +8,18 @@ import typer
 
 from moesaic.boards.fields import FIELDS
 from moesaic.compiler.memory import BOARD_MEMORY, DDR_LATENCY
+from moesaic.energy.baselines import Baseline, read_baseline
 from moesaic.errors import InputError
 from moesaic.flow.boards import AUTO, board_choices
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.names import ALL_TASKS
 
 __all__ = [
+    "BASELINE",
     "DEFAULT_LATENCY",
     "DEFAULT_MEMORY",
     "DEFAULT_MODEL",
+    "BaselineFile",
     "Blocks",
     "Board",
     "Budget",
@@ -48,11 +51,14 @@ __all__ = [
     "Task",
     "Weights",
     "Widths",
+    "baselines",
     "is_rtl",
     "one_model",
 ]
 
 DEFAULT_MODEL, DEFAULT_LATENCY, DEFAULT_MEMORY = "m3vit-tiny", DDR_LATENCY, BOARD_MEMORY
+
+BASELINE = Path("out") / "baseline.json"  # what `moesaic baseline` writes, and `moesaic run` looks for
 
 _MODEL = f"Model: {', '.join(MODELS)}; or a file or folder of weights; or module:function."
 
@@ -202,6 +208,15 @@ Saif = Annotated[
         "--saif", help="Write the RTL's switching activity for Vivado, activity.saif (a build of its own, and slower)."
     ),
 ]
+BaselineFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        metavar="FILE",
+        help="Times of this model on a machine of yours, from `moesaic baseline`, for the report.",
+        show_default=f"{BASELINE}, if it is there",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show neither progress nor warnings.")]
 
 
@@ -209,6 +224,19 @@ def is_rtl(sim: str) -> bool:
     if sim not in ("functional", "rtl"):
         raise InputError(f"sim must be functional or rtl, not {sim!r}")
     return sim == "rtl"
+
+
+def baselines(file: Path | None) -> tuple[Baseline, ...]:
+    """What was measured on other machines: the file that was named, or the usual one, if it is there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is another file.
+    """
+    if file is None and not BASELINE.is_file():
+        return ()
+    return (read_baseline(BASELINE if file is None else file),)
 
 
 def one_model(argument: str | None, option: str | None) -> str:

@@ -12,6 +12,7 @@ from moesaic.commands.options import (
     DEFAULT_LATENCY,
     DEFAULT_MEMORY,
     DEFAULT_MODEL,
+    BaselineFile,
     Blocks,
     Board,
     Budget,
@@ -40,6 +41,7 @@ from moesaic.commands.options import (
     Task,
     Weights,
     Widths,
+    baselines,
     is_rtl,
 )
 from moesaic.flow.request import make_request
@@ -90,6 +92,7 @@ def run(
     clock_mhz: ClockMhz = None,
     resources: Resources = False,
     saif: Saif = False,
+    baseline: BaselineFile = None,
     weights: Weights = None,
     calibrate: Calibrate = None,
     as_json: Json = False,
@@ -98,7 +101,7 @@ def run(
     options: ImportOptions,
 ) -> None:
     """Run one image through everything: quantise, compile, simulate, compare, report."""
-    rtl = is_rtl(sim)
+    rtl, measured = is_rtl(sim), baselines(baseline)
     stages = Stages(quiet=quiet)
     request = make_request(
         model=model,
@@ -136,5 +139,6 @@ def run(
         command=this_command(),
         resources=resources,
         saif=saif,
+        baselines=measured,
     )
     verdict(job.run(request, how, stages), folder, as_json=as_json)

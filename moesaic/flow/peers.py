@@ -1,6 +1,7 @@
 """Published accelerators beside this one: time and energy of an image, each with what was computed for it."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from moesaic.compiler.cost import stream_words
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_graphs
 from moesaic.compiler.weights import Piece
+from moesaic.energy.baselines import Baseline, shipped_baseline
 from moesaic.energy.table import Design, other_designs, published_designs
 from moesaic.flow.energy import RunEnergy, run_energy
 from moesaic.flow.layers import layer_works
@@ -37,11 +39,13 @@ class Peer:
     ms, mj : float or None
         Of an image; energy on chip.
     ms_is, mj_is : str
-        "measured", "published" or "estimated"; empty where there is none.
+        "measured", "published", "estimated", or "on the device" of a GPU or processor; empty where there is none.
     mj_error : float or None
         Relative.
     ddr_mj : float or None
     ours : bool
+    batch : int
+        Images of a call.
     source : str
     assumed : tuple of str
     """
@@ -60,11 +64,13 @@ class Peer:
     mj_error: float | None = None
     ddr_mj: float | None = None
     ours: bool = False
+    batch: int = 1
     source: str = ""
     assumed: tuple[str, ...] = ()
 
 
 OTHERS_MODEL = "m3vit-tiny"  # what the published accelerators are for
+ON_DEVICE = "on the device"  # how a time or an energy of a baseline was found
 SIZES = ((128, 256), (224, 224))  # of Edge-MoE's released model, and of the operations that all of them publish
 
 
@@ -165,7 +171,29 @@ class MeasuredRun:
     energy: RunEnergy
 
 
-def peers_report(request: Request, resources: ReportedResources, run: MeasuredRun | None) -> tuple[Peer, ...]:
+def _elsewhere(baseline: Baseline, network: Network) -> Iterator[Peer]:
+    """A GPU or a processor with the same network: for each batch the way that takes least time."""
+    for row in baseline.fastest("{} {}x{}".format(network.name, *network.image_size)):
+        mixtures = f", experts {row.moe}" if network.mixtures else ""
+        yield Peer(
+            name=baseline.name,
+            board=f"batch {row.batch}{mixtures}, {row.mode}",
+            model=network.name,
+            image="{} × {}".format(*network.image_size),
+            gop=round(2e-9 * whole_macs(network), 3),
+            precision=baseline.precision,
+            ms=row.ms_image,
+            ms_is=ON_DEVICE,
+            mj=row.mj_image,
+            mj_is="" if row.mj_image is None else ON_DEVICE,
+            batch=row.batch,
+            source=f"{baseline.device}, {baseline.date}",
+        )
+
+
+def peers_report(
+    request: Request, resources: ReportedResources, run: MeasuredRun | None, baselines: Sequence[Baseline] = ()
+) -> tuple[Peer, ...]:
     """Rows of a table: this run, the published accelerators' network on this accelerator, and the published
     accelerators.
 
@@ -176,6 +204,8 @@ def peers_report(request: Request, resources: ReportedResources, run: MeasuredRu
     resources : ReportedResources
     run : MeasuredRun or None
         None if it was no image's: not all blocks, no cycles, or not bit exact.
+    baselines : sequence of Baseline
+        What was measured on other machines, beside the one that comes along.
     """
     network, accelerator = request.model, request.accelerator
     rows = []
@@ -201,4 +231,9 @@ def peers_report(request: Request, resources: ReportedResources, run: MeasuredRu
         estimated = _estimated(other, accelerator, request.board_origin, resources)
         if estimated is not None:
             rows.append(estimated)
-    return (*rows, *(_published(design) for design in (*published_designs(), *other_designs())))
+    others = [network] if network.name == OTHERS_MODEL else [network, network_of(preset(OTHERS_MODEL))]
+    rows += [_published(design) for design in (*published_designs(), *other_designs())]
+    return (
+        *rows,
+        *(row for base in (*baselines, shipped_baseline()) for other in others for row in _elsewhere(base, other)),
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from moesaic.boards.synthesis.mapping import find_yosys
 from moesaic.compiler.memory import BOARD_MEMORY, DDR_LATENCY
+from moesaic.energy.baselines import Baseline
 from moesaic.errors import InputError
 from moesaic.flow.conditions import Conditions, conditions_of
 from moesaic.flow.execute import TaskOutcome, execute
@@ -60,6 +61,8 @@ class Options:
         Let Yosys count what the accelerator takes, where that has not been done before.
     saif : bool
         Write the RTL's switching activity for Vivado, `ACTIVITY` in the result folder.
+    baselines : sequence of Baseline
+        What was measured on machines of the user's, for the report.
     """
 
     images: Sequence[Path] = ()
@@ -72,6 +75,7 @@ class Options:
     command: str = "moesaic run"
     resources: bool = False
     saif: bool = False
+    baselines: Sequence[Baseline] = ()
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,8 @@ def _peers(run: Outcome, first: TaskReport, *, bit_exact: bool) -> tuple[Peer, .
         energy = RunEnergy(first.power_w, first.energy_mj_per_frame, first.energy_error, first.energy)
         measured = MeasuredRun(first.latency_ms, first.macs, energy)
     request = run.program.request
-    return peers_report(
-        request.replace(accelerator=run.conditions.clocked(request.accelerator)), run.resources, measured
-    )
+    clocked = request.replace(accelerator=run.conditions.clocked(request.accelerator))
+    return peers_report(clocked, run.resources, measured, run.options.baselines)
 
 
 def _ddr(ddr: DdrTiming, accelerator: AcceleratorConfig) -> Ddr:

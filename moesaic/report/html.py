@@ -104,7 +104,9 @@ def _common_figures(report: Report) -> Iterator[tuple[str, str, Figure]]:
     cases = {task: entry.worst_case for task, entry in report.tasks.items() if entry.worst_case}
     if cases and report.bit_exact:
         yield "worst", "worst-case.png", charts.worst_cases(cases)
-    alike = [row for row in report.peers if not row.ours or row.model == OTHERS_MODEL]  # nothing else compares
+    alike = [
+        row for row in report.peers if row.batch == 1 and (not row.ours or row.model == OTHERS_MODEL)
+    ]  # nothing else compares
     if report.bit_exact and any(row.ours for row in alike):
         yield "peers", "peers.png", charts.peers(alike)
 

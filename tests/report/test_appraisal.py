@@ -90,7 +90,7 @@ def test_peers(measured: Result) -> None:
     rows = measured.report["peers"]
     ours, others = [row for row in rows if row["ours"]], [row for row in rows if not row["ours"]]
     assert [row["ms_is"] for row in ours] == ["measured"]  # micro8 holds no m3vit-tiny
-    assert {row["name"] for row in others} == {"Edge-MoE", "UbiMoE", "CoQMoE", "load-aware MoE"}
+    assert {row["name"] for row in others} == {"Edge-MoE", "UbiMoE", "CoQMoE", "load-aware MoE", "NVIDIA H200"}
     assert all(row["gop"] > 0 and row["source"] for row in rows)
     assert all((row["mj"] is None) == (row["mj_is"] == "") for row in rows)
     # The trap of operation counts: 2.5 GOP are 224 x 224, Edge-MoE's released model is 128 x 256.
