@@ -37,6 +37,11 @@ if ! command -v chromium >/dev/null 2>&1 && ! command -v google-chrome >/dev/nul
     (provide chromium) || echo "without chromium all works but the test of the report's looks" >&2
 fi
 
+# Compiles the generated device trees in the tests, which are skipped without it.
+if ! command -v dtc >/dev/null 2>&1; then
+    (provide device-tree-compiler) || echo "without dtc all works but the tests of the device trees" >&2
+fi
+
 if ! "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))"; then
     echo "Python 3.11 or newer is needed, not $("$python" -V 2>&1). Type: make PYTHON=python3.11 (or newer)" >&2
     exit 1

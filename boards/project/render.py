@@ -17,6 +17,9 @@ _LANGUAGES: dict[str, Callable[[str], Quoted]] = {  # ending of the file -> what
     "md": quote.markdown,
     "c": quote.c_string,
     "h": quote.c_string,
+    "dtsi": quote.c_string,
+    "dtso": quote.c_string,
+    "bif": quote.c_string,
     "xml": quote.xml,
 }
 _FILTERS = {

@@ -9,6 +9,7 @@ from moesaic.boards.board import REGISTERS_BYTES, Board, board_names, load_board
 from moesaic.boards.fit_bound import lower_bound
 from moesaic.boards.project.c_library import c_library
 from moesaic.boards.project.design import DESIGN, block_design
+from moesaic.boards.project.device_tree import device_tree
 from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
 from moesaic.boards.project.render import render
 from moesaic.hw.export import TOP, accelerator_verilog
@@ -168,5 +169,6 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
             "registers.md": to_markdown(table),
             "include/moesaic_board.h": render("board.h", **values),
             **c_library(table),
+            **device_tree(board),
         },
     )
