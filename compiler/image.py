@@ -15,7 +15,7 @@ import numpy as np
 
 from moesaic.compiler.batch import Batch, Item
 from moesaic.compiler.layout import words_for
-from moesaic.compiler.manifest import PAGE_BYTES, ProgramImageError, check_manifest
+from moesaic.compiler.manifest import PAGE_BYTES, SPREAD_BYTES, ProgramImageError, check_manifest
 from moesaic.compiler.pack import pack_images, split_ports, unpack_residual
 from moesaic.errors import InputError
 from moesaic.golden.network import Network
@@ -26,6 +26,10 @@ from moesaic.json_file import read_json
 __all__ = ["PAGE_BYTES", "WINDOW_ADDRESS", "ProgramImage", "ProgramImageError", "Region", "RegionTable"]
 
 WINDOW_ADDRESS = 0x1000_0000  # default first byte of the DDR window
+
+# From one weight port's region to the next, beyond whole turns of a DRAM's banks: ports read in step, and two in one bank
+# close each other's rows. Four ports are in different banks with rows of 8 KiB as of 2 KiB, eight banks each.
+_APART_BYTES = 20 << 10
 
 _MEMORY, _MANIFEST = "memory.bin", "manifest.json"
 _MOST_MANIFEST = 16 << 20  # bytes
@@ -42,7 +46,8 @@ class Region:
 
 
 class RegionTable:
-    """Lays regions one after the other into a window, each on a page of its own.
+    """Lays regions one after the other into a window, each on a page of its own. Regions of weights leave gaps, so that
+    ports that read in step meet in no bank of the DRAM.
 
     Parameters
     ----------
@@ -62,9 +67,11 @@ class RegionTable:
         self.regions: list[Region] = []
         self._contents: list[tuple[int, bytes]] = []
 
-    def add(self, name: str, content: bytes | int, port: int | None = None) -> Region:
-        """A region holding `content`, or so many zeros."""
+    def add(self, name: str, content: bytes | int, port: int | None = None, *, apart: bool = False) -> Region:
+        """A region holding `content`, or so many zeros; `apart`: in another bank than those of other ports."""
         size = content if isinstance(content, int) else len(content)
+        if apart and port is not None:
+            self.end += (self.address + port * _APART_BYTES - self.end) % SPREAD_BYTES
         region = Region(name, self.end, size, port)
         self.regions.append(region)
         if not isinstance(content, int):

@@ -16,10 +16,11 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
 from moesaic.schema import Anything, Choice, Flag, Listed, Mapped, Maybe, Name, Number, Table, Text, Whole, fields_of
 
-__all__ = ["FORMAT", "MOST_BYTES", "PAGE_BYTES", "STREAMS", "ProgramImageError", "check_manifest"]
+__all__ = ["FORMAT", "MOST_BYTES", "PAGE_BYTES", "SPREAD_BYTES", "STREAMS", "ProgramImageError", "check_manifest"]
 
 FORMAT = 4  # of the manifest
 PAGE_BYTES = 4096  # regions start on a page
+SPREAD_BYTES = 1 << 16  # all banks of a DRAM take a row in so many bytes (`docs/memory.md`); a gap is shorter
 MOST_BYTES = 1 << 30  # of a window: more than any board keeps free, and more than any model that fits needs
 STREAMS = ("load", "compute", "store")
 
@@ -145,18 +146,19 @@ def _parts(entry: Mapping[str, Any]) -> int:
 
 
 def _check_window(manifest: Mapping[str, Any], config: AcceleratorConfig) -> None:
-    """Regions fill the window, each on pages of its own."""
+    """Regions fill the window, each on pages of its own, with no gap longer than what spreads them over banks."""
     window = manifest["window"]
     start, size = window["address"], window["bytes"]
     if start % PAGE_BYTES or start + size > 1 << config.addr_bits:
         _refuse("window", f"pages below 2**{config.addr_bits} (addr_bits)", window)
     end = start
     for region in sorted(manifest["regions"], key=lambda entry: int(entry["address"])):
-        if region["address"] != end or region["address"] + region["bytes"] > start + size:
+        gap = region["address"] - end
+        if gap % PAGE_BYTES or not 0 <= gap < SPREAD_BYTES or region["address"] + region["bytes"] > start + size:
             raise ProgramImageError(
                 f"region '{region['name']}' must lie on pages of its own in the window, not at {region['address']:#x}"
             )
-        end += _pages(region["bytes"])
+        end = region["address"] + _pages(region["bytes"])
     if end != start + size:
         _refuse("window.bytes", f"{end - start}, what its regions take", size)
 

@@ -248,7 +248,7 @@ def compile_all(
     for port in range(config.ports):
         table.add(f"image.{port}", pieces[IMAGE_PIECE].words * config.word_bytes // config.ports, port)
     for port, part in enumerate(split_ports(store.data, config)):
-        table.add(f"weights.{port}", part, port)
+        table.add(f"weights.{port}", part, port, apart=True)
     residuals = [graph.tensors[RESIDUAL] for _, graph in graphs.values()]
     residual = max(residuals, key=lambda tensor: tensor.tokens)
     table.add("result", residual.tokens * residual.words * 2 * config.lanes)
