@@ -23,12 +23,12 @@ from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.json_file import read_json
 
-__all__ = ["PAGE_BYTES", "WINDOW_ADDRESS", "ProgramImage", "ProgramImageError", "Region", "RegionTable"]
+__all__ = ["PAGE_BYTES", "SPREAD_BYTES", "WINDOW_ADDRESS", "ProgramImage", "ProgramImageError", "Region", "RegionTable"]
 
 WINDOW_ADDRESS = 0x1000_0000  # default first byte of the DDR window
 
-# From one weight port's region to the next, beyond whole turns of a DRAM's banks: ports read in step, and two in one bank
-# close each other's rows. Four ports are in different banks with rows of 8 KiB as of 2 KiB, eight banks each.
+# From one weight port's region to the next, beyond whole turns of a DRAM's banks: ports read in step, and two in one
+# bank close each other's rows. Four ports are in different banks with rows of 8 KiB as of 2 KiB, eight banks each.
 _APART_BYTES = 20 << 10
 
 _MEMORY, _MANIFEST = "memory.bin", "manifest.json"

@@ -9,6 +9,7 @@ __all__ = ["BOARD_MEMORY", "DDR_LATENCY", "IDEAL", "IDEAL_MEMORY", "MEMORIES", "
 IDEAL_MEMORY, BOARD_MEMORY = MEMORIES = ("ideal", "board")  # what a user may ask for
 
 DDR_LATENCY = 100  # cycles from a request's address to its first beat
+_GRANT = 3  # cycles in which the controller's answer and the beat's register hold a place in a port's FIFO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +71,17 @@ class DdrTiming:
         """What the weight ports get in a cycle, on average over many: what they can take, or what the data bus gives
         between refreshes, the smaller. Rows and turns are left out.
 
+        A port's FIFO takes whole bursts: with long ones it is full before the first of them arrives, and the port
+        waits.
         Ports that are slower than the bus do not notice as much of a refresh as is on its way beyond the latency.
         """
         if (dram := self.dram) is None:
             return config.stripe_bytes
-        ahead = max(0, min(dram.ahead, config.max_outstanding * config.max_burst) - self.latency)  # cycles
-        noticed = max(0.0, dram.recovery - ahead) / dram.refresh
-        return min(config.stripe_bytes * (1 - noticed), dram.rate * dram.busy)
+        bursts = min(max(1, dram.ahead // config.max_burst), config.max_outstanding)  # on their way at a time
+        ahead = bursts * config.max_burst
+        fed = min(1.0, ahead / (self.latency + config.max_burst + _GRANT))
+        noticed = max(0.0, dram.recovery - max(0, ahead - self.latency)) / dram.refresh
+        return min(config.stripe_bytes * min(fed, 1 - noticed), dram.rate * dram.busy)
 
 
 IDEAL = DdrTiming()

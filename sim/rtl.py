@@ -22,6 +22,8 @@ __all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator"]
 
 SAIF = "verilator.saif"
 
+_LEAST_LIMIT = 20_000_000  # cycles of a run, however small its program
+
 # Counters that are registers of the top module, and those of them that the trace records.
 _TRACED = (
     "array_busy",
@@ -189,11 +191,11 @@ class RtlSimulator:
         work_dir: Path,
         plusargs: Sequence[str] = (),
         seed: int = 1,
-        limit: int = 20_000_000,
+        limit: int | None = None,
         trace_window: int = 256,
         timeout_s: float | None = None,
     ) -> list[RtlResult]:
-        """Run a job.
+        """Run a job. `limit`: cycles after which a run is given up; by default many times what its products take.
 
         Raises
         ------
@@ -207,6 +209,10 @@ class RtlSimulator:
                 f"program must be compiled for {self.config.name} ({self.config.hash[:12]}), "
                 f"not {program.config.name} ({program.config.hash[:12]})"
             )
+        if limit is None:
+            tasks = max(len(task["items"]) for task in program.manifest["tasks"].values())
+            products = int(program.manifest["macs"]) * tasks // (self.config.rows * self.config.lanes)
+            limit = _LEAST_LIMIT + 8 * products
         simulator = self.build()
         work_dir.mkdir(parents=True, exist_ok=True)
         program.save(work_dir / "program")

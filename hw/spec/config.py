@@ -135,7 +135,7 @@ class AcceleratorConfig:
     max_top_k: int = 4
     max_dim: int = 1024
     acc_bits: int = 27
-    max_burst: int = 64
+    max_burst: int = 16
     max_outstanding: int = 8
     narrow_weights: bool = True
     wide_operands: bool = False
@@ -329,7 +329,6 @@ PRESETS: dict[str, AcceleratorConfig] = {
             experts=8,
             max_top_k=2,
             max_dim=128,
-            max_burst=16,
         ),
         AcceleratorConfig(
             name="micro16",
@@ -345,7 +344,6 @@ PRESETS: dict[str, AcceleratorConfig] = {
             experts=8,
             max_top_k=2,
             max_dim=128,
-            max_burst=16,
         ),
         # The same with weights and activations of 16 bits.
         AcceleratorConfig(
@@ -362,7 +360,6 @@ PRESETS: dict[str, AcceleratorConfig] = {
             experts=8,
             max_top_k=2,
             max_dim=128,
-            max_burst=16,
             acc_bits=40,
             wide_operands=True,
         ),
@@ -485,7 +482,6 @@ PRESETS: dict[str, AcceleratorConfig] = {
             experts=8,
             max_top_k=2,
             max_dim=128,
-            max_burst=16,
             clock_mhz=100.0,
         ),
     )

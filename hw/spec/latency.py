@@ -38,7 +38,7 @@ PORT_CYCLES = 6  # ...for each port...
 START_CYCLES = 2  # ...and to hand the transfer on
 BUS_CYCLES = 8  # from there to the first word, beyond the memory's latency: reader, prefetch buffer
 STORE_CYCLES = 10  # of a STORE, beside its beats
-WRITES_IN_FLIGHT = 4  # bursts without response
+WRITES_IN_FLIGHT = 8  # bursts without response
 REUSE_CYCLES = 3  # in which a vector's entry must not come again: accumulator, sums, softmax state, gate
 DROP_CYCLES = 6  # of words that nobody wants, beside one for each block of outputs
 

@@ -50,6 +50,8 @@ def test_a_dram_delivers_less_than_ports_take():
     fast = dataclasses.replace(dram, rate=200.0, recovery=40.0)
     assert DdrTiming(100, fast).bytes_per_cycle(CONFIG) == pytest.approx(64 * (1 - 0.12))  # 28 beats are ahead
     assert DdrTiming(90, fast).bytes_per_cycle(CONFIG) == pytest.approx(64 * (1 - 0.02))
+    long = dataclasses.replace(CONFIG, max_burst=64)  # two of them fill a port's FIFO until the first has come and gone
+    assert DdrTiming(100, fast).bytes_per_cycle(long) == pytest.approx(64 * 128 / 167)
 
 
 def test_speculation_closes_the_gap_to_ddr():

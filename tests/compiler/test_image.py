@@ -7,7 +7,7 @@ import pytest
 from quantmodels import random_image, random_qmodel
 
 from moesaic.compiler.dump import dump
-from moesaic.compiler.image import PAGE_BYTES, ProgramImage, ProgramImageError, RegionTable
+from moesaic.compiler.image import PAGE_BYTES, SPREAD_BYTES, ProgramImage, ProgramImageError, RegionTable
 from moesaic.compiler.pack import join_ports, pack_images
 from moesaic.compiler.pipeline import compile_all, compile_model
 from moesaic.golden.config import M3ViTConfig, network_of
@@ -40,6 +40,20 @@ def test_regions_are_pages_of_their_own(image):
     assert end <= image.address + len(image.memory)
     with pytest.raises(ValueError, match="window address must be a multiple of 4096, not 16"):
         RegionTable(16)
+
+
+@pytest.mark.parametrize("row_bytes", [2 << 10, 8 << 10])
+@pytest.mark.parametrize("before", [0, 5000, 70_000])
+def test_ports_lie_in_different_banks(row_bytes: int, before: int):
+    table = RegionTable(0x3000_0000)
+    table.add("load", before)
+    regions = [table.add(f"weights.{port}", 123_456, port, apart=True) for port in range(4)]
+    assert len({region.address // row_bytes % 8 for region in regions}) == 4
+
+
+def test_weights_are_laid_out_apart(image):
+    first, second = (image.region(f"weights.{port}").address for port in range(2))
+    assert (second - first) % SPREAD_BYTES == 20 << 10
 
 
 def test_registers_are_those_of_the_map(image):
