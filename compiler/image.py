@@ -27,10 +27,6 @@ __all__ = ["PAGE_BYTES", "SPREAD_BYTES", "WINDOW_ADDRESS", "ProgramImage", "Prog
 
 WINDOW_ADDRESS = 0x1000_0000  # default first byte of the DDR window
 
-# From one weight port's region to the next, beyond whole turns of a DRAM's banks: ports read in step, and two in one
-# bank close each other's rows. Four ports are in different banks with rows of 8 KiB as of 2 KiB, eight banks each.
-_APART_BYTES = 20 << 10
-
 _MEMORY, _MANIFEST = "memory.bin", "manifest.json"
 _MOST_MANIFEST = 16 << 20  # bytes
 
@@ -67,11 +63,13 @@ class RegionTable:
         self.regions: list[Region] = []
         self._contents: list[tuple[int, bytes]] = []
 
-    def add(self, name: str, content: bytes | int, port: int | None = None, *, apart: bool = False) -> Region:
-        """A region holding `content`, or so many zeros; `apart`: in another bank than those of other ports."""
+    def add(self, name: str, content: bytes | int, port: int | None = None, *, apart: int = 0) -> Region:
+        """A region holding `content`, or so many zeros; `apart`: bytes from the place of one port to that of the next,
+        modulo `SPREAD_BYTES`.
+        """
         size = content if isinstance(content, int) else len(content)
-        if apart and port is not None:
-            self.end += (self.address + port * _APART_BYTES - self.end) % SPREAD_BYTES
+        if port is not None and apart:
+            self.end += (self.address + port * apart - self.end) % SPREAD_BYTES
         region = Region(name, self.end, size, port)
         self.regions.append(region)
         if not isinstance(content, int):

@@ -18,7 +18,7 @@ from moesaic.compiler.image import WINDOW_ADDRESS, ProgramImage, RegionTable
 from moesaic.compiler.ir import CompileError, Graph, Tensor
 from moesaic.compiler.layout import words_for
 from moesaic.compiler.lower import lower
-from moesaic.compiler.manifest import FORMAT, MOST_BYTES
+from moesaic.compiler.manifest import FORMAT, MOST_BYTES, PAGE_BYTES, SPREAD_BYTES
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.order import mark_blocks
 from moesaic.compiler.own import own_instructions, parting
@@ -57,6 +57,15 @@ class Compilation:
     store: WeightStore
     pieces: dict[str, Piece]
     image: ProgramImage
+
+
+def _apart(config: AcceleratorConfig) -> int:
+    """From the weights of one port to those of the next: ports read in step, and two in one bank of a DRAM close each
+    other's rows. So they share one turn of its eight banks: 64 KiB (`docs/memory.md`), or 16 KiB where ports of 64 bits
+    speak of a narrow DDR3.
+    """
+    turn = SPREAD_BYTES if config.port_bits >= 128 else SPREAD_BYTES // 4
+    return max(turn // config.ports // PAGE_BYTES, 1) * PAGE_BYTES
 
 
 def _image_words(qmodel: QuantModel, config: AcceleratorConfig, images: int) -> int:
@@ -248,7 +257,7 @@ def compile_all(
     for port in range(config.ports):
         table.add(f"image.{port}", pieces[IMAGE_PIECE].words * config.word_bytes // config.ports, port)
     for port, part in enumerate(split_ports(store.data, config)):
-        table.add(f"weights.{port}", part, port, apart=True)
+        table.add(f"weights.{port}", part, port, apart=_apart(config))
     residuals = [graph.tensors[RESIDUAL] for _, graph in graphs.values()]
     residual = max(residuals, key=lambda tensor: tensor.tokens)
     table.add("result", residual.tokens * residual.words * 2 * config.lanes)

@@ -51,6 +51,12 @@ class AxiReader(wiring.Component):
         Beats; withdrawn by ``abort``.
     release : In(range(credits + 1))
         Beats whose room is free again.
+    hold : In(1)
+        No new burst begins.
+    asked : Out(1)
+        A burst was begun in the cycle before.
+    asking : Out(1)
+        A command has bursts to come.
     abort : In(1)
         Stop, as above.
     clear : In(1)
@@ -79,6 +85,9 @@ class AxiReader(wiring.Component):
     cmd: stream.Interface
     o: stream.Interface
     release: Signal
+    hold: Signal
+    asked: Signal
+    asking: Signal
     abort: Signal
     clear: Signal
     idle: Signal
@@ -109,6 +118,9 @@ class AxiReader(wiring.Component):
                 "cmd": In(stream.Signature(data.StructLayout({"addr": addr_bits, "beats": BEATS_BITS}))),
                 "o": Out(stream.Signature(data_bits)),
                 "release": In(range(credits + 1)),
+                "hold": In(1),
+                "asked": Out(1),
+                "asking": Out(1),
                 "abort": In(1),
                 "clear": In(1),
                 "idle": Out(1),
@@ -158,7 +170,8 @@ class AxiReader(wiring.Component):
             splitter.drop.eq(flush),
             beats.eq(splitter.o.payload.last + 1),
             room.eq(flight.level + ar.valid < self.max_outstanding),
-            issue.eq(splitter.o.valid & (self.credit >= beats) & room & (~ar.valid | ar.ready) & ~flush),
+            issue.eq(splitter.o.valid & (self.credit >= beats) & room & (~ar.valid | ar.ready) & ~flush & ~self.hold),
+            self.asking.eq(~splitter.i.ready),
             splitter.o.ready.eq(issue),
             flight.i.valid.eq(ar.valid & ar.ready),
             flight.i.payload.word.eq(ar.payload.addr >> size),
@@ -176,6 +189,7 @@ class AxiReader(wiring.Component):
                 ar.payload.addr.eq(splitter.o.payload.word << size),
                 ar.payload.len.eq(splitter.o.payload.last),
             ]
+        m.d.sync += self.asked.eq(issue)
         m.d.sync += self.credit.eq(self.credit + self.release - Mux(issue, beats, 0))
 
         # Beats of the oldest burst. Without a burst in flight, RREADY is 0: nothing can be counted twice.

@@ -13,9 +13,10 @@ from moesaic.hw.memory.bursts import BEATS_BITS
 from moesaic.hw.stream.buffer import PairBuffer
 from moesaic.hw.stream.rules import Check, StreamContract, connect_stream, require
 
-__all__ = ["WeightStream"]
+__all__ = ["MOST_LEAD", "WeightStream"]
 
 COUNT_BITS = 64  # width of the byte counters
+MOST_LEAD = 2  # bursts by which a port may be ahead of the slowest
 
 
 class WeightStream(wiring.Component):
@@ -25,9 +26,10 @@ class WeightStream(wiring.Component):
     successive stripes, the first one lowest, are one word. A transfer is a whole number of words.
 
     Each port writes its beats straight into its own banks of the queue, so that the queue is also what evens out the
-    ports: a slow port holds back the words, and never the other ports. A burst is requested only when the queue has
-    room for it, so responses never wait. One beat per port and cycle in, one word per cycle out; latency from the last
-    beat of a word to ``o.valid`` is 4 cycles. Empty and idle after reset.
+    ports: a slow port holds back the words, and not at once the other ports. A burst is requested only when the queue
+    has room for it, so responses never wait, and when no other port is more than two bursts behind: ports that stay
+    together stay in different banks of a DRAM (`compiler.image`). One beat per port and cycle in, one word per cycle
+    out; latency from the last beat of a word to ``o.valid`` is 4 cycles. Empty and idle after reset.
 
     ``skip`` throws away the next words as they arrive, as many per cycle as are there; meanwhile ``o`` offers nothing.
     ``abort`` stops all ports (see :class:`AxiReader`); what is queued then is not a whole number of words in every
@@ -173,6 +175,7 @@ class WeightStream(wiring.Component):
             connect_stream(m, self.axi[p].r, reader.axi.r)
             m.d.comb += [reader.abort.eq(self.abort), reader.clear.eq(self.clear)]
         self._dispatch(m)
+        self._keep_step(m)
         self._store(m)
         self._report(m)
         return m
@@ -193,6 +196,19 @@ class WeightStream(wiring.Component):
         with m.If(self.abort):
             m.d.sync += taken.eq(0)
         m.d.comb += self.idle.eq((Cat(reader.idle for reader in self.readers)).all() & (taken == 0))
+
+    def _keep_step(self, m: Module) -> None:
+        """Hold a port that has asked for more bursts than the slowest port that still has some to ask for."""
+        leads = [Signal(range(MOST_LEAD + 2), name=f"lead_{p}") for p in range(self.ports)]
+        together = Signal()  # every port is ahead, or has nothing to ask for
+        m.d.comb += together.eq(
+            reduce(and_, ((lead != 0) | ~reader.asking for lead, reader in zip(leads, self.readers, strict=True)))
+        )
+        for lead, reader in zip(leads, self.readers, strict=True):
+            m.d.comb += reader.hold.eq(lead >= MOST_LEAD)
+            m.d.sync += lead.eq(lead + reader.asked - (together & (lead != 0)))
+            with m.If(self.abort | self.clear):
+                m.d.sync += lead.eq(0)
 
     def _store(self, m: Module) -> None:
         """Banks of the queue: one per port and stripe, all read at the same address; then a buffer of two words."""
