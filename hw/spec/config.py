@@ -136,7 +136,7 @@ class AcceleratorConfig:
     max_dim: int = 1024
     acc_bits: int = 27
     max_burst: int = 16
-    max_outstanding: int = 8
+    max_outstanding: int = 16
     narrow_weights: bool = True
     wide_operands: bool = False
     silu: bool = True
@@ -473,6 +473,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
             load_rows=2,
             ports=2,
             port_bits=64,
+            max_outstanding=8,  # what an HP port of Zynq-7000 issues
             addr_bits=32,
             prefetch_words=4096,
             max_tokens=72,
