@@ -21,6 +21,7 @@ from moesaic.report.model import Report
 from moesaic.report.stored import DATA, INPUT, PICTURES, read_picture, read_report
 from moesaic.report.style import MEANINGS, save
 from moesaic.report.task_model import TaskReport
+from moesaic.report.vivado import FILE, Comparison, comparison_text, read_comparison
 
 __all__ = ["PAGE", "render_html", "render_page"]
 
@@ -122,8 +123,14 @@ def _drawn(folder: Path, report: Report, data: dict[str, Any]) -> dict[str, dict
     }
 
 
-def render_html(folder: Path) -> str:
+def render_html(folder: Path, vivado: Comparison | None = None) -> str:
     """The page for a result folder; also writes the plots there as PNG.
+
+    Parameters
+    ----------
+    folder : Path
+    vivado : Comparison, optional
+        Measured figures of the accelerator; otherwise those that the folder keeps, if it does.
 
     Raises
     ------
@@ -131,6 +138,7 @@ def render_html(folder: Path) -> str:
         If report.json, data.npz or a picture is missing or damaged.
     """
     report = read_report(folder)
+    vivado = vivado or read_comparison(folder, report)
     try:
         data = load_data(folder / DATA)
         pictures = {
@@ -144,6 +152,7 @@ def render_html(folder: Path) -> str:
         environment.filters |= {"number": _number, "share": _share, "code": _code, "likeness": in_words}
         return environment.from_string(source).render(
             r=report,
+            vivado=vivado,
             input=_uri(folder / INPUT),
             pictures=pictures,
             meanings=MEANINGS,
@@ -162,8 +171,11 @@ def render_html(folder: Path) -> str:
         ) from error
 
 
-def render_page(folder: Path) -> Path:
-    """Write report.html of a result folder (whole or not at all) and return its path."""
+def render_page(folder: Path, vivado: Comparison | None = None) -> Path:
+    """Write report.html of a result folder (whole or not at all) and return its path; keep a new comparison there."""
     page = folder / PAGE
-    put_file(page, render_html(folder).encode())
+    text = render_html(folder, vivado)
+    if vivado is not None:
+        put_file(folder / FILE, comparison_text(vivado).encode())
+    put_file(page, text.encode())
     return page

@@ -1,0 +1,1 @@
+"""Reports of a vendor's tools, read back."""
