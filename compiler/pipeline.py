@@ -62,8 +62,10 @@ class Compilation:
 def _apart(config: AcceleratorConfig) -> int:
     """From the weights of one port to those of the next: ports read in step, and two in one bank of a DRAM close each
     other's rows. So they share one turn of its eight banks: 64 KiB (`docs/memory.md`), or 16 KiB where ports of 64 bits
-    speak of a narrow DDR3.
+    speak of a narrow DDR3. A single port needs no gap: 0.
     """
+    if config.ports == 1:
+        return 0
     turn = SPREAD_BYTES if config.port_bits >= 128 else SPREAD_BYTES // 4
     return max(turn // config.ports // PAGE_BYTES, 1) * PAGE_BYTES
 
