@@ -93,8 +93,8 @@ def test_noise_of_a_layer_alone(model: M3ViT, noise: Propagated) -> None:
 def test_a_program_keeps_its_widths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finer, "_TOKENS", 130)
     stages = Stages(quiet=True)
-    request = make_request(model="m3vit-micro", task="depth", board="zcu102", blocks=2, budget=20_000)
-    assert request.name == "m3vit-micro-depth-zcu102-20000-cycles"
+    request = make_request(model="m3vit-micro", task="depth", board="zcu102-wide", blocks=2, budget=20_000)
+    assert request.name == "m3vit-micro-depth-zcu102-wide-20000-cycles"
     program, _ = make_program(request, stages, cache=tmp_path)
     assert program.finer and program.qmodel.finer == {row.name: row.finer for row in program.finer}
     plain, _ = make_program(request.replace(budget=None), stages, cache=tmp_path)
