@@ -18,7 +18,7 @@ from moesaic.sim.build import Build, build
 from moesaic.sim.saif import trace_registers
 from moesaic.sim.verilated import run
 
-__all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator"]
+__all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator", "limit_of"]
 
 SAIF = "verilator.saif"
 
@@ -120,6 +120,14 @@ class RtlResult:
     status: int = 0
 
 
+def limit_of(program: ProgramImage) -> int:
+    """Cycles after which a run of any of the program's tasks is given up: eight times what its products take, and
+    20 million beside.
+    """
+    items = max(len(task["items"]) for task in program.manifest["tasks"].values())
+    return _LEAST_LIMIT + 8 * int(program.manifest["macs"]) * items // (program.config.rows * program.config.lanes)
+
+
 class RtlSimulator:
     """Builds an accelerator once (cached by content) and runs jobs on it.
 
@@ -210,9 +218,7 @@ class RtlSimulator:
                 f"not {program.config.name} ({program.config.hash[:12]})"
             )
         if limit is None:
-            tasks = max(len(task["items"]) for task in program.manifest["tasks"].values())
-            products = int(program.manifest["macs"]) * tasks // (self.config.rows * self.config.lanes)
-            limit = _LEAST_LIMIT + 8 * products
+            limit = limit_of(program)
         simulator = self.build()
         work_dir.mkdir(parents=True, exist_ok=True)
         program.save(work_dir / "program")

@@ -1,6 +1,6 @@
 """`report_power`: what Vivado estimates a chip to need, and an instance of it.
 
-Ref: UG907, AMD; layout after public reports.
+Layout after public reports; UG907 (AMD) describes them.
 """
 
 import re

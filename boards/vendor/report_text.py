@@ -1,6 +1,6 @@
 """The text of a report of Vivado: lines, header, sections and tables, without what they mean.
 
-Ref: UG906 (design analysis) and UG835 (Tcl commands), AMD; layout after public reports of Vivado 2020.1 to 2025.1.
+Layout after public reports of Vivado; UG906 (design analysis, AMD) describes them.
 """
 
 import re

@@ -1,6 +1,6 @@
 """`report_timing_summary`: the slack of a clock, and the frequency that it leaves room for.
 
-Ref: UG906, AMD; layout after public reports.
+Layout after public reports; UG906 (AMD) describes them.
 """
 
 import re

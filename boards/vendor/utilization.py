@@ -1,6 +1,6 @@
 """`report_utilization`: what the design takes, and one instance of it.
 
-Ref: UG906, AMD; layout after public reports. The sections of 7 series and UltraScale+ have different names.
+Layout after public reports; UG906 (AMD) describes them. The sections of 7 series and UltraScale+ have different names.
 """
 
 from collections.abc import Mapping, Sequence

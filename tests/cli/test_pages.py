@@ -29,7 +29,6 @@ ONLY_PARSED = {  # by tests/cli/test_usage.py, which makes the context of each
     "moesaic run --batch 4 --memory ideal": "the same",
     "moesaic run --task all --separate --memory ideal": "the same",
     "moesaic run --task all --separate --widths w4a8 --memory ideal": "the same",
-    "moesaic run --model mymodels.py:vit_tiny --memory ideal": "the same",
     "moesaic run --model m3vit-micro --board pynq-z2 --task all --memory ideal": "a simulator of its own: minutes",
     "moesaic run --model mymodels.py:shapes --board micro8": "the tutorial's cells do it in Python",
     "moesaic evaluate mymodels.py:shapes --data 'photos/*/*.png'": "tests/cli/test_evaluate.py, another model",
