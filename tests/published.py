@@ -236,10 +236,28 @@ def reference(
         else:
             scores.scatter_(1, best.indices, softmax(logits).gather(1, best.indices))
         # Every expert on every token, weighted: no queues, nothing to get wrong in dispatching.
-        for e in range(g.experts):
+        for e in range(logits.shape[1]):
             up, down = f"{b}.mlp.experts.htoh4", f"{b}.mlp.experts.h4toh"
             y = gelu(torch.einsum("ni,oi->no", h, s[f"{up}.weight"][e]) + s[f"{up}.bias"][e])
             y = torch.einsum("ni,oi->no", y, s[f"{down}.weight"][e]) + s[f"{down}.bias"][e]
             x = x + scores[:, e, None] * y
         outputs.append(x)
     return outputs
+
+
+def cut_to(state: dict[str, torch.Tensor], block: int, *, hidden: int, experts: int = 0) -> dict[str, torch.Tensor]:
+    """The state dict with a narrower MLP in one block, or fewer and narrower experts there: a pruned network."""
+    layer, result = f"blocks.{block}.mlp.", dict(state)
+    rows, columns = (slice(hidden), ...), (..., slice(hidden))
+    if not experts:
+        cuts = {"fc1.weight": rows, "fc1.bias": rows, "fc2.weight": columns}
+    else:
+        some = slice(experts)
+        cuts = {
+            "experts.htoh4.weight": (some, *rows),
+            "experts.htoh4.bias": (some, *rows),
+            "experts.h4toh.weight": (some, *columns),
+            "experts.h4toh.bias": (some,),
+        }
+        cuts |= {name.removeprefix(layer): (..., some) for name in state if name.startswith(f"{layer}gate.")}
+    return result | {layer + name: state[layer + name][cut].clone() for name, cut in cuts.items()}

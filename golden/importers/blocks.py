@@ -2,14 +2,15 @@
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from moesaic.golden.importers.check import EXPERTS
 from moesaic.golden.importers.files import Tensors
 from moesaic.golden.importers.problem import ImportProblem
 
-__all__ = ["Sizes", "consecutive", "depth_of", "mixtures", "shape", "sizes_of"]
+__all__ = ["Sizes", "agreed", "consecutive", "depth_of", "mixtures", "shape", "sizes_of", "usual"]
 
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 
@@ -24,15 +25,38 @@ class Sizes:
         Channels, side of a patch in pixels, blocks.
     tokens : int
         Rows of the position table.
-    mlp_hidden : int
-        Hidden units of a dense block; 0 if there is none.
+    hidden : tuple of int
+        Hidden units of each block's dense MLP; what is usual where a block does not tell.
     """
 
     dim: int
     patch: int
     depth: int
     tokens: int
-    mlp_hidden: int
+    hidden: tuple[int, ...]
+
+
+def usual(found: Iterable[int]) -> int:
+    """What most say; of equally many the largest, as tensors are cut and not stretched; 0 if nobody says anything."""
+    counts = Counter(found)
+    return max(counts, key=lambda value: (counts[value], value), default=0)
+
+
+def agreed(votes: Iterable[int], usual: int) -> int:
+    """What two or more of a block's tensors say; otherwise what is usual, as one of them may be damaged."""
+    counts = Counter(votes)
+    return max((value for value in counts if counts[value] > 1), key=lambda value: counts[value], default=usual)
+
+
+def _hidden(tensors: Tensors, block: int, dim: int) -> list[int]:
+    """What each tensor of a block's dense MLP says about its hidden units."""
+    layer, votes = f"blocks.{block}.mlp.", list[int]()
+    for name, of_rows in (("fc1.weight", True), ("fc1.bias", True), ("fc2.weight", False)):
+        found = tuple(tensors[layer + name].shape) if layer + name in tensors else ()
+        other = found[1:] if of_rows else found[:1]
+        if found and other in ((), (dim,)):
+            votes.append(found[0] if of_rows else found[-1])
+    return votes
 
 
 def shape(tensors: Tensors, name: str, dimensions: int, source: str) -> tuple[int, ...]:
@@ -99,12 +123,13 @@ def sizes_of(tensors: Tensors, source: str) -> Sizes:
     depth = depth_of(tensors, source)
     if not depth:
         raise ImportProblem(f"weights must have blocks.0 and so on, not {source!r}")
-    dense = next((name for name in tensors if BLOCK.match(name) and name.endswith(".mlp.fc1.weight")), None)
     tokens = shape(tensors, "pos_embed", 3, source)[1]
-    return Sizes(dim, down, depth, tokens, shape(tensors, dense, 2, source)[0] if dense else 0)
+    votes = [_hidden(tensors, block, dim) for block in range(depth)]
+    common = usual(itertools.chain(*votes)) or 4 * dim
+    return Sizes(dim, down, depth, tokens, tuple(agreed(found, common) for found in votes))
 
 
-def mixtures(tensors: Tensors, source: str) -> tuple[int, ...]:
+def mixtures(tensors: Collection[str], source: str) -> tuple[int, ...]:
     """Blocks with a mixture: those that have experts or a gate, and of what is left out those in step with them.
 
     A block without any MLP is missing tensors, which are listed later on; it counts as a mixture if the blocks that

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from moesaic.golden.config import M3ViTConfig, network_of
-from moesaic.golden.importers.blocks import consecutive, depth_of
+from moesaic.golden.importers.blocks import agreed, consecutive, depth_of, mixtures
+from moesaic.golden.importers.chain import chain_network, square_image
 from moesaic.golden.importers.check import checked_state, shapes_of
 from moesaic.golden.importers.files import Tensors
-from moesaic.golden.importers.geometry import heads_of, image_size_of, mlp_ratio, pixels_of, task_names
+from moesaic.golden.importers.geometry import heads_of, image_size_of, pixels_of, task_names
 from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import model_name
 from moesaic.golden.importers.options import PIXELS, ImportOptions
 from moesaic.golden.importers.problem import Findings, ImportProblem, as_problem
 from moesaic.golden.importers.raw import SUFFIX, read_raw
 from moesaic.golden.importers.shared import with_sharing
+from moesaic.golden.layers.sizes import MoESizes
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.network import Network
 
@@ -49,10 +51,8 @@ class _Sizes:
     dim: int
     patch: int
     tokens: int
-    depth: int
-    mlp_hidden: int
-    experts: int
-    expert_hidden: int
+    hidden: tuple[int, ...]  # of each block's dense MLP
+    routed: dict[int, tuple[int, int]]  # by mixture: experts, and hidden units of each
     tasks: int
 
 
@@ -94,16 +94,16 @@ def _sizes(raw: dict[str, Array], source: str) -> _Sizes:
             f"patch_embed_weight must be of square patches, not {raw['patch_embed_weight'].size} values ({source})"
         )
     tokens = _whole(raw["pos_embed"].size, dim, "pos_embed", "channels", source)
-    names = [canonical for n in raw if (canonical := _canonical(n)) is not None]
+    names = {canonical: raw[n].size for n in raw if (canonical := _canonical(n)) is not None}
     tasks = consecutive((int(match.group(2)) for n in raw if (match := _GATE.fullmatch(n))), "gates", source)
-    name, gate = usual(_GATE.pattern)
     if not tasks:
         raise ImportProblem(f"weights must have l1_w_gate_T_task0{SUFFIX} or another gate, not {source!r}")
+    name, gate = usual(_GATE.pattern)
     experts = _whole(gate, dim, name, "channels", source)
     name, hidden = usual(r"l\d+_fc1_bias")
     if not hidden:
         name, hidden = usual(r"l\d+_fc[12]_weight")
-        hidden = _whole(hidden, dim, name, "channels", source) if hidden else 0
+        hidden = _whole(hidden, dim, name, "channels", source) if hidden else 4 * dim
     name, count = usual(r"l\d+_htoh4_bias")
     if count:
         expert_hidden = _whole(count, experts, name, "experts", source)
@@ -112,7 +112,23 @@ def _sizes(raw: dict[str, Array], source: str) -> _Sizes:
         if not count:
             raise ImportProblem(f"weights must have l1_htoh4_bias{SUFFIX} or an expert's weights, not {source!r}")
         expert_hidden = _whole(count, experts * dim, name, "experts x channels", source)
-    return _Sizes(dim, patch, tokens, depth_of(names, source), hidden, experts, expert_hidden, tasks)
+    depth, routed = depth_of(names, source), dict[int, tuple[int, int]]()
+    for block in mixtures(names, source):
+        layer = f"blocks.{block}.mlp."
+        here = agreed(_votes(names, {f"{layer}gate.{task}.w_gate": dim for task in range(tasks)}), experts)
+        bias, per = f"{layer}experts.htoh4.bias", here * dim
+        units = _votes(names, {bias: here, f"{layer}experts.htoh4.weight": per, f"{layer}experts.h4toh.weight": per})
+        routed[block] = here, agreed(units, expert_hidden)
+    dense = [
+        agreed(_votes(names, {f"{layer}fc1.bias": 1, f"{layer}fc1.weight": dim, f"{layer}fc2.weight": dim}), hidden)
+        for layer in (f"blocks.{block}.mlp." for block in range(depth))
+    ]
+    return _Sizes(dim, patch, tokens, tuple(dense), routed, tasks)
+
+
+def _votes(sizes: Mapping[str, int], per: Mapping[str, int]) -> list[int]:
+    """What tensors say about a size, by the values that one of it takes in each; those that are not whole say none."""
+    return [sizes[name] // values for name, values in per.items() if name in sizes and not sizes[name] % values]
 
 
 def _canonical(name: str) -> str | None:
@@ -243,25 +259,24 @@ def import_edge_moe(folder: Path, options: ImportOptions) -> Imported:
         notes.assumed.append("gate noisy_vmoe: softmax over all experts, then top-k (--gate)")
     mean, deviation = _pixels(raw, options, notes)
     try:
-        recipe = M3ViTConfig(
+        image_size = image_size_of(sizes.tokens - 1, sizes.patch, options, notes)
+        network = chain_network(
             name=model_name(folder),
-            image_size=image_size_of(sizes.tokens - 1, sizes.patch, options, notes),
-            patch_size=sizes.patch,
+            tasks=tasks,
+            image=square_image(image_size, sizes.patch, mean, deviation),
             dim=sizes.dim,
             heads=heads_of(sizes.dim, options, notes, mixture=True),
-            depth=sizes.depth,
-            mlp_ratio=mlp_ratio(sizes.mlp_hidden, sizes.dim),
-            experts=sizes.experts,
-            expert_hidden=sizes.expert_hidden,
-            top_k=options.top_k or 2,
-            tasks=tasks,
-            gate_kind=options.gate or "noisy_vmoe",
-            pixel_mean=mean,
-            pixel_std=deviation,
+            hidden=sizes.hidden,
+            mixtures={
+                block: MoESizes(
+                    experts=experts, hidden=units, top_k=options.top_k or 2, gate_kind=options.gate or "noisy_vmoe"
+                )
+                for block, (experts, units) in sizes.routed.items()
+            },
+            class_token=True,
         )
     except ValueError as error:
         raise as_problem(error, source) from error
-    network = network_of(recipe)
     tensors = _tensors(raw, network.dim, shapes_of(network), findings)
     state = checked_state(
         network,

@@ -16,7 +16,6 @@ __all__ = [
     "heads_of",
     "image_size_of",
     "makes_image",
-    "mlp_ratio",
     "pixels_of",
     "task_names",
 ]
@@ -93,15 +92,6 @@ def extra_tokens(tensors: Tensors, names: Sequence[str], source: str) -> int:
     if found:
         tensors["extra_tokens"] = torch.cat(found, dim=1)
     return sum(tensor.shape[1] for tensor in found)
-
-
-def mlp_ratio(hidden: int, dim: int) -> float:
-    """Hidden units per channel, as the float that gives exactly `hidden` again; 4 if there are none."""
-    ratio = hidden / dim if hidden else 4.0
-    return next(
-        (near for near in (ratio, math.nextafter(ratio, 0), math.nextafter(ratio, math.inf)) if dim * near == hidden),
-        ratio,
-    )
 
 
 def image_size_of(patches: int, patch: int, options: ImportOptions, notes: Notes) -> tuple[int, int]:

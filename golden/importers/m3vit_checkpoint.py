@@ -1,18 +1,21 @@
 """M3ViT's training checkpoints: one file, or a folder with a slice of the experts for each worker."""
 
+import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from moesaic.golden.config import M3ViTConfig, network_of
-from moesaic.golden.importers.blocks import consecutive, mixtures, shape, sizes_of
+from moesaic.golden.importers.blocks import agreed, consecutive, mixtures, shape, sizes_of, usual
+from moesaic.golden.importers.chain import chain_network, square_image
 from moesaic.golden.importers.check import EXPERTS, checked_state
 from moesaic.golden.importers.files import Tensors
-from moesaic.golden.importers.geometry import has_class_token, heads_of, image_size_of, mlp_ratio, pixels_of, task_names
+from moesaic.golden.importers.geometry import has_class_token, heads_of, image_size_of, pixels_of, task_names
 from moesaic.golden.importers.imported import Imported, ImportReport, Notes
 from moesaic.golden.importers.names import Split, head_tasks, model_name
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.importers.problem import ImportProblem, as_problem, folded
 from moesaic.golden.importers.shared import with_sharing
+from moesaic.golden.layers.sizes import MoESizes
 
 __all__ = ["import_checkpoint"]
 
@@ -31,21 +34,35 @@ def _without_training(split: Split, notes: Notes) -> Tensors:
     return left | {name: tensor for name, tensor in split.rest.items() if name not in dropped}
 
 
-def _experts(tensors: Tensors, gates: list[str], source: str) -> tuple[int, int]:
-    """Experts and hidden units of each, from the gates and from whichever tensor of the experts there is."""
-    experts = shape(tensors, gates[0], 2, source)[1]
-    for part, dimensions in (("htoh4.weight", 3), ("htoh4.bias", 2), ("h4toh.weight", 3)):
-        for name in tensors:
-            if name.endswith(f"{EXPERTS}{part}"):
-                found = shape(tensors, name, dimensions, source)
-                if found[0] < experts:
-                    raise ImportProblem(
-                        f"{name} must have all {experts} experts that the gate knows, not {found[0]} ({source}): "
-                        f"experts are "
-                        "spread over the workers' files 0.pth, 1.pth...; give the folder that holds all of them"
-                    )
-                return experts, found[2] if part == "h4toh.weight" else found[1]
-    raise ImportProblem(f"weights must have {EXPERTS}htoh4 in a block, not {source!r}")
+def _experts(tensors: Tensors, gates: list[str], blocks: Sequence[int], source: str) -> dict[int, tuple[int, int]]:
+    """Experts and hidden units of each, by block: from gates, and from whichever tensors of the experts there are.
+
+    A block that lacks them counts as the others: its tensors are listed as missing, or filled, later on.
+    """
+    counts = {
+        block: usual(shape(tensors, name, 2, source)[1] for name in gates if name.startswith(f"blocks.{block}."))
+        for block in blocks
+    }
+    common = usual(filter(None, counts.values()))
+    votes: dict[int, list[int]] = {block: [] for block in blocks}
+    for block in blocks:
+        experts = counts[block] = counts[block] or common
+        for part, dimensions, axis in (("htoh4.weight", 3, 1), ("htoh4.bias", 2, 1), ("h4toh.weight", 3, 2)):
+            name = f"blocks.{block}{EXPERTS}{part}"
+            if name not in tensors:
+                continue
+            found = shape(tensors, name, dimensions, source)
+            if found[0] < experts:
+                raise ImportProblem(
+                    f"{name} must have all {experts} experts that the gate knows, not {found[0]} ({source}): "
+                    f"experts are "
+                    "spread over the workers' files 0.pth, 1.pth...; give the folder that holds all of them"
+                )
+            votes[block].append(found[axis])
+    hidden = usual(itertools.chain(*votes.values()))
+    if not hidden:
+        raise ImportProblem(f"weights must have {EXPERTS}htoh4 in a block, not {source!r}")
+    return {block: (counts[block], agreed(votes[block], hidden)) for block in blocks}
 
 
 def _gates(tensors: Tensors, tasks: tuple[str, ...], shared: list[str], notes: Notes) -> Tensors:
@@ -84,7 +101,7 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
     named = {name: match.group(1) for name in tensors if (match := _GATE.fullmatch(name))}
     if not named:
         raise ImportProblem(f"weights must have a gate (blocks.1.mlp.gate.0.w_gate or so), not {source!r}")
-    experts, hidden = _experts(tensors, list(named), source)
+    routed = _experts(tensors, list(named), mixtures(tensors, source), source)
     conditioned = any(name.startswith("gate_task_represent.") for name in tensors)
     multi = {int(task) for task in named.values() if task is not None}
     count, task_dim = consecutive(multi, "gates", source), 64
@@ -97,38 +114,41 @@ def import_checkpoint(split: Split, path: Path, options: ImportOptions, notes: N
     gate = options.gate or ("noisy" if noisy else "noisy_vmoe")
     if options.gate is None and not noisy:
         notes.assumed.append("gate noisy_vmoe: softmax over all experts, then top-k (--gate)")
+    hidden = routed[min(routed)][1]
     top_k = options.top_k or (4 if hidden == sizes.dim else 2)
     if options.top_k is None:
         notes.assumed.append(f"top-{top_k}, as published for experts of {hidden} hidden units (--top-k)")
     mean, deviation = pixels_of("imagenet", options, notes)
     try:
-        recipe = M3ViTConfig(
+        image_size = image_size_of(sizes.tokens - class_token, sizes.patch, options, notes)
+        network = chain_network(
             name=model_name(path),
-            image_size=image_size_of(sizes.tokens - class_token, sizes.patch, options, notes),
-            patch_size=sizes.patch,
+            tasks=tasks,
+            image=square_image(image_size, sizes.patch, mean, deviation),
             dim=sizes.dim,
             heads=heads_of(sizes.dim, options, notes, mixture=True),
-            depth=sizes.depth,
-            mlp_ratio=mlp_ratio(sizes.mlp_hidden, sizes.dim),
-            experts=experts,
-            expert_hidden=hidden,
-            top_k=top_k,
-            moe_blocks=mixtures(tensors, source),
-            tasks=tasks,
-            gate_kind=gate,
-            gate_scope="task_conditioned" if conditioned else "multi_gate",
-            gate_task_dim=task_dim,
+            hidden=sizes.hidden,
+            mixtures={
+                block: MoESizes(
+                    experts=count,
+                    hidden=units,
+                    top_k=top_k,
+                    gate_kind=gate,
+                    gate_task_dim=task_dim if conditioned else 0,
+                )
+                for block, (count, units) in routed.items()
+            },
             class_token=class_token,
-            pixel_mean=mean,
-            pixel_std=deviation,
+            task_channels=task_dim if conditioned else 0,
         )
     except ValueError as error:
         raise as_problem(error, source) from error
-    network = network_of(recipe)
     state = checked_state(
         network, tensors, notes, source=source, fill=options.fill_missing, seed=options.seed, named=split.in_file
     )
-    kind = f"M3ViT checkpoint, {recipe.gate_scope.replace('_', '-')}, {experts} experts"
+    scope = "task-conditioned" if conditioned else "multi-gate"
+    counts = sorted({count for count, _ in routed.values()})
+    kind = f"M3ViT checkpoint, {scope}, {' or '.join(map(str, counts))} experts"
     if workers > 1:
         kind += f", of {workers} workers"
     if split.heads:

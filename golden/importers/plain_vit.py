@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from moesaic.golden.config import M3ViTConfig, network_of
-from moesaic.golden.importers.blocks import Sizes, sizes_of
+from moesaic.golden.importers.blocks import Sizes, sizes_of, usual
+from moesaic.golden.importers.chain import chain_network, square_image
 from moesaic.golden.importers.check import checked_state
 from moesaic.golden.importers.choice import HUGGING_FACE
 from moesaic.golden.importers.files import Tensors
@@ -18,7 +18,6 @@ from moesaic.golden.importers.geometry import (
     heads_of,
     image_size_of,
     makes_image,
-    mlp_ratio,
     pixels_of,
 )
 from moesaic.golden.importers.hugging_face import to_timm
@@ -87,8 +86,10 @@ def _told(sizes: Sizes, patches: int, biases: bool, in_file: Callable[[str], str
         "biases of queries, keys and values": (biases, "the tensors"),
         "patches": (patches, in_file("pos_embed")),
     }
-    if sizes.mlp_hidden:
-        told["hidden units of an MLP"] = (sizes.mlp_hidden, in_file("blocks.0.mlp.fc1.weight"))
+    if sizes.hidden:
+        common = usual(sizes.hidden)
+        layer = f"blocks.{sizes.hidden.index(common)}.mlp.fc1.weight"
+        told["hidden units of an MLP"] = (common, in_file(layer))
     return told
 
 
@@ -139,26 +140,20 @@ def import_plain(split: Split, path: Path, options: ImportOptions, notes: Notes)
     if normalisation is None:
         normalisation = of_unit(*pixels_of("half" if theirs else "imagenet", options, notes))
     try:
-        recipe = M3ViTConfig(
+        network = chain_network(
             name=model_name(path),
-            image_size=image_size,
-            patch_size=sizes.patch,
+            tasks=tasks,
+            image=square_image(image_size, sizes.patch, normalisation.mean, normalisation.std),
             dim=sizes.dim,
             heads=heads_of(sizes.dim, options, notes, mixture=False),
-            depth=sizes.depth,
-            mlp_ratio=mlp_ratio(sizes.mlp_hidden, sizes.dim),
-            experts=0,
-            tasks=tasks,
+            hidden=sizes.hidden,
             class_token=class_token,
             extra_tokens=count,
-            gelu=stated.get("gelu") or "exact",
+            activation=stated.get("gelu") or "gelu",
             eps=eps,
-            pixel_mean=normalisation.mean,
-            pixel_std=normalisation.std,
         )
     except ValueError as error:
         raise as_problem(error, source) from error
-    network = network_of(recipe)
     state = checked_state(
         network,
         tensors | split.rest,

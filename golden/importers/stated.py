@@ -14,7 +14,7 @@ __all__ = ["CONFIG", "Fact", "Stated", "read_stated"]
 
 CONFIG = "config.json"
 _MOST = 16 << 20  # bytes: far more than any configuration has
-_GELU = {"gelu": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh", "gelu_fast": "tanh"}
+_GELU = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_fast": "gelu_tanh"}
 
 
 def _count(value: Any) -> int:

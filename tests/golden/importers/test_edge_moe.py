@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published import MICRO, TINY, UNIT, random_state, reference, save_edge_moe
+from published import MICRO, TINY, UNIT, cut_to, random_state, reference, save_edge_moe
 
 from moesaic.golden.importers.open import open_model
 from moesaic.golden.importers.options import PIXELS, ImportOptions
@@ -49,6 +49,17 @@ def test_block_outputs_are_the_published_equations(tmp_path, g):
         expected = reference(g, state, image / 256, task, pixels=UNIT)
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_blocks_of_a_pruned_network_keep_their_own_sizes(tmp_path):
+    state = cut_to(cut_to(random_state(MICRO), 0, hidden=40), 1, hidden=24, experts=5)
+    save_edge_moe(tmp_path / "weights", MICRO, state)  # with the output that the importer compares
+    imported = open_model(str(tmp_path / "weights"), HEADS)
+    sizes = [block.nodes[1].sizes for block in imported.network.blocks]
+    assert [size.units for size in sizes] == [40, 24, MICRO.hidden, MICRO.expert_hidden]
+    assert imported.network.mixtures == {1: (2, 5), 3: (2, 6)} and "output of block 3" in imported.report.checked
+    assert torch.equal(imported.state["blocks.1.mlp.gate.1.w_gate"], state["blocks.1.mlp.gate.1.w_gate"])
 
 
 def test_class_token_is_in_the_positions_and_gates_are_transposed(folder):

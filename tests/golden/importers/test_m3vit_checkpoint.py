@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published import MICRO, SMALL, TINY, Geometry, decoder_state, random_state, reference, save_workers
+from published import MICRO, SMALL, TINY, Geometry, cut_to, decoder_state, random_state, reference, save_workers
 
 from moesaic.golden.importers.imported import Imported
 from moesaic.golden.importers.open import open_model
@@ -76,6 +76,27 @@ def test_mixtures_in_any_blocks(tmp_path, order):
     imported = open_model(str(save(tmp_path / "a.pth", state)), HEADS)
     assert list(imported.network.mixtures) == sorted(place[block] for block in (1, 3))
     agree(imported, MICRO, state)
+
+
+@pytest.mark.parametrize("conditioned", [False, True])
+def test_blocks_of_a_pruned_network_keep_their_own_sizes(tmp_path, conditioned):
+    state = cut_to(random_state(MICRO, conditioned=conditioned), 2, hidden=40)
+    state = cut_to(state, 3, hidden=24, experts=5)
+    imported = open_model(str(save(tmp_path / "a.pth", state)), HEADS)
+    sizes = [block.nodes[1].sizes for block in imported.network.blocks]
+    assert [size.units for size in sizes] == [MICRO.hidden, MICRO.expert_hidden, 40, 24]
+    assert imported.network.mixtures == {1: (2, 6), 3: (2, 5)} and "5 or 6 experts" in imported.report.format
+    agree(imported, MICRO, state)
+
+
+def test_one_damaged_tensor_does_not_change_its_blocks_sizes(tmp_path):
+    state = cut_to(random_state(MICRO), 3, hidden=24, experts=5)
+    for name in ("blocks.0.mlp.fc1.bias", "blocks.3.mlp.experts.htoh4.bias"):
+        bad = state | {name: state[name][..., 3:].clone()}
+        with pytest.raises(ImportProblem) as caught:
+            open_model(str(save(tmp_path / "a.pth", bad)), HEADS)
+        wanted, found = list(state[name].shape), list(bad[name].shape)
+        assert caught.value.groups == {"of the wrong shape": [f"{name}: must be {wanted}, not {found}"]}
 
 
 @pytest.mark.parametrize("conditioned, workers", [(False, 4), (True, 1)])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from published import IMAGENET, Geometry, dense_state, reference
+from published import IMAGENET, Geometry, cut_to, dense_state, reference
 from safetensors.torch import save_file
 
 from moesaic.golden.importers.imported import Imported
@@ -65,6 +65,15 @@ def test_timm_names(tmp_path, suffix):
     assert not network.mixtures
     assert network.tasks == ("classification",) and (network.image.pixel_mean, network.image.pixel_std) == IMAGENET
     assert set(imported.heads) == set(tail)
+    image = np.random.default_rng(1).random((3, 32, 32))
+    np.testing.assert_allclose(output(imported, image), dense_reference(DENSE, state, image), rtol=0, atol=1e-5)
+
+
+def test_blocks_of_a_pruned_network_keep_their_own_widths(tmp_path):
+    state = cut_to(cut_to(dense_state(DENSE), 1, hidden=40), 2, hidden=72)
+    torch.save(state, tmp_path / "vit.pth")
+    imported = open_model(str(tmp_path / "vit.pth"), ImportOptions())
+    assert [block.nodes[1].sizes.units for block in imported.network.blocks] == [128, 40, 72]
     image = np.random.default_rng(1).random((3, 32, 32))
     np.testing.assert_allclose(output(imported, image), dense_reference(DENSE, state, image), rtol=0, atol=1e-5)
 
