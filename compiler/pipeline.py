@@ -10,6 +10,7 @@ from typing import Any
 
 from moesaic.compiler.ablate import normalise_first, split_queries
 from moesaic.compiler.alloc import allocate
+from moesaic.compiler.banks import bytes_apart
 from moesaic.compiler.batch import Batch
 from moesaic.compiler.builder import RESIDUAL
 from moesaic.compiler.check import check
@@ -18,7 +19,7 @@ from moesaic.compiler.image import WINDOW_ADDRESS, ProgramImage, RegionTable
 from moesaic.compiler.ir import CompileError, Graph, Tensor
 from moesaic.compiler.layout import words_for
 from moesaic.compiler.lower import lower
-from moesaic.compiler.manifest import FORMAT, MOST_BYTES, PAGE_BYTES, SPREAD_BYTES
+from moesaic.compiler.manifest import FORMAT, MOST_BYTES
 from moesaic.compiler.options import CompileOptions
 from moesaic.compiler.order import mark_blocks
 from moesaic.compiler.own import own_instructions, parting
@@ -59,17 +60,6 @@ class Compilation:
     image: ProgramImage
 
 
-def _apart(config: AcceleratorConfig) -> int:
-    """From the weights of one port to those of the next: ports read in step, and two in one bank of a DRAM close each
-    other's rows. So they share one turn of its eight banks: 64 KiB (`docs/memory.md`), or 16 KiB where ports of 64 bits
-    speak of a narrow DDR3. A single port needs no gap: 0.
-    """
-    if config.ports == 1:
-        return 0
-    turn = SPREAD_BYTES if config.port_bits >= 128 else SPREAD_BYTES // 4
-    return max(turn // config.ports // PAGE_BYTES, 1) * PAGE_BYTES
-
-
 def _image_words(qmodel: QuantModel, config: AcceleratorConfig, images: int) -> int:
     words = images * qmodel.network.tokens * words_for(qmodel.network.image.patch_values, config.lanes)
     return words_for(words, config.load_rows)
@@ -107,7 +97,7 @@ def _tensor_table(
 def _experts(
     qmodel: QuantModel, store: WeightStore, config: AcceleratorConfig, task: str, blocks: int
 ) -> dict[str, dict[str, dict[str, int]]]:
-    """Where each expert of each block lies in the weight stream: `offset` and `bytes`."""
+    """Where each expert of each block lies in the weight stream, gaps included: `offset` and `bytes`."""
     result: dict[str, dict[str, dict[str, int]]] = {}
     for block in qmodel.blocks[:blocks]:
         pieces: dict[int, list[Piece]] = {}
@@ -119,7 +109,7 @@ def _experts(
             result[block.name] = {
                 str(expert): {
                     "offset": min(piece.offset for piece in mine) * config.word_bytes,
-                    "bytes": sum(piece.words for piece in mine) * config.word_bytes,
+                    "bytes": (max(p.offset + p.words for p in mine) - min(p.offset for p in mine)) * config.word_bytes,
                 }
                 for expert, mine in sorted(pieces.items())
             }
@@ -259,7 +249,7 @@ def compile_all(
     for port in range(config.ports):
         table.add(f"image.{port}", pieces[IMAGE_PIECE].words * config.word_bytes // config.ports, port)
     for port, part in enumerate(split_ports(store.data, config)):
-        table.add(f"weights.{port}", part, port, apart=_apart(config))
+        table.add(f"weights.{port}", part, port, apart=bytes_apart(config))
     residuals = [graph.tensors[RESIDUAL] for _, graph in graphs.values()]
     residual = max(residuals, key=lambda tensor: tensor.tokens)
     table.add("result", residual.tokens * residual.words * 2 * config.lanes)

@@ -90,8 +90,8 @@ def test_expert_ranges_are_the_experts_pieces(compilation):
     pieces = {p["name"]: p for p in compilation.image.manifest["pieces"]}
     for expert, entry in compilation.image.manifest["experts"]["blocks.1"].items():
         fc1, fc2 = (pieces[f"blocks.1.mlp.experts.{expert}.{part}"] for part in ("fc1", "fc2"))
-        assert entry == {"offset": fc1["offset"], "bytes": fc1["bytes"] + fc2["bytes"]}
-        assert fc2["offset"] == fc1["offset"] + fc1["bytes"]
+        assert entry == {"offset": fc1["offset"], "bytes": fc2["offset"] + fc2["bytes"] - fc1["offset"]}
+        assert fc2["offset"] >= fc1["offset"] + fc1["bytes"]
 
 
 def test_weights_and_image_reach_their_ports(compilation):
