@@ -177,7 +177,7 @@ class InstructionFetch(wiring.Component):
             guard.abort.eq(self.abort),
             reader.abort.eq(self.abort),
             order.i.p.eq(chosen),
-            order.i.valid.eq(sent),
+            order.i.valid.eq(booked),  # its beats come later still
             order.clear.eq(self.clear),
             reader.clear.eq(self.clear),
             self.axi.ar.payload.eq(reader.axi.ar.payload),

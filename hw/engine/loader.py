@@ -111,6 +111,7 @@ class Loader(wiring.Component):
         body: Any = Signal(data.UnionLayout({o.name: instruction_layout(o) for o in (Opcode.MATMUL, Opcode.COPY)}))
         op, copy = body[Opcode.MATMUL.name], body[Opcode.COPY.name]
         at, keys = BlockPosition(m, op, self.config), KeyPosition(self.config)
+        keys.watch(m, at)
         self._connect_stage(m)
         busy, starved, blocked = Signal(), Signal(), Signal()
         m.d.sync += [self.busy.eq(busy), self.starved.eq(starved), self.blocked.eq(blocked)]

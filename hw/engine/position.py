@@ -91,7 +91,8 @@ class KeyPosition:
         self.left = Signal(range(most + 1))  # of the block, with this one
         self.last = Signal()  # it is the block's last, judged a key ahead
         self.address, self.following = Signal(16), Signal(16)  # word of the next key, and of that behind it
-        self.first = Signal(16)  # word of this block's first key
+        self.first = Signal(16)  # word of this block's first key, in its first word
+        self.beside, self.beyond = Signal(16), Signal(16)  # the same key's word in the next block, and the key behind
         self.group = Signal(max(self.group_bits, 1))
         self.reading = Signal()  # in this cycle
 
@@ -111,6 +112,7 @@ class KeyPosition:
             self.left.eq(Mux(left < width, left, width)),
             self.last.eq(left == 1),
             self.following.eq(self.address + op.kv_stride),
+            self.beyond.eq(self.first + op.kv_stride),
         ]
 
     def next_key(self, m: Module, op: data.View) -> None:
@@ -121,7 +123,12 @@ class KeyPosition:
             self.last.eq(self.left == 2),
             self.address.eq(self.following),
             self.following.eq(self.following + op.kv_stride),
+            self.beyond.eq(self.beyond + op.kv_stride),
         ]
+
+    def watch(self, m: Module, at: BlockPosition) -> None:
+        """In every cycle: where the next block of channels begins, from what changes two cycles before it is used."""
+        m.d.sync += self.beside.eq(self.first + Mux(at.last_plane, 0, at.in_block + 1))
 
     def next_block(self, m: Module, op: data.View, at: BlockPosition) -> None:
         """Step from the last key of a block to the first one of the next."""
@@ -138,8 +145,6 @@ class KeyPosition:
                     m.d.sync += self.group.eq(self.group + 1)
         with m.Else():
             # Same keys, next block of channels; or the next keys.
-            m.d.sync += self.address.eq(self.first + Mux(at.last_plane, 0, at.in_block + 1))
+            m.d.sync += self.address.eq(self.beside)
             with m.If(at.last_in):
-                beyond = Signal(16)
-                m.d.comb += beyond.eq(self.following - at.in_block)
-                self._begin(m, beyond)
+                self._begin(m, self.beyond)

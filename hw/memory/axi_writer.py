@@ -22,7 +22,7 @@ class AxiWriter(wiring.Component):
     Latency from command to ``AWVALID`` is 3 cycles, from ``i`` to ``WVALID`` 1 cycle.
 
     ``abort`` drops the command in progress and takes no other command or data; an address and a beat on offer stay
-    until they are accepted, beats still owed are sent as zeros without write strobes, and responses are awaited. The
+    until they are accepted, beats still owed are sent without write strobes, and responses are awaited. The
     effect lasts until both ``abort`` is 0 and the bus is drained. Idle after reset.
 
     Parameters
@@ -173,7 +173,7 @@ class AxiWriter(wiring.Component):
         with m.If(load):
             m.d.sync += [
                 w.valid.eq(1),
-                w.payload.data.eq(Mux(flush, 0, self.i.payload)),
+                w.payload.data.eq(self.i.payload),  # without strobes it is nobody's
                 w.payload.strb.eq((~flush).replicate(self.data_bits // 8)),
                 w.payload.last.eq(last_beat),
                 self.beat.eq(Mux(last_beat, 0, self.beat + 1)),

@@ -136,7 +136,7 @@ class AcceleratorConfig:
     max_dim: int = 1024
     acc_bits: int = 27
     max_burst: int = 16
-    max_outstanding: int = 16
+    max_outstanding: int = 12
     narrow_weights: bool = True
     wide_operands: bool = False
     silu: bool = True
