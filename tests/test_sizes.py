@@ -12,7 +12,6 @@ LONG = {  # what is longer -> why
     "boards/synthesis/mapping.py map_modules": "one loop over modules, whose bookkeeping has no use outside",
     "compiler/cost.py estimate": "one loop over operations, whose state is the state of the whole accelerator",
     "compiler/pipeline.py compile_all": "the list of passes, and the manifest of what they made",
-    "golden/importers/plain_vit.py import_plain": "a list of names and shapes, one after the other",
     "golden/qlinear.py quantise_linear": "half of it says what its parameters are",
     "hw/control/fetch.py elaborate_request": "one state machine",
     "hw/memory/weight_stream.py _store": "one state machine",
