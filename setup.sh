@@ -42,6 +42,11 @@ if ! command -v dtc >/dev/null 2>&1; then
     (provide device-tree-compiler) || echo "without dtc all works but the tests of the device trees" >&2
 fi
 
+# Reads and simulates the generated Verilog in the tests. Nothing else needs it either.
+if ! command -v iverilog >/dev/null 2>&1; then
+    (provide iverilog) || echo "without iverilog all works but the tests that read Verilog with it" >&2
+fi
+
 if ! "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))"; then
     echo "Python 3.11 or newer is needed, not $("$python" -V 2>&1). Type: make PYTHON=python3.11 (or newer)" >&2
     exit 1

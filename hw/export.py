@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections.abc import Mapping
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -36,9 +37,13 @@ def _tools() -> str:
     return key_of(*versions, *_sources(resources.files(moesaic.hw)))
 
 
-def _key(config: AcceleratorConfig, *, assertions: bool) -> str:
+_Attributes = Mapping[str, Mapping[str, str]]
+
+
+def _key(config: AcceleratorConfig, *, assertions: bool, port_attributes: _Attributes | None = None) -> str:
     sizes = {**config.to_dict(), "name": "", "clock_mhz": 0}
-    return f"{TOP}-{key_of(_tools(), json.dumps(sizes, sort_keys=True), str(assertions))}"
+    parts = [json.dumps(part, sort_keys=True) for part in (sizes, port_attributes or {})]
+    return f"{TOP}-{key_of(_tools(), *parts, str(assertions))}"
 
 
 def known_verilog(config: AcceleratorConfig, *, assertions: bool, cache: Path | None = None) -> str | None:
@@ -47,14 +52,22 @@ def known_verilog(config: AcceleratorConfig, *, assertions: bool, cache: Path | 
     return None if found is None else (found / _FILE).read_text(encoding="utf-8")
 
 
-def accelerator_verilog(config: AcceleratorConfig, *, assertions: bool, cache: Path | None = None) -> str:
+def accelerator_verilog(
+    config: AcceleratorConfig,
+    *,
+    assertions: bool,
+    port_attributes: _Attributes | None = None,
+    cache: Path | None = None,
+) -> str:
     """Verilog of an accelerator, module `TOP`, exported or found.
 
     Parameters
     ----------
     config : AcceleratorConfig
     assertions : bool
-        For simulation, SystemVerilog; without them for synthesis (`hw.verilog.to_verilog`).
+        For simulation, SystemVerilog; without them for synthesis, with locations in the source
+        (`hw.verilog.to_verilog`).
+    port_attributes : dict of port to dict of str to str, optional
     cache : Path, optional
         Root of the `Store`; `cache_root()` if not given.
 
@@ -65,8 +78,16 @@ def accelerator_verilog(config: AcceleratorConfig, *, assertions: bool, cache: P
     """
 
     def make(folder: Path) -> None:
-        text = to_verilog(Accelerator(config), name=TOP, assertions=assertions)
+        # A simulator is built anew whenever its Verilog changes, which locations do with every line of the sources.
+        text = to_verilog(
+            Accelerator(config),
+            name=TOP,
+            assertions=assertions,
+            source_locations=not assertions,
+            port_attributes=port_attributes,
+        )
         (folder / _FILE).write_text(text, encoding="utf-8")
 
-    entry = Store(_KIND, root=cache).obtain(_key(config, assertions=assertions), make)
+    key = _key(config, assertions=assertions, port_attributes=port_attributes)
+    entry = Store(_KIND, root=cache).obtain(key, make)
     return (entry.path / _FILE).read_text(encoding="utf-8")

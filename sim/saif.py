@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moesaic.errors import FailedRun
+from moesaic.hw.verilog import verilog_modules
 
 __all__ = ["PLACE", "SaifError", "Totals", "place_saif", "read_totals", "trace_registers"]
 
@@ -19,9 +20,9 @@ PLACE = (
 )  # where a board's project has the accelerator (boards/project)
 
 _OFF, _ON = "/*verilator tracing_off*/", "/*verilator tracing_on*/"
-_MODULE = re.compile(r"module (\\\S+|\w+)")
 _DECLARATION = re.compile(r"  (input|output|wire|reg) ")
-_REGISTER = re.compile(r"  reg (\[\d+:\d+\] )?(\\\S+ |\w+)( = [^;]*)?;$")  # and not a memory
+_REGISTER = re.compile(r"  reg (?:\[\d+:\d+\] )?(\w+)(?: = [^;]*)?;$")  # and not a memory
+_CLOCKED = re.compile(r"\s+(\w+)(?: ?\[[^\]]*\])? <= ")
 _DURATION = re.compile(r"^\s*\(DURATION (\d+)\)")
 _INSTANCE = re.compile(r"^\s*\(INSTANCE (\S+)$")
 _NET = re.compile(r"^\s*\((\S+) \(T0 (\d+)\) \(T1 (\d+)\) \(TZ 0\) \(TX 0\) \(TB 0\) \(TC (\d+)\)\)$")
@@ -64,14 +65,14 @@ def trace_registers(verilog: str, *, top: str) -> str:
     top : str
         Name of its top module.
     """
-    lines, module = [], ""
-    for line in verilog.splitlines():
-        if found := _MODULE.match(line):
-            module = found[1].removeprefix("\\")
-        declared = _DECLARATION.match(line)
-        port = declared is not None and declared[1] in ("input", "output")
-        kept = declared is None or _REGISTER.match(line) or (port and module == top)
-        lines.append(line if kept else f"{_OFF}{line}{_ON}")
+    lines = []
+    for name, text in verilog_modules(verilog).items():
+        clocked = {found[1] for line in text.splitlines() if (found := _CLOCKED.match(line))}
+        for line in text.splitlines():
+            declared, register = _DECLARATION.match(line), _REGISTER.match(line)
+            port = declared is not None and declared[1] in ("input", "output")
+            kept = declared is None or (register and register[1] in clocked) or (port and name == top)
+            lines.append(line if kept else f"{_OFF}{line}{_ON}")
     return "\n".join([*lines, ""])
 
 

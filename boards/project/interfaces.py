@@ -1,4 +1,4 @@
-"""The accelerator's bus interfaces, read from its signature, and their annotation in its Verilog."""
+"""The accelerator's bus interfaces, read from its signature, and the attributes that say so in its Verilog."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from moesaic.hw.control.fetch import OUTSTANDING as FETCH_OUTSTANDING
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import accelerator_ports
 
-__all__ = ["Interface", "Port", "annotate", "interfaces_of", "ports_of"]
+__all__ = ["Interface", "Port", "interfaces_of", "port_attributes", "ports_of"]
 
 _AXI = "xilinx.com:interface:aximm:1.0"
 _CHANNEL = re.compile(r"(aw|ar|w|r|b)([a-z]+)")
@@ -135,29 +135,15 @@ def interfaces_of(config: AcceleratorConfig) -> list[Interface]:
     return result
 
 
-def annotate(verilog: str, interfaces: Sequence[Interface], *, top: str) -> str:
-    """The Verilog with Vivado's interface attributes at the ports of its top module: nothing is left to be guessed from
-    names.
-
-    Raises
-    ------
-    ValueError
-        If a port is not declared exactly once in the top module.
-    """
-    head, found, rest = verilog.partition(f"\nmodule {top}(")
-    if not found:
-        raise ValueError(f"top must be a module of the Verilog, not {top!r}")
-    body, end, tail = rest.partition("\nendmodule")
+def port_attributes(interfaces: Sequence[Interface]) -> dict[str, dict[str, str]]:
+    """Vivado's interface attributes, by port of the top module: nothing is left to be guessed from names."""
+    result: dict[str, dict[str, str]] = {}
     for interface in interfaces:
         text = ", ".join(
             ["XIL_INTERFACENAME " + interface.name, *(f"{k} {v}" for k, v in interface.parameters.items())]
         )
-        parameter = f'  (* X_INTERFACE_PARAMETER = "{text}" *)\n'
+        parameter = {"X_INTERFACE_PARAMETER": text}  # at its first port
         for logical, port in interface.ports.items():
-            declaration = re.compile(rf"^  (?:input|output)(?: \[\d+:0\])? {re.escape(port.name)};$", re.MULTILINE)
-            attribute = f'  (* X_INTERFACE_INFO = "{interface.kind} {interface.name} {logical}" *)\n'
-            body, count = declaration.subn((attribute + parameter).replace("\\", r"\\") + r"\g<0>", body)
-            if count != 1:
-                raise ValueError(f"port {port.name} must be declared once in {top}, not {count} times")
-            parameter = ""
-    return head + found + body + end + tail
+            result[port.name] = {"X_INTERFACE_INFO": f"{interface.kind} {interface.name} {logical}", **parameter}
+            parameter = {}
+    return result

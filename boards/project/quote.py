@@ -1,9 +1,10 @@
 """Text of others in the languages of a project's files: for each language the one way to write a value there."""
 
+import json
 import re
 from html import escape
 
-__all__ = ["Quoted", "c_comment", "c_string", "code", "comment", "hexadecimal", "markdown", "tcl", "xml"]
+__all__ = ["Quoted", "c_comment", "c_string", "code", "comment", "hexadecimal", "markdown", "tcl", "xml", "yaml"]
 
 _TCL_BARE = re.compile(r"[A-Za-z0-9_./:-]+")
 _TCL_SPECIAL = re.compile(r'[^ -~]|[\\"$\[\]{}]')  # inside double quotes
@@ -51,6 +52,11 @@ def c_string(text: str) -> Quoted:
         for byte in text.encode("utf-8", "surrogatepass")
     )
     return Quoted(f'"{plain}"')
+
+
+def yaml(text: str) -> Quoted:
+    """A string of YAML, as JSON has it."""
+    return Quoted(json.dumps(_one_line(text), ensure_ascii=False))
 
 
 def hexadecimal(value: int, digits: int = 8) -> Quoted:

@@ -21,6 +21,8 @@ _LANGUAGES: dict[str, Callable[[str], Quoted]] = {  # ending of the file -> what
     "dtso": quote.c_string,
     "bif": quote.c_string,
     "xml": quote.xml,
+    "core": quote.yaml,
+    "vlt": quote.comment,
 }
 _FILTERS = {
     "code": quote.code,

@@ -1,6 +1,6 @@
 """Writes the files of a Vivado project, and of an IP component, for a board."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,16 @@ from moesaic.boards.fit_bound import lower_bound
 from moesaic.boards.project.c_library import c_library
 from moesaic.boards.project.design import DESIGN, block_design
 from moesaic.boards.project.device_tree import device_tree
-from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
+from moesaic.boards.project.interfaces import interfaces_of, ports_of
 from moesaic.boards.project.render import render
-from moesaic.hw.export import TOP, accelerator_verilog
+from moesaic.boards.project.rtl import VERILOG, put
+from moesaic.hw.export import TOP
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.register_text import to_markdown
 from moesaic.hw.spec.registers import MAP_BYTES, register_map
 
-__all__ = ["VERILOG", "ProgramFacts", "annotated_verilog", "write_ip", "write_project"]
+__all__ = ["ProgramFacts", "write_ip", "write_project"]
 
-VERILOG = "rtl/accelerator.v"
 MINIMUM_VIVADO = "2022.2"
 _SYNTHESIS, _IMPLEMENTATION = "Flow_PerfOptimized_high", "Performance_ExplorePostRoutePhysOpt"
 _VLNV = {"vendor": "moesaic", "library": "accelerator", "name": "accelerator", "version": "1.0"}
@@ -49,27 +49,11 @@ class ProgramFacts:
     bytes: int
 
 
-def annotated_verilog(config: AcceleratorConfig) -> str:
-    """Verilog of the accelerator for synthesis, with Vivado's interface attributes at its ports.
-
-    Raises
-    ------
-    ExportError
-    """
-    return annotate(accelerator_verilog(config, assertions=False), interfaces_of(config), top=TOP)
-
-
-def _put(folder: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
-def _ip_values(config: AcceleratorConfig) -> dict[str, Any]:
+def _ip_values(config: AcceleratorConfig, sources: Sequence[str]) -> dict[str, Any]:
     interfaces = interfaces_of(config)
     return {
         "top": TOP,
+        "sources": sources,
         "vlnv": _VLNV,
         "interfaces": interfaces,
         "axi": [interface for interface in interfaces if interface.is_axi],
@@ -85,7 +69,7 @@ def _ip_values(config: AcceleratorConfig) -> dict[str, Any]:
     }
 
 
-def write_ip(config: AcceleratorConfig, folder: Path, *, part: str) -> None:
+def write_ip(config: AcceleratorConfig, folder: Path, *, part: str, sources: Sequence[str] = (VERILOG,)) -> None:
     """Write `ip/component.xml`, which refers to the Verilog beside it, and `ip/package.tcl`.
 
     Parameters
@@ -94,9 +78,11 @@ def write_ip(config: AcceleratorConfig, folder: Path, *, part: str) -> None:
     folder : Path
     part : str
         Device for which the packager is run; the component is for any.
+    sources : sequence of str
+        The Verilog files, relative to `folder`.
     """
-    values = _ip_values(config)
-    _put(
+    values = _ip_values(config, sources)
+    put(
         folder,
         {
             "ip/component.xml": render("component.xml", **values),
@@ -158,7 +144,7 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
         "peripheral_resets": design.peripheral_resets,
         "memory_maps": design.memory_maps,
     }
-    _put(
+    put(
         folder,
         {
             "build.tcl": render("build.tcl", **values),

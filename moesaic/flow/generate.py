@@ -6,7 +6,8 @@ from pathlib import Path
 import moesaic
 from moesaic.boards.board import Board
 from moesaic.boards.fit_bound import check_fit
-from moesaic.boards.project.write import VERILOG, ProgramFacts, annotated_verilog, write_ip, write_project
+from moesaic.boards.project.rtl import VERILOG, annotated_verilog, write_rtl
+from moesaic.boards.project.write import ProgramFacts, write_ip, write_project
 from moesaic.errors import InputError
 from moesaic.flow.folder import new_folder
 from moesaic.flow.own_folder import check_place, set_aside, write_sums
@@ -24,9 +25,8 @@ _ANY_PART = "xczu9eg-ffvb1156-2-e"  # the packager wants a device; the component
 def _write_rtl(accelerator: AcceleratorConfig, new: Path, stages: Stages, *, part: str) -> None:
     with stages.stage("verilog", f"Verilog of {accelerator.name}"):
         verilog = annotated_verilog(accelerator)
-    (new / VERILOG).parent.mkdir()
-    (new / VERILOG).write_text(verilog, encoding="utf-8")
-    write_ip(accelerator, new, part=part)
+    sources = write_rtl(verilog, accelerator, new, version=moesaic.__version__)
+    write_ip(accelerator, new, part=part, sources=sources)
     (new / "config.json").write_text(
         json.dumps({**accelerator.to_dict(), "hash": accelerator.hash}, indent=1) + "\n", encoding="utf-8"
     )

@@ -1,11 +1,12 @@
-"""Three independent readers of Verilog, and what each says."""
+"""Four independent readers of Verilog, and what each says."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,33 +15,41 @@ import pyslang
 
 from moesaic.sim.tools import find_verilator
 
-__all__ = ["TopPort", "clocks_of", "slang_errors", "top_ports", "verilator_problems", "yosys_json"]
-
-# What no warning may be about; widths and unused bits are how generated Verilog is written.
-_SERIOUS = (
-    "BLKANDNBLK",
-    "CASEINCOMPLETE",
-    "COMBDLY",
-    "IMPLICIT",
-    "LATCH",
-    "MULTIDRIVEN",
-    "MULTITOP",
-    "PINMISSING",
-    "PINNOTFOUND",
-    "UNOPTFLAT",
-)
+__all__ = [
+    "TopPort",
+    "clocks_of",
+    "find_icarus",
+    "icarus_problems",
+    "slang_errors",
+    "top_ports",
+    "verilator_problems",
+    "yosys_json",
+]
 
 
-def verilator_problems(path: Path, top: str) -> list[str]:
-    """Errors and serious warnings of Verilator's lint."""
+def verilator_problems(paths: Sequence[Path], top: str) -> list[str]:
+    """Errors and warnings of Verilator's lint, all of them on; a control file among the paths waives some."""
     verilator = find_verilator()
-    command = [str(verilator.executable), "--lint-only", "-Wno-fatal", "--top-module", top, str(path)]
+    command = [str(verilator.executable), "--lint-only", "-Wall", "-Wno-fatal", "--top-module", top, *map(str, paths)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "VERILATOR_ROOT": str(verilator.root)}
     )
-    serious = re.compile(rf"%Error|%Warning-({'|'.join(_SERIOUS)})\b")
-    problems = [line for line in done.stderr.splitlines() if serious.match(line)]
+    problems = [line for line in done.stderr.splitlines() if line.startswith(("%Error", "%Warning"))]
     return problems if done.returncode == 0 or problems else [f"status {done.returncode}: {done.stderr[-500:]}"]
+
+
+def find_icarus() -> str | None:
+    """Icarus Verilog's compiler."""
+    return shutil.which("iverilog")
+
+
+def icarus_problems(paths: Sequence[Path], top: str, *, out: Path | None = None) -> list[str]:
+    """Errors and warnings of Icarus Verilog for Verilog-2005; what it made is in `out`, if given."""
+    command = [find_icarus() or "iverilog", "-g2005", "-Wall", "-Wno-timescale", "-s", top]
+    done = subprocess.run(
+        [*command, "-o", str(out or os.devnull), *map(str, paths)], capture_output=True, text=True, check=False
+    )
+    return (done.stdout + done.stderr).splitlines() or [f"status {done.returncode}"] * bool(done.returncode)
 
 
 _YOSYS = """
@@ -52,7 +61,7 @@ for command in sys.argv[1:]:
 """
 
 
-def yosys_json(path: Path, top: str, to: Path) -> dict[str, Any]:
+def yosys_json(paths: Sequence[Path], top: str, to: Path) -> dict[str, Any]:
     """The design as a current Yosys reads it, not the one that wrote it.
 
     Raises
@@ -60,7 +69,8 @@ def yosys_json(path: Path, top: str, to: Path) -> dict[str, Any]:
     RuntimeError
         With its message, if it refuses.
     """
-    passes = [f"read_verilog {path}", f"hierarchy -check -top {top}", "proc", "opt_clean", f"write_json {to}"]
+    files = " ".join(map(str, paths))
+    passes = [f"read_verilog {files}", f"hierarchy -check -top {top}", "proc", "opt_clean", f"write_json {to}"]
     done = subprocess.run([sys.executable, "-c", _YOSYS, *passes], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(
@@ -112,10 +122,11 @@ def _tree(path: Path) -> Any:
     return pyslang.syntax.SyntaxTree.fromText(path.read_text())  # not fromFile: that one remembers what a file held
 
 
-def slang_errors(path: Path) -> list[str]:
+def slang_errors(paths: Sequence[Path]) -> list[str]:
     """Errors of slang."""
     compilation = pyslang.ast.Compilation()
-    compilation.addSyntaxTree(_tree(path))
+    for path in paths:
+        compilation.addSyntaxTree(_tree(path))
     return [str(diagnostic.code) for diagnostic in compilation.getAllDiagnostics() if diagnostic.isError()]
 
 
@@ -143,11 +154,13 @@ class TopPort:
         return (kind, name, logical) if kind else None
 
 
-def top_ports(path: Path, top: str) -> dict[str, TopPort]:
-    """Ports of the only top module."""
-    tree = _tree(path)
+def top_ports(paths: Sequence[Path], top: str) -> dict[str, TopPort]:
+    """Ports of the only top module, which the first file declares."""
+    trees = [_tree(path) for path in paths]
     compilation = pyslang.ast.Compilation()
-    compilation.addSyntaxTree(tree)
+    for each in trees:
+        compilation.addSyntaxTree(each)
+    tree = trees[0]
     instances = compilation.getRoot().topInstances
     assert [instance.name for instance in instances] == [top]
     attributes: dict[str, dict[str, str]] = {}
@@ -186,5 +199,5 @@ def traps(verilog: str) -> list[str]:
             problems.append(f"memory {name!r} has initial contents")
         if re.search(rf"^  assign [^;]*\b{re.escape(name)} ?\[", verilog, re.MULTILINE):
             problems.append(f"memory {name!r} is read without a clock")
-    problems += [line.strip() for line in re.findall(r"^ *always(?:_latch| @\*| @\([^)]*,).*", verilog, re.MULTILINE)]
+    problems += [line.strip() for line in re.findall(r"^ *always(?:_latch| @\([^)]*,).*", verilog, re.MULTILINE)]
     return problems

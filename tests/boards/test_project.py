@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 import pytest
 from vivadorun import ports_only_verilog
 
+from moesaic import __version__
 from moesaic.boards.board import REGISTERS_BYTES, board_names, load_board
 from moesaic.boards.project import write
 from moesaic.boards.project.design import block_design
-from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
+from moesaic.boards.project.interfaces import interfaces_of, port_attributes, ports_of
 from moesaic.boards.project.render import render
 from moesaic.cli import main
 from moesaic.compiler.image import ProgramImage
@@ -39,9 +40,12 @@ FILES = {
     "linux/reserved-memory.dtsi",
     "linux/shell.json",
     "registers.md",
+    "accelerator.core",
+    "rtl/accelerator.f",
     "rtl/accelerator.v",
     "c/moesaic_tables.c",
     *(f"c/{path.name}" for path in (Path(write.__file__).parents[1] / "c").iterdir()),
+    "rtl/verilator.vlt",
 }
 
 
@@ -162,13 +166,10 @@ def test_component_describes_the_verilog(tmp_path: Path, name: str) -> None:
 
 def test_annotation_is_exact() -> None:
     config = PRESETS["micro8"]
-    verilog = ports_only_verilog(config)
-    assert len(re.findall(r"X_INTERFACE_INFO", verilog)) == len(ports_of(config))
-    assert len(re.findall(r"X_INTERFACE_PARAMETER", verilog)) == len(interfaces_of(config))
-    with pytest.raises(ValueError, match="port irq must be declared once in accelerator, not 0 times"):
-        annotate(re.sub(r"^  output irq;\n", "", verilog, flags=re.MULTILINE), interfaces_of(config), top="accelerator")
-    with pytest.raises(ValueError, match="top must be a module of the Verilog, not 'other'"):
-        annotate(verilog, interfaces_of(config), top="other")
+    attributes = port_attributes(interfaces_of(config))
+    assert attributes.keys() == {port.name for port in ports_of(config)}
+    assert all("X_INTERFACE_INFO" in found for found in attributes.values())
+    assert sum("X_INTERFACE_PARAMETER" in found for found in attributes.values()) == len(interfaces_of(config))
 
 
 def test_a_bus_that_the_board_does_not_place_is_refused() -> None:
@@ -185,7 +186,13 @@ def test_a_value_that_a_template_lacks_is_an_error() -> None:
 def test_rtl_only(quick, tmp_path: Path, monkeypatch, capsys) -> None:
     out = tmp_path / "out"
     assert moesaic(monkeypatch, capsys, "generate", "--board", "micro8", "--rtl-only", "--out", out)[0] == 0
-    assert files(out) == {"SHA256SUMS", "config.json", "ip/component.xml", "ip/package.tcl", "rtl/accelerator.v"}
+    assert files(out) == {name for name in FILES if name.startswith(("SHA", "config", "ip/", "rtl/", "accelerator"))}
+    core = (out / "accelerator.core").read_text().splitlines()
+    assert core[0] == "CAPI=2:" and f'name: "moesaic:accelerator:micro8:{__version__}"' in core
+    assert '      - "rtl/accelerator.v"' in core and '    toplevel: "accelerator"' in core
+    assert (out / "rtl/accelerator.f").read_text() == "accelerator.v\n"
+    first = (out / "rtl/accelerator.v").read_text().splitlines()[:3]
+    assert PRESETS["micro8"].hash in first[1] and f"Moesaic {__version__}" in first[2]
 
 
 def test_with_a_program(quick, tmp_path: Path, monkeypatch, capsys) -> None:

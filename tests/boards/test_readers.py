@@ -1,15 +1,27 @@
-"""Bar: three readers accept the Verilog of every board, and its ports are exactly what the block design connects."""
+"""Bar: four readers accept the Verilog of every board, and its ports are exactly what the block design connects."""
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from readers import TopPort, clocks_of, slang_errors, top_ports, traps, verilator_problems, yosys_json
+from readers import (
+    TopPort,
+    clocks_of,
+    find_icarus,
+    icarus_problems,
+    slang_errors,
+    top_ports,
+    traps,
+    verilator_problems,
+    yosys_json,
+)
 from vivadorun import ports_only_verilog
 
 from moesaic.boards.board import Board, board_names, load_board
-from moesaic.boards.project.write import annotated_verilog, write_project
+from moesaic.boards.project.rtl import WAIVERS, annotated_verilog, write_rtl
+from moesaic.boards.project.write import write_project
 from moesaic.hw.export import TOP
 
 # Signals that AMBA requires of a channel, beside its handshake.
@@ -27,33 +39,63 @@ ATTRIBUTES = ('use_dsp = "yes"', 'keep = "true"', 'ram_style = "')
 DRIVEN = {"AR", "AW", "W"}  # channels that a master drives
 
 
+icarus = pytest.mark.skipif(find_icarus() is None, reason="Icarus Verilog is not installed: apt-get install iverilog")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A board, a folder with its whole Verilog and its scripts, and the Verilog files, the top first."""
+
+    board: Board
+    folder: Path
+    sources: list[Path]
+
+    @property
+    def text(self) -> str:
+        return "".join(path.read_text() for path in self.sources)
+
+
 @pytest.fixture(scope="module", params=board_names())
-def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Board, Path]:
-    """A board, and a folder with its whole Verilog and its scripts."""
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     board = load_board(request.param)
     folder = tmp_path_factory.mktemp(board.name)
-    (folder / "accelerator.v").write_text(annotated_verilog(board.accelerator))
+    sources = write_rtl(annotated_verilog(board.accelerator), board.accelerator, folder, version="test")
     write_project(board, folder, version="test")
-    return board, folder
+    return Project(board, folder, [folder / source for source in sources])
 
 
-def test_verilator_accepts(project: tuple[Board, Path]) -> None:
-    assert verilator_problems(project[1] / "accelerator.v", TOP) == []
+def test_verilator_accepts(project: Project) -> None:
+    assert verilator_problems([project.folder / WAIVERS, *project.sources], TOP) == []
 
 
-def test_slang_accepts(project: tuple[Board, Path]) -> None:
-    assert slang_errors(project[1] / "accelerator.v") == []
+@icarus
+def test_icarus_accepts(project: Project) -> None:
+    assert icarus_problems(project.sources, TOP) == []
 
 
-def test_yosys_accepts_and_finds_one_clock(project: tuple[Board, Path]) -> None:
-    design = yosys_json(project[1] / "accelerator.v", TOP, project[1] / "accelerator.json")
+def test_slang_accepts(project: Project) -> None:
+    assert slang_errors(project.sources) == []
+
+
+def test_yosys_accepts_and_finds_one_clock(project: Project) -> None:
+    design = yosys_json(project.sources, TOP, project.folder / "accelerator.json")
     assert clocks_of(design, TOP) == {"aclk"}
 
 
-def test_ports_are_those_that_the_block_design_connects(project: tuple[Board, Path]) -> None:
-    ports = top_ports(project[1] / "accelerator.v", TOP)
-    assert connection_problems((project[1] / "bd.tcl").read_text(), ports) == []
-    config = project[0].accelerator
+def test_names_are_plain(project: Project) -> None:
+    text = project.text
+    assert "\\" not in text and not re.search(r"\$(?!signed\b)", text)
+    modules = re.findall(r"^module (\w+)", text, flags=re.MULTILINE)
+    assert modules == [path.stem for path in project.sources]
+    assert all(name.startswith("moesaic_") and len(name) < 60 for name in modules[1:])
+    assert not re.search(r'src = "(/|\.\.)', text)
+    assert re.search(r'src = "hw/engine/feeder.py:\d+" \*\)\n  always @\(posedge', text)
+
+
+def test_ports_are_those_that_the_block_design_connects(project: Project) -> None:
+    ports = top_ports(project.sources, TOP)
+    assert connection_problems((project.folder / "bd.tcl").read_text(), ports) == []
+    config = project.board.accelerator
     assert ports["m_axi_w0_rdata"].bits == config.port_bits and ports["m_axi_c_awaddr"].bits == config.addr_bits
 
 
@@ -66,7 +108,7 @@ TRAPS = """
   (* ram_style = "block" *)
   reg [7:0] others [15:0];
   assign o = others[a];
-  always @* if (e) o = i;
+  always_latch if (e) o = i;
   always @(posedge clk, posedge rst) q <= d;
 """
 
@@ -75,21 +117,20 @@ def test_what_vivado_trips_over_is_found() -> None:
     assert traps(TRAPS) == [
         "memory 'words' has initial contents",
         "memory 'others' is read without a clock",
-        "always @* if (e) o = i;",
+        "always_latch if (e) o = i;",
         "always @(posedge clk, posedge rst) q <= d;",
     ]
 
 
-def test_nothing_that_vivado_trips_over(project: tuple[Board, Path]) -> None:
-    text = (project[1] / "accelerator.v").read_text()
+def test_nothing_that_vivado_trips_over(project: Project) -> None:
+    text = project.text
     assert traps(text) == []
     # Attributes that tools obey survive the export.
     assert {'use_dsp = "yes"', 'keep = "true"', 'ram_style = "'} <= {a for a in ATTRIBUTES if a in text}
 
 
-def test_memory_attributes(project: tuple[Board, Path]) -> None:
-    text = (project[1] / "accelerator.v").read_text()
-    assert ('ram_style = "ultra"' in text) == bool(project[0].accelerator.ultra_ram)
+def test_memory_attributes(project: Project) -> None:
+    assert ('ram_style = "ultra"' in project.text) == bool(project.board.accelerator.ultra_ram)
 
 
 def _axi_problems(name: str, ports: dict[str, TopPort], parameters: dict[str, str]) -> list[str]:
@@ -222,13 +263,13 @@ def test_planted_mistakes_are_found(tmp_path: Path, mistake: str) -> None:
     script, verilog = (tmp_path / "bd.tcl").read_text(), ports_only_verilog(board.accelerator)
     path = tmp_path / "accelerator.v"
     path.write_text(verilog)
-    assert connection_problems(script, top_ports(path, TOP)) == []
+    assert connection_problems(script, top_ports([path], TOP)) == []
     change, message = {**PLANTED_IN_SCRIPT, **PLANTED_IN_VERILOG}[mistake]
     if mistake in PLANTED_IN_SCRIPT:
         script = change(script)
     else:
         path.write_text(change(verilog))
-    problems = connection_problems(script, top_ports(path, TOP))
+    problems = connection_problems(script, top_ports([path], TOP))
     assert any(re.search(message, problem) for problem in problems), problems
 
 
@@ -244,10 +285,11 @@ BROKEN = {
 def test_readers_refuse(tmp_path: Path, mistake: str) -> None:
     path = tmp_path / "broken.v"
     path.write_text(BROKEN[mistake])
-    assert verilator_problems(path, TOP)
-    assert slang_errors(path)
+    assert verilator_problems([path], TOP)
+    assert slang_errors([path])
+    assert find_icarus() is None or icarus_problems([path], TOP)
     with pytest.raises(RuntimeError):
-        yosys_json(path, TOP, tmp_path / "broken.json")
+        yosys_json([path], TOP, tmp_path / "broken.json")
 
 
 SECOND_CLOCK = {
@@ -264,10 +306,10 @@ def test_a_second_clock_is_found(tmp_path: Path, mistake: str) -> None:
     path.write_text(
         f"{part}module accelerator(input aclk, input irq_clock, output reg q);\n{SECOND_CLOCK[mistake]}\nendmodule\n"
     )
-    assert clocks_of(yosys_json(path, TOP, tmp_path / "clocks.json"), TOP) != {"aclk"}
+    assert clocks_of(yosys_json([path], TOP, tmp_path / "clocks.json"), TOP) != {"aclk"}
 
 
 def test_a_latch_is_serious(tmp_path: Path) -> None:
     path = tmp_path / "latch.v"
     path.write_text("module accelerator(input aclk, input d, output reg q);\n  always @* if (aclk) q = d;\nendmodule\n")
-    assert any("LATCH" in problem for problem in verilator_problems(path, TOP))
+    assert any("LATCH" in problem for problem in verilator_problems([path], TOP))

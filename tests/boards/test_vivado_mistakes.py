@@ -452,7 +452,7 @@ MISTAKES = [
         "get_bd_addr_segs found nothing for 'accelerator_0/s_axil/reg1'",
     ),
     # --- files and order ---
-    Mistake("missing Verilog", BUILD, "rtl accelerator.v", "rtl accelerators.v", r"accelerators\.v' does not exist"),
+    Mistake("missing Verilog", BUILD, "rtl accelerator.f", "rtl accelerators.f", r"accelerators\.f.*no such file"),
     Mistake(
         "missing constraints", BUILD, r"constraints\.xdc\]\n", "constraint.xdc]\n", r"constraint\.xdc' does not exist"
     ),

@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from moesaic.boards.board import Board, load_board
-from moesaic.boards.project.interfaces import annotate, interfaces_of, ports_of
-from moesaic.boards.project.write import VERILOG, write_ip, write_project
+from moesaic.boards.project.interfaces import interfaces_of, port_attributes, ports_of
+from moesaic.boards.project.rtl import write_rtl
+from moesaic.boards.project.write import write_ip, write_project
 from moesaic.hw.export import TOP
 from moesaic.hw.spec.config import AcceleratorConfig
 
@@ -69,12 +70,13 @@ def run(script: Path, *arguments: str, release: str = RELEASES[0], boards: str =
 
 def ports_only_verilog(config: AcceleratorConfig) -> str:
     """The accelerator's ports as its real Verilog declares them, and nothing inside: an export takes half a minute."""
-    ports = ports_of(config)
-    lines = [f"\nmodule {TOP}({', '.join(port.name for port in ports)});"]
+    ports, attributes = ports_of(config), port_attributes(interfaces_of(config))
+    lines = [f"// module {TOP}", f"module {TOP}({', '.join(port.name for port in ports)});"]
     for port in ports:
         width = f" [{port.bits - 1}:0]" if port.bits > 1 else ""
+        lines += [f'  (* {name} = "{value}" *)' for name, value in attributes[port.name].items()]
         lines += [f"  {'output' if port.output else 'input'}{width} {port.name};", f"  wire{width} {port.name};"]
-    return annotate("\n".join([*lines, "endmodule", ""]), interfaces_of(config), top=TOP)
+    return "\n".join([*lines, "endmodule", ""])
 
 
 @cache
@@ -82,8 +84,7 @@ def _made(name: str) -> tuple[Board, TemporaryDirectory[str]]:
     board = load_board(name)
     kept = TemporaryDirectory(prefix=f"moesaic-{name}-")
     folder = Path(kept.name)
-    (folder / VERILOG).parent.mkdir()
-    (folder / VERILOG).write_text(ports_only_verilog(board.accelerator))
+    write_rtl(ports_only_verilog(board.accelerator), board.accelerator, folder, version="test")
     write_ip(board.accelerator, folder, part=board.part)
     write_project(board, folder, version="test")
     return board, kept

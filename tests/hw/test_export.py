@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
     """Exports that were made, with or without assertions; the text says how many."""
     made: list[bool] = []
 
-    def to_verilog(component: object, *, name: str, assertions: bool) -> str:
+    def to_verilog(component: object, *, name: str, assertions: bool, **options: object) -> str:
         made.append(assertions)
         return f"module {name}(); // {assertions}\nendmodule\n"
 
@@ -56,14 +57,15 @@ def test_changed_verilog_is_exported_again(
 def test_the_key_has_all_that_decides_the_text(
     exported: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def exports(config: AcceleratorConfig = MICRO, *, assertions: bool = True) -> int:
+    def exports(config: AcceleratorConfig = MICRO, *, assertions: bool = True, **options: Any) -> int:
         before = len(exported)
-        accelerator_verilog(config, assertions=assertions, cache=tmp_path)
+        accelerator_verilog(config, assertions=assertions, cache=tmp_path, **options)
         return len(exported) - before
 
     assert exports() == 1
     assert exports(replace(MICRO, name="other", clock_mhz=2 * MICRO.clock_mhz)) == 0  # no size
     assert exports(assertions=False) == 1
+    assert [exports(port_attributes={"irq": {"kind": kind}}) for kind in "aab"] == [1, 0, 1]
     assert exports(replace(MICRO, max_outstanding=2 * MICRO.max_outstanding)) == 1
     sources = export._sources
     for what in (

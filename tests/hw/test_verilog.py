@@ -1,17 +1,22 @@
 # amaranth: UnusedElaboratable=no
-"""The export: equal text, equal modules once, with and without assertions, and clean in the simulator."""
+"""The export: equal text, equal modules once, names of the source, with and without assertions."""
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from amaranth.hdl import Array, Assert, Module, Signal, signed
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
+from cocotb_tools.runner import get_results, get_runner
 
-from moesaic.hw.verilog import ExportError, share_modules, to_verilog
+from moesaic.hw.rtlil.tidy import Tidied
+from moesaic.hw.vector.requant import Requantise
+from moesaic.hw.verilog import ExportError, to_verilog, verilog_modules
 from moesaic.sim.build import build
 from moesaic.sim.verilated import run
 
@@ -90,9 +95,9 @@ def modules(text: str) -> list[str]:
 def test_equal_modules_are_written_once() -> None:
     text = to_verilog(Tree(), name="tree")
     # The memory has no module of its own; Scale(3) stands for four instances, Pair for two.
-    assert sorted(modules(text)) == ["\\tree.left", "\\tree.left.first", "\\tree.other", "tree"]
-    assert len(re.findall(r"^  \\tree\.left\.first ", text, flags=re.MULTILINE)) == 2
-    assert len(re.findall(r"^  \\tree\.left ", text, flags=re.MULTILINE)) == 2
+    assert modules(text) == ["tree", "moesaic_first", "moesaic_left", "moesaic_other"]
+    assert len(re.findall(r"^  moesaic_first (first|second) \($", text, flags=re.MULTILINE)) == 2
+    assert len(re.findall(r"^  moesaic_left (left|right) \($", text, flags=re.MULTILINE)) == 2
 
 
 @pytest.mark.parametrize("assertions", [True, False])
@@ -108,8 +113,17 @@ def test_ports_are_in_alphabetical_order() -> None:
     assert header[1].split(", ") == sorted(["clk", "rst", "i", "o", "address", "word", "entry", "constant"])
 
 
-def test_no_process_waits_for_what_never_changes() -> None:
-    assert "always @*" not in to_verilog(Tree(), name="tree", assertions=False)
+def test_every_process_runs_at_the_start() -> None:
+    text = to_verilog(Tree(), name="tree", assertions=False)
+    assert text.count("always @*") == text.count("if (at_start) begin end") == 3
+    assert len(re.findall(r"^  reg at_start = 0;$", text, flags=re.MULTILINE)) == 3  # a module
+
+
+def test_each_module_can_stand_in_a_file() -> None:
+    text = to_verilog(Tree(), name="tree", assertions=False)
+    parts = verilog_modules(text)
+    assert [modules(part) for part in parts.values()] == [[name] for name in parts]
+    assert [name for name in parts if "endmodule" not in parts[name]] == []
 
 
 def test_text_does_not_depend_on_the_process() -> None:
@@ -131,25 +145,17 @@ def test_text_does_not_depend_on_the_process() -> None:
 
 
 def test_source_locations_on_request() -> None:
-    assert "test_verilog.py:" in to_verilog(Tree(), name="tree", source_locations=True)
+    text = to_verilog(Tree(), name="tree", source_locations=True)
+    assert {"tests/hw/test_verilog.py", "amaranth/lib/memory.py"} <= set(re.findall(r'src = "([^"]*):\d+"', text))
+    assert re.search(r'src = "tests/hw/test_verilog.py:\d+" \*\)\n  always', text)
+    assert 'src = "/' not in text
 
 
-def test_sharing_keeps_what_differs() -> None:
-    text = "".join(
-        f"module \\top.{name}\n\n  wire width 8 input {a}  \\x\n\n  wire width 8 output {1 - a}  signed \\y\n\n  "
-        f"connect \\y {value}\n\nend\n"
-        for name, a, value in (("one", 0, "\\x"), ("two", 1, "\\x"), ("three", 0, "8'00000001"))
-    )
-    top = (
-        "module \\top\n\n"
-        + "".join(
-            f"  cell \\top.{name} \\{name}\n    connect \\x 8'00000000\n  end\n\n" for name in ("one", "two", "three")
-        )
-        + "end\n"
-    )
-    shared = share_modules(top + text)
-    assert re.findall(r"^module (\S+)", shared, flags=re.MULTILINE) == ["\\top.one", "\\top.three", "\\top"]
-    assert re.findall(r"cell (\S+ \S+)", shared) == ["\\top.one \\one", "\\top.one \\two", "\\top.three \\three"]
+def test_port_attributes() -> None:
+    text = to_verilog(Tree(), name="tree", port_attributes={"i": {"mark": "a b"}})
+    assert '(* mark = "a b" *)\n  input [7:0] i;' in text
+    with pytest.raises(ValueError, match="port 'x' must be one of module tree"):
+        to_verilog(Tree(), name="tree", port_attributes={"x": {"mark": "a"}})
 
 
 def test_name_must_be_an_identifier() -> None:
@@ -159,10 +165,39 @@ def test_name_must_be_an_identifier() -> None:
 
 
 def test_what_yosys_refuses_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moesaic.hw.verilog.share_modules", lambda text: "module \\top\n  nonsense\nend\n")
+    monkeypatch.setattr("moesaic.hw.verilog.tidy", lambda *_, **__: Tidied("module \\top\n  nonsense\nend\n", ("top",)))
     with pytest.raises(ExportError, match="nonsense|syntax error"):
         to_verilog(Tree(), name="top")
 
 
 def test_shared_modules_compute_the_same(tmp_path) -> None:
     run(build(to_verilog(Tree(), name="tree"), top="tree"), test_module="tb_tree", work_dir=tmp_path, timeout_s=60)
+
+
+@pytest.mark.skipif(
+    shutil.which("iverilog") is None, reason="Icarus Verilog is not installed: apt-get install iverilog"
+)
+@pytest.mark.parametrize("name", ["tree", "requant"])
+def test_icarus_computes_the_same(tmp_path: Path, name: str) -> None:
+    """The cocotb tests that pass with Verilator pass here, on the Verilog for synthesis."""
+    component = {"tree": Tree(), "requant": Requantise(lanes=4, acc_bits=27, bias_bits=32)}[name]
+    sizes = {"LANES": "4", "ACC_BITS": "27", "BIAS_BITS": "32", "LATENCY": str(Requantise.LATENCY)}  # test_requant.py
+    (tmp_path / "unit.v").write_text(to_verilog(component, name=name, assertions=False))
+    runner = get_runner("icarus")
+    runner.build(
+        sources=[tmp_path / "unit.v"],
+        hdl_toplevel=name,
+        build_dir=tmp_path,
+        build_args=["-g2005"],
+        timescale=("1ns", "1ps"),
+    )
+    results = runner.test(
+        test_module=f"tb_{name}",
+        hdl_toplevel=name,
+        build_dir=tmp_path,
+        test_dir=tmp_path,
+        seed=1,
+        extra_env={**sizes, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    count, failed = get_results(results)
+    assert count > 0 and failed == 0

@@ -1,0 +1,1 @@
+"""RTLIL, the text between Amaranth and Yosys: read, tidied, named for people, and written again."""
