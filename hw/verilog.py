@@ -3,7 +3,7 @@
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from amaranth.lib import wiring
 
@@ -12,6 +12,7 @@ from moesaic.errors import FailedRun
 from moesaic.hw.amaranth_rtlil import component_rtlil
 from moesaic.hw.rtlil.names import TRIGGER
 from moesaic.hw.rtlil.tidy import Tidied, tidy
+from moesaic.hw.verilog_layout import lay_out
 
 __all__ = ["PREFIX", "ExportError", "to_verilog", "verilog_modules"]
 
@@ -35,21 +36,27 @@ def _run_yosys(script: str) -> str:
     return done.stdout
 
 
-def _trigger_named(text: str) -> str:
-    """A short name for the register that starts each ``always @*``; Yosys's counts up through the design."""
+def _readable(text: str, sources: Sequence[str | None]) -> str:
+    """A module as Yosys writes it, laid out; the register that starts each ``always @*`` gets a short name, because
+    Yosys's counts up through the design.
+    """
     line = next((line for line in text.splitlines() if line.startswith(_YOSYS_TRIGGER)), None)
-    return text if line is None else text.replace(f"{line.split()[1]} ", TRIGGER)
+    if line is not None:
+        text = text.replace(line, f"{line}  // runs each always @* once, also those of constants")
+        text = text.replace(f"{line.split()[1]} ", TRIGGER)
+    return lay_out(text, sources)
 
 
 def _write(tidied: Tidied, *, assertions: bool) -> str:
     # Processes stay processes: `always @*` and `case` with the names of the source. Amaranth's own are complete, so
     # that `proc` has nothing to do, and it would split them.
     options = "-sv -selected" if assertions else "-selected"
-    passes = ["memory_collect", *(f"select {module}\nwrite_verilog {options}" for module in tidied.modules)]
+    passes = ["memory_collect", *(f"select {module}\nwrite_verilog {options}" for module in tidied.processes)]
     written = _run_yosys("\n".join([f"read_rtlil <<rtlil\n{tidied.text}\nrtlil", *passes, ""])).split(_HEADER)[1:]
     texts = [text.partition("\n")[2].strip("\n") for text in written]
     return "\n".join(
-        f"{_MARK}{module}\n{_trigger_named(text)}\n" for module, text in zip(tidied.modules, texts, strict=True)
+        f"{_MARK}{module}\n{_readable(text, sources)}\n"
+        for (module, sources), text in zip(tidied.processes.items(), texts, strict=True)
     )
 
 

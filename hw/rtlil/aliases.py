@@ -81,7 +81,7 @@ def _renamed(module: Module, names: Mapping[str, str]) -> None:
     for item in module.items:
         item.name = names.get(item.name, item.name)
         for index, line in enumerate(item.body):
-            keep = {"connect": 2, "parameter": len(line)}.get(line[0], 1)
+            keep = {"connect": 2, "parameter": len(line), "attribute": len(line)}.get(line[0], 1)
             item.body[index] = [*line[:keep], *rewrite(line[keep:], change)]
     module.connections = [(rewrite(left, change), rewrite(right, change)) for left, right in module.connections]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from moesaic.hw.rtlil.design import Item, Module, Part, Words, rewrite, signals_of, split_sides
 from moesaic.hw.rtlil.prune import drivers_and_readers
 
-__all__ = ["complete_cases", "separate_drivers"]
+__all__ = ["separate_drivers"]
 
 
 def _runs(bits: set[int]) -> Iterator[tuple[int, int]]:
@@ -72,21 +72,3 @@ def separate_drivers(module: Module, modules: Mapping[str, Module]) -> None:
     wires = module.wires
     new = [wire for item in module.of_kind("process") for wire in _separate(module, item, shared, wires)]
     module.items = [*new, *module.items]
-
-
-def complete_cases(module: Module) -> None:
-    """End every choice but a plain ``if`` with a default, which does nothing: linters then need not wonder."""
-    for process in module.of_kind("process"):
-        lines: list[Words] = []
-        open_choices: list[list[Words]] = [[]]  # patterns of each
-        for line in process.body:
-            if line[0] == "switch":
-                open_choices.append([])
-            elif line[0] == "case":
-                open_choices[-1].append(line[1:])
-            elif line == ["end"]:
-                patterns = open_choices.pop()
-                if [] not in patterns and patterns != [["1'1"]]:
-                    lines.append(["case"])
-            lines.append(line)
-        process.body = lines

@@ -7,9 +7,10 @@ from moesaic.hw.rtlil.design import Module, Part, rewrite, signals_of
 from moesaic.hw.rtlil.keywords import KEYWORDS
 from moesaic.hw.rtlil.prune import drivers_and_readers, memory_of
 
-__all__ = ["TRIGGER", "module_names", "rename", "verilog_names"]
+__all__ = ["REGISTERS", "TRIGGER", "module_names", "rename", "verilog_names"]
 
 TRIGGER = "at_start"  # what Yosys puts into each `always @*` so that it runs once at the start
+REGISTERS = ("$dff", "$adff")  # cells
 _NUMBER = re.compile(r"\$\d+")  # what Amaranth appends to tell names apart
 _FORBIDDEN = re.compile(r"\W+", re.ASCII)
 
@@ -71,7 +72,7 @@ def _origins(module: Module, modules: Mapping[str, Module]) -> dict[str, tuple[s
                     for part in signals_of(line[2:]):
                         found.setdefault(part.name, (base, item.type not in modules))
     for cell in module.of_kind("cell"):
-        if cell.type in ("$dff", "$adff"):
+        if cell.type in REGISTERS:
             held, given = signals_of(cell.port("\\Q")), signals_of(cell.port("\\D"))
             if len(given) == 1 and held and held[0].name.startswith("\\"):
                 found[given[0].name] = plain(held[0].name, "_next"), False
@@ -110,9 +111,9 @@ def verilog_names(module: Module, modules: Mapping[str, Module], *, keep_ports: 
         if item.name not in result:
             base, numbered = origins.get(item.name, ("signal", True))
             result[item.name] = "\\" + names.take(base, numbered=numbered)
-    for item in module.items:  # cells and processes without a name of their own: order alone counts
+    for item in module.items:  # cells and processes without a name of their own: Yosys sorts by it, registers last
         if item.name not in result:
-            result[item.name] = f"${len(result)}"
+            result[item.name] = f"${int(item.kind == 'cell' and item.type in REGISTERS)}{len(result):07}"
     return result
 
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moesaic.hw.rtlil.aliases import name_fields, prefer_source_names
-from moesaic.hw.rtlil.design import Module, parse
-from moesaic.hw.rtlil.drivers import complete_cases, separate_drivers
-from moesaic.hw.rtlil.names import module_names
+from moesaic.hw.rtlil.choices import shorten_choices
+from moesaic.hw.rtlil.design import Module, parse, signals_of
+from moesaic.hw.rtlil.drivers import separate_drivers
+from moesaic.hw.rtlil.names import REGISTERS, module_names
 from moesaic.hw.rtlil.prune import prune
 from moesaic.hw.rtlil.share import share
 from moesaic.hw.rtlil.source import relative_sources, remove_sources
@@ -21,12 +22,28 @@ class Tidied:
     Parameters
     ----------
     text : str
-    modules : tuple of str
-        Their names, the top first, then by alphabet.
+    processes : dict of str to tuple of (str or None)
+        By module, the top first, then by alphabet: where each process comes from, in the order in which Yosys writes
+        them.
     """
 
     text: str
-    modules: tuple[str, ...]
+    processes: Mapping[str, tuple[str | None, ...]]
+
+
+def _origins(module: Module) -> tuple[str | None, ...]:
+    found = sorted(module.of_kind("process"), key=lambda process: process.name)
+    return tuple(process.attributes.get("\\src", "").strip('"') or None for process in found)
+
+
+def _initial_values_of_registers(module: Module) -> None:
+    """Forget those of other signals, which Amaranth writes for every name of a register."""
+    held = {
+        part.name for cell in module.of_kind("cell") if cell.type in REGISTERS for part in signals_of(cell.port("\\Q"))
+    }
+    for name, wire in module.wires.items():
+        if name not in held:
+            wire.attributes.pop("\\init", None)
 
 
 def _name_as_in_the_source(modules: Mapping[str, Module], top: str) -> None:
@@ -78,11 +95,12 @@ def tidy(
     modules = parse(text)
     for module in modules.values():
         relative_sources(module)
+        shorten_choices(module)
     _name_as_in_the_source(modules, root)
     modules = prune(modules, top=root, checks=checks)
     for module in modules.values():
         separate_drivers(module, modules)
-        complete_cases(module)
+        _initial_values_of_registers(module)
     modules = share(modules, top=root)
     names = module_names(modules, top=root, prefix=prefix)
     for module in modules.values():
@@ -100,4 +118,6 @@ def tidy(
         # Yosys writes the last first.
         wire.attributes |= {f"\\{name}": f'"{value}"' for name, value in attributes.items()}
     ordered = sorted(modules.values(), key=lambda module: (module.name != root, module.name))
-    return Tidied("".join(module.text() for module in ordered), tuple(module.name[1:] for module in ordered))
+    return Tidied(
+        "".join(module.text() for module in ordered), {module.name[1:]: _origins(module) for module in ordered}
+    )

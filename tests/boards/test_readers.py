@@ -246,7 +246,7 @@ PLANTED_IN_VERILOG = {
         "m_axi_c WVALID points the wrong way",
     ),
     "port narrowed": (
-        edit(r"^  input \[63:0\] m_axi_w1_rdata;\n  wire \[63:0\]", "  input [31:0] m_axi_w1_rdata;\n  wire [31:0]"),
+        edit(r"^  input \[63:0\] m_axi_w1_rdata;", "  input [31:0] m_axi_w1_rdata;"),
         "m_axi_w1_rdata must be 64 bits",
     ),
     "bus without a clock": (

@@ -75,7 +75,7 @@ def ports_only_verilog(config: AcceleratorConfig) -> str:
     for port in ports:
         width = f" [{port.bits - 1}:0]" if port.bits > 1 else ""
         lines += [f'  (* {name} = "{value}" *)' for name, value in attributes[port.name].items()]
-        lines += [f"  {'output' if port.output else 'input'}{width} {port.name};", f"  wire{width} {port.name};"]
+        lines += [f"  {'output' if port.output else 'input'}{width} {port.name};"]
     return "\n".join([*lines, "endmodule", ""])
 
 
