@@ -234,7 +234,8 @@ class Accelerator(wiring.Component):
         fetch, weights, writer, load, store = units.fetch, units.weights, units.writer, units.load, units.store
         rw = registers.rw
         # What the units say is registered on its way: it comes from everywhere, and a cycle later is soon enough.
-        finished, nothing_left, retired_all = Signal(), Signal(), Signal()
+        finished, retired_all = Signal(name="finished"), Signal(name="retired_all")
+        nothing_left = Signal()
         m.d.sync += retired_all.eq(
             (core.retired == rw.compute_count.value)
             & (load.done == rw.load_count.value)
@@ -253,7 +254,7 @@ class Accelerator(wiring.Component):
             finished.eq(retired_all & nothing_left),
         ]
         # Until it hears of an abort a bus engine may still begin something: what it said before does not count.
-        quiet, aborting = Signal(), Signal()
+        quiet, aborting = Signal(name="quiet"), Signal(name="aborting")
         m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(abort)]
         pulse: Any = Signal(registers.pulse.shape())
         m.d.sync += pulse.eq(registers.pulse)
@@ -380,7 +381,7 @@ class Accelerator(wiring.Component):
             "INSTRUCTIONS_RETIRED": core.retired + load.done + store.done,
             "STORE_BYTES": store.bytes,
         }
-        started, counting = Signal(), Signal()
+        started, counting = Signal(name="started"), Signal(name="counting")
         m.d.sync += [started.eq(supervisor.started), counting.eq(supervisor.counting)]
         for counter in COUNTERS:
             name = counter.name.lower()

@@ -39,7 +39,8 @@ class _Distance(wiring.Component):
         exponent = Signal(2)
         m.d.comb += exponent.eq(Mux(above[10:].any(), Cat(above[11:].any(), 1), above[9]))
         top = Signal(8, reset_less=True)
-        place, beyond = Signal(2, reset_less=True), Signal(reset_less=True)
+        place = Signal(2, reset_less=True)
+        beyond = Signal(reset_less=True)
         m.d.sync += [
             top.eq((above >> exponent)[1:9]),
             place.eq(exponent),

@@ -93,7 +93,9 @@ class Axi4ReadRules(Elaboratable):
         m.submodules.r = StreamContract(r, check=self.slave, name=f"{name} R")
         _burst_rules(m, self.master, ar, self.data_bits // 8, f"{name} AR")
 
-        begin, last_beat, end = Signal(), Signal(), Signal()
+        begin = Signal()
+        last_beat = Signal()
+        end = Signal()
         m.d.comb += [
             begin.eq(_transfer(ar)),
             last_beat.eq(self.beat == self.lengths[self.oldest.index]),
@@ -174,7 +176,10 @@ class Axi4WriteRules(Elaboratable):
         m.submodules.b = StreamContract(b, check=self.slave, name=f"{name} B")
         _burst_rules(m, self.master, aw, self.data_bits // 8, f"{name} AW")
 
-        begin, last_beat, full, end = Signal(), Signal(), Signal(), Signal()
+        begin = Signal()
+        last_beat = Signal()
+        full = Signal()
+        end = Signal()
         expected = Signal()  # there is a burst for the beat on offer
         m.d.comb += [
             begin.eq(_transfer(aw)),

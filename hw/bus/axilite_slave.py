@@ -94,16 +94,22 @@ class AxiLiteSlave(wiring.Component):
             for name, words in table.values.items()
             if words[0].access is Access.RW
         }
-        self.write_full, self.data_full, self.read_full = Signal(), Signal(), Signal()
-        self.write_address, self.read_address = Signal(addr_bits), Signal(addr_bits)
-        self.decoded, self.looked = Signal(), Signal()  # the held write, the held read, a cycle later
+        self.write_full = Signal()
+        self.data_full = Signal()
+        self.read_full = Signal()
+        self.write_address = Signal(addr_bits)
+        self.read_address = Signal(addr_bits)
+        # the held write, the held read, a cycle later
+        self.decoded = Signal()
+        self.looked = Signal()
         self.picked = Signal()  # the held read, two cycles later
         self.chosen = {
             register.name: Signal(name=f"chosen_{register.name.lower()}")
             for register in table
             if register.access is not Access.RO
         }
-        self.looked_response, self.answer_response = Signal(2), Signal(2)
+        self.looked_response = Signal(2)
+        self.answer_response = Signal(2)
         self.commit = Signal()
         self.accepted = Signal()  # the write of this commit changes something
 
@@ -111,7 +117,8 @@ class AxiLiteSlave(wiring.Component):
         m = Module()
         m.submodules.rules = self.rules
         bus = self.bus
-        write_data, write_strobe = Signal(32), Signal(4)
+        write_data = Signal(32)
+        write_strobe = Signal(4)
         mask = Signal(32)
         m.d.comb += mask.eq(Cat(bit.replicate(8) for bit in write_strobe))
 
@@ -136,7 +143,8 @@ class AxiLiteSlave(wiring.Component):
             m.d.sync += [self.read_full.eq(1), self.read_address.eq(bus.ar.p.addr)]
         with m.If(bus.r.ready):
             m.d.sync += bus.r.valid.eq(0)
-        answer, answered = Signal(32), Signal()
+        answer = Signal(32)
+        answered = Signal()
         m.d.comb += answered.eq(self.picked & (~bus.r.valid | bus.r.ready))
         m.d.sync += [
             self.looked.eq(self.read_full & ~answered),

@@ -168,7 +168,9 @@ class InstructionFetch(wiring.Component):
         turn = Signal(range(len(STREAMS)))  # picked last
         chosen: Any = Signal(self.request)
         in_guard = Signal(range(len(STREAMS)))
-        sent, booked = Signal(), Signal()  # booked: a cycle later
+        # booked: a cycle later
+        sent = Signal()
+        booked = Signal()
         settle = Signal(range(SETTLE_CYCLES + 1), init=SETTLE_CYCLES)
         m.d.comb += [
             guard.i.p.beats.eq(chosen.count * self.beats),
@@ -236,7 +238,8 @@ class InstructionFetch(wiring.Component):
                 m.d.sync += [issued.eq(0), reserved.eq(0), wants.eq(0)]
 
         # With the beat, in the register behind the reader.
-        wrong, response = Signal(), Signal(2)
+        wrong = Signal()
+        response = Signal(2)
         wrong_addr = Signal(self.addr_bits, reset_less=True)
         m.d.sync += [wrong.eq(reader.error), response.eq(reader.error_resp), wrong_addr.eq(reader.error_addr)]
         m.d.comb += [self.report.unit.eq(ErrorUnit.FETCH.value), self.report.valid.eq(guard.error | wrong)]
@@ -255,7 +258,9 @@ class InstructionFetch(wiring.Component):
     def elaborate_return(self, m: Module) -> None:
         """Beats become instructions, and go to the queue of the oldest request."""
         reader, order = self.reader, self.order
-        taken, whole, last = Signal(), Signal(), Signal()
+        taken = Signal()
+        whole = Signal()
+        last = Signal()
         arriving = Signal(self.data_bits, reset_less=True)
         m.d.sync += [taken.eq(reader.o.valid), arriving.eq(reader.o.payload)]
         with m.If(taken):
@@ -283,7 +288,8 @@ class InstructionFetch(wiring.Component):
         ]
         with m.If(whole):
             m.d.sync += arrived.eq(Mux(last, 0, arrived + 1))
-        put, put_stream = Signal(), Signal(range(len(STREAMS)))
+        put = Signal()
+        put_stream = Signal(range(len(STREAMS)))
         put_instruction = Signal(8 * self.instruction_bytes, reset_less=True)
         m.d.sync += [put.eq(whole), put_stream.eq(order.o.p.stream), put_instruction.eq(instruction)]
         with m.If(self.clear):

@@ -74,13 +74,16 @@ class Sequencer(wiring.Component):
         )
         op = body[Opcode.MATMUL.name]  # all begin alike
 
-        known, bad = Signal(), Signal()
+        known = Signal()
+        bad = Signal()
         with m.Switch(op.opcode):
             for opcode in _OPCODES:
                 with m.Case(opcode):
                     m.d.comb += [known.eq(1), bad.eq(refused(opcode, body[opcode.name], config))]
         # The judgement is a register: many comparisons, and no hurry.
-        judged, wrong, unknown = Signal(), Signal(), Signal()
+        judged = Signal()
+        wrong = Signal()
+        unknown = Signal()
         m.d.sync += [
             judged.eq(held),
             unknown.eq(~known),

@@ -176,7 +176,8 @@ class Supervisor(wiring.Component):
                 m.d.comb += [failed.eq(1), failure.eq(source)]
 
         m.d.sync += self.begun.eq(self.started)
-        done_event, error_event = Signal(), Signal()
+        done_event = Signal()
+        error_event = Signal()
         with m.If(live & failed & ~self.error & ~self.resetting):
             m.d.comb += error_event.eq(1)
             m.d.sync += [self.report.eq(failure), self.report.valid.eq(1)]

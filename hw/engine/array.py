@@ -98,7 +98,8 @@ class Array(wiring.Component):
         chain = chain_length(self.lanes)
         x: Any = Signal(self.x.shape(), reset_less=True)
         early_x: Any = Signal(self.x.shape(), reset_less=True)
-        early_valid, early_swap = Signal(), Signal()
+        early_valid = Signal()
+        early_swap = Signal()
         m.d.sync += [early_x.eq(self.x), early_valid.eq(self.x_valid), early_swap.eq(self.swap)]
         with m.If(early_valid):
             m.d.sync += x.eq(early_x)
@@ -108,7 +109,9 @@ class Array(wiring.Component):
         for c in range(self.lanes // chain):
             m.d.sync += totals[c].eq(balanced_sum([x[lane] for lane in range(c * chain, (c + 1) * chain)]))
         row, row_load = self._rows(m)
-        enable, swap, lane_load = Signal(), Signal(), Signal(self.lanes)
+        enable = Signal()
+        swap = Signal()
+        lane_load = Signal(self.lanes)
         column = Signal(self.fill.column.shape(), reset_less=True)
         m.d.sync += [
             enable.eq(early_valid),

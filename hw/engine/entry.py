@@ -80,7 +80,10 @@ class Entry(wiring.Component):
         head = self.i.p.op
         pass_length = Signal(range(REUSE_CYCLES))  # cycles until `spaced`
         spaced = Signal(init=1)  # the next pass may start
-        need_block, may_start, pop, in_attention = Signal(), Signal(), Signal(), Signal()
+        need_block = Signal()
+        may_start = Signal()
+        pop = Signal()
+        in_attention = Signal()
         m.d.comb += [
             need_block.eq(head.vector & head.pass_first),
             may_start.eq(self.full & spaced),

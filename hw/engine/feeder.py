@@ -218,7 +218,8 @@ class Feeder(wiring.Component):
         m.d.sync += [ops[2].token.eq(token), ops[2].score.eq(self.queue.data.score)]
         distance = Signal(20, reset_less=True)
         # One of them is known a stage earlier than what the queue says.
-        from_queue, other = Signal(), Signal(12, reset_less=True)
+        from_queue = Signal()
+        other = Signal(12, reset_less=True)
         m.d.sync += [
             from_queue.eq(op.expert_valid & op.gather),
             other.eq(Mux(op.gather, ops[0].token, ops[0].slot)),

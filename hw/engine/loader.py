@@ -113,9 +113,13 @@ class Loader(wiring.Component):
         at, keys = BlockPosition(m, op, self.config), KeyPosition(self.config)
         keys.watch(m, at)
         self._connect_stage(m)
-        busy, starved, blocked = Signal(), Signal(), Signal()
+        busy = Signal()
+        starved = Signal()
+        blocked = Signal()
         m.d.sync += [self.busy.eq(busy), self.starved.eq(starved), self.blocked.eq(blocked)]
-        queue_empty, taking, copying = Signal(), Signal(), Signal()
+        queue_empty = Signal()
+        taking = Signal()
+        copying = Signal()
         # Lengths are complete before the router's instruction counts as retired.
         m.d.sync += queue_empty.eq(op.expert_valid & (self.counts[op.expert] == 0))
         due = Signal(INDEX_BITS)  # retired instructions that must be exceeded
@@ -224,12 +228,17 @@ class Loader(wiring.Component):
             self.kv.address.word.eq(keys.address),
             self.kv.address.low.eq(at.plane & op.wide_stationary),
         ]
-        pending, last, as_values = Signal(), Signal(), Signal()
-        place, group = Signal.like(keys.place), Signal.like(keys.group)
+        pending = Signal()
+        last = Signal()
+        as_values = Signal()
+        place = Signal.like(keys.place)
+        group = Signal.like(keys.group)
         m.d.sync += pending.eq(self.kv.enable)
         with m.If(self.kv.enable):
             m.d.sync += [place.eq(keys.place), as_values.eq(values), last.eq(keys.last), group.eq(keys.group)]
-        inside, masked, beyond = Signal(config.lanes), [], Signal(range(2 * config.lanes))
+        inside = Signal(config.lanes)
+        masked = []
+        beyond = Signal(range(2 * config.lanes))
         m.d.sync += beyond.eq(op.lane_low + op.lane_count)
         for lane in range(config.lanes):
             m.d.sync += inside[lane].eq((op.lane_low <= lane) & (lane < beyond))

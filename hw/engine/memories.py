@@ -108,7 +108,9 @@ class Memories(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         words, copy = self.words, self.copy
-        to_activation, to_kv, beyond = Signal(), Signal(), Signal()
+        to_activation = Signal()
+        to_kv = Signal()
+        beyond = Signal()
         m.d.comb += [
             to_activation.eq(words.write & (words.memory == Memory.ACTIVATION) & ~beyond),
             to_kv.eq(words.write & ((words.memory == Memory.KV) | beyond)),
@@ -116,7 +118,8 @@ class Memories(wiring.Component):
         if self.config.joint_memories:
             m.d.comb += beyond.eq((words.memory == Memory.ACTIVATION) & (words.address >= self.config.activation_words))
         # Known a cycle ahead: the answer goes on to the weight stream.
-        residual_free, activation_free = Signal(), Signal()
+        residual_free = Signal()
+        activation_free = Signal()
         m.d.sync += [
             residual_free.eq(~self.residual_due),
             activation_free.eq(~words.activation_due & ~self.tap.due),

@@ -21,8 +21,11 @@ class BlockPosition:
         self.plane_left = Signal(8)  # of these, in its plane
         self.outputs_left = Signal(13)  # from this block's first on
         self.keys_left = Signal(12)  # VALUES: from this block's first on
-        self.last_in, self.last_out = Signal(), Signal()
-        self.planes, self.last_plane = Signal(), Signal()  # blocks come in planes; this is the last of one
+        self.last_in = Signal()
+        self.last_out = Signal()
+        # blocks come in planes; this is the last of one
+        self.planes = Signal()
+        self.last_plane = Signal()
         self.only_in = Signal()  # one block is all
         self.step = Signal()  # this block is complete: to the next one of inputs or outputs
         with m.If(self.step):
@@ -90,9 +93,13 @@ class KeyPosition:
         self.place = Signal(range(most))  # of the next key in its block
         self.left = Signal(range(most + 1))  # of the block, with this one
         self.last = Signal()  # it is the block's last, judged a key ahead
-        self.address, self.following = Signal(16), Signal(16)  # word of the next key, and of that behind it
+        # word of the next key, and of that behind it
+        self.address = Signal(16)
+        self.following = Signal(16)
         self.first = Signal(16)  # word of this block's first key, in its first word
-        self.beside, self.beyond = Signal(16), Signal(16)  # the same key's word in the next block, and the key behind
+        # the same key's word in the next block, and the key behind
+        self.beside = Signal(16)
+        self.beyond = Signal(16)
         self.group = Signal(max(self.group_bits, 1))
         self.reading = Signal()  # in this cycle
 
@@ -138,7 +145,8 @@ class KeyPosition:
             with m.If(at.last_plane):
                 m.d.sync += self.address.eq(self.first)
             with m.If(at.last_in):
-                step, following = Signal(), Signal(16)
+                step = Signal()
+                following = Signal(16)
                 m.d.comb += [step.eq(self.group == self.groups - 1), following.eq(self.first + step)]
                 self._begin(m, following)
                 if self.groups > 1:

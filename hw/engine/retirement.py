@@ -47,7 +47,8 @@ class Retirement(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        finished, routed = Signal(INDEX_BITS), Signal()
+        finished = Signal(INDEX_BITS)
+        routed = Signal()
         is_route = HdlArray(Signal(name=f"is_route_{k}") for k in range(CONTEXTS))
         is_marked = HdlArray(Signal(name=f"is_marked_{k}") for k in range(CONTEXTS))
         with m.If(self.i.mask):

@@ -148,8 +148,12 @@ class Stage(wiring.Component):
     def _parameters(self, m: Module, held: data.View, go: Signal) -> tuple[Signal, Signal]:
         """Fill the banks in turn. 1 while none of them is free; but one of them is if the second is 1."""
         word_bits = len(self.word)
-        used, bank, released = Signal(range(3)), Signal(), Signal()
-        claim, using, full = Signal(), Signal(range(3)), Signal()
+        used = Signal(range(3))
+        bank = Signal()
+        released = Signal()
+        claim = Signal()
+        using = Signal(range(3))
+        full = Signal()
         m.d.comb += [claim.eq(go & held.parameters & held.first), using.eq(used + claim - released)]
         m.d.sync += [released.eq(self.release), used.eq(using), full.eq(using == 2)]
         for b in range(2):

@@ -42,17 +42,28 @@ class _Position:
     def __init__(self, m: Module, op: data.View, *, rows: int, wide: bool) -> None:
         self.op, self.rows = op, rows
         self.vectors = Signal(13)  # streamed vectors per pass
-        self.slot, self.in_block, self.out_block = Signal(12), Signal(8), Signal(11)
-        self.slots_left, self.blocks_left, self.outputs_left = Signal(13), Signal(8), Signal(13)
-        self.last_slot, self.last_in, self.last_out = Signal(), Signal(), Signal()
-        self.only_slot, self.only_in = Signal(), Signal()
+        self.slot = Signal(12)
+        self.in_block = Signal(8)
+        self.out_block = Signal(11)
+        self.slots_left = Signal(13)
+        self.blocks_left = Signal(8)
+        self.outputs_left = Signal(13)
+        self.last_slot = Signal()
+        self.last_in = Signal()
+        self.last_out = Signal()
+        self.only_slot = Signal()
+        self.only_in = Signal()
         # Operands in two planes on one side: the same words twice; on both sides: four times, with the upper plane of
         # the stream first.
-        self.word, self.plane, self.planes = Signal(8), Signal(2 if wide else 1), Signal()
+        self.word = Signal(8)
+        self.plane = Signal(2 if wide else 1)
+        self.planes = Signal()
         twice: Value = op.wide_stationary if wide else Const(0, 1)
         self.low = op.wide_stream & (Mux(twice, self.plane[-1], self.plane[0]) if wide else self.plane)
         self.plane_left = Signal(8)
-        self.last_plane, self.only_plane = Signal(), Signal()  # last block of inputs of a plane
+        # last block of inputs of a plane
+        self.last_plane = Signal()
+        self.only_plane = Signal()
         self.bank = Signal()
         m.d.sync += [
             self.only_slot.eq(self.vectors == 1),
@@ -194,10 +205,13 @@ class Walk(wiring.Component):
         body: Any = Signal(data.UnionLayout({o.name: instruction_layout(o) for o in (Opcode.MATMUL, Opcode.NORM)}))
         op = body[Opcode.MATMUL.name]
         at = _Position(m, op, rows=self.config.rows, wide=self.config.wide_operands)
-        issue, lone, streaming = Signal(), Signal(), Signal()
+        issue = Signal()
+        lone = Signal()
+        streaming = Signal()
         credits = Signal(range(QUEUE_DEPTH + 1), init=QUEUE_DEPTH)
         credit = Signal(init=1)  # there is one, judged a step ahead
-        normalised, is_matmul = Signal(), Signal()
+        normalised = Signal()
+        is_matmul = Signal()
         in_pipe = Signal(range(QUEUE_DEPTH + 1))
         m.d.sync += [credits.eq(credits - issue + self.popped), in_pipe.eq(in_pipe + issue - self.arrived)]
         m.d.sync += [
@@ -215,7 +229,8 @@ class Walk(wiring.Component):
         with m.If(self.busy):
             at.step(m)
         self._describe(m, at, index, lone)
-        begin, starting = self._may_start(m, index), Signal()
+        begin = self._may_start(m, index)
+        starting = Signal()
         ready = self._prepare(m, body, in_pipe, starting)
         m.d.comb += [self.context.mask.eq(ready), self.retirement.mask.eq(ready)]
         states = States(m, "idle", "wait", "start", "lone", "stream")
@@ -256,7 +271,8 @@ class Walk(wiring.Component):
         arriving = data.View(instruction_layout(Opcode.MATMUL), self.i.p.body)
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += due.eq(self.i.p.index - arriving.feed_wait)
-        waited, room = Signal(), Signal()
+        waited = Signal()
+        room = Signal()
         m.d.comb += [
             waited.eq((self.op.feed_wait == 0) | ((self.retired - due)[:INDEX_BITS].as_signed() > 0)),
             room.eq((index - self.retired)[:INDEX_BITS] < CONTEXTS),
@@ -268,7 +284,11 @@ class Walk(wiring.Component):
         leave time for.
         """
         copies_seen = Signal(8)
-        is_norm, is_copy, empty, copied, ready = Signal(), Signal(), Signal(), Signal(), Signal()
+        is_norm = Signal()
+        is_copy = Signal()
+        empty = Signal()
+        copied = Signal()
+        ready = Signal()
         m.d.sync += [
             is_norm.eq(self.op.opcode == Opcode.NORM),
             is_copy.eq(self.op.opcode == Opcode.COPY),

@@ -39,9 +39,12 @@ class Take:
         self.narrow: Value = op.narrow if self.config.narrow_weights else Const(0, 1)
         self.index = Signal(range(max(block_words, param_words)))
         # The next word is one of parameters; it is the last one of them or of its block. Judged a word ahead.
-        self.parameters, self.final = Signal(), Signal()
+        self.parameters = Signal()
+        self.final = Signal()
         self.ends = Signal()  # it is the last one of its block, also judged a word ahead
-        self.before_last, self.single = Signal(range(block_words)), Signal()  # last word but one of a block; it has one
+        # last word but one of a block; it has one
+        self.before_last = Signal(range(block_words))
+        self.single = Signal()
         self.output_words = Signal(range(param_words + 255 * block_words + 1))  # of a block of outputs
         self.skip_words = Signal(24)
         m.d.comb += [
@@ -143,9 +146,14 @@ class Cut:
         self.op, self.weights, self.o = op, weights, o
         load_rows, lanes = config.load_rows, config.lanes
         self.load_rows = load_rows
-        self.address, self.left = Signal(17), Signal(17)
-        self.part, self.part_last = Signal(range(load_rows)), Signal()  # the latter judged a step ahead, as `last`
-        self.last, self.final = Signal(), Signal()  # this is the last word; its last part
+        self.address = Signal(17)
+        self.left = Signal(17)
+        # the latter judged a step ahead, as `last`
+        self.part = Signal(range(load_rows))
+        self.part_last = Signal()
+        # this is the last word; its last part
+        self.last = Signal()
+        self.final = Signal()
         memory = Signal(2)
         m.d.sync += memory.eq(op.memory)
         # The instruction holds long before its words come; every few lanes know it by themselves.

@@ -84,7 +84,8 @@ class Attend(wiring.Component):
         scalar = delay(m, self.context.data.scalar, 2 + reciprocal.LATENCY, name="scalar")
         product = Signal(32)
         m.d.comb += product.eq(reciprocal.o_r * scalar + (1 << 15))
-        factor, exponent = Signal(16, reset_less=True), Signal(6, reset_less=True)
+        factor = Signal(16, reset_less=True)
+        exponent = Signal(6, reset_less=True)
         m.d.sync += [factor.eq(product >> 16), exponent.eq(reciprocal.o_e)]
         m.d.comb += [
             self.factor.eq(delay(m, factor, self.delay, name="factor")),

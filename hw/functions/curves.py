@@ -36,7 +36,8 @@ class _Lane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        negative, step = self.i[-1], Signal()
+        negative = self.i[-1]
+        step = Signal()
         m.d.comb += step.eq(Cat(bit for bit, table in self._chosen() if table.step).any())
         one = 1 << GELU_FRACTION_BITS
 

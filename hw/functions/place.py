@@ -83,7 +83,8 @@ class Place(wiring.Component):
             remaining.eq(context.out_count - self.i.p.op.block * rows),
             first_channel.eq((group & (groups - 1)) * rows),
         ]
-        low, high = Signal(signed(10), reset_less=True), Signal(signed(10), reset_less=True)
+        low = Signal(signed(10), reset_less=True)
+        high = Signal(signed(10), reset_less=True)
         end = Signal(9, reset_less=True)
         m.d.sync += [
             end.eq(context.lane_low + context.lane_count),

@@ -87,7 +87,8 @@ class Requantisation(wiring.Component):
         op = delay(m, self.i.p.op, self.hold, name="hold_op")
         valid = delay_valid(m, self.i.valid, self.hold, name="hold_valid")
         context = self.context.data
-        vector, attend = Signal(), context.function == Function.ATTEND
+        vector = Signal()
+        attend = context.function == Function.ATTEND
         m.d.comb += [
             self.context.enable.eq(1),
             self.context.address.eq(op.context),

@@ -48,7 +48,8 @@ class Rescale(wiring.Component):
         m = Module()
         m.submodules.scale = scale = self.scale
         context = self.i.p.context
-        scored, scales = Signal(), Signal()
+        scored = Signal()
+        scales = Signal()
         m.d.comb += [
             scored.eq((context.function == Function.ADD) & context.expert_valid),
             scales.eq(is_activated(context.function) | scored),

@@ -160,7 +160,8 @@ class AxiReader(wiring.Component):
 
         # Commands to bursts. A burst needs a credit per beat, a place in the list of bursts in flight (which it enters
         # when its address is accepted), and the register of the address channel.
-        issue, room = Signal(), Signal()
+        issue = Signal()
+        room = Signal()
         beats = Signal(range(self.max_burst + 1))
         m.d.comb += [
             splitter.i.valid.eq(self.cmd.valid & ~flush),
@@ -193,7 +194,8 @@ class AxiReader(wiring.Component):
         m.d.sync += self.credit.eq(self.credit + self.release - Mux(issue, beats, 0))
 
         # Beats of the oldest burst. Without a burst in flight, RREADY is 0: nothing can be counted twice.
-        transfer, last_beat = Signal(), Signal()
+        transfer = Signal()
+        last_beat = Signal()
         m.d.comb += [
             self.o.payload.eq(r.payload.data),
             self.o.valid.eq(r.valid & flight.o.valid & ~flush),

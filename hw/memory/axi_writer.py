@@ -159,7 +159,8 @@ class AxiWriter(wiring.Component):
 
         # Data, from a register: a beat on offer survives an abort. There is always a place in `filling`, since each of
         # its bursts has one in `flight`.
-        load, last_beat = Signal(), Signal()
+        load = Signal()
+        last_beat = Signal()
         m.d.comb += [
             filling.i.valid.eq(self.fresh),
             filling.i.payload.eq(aw.payload.len),
@@ -183,7 +184,8 @@ class AxiWriter(wiring.Component):
 
         # Responses. BREADY is 0 unless data and address of a burst were taken: nothing can be counted twice. Only the
         # newest burst may lack its address.
-        completed, answered = Signal(), Signal()
+        completed = Signal()
+        answered = Signal()
         m.d.comb += [
             completed.eq(w.valid & w.ready & w.payload.last),
             b.ready.eq((self.complete != 0) & ~(aw.valid & (flight.level == 1))),

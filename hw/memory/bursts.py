@@ -66,7 +66,8 @@ class BurstSplitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         inside = (self.max_burst - 1).bit_length()
-        room, left = Signal(inside), Signal(signed(BEATS_BITS + 1))
+        room = Signal(inside)
+        left = Signal(signed(BEATS_BITS + 1))
         m.d.comb += [
             self.i.ready.eq(~self.more & ~self.o.valid),
             room.eq(~self.word[:inside]),  # beats up to the next cut, but one

@@ -87,7 +87,8 @@ class LoadUnit(wiring.Component):
         target = Signal(64)
         port = Signal(range(config.ports + 1))
         code = Signal(8)
-        wanted, waits = Signal(), Signal()
+        wanted = Signal()
+        waits = Signal()
         m.d.comb += [
             waits.eq(op.wait > self.retired),
             wanted.eq(~op.expert_valid | op.speculative | (self.counts[op.expert] != 0)),

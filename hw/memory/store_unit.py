@@ -26,9 +26,14 @@ class _Progress:
 
     def __init__(self, beats_per_word: int) -> None:
         self.beats = beats_per_word
-        self.to_read, self.to_send = Signal(17), Signal(17)  # words
-        self.more, self.last_word = Signal(), Signal()  # words to read; the word to send is the last
-        self.beat, self.last_beat = Signal(range(max(2, beats_per_word))), Signal()
+        # words
+        self.to_read = Signal(17)
+        self.to_send = Signal(17)
+        # words to read; the word to send is the last
+        self.more = Signal()
+        self.last_word = Signal()
+        self.beat = Signal(range(max(2, beats_per_word)))
+        self.last_beat = Signal()
 
     def start(self, m: Module, words: Value) -> None:
         """Before the first word."""
@@ -136,9 +141,14 @@ class StoreUnit(wiring.Component):
         size = Signal(32)
         end = Signal(range((1 << len(op.offset)) + (1 << 32)))  # bytes from the start of the result region
         code = Signal(8)
-        pending, sending = Signal(), Signal()
-        sends, finishes = Signal(), Signal()  # a beat, the instruction's last
-        sent, finished = Signal(), Signal()  # in the cycle before
+        pending = Signal()
+        sending = Signal()
+        # a beat, the instruction's last
+        sends = Signal()
+        finishes = Signal()
+        # in the cycle before
+        sent = Signal()
+        finished = Signal()
         m.d.comb += [sends.eq(self.o.valid & self.o.ready), finishes.eq(sends & at.last_beat & at.last_word)]
         m.d.sync += [
             sent.eq(sends),

@@ -220,8 +220,12 @@ class WeightStream(wiring.Component):
         taken = Signal()
         skipping = Signal()
         # Words of the queue that are skipped in this cycle, if they were counted; they are all that are left.
-        amount, counted, all_left = Signal(range(depth + 1)), Signal(), Signal()
-        left, some_left = Signal(24), Signal()  # words to skip; it is not 0, judged a step ahead
+        amount = Signal(range(depth + 1))
+        counted = Signal()
+        all_left = Signal()
+        # words to skip; it is not 0, judged a step ahead
+        left = Signal(24)
+        some_left = Signal()
         freed = Signal(range(depth + 1))
         one = Signal()  # exactly one word is queued
         released = Signal(range(depth + 1))
@@ -291,7 +295,9 @@ class WeightStream(wiring.Component):
         ]
 
         # First the words in the buffer, one by one; then, every other cycle, as many as the queue holds.
-        passed, fewer = Signal(), Signal()  # a word of the buffer; the queue holds fewer words
+        # a word of the buffer; the queue holds fewer words
+        passed = Signal()
+        fewer = Signal()
         with m.If(skipping):
             with m.If(counted):  # the buffer is empty then, and stays so
                 m.d.sync += [left.eq(left - amount), some_left.eq(~all_left), counted.eq(0)]

@@ -45,7 +45,8 @@ class _WideExponential(wiring.Component):
         shifted = Signal(16 + (1 << LOGIT_SHIFT_BITS) - 1)
         m.d.comb += shifted.eq(distance << self.shift)
         # Whole powers of two are the next stage's; five bits of them, and whether there are more.
-        index, whole = Signal(8, reset_less=True), Signal(6, reset_less=True)
+        index = Signal(8, reset_less=True)
+        whole = Signal(6, reset_less=True)
         m.d.sync += [
             index.eq(shifted[LOGIT_FRACTION_BITS - 8 : LOGIT_FRACTION_BITS]),
             whole.eq(Cat(shifted[LOGIT_FRACTION_BITS:][:5], shifted[LOGIT_FRACTION_BITS + 5 :].any())),

@@ -105,7 +105,8 @@ class ExpertQueues(wiring.Component):
         buffer: memory.Memory = memory.Memory(shape=self.routed, depth=self.max_tokens, init=[])
         m.submodules.buffer = buffer
         put, take = buffer.write_port(), buffer.read_port()
-        written, taken = Signal(range(self.max_tokens + 1)), Signal(range(self.max_tokens + 1))
+        written = Signal(range(self.max_tokens + 1))
+        taken = Signal(range(self.max_tokens + 1))
         m.d.comb += [
             put.addr.eq(written),
             put.en.eq(self.i_valid),
@@ -116,8 +117,10 @@ class ExpertQueues(wiring.Component):
         ]
 
         # One rank per cycle; the next token is read while the last rank of this one is appended.
-        active, rank = Signal(), Signal(range(self.max_top_k))
-        last_rank, fetch = Signal(), Signal()
+        active = Signal()
+        rank = Signal(range(self.max_top_k))
+        last_rank = Signal()
+        fetch = Signal()
         m.d.comb += [
             last_rank.eq(rank + 1 >= self.i_top_k),
             fetch.eq((written != taken) & (~active | last_rank)),
@@ -138,8 +141,10 @@ class ExpertQueues(wiring.Component):
         place = Signal(range(self.experts * self.max_tokens), reset_less=True)
         entry = data.View(self.entry, Signal(self.entry.size, name="entry", reset_less=True))
         placed = data.View(self.entry, Signal(self.entry.size, name="placed", reset_less=True))
-        choose_valid, place_valid = Signal(), Signal()
-        choose_last, place_last = Signal(), Signal()
+        choose_valid = Signal()
+        place_valid = Signal()
+        choose_last = Signal()
+        place_last = Signal()
         ranks = range(self.max_top_k)
         m.d.sync += [
             choose_valid.eq(active),

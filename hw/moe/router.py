@@ -122,7 +122,9 @@ class Router(wiring.Component):
         m.submodules.gate, m.submodules.queues = gate, queues = self.gate, self.queues
 
         start = Signal()
-        mask, top_k, kind = Signal(self.experts), Signal.like(self.i_top_k), Signal()
+        mask = Signal(self.experts)
+        top_k = Signal.like(self.i_top_k)
+        kind = Signal()
         shift = Signal.like(self.i_shift)
         m.d.comb += start.eq(self.i_valid & self.i_first)
         with m.If(start):
@@ -137,8 +139,10 @@ class Router(wiring.Component):
             m.d.sync += self.o_busy.eq(0)
 
         # A token's earlier blocks are kept until its last one comes; they are read while that one is registered.
-        current, group = Signal(16 * self.rows, reset_less=True), Signal.like(self.i_group, reset_less=True)
-        token, last = Signal(self.token_shape, reset_less=True), Signal(reset_less=True)
+        current = Signal(16 * self.rows, reset_less=True)
+        group = Signal.like(self.i_group, reset_less=True)
+        token = Signal(self.token_shape, reset_less=True)
+        last = Signal(reset_less=True)
         complete = Signal()
         m.d.sync += [
             current.eq(Value.cast(self.i_logits)),

@@ -34,12 +34,12 @@ class _Names:
         return name
 
 
-def plain(name: str, suffix: str = "") -> str:
+def plain(name: str) -> str:
     """A name of RTLIL as an identifier: ``\\row$3[0].x`` is ``row_0_x``."""
     result = _FORBIDDEN.sub("_", _NUMBER.sub("", name[1:])).strip("_")
     if not result or result[0].isdigit():
         result = f"n{result}"
-    return f"{result}_" if result in KEYWORDS and not suffix else f"{result}{suffix}"
+    return f"{result}_" if result in KEYWORDS else result
 
 
 def _at_ports(module: Module, modules: Mapping[str, Module]) -> dict[str, str]:
@@ -54,8 +54,10 @@ def _at_ports(module: Module, modules: Mapping[str, Module]) -> dict[str, str]:
     return {name: bases[0] for name, bases in found.items() if len(bases) == 1}
 
 
-def _origins(module: Module, modules: Mapping[str, Module]) -> dict[str, tuple[str, bool]]:
-    """A name for what has none in the source, from what drives it; and whether it is always numbered."""
+def _origins(module: Module, modules: Mapping[str, Module], names: Mapping[str, str]) -> dict[str, tuple[str, bool]]:
+    """A name for what has none in the source, from what it feeds or what drives it, which may have a name already; and
+    whether it is always numbered.
+    """
     found: dict[str, tuple[str, bool]] = {}
     for item in module.items:
         if item.kind == "process":
@@ -75,7 +77,7 @@ def _origins(module: Module, modules: Mapping[str, Module]) -> dict[str, tuple[s
         if cell.type in REGISTERS:
             held, given = signals_of(cell.port("\\Q")), signals_of(cell.port("\\D"))
             if len(given) == 1 and held and held[0].name.startswith("\\"):
-                found[given[0].name] = plain(held[0].name, "_next"), False
+                found[given[0].name] = f"{names.get(held[0].name, held[0].name)[1:]}_next", False
     return found
 
 
@@ -106,7 +108,7 @@ def verilog_names(module: Module, modules: Mapping[str, Module], *, keep_ports: 
             numbered = "$" in item.name and item.kind == "wire" and not item.direction
             base = at_ports.get(item.name, "") if numbered else ""
             result[item.name] = "\\" + names.take(base or plain(item.name))
-    origins = _origins(module, modules)
+    origins = _origins(module, modules, result)
     for item in shown:
         if item.name not in result:
             base, numbered = origins.get(item.name, ("signal", True))

@@ -106,7 +106,8 @@ class PairBuffer(wiring.Component):
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
         self.entries = [Signal(shape, name=f"entry_{k}", reset_less=True) for k in range(2)]
         self.full = [Signal(name=f"full_{k}") for k in range(2)]
-        self.write, self.read = Signal(), Signal()
+        self.write = Signal()
+        self.read = Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -57,7 +57,9 @@ class Queue(wiring.Component):
         self.storage: memory.Memory = memory.Memory(shape=shape, depth=depth, init=[])
         self.write_index = Signal(range(depth))
         self.read_index = Signal(range(depth))
-        self.full, self.some = Signal(), Signal()  # no place left; there is an entry: judged ahead, for many ask
+        # no place left; there is an entry: judged ahead, for many ask
+        self.full = Signal()
+        self.some = Signal()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -68,7 +70,8 @@ class Queue(wiring.Component):
         def after(index: Signal):
             return Mux(index == self.depth - 1, 0, index + 1)
 
-        push, pop = Signal(), Signal()
+        push = Signal()
+        pop = Signal()
         m.d.comb += [
             self.i.ready.eq(~self.full & ~self.clear),
             self.o.valid.eq(self.some),

@@ -139,7 +139,8 @@ class NormScalars(wiring.Component):
         at_root = 5 + ReciprocalSqrt.LATENCY
         m.d.comb += [rsqrt.i.eq(variance), rsqrt.i_valid.eq(0)]
         product = dsp_product(m, rsqrt.o_r, delay(m, self.i_scale, at_root, name="scale"), name="product")
-        shift, mult = Signal(6, reset_less=True), Signal(MULTIPLIER_BITS, reset_less=True)
+        shift = Signal(6, reset_less=True)
+        mult = Signal(MULTIPLIER_BITS, reset_less=True)
         m.d.sync += [
             shift.eq(rsqrt.o_e + delay(m, self.i_shift, at_root, name="shift")),
             mult.eq((product + (1 << 31 - MULTIPLIER_BITS))[32 - MULTIPLIER_BITS : 32]),
@@ -286,7 +287,8 @@ class _SumLane(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         # The slice's own difference, which its adder makes; the one that is added up is another.
-        difference, together = Signal(self._FACTOR, reset_less=True), Signal(self._FACTOR, reset_less=True)
+        difference = Signal(self._FACTOR, reset_less=True)
+        together = Signal(self._FACTOR, reset_less=True)
         change = Signal(self._FACTOR, reset_less=True)
         m.d.sync += [
             difference.eq(self.new - self.old),

@@ -80,7 +80,8 @@ class RoundShift(wiring.Component):
 
         kept = self.out_bits + 2
         top = shifted[min(kept, len(shifted)) - 1 :]
-        fits, negative = Signal(reset_less=True), Signal(reset_less=True)
+        fits = Signal(reset_less=True)
+        negative = Signal(reset_less=True)
         rounded = Signal(signed(kept), reset_less=True)
         m.d.sync += [
             fits.eq(top.all() | ~top.any()),

@@ -28,7 +28,8 @@ class _Lane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        value, mult = Signal(signed(16), reset_less=True), Signal(signed(17), reset_less=True)
+        value = Signal(signed(16), reset_less=True)
+        mult = Signal(signed(17), reset_less=True)
         m.d.sync += [value.eq(self.i), mult.eq(self.mult)]
         product = dsp_product(m, value, mult, name="product")
         m.submodules.round = rounding = RoundShift(in_bits=32, shift_bits=5, out_bits=16)  # of -2^15 * (2^16 - 1)
