@@ -42,7 +42,6 @@ def _readable(text: str, sources: Sequence[str | None]) -> str:
     """
     line = next((line for line in text.splitlines() if line.startswith(_YOSYS_TRIGGER)), None)
     if line is not None:
-        text = text.replace(line, f"{line}  // runs each always @* once, also those of constants")
         text = text.replace(f"{line.split()[1]} ", TRIGGER)
     return lay_out(text, sources)
 

@@ -9,7 +9,7 @@ from itertools import groupby
 __all__ = ["lay_out"]
 
 _WIDTH = 120
-_DECLARED = re.compile(r"  (input|output|inout|wire|reg)(?: signed)?( \[\d+:\d+\])? (\w+)(?: = [^;]*)?;(?:  //.*)?")
+_DECLARED = re.compile(r"  (input|output|inout|wire|reg)(?: signed)?( \[\d+:\d+\])? (\w+)(?: = [^;]*)?;")
 _SOURCE = re.compile(r'  \(\* src = "([^"]*)" \*\)')
 _CLOCKED = re.compile(r"  always(?:_ff)? @\((?:pos|neg)edge \w+\)")
 _NUMBER = re.compile(r"(\d+)")

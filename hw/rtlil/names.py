@@ -77,7 +77,8 @@ def _origins(module: Module, modules: Mapping[str, Module], names: Mapping[str, 
         if cell.type in REGISTERS:
             held, given = signals_of(cell.port("\\Q")), signals_of(cell.port("\\D"))
             if len(given) == 1 and held and held[0].name.startswith("\\"):
-                found[given[0].name] = f"{names.get(held[0].name, held[0].name)[1:]}_next", False
+                register = names.get(held[0].name, held[0].name)[1:].removesuffix("_")
+                found[given[0].name] = f"{register}_next", False
     return found
 
 

@@ -89,7 +89,8 @@ def test_names_are_plain(project: Project) -> None:
     assert modules == [path.stem for path in project.sources]
     assert all(name.startswith("moesaic_") and len(name) < 60 for name in modules[1:])
     assert not re.search(r'src = "(/|\.\.)', text)
-    assert re.search(r'src = "hw/engine/feeder.py:\d+" \*\)\n  always @\(posedge', text)
+    assert text.count("always @* begin") == len(re.findall(r'src = "[^"]+:\d+" \*\)\n  always @\* begin\n', text)) > 0
+    assert re.search(r"^    \w+ <= .*;  // hw/engine/feeder.py:\d+$", text, re.MULTILINE)
 
 
 def test_ports_are_those_that_the_block_design_connects(project: Project) -> None:

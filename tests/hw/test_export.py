@@ -1,5 +1,8 @@
 """Exported Verilog is found again by all that decides it, and never believed when it was changed."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -76,3 +79,16 @@ def test_the_key_has_all_that_decides_the_text(
         what()
         export._tools.cache_clear()
         assert [exports(), exports()] == [1, 0]
+
+
+def test_two_exports_are_equal() -> None:
+    """In two processes, in which sets have different orders."""
+    script = (
+        "from moesaic.hw.export import TOP; from moesaic.hw.spec.config import PRESETS; "
+        "from moesaic.hw.top import Accelerator; from moesaic.hw.verilog import to_verilog; "
+        "print(to_verilog(Accelerator(PRESETS['micro8']), name=TOP), end='')"
+    )
+    command = [sys.executable, "-c", script]
+    env = {**os.environ, "PYTHONHASHSEED": "1"}
+    again = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+    assert again == accelerator_verilog(MICRO, assertions=True)
