@@ -18,7 +18,7 @@ POLL_S = 0.0005  # between two looks at STATUS without an interrupt
 class PynqTransport:
     """Registers through MMIO, memory from `pynq.allocate`, the interrupt through PYNQ's asyncio events or by polling.
 
-    PYNQ (2.7 to 3.1) is imported when this is made, not before. Its interrupts need an AXI interrupt controller in the
+    PYNQ (2.7 to 4.0) is imported when this is made, not before. Its interrupts need an AXI interrupt controller in the
     block design; if the overlay names none, or `interrupt` is False, STATUS is polled.
 
     Parameters

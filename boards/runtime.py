@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, sleep
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from moesaic.boards import loop
 from moesaic.boards.driver import Driver, RunResult
 from moesaic.boards.numpy_heads import FILE, HostHeads, load_heads
+from moesaic.boards.power import Power, PowerRecorder, check_duration
 from moesaic.boards.pynq import CELL, PynqTransport
 from moesaic.boards.status import Status
 from moesaic.boards.transport import Transport
@@ -45,6 +46,8 @@ class Prediction:
         What earlier attempts ended with.
     image : int
         Number of its image in the batch.
+    power : Power or None
+        What the board's rails took meanwhile, if it was measured (`Accelerator.measure`).
     """
 
     task: str
@@ -54,6 +57,7 @@ class Prediction:
     seconds: Mapping[str, float]
     failures: tuple[str, ...] = ()
     image: int = 0
+    power: Power | None = None
 
 
 def load_program_folder(folder: str | Path) -> tuple[ProgramImage, HostHeads | None]:
@@ -265,6 +269,50 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         except BaseException:  # also when the caller stops early: nothing may go on running
             self._wait(self.driver.settle())
             raise
+
+    def measure(self, image: Array, task: str | None = None, *, seconds: float = 5.0) -> Prediction:
+        """Run an image again and again, and measure what the board takes meanwhile; the last run's prediction.
+
+        First the board is idle for `seconds`, then it runs for as long, without the task's head.
+
+        Parameters
+        ----------
+        image : array
+            As for :meth:`run`.
+        task : str or None
+        seconds : float
+            0.2 or more. The sensors are slower than a run: a few seconds make a mean.
+
+        Raises
+        ------
+        InputError
+            If this is not a board, or `seconds` is out of range.
+        FailedRun
+            If the board has no power sensors that PYNQ knows, or they cannot be read.
+        AcceleratorError, RunIncomplete, RunTimeout, RunLost, AcceleratorBusy
+        """
+        if not isinstance(self.driver.transport, PynqTransport):
+            raise InputError("power must be measured on a board with PYNQ, not in simulation")
+        seconds, name = check_duration(seconds), self._task(task)
+        pixels = self._filled([_planes(image, self.image_size, self.channels)])
+        results: list[RunResult | None] = []
+        try:
+            recorder = PowerRecorder()
+            with recorder.recording():
+                sleep(seconds)
+                recorder.mark()
+                begun = perf_counter()
+                while perf_counter() - begun < seconds:
+                    results.append(self._wait(self.driver.submit(name, pixels)))
+                results.append(self._wait(self.driver.collect()))
+                took = perf_counter() - begun
+        except BaseException:
+            self._wait(self.driver.settle())
+            raise
+        runs = [result for result in results if result is not None]
+        busy = min(1.0, sum(result.seconds["run"] for result in runs) / took)
+        power = Power(recorder.rails(), took, len(runs) * self.batch, busy)
+        return replace(self._predict(runs[-1], 1)[0], power=power)
 
     def _predict(self, result: RunResult, images: int) -> list[Prediction]:
         """Of the items of the first `images` images."""

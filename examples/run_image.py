@@ -11,7 +11,11 @@ runtime).
 
 import argparse
 import itertools
+import json
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from moesaic.boards.frames import frames, write_picture
 from moesaic.boards.runtime import Accelerator, Prediction
@@ -39,6 +43,16 @@ def show(accelerator: Accelerator, prediction: Prediction, name: str, folder: Pa
     print(f" -> {write_picture(folder / f'{name}-{task}', accelerator.heads.picture(prediction.map))}")
 
 
+def measure(accelerator: Accelerator, image: np.ndarray[Any, Any], seconds: float, folder: Path) -> None:
+    """Print what the board takes while it runs an image, and write it."""
+    power = accelerator.measure(image, seconds=seconds).power
+    assert power is not None
+    for name, rail in power.rails.items():
+        added = 1e3 * power.joules_an_image(name)
+        print(f"rail {name}: {rail.idle_w:.2f} W idle, {rail.busy_w:.2f} W busy, {added:.2f} mJ an image more")
+    (folder / "power.json").write_text(json.dumps(power.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program", type=Path, help="folder that `moesaic compile` wrote")
@@ -47,6 +61,7 @@ def main() -> None:
     parser.add_argument("--task", default="all", help="a task of the program, or 'all'")
     parser.add_argument("--out", type=Path, default=Path("maps"), help="folder for the maps")
     parser.add_argument("--retries", type=int, default=1, help="further attempts of a run that failed")
+    parser.add_argument("--power", type=float, metavar="SECONDS", help="measure power with the first image, that long")
     arguments = parser.parse_args()
     with open_accelerator(arguments) as accelerator:
         # One program for all tasks, if the folder has one, and as many images at once as it was compiled for.
@@ -55,6 +70,9 @@ def main() -> None:
         source = iter(frames(arguments.source, accelerator.image_size, accelerator.channels))
         while group := list(itertools.islice(source, accelerator.batch)):
             names, images = [name for name, _ in group], [image for _, image in group]
+            if arguments.power is not None:
+                measure(accelerator, images[0], arguments.power, arguments.out)
+                arguments.power = None
             for prediction in itertools.chain.from_iterable(accelerator.run_many(images, task) for task in apart):
                 show(accelerator, prediction, names[prediction.image], arguments.out)
 

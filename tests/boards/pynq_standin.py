@@ -4,10 +4,14 @@ accelerator.
 Names and behaviour follow PYNQ's documentation and sources (3.0): `Overlay` with `ip_dict` and `interrupt_pins`,
 `MMIO`, `allocate` giving an array with `physical_address`, `flush`, `invalidate` and `freebuffer`, `Interrupt` with a
 coroutine `wait`. What the host writes reaches the accelerator only after `flush`; what the accelerator writes reaches
-the host only after `invalidate`.
+the host only after `invalidate`. Of `pynq.pmbus` it has `get_rails`, and `DataRecorder` with `record`, `mark`, `stop`
+and `frame` (no pandas: columns by name are all that it has).
 """
 
 import asyncio
+import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +23,7 @@ from moesaic.boards.project.design import ACCELERATOR, INTERRUPTS
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.sim.device import FunctionalDevice
 
-__all__ = ["DDR", "REGISTERS", "Board", "make_module"]
+__all__ = ["DDR", "REGISTERS", "Board", "make_module", "make_pmbus"]
 
 PAGE = 4096
 PORTS = load_board("zcu102").ports
@@ -47,6 +51,7 @@ class Board:
         self.free, self.used = DDR, 0
         self.flushed = self.invalidated = self.interrupts_taken = 0
         self.downloads: list[Path] = []
+        self.marked = False  # by a recorder of power
 
 
 class Buffer(np.ndarray):
@@ -90,6 +95,69 @@ class Buffer(np.ndarray):
             raise RuntimeError("a buffer must be freed once, and as a whole")
         self.freed = True
         self.board.used -= self.nbytes
+
+
+def make_pmbus(board: Board, watts: Mapping[str, tuple[float, float] | None]) -> ModuleType:
+    """A module `pynq.pmbus`.
+
+    Parameters
+    ----------
+    board : Board
+        Its sensors.
+    watts : mapping
+        Power of each rail before a mark and after it; None for a rail without a power sensor.
+    """
+
+    class Sensor:
+        def __init__(self, name: str, figures: tuple[float, float]) -> None:
+            self.name, self.figures = name, figures
+
+        @property
+        def value(self) -> float:
+            return self.figures[board.marked]
+
+    class Rail:
+        def __init__(self, name: str, figures: tuple[float, float] | None) -> None:
+            self.name, self.voltage, self.current = name, None, None
+            self.power = None if figures is None else Sensor(f"{name}_power", figures)
+
+    class DataRecorder:
+        def __init__(self, *sensors: Sensor) -> None:
+            self._sensors, self._rows, self._index = sensors, [], -1
+            self._thread: threading.Thread | None = None
+
+        def record(self, interval: float) -> "DataRecorder":
+            if self._thread:
+                raise RuntimeError("DataRecorder is already recording")
+            self._interval, self._done = interval, False
+            self._index += 1
+            self._thread = threading.Thread(target=self._read)
+            self._thread.start()
+            return self
+
+        def _read(self) -> None:
+            while not self._done:
+                board.marked = self._index > 0  # read once for a row: what it says does not depend on when it is read
+                self._rows.append([int(board.marked), *(sensor.value for sensor in self._sensors)])
+                time.sleep(self._interval)
+
+        def mark(self) -> None:
+            self._index += 1
+
+        def stop(self) -> None:
+            self._done = True
+            self._thread.join()
+            self._thread = None
+
+        @property
+        def frame(self) -> dict[str, list[float]]:
+            names = ["Mark", *(sensor.name for sensor in self._sensors)]
+            return {name: [row[k] for row in self._rows] for k, name in enumerate(names)}
+
+    module = ModuleType("pynq.pmbus")
+    module.get_rails = lambda config_file=None: {name: Rail(name, figures) for name, figures in watts.items()}
+    module.DataRecorder = DataRecorder
+    return module
 
 
 def make_module(board: Board) -> ModuleType:
@@ -178,7 +246,8 @@ def make_module(board: Board) -> ModuleType:
         return buffer
 
     module = ModuleType("pynq")
-    module.__version__ = "3.0.1"
+    module.__version__ = "4.0.0"
+    module.__path__ = []  # a package: `pynq.pmbus` is a module of its own
     for thing in (Overlay, MMIO, Interrupt, allocate):
         setattr(module, thing.__name__, thing)
     return module

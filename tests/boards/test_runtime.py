@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from driverrig import CONFIG
-from pynq_standin import Board, make_module
+from pynq_standin import Board, make_module, make_pmbus
 from typer.testing import CliRunner
 
 from moesaic.boards.frames import FrameError, frames, write_picture
@@ -145,7 +145,10 @@ def bitfile(tmp_path: Path) -> Path:
 def play(script: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch, *, pynq: bool) -> None:
     """Run an example in this process, with the stand-in of PYNQ."""
     if pynq:
-        monkeypatch.setitem(sys.modules, "pynq", make_module(Board(CONFIG)))
+        board = Board(CONFIG)
+        monkeypatch.setitem(sys.modules, "pynq", make_module(board))
+        monkeypatch.setitem(sys.modules, "pynq.pmbus", make_pmbus(board, {"INT": (2.0, 3.5)}))
+        monkeypatch.setattr("moesaic.boards.power.LEAST_SAMPLES", 1)
     monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
     runpy.run_path(str(script), run_name="__main__")
 
@@ -161,11 +164,15 @@ def test_the_example_for_images(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    place = ["--bitfile", bitfile] if board else []
+    place = ["--bitfile", bitfile, "--power", "0.2"] if board else []
     play(host / "run_image.py", [program, pictures, "--out", tmp_path / "maps", *place], monkeypatch, pynq=board)
-    names = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    names = sorted(path.name for path in (tmp_path / "maps").glob("*.png"))
     assert names == sorted(f"street{n}-{task}.png" for n in range(4) for task in ("depth", "semseg"))
-    assert "street0 semseg: " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "street0 semseg: " in out and ("rail INT: 2.00 W idle, 3.50 W busy, " in out) == board
+    power = tmp_path / "maps" / "power.json"
+    assert power.exists() == board
+    assert not board or json.loads(power.read_text())["rails"]["INT"]["busy_w"] == 3.5
     accelerator = open_simulated(program)
     image = render(0, SIZE).image
     wanted = accelerator.heads.picture(accelerator.run(image, "semseg").map)
