@@ -97,6 +97,8 @@ class Board:
         All that the fabric has.
     sources : mapping of str to str
         Where the figures come from.
+    pynq : str
+        Which PYNQ runs on the board, for people; empty if that is not known.
 
     Raises
     ------
@@ -118,16 +120,18 @@ class Board:
     memory: Memory
     budget: Resources
     sources: Mapping[str, str]
+    pynq: str = ""
 
     def __post_init__(self) -> None:
         check_name("name", self.name, error=BoardError)
         check_name("model", self.model, error=BoardError)
-        require(
-            self.title.isprintable() and len(self.title) <= _LONGEST_TITLE,
-            "title",
-            f"a line of at most {_LONGEST_TITLE} characters",
-            self.title,
-        )
+        for field, text in (("title", self.title), ("pynq", self.pynq)):
+            require(
+                text.isprintable() and len(text) <= _LONGEST_TITLE,
+                field,
+                f"a line of at most {_LONGEST_TITLE} characters",
+                text,
+            )
         require(self.family in FAMILIES, "family", f"one of {', '.join(FAMILIES)}", self.family)
         require(
             bool(re.fullmatch(r"x[a-z0-9]+-[A-Za-z0-9-]+", self.part))

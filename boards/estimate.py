@@ -112,6 +112,11 @@ class Counted:
         """All units."""
         return added(self.units)
 
+    def is_of(self, config: AcceleratorConfig, *, family: str, uram: bool) -> bool:
+        """Whether it is the count of an accelerator, whatever its name and clock are."""
+        mine, other = (accelerator.replace(name="", clock_mhz=1.0) for accelerator in (self.config, config))
+        return (mine, self.family, self.uram) == (other, family, uram)
+
 
 @dataclass(frozen=True)
 class Model:
@@ -230,14 +235,8 @@ def shipped(config: AcceleratorConfig, *, family: str, uram: bool) -> Counted | 
     uram : bool
         The device has UltraRAM.
     """
-    alike = {"name": "", "clock_mhz": 1.0}
-    for entry in counted():
-        if (entry.family, entry.uram, entry.hardware) == (family, uram, hardware_digest()) and {
-            **entry.config.to_dict(),
-            **alike,
-        } == {**config.to_dict(), **alike}:
-            return entry
-    return None
+    found = (entry for entry in counted() if entry.is_of(config, family=family, uram=uram))
+    return next((entry for entry in found if entry.hardware == hardware_digest()), None)
 
 
 @functools.cache

@@ -63,7 +63,9 @@ def largest_preset(board: Board) -> str | None:
         and (board.budget.uram or not config.ultra_ram)
     ]
     # Of equals the board's own: the sizes of its memories were chosen for it.
-    best = max(fitting, key=lambda c: (c.macs_per_cycle, c.stripe_bytes, c.name == board.name), default=None)
+    best = max(
+        fitting, key=lambda c: (c.macs_per_cycle, c.stripe_bytes, c.name == board.accelerator.name), default=None
+    )
     return best.name if best is not None else None
 
 

@@ -20,16 +20,19 @@ from moesaic.hw.spec.registers import MAP_BYTES, register_map
 
 __all__ = ["ProgramFacts", "write_ip", "write_project"]
 
-MINIMUM_VIVADO = "2022.2"
+MINIMUM_VIVADO = "2022.1"
 _SYNTHESIS, _IMPLEMENTATION = "Flow_PerfOptimized_high", "Performance_ExplorePostRoutePhysOpt"
 _VLNV = {"vendor": "moesaic", "library": "accelerator", "name": "accelerator", "version": "1.0"}
-_FAMILIES = ("zynquplus", "kintexuplus", "virtexuplus", "zynq", "artix7", "kintex7", "virtex7")
+_FAMILIES = ("zynquplus", "zynquplusRFSOC", "kintexuplus", "virtexuplus", "zynq", "artix7", "kintex7", "virtex7")
 _ACCESS = {"RO": "read-only", "RW": "read-write", "W1S": "read-write", "W1C": "read-write"}
 _INTERRUPT = {
     "zynqmp": "shared peripheral interrupt 89, GIC number 121",
     "zynq7000": "shared peripheral interrupt 29, GIC number 61",
 }
-_BOARD_FILES = {"tul.com.tw": "the board files from TUL's site unpacked into a folder of board.repoPaths"}
+_BOARD_FILES = {
+    "tul.com.tw": "the board files from TUL's site unpacked into a folder of board.repoPaths",
+    "digilentinc.com": "those of Digilent's repository vivado-boards in a folder of board.repoPaths",
+}
 
 
 @dataclass(frozen=True)

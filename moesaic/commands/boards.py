@@ -26,6 +26,7 @@ def _entry(board: Board) -> dict[str, Any]:
         "clock_mhz": board.clock_mhz,
         "accelerator": {**config.to_dict(), "hash": config.hash},
         "model": board.model,
+        "pynq": board.pynq,
         "ports": board.ports.memory,
         "registers": {"port": board.ports.registers, "base": board.ports.registers_base},
         "memory": {

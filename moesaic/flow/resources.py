@@ -123,9 +123,10 @@ def judge(accelerator: AcceleratorConfig, name: str, *, family: str = "zynqmp") 
     """The board that an accelerator which is no board's own is held against.
 
     The one whose name its own begins with ("zcu102-small": the ZCU102); else the smallest of the family that holds it,
-    and the largest if none does.
+    and the largest if none does. Only boards that a preset was made for are asked: what is said of a preset then stays
+    the same when boards are added that use it.
     """
-    boards = [load_board(board) for board in board_names()]
+    boards = [board for board in map(load_board, board_names()) if board.accelerator.name == board.name]
     namesakes = [board for board in boards if f"{name}-".startswith(f"{board.name}-")]
     if namesakes:
         return namesakes[0]

@@ -1,6 +1,7 @@
 """Boards as data: every file is checked the same way, and every wrong one is refused by the name of its field."""
 
 import dataclasses
+import functools
 import re
 from importlib import resources
 from pathlib import Path
@@ -11,10 +12,13 @@ from moesaic.boards.board import Board, BoardError, board_names, load_board, par
 from moesaic.boards.family import FAMILIES
 from moesaic.boards.fit_bound import FitError, check_fit, largest_preset, lower_bound, ultra_ram_for
 from moesaic.boards.resources import Resources
+from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
 from moesaic.flow.model_fit import fitting
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.config import PRESETS as MODELS
+from moesaic.golden.config import network_of
 from moesaic.golden.hollow import hollow_model
 from moesaic.hw.spec.config import PRESETS
 
@@ -29,14 +33,27 @@ def board(request: pytest.FixtureRequest) -> Board:
 
 
 def test_the_boards() -> None:
-    assert board_names() == ["kv260", "pynq-z2", "zcu102", "zcu104"]
+    assert board_names() == [
+        "arty-z7-20",
+        "kr260",
+        "kv260",
+        "pynq-z2",
+        "ultra96v2",
+        "zcu102",
+        "zcu104",
+        "zcu106",
+        "zcu111",
+        "zybo-z7-20",
+    ]
 
 
 def test_accelerator_fits(board: Board) -> None:
     check_fit(board)
     assert largest_preset(board) is not None
     config = board.accelerator
-    assert config == PRESETS[config.name]  # its clock too: reports of simulation and board agree
+    assert config == PRESETS[config.name].replace(clock_mhz=board.clock_mhz)
+    # A board with a preset of its own name has its clock too: reports of the bare preset and the board agree.
+    assert board.name not in PRESETS or config == PRESETS[board.name]
     assert board.ports.memory.keys() == {"m_axi_c", *(f"m_axi_w{n}" for n in range(config.ports))}
 
 
@@ -45,17 +62,25 @@ def test_ports_share_the_memory_controller_fairly(board: Board) -> None:
     controllers = [board.system.memory[name].controller for name in board.ports.weights]
     shared = max(controllers.count(controller) for controller in controllers)
     assert shared <= max(1, len(controllers) // 2)
-    assert 0.5 <= board.stream_gbs / board.memory.bandwidth_gbs <= 1.15
+    # Below a half it is the fabric's clock: two ports of 64 bits at 100 MHz in front of a DDR3 of 32.
+    least = 0.35 if board.family == "zynq7000" else 0.5
+    assert least <= board.stream_gbs / board.memory.bandwidth_gbs <= 1.15
     timing = board.memory.timing(board.clock_mhz)
     assert timing is not None and timing.rate == pytest.approx(1e3 * board.memory.bandwidth_gbs / board.clock_mhz)
-    assert 0.94 < timing.busy < 0.98 and timing.row < 0.02 * timing.refresh
+    assert 0.92 < timing.busy < 0.98 and timing.row < 0.02 * timing.refresh
     assert board.memory.bandwidth_gbs == pytest.approx(board.memory.bits * board.memory.mega_transfers / 8000)
 
 
+@functools.cache
+def compiled(model: str, accelerator: str) -> ProgramImage:
+    """Once for all boards that share an accelerator."""
+    fitting(make_request(model=model, board=accelerator), Stages(quiet=True))
+    return compile_model(hollow_model(network_of(MODELS[model])), PRESETS[accelerator])
+
+
 def test_window_holds_the_program_of_its_model(board: Board) -> None:
-    request = make_request(model=board.model, board=board.name)
-    fitting(request, Stages(quiet=True))
-    image = compile_model(hollow_model(request.model), board.accelerator)
+    assert make_request(model=board.model, board=board.name).accelerator == board.accelerator
+    image = compiled(board.model, board.accelerator.name)
     assert image.address == board.memory.window_base
     assert len(image.memory) <= board.memory.window_bytes
     assert image.address + len(image.memory) <= 1 << board.accelerator.addr_bits
@@ -196,7 +221,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_unknown_boards(tmp_path: Path) -> None:
     with pytest.raises(
-        BoardError, match="board must be one of kv260, pynq-z2, zcu102, zcu104, or a TOML file, not 'abacus'"
+        BoardError, match="board must be one of arty-z7-20, kr260, .*, zcu111, zybo-z7-20, or a TOML file, not 'abacus'"
     ):
         load_board("abacus")
     with pytest.raises(

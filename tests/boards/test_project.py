@@ -212,7 +212,7 @@ def test_with_a_program(quick, tmp_path: Path, monkeypatch, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--board", "abacus"], "board must be one of kv260, pynq-z2, zcu102, zcu104, micro8, .*not 'abacus'"),
+        (["--board", "abacus"], "board must be one of arty-z7-20, kr260, .*, zybo-z7-20, micro8, .*not 'abacus'"),
         (
             ["--board", "micro8"],
             "board must be a board to make a project, not the bare accelerator 'micro8': use --rtl-only",

@@ -18,8 +18,14 @@ def _buses(config: AcceleratorConfig) -> list[str]:
     return [f"m_axi_w{number}" for number in range(config.ports)] + ["m_axi_c"]
 
 
-@pytest.mark.parametrize("release", RELEASES)
-@pytest.mark.parametrize("name", board_names())
+SOME = ("kr260", "pynq-z2", "zcu102")  # a board of each family, and one with connectors to its carrier
+
+
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [*((name, release) for name in SOME for release in RELEASES)]
+    + [(name, RELEASES[-1]) for name in board_names() if name not in SOME],
+)
 def test_project_is_built(name: str, release: str, tmp_path: Path):
     board, folder = project(name, tmp_path)
     done = run(folder / "build.tcl", release=release)
@@ -27,7 +33,9 @@ def test_project_is_built(name: str, release: str, tmp_path: Path):
     summary = done.summary
     assert summary["warnings"] == summary["suppressed"] == []
     made = summary["project"]
-    assert (made["part"], made["board_part"], made["top"]) == (board.part, board.board_part, "system_wrapper")
+    assert (made["part"], made["top"]) == (board.part, "system_wrapper")
+    # An older Vivado may have an older revision of the board's files.
+    assert made["board_part"].rpartition(":")[0] == board.board_part.rpartition(":")[0]
     assert {run["state"] for run in summary["runs"].values()} == {"done"}
     results = {path.name for path in (folder / "build").iterdir()}
     assert results >= REPORTS | {f"{name}.bit", f"{name}.xsa", f"{name}.hwh"}
@@ -102,11 +110,11 @@ def test_build_refuses_its_own_bad_options(tmp_path: Path):
         assert not done.ok and message in done.error
 
 
-@pytest.mark.parametrize("release", ["2021.1", "2022.1"])
+@pytest.mark.parametrize("release", ["2021.1", "2021.2"])
 def test_old_vivado_is_refused(release: str, tmp_path: Path):
     _, folder = project("zcu102", tmp_path)
     done = run(folder / "build.tcl", release=release)
-    assert not done.ok and "Vivado must be 2022.2 or newer" in done.error
+    assert not done.ok and "Vivado must be 2022.1 or newer" in done.error
 
 
 def test_missing_board_files_are_named(tmp_path: Path):

@@ -19,7 +19,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 __all__ = ["RELEASES", "Outcome", "ports_only_verilog", "project", "run"]
 
 STANDIN = Path(__file__).parent / "vivado" / "vivado.tcl"
-RELEASES = ("2022.2", "2023.2", "2024.2")  # their catalogs differ in the version of zynq_ultra_ps_e
+RELEASES = ("2022.2", "2022.1", "2023.2", "2024.2", "2025.2")  # versions of IP and of board files differ
 
 
 @dataclass(frozen=True)
