@@ -8,7 +8,7 @@ from torch import fx
 
 from moesaic.golden.frontend import gates, mixture, norms
 from moesaic.golden.frontend.attention import ATTENTION, attention_probs, rotary
-from moesaic.golden.frontend.blocks import add_branch, unprojected
+from moesaic.golden.frontend.blocks import add_branch, is_half, parallel, unprojected
 from moesaic.golden.frontend.columns import by_column
 from moesaic.golden.frontend.gated import GATED_MLP, gate
 from moesaic.golden.frontend.known import Known
@@ -340,6 +340,8 @@ def _sum(reader: Reader, node: fx.Node, args: Sequence[Any], kwargs: Mapping[str
     if ids is None and dims:
         ids = norms.summed(reader, node, args[0], dims, keep, mean=False)
     if ids is None:
+        if all(is_half(reader.meanings[owner]) for owner in reader.owners(args[0])[0].unique().tolist()):
+            raise parallel("branches of a block")
         raise Refusal(
             f"a sum over {_words(reader, args[0])}", expected="a sum over experts", nearest=nearest("scatter")
         )

@@ -23,7 +23,7 @@ from moesaic.golden.frontend.reader import Reader
 from moesaic.golden.frontend.refusal import Refusal
 from moesaic.golden.frontend.stream import stream_of
 
-__all__ = ["add_branch", "unprojected"]
+__all__ = ["add_branch", "is_half", "parallel", "unprojected"]
 
 
 def unprojected(context: Context) -> Linear:
@@ -44,12 +44,8 @@ def add_branch(reader: Reader, node: fx.Node, left: torch.Tensor, right: torch.T
             continue
         meaning = unprojected(branch[0]) if isinstance(branch[0], Context) else branch[0]
         return _residual(reader, node, stream, (meaning, branch[1]))
-    if all(f is not None and _half(f[0]) for f in found):
-        raise Refusal(
-            "a parallel block (two halves of a block added to each other)",
-            expected="one after the other: attention added to the stream, then the MLP of a norm of that",
-            nearest=PRE_NORM,
-        )
+    if all(f is not None and is_half(f[0]) for f in found):
+        raise parallel("two halves of a block")
     what = ["several tensors" if f is None else f[0].what for f in found]
     raise Refusal(
         f"a sum of {what[0]} and {what[1]}",
@@ -58,7 +54,16 @@ def add_branch(reader: Reader, node: fx.Node, left: torch.Tensor, right: torch.T
     )
 
 
-def _half(meaning: Meaning) -> bool:
+def parallel(what: str) -> Refusal:
+    """Of branches that are added to each other before they reach the stream."""
+    return Refusal(
+        f"a parallel block ({what} added to each other)",
+        expected="one after the other: attention added to the stream, then the MLP of a norm of that",
+        nearest=PRE_NORM,
+    )
+
+
+def is_half(meaning: Meaning) -> bool:
     """Whether a meaning is what attention, an MLP or a mixture returns."""
     if isinstance(meaning, Linear):
         return isinstance(meaning.source, (Context, Hidden))

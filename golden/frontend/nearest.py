@@ -27,6 +27,7 @@ _NEAREST = {
     "mean": "nn.LayerNorm or nn.RMSNorm for a norm written out; a mean over tokens after the last block only",
     "max_pool2d": "patch embedding as one convolution whose kernel and stride are the patch",
     "avg_pool2d": "patch embedding as one convolution whose kernel and stride are the patch",
+    "pad": "patches cut by one convolution whose kernel and stride are the patch; every token attends to all",
     "nonzero": MIXTURE_RECIPE,
     "nonzero_numpy": MIXTURE_RECIPE,
     "where": MIXTURE_RECIPE,

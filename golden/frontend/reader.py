@@ -111,6 +111,8 @@ class Reader:
                     del self.values[used]
 
     def _copied(self, node: fx.Node, name: str, args: Sequence[Any]) -> Value:
+        if isinstance(args[0], Known):  # brought to the type of a tensor that depends on the image, which is float32
+            return args[0]
         types = [arg for arg in (*args[1:], *node.kwargs.values()) if isinstance(arg, torch.dtype)]
         found = self.find(args[0])
         numbers = found is not None and isinstance(found[0], (Chosen, RankedIndex))  # whole ones, which any type holds

@@ -2,7 +2,6 @@
 for bit.
 """
 
-import importlib
 from collections.abc import Callable
 
 import mixtures
@@ -99,16 +98,6 @@ def test_swiglu_of_dinov2_is_captured():
     assert captured.difference < 1e-5
     sizes = [node.sizes for node in captured.network.layers if node.kind == "mlp"]
     assert sizes and all(found.gated and found.activation == "silu" for found in sizes)
-
-
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"])
-def test_timm(name):
-    try:
-        timm = importlib.import_module("timm")  # needs torchvision, whose wheels are for torch with CUDA
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"timm cannot be imported here: {error}")
-    captured = capture(timm.create_model(name).eval(), torch.zeros(1, 3, 224, 224))
-    assert captured.difference < 1e-5
 
 
 def test_torchs_encoder():
