@@ -15,6 +15,7 @@ from moesaic.flow.peers import Peer
 from moesaic.flow.resources import ReportedResources
 from moesaic.flow.worst import WorstCase
 from moesaic.hw.spec.units import Group, unit_called
+from moesaic.report.labels import label_points
 from moesaic.report.style import COLOURS, INK, KINDS, new_figure, short, styled
 from moesaic.report.task_model import LayerReport
 
@@ -44,6 +45,8 @@ def _thousands(axis: Any) -> None:
 def roofline(layers: Sequence[LayerReport], macs_per_cycle: int, bytes_per_cycle: int) -> Figure:
     """Every layer as a point under the roof of arithmetic and DDR; the whole image as a star.
 
+    A layer above the slope is hollow, and tied to it: its bytes came before its cycles began.
+
     Parameters
     ----------
     layers : sequence of LayerReport
@@ -58,19 +61,27 @@ def roofline(layers: Sequence[LayerReport], macs_per_cycle: int, bytes_per_cycle
     x = np.geomspace(low, high * 1.6, 200)
     axes.plot(x, np.minimum(macs_per_cycle, bytes_per_cycle * x), color=INK, linewidth=1.4)
     axes.axvline(high / 1.6, color="#c9ccd1", linewidth=0.8, linestyle=":")
+    prefetched = False
     for kind, colour in KINDS.items():
         mine = [layer for layer in points if _kind(layer.name) == kind]
+        places = [(layer.macs / layer.bytes if layer.bytes else high, layer.macs / layer.cycles) for layer in mine]
+        ahead = [above for x, above in places if above > bytes_per_cycle * x]
         if mine:
             axes.scatter(
-                [layer.macs / layer.bytes if layer.bytes else high for layer in mine],
-                [layer.macs / layer.cycles for layer in mine],
-                color=colour,
+                *zip(*places, strict=True),
+                color=["#ffffff" if above > bytes_per_cycle * x else colour for x, above in places],
+                edgecolors=colour,
                 s=26,
-                alpha=0.8,
-                linewidths=0,
-                label=kind,
+                linewidths=1.2,
                 zorder=3,
             )
+            axes.scatter([], [], color=colour, s=26, label=kind)
+        prefetched = prefetched or bool(ahead)
+        for x, above in places:
+            if above > bytes_per_cycle * x:
+                axes.vlines(x, bytes_per_cycle * x, above, color=colour, linewidth=0.8, linestyle=":", zorder=2)
+    if prefetched:
+        axes.scatter([], [], color="#ffffff", edgecolors=INK, s=26, label="hollow: read ahead, while others computed")
     axes.scatter(
         [macs / sum(layer.bytes for layer in layers)],
         [macs / sum(layer.cycles for layer in layers)],
@@ -157,6 +168,7 @@ def energy(spent: EnergyReport, layers: Sequence[LayerReport], error: float) -> 
         if amounts.any():
             right.bar(range(len(parts)), amounts, bottom=base, color=colour, label=kind, width=0.72)
             base = base + amounts
+    right.set_ylim(0, 1.08 * float(base.max()) or 1.0)
     right.set_xticks(range(len(parts)), [short(part) for part in parts], rotation=0 if len(parts) < 9 else 45)
     right.set_xlabel("part of the network (numbers: blocks)")
     right.set_ylabel("mJ, all included")
@@ -206,21 +218,27 @@ def resources(found: ReportedResources) -> Figure:
 
 @styled
 def worst_cases(cases: Mapping[str, Mapping[str, WorstCase]]) -> Figure:
-    """Cycles of each routing, for each task."""
+    """Cycles of each routing beyond those of the image's own, for each task: so little differences are seen."""
     titles = {name: case.title for task in cases.values() for name, case in task.items()}
     figure, axes = new_figure(0.8 + 0.3 * len(titles) * max(1, len(cases)))
     height = 0.8 / len(cases)
     colours = [COLOURS["busy"], COLOURS["starved"], "#5b8c5a", "#7a6f9b", "#9b2226", "#8fb8d6"]
+    widest = max(0.01 * case.cycles for mine in cases.values() for case in mine.values())  # less than 1 % looks little
     for number, (task, mine) in enumerate(cases.items()):
         places = [len(titles) - 1 - row + 0.4 - height * (number + 0.5) for row in range(len(titles))]
-        values = [mine[name].cycles for name in titles]
+        own = mine["real"].cycles
+        values = [mine[name].cycles - own for name in titles]
+        widest = max(widest, *(abs(value) for value in values))
         axes.barh(places, values, height=height * 0.9, color=colours[number % len(colours)], label=task)
         for place, value in zip(places, values, strict=True):
-            axes.text(value, place, f" {value:,}", va="center", fontsize=8, color=INK)
+            more = "" if not value else f" ({100 * value / own:+.1f} %)"
+            side = "right" if value < 0 else "left"
+            axes.text(value, place, f" {own + value:,}{more} ", va="center", ha=side, fontsize=8, color=INK)
+    axes.axvline(0, color=INK, linewidth=1)
     axes.set_yticks(range(len(titles) - 1, -1, -1), list(titles.values()))
-    axes.set_xlim(0, 1.16 * max(case.cycles for mine in cases.values() for case in mine.values()))
-    axes.set_xlabel("cycles for an image, by the analytic model")
-    _thousands(axes.xaxis)
+    axes.set_xlim(-1.7 * widest, 1.7 * widest)
+    axes.set_xlabel("cycles more or less than as this image is routed, by the analytic model (numbers: in all)")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:+,.0f}"))
     axes.grid(axis="y", visible=False)
     if len(cases) > 1:
         figure.legend(loc="outside upper left", ncols=6, fontsize=8)
@@ -230,9 +248,9 @@ def worst_cases(cases: Mapping[str, Mapping[str, WorstCase]]) -> Figure:
 @styled
 def peers(rows: Sequence[Peer]) -> Figure:
     """Milliseconds against millijoules of an image; ours with the model's error."""
-    figure, axes = new_figure(3.6)
+    figure, axes = new_figure(4.2)
     known = [(row.ms, row.mj, row) for row in rows if row.ms is not None and row.mj is not None]
-    for number, (ms, mj, row) in enumerate(sorted(known, key=lambda point: point[0])):
+    for ms, mj, row in known:
         ours = row.ours
         axes.errorbar(
             ms,
@@ -244,15 +262,6 @@ def peers(rows: Sequence[Peer]) -> Figure:
             elinewidth=0.9,
             capsize=3,
             markerfacecolor=None if row.ms_is != "estimated" else "#ffffff",
-        )
-        label = f"{row.model} {row.image}" if ours else f"{row.name}, {row.board}"
-        axes.annotate(
-            label,
-            (ms, mj),
-            xytext=(7, 5 - 15 * (number % 2)),
-            textcoords="offset points",
-            fontsize=8,
-            color=INK,
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -273,4 +282,6 @@ def peers(rows: Sequence[Peer]) -> Figure:
         ncols=2,
         fontsize=8,
     )
+    names = [f"{row.model} {row.image}" if row.ours else f"{row.name}, {row.board}" for _, _, row in known]
+    label_points(figure, axes, [(ms, mj, name) for (ms, mj, _), name in zip(known, names, strict=True)])
     return figure

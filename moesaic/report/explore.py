@@ -12,6 +12,7 @@ from moesaic.compiler.memory import BOARD_MEMORY, IDEAL_MEMORY
 from moesaic.errors import InputError
 from moesaic.flow.exploration import Exploration, FrontPoint
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
+from moesaic.report.labels import label_points
 from moesaic.report.plots import COLOURS
 from moesaic.terminal import result_console
 
@@ -71,16 +72,6 @@ def _panel(figure: Figure, axes: Axes, result: Exploration, times: Sequence[floa
             zorder=4,
             label="simulated on RTL",
         )
-    for entry, x, y in zip(front, milliseconds, shares, strict=True):
-        if entry.number in (1, len(front)) or entry in confirmed:
-            axes.annotate(
-                f"{entry.number}: {entry.config.rows} × {entry.config.lanes}",
-                (x, y),
-                textcoords="offset points",
-                xytext=(7, 5),
-                fontsize=8,
-                color="#3d434b",
-            )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
@@ -92,6 +83,10 @@ def _panel(figure: Figure, axes: Axes, result: Exploration, times: Sequence[floa
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
+    sized = {1, len(front), *(entry.number for entry in confirmed)}
+    sizes = [f": {entry.config.rows} × {entry.config.lanes}" if entry.number in sized else "" for entry in front]
+    names = [f"{entry.number}{size}" for entry, size in zip(front, sizes, strict=True)]
+    label_points(figure, axes, list(zip(milliseconds, shares, names, strict=True)))
 
 
 def _time(entry: FrontPoint, *, each: bool) -> float:

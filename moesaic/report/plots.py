@@ -41,6 +41,7 @@ def block_cycles(parts: Sequence[tuple[str, ArrayStates]], model: Sequence[float
     axes.set_xticks(range(len(parts)), [short(name) for name, _ in parts])
     axes.set_xlabel("part of the network (numbers: blocks)")
     axes.set_ylabel("cycles")
+    axes.set_ylim(0, 1.08 * max(1, *base, *model))
     axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
     axes.grid(axis="x", visible=False)
     figure.legend(loc="outside upper left", ncols=3, fontsize=8)
@@ -104,7 +105,7 @@ def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
     figure, axes = new_figure(0.9 + 0.34 * len(rows))
     table = [list(tokens) for _, tokens in rows]
     largest = max(max(row) for row in table)
-    axes.imshow(table, aspect="auto", cmap="Blues", vmin=0, vmax=max(largest, 1))
+    drawn = axes.imshow(table, aspect="auto", cmap="Blues", vmin=0, vmax=max(largest, 1))
     for y, row in enumerate(table):
         for x, count in enumerate(row):
             axes.text(
@@ -119,6 +120,9 @@ def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
     axes.set_xticks(range(len(table[0])))
     axes.set_yticks(range(len(rows)), [f"block {short(name)}" for name, _ in rows])
     axes.set_xlabel("expert")
+    bar = figure.colorbar(drawn, ax=axes, pad=0.02)
+    bar.set_label("tokens")
+    bar.outline.set_visible(False)
     axes.grid(visible=False)
     return figure
 
@@ -148,7 +152,7 @@ def block_quality(blocks: Sequence[BlockReport]) -> Figure:
 
 @styled
 def ablation(rows: Sequence[AblationRow]) -> Figure:
-    """Bars: cycles and bytes of each variant over those of the first, on a logarithmic axis."""
+    """Bars: cycles and bytes of each variant over those of the first."""
     figure, axes = new_figure(0.9 + 0.42 * len(rows))
     largest = 1.5
     spent = [row.cycles or row.model_cycles for row in rows]
@@ -161,9 +165,9 @@ def ablation(rows: Sequence[AblationRow]) -> Figure:
         places = [len(rows) - 1 - k + shift for k in range(len(rows))]
         axes.barh(places, values, height=0.36, color=colour, label=label)
         for place, value in zip(places, values, strict=True):
-            axes.text(value * 1.02, place, f"{value:.2f} ×", va="center", fontsize=8, color="#3d434b")
-    axes.set_xscale("log")
-    axes.set_xlim(0.5, 2 * largest)
+            axes.text(value, place, f" {value:.2f} ×", va="center", fontsize=8, color="#3d434b")
+    axes.axvline(1, color=INK, linewidth=0.8)
+    axes.set_xlim(0, 1.15 * largest)
     axes.set_yticks(range(len(rows)), ["nothing taken away", *(row.title for row in rows[1:])][::-1])
     axes.set_xlabel("times that of the whole accelerator")
     axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
