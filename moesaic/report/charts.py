@@ -41,6 +41,25 @@ def _thousands(axis: Any) -> None:
     axis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
 
 
+def _layers(axes: Any, layers: Sequence[LayerReport], bytes_per_cycle: int, edge: float) -> None:
+    """Layers as points; `edge` is the intensity at which those stand that read nothing."""
+    prefetched = False
+    for kind, colour in KINDS.items():
+        mine = [layer for layer in layers if _kind(layer.name) == kind]
+        if not mine:
+            continue
+        places = [(layer.macs / layer.bytes if layer.bytes else edge, layer.macs / layer.cycles) for layer in mine]
+        ahead = [(x, y) for x, y in places if y > bytes_per_cycle * x]
+        fills = ["#ffffff" if place in ahead else colour for place in places]
+        axes.scatter(*zip(*places, strict=True), color=fills, edgecolors=colour, s=26, linewidths=1.2, zorder=3)
+        axes.scatter([], [], color=colour, s=26, label=kind)
+        for x, y in ahead:
+            axes.vlines(x, bytes_per_cycle * x, y, color=colour, linewidth=0.8, linestyle=":", zorder=2)
+        prefetched = prefetched or bool(ahead)
+    if prefetched:
+        axes.scatter([], [], color="#ffffff", edgecolors=INK, s=26, label="hollow: read ahead, while others computed")
+
+
 @styled
 def roofline(layers: Sequence[LayerReport], macs_per_cycle: int, bytes_per_cycle: int) -> Figure:
     """Every layer as a point under the roof of arithmetic and DDR; the whole image as a star.
@@ -61,27 +80,7 @@ def roofline(layers: Sequence[LayerReport], macs_per_cycle: int, bytes_per_cycle
     x = np.geomspace(low, high * 1.6, 200)
     axes.plot(x, np.minimum(macs_per_cycle, bytes_per_cycle * x), color=INK, linewidth=1.4)
     axes.axvline(high / 1.6, color="#c9ccd1", linewidth=0.8, linestyle=":")
-    prefetched = False
-    for kind, colour in KINDS.items():
-        mine = [layer for layer in points if _kind(layer.name) == kind]
-        places = [(layer.macs / layer.bytes if layer.bytes else high, layer.macs / layer.cycles) for layer in mine]
-        ahead = [above for x, above in places if above > bytes_per_cycle * x]
-        if mine:
-            axes.scatter(
-                *zip(*places, strict=True),
-                color=["#ffffff" if above > bytes_per_cycle * x else colour for x, above in places],
-                edgecolors=colour,
-                s=26,
-                linewidths=1.2,
-                zorder=3,
-            )
-            axes.scatter([], [], color=colour, s=26, label=kind)
-        prefetched = prefetched or bool(ahead)
-        for x, above in places:
-            if above > bytes_per_cycle * x:
-                axes.vlines(x, bytes_per_cycle * x, above, color=colour, linewidth=0.8, linestyle=":", zorder=2)
-    if prefetched:
-        axes.scatter([], [], color="#ffffff", edgecolors=INK, s=26, label="hollow: read ahead, while others computed")
+    _layers(axes, points, bytes_per_cycle, high)
     axes.scatter(
         [macs / sum(layer.bytes for layer in layers)],
         [macs / sum(layer.cycles for layer in layers)],
