@@ -25,7 +25,30 @@ const blank = (image) => {  // one colour only
   return data.every((value) => value === data[0]);
 };
 async function measure() {
-  const frame = document.getElementById('page'), page = frame.contentDocument, found = [];
+  const frame = document.getElementById('page'), page = frame.contentDocument, all = new Set(), said = [];
+  const switches = [...page.querySelectorAll('.switch button')];
+  for (const shown of switches.length ? switches : [null]) {
+    if (shown) shown.click();
+    for (const line of await inspect(frame, page)) all.add(line);
+    for (const canvas of page.querySelectorAll('canvas')) {
+      if (!canvas.checkVisibility()) continue;
+      const box = canvas.getBoundingClientRect();
+      const at = {clientX: box.x + box.width / 2, clientY: box.y + 9, bubbles: true};
+      canvas.dispatchEvent(new frame.contentWindow.PointerEvent('pointermove', at));
+      said.push(canvas.closest('figure').querySelector('output').textContent);
+      canvas.closest('figure').querySelector('button').click();
+      canvas.dispatchEvent(new frame.contentWindow.PointerEvent('pointermove', {...at, clientX: box.x + 1}));
+      said.push(canvas.closest('figure').querySelector('output').textContent);
+    }
+  }
+  const report = document.createElement('pre');
+  report.id = 'measured';
+  report.textContent = JSON.stringify(
+    {height: page.documentElement.scrollHeight, images: page.images.length, found: [...all], said});
+  document.body.appendChild(report);
+}
+async function inspect(frame, page) {
+  const found = [];
   for (const image of page.images) if (!image.complete || !image.naturalWidth) found.push('not loaded: ' + name(image));
   frame.style.height = page.documentElement.scrollHeight + 'px';
   await wait(50);
@@ -33,8 +56,14 @@ async function measure() {
   const whole = page.documentElement.scrollWidth;
   if (whole > width) found.push('wider than the window: ' + whole + ' px');
   const shown = (e) => e.checkVisibility() && !['SCRIPT', 'STYLE', 'BR', 'TITLE'].includes(e.tagName);
+  for (const canvas of page.querySelectorAll('canvas'))
+    if (shown(canvas) && blank(canvas)) found.push('blank: ' + name(canvas));
+  for (const box of page.querySelectorAll('.wide'))
+    if (shown(box) && width > 1000 && box.scrollWidth > box.clientWidth + 1) found.push('cut: ' + name(box));
   for (const image of page.images) {
     if (!shown(image) || !image.naturalWidth) continue;
+    if (image.closest('.wide') && image.clientWidth < 0.95 * image.naturalWidth)
+      found.push('small print: ' + name(image));
     const box = image.getBoundingClientRect();
     if (box.width < 40 || box.height < 20) found.push('too small: ' + name(image));
     else if (blank(image)) found.push('blank: ' + name(image));
@@ -60,10 +89,7 @@ async function measure() {
         found.push('overlap: ' + name(a) + ' and ' + name(b));
     }));
   }
-  const report = document.createElement('pre');
-  report.id = 'measured';
-  report.textContent = JSON.stringify({height: page.documentElement.scrollHeight, images: page.images.length, found});
-  document.body.appendChild(report);
+  return found;
 }
 addEventListener('load', () => measure().catch((error) => console.error('measuring failed: ' + error)));
 """
@@ -81,12 +107,15 @@ class Look:
         What is wrong with it.
     console : list of str
         What the browser complained of.
+    said : list of str
+        What each timeline says of its middle, and of its left end after it was zoomed.
     """
 
     height: int
     images: int
     found: list[str]
     console: list[str]
+    said: list[str]
 
 
 def _browser() -> str:
@@ -133,4 +162,4 @@ def look(page: Path, width: int, work: Path, *, picture: bool = True) -> Look:
             f"--screenshot={work / f'{width}.png'}", f"--window-size={max(width, 500)},{min(result['height'], 16000)}"
         )
     shutil.rmtree(work / "profile", ignore_errors=True)
-    return Look(result["height"], result["images"], result["found"], console)
+    return Look(result["height"], result["images"], result["found"], console, result["said"])

@@ -2,6 +2,7 @@
 
 import base64
 import importlib.resources
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from moesaic.report.data import load_data
 from moesaic.report.likeness import in_words
 from moesaic.report.model import Report
 from moesaic.report.stored import DATA, INPUT, PICTURES, read_picture, read_report
-from moesaic.report.style import MEANINGS, save
+from moesaic.report.style import COLOURS, MEANINGS, save
 from moesaic.report.task_model import TaskReport
 from moesaic.report.vivado import FILE, Comparison, comparison_text, read_comparison
 
@@ -68,15 +69,23 @@ def _marks(task: str, entry: TaskReport, data: dict[str, Any]) -> list[tuple[str
 
 def _measured_plots(task: str, report: Report, data: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
     """What the RTL counted."""
-    entry, read, stored = report.tasks[task], report.ddr.bytes_per_cycle, report.accelerator.port_bits // 8
+    entry, read = report.tasks[task], report.ddr.bytes_per_cycle
     parts = [("embed", entry.embedding.array), *((block.name, block.array) for block in entry.blocks)]
     counted = [(name, array) for name, array in (*parts, ("result", entry.result.array)) if array is not None]
     yield "cycles", plots.block_cycles(counted, [entry.model_cycles[name].cycles for name, _ in counted])
     trace = _trace(task, data)
     if trace and entry.cycles is not None:
-        marks = _marks(task, entry, data)
-        yield "timeline", plots.timeline(trace, marks, read)
-        yield "parts", plots.part_timelines(trace, [*marks, ("result", entry.cycles)], read, stored)
+        yield "timeline", plots.timeline(trace, _marks(task, entry, data), read)
+
+
+def _timeline(task: str, report: Report, data: dict[str, Any]) -> markupsafe.Markup:
+    """What timeline.js draws, as JSON without anything that HTML would read."""
+    entry, trace = report.tasks[task], _trace(task, data)
+    if not trace or entry.cycles is None:
+        return markupsafe.Markup("null")
+    marks = [*_marks(task, entry, data), ("result", entry.cycles)]
+    drawn = plots.timeline_data(trace, marks, report.ddr.bytes_per_cycle, report.accelerator.port_bits // 8)
+    return markupsafe.Markup(json.dumps(drawn, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def _task_figures(task: str, report: Report, data: dict[str, Any]) -> Iterator[tuple[str, Figure]]:
@@ -145,7 +154,8 @@ def render_html(folder: Path, vivado: Comparison | None = None) -> str:
             task: [(what, PICTURES[what], _uri(folder / name)) for what, name in files.items()]
             for task, files in report.pictures.items()
         }
-        source = (importlib.resources.files("moesaic.report") / "report.html.j2").read_text(encoding="utf-8")
+        own = importlib.resources.files("moesaic.report")
+        source, script = ((own / name).read_text(encoding="utf-8") for name in ("report.html.j2", "timeline.js"))
         environment = jinja2.Environment(
             autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
@@ -156,6 +166,9 @@ def render_html(folder: Path, vivado: Comparison | None = None) -> str:
             input=_uri(folder / INPUT),
             pictures=pictures,
             meanings=MEANINGS,
+            colours=COLOURS,
+            script=markupsafe.Markup(script),
+            timelines={task: _timeline(task, report, data) for task in report.tasks},
             classes=[
                 (name, "#{:02x}{:02x}{:02x}".format(*colour))
                 for name, colour in zip(CLASSES, PALETTE.tolist(), strict=True)

@@ -7,15 +7,16 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, StepPatch
+from matplotlib.patches import StepPatch
 
 from moesaic.flow.ablate import AblationRow
 from moesaic.report.style import COLOURS, INK, MEANINGS, new_figure, short, styled
 from moesaic.report.task_model import ARRAY_STATES, ArrayStates, BlockReport
 
-__all__ = ["ablation", "block_cycles", "block_quality", "expert_tokens", "part_timelines", "timeline"]
+__all__ = ["ablation", "block_cycles", "block_quality", "expert_tokens", "timeline", "timeline_data"]
 
 WINDOWS = 320  # of a timeline: as many as can be told apart
+ZOOMED = 2000  # of the page's timeline
 READ, WRITTEN = "#5b8c5a", "#7a6f9b"
 
 
@@ -48,10 +49,10 @@ def block_cycles(parts: Sequence[tuple[str, ArrayStates]], model: Sequence[float
     return figure
 
 
-def _coarse(trace: Mapping[str, Any]) -> dict[str, Any]:
-    """The same trace in at most `WINDOWS` windows."""
+def _coarse(trace: Mapping[str, Any], windows: int = WINDOWS) -> dict[str, Any]:
+    """The same trace in at most so many windows."""
     count = len(trace["cycle"])
-    first = np.arange(0, count, -(-count // WINDOWS))
+    first = np.arange(0, count, -(-count // windows))
     last = np.append(first[1:], count) - 1
     return {name: values[last] if name == "cycle" else np.add.reduceat(values, first) for name, values in trace.items()}
 
@@ -176,11 +177,10 @@ def ablation(rows: Sequence[AblationRow]) -> Figure:
     return figure
 
 
-@styled
-def part_timelines(
+def timeline_data(
     trace: Mapping[str, Any], parts: Sequence[tuple[str, int]], bytes_per_cycle: int, store_bytes_per_cycle: int
-) -> Figure:
-    """Load, fill, compute and store of every part of the network, each from its own start, in four lanes.
+) -> dict[str, Any]:
+    """What the page's timeline draws: counts by window of cycles, in at most `ZOOMED` windows.
 
     Parameters
     ----------
@@ -189,50 +189,20 @@ def part_timelines(
     parts : sequence of (str, int)
         Name, and the cycle in which it ended.
     bytes_per_cycle, store_bytes_per_cycle : int
-        Bandwidths of load and store.
+        Bandwidths of reading and storing.
     """
-    figure, axes = new_figure(0.9 + 0.62 * len(parts))
-    ends, labels, begin = trace["cycle"], [], 0
-    for row, (name, end) in enumerate(parts):
-        first, last = np.searchsorted(ends, (begin, end), side="right")
-        last = min(int(last) + 1, len(ends))
-        edges = np.append(ends[first - 1] if first else 0, ends[first:last])
-        spans, at = np.maximum(np.diff(edges), 1), np.clip(edges, begin, end) - begin
-        lanes = (
-            [(trace["read_bytes"][first:last] / bytes_per_cycle, READ)],
-            [(trace["loader_busy"][first:last], INK)],
-            [(trace[f"array_{state}"][first:last], COLOURS[state]) for state in ARRAY_STATES],
-            [(trace["written_bytes"][first:last] / store_bytes_per_cycle, WRITTEN)],
-        )
-        top_of_row = float(len(parts) - row)
-        for lane, (layers, height) in enumerate(zip(lanes, (0.18, 0.12, 0.4, 0.12), strict=True)):
-            floor = top_of_row - (0.18, 0.32, 0.74, 0.88)[lane]
-            base = np.full(len(spans), floor)
-            for amount, colour in layers:
-                top = np.minimum(base + height * amount / spans, floor + height)
-                _steps(axes, top, at, base=base, color=colour)
-                base = top
-        axes.hlines(top_of_row - 0.88, 0, end - begin, color="#8a8f98", linewidth=0.5)
-        labels.append(short(name))
-        begin = end
-    axes.set_yticks([len(parts) - row - 0.5 for row in range(len(parts))], labels)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(0, len(parts) + 0.1)
-    axes.set_xlim(0, None)
-    axes.set_xlabel("cycles since the part before ended")
-    axes.set_ylabel("part of the network (numbers: blocks)")
-    axes.xaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:,.0f}"))
-    axes.grid(axis="y", visible=False)
-    entries = [
-        ("load from DDR", READ),
-        ("fill the array", INK),
-        *((state, COLOURS[state]) for state in ARRAY_STATES),
-        ("store", WRITTEN),
-    ]
-    figure.legend(
-        handles=[Patch(color=colour, label=label) for label, colour in entries],
-        loc="outside upper left",
-        ncols=8,
-        fontsize=8,
+    trace = {name: values.tolist() for name, values in _coarse(trace, ZOOMED).items()}
+    lanes = (
+        ("fill", INK, "loader_busy", 1),
+        ("read", READ, "read_bytes", bytes_per_cycle),
+        ("store", WRITTEN, "written_bytes", store_bytes_per_cycle),
     )
-    return figure
+    return {
+        "ends": trace["cycle"],
+        "states": {state: trace[f"array_{state}"] for state in ARRAY_STATES},
+        "colours": COLOURS,
+        "lanes": [
+            {"name": name, "colour": colour, "values": trace[unit], "most": most} for name, colour, unit, most in lanes
+        ],
+        "marks": [(short(name), end) for name, end in parts],
+    }

@@ -271,7 +271,7 @@ def test_rtl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Invoke, re
     assert report["roofline"]["fraction"] == pytest.approx(
         report["roofline"]["bound_cycles"] / report["cycles"], abs=1e-4
     )
-    assert result.page.count("data:image/svg+xml") == 7 + 2
+    assert result.page.count("data:image/svg+xml") == 6 + 2
     for heading in ("What the array did in each block", "Timeline"):
         assert heading in sections(result.page)
     assert (result.folder / "all-timeline.png").is_file()

@@ -2,6 +2,7 @@
 else.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,13 @@ def test_page(measured: Any, tmp_path: Path, width: int) -> None:
     assert seen.console == []
     assert seen.found == []
     tasks = measured.report["tasks"]
-    assert seen.images >= 1 + 3 * len(tasks) + 7 * len(tasks) + 2  # input, maps, pictures of each task, common ones
+    assert seen.images >= 1 + 3 * len(tasks) + 5 * len(tasks) + 2  # input, maps, pictures of each task, common ones
+    assert len(seen.said) == 2 * len(tasks)
+    for entry, (middle, zoomed) in zip(tasks.values(), zip(seen.said[::2], seen.said[1::2], strict=True), strict=True):
+        spans = [[int(n.replace(",", "")) for n in re.findall(r"[\d,]+\d", text)[:2]] for text in (middle, zoomed)]
+        assert spans[0][0] <= entry["cycles"] / 2 <= spans[0][1] + 1  # what is under the pointer
+        assert entry["cycles"] / 4 - 500 < spans[1][0] < entry["cycles"] / 4 + 500  # zoomed in by two
+        assert "busy" in middle and "read" in middle and "%" in middle
     with Image.open(tmp_path / f"{width}.png") as picture:
         colours = picture.convert("RGB").getcolors(1 << 24)
     assert colours is not None and len(colours) > 1000
@@ -32,6 +39,7 @@ FAULTS = {
     "blank": lambda page: page.replace(
         "</header>", f'<img alt="nothing" width="90" height="90" src="{BLANK}"></header>', 1
     ),
+    "small print": lambda page: page.replace("min-width: 860px", "min-width: 300px", 1),
     "console": lambda page: page.replace("</header>", "<script>console.error('broken')</script></header>", 1),
 }
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAP///////yH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
