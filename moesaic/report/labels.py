@@ -40,9 +40,11 @@ def label_points(figure: Figure, axes: Axes, points: Sequence[tuple[float, float
     points : sequence of (x, y, text)
         In the units of the axes.
     """
+    if not points:
+        return []
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
-    where = axes.transData.transform([(x, y) for x, y, _ in points]) if points else []
+    where = axes.transData.transform([(x, y) for x, y, _ in points])
     taken = [Bbox.from_extents(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in where]
     boxes = []
     for x, y, text in points:
