@@ -5,7 +5,7 @@ function drawTimeline(figure) {
   const canvas = figure.querySelector('canvas'), said = figure.querySelector('output');
   const {ends, states, colours, lanes, marks} = data, last = ends[ends.length - 1], resting = said.textContent;
   const names = Object.keys(states), pen = canvas.getContext('2d');
-  const bands = [['array', 0.1, 0.5], ...lanes.map((lane, i) => [lane.name, 0.64 + 0.12 * i, 0.1])];
+  const bands = [['array', 0.1, 0.5], ...lanes.map((lane, i) => [lane.name, 0.65 + 0.11 * i, 0.07])];
   let from = 0, to = last, dragged = null;
   const start = (i) => i ? ends[i - 1] : 0;
   const width = () => canvas.clientWidth, at = (x) => from + (to - from) * x / width();
@@ -22,8 +22,8 @@ function drawTimeline(figure) {
         pen.fillStyle = colours[name]; pen.fillRect(x, y - tall, wide, tall); y -= tall;
       }
       lanes.forEach((lane, k) => {
-        const tall = Math.min(lane.values[i] / (span * lane.most), 1) * 0.1 * h;
-        pen.fillStyle = lane.colour; pen.fillRect(x, (bands[k + 1][1] + 0.1) * h - tall, wide, tall);
+        const tall = Math.min(lane.values[i] / (span * lane.most), 1) * bands[k + 1][2] * h;
+        pen.fillStyle = lane.colour; pen.fillRect(x, (bands[k + 1][1] + bands[k + 1][2]) * h - tall, wide, tall);
       });
     }
     pen.fillStyle = pen.strokeStyle = '#1b1e23'; pen.lineWidth = 0.5;
@@ -34,7 +34,7 @@ function drawTimeline(figure) {
       pen.beginPath(); pen.moveTo(x, 0.1 * h); pen.lineTo(x, h - 16); pen.stroke();
       before = end;
     }
-    for (const [name, y] of bands.slice(1)) pen.fillText(name, 4, y * h + 2);
+    for (const [name, y] of bands.slice(1)) pen.fillText(name, 4, y * h - 1);
     pen.fillText(Math.round(from).toLocaleString('en'), 2, h - 2);
     const right = Math.round(to).toLocaleString('en') + ' cycles';
     pen.fillText(right, w - pen.measureText(right).width - 2, h - 2);
@@ -53,7 +53,7 @@ function drawTimeline(figure) {
     const cycle = at(e.clientX - canvas.getBoundingClientRect().left), i = found(cycle), span = ends[i] - start(i);
     const share = (value, most) => Math.round(100 * value / (span * most)) + ' %';
     const part = (marks.find((mark) => cycle < mark[1]) || marks[marks.length - 1])[0];
-    said.textContent = `${part}, cycles ${start(i).toLocaleString('en')} to ${ends[i].toLocaleString('en')}: ` +
+    said.textContent = `${/^\d/.test(part) ? 'block ' : ''}${part}, cycles ${start(i).toLocaleString('en')} to ${ends[i].toLocaleString('en')}: ` +
       [...names.map((name) => `${name} ${share(states[name][i], 1)}`), ...lanes.map((lane) => `${lane.name} ${share(lane.values[i], lane.most)}`)].join(', ');
   });
   const by = {in: () => zoom(0.5, (from + to) / 2), out: () => zoom(2, (from + to) / 2), all: () => look(0, last)};
