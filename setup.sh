@@ -56,7 +56,7 @@ if ! "$venv/bin/python" -c "" 2>/dev/null; then
     rm -rf "$venv"
     "$python" -m venv "$venv"
 fi
-"$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,test]'
+"$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[cluster,docs,test]'
 
 # The simulator embeds Python as a shared library, which Debian has in a package of its own.
 if ! "$venv/bin/python" -c "import find_libpython as f, sys; sys.exit(f.find_libpython() is None)"; then

@@ -52,6 +52,8 @@ INNER = {  # imports in functions, outside the commands, which import late so th
     ("moesaic.flow.request", "moesaic.golden.importers.open.open_model"): (
         "torch takes seconds, which a mistyped option of a built-in model need not wait for"
     ),
+    ("moesaic.flow.runner", "moesaic.flow.cluster.connect.connected"): "Dask is there only if it was asked for",
+    ("moesaic.flow.runner", "moesaic.flow.cluster.runner.DaskRunner"): "the same",
     ("moesaic.images", "PIL.Image"): "the host runtime on a board reads arrays without Pillow",
     ("moesaic.images", "PIL.ImageOps"): "the same",
     ("moesaic.images", "PIL.UnidentifiedImageError"): "the same",
@@ -137,7 +139,11 @@ def test_foreign_imports() -> None:
         re.match(r"[\w-]+", text)[0].lower().replace("-", "_")
         for text in [
             *PROJECT["project"]["dependencies"],
-            *(text for extra in ("synth", "baseline") for text in PROJECT["project"]["optional-dependencies"][extra]),
+            *(
+                text
+                for extra in ("synth", "baseline", "cluster")
+                for text in PROJECT["project"]["optional-dependencies"][extra]
+            ),
         ]
     } | {"cocotb_tools"}  # a part of cocotb
     bad = [line for module, source in MODULES.items() for line in undeclared(module, source, declared)]

@@ -25,6 +25,7 @@ __all__ = [
     "Budget",
     "Calibrate",
     "ClockMhz",
+    "Cluster",
     "Config",
     "Hidden",
     "Image",
@@ -215,6 +216,15 @@ BaselineFile = Annotated[
         metavar="FILE",
         help="Times of this model on a machine of yours, from `moesaic baseline`, for the report.",
         show_default=f"{BASELINE}, if it is there",
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WHERE",
+        help="Run tasks on Dask workers: 'local:N' starts N on this machine, 'tcp://HOST:PORT' is a scheduler's "
+        "address (docs/cluster.md).",
+        show_default="one after the other, here",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show neither progress nor warnings.")]

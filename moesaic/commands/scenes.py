@@ -12,6 +12,7 @@ from moesaic.commands.options import (
     DEFAULT_MEMORY,
     DEFAULT_MODEL,
     Board,
+    Cluster,
     Json,
     Latency,
     Memory,
@@ -29,7 +30,6 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
 from moesaic.records import to_plain
-from moesaic.scratch import scratch
 from moesaic.terminal import print_json, result_console
 
 if TYPE_CHECKING:
@@ -37,7 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "scenes"]
 
-EXAMPLES = examples("scenes", "scenes --model m3vit-micro --count 50 --sim functional", "scenes --count 20 --json")
+EXAMPLES = examples(
+    "scenes",
+    "scenes --model m3vit-micro --count 50 --sim functional",
+    "scenes --count 20 --json",
+    "scenes --count 100 --cluster local:4",
+)
 
 
 @guarded
@@ -52,6 +57,7 @@ def scenes(
     memory: Memory = DEFAULT_MEMORY,
     weights: Weights = None,
     widths: Widths = DEFAULT_WIDTHS,
+    cluster: Cluster = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -61,13 +67,14 @@ def scenes(
     request = make_request(model=model, task=task, board=board, weights=weights, widths=widths, stages=stages)
     from moesaic.flow.conditions import conditions_of
     from moesaic.flow.program import make_program
+    from moesaic.flow.runner import open_runner
     from moesaic.flow.scenes import check_numbers, score_scenes
 
     check_numbers(range(first, first + count))
     ddr = conditions_of(request.accelerator, request.board_origin, memory=memory, latency=latency).ddr
     program, _ = make_program(request, stages)
-    with scratch() as work:
-        result = score_scenes(program, range(first, first + count), stages, work, rtl=rtl, ddr=ddr)
+    with open_runner(cluster, stages) as runner:
+        result = score_scenes(program, range(first, first + count), stages, rtl=rtl, ddr=ddr, runner=runner)
     if as_json:
         print_json(to_plain(result))
     else:

@@ -1,7 +1,7 @@
 """Many unseen scenes through the accelerator: every output against the integer model, every map against the truth."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,16 @@ from moesaic.errors import InputError
 from moesaic.flow.conditions import MemoryKind
 from moesaic.flow.execute import Residuals, TaskOutcome, differences, execute
 from moesaic.flow.program import Program
+from moesaic.flow.simulator_need import SimulatorNeed
 from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import InProcess, Job, Runner
 from moesaic.golden.evaluation import metrics
 from moesaic.golden.heads import DenseHead
+from moesaic.golden.threads import one_thread
 from moesaic.golden.training.scenes import CLASSES, render_batch
 from moesaic.golden.training.trainer import FIRST_CHECK_SEED
 from moesaic.records import called
+from moesaic.scratch import scratch
 from moesaic.sim.ddr import memory_plusargs
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
@@ -134,24 +138,82 @@ def _check_heads(program: Program) -> None:
         )
 
 
-def _rtl(program: Program, images: Array, stages: Stages, work: Path, ddr: DdrTiming) -> list[RtlResult]:
-    """Every image for every task in one simulation, images outermost."""
-    request = program.request
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of every scene."""
+
+    program: Program
+    rtl: bool
+    ddr: DdrTiming
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """A rendered scene."""
+
+    number: int
+    image: Array
+
+
+@dataclass(frozen=True)
+class _TaskRun:
+    """What one task of a scene gave: the final residual [tokens, dim], cycles if the RTL counted any, and the experts
+    used in each mixture.
+    """
+
+    task: str
+    differences: tuple[SceneDifference, ...]
+    output: Array
+    cycles: int | None
+    experts: tuple[int, ...]
+
+
+def _rtl(asked: _Asked, image: Array, stages: Stages, work: Path) -> list[RtlResult]:
+    """A scene for every task in one simulation."""
+    program, request = asked.program, asked.program.request
     simulator = RtlSimulator(request.accelerator, memory_bytes=len(program.image.memory), base=program.image.address)
-    with stages.stage("build", "simulator (Verilator and C++; minutes the first time)"):
-        simulator.build()
-    runs = [RtlRun(task, image=image) for image in list(images) for task in request.tasks]
-    with (
-        stages.stage("rtl", f"RTL simulation, {len(runs)} runs"),
-        stages.following(work / "marks.jsonl", len(runs) * (request.blocks + 1)),
-    ):
+    runs = [RtlRun(task, image=image) for task in request.tasks]
+    with stages.following(work / "marks.jsonl", len(runs) * (request.blocks + 1)):
         return simulator.run(
             program.image,
             runs,
             work_dir=work,
             seed=request.seed + 1,
-            plusargs=memory_plusargs(ddr, request.accelerator),
+            plusargs=memory_plusargs(asked.ddr, request.accelerator),
         )
+
+
+def _run_scene(asked: _Asked, scene: _Scene, stages: Stages) -> list[_TaskRun]:
+    """All tasks of a scene through every model, compared."""
+    program, qmodel = asked.program, asked.program.qmodel
+    names = [entry["name"] for entry in program.image.manifest["tensors"]]
+    steps = [qmodel.embed_step, *(block.residual_step for block in qmodel.blocks)]
+    with scratch() as work:
+        outcomes = execute(program, scene.image, Stages(quiet=True), rtl=False, work=work, quality=False)
+        results: Sequence[RtlResult | None] = (
+            _rtl(asked, scene.image, stages, work) if asked.rtl else [None] * len(outcomes)
+        )
+    return [
+        _compared(scene.number, outcome, result, names, steps)
+        for outcome, result in zip(outcomes, results, strict=True)
+    ]
+
+
+def _compared(
+    scene: int, outcome: TaskOutcome, result: RtlResult | None, names: Sequence[str], steps: Sequence[float]
+) -> _TaskRun:
+    found, output = list(outcome.differences), outcome.functional.output
+    if result is not None:
+        models = {"integer golden": outcome.golden, "RTL": Residuals(result.marks, result.output)}
+        found += differences(names, models, steps, outcome.items)
+        output = result.output
+    return _TaskRun(
+        outcome.task,
+        tuple(SceneDifference(scene, outcome.task, f"{d.models}: {d.mismatch}") for d in found),
+        outcome.golden.marks[-1] if output is None else output,
+        None if result is None else result.counters.get("cycles"),
+        tuple(sum(1 for tokens in queue if tokens) for queue in outcome.experts.values()),
+    )
 
 
 def _score(task: str, predicted: Array, truth: _Truth) -> float:
@@ -161,6 +223,7 @@ def _score(task: str, predicted: Array, truth: _Truth) -> float:
     return metrics.mean_iou(metrics.confusion(predicted.argmax(axis=1), truth.labels, len(CLASSES)))
 
 
+@one_thread()
 @torch.no_grad()
 def _scores(program: Program, outputs: dict[str, list[Array]], truth: _Truth) -> dict[str, MapScore]:
     """Task metrics of the float model and of the accelerator's outputs."""
@@ -178,30 +241,14 @@ def _scores(program: Program, outputs: dict[str, list[Array]], truth: _Truth) ->
     return result
 
 
-def _run_all(
+def score_scenes(
     program: Program,
     scenes: Sequence[int],
-    images: Array,
     stages: Stages,
-    work: Path,
     *,
-    rtl: bool,
-    ddr: DdrTiming,
-) -> list[tuple[int, TaskOutcome, RtlResult | None]]:
-    silent = Stages(quiet=True)
-    expected = []
-    with stages.stage("golden", f"integer golden model and functional simulator, {len(scenes)} scenes"):
-        for number, (scene, image) in enumerate(zip(scenes, images, strict=True)):
-            stages.note(f"scene {number + 1} of {len(scenes)}")
-            expected += [
-                (scene, outcome) for outcome in execute(program, image, silent, rtl=False, work=work, quality=False)
-            ]
-    results: Sequence[RtlResult | None] = _rtl(program, images, stages, work, ddr) if rtl else [None] * len(expected)
-    return [(scene, outcome, result) for (scene, outcome), result in zip(expected, results, strict=True)]
-
-
-def score_scenes(
-    program: Program, scenes: Sequence[int], stages: Stages, work: Path, *, rtl: bool = True, ddr: DdrTiming = IDEAL
+    rtl: bool = True,
+    ddr: DdrTiming = IDEAL,
+    runner: Runner | None = None,
 ) -> ScenesReport:
     """Run scenes through every model and the RTL, compare all residuals bit by bit, and score the maps.
 
@@ -211,12 +258,12 @@ def score_scenes(
     scenes : sequence of int
         Seeds of rendered scenes; those below 90,000 are never trained on.
     stages : Stages
-    work : Path
-        Folder for the simulation's files.
     rtl : bool
-        Simulate the RTL; without it the functional simulator's outputs are scored.
+        Simulate the RTL, each scene by itself; without it the functional simulator's outputs are scored.
     ddr : DdrTiming
         Of the simulated memory.
+    runner : Runner, optional
+        Where scenes are run; here if not given.
 
     Raises
     ------
@@ -224,42 +271,37 @@ def score_scenes(
     """
     check_numbers(scenes)
     _check_heads(program)
-    request, qmodel = program.request, program.qmodel
+    request = program.request
     truth = _Truth(*render_batch(scenes, request.model.image_size))
-    names = [entry["name"] for entry in program.image.manifest["tensors"]]
-    steps = [qmodel.embed_step, *(block.residual_step for block in qmodel.blocks)]
-    found, outputs = list[SceneDifference](), {task: list[Array]() for task in request.tasks}
-    cycles = {task: list[int]() for task in request.tasks}
-    experts = {task: list[int]() for task in request.tasks}
-    for scene, outcome, result in _run_all(program, scenes, truth.images, stages, work, rtl=rtl, ddr=ddr):
-        mine = list(outcome.differences)
-        output = outcome.functional.output
-        if result is not None:
-            mine += differences(
-                names,
-                {"integer golden": outcome.golden, "RTL": Residuals(result.marks, result.output)},
-                steps,
-                outcome.items,
-            )
-            output = result.output
-            if result.counters:
-                cycles[outcome.task].append(result.counters["cycles"])
-        found += [SceneDifference(scene, outcome.task, f"{d.models}: {d.mismatch}") for d in mine]
-        outputs[outcome.task].append(outcome.golden.marks[-1] if output is None else output)
-        experts[outcome.task] += [sum(1 for tokens in queue if tokens) for queue in outcome.experts.values()]
+    need = SimulatorNeed.of(program.image)
+    models = "integer golden model, functional simulator" + (", RTL" if rtl else "")
+    job = Job(
+        name="scenes",
+        title=f"{models}: {len(scenes)} scenes",
+        function=_run_scene,
+        common=_Asked(replace(program, network=None), rtl, ddr),
+        items=[_Scene(int(scene), image) for scene, image in zip(scenes, truth.images, strict=True)],
+        count=len(scenes),
+        needs=lambda scene: need if rtl else None,
+    )
+    runs = [run for scene in (runner or InProcess()).run(job, stages) for run in scene]
+    by_task = {task: [run for run in runs if run.task == task] for task in request.tasks}
+    cycles = {task: [run.cycles for run in mine if run.cycles is not None] for task, mine in by_task.items()}
+    experts = {task: [count for run in mine for count in run.experts] for task, mine in by_task.items()}
+    found = tuple(difference for run in runs for difference in run.differences)
     with stages.stage("score", "maps against the truth"):
-        tasks = _scores(program, outputs, truth)
+        scores = _scores(program, {task: [run.output for run in mine] for task, mine in by_task.items()}, truth)
     return ScenesReport(
         model=request.model.name,
-        weights=qmodel.weights,
-        widths=qmodel.widths,
+        weights=program.qmodel.weights,
+        widths=program.qmodel.widths,
         board=request.board,
         memory=IDEAL_MEMORY if ddr.dram is None else BOARD_MEMORY,
         scenes=tuple(int(scene) for scene in scenes),
         compared=("integer golden", "functional simulator", *(("RTL",) if rtl else ())),
         bit_exact=not found,
-        differences=tuple(found),
-        tasks=tasks,
+        differences=found,
+        tasks=scores,
         cycles={task: Spread.of(values) for task, values in cycles.items() if values},
         experts_used={task: Spread.of(values) for task, values in experts.items() if values},
     )

@@ -21,7 +21,7 @@ def program():
 
 
 def test_every_scene_on_rtl_is_exact_and_scored(program, tmp_path):
-    result = scenes.score_scenes(program, [3, 8], Stages(quiet=True), tmp_path)
+    result = scenes.score_scenes(program, [3, 8], Stages(quiet=True))
     assert result.bit_exact and result.compared[-1] == "RTL"
     assert result.tasks["semseg"].accelerator == pytest.approx(result.tasks["semseg"].by_float, abs=0.02)
     assert result.tasks["depth"].accelerator == pytest.approx(result.tasks["depth"].by_float, rel=0.02)
@@ -47,7 +47,7 @@ def test_an_output_that_differs_is_named_and_scored_as_it_is(program, tmp_path, 
         return [dataclasses.replace(first, functional=broken, differences=found), *others]
 
     monkeypatch.setattr(scenes, "execute", wrong)
-    result = scenes.score_scenes(program, [3], Stages(quiet=True), tmp_path, rtl=False)
+    result = scenes.score_scenes(program, [3], Stages(quiet=True), rtl=False)
     assert not result.bit_exact
     (found,) = result.differences
     assert (found.scene, found.task) == (3, "semseg") and "token 7, channel 5" in found.text
@@ -76,7 +76,7 @@ def test_scores_are_those_of_the_maps(program, tmp_path, monkeypatch):
             np.full((1, *size), 7.0, np.float32),
         ),
     )
-    result = scenes.score_scenes(program, [0], Stages(quiet=True), tmp_path, rtl=False)
+    result = scenes.score_scenes(program, [0], Stages(quiet=True), rtl=False)
     image = np.zeros((3, 64, 64), np.uint8)
     head = program.network.heads["depth"]
     wanted = head(program.network.model(image, "depth")[-1]).detach().numpy()
@@ -92,4 +92,4 @@ def test_scenes_that_training_has_seen_are_refused(numbers):
 def test_part_of_a_network_has_no_maps(program, tmp_path):
     part = dataclasses.replace(program, request=program.request.replace(blocks=2))
     with pytest.raises(InputError, match="blocks must be all 4"):
-        scenes.score_scenes(part, [0], Stages(quiet=True), tmp_path, rtl=False)
+        scenes.score_scenes(part, [0], Stages(quiet=True), rtl=False)

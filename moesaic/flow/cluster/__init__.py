@@ -1,0 +1,1 @@
+"""Tasks on Dask distributed: processes of this machine, or of many."""
