@@ -13,17 +13,33 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from moesaic.cache import cache_root
 from moesaic.scratch import scratch
 
-__all__ = ["Entry", "Store", "key_of"]
+__all__ = ["Entry", "SecondLevel", "Store", "key_of", "second_levels"]
 
 _RECORD = "entry.json"  # in every entry: whose it is, and the digests of its files
 _KEPT_S = 30 * 24 * 3600  # what was not used for a month goes
 _LOOK_S = 24 * 3600  # between two looks at what may go
 _STAMP = ".looked"  # its time is that of the last look
 _LOG = logging.getLogger(__name__)
+
+
+class SecondLevel(Protocol):
+    """Where results lie that other machines have made; every call may raise `OSError`."""
+
+    url: str
+
+    def fetch(self, kind: str, key: str, folder: Path) -> bool:
+        """Copy the files of an entry, its record too, into an empty folder; False if it is not there."""
+
+    def publish(self, kind: str, key: str, folder: Path) -> None:
+        """Copy an entry there, unless it is there already."""
+
+
+second_levels: list[SecondLevel] = []  # the last one is asked (`shared_store.sharing`)
 
 
 def key_of(*parts: str | bytes) -> str:
@@ -136,11 +152,44 @@ class Store:
     def obtain(self, key: str, make: Callable[[Path], None]) -> Entry:
         """A result, found or made: `make(folder)` fills an empty folder; of several processes one does."""
         found, _ = self._look(key)
-        if found is not None:
-            return Entry(found, True)
-        with self.locked(key):
-            found = self.find(key)  # another process may have been here
-            return Entry(found, True) if found is not None else Entry(self.put(key, make), False)
+        if found is None:
+            with self.locked(key):
+                found = self.find(key) or self._fetch(key)  # another process, or machine, may have been here
+                entry = Entry(found, True) if found is not None else Entry(self.put(key, make), False)
+        else:
+            entry = Entry(found, True)
+        self._share(key, entry.path)
+        return entry
+
+    def _fetch(self, key: str) -> Path | None:
+        """What another machine has made, now kept here too."""
+        if not second_levels:
+            return None
+        shared = second_levels[-1]
+        with scratch() as folder:
+            try:
+                if not shared.fetch(self.kind, key, folder):
+                    return None
+                if (folder / _RECORD).read_bytes() != _record(folder, self.kind, key).encode():
+                    raise OSError("its SHA-256 does not hold")
+            except OSError as error:
+                self._say(f"cache: {self.kind}/{key} of {shared.url} is not used: {error}")
+                return None
+
+            def copy(work: Path) -> None:
+                for path in folder.iterdir():
+                    shutil.copy(path, work)
+
+            return self.put(key, copy)
+
+    def _share(self, key: str, folder: Path) -> None:
+        """Let other machines have a result."""
+        if not second_levels:
+            return
+        try:
+            second_levels[-1].publish(self.kind, key, folder)
+        except OSError as error:
+            self._say(f"cache: {second_levels[-1].url} cannot keep {self.kind}: {error}")
 
     def put(self, key: str, make: Callable[[Path], None]) -> Path:
         """Make a result as `obtain` does, in place of what there may be, and give its folder."""

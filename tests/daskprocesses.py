@@ -23,7 +23,8 @@ class DaskProcesses:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.address = folder, ""
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        few = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", env=few)
         self.workers = dict[str, subprocess.Popen[bytes]]()
 
     def _start(self, what: str, *arguments: str, env: Mapping[str, str] = {}) -> subprocess.Popen[bytes]:
@@ -46,9 +47,10 @@ class DaskProcesses:
             )
 
     def worker(self, name: str, *arguments: str, env: Mapping[str, str] = {}) -> None:
-        """Start a worker of that name, unless it runs, and wait until the scheduler knows it."""
+        """Start a worker of that name with a cache of its own, unless it runs; wait until the scheduler knows it."""
         if name in self.workers and self.workers[name].poll() is None:
             return
+        env = {"XDG_CACHE_HOME": str(self.folder / f"cache-{name}"), **env}
         self.workers[name] = self._start(
             "worker", "--name", name, "--nthreads", "1", "--no-nanny", "--no-dashboard", *arguments, env=env
         )

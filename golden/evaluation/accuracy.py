@@ -14,7 +14,7 @@ from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 
-__all__ = ["METRICS", "Accuracy", "Metric", "accuracy", "head_output"]
+__all__ = ["METRICS", "Accuracy", "Metric", "Networks", "accuracy", "head_output", "scored"]
 
 Metric = Callable[[Sequence[Any], Sequence[Any]], float]  # of outputs and targets, item by item
 
@@ -80,30 +80,38 @@ def _alike(before: Any, after: Any) -> float:
     return float(a.argmax() == b.argmax())
 
 
-@torch.no_grad()
-def accuracy(
-    model: M3ViT,
-    qmodel: QuantModel,
-    head: nn.Module,
-    items: Iterable[tuple[np.ndarray[Any, Any], Any]],
-    *,
-    task: str,
-    metric: str | Metric,
-    key_block: int,
-    probability_bits: int,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Accuracy:
-    """Evaluate both networks on images with targets.
+@dataclass(frozen=True)
+class Networks:
+    """A network before and after quantisation, for one task.
 
     Parameters
     ----------
-    items : iterable of (uint8 [channels, H, W], target)
-    metric : str or callable
-        A name in `METRICS`, or a function of the lists of outputs and targets.
+    model : M3ViT
+    qmodel : QuantModel
+    head : Module
+    task : str
     key_block, probability_bits : int
         Of the accelerator: part of the integers' arithmetic.
-    progress : callable of int
-        Told how many items are done.
+    """
+
+    model: M3ViT
+    qmodel: QuantModel
+    head: nn.Module
+    task: str
+    key_block: int
+    probability_bits: int
+
+    @torch.no_grad()
+    def outputs(self, image: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+        """What the head makes of the float network's tokens and of the integers', for uint8 [channels, H, W]."""
+        integers = IntM3ViT(self.qmodel, self.key_block, self.probability_bits)
+        step = np.float32(self.qmodel.blocks[-1].residual_step)
+        before = head_output(self.head, self.model(image, self.task)[-1])
+        return before, head_output(self.head, torch.from_numpy(integers.run(image, self.task)[-1] * step))
+
+
+def scored(task: str, metric: str | Metric, outputs: Sequence[tuple[Any, Any]], targets: Sequence[Any]) -> Accuracy:
+    """The metric of outputs before and after quantisation.
 
     Raises
     ------
@@ -112,21 +120,46 @@ def accuracy(
     """
     if isinstance(metric, str) and metric not in METRICS:
         raise InputError(f"metric must be {' or '.join(METRICS)}, or a function of outputs and targets, not {metric!r}")
-    integers, step = IntM3ViT(qmodel, key_block, probability_bits), np.float32(qmodel.blocks[-1].residual_step)
-    before, after, targets = [], [], []
-    for image, target in items:
-        before.append(head_output(head, model(image, task)[-1]))
-        after.append(head_output(head, torch.from_numpy(integers.run(image, task)[-1] * step)))
-        targets.append(target)
-        progress(len(targets))
     if not targets:
         raise InputError("dataset must have at least one item, not none")
     measure = METRICS[metric] if isinstance(metric, str) else metric
+    before, after = [one for one, _ in outputs], [other for _, other in outputs]
     return Accuracy(
         metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "metric"),
         task=task,
         items=len(targets),
         before=float(measure(before, targets)),
         after=float(measure(after, targets)),
-        alike=float(np.mean([_alike(a, b) for a, b in zip(before, after, strict=True)])),
+        alike=float(np.mean([_alike(a, b) for a, b in outputs])),
     )
+
+
+def accuracy(
+    networks: Networks,
+    items: Iterable[tuple[np.ndarray[Any, Any], Any]],
+    *,
+    metric: str | Metric,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Accuracy:
+    """Evaluate both networks on images with targets.
+
+    Parameters
+    ----------
+    networks : Networks
+    items : iterable of (uint8 [channels, H, W], target)
+    metric : str or callable
+        A name in `METRICS`, or a function of the lists of outputs and targets.
+    progress : callable of int
+        Told how many items are done.
+
+    Raises
+    ------
+    InputError
+        If the metric is unknown, or there are no items.
+    """
+    outputs, targets = [], []
+    for image, target in items:
+        outputs.append(networks.outputs(image))
+        targets.append(target)
+        progress(len(targets))
+    return scored(networks.task, metric, outputs, targets)

@@ -18,7 +18,7 @@ from moesaic.flow.quantised import FloatModel, load_float, quantised
 from moesaic.flow.request import Request, make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.calibrate import check_images
-from moesaic.golden.evaluation.accuracy import Accuracy, Metric, accuracy, head_output
+from moesaic.golden.evaluation.accuracy import Accuracy, Metric, Networks, accuracy, head_output
 from moesaic.golden.frontend.source import Subject, open_subject
 from moesaic.golden.image_dataset import labelled_images
 from moesaic.golden.importers.options import ImportOptions
@@ -237,17 +237,16 @@ class Quantised:
         """
         tell, task, accelerator = progress or (lambda text: None), self._task(task), self.model.request.accelerator
         image = self.model.network.image
-        return accuracy(
+        networks = Networks(
             self.model.float_model.model,
             self.integers,
             self._head(task),
-            labelled_images(dataset, image.size, image.channels, limit),
-            task=task,
-            metric=metric,
-            key_block=accelerator.rows,
-            probability_bits=accelerator.probability_width,
-            progress=lambda done: tell(f"{done} items"),
+            task,
+            accelerator.rows,
+            accelerator.probability_width,
         )
+        items = labelled_images(dataset, image.size, image.channels, limit)
+        return accuracy(networks, items, metric=metric, progress=lambda done: tell(f"{done} items"))
 
     def compile(
         self, board: str | None = None, *, task: str = ALL_TASKS, batch: int = 1, progress: Progress | None = None

@@ -6,15 +6,18 @@ from typing import Annotated
 import typer
 
 from moesaic.commands.command import examples, guarded
-from moesaic.commands.options import Json, Quiet, Sim, is_rtl
+from moesaic.commands.options import Cluster, Json, Quiet, SharedCache, Sim, is_rtl
 from moesaic.errors import FAILED
 from moesaic.flow.stages import Stages
-from moesaic.scratch import scratch
 from moesaic.terminal import print_json, print_result
 
 __all__ = ["EXAMPLES", "ablate"]
 
-EXAMPLES = examples("ablate out/m3vit-tiny-all-zcu102", "ablate out/m3vit-micro-semseg-micro8 --task semseg --json")
+EXAMPLES = examples(
+    "ablate out/m3vit-tiny-all-zcu102",
+    "ablate out/m3vit-micro-semseg-micro8 --task semseg --json",
+    "ablate out/m3vit-tiny-all-zcu102 --cluster local:3",
+)
 
 
 @guarded
@@ -22,6 +25,8 @@ def ablate(
     folder: Annotated[Path, typer.Argument(help="Result folder of `moesaic run`; its report gets the table.")],
     task: Annotated[str | None, typer.Option(help="Task to run.", show_default="the run's first")] = None,
     sim: Sim = "rtl",
+    cluster: Cluster = None,
+    shared_cache: SharedCache = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -29,6 +34,7 @@ def ablate(
     rtl = is_rtl(sim)
     from moesaic.flow import ablate as flow
     from moesaic.flow.program import load_program
+    from moesaic.flow.runner import open_runner
     from moesaic.golden.image_io import read_image
     from moesaic.records import to_plain
     from moesaic.report.ablation import add_to_report, print_ablation
@@ -36,10 +42,10 @@ def ablate(
 
     read_report(folder)
     stages = Stages(quiet=quiet)
-    program = load_program(folder / "program", stages)
-    image = read_image(folder / INPUT, *program.request.model.image.size_and_channels)
-    with scratch() as work:
-        result = flow.ablate(program, image, task or program.request.tasks[0], stages, work, rtl=rtl)
+    with open_runner(cluster, stages, shared_cache=shared_cache) as runner:
+        program = load_program(folder / "program", stages)
+        image = read_image(folder / INPUT, *program.request.model.image.size_and_channels)
+        result = flow.ablate(program, image, task or program.request.tasks[0], stages, rtl=rtl, runner=runner)
     page = add_to_report(result, folder)
     if as_json:
         print_json(to_plain(result))

@@ -11,12 +11,14 @@ from moesaic.commands.options import (
     Board,
     Budget,
     Calibrate,
+    Cluster,
     ModelArgument,
     ModelOption,
     Quiet,
     Recentre,
     Reconstruct,
     Seed,
+    SharedCache,
     TargetDb,
     Task,
     Weights,
@@ -41,6 +43,7 @@ EXAMPLES = examples(
     "evaluate m3vit-tiny --scenes 500 --widths w4a8",
     "evaluate deit.pth --data 'photos/*/*.jpg'",
     "evaluate mymodels.py:vit --data photos --metric top5 --json",
+    "evaluate deit.pth --data photos --limit 50000 --cluster tcp://node1:8786",
 )
 
 
@@ -70,6 +73,8 @@ def evaluate(
     reconstruct: Reconstruct = False,
     seed: Seed = 0,
     weights: Weights = None,
+    cluster: Cluster = None,
+    shared_cache: SharedCache = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON, and nothing else.")] = False,
     quiet: Quiet = False,
     *,
@@ -97,8 +102,10 @@ def evaluate(
         stages=stages,
     )
     from moesaic.flow import evaluate as flow
+    from moesaic.flow.runner import open_runner
 
-    _, report = flow.evaluate(request, stages, data=data, metric=metric, limit=limit, scenes=scenes)
+    with open_runner(cluster, stages, shared_cache=shared_cache) as runner:
+        _, report = flow.evaluate(request, stages, data=data, metric=metric, limit=limit, scenes=scenes, runner=runner)
     if as_json:
         print_json(to_plain(report))
     else:

@@ -14,6 +14,7 @@ from moesaic.commands.options import (
     DEFAULT_LATENCY,
     DEFAULT_MEMORY,
     Blocks,
+    Cluster,
     Latency,
     Memory,
     ModelArgument,
@@ -21,6 +22,7 @@ from moesaic.commands.options import (
     Quiet,
     Seed,
     Set,
+    SharedCache,
     Weights,
     Widths,
     one_model,
@@ -51,6 +53,7 @@ EXAMPLES = examples(
     "explore m3vit-tiny --board zcu102 --batch 4",
     "explore m3vit-tiny --board zcu102 --set lanes=64 --set ports=4",
     "explore m3vit-tiny --board zcu102 --clock 250 --limit 85 --confirm 3",
+    "explore m3vit-tiny --board zcu104 --confirm 6 --cluster tcp://node1:8786 --shared-cache /shared/moesaic",
 )
 
 
@@ -155,6 +158,8 @@ def explore(
     seed: Seed = 0,
     latency: Latency = DEFAULT_LATENCY,
     memory: Memory = DEFAULT_MEMORY,
+    cluster: Cluster = None,
+    shared_cache: SharedCache = None,
     as_json: _Json = False,
     quiet: Quiet = False,
     *,
@@ -168,6 +173,7 @@ def explore(
     from moesaic.flow.explore_confirm import confirm_front
     from moesaic.flow.explore_work import Question
     from moesaic.flow.folder import check_replaceable
+    from moesaic.flow.runner import open_runner
     from moesaic.report.explore import write_page
     from moesaic.report.explore_folder import MARKER, update_exploration, write_exploration
     from moesaic.sim.tools import find_compiler, find_verilator
@@ -187,13 +193,17 @@ def explore(
     )
     folder = out if out is not None else Path("out") / f"explore-{request.model.name}-{found.name}"
     check_replaceable(folder, marker=MARKER)
+    if cluster is not None and not confirm:
+        raise InputError(f"cluster must be given with --confirm, which it is for, not {cluster!r} alone")
     if confirm:
         find_compiler()
         find_verilator()
     question = Question(request.model, request.tasks[0], request.blocks, latency, ddr)
-    explored = flow.explore(question, found, wanted, stages, limit=limit / 100)
-    write_exploration(explored, folder)
-    result = confirm_front(request, explored, confirm, stages, partial(update_exploration, folder=folder), question)
+    keep = partial(update_exploration, folder=folder)
+    with open_runner(cluster, stages, shared_cache=shared_cache) as runner:
+        explored = flow.explore(question, found, wanted, stages, limit=limit / 100)
+        write_exploration(explored, folder)
+        result = confirm_front(request, explored, confirm, stages, keep, question, runner=runner)
     if page is not None:
         write_page(page, result)
     _show(result, folder, as_json=as_json)

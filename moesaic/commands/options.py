@@ -46,6 +46,7 @@ __all__ = [
     "Seed",
     "Separate",
     "Set",
+    "SharedCache",
     "Sim",
     "Speculate",
     "TargetDb",
@@ -175,6 +176,15 @@ Images = Annotated[
 ImagesInOne = Annotated[int, typer.Option("--batch", help="Images that one program computes, 1 to 8.")]
 Separate = Annotated[bool, typer.Option("--separate", help="With --task all: tasks one after the other, not at once.")]
 Resize = Annotated[bool, typer.Option("--resize", help="Scale an image of another size.")]
+SharedCache = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Folder, or URL of fsspec, through which machines share what they build: a simulator is built once for "
+        "all of them.",
+        show_default="each machine's own cache",
+    ),
+]
 Sim = Annotated[
     str,
     typer.Option(help="How far to simulate: 'functional' (the program, seconds) or 'rtl' (the hardware too, minutes)."),

@@ -18,6 +18,7 @@ from moesaic.commands.options import (
     Memory,
     Model,
     Quiet,
+    SharedCache,
     Sim,
     Task,
     Weights,
@@ -42,6 +43,7 @@ EXAMPLES = examples(
     "scenes --model m3vit-micro --count 50 --sim functional",
     "scenes --count 20 --json",
     "scenes --count 100 --cluster local:4",
+    "scenes --cluster tcp://node1:8786 --shared-cache /shared/moesaic",
 )
 
 
@@ -58,6 +60,7 @@ def scenes(
     weights: Weights = None,
     widths: Widths = DEFAULT_WIDTHS,
     cluster: Cluster = None,
+    shared_cache: SharedCache = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -72,8 +75,8 @@ def scenes(
 
     check_numbers(range(first, first + count))
     ddr = conditions_of(request.accelerator, request.board_origin, memory=memory, latency=latency).ddr
-    program, _ = make_program(request, stages)
-    with open_runner(cluster, stages) as runner:
+    with open_runner(cluster, stages, shared_cache=shared_cache) as runner:
+        program, _ = make_program(request, stages)
         result = score_scenes(program, range(first, first + count), stages, rtl=rtl, ddr=ddr, runner=runner)
     if as_json:
         print_json(to_plain(result))

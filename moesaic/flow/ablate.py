@@ -1,7 +1,6 @@
 """What each idea of the accelerator is worth: the same network with one of them taken away, on the RTL."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated
 
 from moesaic.compiler.options import CompileOptions
@@ -12,11 +11,14 @@ from moesaic.flow.execute import execute
 from moesaic.flow.layers import layer_works
 from moesaic.flow.model_cycles import task_model
 from moesaic.flow.program import Program
-from moesaic.flow.resources import report_resources
+from moesaic.flow.resources import ReportedResources, report_resources
+from moesaic.flow.simulator_need import SimulatorNeed
 from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import InProcess, Job, Runner
 from moesaic.golden.numerics import IntArray
 from moesaic.records import Count
 from moesaic.schema import Name
+from moesaic.scratch import scratch
 
 __all__ = ["VARIANTS", "Ablation", "AblationRow", "Variant", "ablate"]
 
@@ -126,7 +128,51 @@ def _program(program: Program, variant: Variant, task: str) -> Program:
     )
 
 
-def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: Path, *, rtl: bool = True) -> Ablation:
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of every variant."""
+
+    program: Program
+    image: IntArray
+    task: str
+    resources: ReportedResources
+    rtl: bool
+
+
+def _measure(asked: _Asked, variant: Variant, stages: Stages) -> AblationRow:
+    """One variant on the image."""
+    with stages.stage(f"ablate_{variant.name}", variant.title):
+        changed = _program(asked.program, variant, asked.task)
+    with scratch() as work:
+        outcome = execute(changed, asked.image, stages, rtl=asked.rtl, work=work, quality=False)[0]
+    counters = {} if outcome.rtl is None else outcome.rtl.counters
+    works = layer_works(task_model(changed, asked.task), outcome.experts)
+    found = run_energy(
+        works,
+        asked.resources,
+        changed.request.accelerator,
+        changed.request.board_origin,
+        instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]),
+        measured=outcome.rtl is not None,
+    )
+    assert found.energy is not None
+    return AblationRow(
+        name=variant.name,
+        title=variant.title,
+        bit_exact=not outcome.differences,
+        cycles=counters.get("cycles"),
+        model_cycles=round(sum(work.cycles for work in works)),
+        bytes_read=outcome.counters["WEIGHT_BYTES"],
+        array_busy=counters.get("array_busy"),
+        chip_mj=found.energy.chip_mj,
+        ddr_mj=found.energy.ddr_mj,
+        energy_error=found.energy_error,
+    )
+
+
+def ablate(
+    program: Program, image: IntArray, task: str, stages: Stages, *, rtl: bool = True, runner: Runner | None = None
+) -> Ablation:
     """Run every variant on one image.
 
     Parameters
@@ -135,10 +181,10 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
     image : [3, height, width] uint8
     task : str
     stages : Stages
-    work : Path
-        Folder for the simulations' files.
     rtl : bool
         Simulate the RTL; without it cycles are the analytic model's alone.
+    runner : Runner, optional
+        Where variants are run; here, one after the other, if not given.
 
     Raises
     ------
@@ -148,36 +194,15 @@ def ablate(program: Program, image: IntArray, task: str, stages: Stages, work: P
     if task not in program.request.tasks:
         raise InputError(f"task must be one of {', '.join(program.request.tasks)}, not {task!r}")
     resources = report_resources(program.request.accelerator, program.request.board_origin, stages)
-    rows = []
-    for variant in VARIANTS:
-        if variant.needs_experts and not program.request.model.most_experts:
-            continue
-        with stages.stage(f"ablate_{variant.name}", variant.title):
-            changed = _program(program, variant, task)
-        outcome = execute(changed, image, stages, rtl=rtl, work=work / variant.name, quality=False)[0]
-        counters = {} if outcome.rtl is None else outcome.rtl.counters
-        works = layer_works(task_model(changed, task), outcome.experts)
-        found = run_energy(
-            works,
-            resources,
-            changed.request.accelerator,
-            changed.request.board_origin,
-            instruction_bytes=counters.get("fetch_bytes", outcome.counters["FETCH_BYTES"]),
-            measured=outcome.rtl is not None,
-        )
-        assert found.energy is not None
-        rows.append(
-            AblationRow(
-                name=variant.name,
-                title=variant.title,
-                bit_exact=not outcome.differences,
-                cycles=counters.get("cycles"),
-                model_cycles=round(sum(work.cycles for work in works)),
-                bytes_read=outcome.counters["WEIGHT_BYTES"],
-                array_busy=counters.get("array_busy"),
-                chip_mj=found.energy.chip_mj,
-                ddr_mj=found.energy.ddr_mj,
-                energy_error=found.energy_error,
-            )
-        )
-    return Ablation(task, tuple(rows))
+    variants = [v for v in VARIANTS if program.request.model.most_experts or not v.needs_experts]
+    need = SimulatorNeed.of(program.image)
+    job = Job(
+        name="ablate",
+        title=f"{len(variants)} variants",
+        function=_measure,
+        common=_Asked(replace(program, network=None), image, task, resources, rtl),
+        items=variants,
+        needs=lambda variant: need if rtl else None,
+        aloud=True,
+    )
+    return Ablation(task, tuple((runner or InProcess()).run(job, stages)))

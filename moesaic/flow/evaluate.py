@@ -13,10 +13,11 @@ from moesaic.flow.calibration import Calibration, covering, given_images, shown
 from moesaic.flow.quantised import FloatModel, load_float, quantised
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import InProcess, Job, Runner
 from moesaic.golden.calibrate import calibration_count
 from moesaic.golden.class_folders import ClassFolders, find_classes
 from moesaic.golden.evaluation import metrics
-from moesaic.golden.evaluation.accuracy import METRICS, Accuracy, Metric, accuracy, head_output
+from moesaic.golden.evaluation.accuracy import METRICS, Accuracy, Metric, Networks, head_output, scored
 from moesaic.golden.heads import DenseHead
 from moesaic.golden.image_io import ImageError, read_image
 from moesaic.golden.network import Network
@@ -27,6 +28,7 @@ from moesaic.golden.training.scenes import CLASSES, render_batch
 __all__ = ["EvaluateReport", "evaluate"]
 
 Array = np.ndarray[Any, Any]
+_AT_ONCE = 8  # images of a task
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,12 @@ def _from_scenes(request: Request, network: FloatModel, count: int) -> _Data:
 
 
 @one_thread()
+def _outputs(networks: Networks, images: Sequence[Array], stages: Stages) -> list[tuple[Any, Any]]:
+    """Of both networks, for some images."""
+    return [networks.outputs(image) for image in images]
+
+
+@one_thread()
 def evaluate(
     request: Request,
     stages: Stages,
@@ -151,6 +159,7 @@ def evaluate(
     metric: str = "top1",
     limit: int = 1000,
     scenes: int = 100,
+    runner: Runner | None = None,
 ) -> tuple[QuantModel, EvaluateReport]:
     """Quantise (or find in the cache), and measure both networks on the same images.
 
@@ -165,12 +174,15 @@ def evaluate(
         Images of `data` at most, evenly spread.
     scenes : int
         How many to render.
+    runner : Runner, optional
+        Where images are run through both networks; here if not given.
 
     Raises
     ------
     InputError, ImageError, CalibrationError, WeightError
         If the data do not suit the model, or the network cannot be calibrated.
     """
+    runner = runner or InProcess()
     if metric not in METRICS:
         raise InputError(f"metric must be {' or '.join(METRICS)}, not {metric!r}")
     with stages.stage("weights", f"float {request.model.name}"):
@@ -185,20 +197,19 @@ def evaluate(
         made = quantised(network, request, seen=seen, note=stages.note)
     scores = []
     for task, head, measure, items in found.tasks:
-        with stages.stage("evaluate", f"{task}, float and integers, {len(items)} images"):
-            scores.append(
-                accuracy(
-                    network.model,
-                    made.model,
-                    head,
-                    items,
-                    task=task,
-                    metric=measure,
-                    key_block=request.accelerator.rows,
-                    probability_bits=request.accelerator.probability_width,
-                    progress=lambda done: stages.note(f"{done} done"),
-                )
-            )
+        networks = Networks(
+            network.model, made.model, head, task, request.accelerator.rows, request.accelerator.probability_width
+        )
+        images = [image for image, _ in items]
+        job = Job(
+            name="evaluate",
+            title=f"{task}, float and integers, {len(items)} images",
+            function=_outputs,
+            common=networks,
+            items=[images[first : first + _AT_ONCE] for first in range(0, len(images), _AT_ONCE)],
+        )
+        outputs = [pair for part in runner.run(job, stages) for pair in part]
+        scores.append(scored(task, measure, outputs, [target for _, target in items]))
     return made.model, EvaluateReport(
         model=request.model.name,
         weights=network.kind,

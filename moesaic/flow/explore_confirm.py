@@ -1,7 +1,7 @@
 """The best configurations of an exploration on RTL: real weights, a whole image, and how far the estimate was off."""
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from moesaic.compiler.memory import DdrTiming
 from moesaic.flow.execute import execute
@@ -9,24 +9,37 @@ from moesaic.flow.exploration import Confirmed, Exploration
 from moesaic.flow.explore import Found, Point
 from moesaic.flow.explore_work import Question
 from moesaic.flow.model_cycles import task_model
-from moesaic.flow.program import make_program
+from moesaic.flow.program import Program, make_program
 from moesaic.flow.request import Request
+from moesaic.flow.simulator_need import SimulatorNeed
 from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import InProcess, Job, Runner
 from moesaic.golden.sample_images import sample_images
 from moesaic.scratch import scratch
 from moesaic.sim.verilated import SimulationFailed
 
-__all__ = ["confirm", "confirm_front"]
+__all__ = ["confirm_front"]
 
 
-def confirm(request: Request, point: Point, stages: Stages, work: Path, *, ddr: DdrTiming) -> Confirmed:
-    """Run sample scenes, as many as its programs compute, on one configuration.
+@dataclass(frozen=True)
+class _Asked:
+    """A configuration, compiled.
 
-    Raises
-    ------
-    ToolMissing, CompileError, BuildFailed, SimulationFailed
+    Parameters
+    ----------
+    program : Program
+    cycles : float
+        As the exploration has them.
+    ddr : DdrTiming
     """
-    request = request.replace(
+
+    program: Program
+    cycles: float
+    ddr: DdrTiming
+
+
+def _configured(request: Request, point: Point) -> Request:
+    return request.replace(
         accelerator=point.choice.accelerator,
         board=point.choice.accelerator.name,
         configured=True,
@@ -34,19 +47,24 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, ddr: 
         widths=point.choice.widths,
         batch=point.choice.batch,
     )
-    program, _ = make_program(request, stages)
+
+
+def _confirm(common: None, asked: _Asked, stages: Stages) -> Confirmed:
+    """Run sample scenes, as many as its program computes, on one configuration."""
+    program, request = asked.program, asked.program.request
     seeds = range(request.seed, request.seed + request.batch)
     images = sample_images(seeds, *request.model.image.size_and_channels)
-    (outcome,) = execute(program, images, stages, rtl=True, work=work, ddr=ddr)
+    with scratch() as work:
+        (outcome,) = execute(program, images, stages, rtl=True, work=work, ddr=asked.ddr, quality=False)
     if outcome.rtl is None or not outcome.rtl.counters:
         raise SimulationFailed(
             f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}"
         )
     cycles = int(outcome.rtl.counters["cycles"])
-    routed = round(max(cost.end for cost in task_model(program, outcome.task, ddr=ddr).costs(outcome.experts)))
+    routed = round(max(cost.end for cost in task_model(program, outcome.task, ddr=asked.ddr).costs(outcome.experts)))
     return Confirmed(
         cycles=cycles,
-        error=point.forecast.cycles / cycles - 1,
+        error=asked.cycles / cycles - 1,
         routed_cycles=routed,
         routed_error=routed / cycles - 1,
         bit_exact=not outcome.differences,
@@ -54,16 +72,57 @@ def confirm(request: Request, point: Point, stages: Stages, work: Path, *, ddr: 
 
 
 def confirm_front(
-    request: Request, found: Found, count: int, stages: Stages, keep: Callable[[Exploration], None], question: Question
+    request: Request,
+    found: Found,
+    count: int,
+    stages: Stages,
+    keep: Callable[[Exploration], None],
+    question: Question,
+    *,
+    runner: Runner | None = None,
 ) -> Exploration:
-    """The fastest `count` configurations of the front, one after the other: the exploration with what `confirm` found
-    of them. `keep` is given it after each, for the next takes minutes.
+    """The fastest `count` configurations of the front on RTL: the exploration with what was found of them.
+
+    Parameters
+    ----------
+    request : Request
+    found : Found
+    count : int
+    stages : Stages
+    keep : callable of Exploration
+        Given it after each configuration, for the next takes minutes.
+    question : Question
+    runner : Runner, optional
+        Where they are simulated; here, one after the other, if not given.
+
+    Raises
+    ------
+    ToolMissing, CompileError, BuildFailed, SimulationFailed
     """
     exploration = found.exploration
-    for kept, point in list(zip(exploration.front, found.best, strict=True))[:count]:
-        stages.say(f"{kept.number}: {kept.name}", style="bold")
-        with scratch() as work:
-            confirmed = confirm(request, point, stages, work, ddr=question.ddr(point.choice.accelerator.clock_mhz))
-        exploration = exploration.with_confirmed(kept.number, confirmed)
+    chosen = list(zip(exploration.front, found.best, strict=True))[:count]
+
+    def compiled() -> Iterator[_Asked]:
+        for kept, point in chosen:
+            stages.say(f"{kept.number}: {kept.name}", style="bold")
+            program, _ = make_program(_configured(request, point), stages)
+            ddr = question.ddr(point.choice.accelerator.clock_mhz)
+            yield _Asked(replace(program, network=None), point.forecast.cycles, ddr)
+
+    def take(number: int, confirmed: Confirmed) -> None:
+        nonlocal exploration
+        exploration = exploration.with_confirmed(chosen[number][0].number, confirmed)
         keep(exploration)
+
+    job = Job(
+        name="confirm",
+        title=f"RTL of {len(chosen)} configurations",
+        function=_confirm,
+        common=None,
+        items=compiled(),
+        needs=lambda asked: SimulatorNeed.of(asked.program.image),
+        aloud=True,
+    )
+    if chosen:
+        (runner or InProcess()).run(job, stages, done=take)
     return exploration

@@ -281,7 +281,6 @@ def score_scenes(
         function=_run_scene,
         common=_Asked(replace(program, network=None), rtl, ddr),
         items=[_Scene(int(scene), image) for scene, image in zip(scenes, truth.images, strict=True)],
-        count=len(scenes),
         needs=lambda scene: need if rtl else None,
     )
     runs = [run for scene in (runner or InProcess()).run(job, stages) for run in scene]

@@ -1,7 +1,7 @@
 """Bandwidth of attention against the height of the array: one block of a network on RTL for each number of rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moesaic.errors import InputError
@@ -9,7 +9,9 @@ from moesaic.flow.execute import execute
 from moesaic.flow.folder import check_space
 from moesaic.flow.program import Program, make_program
 from moesaic.flow.request import Request
+from moesaic.flow.simulator_need import SimulatorNeed
 from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import InProcess, Job, Runner
 from moesaic.golden.sample_images import sample_images
 from moesaic.scratch import scratch
 from moesaic.sim.tools import find_compiler, find_verilator
@@ -60,10 +62,11 @@ def _requests(request: Request, rows: Sequence[int]) -> list[Request]:
     return result
 
 
-def _measure(program: Program, stages: Stages, work: Path) -> Point:
+def _measure(common: None, program: Program, stages: Stages) -> Point:
     request = program.request
     image = sample_images([request.seed], *request.model.image.size_and_channels)[0]
-    (outcome,) = execute(program, image, stages, rtl=True, work=work)
+    with scratch() as work:
+        (outcome,) = execute(program, image, stages, rtl=True, work=work, quality=False)
     if outcome.rtl is None or not outcome.rtl.counters:
         raise InputError(f"run of {request.board} must end without error, not with {outcome.rtl and outcome.rtl.error}")
     counters = outcome.rtl.counters
@@ -77,7 +80,9 @@ def _measure(program: Program, stages: Stages, work: Path) -> Point:
     )
 
 
-def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stages) -> list[Point]:
+def sweep_rows(
+    request: Request, rows: Sequence[int], folder: Path, stages: Stages, *, runner: Runner | None = None
+) -> list[Point]:
     """Build an array for each number of rows, and run a block on it.
 
     Parameters
@@ -87,6 +92,8 @@ def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stag
     folder : Path
         Where results will go: there must be room.
     stages : Stages
+    runner : Runner, optional
+        Where arrays are built and run; here, one after the other, if not given.
 
     Raises
     ------
@@ -98,10 +105,20 @@ def sweep_rows(request: Request, rows: Sequence[int], folder: Path, stages: Stag
     find_compiler()
     find_verilator()
     check_space(folder, 64 << 20)
-    points = []
-    for variant in requests:
-        stages.say(f"{variant.accelerator.rows} x {variant.accelerator.lanes}", style="bold")
-        program, _ = make_program(variant, stages)
-        with scratch() as work:
-            points.append(_measure(program, stages, work))
-    return points
+
+    def compiled() -> Iterator[Program]:
+        for variant in requests:
+            stages.say(f"{variant.accelerator.rows} x {variant.accelerator.lanes}", style="bold")
+            program, _ = make_program(variant, stages)
+            yield replace(program, network=None)
+
+    job = Job(
+        name="sweep",
+        title=f"RTL of {len(requests)} arrays",
+        function=_measure,
+        common=None,
+        items=compiled(),
+        needs=lambda program: SimulatorNeed.of(program.image),
+        aloud=True,
+    )
+    return (runner or InProcess()).run(job, stages)

@@ -45,8 +45,6 @@ class Job(Generic[Common, Item, Result]):
         What all items share; None if nothing.
     items : iterable
         May be a generator: an item is made when the one before is on its way.
-    count : int
-        Of items.
     needs : callable of item
         What must be in the cache before the item is computed, or None.
     aloud : bool
@@ -58,7 +56,6 @@ class Job(Generic[Common, Item, Result]):
     function: Callable[[Common, Item, Stages], Result]
     common: Common
     items: Iterable[Item]
-    count: int
     needs: Callable[[Item], Need | None] = no_need
     aloud: bool = False
 

@@ -18,7 +18,7 @@ def test_variants(tmp_path: Path) -> None:
     stages = Stages(quiet=True)
     program, _ = make_program(request, stages)
     image = scenes.render_batch([7], request.model.image_size)[0][0]
-    result = ablate(program, image, "semseg", stages, tmp_path / "work")
+    result = ablate(program, image, "semseg", stages)
     rows = {row.name: row for row in result.variants}
     assert [*rows] == [variant.name for variant in VARIANTS]
     for row in rows.values():

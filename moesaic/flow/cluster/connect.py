@@ -1,5 +1,6 @@
 """A Dask scheduler with workers that are like this machine: one that runs, or one on this machine for the while."""
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -7,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
+from distributed.comm import connect
 
 from moesaic.errors import InputError
 from moesaic.flow.cluster.address import local_workers
@@ -65,8 +67,15 @@ def _quiet_logs() -> Iterator[None]:
         logger.setLevel(before)
 
 
+async def _ask(address: str, timeout_s: float) -> None:
+    """A client would wait for ever for one that takes the connection and says nothing."""
+    comm = await asyncio.wait_for(connect(address, **Security().get_connection_args("client")), timeout_s)
+    comm.abort()
+
+
 def _client(address: str, timeout_s: float) -> Client:
     try:
+        asyncio.run(_ask(address, timeout_s))
         return Client(address, timeout=timeout_s, set_as_default=False)
     except (OSError, ValueError) as error:  # TimeoutError is an OSError
         raise InputError(
@@ -104,7 +113,7 @@ def connected(cluster: str, stages: Stages, *, timeout_s: float = ANSWER_S) -> I
                     threads_per_worker=1,
                     processes=True,
                     memory_limit=0,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # any free port
                     silence_logs=logging.CRITICAL,
                     preload=["moesaic.flow.cluster.preload"],
                 )

@@ -9,6 +9,7 @@ from distributed import get_worker
 from moesaic.errors import BAD_INPUT, FailedRun, InputError, MoesaicError
 from moesaic.flow.cluster.identity import Identity, identity
 from moesaic.flow.stages import Stages
+from moesaic.shared_store import sharing
 
 __all__ = ["ForeignWorker", "Order", "fulfil", "hand_over", "perform"]
 
@@ -39,9 +40,12 @@ class Order:
     ----------
     wanted : Identity
         Of the machine that asks.
+    shared_cache : str or None
+        Folder or URL where workers find what others have built.
     """
 
     wanted: Identity
+    shared_cache: str | None = None
 
     def check(self) -> None:
         """`ForeignWorker` if this process is of another version."""
@@ -74,9 +78,11 @@ def perform(order: Order, task: bytes, common: bytes, *needs: None) -> Any:
     order.check()
     function, item = pickle.loads(task)
     try:
-        return function(pickle.loads(common), item, Stages(quiet=True))
+        with sharing(order.shared_cache):
+            return function(pickle.loads(common), item, Stages(quiet=True))
     except MoesaicError as error:
-        raise (InputError if error.exit_status == BAD_INPUT else FailedRun)(str(error)) from None
+        kind = InputError if error.exit_status == BAD_INPUT else FailedRun
+        raise kind(f"{error}\non worker {get_worker().address}") from None
 
 
 def fulfil(common: None, need: Any, stages: Stages) -> None:

@@ -33,12 +33,13 @@ class _Submitted(Generic[Common, Item, Result]):
     ----------
     client : Client
     job : Job
+    order : Order
     stages : Stages
     """
 
-    def __init__(self, client: Client, job: Job[Common, Item, Result], stages: Stages) -> None:
-        self.client, self.job, self.stages = client, job, stages
-        self.order, self.run = Order(identity()), uuid.uuid4().hex
+    def __init__(self, client: Client, job: Job[Common, Item, Result], order: Order, stages: Stages) -> None:
+        self.client, self.job, self.order, self.stages = client, job, order, stages
+        self.run = uuid.uuid4().hex
         self.numbers = dict[Any, int]()  # of tasks, by the keys of their futures
         self.common = client.submit(hand_over, pickle.dumps(job.common), key=f"common-{self.run}")
         self.needs = dict[str, Future[None]]()
@@ -89,7 +90,7 @@ class _Submitted(Generic[Common, Item, Result]):
             self._watch(future)
         except KilledWorker as error:
             raise FailedRun(
-                f"{self.job.name} {number + 1} of {self.job.count} must not end its worker, which it did "
+                f"{self.job.name} {number + 1} must not end its worker, which it did "
                 f"{error.allowed_failures + 1} times (too little memory?): see the log of {error.last_worker.address}"
             ) from error
         except FutureCancelledError as error:
@@ -116,7 +117,7 @@ class _Submitted(Generic[Common, Item, Result]):
 
     def state(self) -> str:
         """How far it is."""
-        return f"{len(self.results)} of {self.job.count}, {len(self.workers)} workers"
+        return f"{len(self.results)} of {self.count}, {len(self.workers)} workers"
 
     def cancel(self) -> None:
         """Give up what is not done."""
@@ -131,10 +132,12 @@ class DaskRunner:
     ----------
     client : Client
         Whose workers are like this machine.
+    shared_cache : str or None
+        Folder or URL where they find what others have built.
     """
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, client: Client, *, shared_cache: str | None = None) -> None:
+        self.client, self.shared_cache = client, shared_cache
 
     def run(
         self,
@@ -150,15 +153,15 @@ class DaskRunner:
         FailedRun
             If a task has taken several workers with it, or the scheduler is gone.
         """
-        submitted = _Submitted(self.client, job, stages)
-        with stages.stage(job.name, f"{job.title}, on {len(submitted.workers)} workers"):
-            try:
-                for item in job.items:
-                    submitted.add(item)
-                    submitted.take(done, wait=False)
+        submitted = _Submitted(self.client, job, Order(identity(), self.shared_cache), stages)
+        try:
+            for item in job.items:  # which may have stages of its own
+                submitted.add(item)
+                submitted.take(done, wait=False)
+            with stages.stage(job.name, f"{job.title}, on {len(submitted.workers)} workers"):
                 while len(submitted.results) < submitted.count:
                     stages.note(submitted.state())
                     submitted.take(done, wait=True)
-            finally:
-                submitted.cancel()
+        finally:
+            submitted.cancel()
         return [submitted.results[number] for number in range(submitted.count)]

@@ -1,0 +1,1 @@
+../../moesaic/shared_store.py
