@@ -57,6 +57,21 @@ EXAMPLES = examples(
 )
 
 
+_Board = Annotated[str, typer.Option(help="Board, or a .toml file that describes one: its resources, ports and DDR.")]
+_Space = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Values to search, a .toml file: docs/explore.md.",
+        show_default="sizes around the board's own",
+    ),
+]
+_Clock = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MHZ", help="Clock to assume.", show_default="the space's, else what the board's own supports"
+    ),
+]
 _Batch = Annotated[
     int, typer.Option(min=1, max=MOST_IMAGES, help="Search programs of up to so many images too: 1, 2, 4, ...")
 ]
@@ -124,24 +139,10 @@ def _show(result: "Exploration", folder: Path, *, as_json: bool) -> None:
 def explore(
     model: ModelArgument = None,
     named: ModelOption = None,
-    board: Annotated[
-        str, typer.Option(help="Board, or a .toml file that describes one: its resources, ports and DDR.")
-    ] = "zcu102",
-    space: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Values to search, a .toml file: docs/explore.md.",
-            show_default="sizes around the board's own",
-        ),
-    ] = None,
+    board: _Board = "zcu102",
+    space: _Space = None,
     fields: Set = None,
-    clock: Annotated[
-        float | None,
-        typer.Option(
-            metavar="MHZ", help="Clock to assume.", show_default="the space's, else what the board's own supports"
-        ),
-    ] = None,
+    clock: _Clock = None,
     limit: Annotated[float, typer.Option(min=1, max=100, help="Per cent of each resource that may be taken.")] = 100.0,
     task: Annotated[str | None, typer.Option(help="Task of the model.", show_default="the model's first")] = None,
     blocks: Blocks = None,
