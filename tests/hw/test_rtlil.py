@@ -40,6 +40,16 @@ def test_what_nothing_reads_goes() -> None:
     assert result.count("cell $not") == 1 and "idle" not in result
 
 
+def test_an_output_that_nothing_reads_stays_connected() -> None:
+    part = (
+        "module \\top.part\n  wire width 4 input 0 \\x\n  wire width 4 output 1 \\y\n  wire width 4 output 2 \\z\n"
+        "connect \\y \\x\nconnect \\z \\x\nend\n"
+    )
+    items = cell("\\top.part", "\\part", x="\\new", y="\\o", z="\\idle")
+    result = text(wires="  wire width 4 \\idle", items=items, others=part)
+    assert "connect \\z \\idle" in result and "wire width 4 \\idle" in result
+
+
 def test_checks_keep_what_they_read_until_they_go() -> None:
     items = cell("$not", "$3", A="\\new", Y="$1") + cell("$check", "$4", A="$1 [0]", EN="1'1")
     for checks in (True, False):
