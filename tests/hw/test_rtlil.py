@@ -111,6 +111,43 @@ def test_fields_are_read_by_name() -> None:
     assert "connect \\A \\s_low" in result and "connect \\s_low \\s [1:0]" in result
 
 
+def test_another_name_of_some_bits_is_no_field() -> None:
+    result = text(
+        wires="  wire width 4 \\s\n  wire width 2 \\t\n  wire width 2 $1",
+        items=cell("$not", "$3", A="\\new", Y="\\s") + cell("$not", "$4", A="\\s [1:0]", Y="$1"),
+        connections="connect \\t \\s [1:0]\nconnect \\o { \\t $1 }",
+    )
+    assert "connect \\A \\s [1:0]" in result
+
+
+def test_initial_values_are_those_of_registers() -> None:
+    result = text(
+        wires="  attribute \\init 4'0011\n  wire width 4 \\kept\n  attribute \\init 4'0011\n  wire width 4 \\sum",
+        items=cell("$dff", "$3", CLK="\\clk", D="\\sum", Q="\\kept") + cell("$not", "$4", A="\\kept", Y="\\sum"),
+        connections="connect \\o \\kept",
+    )
+    assert re.findall(r"^attribute \\init 4'0011\nwire width 4 \\(\w+)$", result, re.MULTILINE) == ["kept"]
+
+
+def test_locations_of_processes_are_in_the_order_of_yosys() -> None:
+    # So many that their numbers pass from two digits to three, where an order by letters would differ.
+    wires = "".join(f"  wire width 4 \\s{index}\n" for index in range(60))
+    items = "".join(
+        f'  attribute \\src "/somewhere/unit.py:{20 + index}"\n  process ${index + 9}\n    assign \\s{index} 4\'0000\n'
+        f"    switch \\new [0]\n      case 1'1\n        assign \\s{index} \\new\n    end\n  end\n"
+        for index in range(60)
+    )
+    signals = " ".join(f"\\s{index} [0]" for index in range(60))
+    made = TOP.format(
+        wires=wires, items=items + cell("$reduce_or", "$50", A=f"{{ {signals} }}", Y="\\o"), connections="", others=""
+    )
+    result = tidy(made, top="top", prefix="p", checks=False)
+    module = parse(result.text)["\\top"]
+    written = sorted(module.of_kind("process"), key=lambda process: process.name)
+    assert [process.body[0][1] for process in written] == [f"\\s{index}" for index in range(60)]
+    assert result.processes["top"] == tuple(f"unit.py:{20 + index}" for index in range(60))
+
+
 def test_a_process_shares_no_signal_with_another_driver() -> None:
     process = (
         "  process $9\n    assign \\o [3:2] 2'01\n"
