@@ -58,6 +58,13 @@ if ! "$venv/bin/python" -c "" 2>/dev/null; then
 fi
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[cluster,docs,test]'
 
+# Models of timm and torchvision are captured in the tests. In a folder of their own, as PyPI's torchvision does not load
+# beside a torch for CPUs, and whoever finds it installed fails with it: `transformers` does.
+if ! "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --upgrade --target "$venv/vision" \
+    timm==1.0.31 torchvision==0.28.0; then
+    echo "without timm and torchvision all works but the tests of their models" >&2
+fi
+
 # The simulator embeds Python as a shared library, which Debian has in a package of its own.
 if ! "$venv/bin/python" -c "import find_libpython as f, sys; sys.exit(f.find_libpython() is None)"; then
     provide "$("$venv/bin/python" -c "import sys; print('libpython%d.%d' % sys.version_info[:2])")"

@@ -3,6 +3,7 @@
 import importlib
 import sys
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from torch import nn
 from moesaic.golden.network import Network
 from moesaic.golden.nodes import Layer, chain_of
 
-__all__ = ["CASES", "Case", "imported", "of_full_size"]
+__all__ = ["CASES", "VISION", "Case", "imported", "of_full_size"]
 
+VISION = Path(sys.prefix) / "vision"
 _LIBRARIES: list[torch.library.Library] = []  # what they define lives as long as they
 
 
@@ -22,7 +24,11 @@ def imported(package: str) -> Any:
 
     PyPI's torchvision is compiled for CUDA. Beside a torch for CPUs its library of operators does not load, and its
     import fails at the first one that it looks for. Vision transformers use none of them, so their declarations do.
+    `setup.sh` puts both packages into a folder of their own, out of the way of those that would look for them.
     """
+    if str(VISION) not in sys.path:
+        sys.path.append(str(VISION))
+        importlib.invalidate_caches()
     try:
         return importlib.import_module(package)
     except RuntimeError as error:

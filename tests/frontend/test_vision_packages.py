@@ -1,11 +1,12 @@
 """Models of timm and torchvision: captured exactly, or refused for what is there; the table of docs/models.md."""
 
 import json
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 import torch
-from packages import CASES, Case
+from packages import CASES, VISION, Case
 from survey import DATA, PAGE, cycles_of, facts_of, read_case, table
 
 from moesaic.golden.config import PRESETS, network_of
@@ -13,6 +14,9 @@ from moesaic.golden.frontend.capture import CaptureError, capture
 
 ROWS: list[dict[str, Any]] = json.loads(DATA.read_text(encoding="utf-8"))
 AGAIN = "make it anew: python tests/frontend/survey.py"
+pytestmark = pytest.mark.skipif(
+    not VISION.is_dir() and find_spec("timm") is None, reason="setup.sh could not install timm and torchvision"
+)
 
 
 def row_of(case: Case) -> dict[str, Any]:
