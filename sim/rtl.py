@@ -4,7 +4,6 @@ import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,11 @@ import numpy as np
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.golden.numerics import IntArray
-from moesaic.hw.control.supervisor import State
 from moesaic.hw.export import TOP, accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.isa import FORMATS, Opcode, Stream
 from moesaic.sim.build import Build, build
 from moesaic.sim.saif import trace_registers
 from moesaic.sim.verilated import run
-from moesaic.sim.waves import Window
 
 __all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator", "limit_of"]
 
@@ -132,28 +128,6 @@ def limit_of(program: ProgramImage) -> int:
     return _LEAST_LIMIT + 8 * int(program.manifest["macs"]) * items // (program.config.rows * program.config.lanes)
 
 
-def _enumerations() -> dict[str, tuple[int, dict[str, int]]]:
-    """Bits, and values by name, of what the waves show as words."""
-
-    def of(values: type[IntEnum], bits: int) -> tuple[int, dict[str, int]]:
-        return bits, {entry.name: int(entry) for entry in values}
-
-    formats = FORMATS[Opcode.MATMUL]
-    opcodes = of(Opcode, formats.field("opcode").bits)
-    return {
-        "state": (3, {entry.name: entry.value for entry in State}),
-        "opcode": (opcodes[0], {"NONE": 0, **opcodes[1]}),
-        "stream": of(Stream, formats.field("stream").bits),
-    }
-
-
-def _place(field: str) -> str:
-    """Bits of an instruction's field, as Verilog selects them; all kinds begin alike."""
-    formats = FORMATS[Opcode.MATMUL]
-    low = formats.offsets[field]
-    return f"{low + formats.field(field).bits - 1}:{low}"
-
-
 class RtlSimulator:
     """Builds an accelerator once (cached by content) and runs jobs on it.
 
@@ -169,8 +143,6 @@ class RtlSimulator:
         Root of the `Store`; None: `cache_root()`.
     saif : bool
         Build a simulator that writes the switching activity of every run, `SAIF` in the job's folder; much slower.
-    waves : Window or None
-        Build a simulator that writes these cycles of the first run, `WAVES` in the job's folder; slower too.
 
     Raises
     ------
@@ -178,16 +150,9 @@ class RtlSimulator:
     """
 
     def __init__(
-        self,
-        config: AcceleratorConfig,
-        *,
-        memory_bytes: int,
-        base: int,
-        cache: Path | None = None,
-        saif: bool = False,
-        waves: Window | None = None,
+        self, config: AcceleratorConfig, *, memory_bytes: int, base: int, cache: Path | None = None, saif: bool = False
     ) -> None:
-        self.config, self.base, self.cache, self.saif, self.waves = config, base, cache, saif, waves
+        self.config, self.base, self.cache, self.saif = config, base, cache, saif
         self._built: Build | None = None
         self.memory_bytes = max(1 << 25, 1 << (memory_bytes - 1).bit_length())
         source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text(encoding="utf-8")
@@ -202,8 +167,6 @@ class RtlSimulator:
             residual_words=config.residual_words,
             traced=_TRACED,
             counters=_LIVE,
-            enumerations={} if waves is None else _enumerations(),
-            fields={name: _place(name) for name in ("opcode", "stream")},
         )
 
     def build(self) -> Build:
@@ -216,11 +179,10 @@ class RtlSimulator:
         verilog = accelerator_verilog(self.config, assertions=True, cache=self.cache)
         here = importlib.resources.files("moesaic.sim")
         sources, arguments = [here / "ddr.sv", here / "dram.sv"], []
-        if self.saif or self.waves is not None:
+        if self.saif:
             verilog = trace_registers(verilog, top=TOP)
             sources.append(here / "untraced.vlt")
-            # SAIF of everything, however wide.
-            arguments = ["--trace-saif", "--trace-max-width", "0"] if self.saif else ["--trace-fst"]
+            arguments = ["--trace-saif", "--trace-max-width", "0"]  # however wide
         return build(
             f"{verilog}\n{self.testbench}",
             top="testbench",
@@ -301,7 +263,6 @@ class RtlSimulator:
                 f"+trace_window={trace_window}",
                 f"+seed={seed}",
                 *(("--trace", "--trace-file", SAIF) if self.saif else ()),
-                *(() if self.waves is None else self.waves.plusargs),
                 *plusargs,
             ],
         )
