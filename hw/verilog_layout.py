@@ -106,9 +106,10 @@ def lay_out(text: str, sources: Iterable[str | None]) -> str:
     header, _, rest = rest.partition(");\n")
     body, _, after = rest.rpartition("endmodule")
     name, _, ports = header.partition("(")
-    wrapped = textwrap.fill(
-        " ".join(ports.split()).replace(" ,", ","), _WIDTH, initial_indent="  ", subsequent_indent="  "
-    )
+    listed = " ".join(ports.split())
+    if "\\" not in listed:  # an escaped name, as a unit alone may have, ends at its blank
+        listed = listed.replace(" ,", ",")
+    wrapped = textwrap.fill(listed, _WIDTH, initial_indent="  ", subsequent_indent="  ")
     lines = [f"{before}module {name}(", wrapped, ");"] if ports.strip() else [f"{before}module {name}();"]
     parts = list(_parts(body.splitlines()))
     declared, others = _declarations(p for p in parts if p.declared), [p for p in parts if not p.declared]

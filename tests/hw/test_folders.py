@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "hw"
 ORDER = [  # each may import those before it
-    *("stream", "bus", "vector", "attention", "moe", "decode", "memory", "control", "functions", "engine"),
+    *("rtlil", "stream", "bus", "vector", "attention", "moe", "decode", "memory", "control", "functions", "engine"),
     "",  # the modules in hw itself
 ]
 GROUND = {"shared"}  # modules in hw itself that every folder may import

@@ -1,5 +1,7 @@
 """The layout of a module's Verilog: order, groups, sources; every statement stays."""
 
+import re
+
 from moesaic.hw.verilog_layout import lay_out
 
 BEFORE = """(* src = "a.py:1" *)
@@ -122,3 +124,9 @@ def test_what_is_laid_out_stays_so() -> None:
 
 def test_a_module_of_nothing() -> None:
     assert lay_out("module unit();\nendmodule\n", []) == "module unit();\nendmodule\n"
+
+
+def test_escaped_names_of_ports_keep_their_blank() -> None:
+    ports = "  input a;\n  wire a;\n  input \\release ;\n  output b;\n"
+    text = f"module m(a, \\release , b);\n{ports}  assign b = a;\nendmodule\n"
+    assert re.search(r"\\release\s+,", lay_out(text, []).partition(");")[0])
