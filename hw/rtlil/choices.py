@@ -55,6 +55,14 @@ def _choice(signal: Words, lines: Iterator[Words]) -> _Choice:
     return result
 
 
+def _decided(signal: Words) -> str | None:
+    """Bits of a signal that is constant, or has none; None for any other."""
+    if "".join(signal) == "{}":
+        return ""
+    constant = _CONSTANT.fullmatch(signal[0])
+    return None if constant is None else constant[1]
+
+
 def _matches(bits: str, pattern: str) -> bool:
     return all(want in ("-", bit) for bit, want in zip(bits, pattern, strict=True))
 
@@ -80,9 +88,10 @@ def _shortened(choice: _Choice) -> list[_Choice]:
     cases = choice.cases
     for case in cases:
         case.body = _short(case.body)
-    constant = _CONSTANT.fullmatch(choice.signal[0])
-    if constant is not None:
-        taken = [case for case in cases if not case.patterns or any(_matches(constant[1], p) for p in case.patterns)]
+    decided = _decided(choice.signal)
+    if decided is not None:
+        # Of a choice without a signal, Yosys writes the default and no other case.
+        taken = [case for case in cases if not case.patterns or any(_matches(decided, p) for p in case.patterns)]
         choice.signal, cases = ["{}"], [_Case([], case.body) for case in taken[:1]]
     if not any(case.body for case in cases):
         return []

@@ -64,7 +64,7 @@ def value(process: Item, inputs: dict[str, str]) -> str:
 def random_body(rng: random.Random, depth: int) -> list[str]:
     lines = [f"assign \\o 4'{rng.randrange(16):04b}"] if rng.random() < 0.5 else []
     for _ in range(rng.randrange(3) if depth else 0):
-        signal, width = rng.choice([("\\s", 2), ("{ \\a \\s }", 3), ("\\a", 1), ("1'1", 1), ("2'01", 2), ("{}", 0)])
+        signal, width = rng.choice([("\\s", 2), ("{ \\a \\s }", 3), ("\\a", 1), ("1'1", 1), ("2'01", 2), ("{ }", 0)])
         lines.append(f"switch {signal}")
         for index in range(rng.randrange(4) if width else 0):
             chain = "-" * (width - 1 - index) + "1" + "-" * index
@@ -73,7 +73,7 @@ def random_body(rng: random.Random, depth: int) -> list[str]:
             case = " , ".join(f"{width}'{p}" for p in ([chain] if rng.random() < 0.5 and index < width else patterns))
             lines += [f"case {case}", *random_body(rng, depth - 1)]
         if rng.random() < 0.5 or not width:
-            lines += ["case", *random_body(rng, depth - 1)]
+            lines += ["case" if width else rng.choice(["case", "case 0'"]), *random_body(rng, depth - 1)]
         lines.append("end")
     return lines
 
@@ -109,6 +109,11 @@ def test_branches_that_do_nothing_go() -> None:
 def test_what_is_decided_is_no_choice() -> None:
     assert shortened("switch 1'0; case 1'1; assign \\o 1'1; end") == []
     assert shortened("switch 1'1; case 1'1; assign \\o 1'1; end") == ["switch {}", "case", "assign \\o 1'1", "end"]
+
+
+def test_a_choice_without_a_signal_keeps_its_case() -> None:
+    """As Amaranth writes an index into a single element."""
+    assert shortened("switch { }; case 0'; assign \\o 1'1; end") == ["switch {}", "case", "assign \\o 1'1", "end"]
 
 
 def test_states_have_names() -> None:

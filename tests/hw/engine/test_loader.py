@@ -17,10 +17,7 @@ from moesaic.sim.verilated import cocotb_test
         {},
         {"rows": 4, "lanes": 16},
         {"lanes": 16, "load_rows": 4},
-        pytest.param(
-            {"rows": 4, "lanes": 8, "load_rows": 4, "narrow_weights": False},
-            marks=pytest.mark.xfail(strict=True, reason="its Verilog loses the parameters (docs/status.md)"),
-        ),
+        {"rows": 4, "lanes": 8, "load_rows": 4, "narrow_weights": False},
         {"rows": 4, "wide_operands": True, "acc_bits": 40},
     ],
     ids=str,
