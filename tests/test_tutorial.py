@@ -35,7 +35,7 @@ def test_every_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     finally:
         torch.set_num_threads(threads)
     found, result = names["accuracy"], names["result"]
-    assert found.items == 400 and found.before > 0.93 and abs(found.after - found.before) <= 0.01
+    assert found.items == 400 and found.before > 0.9 and abs(found.after - found.before) <= 0.01
     (cycles,) = result.cycles.values()
     assert result.bit_exact and abs(cycles / next(iter(names["program"].cycles.values())) - 1) < 0.02
     assert "RTL" in result.report.compared and (tmp_path / "shapes-on-pynq" / "build.tcl").is_file()

@@ -10,7 +10,10 @@ from moesaic.hw.rtlil.design import Module
 
 __all__ = ["relative", "relative_sources", "remove_sources"]
 
-_ROOTS = (Path(hw.__path__[0]).parent, Path(amaranth.__path__[0]).parent)
+# The deeper one first: an environment may lie in a checkout, and the package in an environment.
+_ROOTS = sorted(
+    (Path(package.__path__[0]).parent for package in (hw, amaranth)), key=lambda root: len(root.parts), reverse=True
+)
 
 
 @functools.cache
