@@ -281,8 +281,9 @@ class Accelerator(wiring.Component):
             supervisor.irq_enable.eq(rw.irq_enable.as_value()),
             supervisor.irq_clear.eq(pulse.irq_status.as_value()),
             self.irq.eq(supervisor.irq),
-            registers.lock.eq(supervisor.busy),
         ]
+        # A cycle late: the host cannot write again before that.
+        m.d.sync += registers.lock.eq(supervisor.busy)
 
     def _report(self, m: Module, units: _Units) -> None:
         """Errors to the supervisor."""

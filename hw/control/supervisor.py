@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Module, Signal, Value, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.enum import Enum
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.control.errors import ErrorReport
 from moesaic.hw.spec.registers import IRQS, ErrorCode, ErrorUnit
+from moesaic.hw.stream.states import States
 
 __all__ = ["State", "Supervisor"]
 
@@ -145,35 +146,26 @@ class Supervisor(wiring.Component):
             }
         )
         # Proofs name these.
-        self.state = Signal(State)
+        self.state = Signal(State)  # as a number; the machine itself has a register for each state
+        self.at: dict[str, Signal] = {}  # those registers, once elaborated
         self.restart = Signal()  # after this clear: run, else idle
         self.resetting = Signal()  # after this drain: clear, whatever the run's end was
         self.cleared = Signal(range(clear_cycles + 1))
         self.remaining = Signal(32)
+        self.expired = Signal()  # the watchdog is on, and has none remaining
         self.begun = Signal()  # a run was started in the cycle before
         self.abandoned = Signal()  # the host wrote abort before the run it started could begin
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        states = States(m, *(state.name.lower() for state in State))
+        self.at = at = states.at
+        for state in State:
+            with m.If(at[state.name.lower()]):
+                m.d.comb += self.state.eq(state)
         live = Signal()  # errors are taken
-        failed = Signal()  # an error this cycle
-        failure: Any = Signal(ErrorReport)
-        m.d.comb += live.eq((self.state == State.RUNNING) | (self.state == State.DRAINING))
-        stuck = self._watch(m, live)
-
-        m.d.sync += self.abandoned.eq(
-            (self.state == State.CLEARING) & ~self.resetting & ~self.soft_reset & (self.abandoned | self.abort_request)
-        )
-
-        # Later assignments win: lowest priority first.
-        with m.If(self.abort_request | self.abandoned):
-            m.d.comb += [failed.eq(1), failure.code.eq(ErrorCode.HOST_ABORT.value)]
-        with m.If(stuck):
-            m.d.comb += [failed.eq(1), failure.code.eq(ErrorCode.WATCHDOG.value)]
-        m.d.comb += failure.unit.eq(ErrorUnit.CONTROL.value)
-        for source in reversed(self.errors):
-            with m.If(source.valid):
-                m.d.comb += [failed.eq(1), failure.eq(source)]
+        m.d.comb += live.eq(at["running"] | at["draining"])
+        failed, failure = self._judge(m, live)
 
         m.d.sync += self.begun.eq(self.started)
         done_event = Signal()
@@ -186,43 +178,50 @@ class Supervisor(wiring.Component):
             m.d.sync += [self.report.eq(0), self.start_refused.eq(0)]
 
         def begin_clear(*, restart: Value | int) -> None:
-            m.d.sync += [self.state.eq(State.CLEARING), self.restart.eq(restart), self.cleared.eq(0)]
+            states.to("clearing")
+            m.d.sync += [self.restart.eq(restart), self.cleared.eq(0)]
 
         # A cycle late, for the state has come a long way; the run itself begins later.
         with m.If(self.begun):
             forget()
-        with m.Switch(self.state):
-            with m.Case(State.IDLE, State.DONE, State.ERROR):
+        for resting in ("idle", "done", "error"):
+            with states.state(resting):
                 with m.If(self.soft_reset):
-                    m.d.sync += [self.state.eq(State.DRAINING), self.resetting.eq(1)]
+                    states.to("draining")
+                    m.d.sync += self.resetting.eq(1)
                 with m.Elif(self.started):
                     begin_clear(restart=1)
-            with m.Case(State.CLEARING):
-                # abort is 1 here, so a bus that is idle now is idle in the cycle in which clear acts.
-                with m.If(self.soft_reset):
-                    m.d.sync += [self.restart.eq(0), self.resetting.eq(1)]
-                with m.If(self.cleared == self.clear_cycles):
-                    m.d.sync += [self.clear.eq(0), self.resetting.eq(0)]
-                    m.d.sync += self.state.eq(Mux(self.restart & ~self.soft_reset, State.RUNNING, State.IDLE))
-                    with m.If(self.resetting | self.soft_reset):
-                        forget()
-                with m.Elif(self.bus_idle):
-                    m.d.sync += [self.clear.eq(1), self.cleared.eq(self.cleared + 1)]
-            with m.Case(State.RUNNING):
-                with m.If(self.soft_reset):
-                    m.d.sync += [self.state.eq(State.DRAINING), self.resetting.eq(1)]
-                with m.Elif(error_event | self.finished):
-                    m.d.sync += self.state.eq(State.DRAINING)
-            with m.Case(State.DRAINING):
-                with m.If(self.soft_reset):
-                    m.d.sync += self.resetting.eq(1)
-                with m.Elif(self.bus_idle & self.resetting):
-                    begin_clear(restart=0)
-                with m.Elif(self.bus_idle & self.error):
-                    m.d.sync += self.state.eq(State.ERROR)
-                with m.Elif(self.bus_idle & ~error_event):
-                    m.d.comb += done_event.eq(1)
-                    m.d.sync += self.state.eq(State.DONE)
+        with states.state("clearing"):
+            # abort is 1 here, so a bus that is idle now is idle in the cycle in which clear acts.
+            with m.If(self.soft_reset):
+                m.d.sync += [self.restart.eq(0), self.resetting.eq(1)]
+            with m.If(self.cleared == self.clear_cycles):
+                m.d.sync += [self.clear.eq(0), self.resetting.eq(0)]
+                with m.If(self.restart & ~self.soft_reset):
+                    states.to("running")
+                with m.Else():
+                    states.to("idle")
+                with m.If(self.resetting | self.soft_reset):
+                    forget()
+            with m.Elif(self.bus_idle):
+                m.d.sync += [self.clear.eq(1), self.cleared.eq(self.cleared + 1)]
+        with states.state("running"):
+            # There is no error yet, so any failure is one.
+            with m.If(self.soft_reset | failed | self.finished):
+                states.to("draining")
+            with m.If(self.soft_reset):
+                m.d.sync += self.resetting.eq(1)
+        with states.state("draining"):
+            with m.If(self.soft_reset):
+                m.d.sync += self.resetting.eq(1)
+            with m.Elif(self.bus_idle & self.resetting):
+                begin_clear(restart=0)
+            with m.Elif(self.bus_idle & self.error):
+                states.to("error")
+            with m.Elif(self.bus_idle & ~failed):
+                m.d.comb += done_event.eq(1)
+                states.to("done")
+        states.close()
 
         with m.If(self.start & ~self.started):
             m.d.sync += self.start_refused.eq(1)
@@ -231,32 +230,48 @@ class Supervisor(wiring.Component):
         m.d.sync += self.irq_status.eq((self.irq_status & ~self.irq_clear) | events)
         m.d.sync += self.irq.eq(((self.irq_status & ~self.irq_clear | events) & self.irq_enable).any())
 
-        ready = Signal()  # a start can be taken
         m.d.comb += [
-            ready.eq(self.bus_idle & ((self.state == State.IDLE) | self.done | (self.state == State.ERROR))),
-            self.started.eq(self.start & ready & ~self.soft_reset & ~self.abort_request),
-            self.run.eq(self.state == State.RUNNING),
+            self.started.eq(
+                self.start
+                & self.bus_idle
+                & (at["idle"] | at["done"] | at["error"])
+                & ~self.soft_reset
+                & ~self.abort_request
+            ),
+            self.run.eq(at["running"]),
             self.counting.eq(live),
             self.error.eq(self.report.valid),
-            self.done.eq(self.state == State.DONE),
-            self.draining.eq(self.state == State.DRAINING),
-            self.busy.eq(live | (self.state == State.CLEARING)),
-            self.abort.eq(
-                (self.state == State.CLEARING)
-                | (self.state == State.ERROR)
-                | ((self.state == State.DRAINING) & (self.error | self.resetting))
-            ),
+            self.done.eq(at["done"]),
+            self.draining.eq(at["draining"]),
+            self.busy.eq(live | at["clearing"]),
+            self.abort.eq(at["clearing"] | at["error"] | (at["draining"] & (self.error | self.resetting))),
         ]
         return m
 
-    def _watch(self, m: Module, live: Signal) -> Signal:
-        """The watchdog: 1 when nothing has happened for too long. It counts down from the last sign of life, so the
-        comparison is with a constant.
+    def _judge(self, m: Module, live: Signal) -> tuple[Signal, Any]:
+        """Whether something fails in this cycle, and what of it counts."""
+        failed = Signal()
+        failure: Any = Signal(ErrorReport)
+        self._watch(m, live)
+        m.d.sync += self.abandoned.eq(
+            self.at["clearing"] & ~self.resetting & ~self.soft_reset & (self.abandoned | self.abort_request)
+        )
+        # Later assignments win: lowest priority first.
+        with m.If(self.abort_request | self.abandoned):
+            m.d.comb += [failed.eq(1), failure.code.eq(ErrorCode.HOST_ABORT.value)]
+        with m.If(self.expired):
+            m.d.comb += [failed.eq(1), failure.code.eq(ErrorCode.WATCHDOG.value)]
+        m.d.comb += failure.unit.eq(ErrorUnit.CONTROL.value)
+        for source in reversed(self.errors):
+            with m.If(source.valid):
+                m.d.comb += [failed.eq(1), failure.eq(source)]
+        return failed, failure
+
+    def _watch(self, m: Module, live: Signal) -> None:
+        """The watchdog: nothing has happened for too long. It counts down from the last sign of life, and what it
+        comes to is compared a cycle ahead.
         """
-        stuck = Signal()
         with m.If(self.progress | ~live):
-            m.d.sync += self.remaining.eq(self.watchdog)
+            m.d.sync += [self.remaining.eq(self.watchdog), self.expired.eq(0)]
         with m.Elif(self.remaining != 0):
-            m.d.sync += self.remaining.eq(self.remaining - 1)
-        m.d.comb += stuck.eq((self.watchdog != 0) & (self.remaining == 0))
-        return stuck
+            m.d.sync += [self.remaining.eq(self.remaining - 1), self.expired.eq(self.remaining == 1)]

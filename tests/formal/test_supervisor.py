@@ -48,6 +48,8 @@ class SupervisorProof(Elaboratable):
             Assert(~dut.begun | ((dut.state == State.CLEARING) & (dut.cleared == 0))),
             Assert(~dut.abandoned | (dut.state == State.CLEARING) | (dut.state == State.RUNNING)),
             Assert(~dut.abandoned | (dut.state != State.CLEARING) | dut.restart),
+            Assert(~(dut.run | dut.draining) | (dut.expired == ((dut.watchdog != 0) & (dut.remaining == 0)))),
+            Assert(~(dut.run | dut.draining) | (dut.watchdog != 0) | (dut.remaining == 0)),
         ]
 
         # The cycle before.
@@ -73,6 +75,7 @@ class SupervisorProof(Elaboratable):
         ]
         resting = (was == State.IDLE) | (was == State.DONE) | (was == State.ERROR)
         live = (was == State.RUNNING) | (was == State.DRAINING)
+        m.d.comb += Assume(~known | ~dut.busy | (dut.watchdog == watchdog), "the watchdog is locked while busy")
         stuck = (watchdog != 0) & (remaining == 0)
         failing = unit_error | abort_request | abandoned | stuck
         with m.If(known):
@@ -145,7 +148,7 @@ class RunsOnAfterAnError(Supervisor):
     def elaborate(self, platform: object) -> Module:
         m = super().elaborate(platform)
         with m.If((self.state == State.RUNNING) & ~self.finished & ~self.soft_reset):
-            m.d.sync += self.state.eq(State.RUNNING)
+            m.d.sync += [self.at["running"].eq(1), self.at["draining"].eq(0)]
         return m
 
 
@@ -161,7 +164,7 @@ class NeverLeavesTheDrain(Supervisor):
     def elaborate(self, platform: object) -> Module:
         m = super().elaborate(platform)
         with m.If((self.state == State.DRAINING) & self.error & ~self.resetting):
-            m.d.sync += self.state.eq(State.DRAINING)
+            m.d.sync += [self.at["draining"].eq(1), self.at["error"].eq(0)]
         return m
 
 
@@ -195,7 +198,7 @@ class DoneDespiteAnError(Supervisor):
     def elaborate(self, platform: object) -> Module:
         m = super().elaborate(platform)
         with m.If((self.state == State.DRAINING) & self.bus_idle & ~self.error & ~self.resetting & ~self.soft_reset):
-            m.d.sync += self.state.eq(State.DONE)
+            m.d.sync += [self.at["draining"].eq(0), self.at["done"].eq(1)]
         return m
 
 
