@@ -28,7 +28,7 @@ def sweep_rows(
     rows: Annotated[
         str, typer.Option(help="Rows to build, each a power of two, at most the accelerator's lanes.")
     ] = "8,16,32,64",
-    out: Annotated[Path, typer.Option(help="Folder for attention_bandwidth.md and .png.")] = Path("docs"),
+    out: Annotated[Path, typer.Option(help="Folder for attention_bandwidth.md, .svg, .png and .csv.")] = Path("docs"),
     seed: Seed = 0,
     cluster: Cluster = None,
     shared_cache: SharedCache = None,

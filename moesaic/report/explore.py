@@ -1,101 +1,21 @@
-"""What an exploration found, as a table and as a picture."""
+"""What an exploration found, as a table."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, StrMethodFormatter
 from rich.table import Table
 
 from moesaic.compiler.memory import BOARD_MEMORY, IDEAL_MEMORY
 from moesaic.errors import InputError
 from moesaic.flow.exploration import Exploration, FrontPoint
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
-from moesaic.report.labels import label_points
-from moesaic.report.plots import COLOURS
+from moesaic.report.explore_chart import has_batches
 from moesaic.terminal import result_console
 
-__all__ = ["picture", "print_exploration", "write_page"]
+__all__ = ["print_exploration", "write_page"]
 
 _MEMORY = {BOARD_MEMORY: "with the DDR as the board has it", IDEAL_MEMORY: "with an ideal DDR"}
 _KINDS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram36": "BRAM36", "uram": "URAM"}
-
-
-def picture(result: Exploration) -> Figure:
-    """Latency against the share of the device, every configuration and the front; beside it time an image, if there
-    are batches.
-    """
-    batches = _batches(result.front)
-    figure = Figure(figsize=(14.4 if batches else 7.2, 4.4), layout="constrained")
-    panels = figure.subplots(1, 1 + batches, squeeze=False, sharey=True)[0]
-    _panel(figure, panels[0], result, [point[0] for point in result.points], each=False)
-    if batches:
-        _panel(figure, panels[1], result, [point[3] for point in result.points], each=True)
-    return figure
-
-
-def _panel(figure: Figure, axes: Axes, result: Exploration, times: Sequence[float], *, each: bool) -> None:
-    """One picture of two: over latency, or over the time of each image of a batch."""
-    front = result.front
-    axes.scatter(
-        times,
-        [100 * share for _, share, _, _ in result.points],
-        s=9,
-        color=COLOURS["idle"],
-        linewidth=0,
-        label=f"{len(result.points):,} configurations that fit",
-    )
-    milliseconds = [_time(entry, each=each) for entry in front]
-    shares = [entry.percent[entry.fullest] for entry in front]
-    drawn = axes.scatter(
-        milliseconds,
-        shares,
-        s=30,
-        c=[entry.energy_mj for entry in front],
-        cmap="viridis_r",
-        zorder=3,
-        label="the front",
-    )
-    bar = figure.colorbar(drawn, ax=axes, pad=0.02)
-    bar.set_label(f"energy of an image, mJ (± {100 * result.energy_error:.0f} %)")
-    bar.outline.set_visible(False)
-    confirmed = [entry for entry in front if entry.confirmed]
-    if confirmed:
-        axes.scatter(
-            [_time(entry, each=each) for entry in confirmed],
-            [entry.percent[entry.fullest] for entry in confirmed],
-            s=90,
-            facecolor="none",
-            edgecolor=COLOURS["starved"],
-            linewidth=1.6,
-            zorder=4,
-            label="simulated on RTL",
-        )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
-    what = "time for each image in a batch" if each else "latency"
-    axes.set_xlabel(f"{what} of {result.model}, ms")
-    axes.set_ylabel(f"fullest resource of {result.board}, %")
-    axes.grid(color="#e6e8eb", linewidth=0.6, which="both")
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    sized = {1, len(front), *(entry.number for entry in confirmed)}
-    sizes = [f": {entry.config.rows} × {entry.config.lanes}" if entry.number in sized else "" for entry in front]
-    names = [f"{entry.number}{size}" for entry, size in zip(front, sizes, strict=True)]
-    label_points(figure, axes, list(zip(milliseconds, shares, names, strict=True)))
-
-
-def _time(entry: FrontPoint, *, each: bool) -> float:
-    return entry.image_ms if each else entry.latency_ms
-
-
-def _batches(front: Sequence[FrontPoint]) -> bool:
-    """Whether there are programs of several images on the front."""
-    return any(entry.batch > 1 for entry in front)
 
 
 def _widths(front: Sequence[FrontPoint]) -> bool:
@@ -108,7 +28,7 @@ def _markdown(result: Exploration) -> str:
     searched, space = result.searched, result.space
     values = "; ".join(f"{axis} {', '.join(str(value) for value in values)}" for axis, values in space.items())
     confirmed = any(entry.confirmed for entry in result.front)
-    widths, batches = _widths(result.front), _batches(result.front)
+    widths, batches = _widths(result.front), has_batches(result.front)
     columns = [
         *([("widths", "---")] if widths else []),
         *([("images", "--:")] if batches else []),
@@ -189,7 +109,7 @@ def print_exploration(result: Exploration) -> None:
     table = Table(box=None, header_style="dim", pad_edge=False)
     kinds = [kind for kind in _KINDS if any(kind in entry.percent for entry in front)]
     clocks = len({entry.config.clock_mhz for entry in front}) > 1
-    widths, batches = _widths(front), _batches(front)
+    widths, batches = _widths(front), has_batches(front)
     titles = [
         "#",
         *(["widths"] if widths else []),

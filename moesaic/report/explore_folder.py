@@ -9,12 +9,12 @@ from moesaic.flow.exploration import Exploration, FrontPoint
 from moesaic.flow.explore import Found, Point
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
-from moesaic.report.explore import picture
+from moesaic.report.explore_chart import chart
 from moesaic.report.kept import read_kept, write_kept
 
 __all__ = ["MARKER", "PICTURE", "read_exploration", "update_exploration", "write_exploration"]
 
-MARKER, PICTURE = "explore.json", "front.png"
+MARKER, PICTURE = "explore.json", "front"
 
 
 def _text(entry: FrontPoint, result: Exploration, point: Point) -> str:
@@ -50,7 +50,7 @@ def read_exploration(folder: Path) -> Exploration:
 def update_exploration(result: Exploration, folder: Path) -> None:
     """Numbers and picture of a folder that is there, each whole or not at all."""
     write_kept(result, folder / MARKER)
-    picture(result).savefig(folder / PICTURE, dpi=150)
+    chart(result, PICTURE).write(folder)
 
 
 def write_exploration(found: Found, folder: Path) -> None:

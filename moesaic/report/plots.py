@@ -10,10 +10,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
 from moesaic.flow.ablate import AblationRow
-from moesaic.report.style import COLOURS, INK, MEANINGS, new_figure, short, styled
+from moesaic.report.style import COLOURS, INK, MEANINGS, add_bar, new_figure, shades, short, styled
 from moesaic.report.task_model import ARRAY_STATES, ArrayStates, BlockReport
 
-__all__ = ["ablation", "block_cycles", "block_quality", "expert_tokens", "timeline", "timeline_data"]
+__all__ = [
+    "ZOOMED",
+    "ablation",
+    "block_cycles",
+    "block_quality",
+    "coarse",
+    "expert_tokens",
+    "timeline",
+    "timeline_data",
+]
 
 WINDOWS = 320  # of a timeline: as many as can be told apart
 ZOOMED = 2000  # of the page's timeline
@@ -49,7 +58,7 @@ def block_cycles(parts: Sequence[tuple[str, ArrayStates]], model: Sequence[float
     return figure
 
 
-def _coarse(trace: Mapping[str, Any], windows: int = WINDOWS) -> dict[str, Any]:
+def coarse(trace: Mapping[str, Any], windows: int = WINDOWS) -> dict[str, Any]:
     """The same trace in at most so many windows."""
     count = len(trace["cycle"])
     first = np.arange(0, count, -(-count // windows))
@@ -68,7 +77,7 @@ def _steps(axes: Axes, tops: np.ndarray, edges: Sequence[float], *, base: Any, c
 @styled
 def timeline(trace: Mapping[str, Any], marks: Sequence[tuple[str, int]], bytes_per_cycle: int) -> Figure:
     """What array and ports did over the run, in windows: shares of cycles above, of DDR bandwidth below."""
-    trace = _coarse(trace)
+    trace = coarse(trace)
     cycles = trace["cycle"]
     starts = [0, *cycles[:-1]]
     spans = cycles - starts
@@ -105,8 +114,13 @@ def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
     """Heat map: tokens that each expert of each block got."""
     figure, axes = new_figure(0.9 + 0.34 * len(rows))
     table = [list(tokens) for _, tokens in rows]
-    largest = max(max(row) for row in table)
-    drawn = axes.imshow(table, aspect="auto", cmap="Blues", vmin=0, vmax=max(largest, 1))
+    largest, most = max(max(row) for row in table), max(len(row) for row in table)
+    cells = np.full((len(table), most), np.nan)  # blocks may have fewer experts than others
+    for y, row in enumerate(table):
+        cells[y, : len(row)] = row
+    edges = (np.arange(most + 1) - 0.5, np.arange(len(table) + 1) - 0.5)
+    drawn = axes.pcolormesh(*edges, np.ma.masked_invalid(cells), cmap=shades("Blues"), vmin=0, vmax=max(largest, 1))
+    axes.invert_yaxis()
     for y, row in enumerate(table):
         for x, count in enumerate(row):
             axes.text(
@@ -118,12 +132,10 @@ def expert_tokens(rows: Sequence[tuple[str, Sequence[int]]]) -> Figure:
                 fontsize=8,
                 color="white" if count > 0.5 * largest else "#3d434b",
             )
-    axes.set_xticks(range(len(table[0])))
+    axes.set_xticks(range(most))
     axes.set_yticks(range(len(rows)), [f"block {short(name)}" for name, _ in rows])
     axes.set_xlabel("expert")
-    bar = figure.colorbar(drawn, ax=axes, pad=0.02)
-    bar.set_label("tokens")
-    bar.outline.set_visible(False)
+    add_bar(figure, axes, drawn, "tokens")
     axes.grid(visible=False)
     return figure
 
@@ -191,7 +203,7 @@ def timeline_data(
     bytes_per_cycle, store_bytes_per_cycle : int
         Bandwidths of reading and storing.
     """
-    trace = {name: values.tolist() for name, values in _coarse(trace, ZOOMED).items()}
+    trace = {name: values.tolist() for name, values in coarse(trace, ZOOMED).items()}
     lanes = (
         ("fill", INK, "loader_busy", 1),
         ("read", READ, "read_bytes", bytes_per_cycle),

@@ -1,15 +1,12 @@
-"""The one quiet style of all pictures, and how they are saved."""
+"""The one quiet style of all pictures."""
 
-import io
-from pathlib import Path
 from typing import Any
 
 import matplotlib
+import matplotlib.colors
 from matplotlib.figure import Figure
 
-from moesaic.flow.folder import put_file
-
-__all__ = ["COLOURS", "INK", "KINDS", "MEANINGS", "new_figure", "save", "short", "styled"]
+__all__ = ["COLOURS", "INK", "KINDS", "MEANINGS", "STYLE", "add_bar", "new_figure", "shades", "short", "styled"]
 
 INK = "#3d434b"
 COLOURS = {"busy": "#2f6690", "loading": "#8fb8d6", "starved": "#d9822b", "blocked": "#9b2226", "idle": "#c9ccd1"}
@@ -32,7 +29,7 @@ KINDS = {
     "experts": "#9b2226",
     "result": "#c9ccd1",
 }
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.spines.top": False,
@@ -50,7 +47,7 @@ _STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.hashsalt": "moesaic",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
 }
 
 
@@ -58,6 +55,18 @@ def new_figure(height: float) -> tuple[Figure, Any]:
     """A figure as wide as the page, and its axes; height in inches."""
     figure = Figure(figsize=(9.2, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def shades(name: str) -> matplotlib.colors.Colormap:
+    """A colour map of few colours: of more, a colour bar would be pixels in an SVG."""
+    return matplotlib.colormaps[name].resampled(32)
+
+
+def add_bar(figure: Figure, axes: Any, drawn: Any, label: str) -> None:
+    """The colour bar of what was drawn."""
+    bar = figure.colorbar(drawn, ax=axes, pad=0.02)
+    bar.set_label(label)
+    bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def short(name: str) -> str:
@@ -69,21 +78,9 @@ def styled(function: Any) -> Any:
     """A drawing function that draws in this style."""
 
     def drawn(*arguments: Any) -> Figure:
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context(STYLE):
             figure: Figure = function(*arguments)
             return figure
 
     drawn.__doc__ = function.__doc__
     return drawn
-
-
-def save(figure: Figure, path: Path) -> str:
-    """Write a PNG, and return the figure as SVG text."""
-    with matplotlib.rc_context(_STYLE):
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=150)
-        put_file(path, picture.getvalue())
-        figure.set_layout_engine("none")  # what has been laid out stays: half of the time
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()

@@ -8,14 +8,16 @@ from matplotlib.figure import Figure
 
 from moesaic.flow.request import Request
 from moesaic.flow.sweep import Point
+from moesaic.report.chart import Chart
 from moesaic.report.style import COLOURS
+from moesaic.report.table import Table
 
-__all__ = ["PAGE", "PLOT", "page", "plot", "write_sweep"]
+__all__ = ["PAGE", "PLOT", "chart", "page", "write_sweep"]
 
-PAGE, PLOT = "attention_bandwidth.md", "attention_bandwidth.png"
+PAGE, PLOT = "attention_bandwidth.md", "attention_bandwidth"
 
 
-def plot(points: Sequence[Point]) -> Figure:
+def _plot(points: Sequence[Point]) -> Figure:
     """Words per cycle against rows, measured; and what a streamed vector for every row would need."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -47,6 +49,15 @@ def plot(points: Sequence[Point]) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
+
+
+def chart(points: Sequence[Point]) -> Chart:
+    """The picture with its numbers."""
+    columns = ("rows", "lanes", "cycles", "words", "words_per_cycle", "stationary_words", "bit_exact")
+    rows = tuple(
+        (p.rows, p.lanes, p.cycles, p.words, p.words_per_cycle, p.stationary_words, p.bit_exact) for p in points
+    )
+    return Chart("plot", PLOT, _plot(points), Table(columns, rows))
 
 
 def page(request: Request, points: Sequence[Point], command: str) -> str:
@@ -89,14 +100,14 @@ def page(request: Request, points: Sequence[Point], command: str) -> str:
         "Every row holds its own stationary vector, and all rows see the same streamed vector. So one read feeds all "
         "rows. The dashed line is what it would take to read a vector for each row."
     )
-    lines += ["", f"![words per cycle against rows]({PLOT})", "", why]
+    lines += ["", f"![words per cycle against rows]({PLOT}.svg)", "", why]
     return "\n".join(lines) + "\n"
 
 
 def write_sweep(folder: Path, request: Request, points: Sequence[Point], command: str) -> str:
-    """Write page and plot into a folder; return the page."""
+    """Write page, picture and its numbers into a folder; return the page."""
     text = page(request, points, command)
     folder.mkdir(parents=True, exist_ok=True)
-    plot(points).savefig(folder / PLOT, dpi=150)
+    chart(points).write(folder)
     (folder / PAGE).write_text(text, encoding="utf-8")
     return text

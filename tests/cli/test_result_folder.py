@@ -14,6 +14,7 @@ from fuzz.targets import Results
 from moesaic.boards.npz_file import read_npz
 from moesaic.errors import InputError
 from moesaic.report import html
+from moesaic.report.chart import SUFFIXES, Chart
 from moesaic.report.stored import read_picture, read_report
 
 Change = Callable[[dict[str, Any]], object]
@@ -24,7 +25,13 @@ def folder(whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of a result folder, in a folder with a secret; its pictures are not drawn, which takes long."""
     shutil.copytree(whole.folder, tmp_path / "result")
     (tmp_path / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\nSECRET")
-    monkeypatch.setattr(html, "save", lambda figure, path: html.put_file(path, b"drawn") or "<svg/>")
+
+    def write(chart: Chart, folder: Path) -> str:
+        for suffix in SUFFIXES:
+            html.put_file(folder / f"{chart.file}{suffix}", b"drawn")
+        return "<svg/>"
+
+    monkeypatch.setattr(Chart, "write", write)
     return tmp_path / "result"
 
 
@@ -91,7 +98,14 @@ def test_links_are_not_followed(folder: Path) -> None:
         (folder / name).unlink()
         (folder / name).write_bytes(kept)
     before = secret.read_bytes()
-    for name in ("report.html", "report.html.partial", "depth-quality.png", "resources.png"):
+    for name in (
+        "report.html",
+        "report.html.partial",
+        "depth-quality.png",
+        "resources.png",
+        "resources.svg",
+        "resources.csv",
+    ):
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(secret)
     html.render_page(folder)

@@ -264,7 +264,8 @@ def test_folder(result: Found, tmp_path: Path) -> None:
         assert config == entry.config and config.hash == entry.config_hash
         request = make_request(model="m3vit-micro", board="pynq-z2", accelerator=tmp_path / "out" / entry.file)
         assert request.accelerator == config and request.configured
-    assert (tmp_path / "out" / "front.png").stat().st_size > 5_000
+    assert all((tmp_path / "out" / f"front.{suffix}").stat().st_size > 5_000 for suffix in ("png", "svg"))
+    assert (tmp_path / "out" / "front.csv").read_text().startswith("series,number,latency_ms,percent,")
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- explore pynq-z2 -->\nstale\n<!-- end pynq-z2 -->\nb\n")
     write_page(page, kept)

@@ -19,6 +19,7 @@ from moesaic.errors import InputError
 from moesaic.flow.energy import MeanPower
 from moesaic.golden.image_io import write_image
 from moesaic.report import html
+from moesaic.report.chart import Chart
 from moesaic.report.model import Report
 from moesaic.report.stored import DATA, INPUT, write_report
 from moesaic.report.task_model import ModelCycles
@@ -56,8 +57,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
     np.savez(result / DATA)
     write_image(result / INPUT, np.zeros((3, 8, 8), np.uint8))
     write_build(pynq_z2(), build)
-    monkeypatch.setattr(html, "_drawn", lambda *_: {"depth": {}})
-    monkeypatch.setattr(html, "save", lambda figure, path: "<svg/>")
+    monkeypatch.setattr(html, "task_charts", lambda *_: ())
+    monkeypatch.setattr(Chart, "write", lambda chart, folder: "<svg/>")
     return result, build
 
 
