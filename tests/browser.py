@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Look", "look"]
+__all__ = ["Look", "look", "shoot"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Runs beside the page, which is in a frame of the wanted width: a window cannot be as narrow as a phone.
@@ -125,6 +125,32 @@ def _browser() -> str:
     raise AssertionError(f"one of {', '.join(NAMES)} must be installed (apt-get install chromium)")
 
 
+def _chromium(work: Path, page: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        _browser(),
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--hide-scrollbars",
+        "--no-first-run",
+        "--enable-logging=stderr",
+        f"--user-data-dir={work / 'profile'}",
+        "--virtual-time-budget=20000",
+        *arguments,
+        page.absolute().as_uri(),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
+
+
+def shoot(page: Path, width: int, height: int, work: Path) -> Path:
+    """A picture of the top of a page, as a PNG in the folder `work`."""
+    picture = work / "top.png"
+    _chromium(work, page, f"--screenshot={picture.absolute()}", f"--window-size={width},{height}")
+    shutil.rmtree(work / "profile", ignore_errors=True)
+    return picture
+
+
 def look(page: Path, width: int, work: Path, *, picture: bool = True) -> Look:
     """Measure a page, and leave `WIDTH.png` in the folder `work` if a `picture` is wanted."""
     work.mkdir(parents=True, exist_ok=True)
@@ -135,31 +161,13 @@ def look(page: Path, width: int, work: Path, *, picture: bool = True) -> Look:
         f"<!doctype html><meta charset=utf-8><body style='margin: 0'>{frame}<script>{MEASURE}</script></body>"
     )
 
-    def chromium(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [
-            _browser(),
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--hide-scrollbars",
-            "--no-first-run",
-            "--enable-logging=stderr",
-            f"--user-data-dir={work / 'profile'}",
-            "--virtual-time-budget=20000",
-            *arguments,
-            wrapper.as_uri(),
-        ]
-        return subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
-
-    done = chromium("--dump-dom")
+    done = _chromium(work, wrapper, "--dump-dom")
     measured = re.search(r'<pre id="measured">(.*?)</pre>', done.stdout, flags=re.DOTALL)
     console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert measured is not None, console or done.stderr[-2000:]
     result = json.loads(html.unescape(measured[1]))
     if picture:
-        chromium(
-            f"--screenshot={work / f'{width}.png'}", f"--window-size={max(width, 500)},{min(result['height'], 16000)}"
-        )
+        size = f"--window-size={max(width, 500)},{min(result['height'], 16000)}"
+        _chromium(work, wrapper, f"--screenshot={work / f'{width}.png'}", size)
     shutil.rmtree(work / "profile", ignore_errors=True)
     return Look(result["height"], result["images"], result["found"], console, result["said"])
