@@ -47,6 +47,11 @@ if ! command -v iverilog >/dev/null 2>&1; then
     (provide iverilog) || echo "without iverilog all works but the tests that read Verilog with it" >&2
 fi
 
+# What Verilator's writer of waves is compiled with (`--waves`). Its tests are skipped without them.
+if command -v dpkg >/dev/null 2>&1 && ! dpkg -s liblz4-dev zlib1g-dev >/dev/null 2>&1; then
+    (provide liblz4-dev zlib1g-dev) || echo "without liblz4-dev and zlib1g-dev all works but --waves" >&2
+fi
+
 if ! "$python" -c "import sys; sys.exit(sys.version_info < (3, 11))"; then
     echo "Python 3.11 or newer is needed, not $("$python" -V 2>&1). Type: make PYTHON=python3.11 (or newer)" >&2
     exit 1

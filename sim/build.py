@@ -38,6 +38,7 @@ FAST_FLAGS = ("-march=native",)  # code that runs every cycle; the level is a pa
 SLOW_FLAGS = ("-O0",)  # code that runs once
 MAIN_FLAGS = ("-O1",)
 RUNTIME_FLAGS = ("-O2", "-march=native")
+FST_LIBRARIES = ("-llz4", "-lz")  # what Verilator's writer of FST compresses with
 SWITCHES = ("coverage", "sc", "timing", "trace", "trace_fst", "trace_vcd", "trace_saif")  # as in verilated.mk
 SMALL_BYTES = 400_000  # generated C++ below this is compiled as one file: reading the headers is what costs
 
@@ -250,6 +251,7 @@ def build(
                 f"-Wl,-rpath,{libraries}",
                 "-lcocotbvpi_verilator",
                 "-pthread",
+                *(FST_LIBRARIES if variables["VM_TRACE_FST"] == ["1"] else ()),
             ],
             what="linking",
             cwd=work,

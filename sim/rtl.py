@@ -17,6 +17,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.sim.build import Build, build
 from moesaic.sim.saif import trace_registers
 from moesaic.sim.verilated import run
+from moesaic.sim.waves import Window, enumerations, mirrors
 
 __all__ = ["SAIF", "RtlResult", "RtlRun", "RtlSimulator", "limit_of"]
 
@@ -143,6 +144,8 @@ class RtlSimulator:
         Root of the `Store`; None: `cache_root()`.
     saif : bool
         Build a simulator that writes the switching activity of every run, `SAIF` in the job's folder; much slower.
+    waves : Window or None
+        Build a simulator that writes these cycles of the first run, `WAVES` in the job's folder; slower too.
 
     Raises
     ------
@@ -150,9 +153,16 @@ class RtlSimulator:
     """
 
     def __init__(
-        self, config: AcceleratorConfig, *, memory_bytes: int, base: int, cache: Path | None = None, saif: bool = False
+        self,
+        config: AcceleratorConfig,
+        *,
+        memory_bytes: int,
+        base: int,
+        cache: Path | None = None,
+        saif: bool = False,
+        waves: Window | None = None,
     ) -> None:
-        self.config, self.base, self.cache, self.saif = config, base, cache, saif
+        self.config, self.base, self.cache, self.saif, self.waves = config, base, cache, saif, waves
         self._built: Build | None = None
         self.memory_bytes = max(1 << 25, 1 << (memory_bytes - 1).bit_length())
         source = (importlib.resources.files("moesaic.sim") / "testbench.sv.j2").read_text(encoding="utf-8")
@@ -167,6 +177,7 @@ class RtlSimulator:
             residual_words=config.residual_words,
             traced=_TRACED,
             counters=_LIVE,
+            waves=None if waves is None else {"enumerations": enumerations(), "mirrors": mirrors()},
         )
 
     def build(self) -> Build:
@@ -179,10 +190,11 @@ class RtlSimulator:
         verilog = accelerator_verilog(self.config, assertions=True, cache=self.cache)
         here = importlib.resources.files("moesaic.sim")
         sources, arguments = [here / "ddr.sv", here / "dram.sv"], []
-        if self.saif:
+        if self.saif or self.waves is not None:
             verilog = trace_registers(verilog, top=TOP)
             sources.append(here / "untraced.vlt")
-            arguments = ["--trace-saif", "--trace-max-width", "0"]  # however wide
+            # SAIF of everything, however wide.
+            arguments = ["--trace-saif", "--trace-max-width", "0"] if self.saif else ["--trace-fst"]
         return build(
             f"{verilog}\n{self.testbench}",
             top="testbench",
@@ -263,6 +275,7 @@ class RtlSimulator:
                 f"+trace_window={trace_window}",
                 f"+seed={seed}",
                 *(("--trace", "--trace-file", SAIF) if self.saif else ()),
+                *(() if self.waves is None else self.waves.plusargs),
                 *plusargs,
             ],
         )

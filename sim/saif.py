@@ -20,7 +20,7 @@ PLACE = (
 )  # where a board's project has the accelerator (boards/project)
 
 _OFF, _ON = "/*verilator tracing_off*/", "/*verilator tracing_on*/"
-_DECLARATION = re.compile(r"  (input|output|wire|reg) ")
+_DECLARATION = re.compile(r"  (input|output|wire|reg) (?:\[\d+:\d+\] )?(\w+)")
 _REGISTER = re.compile(r"  reg (?:\[\d+:\d+\] )?(\w+)(?: = [^;]*)?;$")  # and not a memory
 _CLOCKED = re.compile(r"\s+(\w+)(?: ?\[[^\]]*\])? <= ")
 _DURATION = re.compile(r"^\s*\(DURATION (\d+)\)")
@@ -68,10 +68,12 @@ def trace_registers(verilog: str, *, top: str) -> str:
     lines = []
     for name, text in verilog_modules(verilog).items():
         clocked = {found[1] for line in text.splitlines() if (found := _CLOCKED.match(line))}
+        registers = {found[1] for line in text.splitlines() if (found := _REGISTER.match(line))} & clocked
         for line in text.splitlines():
-            declared, register = _DECLARATION.match(line), _REGISTER.match(line)
+            declared = _DECLARATION.match(line)
             port = declared is not None and declared[1] in ("input", "output")
-            kept = declared is None or (register and register[1] in clocked) or (port and name == top)
+            # A register that is an output has two declarations, of which the first decides.
+            kept = declared is None or declared[2] in registers or (port and name == top)
             lines.append(line if kept else f"{_OFF}{line}{_ON}")
     return "\n".join([*lines, ""])
 

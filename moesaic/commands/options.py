@@ -51,6 +51,7 @@ __all__ = [
     "Speculate",
     "TargetDb",
     "Task",
+    "Waves",
     "Weights",
     "Widths",
     "baselines",
@@ -217,6 +218,16 @@ Saif = Annotated[
     bool,
     typer.Option(
         "--saif", help="Write the RTL's switching activity for Vivado, activity.saif (a build of its own, and slower)."
+    ),
+]
+Waves = Annotated[
+    str | None,
+    typer.Option(
+        "--waves",
+        metavar="FROM:TO",
+        help="Write these cycles of the first program's run as waves.fst, with views for Surfer and GTKWave (a build "
+        "of its own, and slower).",
+        show_default="none",
     ),
 ]
 BaselineFile = Annotated[

@@ -39,6 +39,7 @@ from moesaic.commands.options import (
     Speculate,
     TargetDb,
     Task,
+    Waves,
     Weights,
     Widths,
     baselines,
@@ -61,6 +62,7 @@ EXAMPLES = examples(
     "run --widths w4a8",
     "run --model m3vit-micro --set prefetch_words=64 --set ports=1",
     "run --board zcu102-wide --target-db 36",
+    "run --model m3vit-micro --waves 1000:3000",
 )
 
 
@@ -92,6 +94,7 @@ def run(
     clock_mhz: ClockMhz = None,
     resources: Resources = False,
     saif: Saif = False,
+    waves: Waves = None,
     baseline: BaselineFile = None,
     weights: Weights = None,
     calibrate: Calibrate = None,
@@ -126,6 +129,7 @@ def run(
     )
     from moesaic import job
     from moesaic.flow.run import Options
+    from moesaic.sim.waves import Window
 
     folder = out if out is not None else job.results_folder(request, rtl=rtl)
     how = Options(
@@ -139,6 +143,7 @@ def run(
         command=this_command(),
         resources=resources,
         saif=saif,
+        waves=None if waves is None else Window.parse(waves),
         baselines=measured,
     )
     verdict(job.run(request, how, stages), folder, as_json=as_json)

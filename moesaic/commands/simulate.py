@@ -19,6 +19,7 @@ from moesaic.commands.options import (
     Resources,
     Saif,
     Sim,
+    Waves,
     is_rtl,
 )
 from moesaic.flow.stages import Stages
@@ -48,6 +49,7 @@ def simulate(
     clock_mhz: ClockMhz = None,
     resources: Resources = False,
     saif: Saif = False,
+    waves: Waves = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -56,6 +58,7 @@ def simulate(
     from moesaic import job
     from moesaic.flow.program import load_program
     from moesaic.flow.run import Options
+    from moesaic.sim.waves import Window
 
     stages = Stages(quiet=quiet)
     loaded = load_program(program, stages, model=model)
@@ -71,5 +74,6 @@ def simulate(
         command=this_command(),
         resources=resources,
         saif=saif,
+        waves=None if waves is None else Window.parse(waves),
     )
     verdict(job.simulate(loaded, options, stages), folder, as_json=as_json)

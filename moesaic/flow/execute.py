@@ -22,6 +22,7 @@ from moesaic.sim.compare import Mismatch, compare
 from moesaic.sim.ddr import memory_plusargs
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
+from moesaic.sim.waves import Window
 
 __all__ = ["Difference", "Residuals", "TaskOutcome", "execute"]
 
@@ -236,10 +237,16 @@ def _rtl(
     cache: Path | None,
     *,
     saif: bool,
+    waves: Window | None,
 ) -> list[RtlResult]:
     request = program.request
     simulator = RtlSimulator(
-        request.accelerator, memory_bytes=len(program.image.memory), base=program.image.address, cache=cache, saif=saif
+        request.accelerator,
+        memory_bytes=len(program.image.memory),
+        base=program.image.address,
+        cache=cache,
+        saif=saif,
+        waves=waves,
     )
     with stages.stage("verilog", f"Verilog of {request.board}"):
         accelerator_verilog(request.accelerator, assertions=True, cache=cache)
@@ -267,6 +274,7 @@ def execute(
     cache: Path | None = None,
     quality: bool = True,
     saif: bool = False,
+    waves: Window | None = None,
 ) -> list[TaskOutcome]:
     """Run all tasks of a program on images.
 
@@ -288,6 +296,8 @@ def execute(
         Also compare integers with float.
     saif : bool
         Leave the RTL's switching activity in `work` (`sim.rtl.SAIF`); another build, and slower.
+    waves : Window or None
+        Leave these cycles of the first run in `work` (`sim.waves.WAVES`); the same.
 
     Raises
     ------
@@ -316,7 +326,7 @@ def execute(
             TaskOutcome(batch.name, batch.items, golden, functional, None, experts, counters, rows, [], saturation)
         )
     results: Sequence[RtlResult | None] = (
-        _rtl(program, images, stages, work, ddr, cache, saif=saif) if rtl else [None] * len(outcomes)
+        _rtl(program, images, stages, work, ddr, cache, saif=saif, waves=waves) if rtl else [None] * len(outcomes)
     )
     finished = []
     for outcome, result in zip(outcomes, results, strict=True):

@@ -15,6 +15,7 @@ from moesaic.errors import InputError
 from moesaic.flow.conditions import Conditions, conditions_of
 from moesaic.flow.execute import TaskOutcome, execute
 from moesaic.flow.folder import check_space
+from moesaic.flow.forecast import forecast
 from moesaic.flow.program import Program
 from moesaic.flow.request import Request
 from moesaic.flow.resources import ReportedResources, report_resources
@@ -27,11 +28,13 @@ from moesaic.sim.rtl import SAIF
 from moesaic.sim.rtl_run import CYCLE_NS
 from moesaic.sim.saif import Totals, place_saif
 from moesaic.sim.tools import find_compiler, find_verilator
+from moesaic.sim.waves import WAVES, Window, check_headers, instruction_names, keep, token_names, write_views
 
 __all__ = ["ACTIVITY", "Input", "Options", "Outcome", "check", "outcome_of", "read_input"]
 
 _MIB = 1 << 20
 _BUILD_SPACE = 256 * _MIB  # a simulator of the largest accelerator, while it is made
+_MARGIN = 1.2  # a run may take longer than the model says
 ACTIVITY = "activity.saif"  # as the build.tcl of a board's project looks for it
 
 
@@ -61,6 +64,8 @@ class Options:
         Let Yosys count what the accelerator takes, where that has not been done before.
     saif : bool
         Write the RTL's switching activity for Vivado, `ACTIVITY` in the result folder.
+    waves : Window or None
+        Cycles of the first program that are written as waves, with views of them, into the result folder.
     baselines : sequence of Baseline
         What was measured on machines of the user's, for the report.
     """
@@ -75,6 +80,7 @@ class Options:
     command: str = "moesaic run"
     resources: bool = False
     saif: bool = False
+    waves: Window | None = None
     baselines: Sequence[Baseline] = ()
 
 
@@ -150,12 +156,25 @@ def check(request: Request, options: Options) -> None:
     check_space(options.out, 64 * _MIB + 4 * request.model.weight_bytes)
     if options.saif and not options.rtl:
         raise InputError("saif must come with --sim rtl: only the RTL has signals that switch")
+    if options.waves is not None:
+        _check_waves(request, options, options.waves)
     if options.resources:
         find_yosys()
     if options.rtl:
         find_compiler()
         find_verilator()
         check_space(Path(tempfile.gettempdir()), _BUILD_SPACE)
+
+
+def _check_waves(request: Request, options: Options, window: Window) -> None:
+    if not options.rtl:
+        raise InputError("waves must come with --sim rtl: only the RTL has signals")
+    if options.saif:
+        raise InputError("waves must come without --saif: each is a simulator of its own")
+    check_headers()
+    room = window.bytes_of(request.accelerator)
+    check_space(options.out, room)
+    check_space(Path(tempfile.gettempdir()), room)
 
 
 def _read(path: Path, image: Image, *, resize: bool) -> np.ndarray[Any, Any]:
@@ -201,7 +220,19 @@ def outcome_of(program: Program, given: Input, options: Options, stages: Stages,
     conditions = conditions_under(program.request, options)
     if conditions.timing.warning:
         stages.warn(conditions.timing.warning)
-    tasks = execute(program, given.pixels, stages, rtl=options.rtl, work=work, ddr=conditions.ddr, saif=options.saif)
+    _check_end(program, options, conditions)
+    tasks = execute(
+        program,
+        given.pixels,
+        stages,
+        rtl=options.rtl,
+        work=work,
+        ddr=conditions.ddr,
+        saif=options.saif,
+        waves=options.waves,
+    )
+    if options.waves is not None:
+        _keep_waves(program, tasks[0], options.waves, stages, folder)
     activity = None
     if options.saif:
         with stages.stage("saif", f"switching activity, {ACTIVITY}"):
@@ -217,6 +248,31 @@ def outcome_of(program: Program, given: Input, options: Options, stages: Stages,
         conditions=conditions,
         saif=activity,
     )
+
+
+def _check_end(program: Program, options: Options, conditions: Conditions) -> None:
+    """A window that cannot be reached is refused before the simulation."""
+    if (window := options.waves) is None:
+        return
+    first = program.request.runs[0].name
+    expected = forecast(program.graphs[first], program.request.accelerator, ddr=conditions.ddr).cycles
+    if window.first > _MARGIN * expected:
+        raise InputError(
+            f"waves must begin before the run of {first} ends, at about cycle {expected:,.0f}, not at {window.first:,}"
+        )
+
+
+def _keep_waves(program: Program, task: TaskOutcome, window: Window, stages: Stages, folder: Path) -> None:
+    with stages.stage("waves", f"waves of cycles {window.first:,} to {window.end:,}, {WAVES}"):
+        found = keep(folder / "simulation" / WAVES, folder)
+        if found:
+            names = instruction_names(program.image, task.task), token_names(program.image)
+            write_views(folder, program.request.accelerator, *names)
+    cycles = 0 if task.rtl is None else task.rtl.counters.get("cycles", 0)
+    if not found:
+        stages.warn(f"waves were not written: the run ended at cycle {cycles:,}, before cycle {window.first:,}")
+    elif cycles < window.end:
+        stages.warn(f"waves end with the run, at cycle {cycles:,}, and not at {window.end:,}")
 
 
 def _tidy(work: Path) -> None:

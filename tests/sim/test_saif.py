@@ -106,6 +106,7 @@ endmodule
     assert [line.strip() for line in declared if "tracing_off" not in line] == [
         "input aclk;",
         "output irq;",
+        "output [7:0] o;",
         "reg [7:0] o = 8'h00;",
         "reg [7:0] row;",
     ]
