@@ -25,6 +25,7 @@ from moesaic.commands import (
     sweep_rows,
     synth,
     train,
+    verify,
 )
 from moesaic.commands import boards as boards_module
 from moesaic.commands import compile as compile_module
@@ -60,6 +61,7 @@ app.command(cls=PlainFlags, epilog=ablate.EXAMPLES)(ablate.ablate)
 app.command(cls=PlainFlags, epilog=baseline.EXAMPLES)(baseline.baseline)
 app.command(cls=PlainFlags, epilog=train.EXAMPLES)(train.train)
 app.command(cls=PlainFlags, name="sweep-rows", epilog=sweep_rows.EXAMPLES)(sweep_rows.sweep_rows)
+app.command(cls=PlainFlags, epilog=verify.EXAMPLES)(verify.verify)
 
 
 def _version(show: bool) -> None:

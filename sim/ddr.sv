@@ -13,6 +13,7 @@
 //   +err_addr=HEX +err_resp=N     read beats of that word, and write bursts that touch it, are answered with 1, 2 or 3
 //   +dead_port=N +dead_after=N    after that many bursts, reads of the port are accepted and never answered
 //   +dead_writes_after=N          the same for writes
+//   +window_bytes=N               bytes from the first address that the master may touch (all)
 //   +aw_after_w=1                 write addresses are accepted only while write data wait for theirs
 //   +dump=FILE +dump_base=HEX +dump_bytes=N   what to write to a file when `dump` rises
 //
@@ -20,7 +21,7 @@
 //
 // Addresses outside the memory are answered with DECERR. Violations are sticky in `viol`:
 //   bit 0  burst crosses 4 KiB                 bit 3  WLAST on another beat than the last
-//   bit 1  burst outside the memory            bit 4  more bursts in flight than MAX_OUTSTANDING
+//   bit 1  burst outside memory or window      bit 4  more bursts in flight than MAX_OUTSTANDING
 //   bit 2  valid withdrawn, or payload changed bit 5  burst not incrementing, not of full width, or not aligned
 
 module ddr #(
@@ -92,7 +93,7 @@ module ddr #(
     int     seed;
 
     string  image_path, dump_path;
-    longint image_base;
+    longint image_base, window_bytes;
     longint dump_base          /* verilator public_flat_rw */;
     int     dump_bytes         /* verilator public_flat_rw */;
 
@@ -148,6 +149,7 @@ module ddr #(
         if (!$value$plusargs("aw_after_w=%d", aw_after_w)) aw_after_w = 0;
         if (!$value$plusargs("image_base=%h", image_base)) image_base = BASE;
         if ($value$plusargs("image=%s", image_path)) load_image;
+        if (!$value$plusargs("window_bytes=%d", window_bytes)) window_bytes = longint'(BYTES);
         if (!$value$plusargs("dump_base=%h", dump_base)) dump_base = BASE;
         if (!$value$plusargs("dump_bytes=%d", dump_bytes)) dump_bytes = BYTES;
         if (!$value$plusargs("dump=%s", dump_path)) dump_path = "";
@@ -256,7 +258,7 @@ module ddr #(
         burst.left = int'(len);
         burst.due = now + pipeline();
         if (longint'(addr[11:0]) + bytes > 4096) violate(0, port, addr);
-        if (burst.outside) violate(1, port, addr);
+        if (burst.outside || offset + bytes > window_bytes) violate(1, port, addr);
         if (kind != 2'd1 || size != 3'(SIZE) || addr[SIZE-1:0] != 0) violate(5, port, addr);
     endtask
 

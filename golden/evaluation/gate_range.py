@@ -5,6 +5,7 @@ python -m moesaic.golden.evaluation.gate_range [FACTOR ...] [--write FILE]
 
 import argparse
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def measure(model: M3ViT, bits: int) -> Row:
     return Row(
         largest=float(np.abs(logits.astype(int)).max()) * gate.out_step,
         bits=bits,
-        shift=round(np.log2(gate.out_step * np.log2(np.e))) + LOGIT_FRACTION_BITS,
+        shift=round(np.log2(gate.out_step * np.log2(math.e))) + LOGIT_FRACTION_BITS,
         sqnr_db=found,
         unbounded_db=fidelity(model, qmodel, unbounded=True),
         ties=int((ordered[:, 1] == ordered[:, 2]).sum()),

@@ -4,82 +4,24 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pytest
 from quantmodels import random_image, random_qmodel
 
-from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
-from moesaic.golden.config import M3ViTConfig
-from moesaic.golden.qmodel import QuantModel
-from moesaic.hw.spec import isa
+from moesaic.flow.verify.nano import NANO, TASK, Nano
 from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Opcode, Stationary
 from moesaic.hw.spec.registers import register_map
 from moesaic.sim.rtl import RtlResult, RtlRun
 
-WATCHDOG = 3000  # cycles
 LIMIT = 100_000  # cycles in which the interrupt must come; a good run takes some 3,000
 EXOKAY, SLVERR, DECERR = 1, 2, 3
-TASK = "x"
-
-
-@dataclass(frozen=True)
-class Nano:
-    """A network of two blocks, small enough for hundreds of runs."""
-
-    qmodel: QuantModel
-    image: np.ndarray
-    program: ProgramImage
-
-    def instruction(self, stream: str, index: int) -> tuple[Opcode, dict[str, int]]:
-        low = self.place(stream, index) - self.program.address
-        return isa.decode(self.program.memory[low : low + INSTRUCTION_BYTES])
-
-    def place(self, stream: str, index: int) -> int:
-        """Address of an instruction."""
-        return self.program.task(TASK)[stream]["address"] + index * INSTRUCTION_BYTES
-
-    def count(self, stream: str) -> int:
-        return self.program.task(TASK)[stream]["count"]
-
-    def find(self, stream: str, /, **fields: int) -> int:
-        """First instruction with these fields."""
-        for index in range(self.count(stream)):
-            opcode, values = self.instruction(stream, index)
-            if fields.items() <= {**values, "opcode": opcode}.items():
-                return index
-        raise AssertionError(f"no instruction with {fields}")
-
-    def run(self, **options: object) -> RtlRun:
-        return RtlRun(TASK, image=self.image, watchdog=WATCHDOG, **options)
-
-    def changed(self, stream: str, index: int, **fields: int) -> RtlRun:
-        """A run with other values in some fields of an instruction."""
-        opcode, values = self.instruction(stream, index)
-        return self.patched(stream, index, isa.encode(opcode, {**values, **fields}))
-
-    def patched(self, stream: str, index: int, data: bytes) -> RtlRun:
-        return self.run(patches=[(self.place(stream, index), data)])
 
 
 @pytest.fixture(scope="module")
 def nano() -> Nano:
-    config = M3ViTConfig(
-        name="nano",
-        image_size=(16, 16),
-        patch_size=8,
-        dim=16,
-        heads=2,
-        depth=2,
-        mlp_ratio=2,
-        experts=4,
-        expert_hidden=16,
-        top_k=2,
-        tasks=(TASK,),
-    )
-    qmodel = random_qmodel(config, 3)
-    return Nano(qmodel, random_image(config, 3), compile_model(qmodel, PRESETS["micro8"], speculate=1))
+    qmodel = random_qmodel(NANO, 3)
+    return Nano(qmodel, random_image(NANO, 3), compile_model(qmodel, PRESETS["micro8"], speculate=1))
 
 
 def check_runs(rig, nano: Nano, runs: list[RtlRun], **options: object) -> list[RtlResult]:
@@ -329,26 +271,3 @@ def test_a_run_that_is_not_all_of_its_program(rig, nano: Nano) -> None:
     for result, name in zip(check_runs(rig, nano, runs), ("store_bytes", "store_bytes", "marks"), strict=True):
         assert result.error["code"] == "INCOMPLETE" and f"{name} must be" in result.error["text"]
         assert result.output is None and result.status == layout["done"].mask
-
-
-def test_random_bits(rig, nano: Nano) -> None:
-    """Bits turned over anywhere in the instructions: every run ends, and harms no later one."""
-    rng = random.Random(5)
-    runs = []
-    for _ in range(300):
-        stream = rng.choice(("load", "compute", "compute", "compute", "store"))
-        index, change = rng.randrange(nano.count(stream)), 0
-        for _ in range(rng.choice((1, 1, 2, 5))):
-            change |= 1 << rng.randrange(isa.FORMATS[nano.instruction(stream, index)[0]].bits)
-        runs.append(nano.patched(stream, index, raw(nano, stream, index, change)))
-    batch = [item for k, run in enumerate(runs) for item in ((run, nano.run()) if k % 10 == 9 else (run,))]
-    results = rig.run(nano.program, batch, limit=LIMIT)
-    codes: dict[str, int] = {}
-    for run, result in zip(batch, results, strict=True):
-        if not run.patches:
-            rig.check(nano.qmodel, result, nano.image, TASK)
-        code = result.error["code"] if result.error else "none"
-        assert code != "TIMEOUT", run
-        codes[code] = codes.get(code, 0) + 1
-    named = {"BAD_OPCODE", "BAD_FIELD", "MEMORY_RANGE", "ADDRESS_RANGE", "RESULT_RANGE", "WATCHDOG", "INCOMPLETE"}
-    assert named | {"none"} <= codes.keys(), codes

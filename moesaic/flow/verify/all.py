@@ -1,0 +1,59 @@
+"""The campaigns that there are, and all of them one after the other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moesaic.errors import InputError
+from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import Runner
+from moesaic.flow.verify.campaign import Campaign, CampaignReport, run_campaign
+from moesaic.flow.verify.programs import PROGRAMS
+from moesaic.flow.verify.slaves import SLAVES
+
+__all__ = ["CAMPAIGNS", "Signoff", "check_names", "run_campaigns"]
+
+CAMPAIGNS: Mapping[str, Campaign] = {campaign.name: campaign for campaign in (PROGRAMS, SLAVES)}
+
+
+@dataclass(frozen=True)
+class Signoff:
+    """What all campaigns came to.
+
+    Parameters
+    ----------
+    campaigns : tuple of CampaignReport
+    """
+
+    campaigns: tuple[CampaignReport, ...]
+
+    @property
+    def failures(self) -> int:
+        """Of all campaigns."""
+        return sum(len(campaign.failures) for campaign in self.campaigns)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """`InputError` if one of the names is no campaign's."""
+    for name in names:
+        if name not in CAMPAIGNS:
+            raise InputError(f"campaign must be one of {', '.join(CAMPAIGNS)}, not {name!r}")
+
+
+def run_campaigns(
+    names: Sequence[str], *, count: int, seed: int, folder: Path, stages: Stages, runner: Runner | None = None
+) -> Signoff:
+    """Run what is missing of these campaigns, as `run_campaign`; of all if no name is given.
+
+    Raises
+    ------
+    InputError
+        As `run_campaign` and `check_names`.
+    """
+    check_names(names)
+    return Signoff(
+        tuple(
+            run_campaign(CAMPAIGNS[name], count=count, seed=seed, folder=folder, stages=stages, runner=runner)
+            for name in names or CAMPAIGNS
+        )
+    )

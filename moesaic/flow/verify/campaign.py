@@ -1,0 +1,218 @@
+"""Campaigns: cases by number, in chunks that know nothing of each other, recorded as they come: a night of them can be
+resumed.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import moesaic
+from moesaic.boards.hardware import hardware_digest
+from moesaic.errors import InputError
+from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import InProcess, Job, Need, Runner
+from moesaic.json_file import read_utf8
+from moesaic.records import from_plain, to_plain
+
+__all__ = ["Campaign", "CampaignReport", "Chunk", "Failure", "Origin", "run_campaign"]
+
+_MOST = 1 << 30  # bytes of a record
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A case that did not end as it must.
+
+    Parameters
+    ----------
+    case : int
+    what : str
+        What was done.
+    found : str
+        What came of it.
+    """
+
+    case: int
+    what: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What the cases of one chunk came to.
+
+    Parameters
+    ----------
+    number : int
+    cases : int
+    endings : mapping of str to int
+        How many ended in each way.
+    failures : tuple of Failure
+    """
+
+    number: int
+    cases: int
+    endings: Mapping[str, int]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What results belong to; those of another are not added up.
+
+    Parameters
+    ----------
+    campaign : str
+    seed : int
+    chunk_cases : int
+    hardware : str
+        `hardware_digest` of the accelerator.
+    version : str
+        Of this package.
+    """
+
+    campaign: str
+    seed: int
+    chunk_cases: int
+    hardware: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A kind of cases.
+
+    Parameters
+    ----------
+    name, title : str
+    chunk_cases : int
+        Cases of a chunk: what one simulation runs.
+    prepare : callable
+        Makes what all chunks share; picklable.
+    function : callable of shared, (seed, chunk), Stages
+        Runs a chunk, and gives the same wherever it runs.
+    need : callable of shared
+        What must be built first, or None.
+    """
+
+    name: str
+    title: str
+    chunk_cases: int
+    prepare: Callable[[], Any]
+    function: Callable[[Any, tuple[int, int], Stages], Chunk]
+    need: Callable[[Any], Need | None]
+
+
+@dataclass(frozen=True)
+class CampaignReport:
+    """What a campaign has come to so far.
+
+    Parameters
+    ----------
+    origin : Origin
+    title : str
+    cases : int
+    endings : mapping of str to int
+    failures : tuple of Failure
+    """
+
+    origin: Origin
+    title: str
+    cases: int
+    endings: Mapping[str, int]
+    failures: tuple[Failure, ...]
+
+
+def _read(path: Path, origin: Origin) -> dict[int, Chunk]:
+    """Recorded chunks by number. A last line that was cut short, by a kill or a full disk, is no record."""
+    text = read_utf8(path, most=_MOST, what="record of a campaign", kind="a readable record", error=InputError)
+    lines = text.split("\n")[:-1]
+    try:
+        found = from_plain(Origin, json.loads(lines[0]), "origin") if lines else origin
+        chunks = [from_plain(Chunk, json.loads(line), "chunk") for line in lines[1:]]
+    except ValueError as problem:
+        raise InputError(
+            f"record of a campaign must be as `moesaic verify` wrote it, not {str(path)!r} ({problem})"
+        ) from None
+    for name, value in vars(origin).items():
+        if getattr(found, name) != value:
+            raise InputError(
+                f"out must hold results with {name} {value!r}, not {getattr(found, name)!r} ({path}): "
+                "name another folder, or remove that file"
+            )
+    return {chunk.number: chunk for chunk in chunks}
+
+
+def _start(path: Path, origin: Origin, done: Mapping[int, Chunk]) -> None:
+    """The record anew, whole lines only."""
+    lines = [to_plain(origin), *(to_plain(chunk) for chunk in done.values())]
+    part = path.with_suffix(".part")
+    part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    part.replace(path)
+
+
+def _missing(count: int, chunk_cases: int, done: Mapping[int, Chunk]) -> Iterator[int]:
+    return (number for number in range(-(-count // chunk_cases)) if number not in done)
+
+
+def run_campaign(
+    campaign: Campaign, *, count: int, seed: int, folder: Path, stages: Stages, runner: Runner | None = None
+) -> CampaignReport:
+    """Run what is missing of a campaign's first `count` cases, rounded up to whole chunks.
+
+    Parameters
+    ----------
+    campaign : Campaign
+    count, seed : int
+    folder : Path
+        For the record, NAME.jsonl: each chunk is added when it is done.
+    stages : Stages
+    runner : Runner, optional
+        Where chunks are run; here if not given.
+
+    Raises
+    ------
+    InputError
+        If the record there is of another seed, hardware or version, or is none.
+    """
+    origin = Origin(campaign.name, seed, campaign.chunk_cases, hardware_digest(), moesaic.__version__)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{campaign.name}.jsonl"
+    done = _read(path, origin) if path.exists() else {}
+    _start(path, origin, done)
+    missing = list(_missing(count, campaign.chunk_cases, done))
+    if missing:
+        shared = campaign.prepare()
+        need = campaign.need(shared)
+        with path.open("a", encoding="utf-8") as record:
+
+            def take(number: int, chunk: Chunk) -> None:
+                done[chunk.number] = chunk
+                record.write(json.dumps(to_plain(chunk)) + "\n")
+                record.flush()
+                found = sum(len(c.failures) for c in done.values())
+                stages.note(f"{len(missing) - number - 1} chunks to go, {found} failures")
+
+            job = Job(
+                name=campaign.name,
+                title=f"{campaign.title}: {len(missing) * campaign.chunk_cases:,} cases",
+                function=campaign.function,
+                common=shared,
+                items=[(seed, number) for number in missing],
+                needs=lambda _: need,
+            )
+            (runner or InProcess()).run(job, stages, done=take)
+    chunks = [done[number] for number in sorted(done)]
+    endings: Counter[str] = Counter()
+    for chunk in chunks:
+        endings.update(chunk.endings)
+    return CampaignReport(
+        origin=origin,
+        title=campaign.title,
+        cases=sum(chunk.cases for chunk in chunks),
+        endings=dict(sorted(endings.items())),
+        failures=tuple(failure for chunk in chunks for failure in chunk.failures),
+    )

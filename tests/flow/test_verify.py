@@ -1,0 +1,125 @@
+"""Campaigns: what they must find is planted, and a broken record is no loss."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from moesaic.errors import FailedRun, InputError
+from moesaic.flow.stages import Stages
+from moesaic.flow.verify import programs, runs, slaves
+from moesaic.flow.verify.campaign import Campaign, CampaignReport, Chunk, Failure, run_campaign
+from moesaic.flow.verify.nano import Nano
+from moesaic.flow.verify.nano import nano as make_nano
+from moesaic.flow.verify.runs import EXACT, Case, run_chunk
+from moesaic.sim.rtl import RtlRun, RtlSimulator
+
+
+@pytest.fixture(scope="module")
+def nano() -> Nano:
+    return make_nano()
+
+
+def test_programs(nano: Nano) -> None:
+    chunk = run_chunk(nano, 0, [programs.draw(nano, 5, number) for number in range(150)])
+    assert chunk.failures == () and sum(chunk.endings.values()) == 150
+    assert {"BAD_OPCODE", "BAD_FIELD", "ADDRESS_RANGE", "WATCHDOG", "INCOMPLETE", EXACT} <= chunk.endings.keys()
+
+
+def test_slaves(nano: Nano) -> None:
+    chunk = run_chunk(nano, 0, [slaves.draw(nano, 5, number) for number in range(60)])
+    assert chunk.failures == () and sum(chunk.endings.values()) == 60
+    assert {"WATCHDOG", "HOST_ABORT", "SOFT_RESET", EXACT} <= chunk.endings.keys()
+
+
+def test_a_case_is_the_same_by_itself(nano: Nano) -> None:
+    assert programs.draw(nano, 5, 17) == programs.draw(nano, 5, 17) != programs.draw(nano, 6, 17)
+
+
+def test_what_must_be_found(nano: Nano, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ending that is not allowed, an interrupt that does not come, a wrong result behind a case."""
+    good = Case(7, "nothing", nano.run(), ("WATCHDOG",))
+    assert run_chunk(nano, 0, [good]).failures == (Failure(7, "nothing", EXACT),)
+    result = nano.program.region("result")
+    scribble = nano.changed("store", 0, offset=result.bytes - 16)
+    assert run_chunk(nano, 0, [replace(good, run=scribble, allowed=(EXACT,))]).failures[0].found == "RESULT_RANGE"
+    monkeypatch.setattr(runs, "LIMIT", 100)
+    assert {f.found for f in run_chunk(nano, 0, [replace(good, allowed=())]).failures} >= {"TIMEOUT"}
+    monkeypatch.undo()
+    other = Nano(nano.qmodel, nano.image, nano.program)
+    other.__dict__["expected"] = nano.expected + 1
+    assert run_chunk(other, 0, [replace(good, allowed=())]).failures[0].found.startswith("the good run behind it")
+
+
+def test_a_burst_outside_the_window_is_found(nano: Nano) -> None:
+    """The window that the hardware is told of is larger than the one that the memory allows."""
+    far = nano.changed("load", 2, base=0, offset=1 << 17)
+    open_window = replace(far, overrides={"window_bytes": 1 << 24})
+    (failure,) = run_chunk(nano, 0, [Case(3, "far", open_window)]).failures
+    assert failure.case == 3 and failure.found.startswith("rules of the bus: {'mask': 2")
+
+
+def test_a_case_that_kills_the_simulator_is_named(nano: Nano, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(simulator: RtlSimulator, program: object, given: Sequence[RtlRun], **options: object) -> None:
+        if any(run.overrides for run in given):
+            raise FailedRun("an assertion\nfailed")
+        raise AssertionError("reached")
+
+    monkeypatch.setattr(RtlSimulator, "run", run)
+    bad = Case(4, "bad", nano.run(overrides={"load_count": 1}))
+    assert run_chunk(nano, 0, [bad]).failures == (Failure(4, "bad", "an assertion failed"),)
+    found = []
+    monkeypatch.setattr(runs, "_simulate", lambda _, cases, seed: _dies(cases, found))
+    cases = [replace(bad, number=number) for number in range(10)]
+    chunk = run_chunk(nano, 0, cases)
+    assert [failure.case for failure in chunk.failures] == [6] and chunk.endings == {"fine": 9, "simulation failed": 1}
+
+
+def _dies(cases: Sequence[Case], found: list[int]) -> tuple[list[str], list[Failure]]:
+    if any(case.number == 6 for case in cases):
+        raise FailedRun("died")
+    return ["fine"] * len(cases), []
+
+
+def _pretend(shared: int, item: tuple[int, int], stages: Stages) -> Chunk:
+    seed, number = item
+    failures = (Failure(number * 10, "odd", f"seed {seed}"),) if number == 1 else ()
+    return Chunk(number, 10, {"fine": 10 - len(failures), **({"odd": 1} if failures else {})}, failures)
+
+
+PRETENCE = Campaign("pretence", "a pretence", 10, lambda: 0, _pretend, lambda _: None)
+
+
+def _go(folder: Path, count: int, seed: int = 1) -> CampaignReport:
+    return run_campaign(PRETENCE, count=count, seed=seed, folder=folder, stages=Stages(quiet=True))
+
+
+def test_resuming(tmp_path: Path) -> None:
+    whole = _go(tmp_path / "whole", 45)
+    assert (whole.cases, whole.endings) == (50, {"fine": 49, "odd": 1})
+    assert whole.failures == (Failure(10, "odd", "seed 1"),)
+    _go(tmp_path / "parts", 20)
+    record = tmp_path / "parts" / "pretence.jsonl"
+    lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
+    assert len(lines) == 3
+    record.write_text("".join(lines)[:-9], encoding="utf-8")  # killed while it wrote
+    assert _go(tmp_path / "parts", 45) == whole
+    ran = record.read_text(encoding="utf-8").splitlines()
+    assert sorted(json.loads(line)["number"] for line in ran[1:]) == list(range(5))
+    assert _go(tmp_path / "parts", 10) == whole  # nothing to do, nothing lost
+
+
+def test_results_of_another_campaign_are_not_added_up(tmp_path: Path) -> None:
+    _go(tmp_path, 20)
+    with pytest.raises(InputError, match=r"out must hold results with seed 2, not 1 \(.*pretence.jsonl\)"):
+        _go(tmp_path, 20, seed=2)
+    record = tmp_path / "pretence.jsonl"
+    text = record.read_text(encoding="utf-8")
+    record.write_text("{}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="as `moesaic verify` wrote it"):
+        _go(tmp_path, 20)
+    record.write_text(text.replace('"hardware": "', '"hardware": "other'), encoding="utf-8")
+    with pytest.raises(InputError, match="out must hold results with hardware"):
+        _go(tmp_path, 20)

@@ -1,0 +1,30 @@
+"""The sign-off page is that of its data, and says what failed."""
+
+from pathlib import Path
+
+from moesaic.flow.verify.all import CAMPAIGNS, Signoff
+from moesaic.flow.verify.campaign import CampaignReport, Failure, Origin
+from moesaic.report.signoff import page, print_signoff, read_signoff, write_signoff
+
+PAGE = Path(__file__).parents[2] / "docs" / "signoff.md"
+
+
+def test_the_page_is_that_of_its_data() -> None:
+    signoff = read_signoff(PAGE)
+    assert page(signoff) == PAGE.read_text(encoding="utf-8")
+    assert {campaign.origin.campaign for campaign in signoff.campaigns} == CAMPAIGNS.keys()
+    for campaign in signoff.campaigns:
+        assert campaign.cases == sum(campaign.endings.values()) and not campaign.failures
+
+
+def test_failures_are_named(tmp_path: Path, capsys) -> None:
+    origin = Origin("slaves", 3, 100, "d" * 32, "0.1.0")
+    failure = Failure(17, "latency 9000", "WATCHDOG")
+    signoff = Signoff((CampaignReport(origin, "slow", 1200, {"WATCHDOG": 1, "done, bit exact": 1199}, (failure,)),))
+    write_signoff(signoff, tmp_path / "new" / "signoff.md")
+    assert read_signoff(tmp_path / "new" / "signoff.md") == signoff
+    text = (tmp_path / "new" / "signoff.md").read_text(encoding="utf-8")
+    assert "1,200 cases, 1 failures" in text and "* Case 17, latency 9000: **WATCHDOG**" in text
+    assert "moesaic verify slaves --count 1200 --seed 3" in text and "## Changed programs" not in text
+    print_signoff(signoff)
+    assert "slaves 17, latency 9000: WATCHDOG" in capsys.readouterr().out
