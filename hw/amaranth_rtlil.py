@@ -1,6 +1,8 @@
 """RTLIL from Amaranth: the only place that uses what Amaranth does not document (docs/upstream.md)."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from amaranth.back.rtlil import convert
 from amaranth.hdl import Const, Value
@@ -9,7 +11,21 @@ from amaranth.lib import wiring
 
 from moesaic.hw.shared import ExportPlatform
 
-__all__ = ["component_rtlil"]
+__all__ = ["component_rtlil", "uncollected"]
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No garbage collection within: of millions of objects that all live until the end, it would look at each again and
+    again, a third of the time.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _ports(component: wiring.Component) -> dict[str, tuple[Value, PortDirection]]:
@@ -33,16 +49,11 @@ def component_rtlil(component: wiring.Component, *, name: str) -> str:
         Of its module.
     """
     platform = ExportPlatform()
-    collects = gc.isenabled()
-    gc.disable()  # millions of objects that all live until the end: a third of the time goes into looking at them
-    try:
+    with uncollected():
         texts = [convert(component, name=name, ports=_ports(component), platform=platform)]
         done: set[str] = set()
         while waiting := platform.components.keys() - done:
             for shared in sorted(waiting):
                 texts.append(convert(platform.components[shared], name=shared, platform=platform))
                 done.add(shared)
-    finally:
-        if collects:
-            gc.enable()
     return "\n".join(texts)

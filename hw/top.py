@@ -257,7 +257,8 @@ class Accelerator(wiring.Component):
         quiet, aborting = Signal(name="quiet"), Signal(name="aborting")
         m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(abort)]
         pulse: Any = Signal(registers.pulse.shape())
-        m.d.sync += pulse.eq(registers.pulse)
+        # The host cannot write again before the lock is there.
+        m.d.sync += [pulse.eq(registers.pulse), registers.lock.eq(supervisor.busy)]
         previous = Signal(len(core.retired))
         m.d.sync += previous.eq(core.retired)
         transfers = [axi.r.valid & axi.r.ready for axi in weights.axi]
@@ -282,8 +283,6 @@ class Accelerator(wiring.Component):
             supervisor.irq_clear.eq(pulse.irq_status.as_value()),
             self.irq.eq(supervisor.irq),
         ]
-        # A cycle late: the host cannot write again before that.
-        m.d.sync += registers.lock.eq(supervisor.busy)
 
     def _report(self, m: Module, units: _Units) -> None:
         """Errors to the supervisor."""

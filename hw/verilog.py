@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 
 from moesaic.children import Children
 from moesaic.errors import FailedRun
-from moesaic.hw.amaranth_rtlil import component_rtlil
+from moesaic.hw.amaranth_rtlil import component_rtlil, uncollected
 from moesaic.hw.rtlil.names import TRIGGER
 from moesaic.hw.rtlil.tidy import Tidied, tidy
 from moesaic.hw.verilog_layout import lay_out
@@ -96,14 +96,15 @@ def to_verilog(
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, flags=re.ASCII):
         raise ValueError(f"name must be a Verilog identifier, not {name!r}")
-    tidied = tidy(
-        component_rtlil(component, name=name),
-        top=name,
-        prefix=PREFIX,
-        checks=assertions,
-        sources=source_locations,
-        port_attributes=port_attributes,
-    )
+    with uncollected():
+        tidied = tidy(
+            component_rtlil(component, name=name),
+            top=name,
+            prefix=PREFIX,
+            checks=assertions,
+            sources=source_locations,
+            port_attributes=port_attributes,
+        )
     return _write(tidied, assertions=assertions)
 
 

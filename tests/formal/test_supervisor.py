@@ -26,31 +26,7 @@ class SupervisorProof(Elaboratable):
         m.d.sync += [quiet.eq(dut.abort & dut.bus_idle), known.eq(1)]
         m.d.comb += Assume(~quiet | dut.bus_idle, "an idle bus under abort stays idle")
 
-        state = Value.cast(dut.state)
-        m.d.comb += [
-            Assert(state <= State.ERROR.value, "no other state"),
-            Assert(~dut.clear | dut.bus_idle, "clear only while the bus is idle"),
-            Assert(~dut.clear | (dut.abort & ~dut.run), "clear only under abort"),
-            Assert(~dut.run | ~(dut.error | dut.abort | dut.clear), "no run with an error, abort or clear"),
-            Assert(~dut.done | ~dut.error, "done is without an error"),
-            Assert((dut.state != State.ERROR) | dut.error, "the error state has an error"),
-            Assert(dut.busy | dut.done | (state == State.IDLE.value) | (state == State.ERROR.value)),
-            # Inductive strengthening.
-            Assert(~dut.clear | (dut.state == State.CLEARING)),
-            Assert((dut.state != State.CLEARING) | (dut.cleared <= dut.clear_cycles)),
-            Assert((dut.state != State.CLEARING) | ~dut.clear | (dut.cleared != 0)),
-            Assert(~dut.restart | (dut.state != State.CLEARING) | ~dut.error | dut.resetting | dut.begun),
-            Assert(~dut.resetting | (dut.state == State.CLEARING) | (dut.state == State.DRAINING)),
-            Assert((dut.state != State.CLEARING) | dut.restart | dut.resetting),
-            Assert((dut.state != State.CLEARING) | ~dut.error | dut.resetting | dut.begun),
-            Assert((dut.state != State.IDLE) | ~dut.error),
-            Assert((dut.state != State.CLEARING) | ~(dut.restart & dut.resetting)),
-            Assert(~dut.begun | ((dut.state == State.CLEARING) & (dut.cleared == 0))),
-            Assert(~dut.abandoned | (dut.state == State.CLEARING) | (dut.state == State.RUNNING)),
-            Assert(~dut.abandoned | (dut.state != State.CLEARING) | dut.restart),
-            Assert(~(dut.run | dut.draining) | (dut.expired == ((dut.watchdog != 0) & (dut.remaining == 0)))),
-            Assert(~(dut.run | dut.draining) | (dut.watchdog != 0) | (dut.remaining == 0)),
-        ]
+        self._now(m)
 
         # The cycle before.
         was = Signal(State)
@@ -121,6 +97,35 @@ class SupervisorProof(Elaboratable):
             with m.If((was == State.DRAINING) & (dut.state == State.DONE)):
                 m.d.comb += Assert(dut.irq_status[0])
         return m
+
+    def _now(self, m: Module) -> None:
+        """What holds in every cycle."""
+        dut = self.dut
+        state = Value.cast(dut.state)
+        m.d.comb += [
+            Assert(state <= State.ERROR.value, "no other state"),
+            Assert(~dut.clear | dut.bus_idle, "clear only while the bus is idle"),
+            Assert(~dut.clear | (dut.abort & ~dut.run), "clear only under abort"),
+            Assert(~dut.run | ~(dut.error | dut.abort | dut.clear), "no run with an error, abort or clear"),
+            Assert(~dut.done | ~dut.error, "done is without an error"),
+            Assert((dut.state != State.ERROR) | dut.error, "the error state has an error"),
+            Assert(dut.busy | dut.done | (state == State.IDLE.value) | (state == State.ERROR.value)),
+            # Inductive strengthening.
+            Assert(~dut.clear | (dut.state == State.CLEARING)),
+            Assert((dut.state != State.CLEARING) | (dut.cleared <= dut.clear_cycles)),
+            Assert((dut.state != State.CLEARING) | ~dut.clear | (dut.cleared != 0)),
+            Assert(~dut.restart | (dut.state != State.CLEARING) | ~dut.error | dut.resetting | dut.begun),
+            Assert(~dut.resetting | (dut.state == State.CLEARING) | (dut.state == State.DRAINING)),
+            Assert((dut.state != State.CLEARING) | dut.restart | dut.resetting),
+            Assert((dut.state != State.CLEARING) | ~dut.error | dut.resetting | dut.begun),
+            Assert((dut.state != State.IDLE) | ~dut.error),
+            Assert((dut.state != State.CLEARING) | ~(dut.restart & dut.resetting)),
+            Assert(~dut.begun | ((dut.state == State.CLEARING) & (dut.cleared == 0))),
+            Assert(~dut.abandoned | (dut.state == State.CLEARING) | (dut.state == State.RUNNING)),
+            Assert(~dut.abandoned | (dut.state != State.CLEARING) | dut.restart),
+            Assert(~(dut.run | dut.draining) | (dut.expired == ((dut.watchdog != 0) & (dut.remaining == 0)))),
+            Assert(~(dut.run | dut.draining) | (dut.watchdog != 0) | (dut.remaining == 0)),
+        ]
 
 
 def test_supervisor(tmp_path: Path) -> None:
