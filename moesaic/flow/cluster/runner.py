@@ -77,7 +77,7 @@ class _Submitted(Generic[Common, Item, Result]):
             self.waiting.discard(future)
             self._take(future, done)
         if time.monotonic() > self.looked + _LOOK_S:
-            self._look()
+            self.look()
 
     def _take(self, future: Future[Any], done: Callable[[int, Result], None]) -> None:
         number = self.numbers[future.key]
@@ -103,7 +103,7 @@ class _Submitted(Generic[Common, Item, Result]):
     def _lost(self) -> FailedRun:
         return FailedRun(f"scheduler must stay until all is done, not leave after {len(self.results)} results")
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """Say which workers were lost."""
         self.looked = time.monotonic()
         try:
@@ -162,6 +162,8 @@ class DaskRunner:
                 while len(submitted.results) < submitted.count:
                     stages.note(submitted.state())
                     submitted.take(done, wait=True)
+                with contextlib.suppress(FailedRun):  # all results are there, whoever is lost now
+                    submitted.look()
         finally:
             submitted.cancel()
         return [submitted.results[number] for number in range(submitted.count)]
