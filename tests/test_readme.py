@@ -5,6 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from moesaic.boards.estimate import counted
+
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -28,3 +30,9 @@ def test_the_report_is_shown() -> None:
     assert path.stat().st_size < 300_000
     with Image.open(path) as picture:
         assert picture.width == 1160 and len(picture.convert("RGB").getcolors(1 << 16) or ()) > 64
+
+
+def test_the_clock_is_that_of_the_timing_model() -> None:
+    (entry,) = (entry for entry in counted() if entry.config.name == "zcu102")
+    low, high = int(entry.pessimistic_mhz), int(entry.optimistic_mhz)
+    assert re.search(rf"supports\s+{low} to {high} MHz on `zcu102`", TEXT)
