@@ -251,7 +251,7 @@ def build(
                 f"-Wl,-rpath,{libraries}",
                 "-lcocotbvpi_verilator",
                 "-pthread",
-                *(FST_LIBRARIES if variables["VM_TRACE_FST"] == ["1"] else ()),
+                *(FST_LIBRARIES if variables.get("VM_TRACE_FST") == ["1"] else ()),
             ],
             what="linking",
             cwd=work,
