@@ -284,8 +284,9 @@ class RtlSimulator:
     def _collect(self, program: ProgramImage, runs: Sequence[RtlRun], work_dir: Path) -> list[RtlResult]:
         outcomes = json.loads((work_dir / "outcome.json").read_text(encoding="utf-8"))
         lines = [json.loads(line) for line in (work_dir / "marks.jsonl").read_text(encoding="utf-8").splitlines()]
-        names = (work_dir / "trace.csv").open(encoding="utf-8").readline().strip().split(",")
-        table = np.loadtxt(work_dir / "trace.csv", delimiter=",", skiprows=1, dtype=np.int64, ndmin=2)
+        head, *rest = (work_dir / "trace.csv").read_text(encoding="utf-8").splitlines()
+        names = head.split(",")
+        table = np.array([line.split(",") for line in rest], dtype=np.int64).reshape(-1, len(names))
         results = []
         for number, outcome in enumerate(outcomes):
             mine = [line for line in lines if line["run"] == number]

@@ -17,13 +17,16 @@ EXAMPLES = examples(
     "verify",
     "verify programs --count 100000",
     "verify slaves --seed 7 --json",
+    "verify mutation --count 200",
     "verify --count 1000000 --cluster local:8",
 )
 
 
 @guarded
 def verify(
-    campaigns: Annotated[list[str] | None, typer.Argument(help="programs, slaves.", show_default="all of them")] = None,
+    campaigns: Annotated[
+        list[str] | None, typer.Argument(help="programs, slaves, mutation.", show_default="programs, slaves")
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Cases of each campaign, rounded up to whole simulations.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the cases.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for the records. Cases that are there are not run again.")] = Path(

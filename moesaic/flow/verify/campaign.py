@@ -96,6 +96,8 @@ class Campaign:
         Runs a chunk, and gives the same wherever it runs.
     need : callable of shared
         What must be built first, or None.
+    tolerant : bool
+        Failures are results, such as mutants that nothing notices, and no reason to stop.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Campaign:
     prepare: Callable[[], Any]
     function: Callable[[Any, tuple[int, int], Stages], Chunk]
     need: Callable[[Any], Need | None]
+    tolerant: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ class CampaignReport:
     cases : int
     endings : mapping of str to int
     failures : tuple of Failure
+    tolerant : bool
+        As of the campaign.
     """
 
     origin: Origin
@@ -124,6 +129,7 @@ class CampaignReport:
     cases: int
     endings: Mapping[str, int]
     failures: tuple[Failure, ...]
+    tolerant: bool = False
 
 
 def _read(path: Path, origin: Origin) -> dict[int, Chunk]:
@@ -215,4 +221,5 @@ def run_campaign(
         cases=sum(chunk.cases for chunk in chunks),
         endings=dict(sorted(endings.items())),
         failures=tuple(failure for chunk in chunks for failure in chunk.failures),
+        tolerant=campaign.tolerant,
     )

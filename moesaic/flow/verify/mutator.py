@@ -1,0 +1,48 @@
+"""Mutants of a design, all in one Verilog text, in a process of its own: `python -m moesaic.flow.verify.mutator`.
+
+Yosys's `mutate` inverts a bit of a cell's port, ties it to 0 or 1, or inverts it while another bit is 0 or 1. Each
+mutant has a number, and is there while the input `CONTROL` has it.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+__all__ = ["CONTROL", "main"]
+
+CONTROL = "mutant"
+BITS = 16  # of the number; 0 is the design as it is
+
+# Checks are no part of the hardware, and contents of memories must be constants.
+_NO_HARDWARE = ("t:$check", "t:$print", "t:$meminit", "t:$meminit_v2", "*contract*/*", "*rules*/*")
+
+
+def main() -> None:
+    """Mutate the design that a job on standard input names.
+
+    A job is JSON: ``source`` and ``out`` (Verilog files), ``list`` (a file for the commands that made the mutants),
+    ``top``, ``count``, ``seed``.
+    """
+    from pyosys import libyosys
+
+    job = json.load(sys.stdin)
+    passes = [
+        f"read_verilog -sv {job['source']}",
+        f"hierarchy -top {job['top']}",
+        "proc -norom",
+        "opt_expr",  # a bit that is constant has no mutants
+        "opt_clean",
+        "select -set hardware t:* " + " ".join(f"{pattern} %d" for pattern in _NO_HARDWARE),
+        f"mutate -list {job['count']} -seed {job['seed']} -o {job['list']} -ctrl {CONTROL} {BITS} 1 @hardware",
+        f"script {job['list']}",
+        f"write_verilog -sv -noattr {job['out']}",
+    ]
+    design = libyosys.Design()
+    for line in passes:
+        libyosys.run_pass(line, design)
+    if not Path(job["out"]).stat().st_size:
+        raise SystemExit("nothing was written")
+
+
+if __name__ == "__main__":
+    main()
