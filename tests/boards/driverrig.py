@@ -1,7 +1,7 @@
 """Programs and the simulated accelerator that the tests of the driver share."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,9 @@ from quantmodels import random_image, random_qmodel
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
+from moesaic.flow.verify.nano import NANO as ONE_TASK
 from moesaic.golden import weights
-from moesaic.golden.config import M3ViTConfig, preset
+from moesaic.golden.config import preset
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
@@ -22,19 +23,7 @@ from moesaic.sim.verilated import run
 __all__ = ["CONFIG", "Case", "micro", "nano", "simulate"]
 
 CONFIG = PRESETS["micro8"]
-NANO = M3ViTConfig(
-    name="nano",
-    image_size=(16, 16),
-    patch_size=8,
-    dim=16,
-    heads=2,
-    depth=2,
-    mlp_ratio=2,
-    experts=4,
-    expert_hidden=16,
-    top_k=2,
-    tasks=("x", "y"),
-)
+NANO = replace(ONE_TASK, tasks=("x", "y"))
 
 
 @dataclass(frozen=True)

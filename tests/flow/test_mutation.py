@@ -54,11 +54,11 @@ def test_mutants_of_a_small_design(tmp_path: Path) -> None:
 def test_a_mutant_by_its_command() -> None:
     line = (
         "mutate -ctrl mutant 16 4 -mode cnot1 -module moesaic_feeder -cell $add$1 -port A -portbit 3 -ctrlbit 2 "
-        "-wire next -wirebit 5 -src hw/engine/feeder.py:39 -src /tmp/x.sv:9.2-9.7 -src hw/engine/feeder.py:39"
+        "-wire next -wirebit 5 -src hw/engine/feeder.py:39 -src source.sv:9.2-9.7 -src hw/engine/feeder.py:39"
     )
     assert str(Mutant.of(line)) == "cnot1 of feeder.next[5] (hw/engine/feeder.py:39)"
     line = (
-        "mutate -ctrl mutant 16 5 -mode inv -module moesaic_gate -cell $and$1 -port Y -portbit 0 -src /tmp/x.sv:1.1-1.2"
+        "mutate -ctrl mutant 16 5 -mode inv -module moesaic_gate -cell $and$1 -port Y -portbit 0 -src source.sv:1.1-1.2"
     )
     assert str(Mutant.of(line)) == "inv of gate.Y[0] (no line)"
 
@@ -82,7 +82,7 @@ def test_how_a_mutant_is_noticed() -> None:
 def test_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Survivors are listed with what they are, in a chunk whose mutants partly kill the simulator."""
     listed = tuple(Mutant("inv", "array", f"w[{number}]", ("hw/engine/array.py:1",)) for number in range(60))
-    monkeypatch.setattr(mutation, "_batch", lambda seed, batch, config: Mutants("", listed))
+    monkeypatch.setattr(mutation, "mutants_of", lambda config, **_: Mutants("", listed))
 
     def run(network: Nano, simulator: object, number: int) -> list[mutation.Seen]:
         if number % 10 == 5:
@@ -90,7 +90,8 @@ def test_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
         return [RIGHT if number in (0, 52, 57) else (*RIGHT[:2], 4, *RIGHT[3:])]
 
     monkeypatch.setattr(mutation, "_run", run)
-    chunk = mutation._chunk(nano(), (0, 1), Stages(quiet=True))
+    network = nano()
+    chunk = mutation._chunk(network, (0, 1), Stages(quiet=True))
     assert chunk.cases == 10 and chunk.endings == {
         "killed: assertion or end of the simulation": 1,
         "killed: status, counters or a later run": 7,
@@ -100,3 +101,6 @@ def test_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
         (51, "inv of array.w[51] (hw/engine/array.py:1)"),
         (56, "inv of array.w[56] (hw/engine/array.py:1)"),
     ]
+    monkeypatch.setattr(mutation, "_run", lambda *_: [("done, other data", *RIGHT[1:])])
+    with pytest.raises(FailedRun, match="without a mutant must be bit exact, not .'done, other data'"):
+        mutation._chunk(network, (0, 1), Stages(quiet=True))

@@ -190,6 +190,7 @@ def run_campaign(
     done = _read(path, origin) if path.exists() else {}
     _start(path, origin, done)
     missing = list(_missing(count, campaign.chunk_cases, done))
+    total = len(done) + len(missing)
     if missing:
         shared = campaign.prepare()
         need = campaign.need(shared)
@@ -200,7 +201,7 @@ def run_campaign(
                 record.write(json.dumps(to_plain(chunk)) + "\n")
                 record.flush()
                 found = sum(len(c.failures) for c in done.values())
-                stages.note(f"{len(missing) - number - 1} chunks to go, {found} failures")
+                stages.note(f"{total - len(done)} chunks to go, {found} failures")
 
             job = Job(
                 name=campaign.name,

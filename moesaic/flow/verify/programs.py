@@ -2,17 +2,12 @@
 
 import random
 
-from moesaic.flow.simulator_need import SimulatorNeed
-from moesaic.flow.stages import Stages
-from moesaic.flow.verify.campaign import Campaign, Chunk
-from moesaic.flow.verify.nano import STREAMS, Nano, nano
-from moesaic.flow.verify.runs import Case, run_chunk
+from moesaic.flow.verify.nano import STREAMS, Nano
+from moesaic.flow.verify.runs import Case, drawn_campaign
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
 
 __all__ = ["PROGRAMS", "draw"]
-
-CHUNK = 100  # cases of a simulation
 
 
 def _bits(nano: Nano, rng: random.Random, stream: str, index: int) -> tuple[str, bytes]:
@@ -66,16 +61,4 @@ def draw(nano: Nano, seed: int, number: int) -> Case:
     return Case(number, f"{stream} {index}: {what}", nano.patched(stream, index, data))
 
 
-def _chunk(nano: Nano, item: tuple[int, int], stages: Stages) -> Chunk:
-    seed, number = item
-    return run_chunk(nano, number, [draw(nano, seed, number * CHUNK + k) for k in range(CHUNK)])
-
-
-PROGRAMS = Campaign(
-    name="programs",
-    title="changed programs on RTL",
-    chunk_cases=CHUNK,
-    prepare=nano,
-    function=_chunk,
-    need=lambda shared: SimulatorNeed.of(shared.program),
-)
+PROGRAMS = drawn_campaign("programs", "changed programs on RTL", draw)

@@ -1,20 +1,23 @@
 """Cases on RTL, many in one simulation, with a good run after every few of them: it must be bit exact."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from moesaic.errors import FailedRun
 from moesaic.flow.simulator_need import SimulatorNeed
-from moesaic.flow.verify.campaign import Chunk, Failure
-from moesaic.flow.verify.nano import Nano
+from moesaic.flow.stages import Stages
+from moesaic.flow.verify.campaign import Campaign, Chunk, Failure
+from moesaic.flow.verify.nano import Nano, nano
 from moesaic.scratch import scratch
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
-__all__ = ["EXACT", "OTHER", "PLAIN", "Case", "run_chunk"]
+__all__ = ["EXACT", "OTHER", "PLAIN", "Case", "drawn_campaign", "run_chunk"]
 
+CHUNK = 100  # cases of a simulation
 EVERY = 10  # cases between two good runs
 LIMIT = 1_000_000  # cycles until the interrupt
 
@@ -116,3 +119,23 @@ def run_chunk(nano: Nano, number: int, cases: Sequence[Case]) -> Chunk:
     """The cases of a chunk in one simulation; the stalls of the memory have the chunk's number as seed."""
     endings, failures = _run(nano, cases, number + 1)
     return Chunk(number, len(cases), dict(sorted(Counter(endings).items())), tuple(failures))
+
+
+Draw = Callable[[Nano, int, int], Case]
+
+
+def _drawn(draw: Draw, nano: Nano, item: tuple[int, int], stages: Stages) -> Chunk:
+    seed, number = item
+    return run_chunk(nano, number, [draw(nano, seed, number * CHUNK + k) for k in range(CHUNK)])
+
+
+def drawn_campaign(name: str, title: str, draw: Draw) -> Campaign:
+    """The campaign of cases that a function of a module draws by seed and number."""
+    return Campaign(
+        name=name,
+        title=title,
+        chunk_cases=CHUNK,
+        prepare=nano,
+        function=partial(_drawn, draw),
+        need=lambda shared: SimulatorNeed.of(shared.program),
+    )
