@@ -18,6 +18,8 @@ LEAST_WIDE_ACC_BITS = 36  # products of 16-bit operands, some hundreds of them
 ULTRA_RAM = ("prefetch", "activation", "kv", "residual", "accumulators", "gates")
 _FETCHED_AND_STREAMED = ("prefetch", "activation")
 
+_PAGE_BITS = 8 * 4096  # no burst of AXI4 is longer
+
 _KINDS: dict[Any, tuple[Any, str]] = {
     tuple[str, ...]: (tuple, "a list of names"),
     str: (str, "a text"),
@@ -27,12 +29,12 @@ _KINDS: dict[Any, tuple[Any, str]] = {
 }
 
 
-_CHOICES = {"load_rows": (2, 4), "ports": (1, 2, 4), "port_bits": (32, 64, 128)}
+_CHOICES = {"load_rows": (2, 4), "ports": (1, 2, 4, 8), "port_bits": (32, 64, 128, 256)}
 _POWERS = {  # of two, from and to
     "rows": (4, 128),
     "lanes": (4, 128),
     "prefetch_words": (8, 65536),
-    "max_burst": (2, 256),  # 256 beats are 4 KiB on the widest port
+    "max_burst": (2, 256),
 }
 _LIMITS = {
     "addr_bits": (32, 49),
@@ -87,7 +89,7 @@ class AcceleratorConfig:
     acc_bits : int
         Width of the signed accumulators.
     max_burst : int
-        Longest AXI4 burst, beats; a power of two. The prefetch buffer holds at least one on every port.
+        Longest AXI4 burst, beats; a power of two, at most 4 KiB. The prefetch buffer holds at least one on every port.
     max_outstanding : int
         Most bursts in flight per port.
     probability_bits : int
@@ -221,6 +223,8 @@ class AcceleratorConfig:
         )
         blocks = 2 * (self.block_words + self.param_words)
         require(self.prefetch_words >= blocks, "prefetch_words", f"{blocks} or more, to hold two weight blocks")
+        page = _PAGE_BITS // self.port_bits
+        require(self.max_burst <= page, "max_burst", f"at most {page}, 4 KiB, with port_bits ({self.port_bits})")
         burst = -(-self.max_burst // self.beats_per_word)
         require(
             self.prefetch_words >= burst,
@@ -464,6 +468,26 @@ PRESETS: dict[str, AcceleratorConfig] = {
             max_top_k=4,
             max_dim=1024,
             ultra_ram=_FETCHED_AND_STREAMED,
+        ),
+        # Alveo U280: eight HBM ports, 256 B per cycle; every model, m3vit-small with all its tokens on chip.
+        AcceleratorConfig(
+            name="u280",
+            rows=64,
+            lanes=128,
+            load_rows=4,
+            ports=8,
+            port_bits=256,
+            addr_bits=33,  # 8 GiB of HBM
+            prefetch_words=4096,
+            max_tokens=1216,
+            residual_words=4096,
+            activation_words=8192,
+            kv_words=8192,
+            experts=16,
+            max_top_k=4,
+            max_dim=1024,
+            joint_memories=True,
+            ultra_ram=("prefetch", "activation", "kv", "residual"),
         ),
         # Zynq-7000: 64-bit AXI3 ports (bursts of 16), 32-bit addresses; m3vit-micro.
         AcceleratorConfig(

@@ -334,7 +334,7 @@ def test_board_auto(capsys: pytest.CaptureFixture[str]) -> None:
     assert make_request(model="m3vit-tiny", board="auto", stages=Stages()).board == "zcu102"
     said = " ".join(capsys.readouterr().err.split())
     assert "board: zcu102" in said and "kv260" in said and "too small: " in said
-    assert make_request(model="deit-small", board="auto").board == "zcu102"
+    assert make_request(model="deit-small", board="auto").board == "u280"
     with pytest.raises(CompileError, match=r"no board holds it; on zcu102: .*tokens must be at most 516"):
         auto.choose(network_of(MODELS["m3vit-small"]), Stages(quiet=True), boards_only=True)
     huge = network_of(dataclasses.replace(MODELS["m3vit-small"], image_size=(1600, 1600)))

@@ -24,8 +24,8 @@ SMALL = PRESETS["micro8"]
         ({"lanes": 4, "rows": 4}, "lanes must be at least port_bits / 16 (8), not 4"),
         ({"load_rows": 3}, "load_rows must be 2 or 4, not 3"),
         ({"rows": 4, "load_rows": 4}, "narrow_weights must be False where load_rows is all rows (4), not True"),
-        ({"ports": 3}, "ports must be 1, 2 or 4, not 3"),
-        ({"port_bits": 256, "lanes": 16}, "port_bits must be 32, 64 or 128, not 256"),
+        ({"ports": 3}, "ports must be 1, 2, 4 or 8, not 3"),
+        ({"port_bits": 512, "lanes": 32}, "port_bits must be 32, 64, 128 or 256, not 512"),
         ({"addr_bits": 64}, "addr_bits must be between 32 and 49, not 64"),
         (
             {"ports": 2},
@@ -60,6 +60,10 @@ SMALL = PRESETS["micro8"]
         (
             {"max_burst": 256, "port_bits": 32, "prefetch_words": 32},
             "prefetch_words must be 64 or more, to hold a burst of max_burst (256) beats on every port, not 32",
+        ),
+        (
+            {"max_burst": 256, "port_bits": 256, "lanes": 16},
+            "max_burst must be at most 128, 4 KiB, with port_bits (256), not 256",
         ),
         ({"max_tokens": 64.0}, "max_tokens must be a whole number, not 64.0"),
         ({"experts": "8"}, "experts must be a whole number, not '8'"),
