@@ -9,7 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from moesaic.boards.card import Card
 from moesaic.boards.family import FAMILIES, Family
+from moesaic.boards.host import PcieHost
 from moesaic.boards.memory import Memory, parse_memory
 from moesaic.boards.resources import Resources
 from moesaic.boards.section import BoardError, check_number, require, section
@@ -36,7 +38,7 @@ _LONGEST_TITLE = 100  # characters
 
 @dataclass(frozen=True, kw_only=True)
 class Ports:
-    """Ports of the processing system in use.
+    """Ports of memory and host in use.
 
     Parameters
     ----------
@@ -45,9 +47,9 @@ class Ports:
     control : str
         Memory port of instructions and results.
     registers : str
-        Port by which the processors reach the registers.
+        Port by which the host reaches the registers.
     registers_base : int
-        Their address, a multiple of 64 KiB; the interrupt controller's registers follow.
+        Their address, a multiple of 64 KiB; where there is an interrupt controller, its registers follow.
     """
 
     weights: tuple[str, ...]
@@ -99,6 +101,8 @@ class Board:
         Where the figures come from.
     pynq : str
         Which PYNQ runs on the board, for people; empty if that is not known.
+    card : Card or None
+        Of a board whose host is behind PCI Express.
 
     Raises
     ------
@@ -121,6 +125,7 @@ class Board:
     budget: Resources
     sources: Mapping[str, str]
     pynq: str = ""
+    card: Card | None = None
 
     def __post_init__(self) -> None:
         check_name("name", self.name, error=BoardError)
@@ -159,6 +164,9 @@ class Board:
             self.board_connections,
         )
         require(10 <= self.clock_mhz <= 500, "clock_mhz", "from 10 to 500", self.clock_mhz)
+        behind_pcie = isinstance(self.system.host, PcieHost)
+        there = f"{'there' if behind_pcie else 'absent'} on {self.system.title}"
+        require((self.card is not None) == behind_pcie, "card", there, self.card)
         self._check_ports()
         self._check_memory()
         require(
@@ -178,6 +186,9 @@ class Board:
                 require(name in system.memory, field, f"of {', '.join(system.memory)}", name)
         used = [*ports.weights, ports.control]
         require(len(set(used)) == len(used), "ports.weights and ports.control", "different ports", used)
+        if isinstance(system.host, PcieHost):
+            own = system.host.memory_port
+            require(own not in used, "ports.weights and ports.control", f"other ports than the host's ({own})", used)
         require(
             len(ports.weights) == config.ports,
             "ports.weights",
@@ -216,6 +227,7 @@ class Board:
         require(memory.bits in (16, 32, 64), "memory.bits", "16, 32 or 64", memory.bits)
         require(memory.mega_transfers > 0, "memory.mega_transfers", "positive", memory.mega_transfers)
         require(memory.bytes > 0, "memory.bytes", "positive", memory.bytes)
+        self._check_channels()
         require(
             memory.window_base >= 0 and memory.window_base % 4096 == 0,
             "memory.window_base",
@@ -223,12 +235,35 @@ class Board:
             hex(memory.window_base),
         )
         end = memory.window_base + memory.window_bytes
-        low = min(memory.bytes, 0x8000_0000, 1 << config.addr_bits)  # more lies elsewhere in the map
+        low = min(memory.bytes, self.system.low_bytes, 1 << config.addr_bits)  # more lies elsewhere in the map
         require(
             memory.window_bytes > 0 and memory.window_bytes % 4096 == 0 and end <= low,
             "memory.window_bytes",
             f"a multiple of 4096, and end below {low:#x}",
             hex(memory.window_bytes),
+        )
+
+    def _check_channels(self) -> None:
+        """Each weight port has a channel of its own, the control port the next one, from the window's first byte on."""
+        memory, used = self.memory, [*self.ports.weights, self.ports.control]
+        require(memory.channels > 0, "memory.channels", "positive", memory.channels)
+        if memory.channels == 1:
+            require(memory.channel_bytes == 0, "memory.channel_bytes", "0 with one channel", memory.channel_bytes)
+            return
+        require(memory.channels >= len(self.ports.weights), "memory.channels", "one for a weight port", memory.channels)
+        require(
+            memory.channel_bytes > 0 and memory.channel_bytes % 4096 == 0,
+            "memory.channel_bytes",
+            "a multiple of 4096",
+            memory.channel_bytes,
+        )
+        first = memory.window_base // memory.channel_bytes
+        behind = [self.system.memory[name].channel for name in used]
+        require(
+            memory.window_base % memory.channel_bytes == 0 and behind == list(range(first, first + len(used))),
+            "memory.window_base",
+            f"the first byte of the channel behind {used[0]}, with those of the other ports after it",
+            hex(memory.window_base),
         )
 
     @property
@@ -284,6 +319,7 @@ def parse_board(text: str, *, name: str) -> Board:
             "memory": parse_memory(table.pop("memory", None)),
             "budget": section(Resources, "budget", table.pop("budget", None)),
             "sources": table.pop("sources", {}),
+            "card": section(Card, "card", table.pop("card")) if "card" in table else None,
         }
         sources = sections["sources"]
         require(

@@ -93,6 +93,8 @@ class Driver:
         Until a run must have ended, by the transport's clock.
     retries : int
         Further attempts of a run that failed, each after a soft reset and with program and image written again.
+    apart : int, bytes
+        From the memory channel of one weight port to that of the next (`boards.place`); 0 where all share one memory.
 
     Raises
     ------
@@ -112,11 +114,13 @@ class Driver:
         watchdog: int = 1_000_000,
         timeout: float = 10.0,
         retries: int = 0,
+        apart: int = 0,
     ) -> None:
         self.transport, self.compiled, self.slots = transport, program, check_count("slots", slots, 1)
         self.table = register_map(program.config.ports)
         self.watchdog = check_value(self.table, "watchdog", watchdog)
         self.timeout, self.retries = check_seconds(timeout), check_count("retries", retries, 0)
+        self.apart = check_count("apart", apart, 0)
         self._placement: Placement | None = None
         self._held: dict[str, int] = {}  # configuration values that the registers are known to hold
         self._flight: _Flight | None = None
@@ -164,8 +168,9 @@ class Driver:
     async def open(self, *, load: bool = True) -> None:
         """Check who answers, reserve memory, and write the program there (unless it is there already)."""
         await self._check_identity()
-        address = await self.transport.allocate(bytes_needed(self.compiled, self.slots), self.compiled.address)
-        self._placement = place(self.compiled, address, slots=self.slots)
+        size = bytes_needed(self.compiled, self.slots, apart=self.apart)
+        address = await self.transport.allocate(size, self.compiled.address)
+        self._placement = place(self.compiled, address, slots=self.slots, apart=self.apart)
         if load:
             await self.load()
         if await self._is("busy"):  # another host's, or ours before a crash
@@ -173,7 +178,9 @@ class Driver:
 
     async def load(self) -> None:
         """Write the program into the memory (again)."""
-        await self.transport.write_memory(self.program.address, self.program.memory)
+        memory = memoryview(self.program.memory)
+        for piece in self.placement.pieces:
+            await self.transport.write_memory(piece.address, bytes(memory[piece.offset : piece.offset + piece.bytes]))
 
     async def _check_identity(self) -> None:
         check_identity(

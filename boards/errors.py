@@ -9,6 +9,7 @@ __all__ = [
     "AcceleratorBusy",
     "AcceleratorError",
     "BusError",
+    "DeviceError",
     "RunIncomplete",
     "RunLost",
     "RunTimeout",
@@ -22,6 +23,14 @@ class BusError(FailedRun):
     def __init__(self, what: str, response: int) -> None:
         self.response = response
         super().__init__(f"{what} was answered with {({2: 'SLVERR', 3: 'DECERR'}).get(response, response)}")
+
+
+class DeviceError(BusError):
+    """A card's device refused an access, moved too few bytes, or no longer answers."""
+
+    def __init__(self, message: str) -> None:
+        self.response = 3
+        FailedRun.__init__(self, message)
 
 
 class WrongAccelerator(FailedRun):

@@ -1,4 +1,4 @@
-"""The DDR of a board: its bus, the window that the accelerator may use, and how it times its transfers."""
+"""The memory of a board: its bus, the window that the accelerator may use, and how it times its transfers."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ class Dram:
     row_ns : float, ns
         tRP + tRCD: to close a row and open another.
     row_bytes : int
-        In a row of one bank, over the whole width of the bus.
+        In a row of one bank, over the whole width of the bus, or of all channels.
     banks : int
     to_write_ns, to_read_ns : float, ns
         Without data between a read and a write, and between a write and a read.
@@ -60,18 +60,22 @@ class Dram:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The board's DDR, and the part of it that the accelerator may use.
+    """The board's memory, and the part of it that the accelerator may use.
 
     Parameters
     ----------
     bits : int
-        Width of the data bus.
+        Width of the data bus, of one channel if there are several.
     mega_transfers : float, MT/s
         Transfers per second and pin.
     bytes : int
     window_base, window_bytes : int
         Physical addresses that can be kept free of the operating system (a ``reserved-memory`` node); a host with an
         allocator uses any other place.
+    channels : int
+        Independent ones in use, each with a weight port in front of it (HBM); 1 where all ports share one memory.
+    channel_bytes : int
+        From the first byte of a channel to that of the next; 0 with one channel.
     dram : Dram or None
         None: unknown, and only an ideal memory can be simulated.
     """
@@ -81,12 +85,14 @@ class Memory:
     bytes: int
     window_base: int
     window_bytes: int
+    channels: int = 1
+    channel_bytes: int = 0
     dram: Dram | None = None
 
     @property
     def bandwidth_gbs(self) -> float:
-        """Peak, GB/s."""
-        return self.bits / 8 * self.mega_transfers / 1e3
+        """Peak of all channels in use, GB/s."""
+        return self.channels * self.bits / 8 * self.mega_transfers / 1e3
 
     def timing(self, clock_mhz: float) -> DramTiming | None:
         """In cycles of a clock; None where it is unknown."""

@@ -17,6 +17,7 @@ from moesaic.boards.power import Power, PowerRecorder, check_duration
 from moesaic.boards.pynq import CELL, PynqTransport
 from moesaic.boards.status import Status
 from moesaic.boards.transport import Transport
+from moesaic.boards.xdma import CHANNEL_BYTES, DEVICE, XdmaTransport
 from moesaic.compiler.image import ProgramImage
 from moesaic.errors import InputError
 from moesaic.names import ALL_TASKS
@@ -94,7 +95,8 @@ def _planes(image: Array, size: tuple[int, int], channels: int) -> Array:
 class Accelerator(AbstractContextManager["Accelerator"]):
     """An accelerator with its program loaded.
 
-    Made by :meth:`open` on a board. Everything else is the same wherever the transport leads.
+    Made by :meth:`open` on a board with PYNQ, by :meth:`open_card` beside a PCI Express card. Everything else is alike
+    wherever the transport leads.
 
     Parameters
     ----------
@@ -104,7 +106,7 @@ class Accelerator(AbstractContextManager["Accelerator"]):
     run : function
         Waits for a coroutine; where there is no simulator with coroutines of its own, one event loop does.
     options
-        Of `Driver`: slots, watchdog, timeout, retries.
+        Of `Driver`: slots, watchdog, timeout, retries, apart.
 
     Raises
     ------
@@ -147,6 +149,23 @@ class Accelerator(AbstractContextManager["Accelerator"]):
         image, heads = load_program_folder(program)
         transport = PynqTransport(bitfile, cell=cell, interrupt=interrupt, download=download)
         return cls(transport, image, heads, **options)
+
+    @classmethod
+    def open_card(
+        cls,
+        program: str | Path,
+        *,
+        device: str | Path = DEVICE,
+        apart: int = CHANNEL_BYTES,
+        interrupt: bool = True,
+        **options: Any,
+    ) -> "Accelerator":
+        """A program folder on a PCI Express card whose bitstream is loaded; see `XdmaTransport` and `Driver`.
+
+        The folder is checked before anything is opened.
+        """
+        image, heads = load_program_folder(program)
+        return cls(XdmaTransport(device, interrupt=interrupt), image, heads, apart=apart, **options)
 
     @property
     def program(self) -> ProgramImage:

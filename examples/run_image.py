@@ -5,8 +5,12 @@ On a board with PYNQ (as root, as PYNQ wants it):
 
     python3 run_image.py program street.png --bitfile zcu102.bit --task all --out maps
 
-Without --bitfile the functional simulator takes the board's place (that needs the whole of moesaic, not only its
-runtime).
+Beside a PCI Express card whose bitstream is loaded, with AMD's XDMA driver:
+
+    python3 run_image.py program street.png --xdma /dev/xdma0 --task all --out maps
+
+Without --bitfile and --xdma the functional simulator takes the board's place (that needs the whole of moesaic, not only
+its runtime).
 """
 
 import argparse
@@ -22,12 +26,14 @@ from moesaic.boards.runtime import Accelerator, Prediction
 
 
 def open_accelerator(arguments: argparse.Namespace) -> Accelerator:
-    """The board, or the functional simulator if there is no bitstream."""
+    """The card, the board, or the functional simulator if neither is given."""
+    if arguments.xdma is not None:
+        return Accelerator.open_card(arguments.program, device=arguments.xdma, retries=arguments.retries)
     if arguments.bitfile is None:
         try:
             from moesaic.sim.device import open_simulated
         except ImportError as error:
-            raise RuntimeError("--bitfile must be given: the host runtime has no simulator") from error
+            raise RuntimeError("--bitfile or --xdma must be given: the host runtime has no simulator") from error
         return open_simulated(arguments.program, retries=arguments.retries)
     return Accelerator.open(arguments.bitfile, arguments.program, retries=arguments.retries)
 
@@ -58,6 +64,7 @@ def main() -> None:
     parser.add_argument("program", type=Path, help="folder that `moesaic compile` wrote")
     parser.add_argument("source", help="image, folder of images, .npy, video, or number of a camera")
     parser.add_argument("--bitfile", type=Path, help=".bit with its .hwh beside it")
+    parser.add_argument("--xdma", help="devices of a card, such as /dev/xdma0")
     parser.add_argument("--task", default="all", help="a task of the program, or 'all'")
     parser.add_argument("--out", type=Path, default=Path("maps"), help="folder for the maps")
     parser.add_argument("--retries", type=int, default=1, help="further attempts of a run that failed")

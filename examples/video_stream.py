@@ -3,6 +3,7 @@
 
     python3 video_stream.py program street.mp4 --bitfile zcu102.bit
     python3 video_stream.py program 0 --bitfile zcu102.bit --frames 300       # camera 0
+    python3 video_stream.py program street.mp4 --xdma /dev/xdma0              # a PCI Express card
     python3 video_stream.py program frames/                                   # without a board: functional simulator
 
 The stages overlap: while the accelerator works on a frame, the host reads and writes the next one and runs the head of
@@ -23,12 +24,14 @@ from moesaic.boards.runtime import Accelerator
 
 
 def open_accelerator(arguments: argparse.Namespace) -> Accelerator:
-    """The board, or the functional simulator if there is no bitstream."""
+    """The card, the board, or the functional simulator if neither is given."""
+    if arguments.xdma is not None:
+        return Accelerator.open_card(arguments.program, device=arguments.xdma, retries=arguments.retries)
     if arguments.bitfile is None:
         try:
             from moesaic.sim.device import open_simulated
         except ImportError as error:
-            raise RuntimeError("--bitfile must be given: the host runtime has no simulator") from error
+            raise RuntimeError("--bitfile or --xdma must be given: the host runtime has no simulator") from error
         return open_simulated(arguments.program, retries=arguments.retries)
     return Accelerator.open(arguments.bitfile, arguments.program, retries=arguments.retries)
 
@@ -38,6 +41,7 @@ def main() -> None:
     parser.add_argument("program", type=Path, help="folder that `moesaic compile` wrote")
     parser.add_argument("source", help="video, number of a camera, folder of images, or .npy")
     parser.add_argument("--bitfile", type=Path, help=".bit with its .hwh beside it")
+    parser.add_argument("--xdma", help="devices of a card, such as /dev/xdma0")
     parser.add_argument("--task", default="all", help="a task of the program, or 'all' for one after the other")
     parser.add_argument("--frames", type=int, default=None, help="stop after so many")
     parser.add_argument("--loop", action="store_true", help="begin again when the source ends (with --frames)")

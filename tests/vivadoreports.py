@@ -191,7 +191,7 @@ WIDTH = SETUP.replace("WNS", "WPWS").replace("TNS", "TPWS")
 
 def timing(build: Figures) -> str:
     """`report_timing_summary`."""
-    clock = build.board.system.clock_name
+    clock = build.board.system.host.clock_name
     missed = build.wns < 0
     setup = f"{build.wns:11.3f} {-12.5 if missed else 0:12.3f} {33 if missed else 0:22} {271_000:20}"
     hold = f"        0.010        0.000                      0               {271_000}"

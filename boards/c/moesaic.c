@@ -163,10 +163,21 @@ moesaic_options moesaic_default_options(void)
     return options;
 }
 
+uint64_t moesaic_address(const moesaic *device, uint64_t offset, unsigned port)
+{
+    return device->port->memory_address + port * device->port->channel_bytes + offset;
+}
+
+/* All that the accelerator may reach. */
+static uint64_t window_bytes(const moesaic *d)
+{
+    return d->program->ports * d->port->channel_bytes + moesaic_memory_bytes(d->program, d->options.slots);
+}
+
 static moesaic_outcome check_memory(moesaic *d)
 {
     const moesaic_port *port = d->port;
-    uint64_t needed = moesaic_memory_bytes(d->program, d->options.slots);
+    uint64_t each = moesaic_memory_bytes(d->program, d->options.slots), needed = window_bytes(d);
     uint64_t limit = d->program->addr_bits < 64 ? UINT64_C(1) << d->program->addr_bits : UINT64_MAX;
 
     if (d->options.slots < 1 || d->options.slots > MOESAIC_MAX_SLOTS || d->options.timeout_ns == 0) {
@@ -179,12 +190,16 @@ static moesaic_outcome check_memory(moesaic *d)
             d->options.workspace == NULL ? (size_t)0 : d->options.workspace_bytes);
         return MOESAIC_E_NO_MEMORY;
     }
+    if (port->channel_bytes != 0 && (port->channel_bytes < each || port->channel_bytes % PAGE != 0)) {
+        SAY(d, "a memory channel must have %" PRIu64 " bytes, whole pages, not %" PRIu64, each, port->channel_bytes);
+        return MOESAIC_E_NO_MEMORY;
+    }
     if (port->memory_address % PAGE != 0 || port->memory_bytes < needed) {
         SAY(d, "accelerator's memory must be %" PRIu64 " bytes on whole pages, not %" PRIu64 " at 0x%" PRIx64, needed,
             port->memory_bytes, port->memory_address);
         return MOESAIC_E_NO_MEMORY;
     }
-    if (port->memory_address > limit - needed) {
+    if (needed > limit || port->memory_address > limit - needed) {
         SAY(d, "accelerator's memory must lie below 0x%" PRIx64 ", what the accelerator can address, not at 0x%" PRIx64,
             limit, port->memory_address);
         return MOESAIC_E_NO_MEMORY;
@@ -212,11 +227,13 @@ moesaic_outcome moesaic_open(moesaic *device, const moesaic_port *port, const mo
     return outcome;
 }
 
-static moesaic_outcome write_memory(moesaic *d, uint64_t offset, const void *data, size_t bytes)
+static moesaic_outcome write_memory(moesaic *d, uint64_t offset, unsigned port, const void *data, size_t bytes)
 {
-    if (d->port->write_memory(d->port->context, d->port->memory_address + offset, data, bytes) == 0)
+    uint64_t address = moesaic_address(d, offset, port);
+
+    if (d->port->write_memory(d->port->context, address, data, bytes) == 0)
         return MOESAIC_E_OK;
-    SAY(d, "%zu bytes of memory could not be written at 0x%" PRIx64, bytes, d->port->memory_address + offset);
+    SAY(d, "%zu bytes of memory could not be written at 0x%" PRIx64, bytes, address);
     return MOESAIC_E_BUS;
 }
 
@@ -232,7 +249,9 @@ moesaic_outcome moesaic_load(moesaic *device, moesaic_reader reader, void *conte
     d->loaded = false;
     moesaic_sha256_start(&hash);
     while (offset < size) {
-        uint64_t left = size - offset;
+        uint64_t end = size;
+        unsigned port = d->port->channel_bytes == 0 ? 0 : moesaic_port_of(d->program, offset, &end);
+        uint64_t left = end - offset;
         size_t bytes = left < d->options.workspace_bytes ? (size_t)left : d->options.workspace_bytes;
         moesaic_outcome outcome;
         if (reader(context, offset, d->options.workspace, bytes) != 0) {
@@ -240,7 +259,7 @@ moesaic_outcome moesaic_load(moesaic *device, moesaic_reader reader, void *conte
             return MOESAIC_E_SOURCE;
         }
         moesaic_sha256_add(&hash, d->options.workspace, bytes);
-        outcome = write_memory(d, offset, d->options.workspace, bytes);
+        outcome = write_memory(d, offset, port, d->options.workspace, bytes);
         if (outcome != MOESAIC_E_OK)
             return outcome;
         offset += bytes;
@@ -280,7 +299,7 @@ moesaic_outcome moesaic_write_images(moesaic *device, const moesaic_image *image
         all[k] = images[k < count ? k : count - 1];
     moesaic_pack(p, all, device->options.workspace);
     for (unsigned port = 0; outcome == MOESAIC_E_OK && port < p->ports; ++port)
-        outcome = write_memory(device, moesaic_image_offset(p, slot, port),
+        outcome = write_memory(device, moesaic_image_offset(p, slot, port), port,
                                (const uint8_t *)device->options.workspace + port * p->image_bytes, (size_t)p->image_bytes);
     return outcome;
 }
@@ -288,7 +307,7 @@ moesaic_outcome moesaic_write_images(moesaic *device, const moesaic_image *image
 moesaic_outcome moesaic_read_result(moesaic *device, unsigned slot, void *result)
 {
     const moesaic_port *port = device->port;
-    uint64_t address = port->memory_address + moesaic_result_offset(device->program, slot);
+    uint64_t address = moesaic_address(device, moesaic_result_offset(device->program, slot), device->program->ports);
     moesaic_outcome outcome = check_slot(device, slot);
 
     if (outcome != MOESAIC_E_OK)
@@ -322,24 +341,24 @@ static moesaic_outcome write_registers(moesaic *d, unsigned number, unsigned slo
     static const uint32_t bases[3] = {MOESAIC_LOAD_BASE_LO, MOESAIC_COMPUTE_BASE_LO, MOESAIC_STORE_BASE_LO};
     static const uint32_t counts[3] = {MOESAIC_LOAD_COUNT, MOESAIC_COMPUTE_COUNT, MOESAIC_STORE_COUNT};
     const moesaic_program *p = d->program;
-    uint64_t window = d->port->memory_address;
     moesaic_outcome outcome = MOESAIC_E_OK;
 
 #define STEP(access) outcome = outcome == MOESAIC_E_OK ? (access) : outcome
     for (unsigned s = 0; s < 3; ++s) {
         moesaic_stream stream = moesaic_stream_at(p, number, s);
-        STEP(set64(d, bases[s], window + stream.offset));
+        STEP(set64(d, bases[s], moesaic_address(d, stream.offset, p->ports)));
         STEP(set(d, counts[s], (uint32_t)stream.count));
     }
-    STEP(set64(d, MOESAIC_RESULT_BASE_LO, window + moesaic_result_offset(p, slot)));
+    STEP(set64(d, MOESAIC_RESULT_BASE_LO, moesaic_address(d, moesaic_result_offset(p, slot), p->ports)));
     STEP(set64(d, MOESAIC_RESULT_BYTES_LO, p->result_bytes));
-    STEP(set64(d, MOESAIC_WINDOW_BASE_LO, window));
-    STEP(set64(d, MOESAIC_WINDOW_BYTES_LO, moesaic_memory_bytes(p, d->options.slots)));
+    STEP(set64(d, MOESAIC_WINDOW_BASE_LO, d->port->memory_address));
+    STEP(set64(d, MOESAIC_WINDOW_BYTES_LO, window_bytes(d)));
     for (unsigned port = 0; port < p->ports; ++port) {
-        uint64_t weights = window + moesaic_port_offset(p, port, false);
+        uint64_t weights = moesaic_address(d, moesaic_port_offset(p, port, false), port);
         STEP(set64(d, MOESAIC_WEIGHT_BASE0_LO + BASE(port), weights));
         STEP(set64(d, MOESAIC_TASK_BASE0_LO + BASE(port), weights));
-        STEP(set64(d, MOESAIC_IMAGE_BASE0_LO + BASE(port), window + moesaic_image_offset(p, slot, port)));
+        STEP(set64(d, MOESAIC_IMAGE_BASE0_LO + BASE(port),
+                   moesaic_address(d, moesaic_image_offset(p, slot, port), port)));
     }
     STEP(set(d, MOESAIC_WATCHDOG, d->options.watchdog));
     STEP(set(d, MOESAIC_PROGRAM_HASH, (uint32_t)p->memory_sha256[0] << 24 | (uint32_t)p->memory_sha256[1] << 16 |

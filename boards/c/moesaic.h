@@ -49,6 +49,7 @@ typedef struct moesaic_port {
     uint64_t patience_ns;              /* for how long to wait for the interrupt before STATUS is read again */
     uint64_t memory_address;           /* of memory that the accelerator reaches: whole pages */
     uint64_t memory_bytes;
+    uint64_t channel_bytes;            /* from a weight port's memory channel to the next one's; 0 if all share one */
 } moesaic_port;
 
 /* A program, as `program.bin` describes it: addresses are offsets from the first byte of its memory. */
@@ -136,7 +137,7 @@ moesaic_outcome moesaic_program_open(moesaic_program *program, const void *index
                                      size_t message_bytes);
 /* Bytes of the workspace that moesaic_open needs. */
 size_t moesaic_workspace_bytes(const moesaic_program *program);
-/* Bytes that the accelerator must reach. */
+/* Bytes that the accelerator must reach; with channels, of each. */
 uint64_t moesaic_memory_bytes(const moesaic_program *program, unsigned slots);
 /* Number of the program with that name, or -1. */
 int moesaic_find(const moesaic_program *program, const char *name);

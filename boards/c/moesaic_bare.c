@@ -65,7 +65,8 @@ static int wait_interrupt(void *context, uint64_t ns)
 moesaic_port moesaic_bare_port(moesaic_bare *bare)
 {
     moesaic_port port = {bare,           read_register, write_register, write_memory,         read_memory,
-                         wait_interrupt, now_ns,        PATIENCE_NS,    bare->memory_address, bare->memory_bytes};
+                         wait_interrupt, now_ns,        PATIENCE_NS,    bare->memory_address, bare->memory_bytes,
+                         0};
 
     return port;
 }

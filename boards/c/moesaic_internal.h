@@ -22,6 +22,10 @@ void moesaic_say(char *message, size_t bytes, const char *format, ...) MOESAIC_F
 moesaic_stream moesaic_stream_at(const moesaic_program *program, unsigned number, unsigned stream);
 uint32_t moesaic_marks(const moesaic_program *program, unsigned number);
 uint64_t moesaic_port_offset(const moesaic_program *program, unsigned port, bool image);
+/* The port in whose channel a byte of memory.bin lies, or the number of ports; *end: the next byte of another region. */
+unsigned moesaic_port_of(const moesaic_program *program, uint64_t offset, uint64_t *end);
+/* Where the accelerator sees an offset, in the channel of a port or behind that of the last one. */
+uint64_t moesaic_address(const moesaic *device, uint64_t offset, unsigned port);
 uint64_t moesaic_slot_bytes(const moesaic_program *program);
 uint64_t moesaic_image_offset(const moesaic_program *program, unsigned slot, unsigned port);
 uint64_t moesaic_result_offset(const moesaic_program *program, unsigned slot);

@@ -290,6 +290,7 @@ moesaic_outcome moesaic_linux_open_at(moesaic_linux *linux_port, const char *whe
     port->patience_ns = l->polls ? POLL_NS : PATIENCE_NS;
     port->memory_address = l->memory_address;
     port->memory_bytes = l->memory_bytes;
+    port->channel_bytes = 0;
     return MOESAIC_E_OK;
 }
 

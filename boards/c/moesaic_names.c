@@ -37,7 +37,7 @@ static bool images_at(const moesaic *d, uint64_t *first, uint64_t *last)
     uint64_t size = p->tokens * moesaic_image_row(p);
 
     for (unsigned port = 0; port < p->ports; ++port) {
-        uint64_t start = d->port->memory_address + moesaic_image_offset(p, d->started_slot, port), word;
+        uint64_t start = moesaic_address(d, moesaic_image_offset(p, d->started_slot, port), port), word;
         if (d->error.address < start || d->error.address - start >= p->image_bytes)
             continue;
         word = (d->error.address - start) * p->ports / p->word_bytes * p->word_bytes;
@@ -52,7 +52,7 @@ static bool images_at(const moesaic *d, uint64_t *first, uint64_t *last)
 static bool results_at(const moesaic *d, uint64_t *first, uint64_t *last)
 {
     const moesaic_program *p = d->program;
-    uint64_t start = d->port->memory_address + moesaic_result_offset(p, d->started_slot), offset, end;
+    uint64_t start = moesaic_address(d, moesaic_result_offset(p, d->started_slot), p->ports), offset, end;
 
     if (d->error.address < start || d->error.address - start >= p->result_bytes)
         return false;

@@ -273,6 +273,27 @@ uint64_t moesaic_port_offset(const moesaic_program *program, unsigned port, bool
     return moesaic_le64(program->port_table + (size_t)PORT * port + (image ? 8 : 0));
 }
 
+unsigned moesaic_port_of(const moesaic_program *program, uint64_t offset, uint64_t *end)
+{
+    unsigned ports = program->ports, found = ports, streams = STREAMS * program->programs;
+    uint64_t start = 0;
+
+    *end = program->memory_bytes;
+    for (unsigned k = 0; k < 2 * ports + streams + 1; ++k) { /* weights, images, instructions, result */
+        uint64_t first = k < 2 * ports ? moesaic_port_offset(program, k / 2, k % 2)
+                         : k < 2 * ports + streams
+                             ? moesaic_stream_at(program, (k - 2 * ports) / STREAMS, (k - 2 * ports) % STREAMS).offset
+                             : program->result_offset;
+        if (first <= offset && first >= start) {
+            start = first;
+            found = k < 2 * ports ? k / 2 : ports;
+        } else if (first > offset && first < *end) {
+            *end = first;
+        }
+    }
+    return found;
+}
+
 const uint8_t *moesaic_channel(const moesaic_program *program, unsigned channel)
 {
     return program->channel_table + (size_t)CHANNEL * channel;

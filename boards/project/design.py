@@ -4,23 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moesaic.boards.board import Board
+from moesaic.boards.host import ProcessingSystem
 from moesaic.boards.project.interfaces import Interface
 
-__all__ = ["ACCELERATOR", "DESIGN", "BlockDesign", "Link", "block_design"]
+__all__ = ["ACCELERATOR", "DESIGN", "BlockDesign", "Link", "block_design", "check_buses"]
 
 ACCELERATOR = "accelerator_0"  # its cell in the block design
 INTERRUPTS = "axi_intc_0"  # the interrupt controller's
 DESIGN = "system"  # the block design
-
-# Ports to the fabric that a board preset turns on; those in use are turned on again.
-_PRESET_PORTS = {
-    "zynqmp": [f"PSU__USE__M_AXI_GP{n}" for n in range(3)] + [f"PSU__USE__S_AXI_GP{n}" for n in range(7)],
-    "zynq7000": [f"PCW_USE_M_AXI_GP{n}" for n in range(2)] + [f"PCW_USE_S_AXI_HP{n}" for n in range(4)],
-}
-_AUTOMATION = {
-    "zynqmp": 'apply_board_preset "1"',
-    "zynq7000": 'make_external "FIXED_IO, DDR" apply_board_preset "1" Master "Disable" Slave "Disable"',
-}
 
 
 @dataclass(frozen=True)
@@ -35,16 +26,19 @@ class Link:
         Interface pin that drives it.
     slaves : tuple of str
         Interface pins that it drives.
+    clocks : int
+        Of its two sides.
     """
 
     cell: str
     master: str
     slaves: tuple[str, ...]
+    clocks: int = 1
 
 
 @dataclass(frozen=True)
 class BlockDesign:
-    """What `bd.tcl` creates.
+    """What `bd.tcl` creates around a processing system.
 
     Parameters
     ----------
@@ -58,6 +52,8 @@ class BlockDesign:
         All pins on the one clock.
     memory_maps : dict of str to str
         Folder of the memory segments by the accelerator's bus.
+    interconnect_resets, peripheral_resets : tuple of str
+        Reset pins of the SmartConnects, and of what they connect.
     """
 
     ps_properties: dict[str, str]
@@ -65,36 +61,38 @@ class BlockDesign:
     links: tuple[Link, ...]
     clock_pins: tuple[str, ...]
     memory_maps: dict[str, str]
-
-    @property
-    def interconnect_resets(self) -> tuple[str, ...]:
-        """Reset pins of the SmartConnects."""
-        return tuple(f"{link.cell}/aresetn" for link in self.links)
-
-    @property
-    def peripheral_resets(self) -> tuple[str, ...]:
-        """Reset pins of what they connect."""
-        return f"{ACCELERATOR}/aresetn", f"{INTERRUPTS}/s_axi_aresetn"
+    interconnect_resets: tuple[str, ...]
+    peripheral_resets: tuple[str, ...]
 
 
-def block_design(board: Board, interfaces: Sequence[Interface]) -> BlockDesign:
+def check_buses(board: Board, interfaces: Sequence[Interface]) -> None:
+    """Refuse an accelerator with a bus that the board does not place, or without one that it does.
+
+    Raises
+    ------
+    ValueError
+    """
+    buses = {interface.name: interface for interface in interfaces if interface.is_axi}
+    masters = {name for name, bus in buses.items() if bus.master}
+    if masters != set(board.ports.memory) or set(buses) - masters != {"s_axil"}:
+        raise ValueError(f"buses must be {sorted(board.ports.memory)} and s_axil, not {sorted(buses)}")
+
+
+def block_design(board: Board, host: ProcessingSystem, interfaces: Sequence[Interface]) -> BlockDesign:
     """Connect every bus of the accelerator to the port that the board names for it.
 
     Raises
     ------
     ValueError
-        If the accelerator has a bus that the board does not place, or the other way round.
+        As of `check_buses`.
     """
+    check_buses(board, interfaces)
     system, ports = board.system, board.ports
-    buses = {interface.name: interface for interface in interfaces if interface.is_axi}
-    masters = {name for name, bus in buses.items() if bus.master}
-    if masters != set(ports.memory) or set(buses) - masters != {"s_axil"}:
-        raise ValueError(f"buses must be {sorted(ports.memory)} and s_axil, not {sorted(buses)}")
     manager = system.managers[ports.registers]
     links = [Link("axi_registers", f"ps/{manager.interface}", (f"{ACCELERATOR}/s_axil", f"{INTERRUPTS}/s_axi"))]
     clocks = [f"ps/{manager.clock}"]
-    properties = dict.fromkeys(_PRESET_PORTS[board.family], "0") | dict(system.properties)
-    properties |= {manager.enable: "1", system.clock_property: f"{board.clock_mhz:g}"}
+    properties = dict.fromkeys(host.preset_ports, "0") | dict(host.properties)
+    properties |= {manager.enable: "1", host.clock_property: f"{board.clock_mhz:g}"}
     for bus, name in ports.memory.items():
         port = system.memory[name]
         links.append(Link(f"axi_{bus.removeprefix('m_axi_')}", f"{ACCELERATOR}/{bus}", (f"ps/{port.interface}",)))
@@ -108,8 +106,10 @@ def block_design(board: Board, interfaces: Sequence[Interface]) -> BlockDesign:
     ]
     return BlockDesign(
         ps_properties=properties,
-        automation=_AUTOMATION[board.family],
+        automation=host.automation,
         links=tuple(links),
         clock_pins=tuple(clocks),
         memory_maps={bus: system.memory[name].segments for bus, name in ports.memory.items()},
+        interconnect_resets=tuple(f"{link.cell}/aresetn" for link in links),
+        peripheral_resets=(f"{ACCELERATOR}/aresetn", f"{INTERRUPTS}/s_axi_aresetn"),
     )

@@ -40,7 +40,7 @@ class Tree:
     kernel: tuple[int, int]
 
 
-TREES = {
+TREES = {  # of families with processors
     "zynqmp": Tree(2, "gic", 89, "&zynqmp_clk 71", "fpga_full", (0x1800_0000, 0x2000_0000)),
     "zynq7000": Tree(1, "intc", 29, "&clkc 15", "fpga_full", (0, 0x0800_0000)),
 }
@@ -53,13 +53,15 @@ def _cells(number: int, cells: int) -> Quoted:
 
 def device_tree(board: Board) -> dict[str, str]:
     """Files of `linux/` by their names: the reservation, which belongs into the tree that the kernel starts with, the
-    overlay that goes with the bitstream, and what `xmutil` wants beside it.
+    overlay that goes with the bitstream, and what `xmutil` wants beside it. None where no Linux runs on the board.
 
     Raises
     ------
     BoardError
         If the window lies where U-Boot puts the kernel.
     """
+    if board.family not in TREES:
+        return {}
     tree, memory = TREES[board.family], board.memory
     first, end = memory.window_base, memory.window_base + memory.window_bytes
     if first < tree.kernel[1] and end > tree.kernel[0]:

@@ -7,7 +7,9 @@ from typing import Any
 
 from moesaic.boards.board import REGISTERS_BYTES, Board, board_names, load_board
 from moesaic.boards.fit_bound import lower_bound
+from moesaic.boards.host import ProcessingSystem
 from moesaic.boards.project.c_library import c_library
+from moesaic.boards.project.card_design import card_design
 from moesaic.boards.project.design import DESIGN, block_design
 from moesaic.boards.project.device_tree import device_tree
 from moesaic.boards.project.interfaces import interfaces_of, ports_of
@@ -23,12 +25,18 @@ __all__ = ["ProgramFacts", "write_ip", "write_project"]
 MINIMUM_VIVADO = "2022.1"
 _SYNTHESIS, _IMPLEMENTATION = "Flow_PerfOptimized_high", "Performance_ExplorePostRoutePhysOpt"
 _VLNV = {"vendor": "moesaic", "library": "accelerator", "name": "accelerator", "version": "1.0"}
-_FAMILIES = ("zynquplus", "zynquplusRFSOC", "kintexuplus", "virtexuplus", "zynq", "artix7", "kintex7", "virtex7")
+_FAMILIES = (
+    "zynquplus",
+    "zynquplusRFSOC",
+    "kintexuplus",
+    "virtexuplus",
+    "virtexuplusHBM",
+    "zynq",
+    "artix7",
+    "kintex7",
+    "virtex7",
+)
 _ACCESS = {"RO": "read-only", "RW": "read-write", "W1S": "read-write", "W1C": "read-write"}
-_INTERRUPT = {
-    "zynqmp": "shared peripheral interrupt 89, GIC number 121",
-    "zynq7000": "shared peripheral interrupt 29, GIC number 61",
-}
 _BOARD_FILES = {
     "tul.com.tw": "the board files from TUL's site unpacked into a folder of board.repoPaths",
     "digilentinc.com": "those of Digilent's repository vivado-boards in a folder of board.repoPaths",
@@ -96,6 +104,15 @@ def write_ip(config: AcceleratorConfig, folder: Path, *, part: str, sources: Seq
     )
 
 
+def _block_design(board: Board) -> tuple[str, dict[str, Any]]:
+    """The template of `bd.tcl` that a board's host asks for, and what it needs."""
+    host, interfaces = board.system.host, interfaces_of(board.accelerator)
+    if isinstance(host, ProcessingSystem):
+        return "bd_processors.tcl", {"host": host, **vars(block_design(board, host, interfaces))}
+    assert board.card is not None  # a board without one is refused
+    return "bd_card.tcl", {"card": board.card, **vars(card_design(board, host, board.card, interfaces))}
+
+
 def write_project(board: Board, folder: Path, *, version: str, program: ProgramFacts | None = None) -> None:
     """Write scripts, constraints and documents; the Verilog and the IP component are written by others.
 
@@ -114,7 +131,7 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
         If the board does not place every bus of its accelerator.
     """
     config = board.accelerator
-    design = block_design(board, interfaces_of(config))
+    template, design = _block_design(board)
     table = register_map(config.ports, config_hash=int(config.hash[-8:], 16))
     values: dict[str, Any] = {
         "title": f"Moesaic accelerator {config.name} on {board.title}",
@@ -122,10 +139,11 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
         "board": board,
         "known": board.name in board_names() and board == load_board(board.name),
         "system": board.system,
+        "processors": isinstance(board.system.host, ProcessingSystem),
         "config": config,
         "config_hash": int(config.hash[-8:], 16),
         "clock": f"{board.clock_mhz:g}",
-        "clock_name": board.system.clock_name,
+        "clock_name": board.system.host.clock_name,
         "design": DESIGN,
         "top": TOP,
         "minimum_vivado": MINIMUM_VIVADO,
@@ -134,24 +152,16 @@ def write_project(board: Board, folder: Path, *, version: str, program: ProgramF
         "board_files": _BOARD_FILES.get(board.board_part.split(":")[0], ""),
         "registers_bytes": REGISTERS_BYTES,
         "map_bytes": MAP_BYTES,
-        "low": min(board.memory.bytes, 0x8000_0000),
-        "high": max(0, board.memory.bytes - 0x8000_0000),
-        "interrupt": _INTERRUPT[board.family],
+        "low": min(board.memory.bytes, board.system.low_bytes),
+        "high": max(0, board.memory.bytes - board.system.low_bytes),
         "program": program,
         "resources": lower_bound(config, board.budget),
-        "ps_properties": design.ps_properties,
-        "automation": design.automation,
-        "links": design.links,
-        "clock_pins": design.clock_pins,
-        "interconnect_resets": design.interconnect_resets,
-        "peripheral_resets": design.peripheral_resets,
-        "memory_maps": design.memory_maps,
     }
     put(
         folder,
         {
             "build.tcl": render("build.tcl", **values),
-            "bd.tcl": render("bd.tcl", **values),
+            "bd.tcl": render(template, **values, **design),
             "constraints.xdc": render("constraints.xdc", **values),
             "address_map.md": render("address_map.md", **values),
             "README.md": render("README.md", **values),

@@ -110,7 +110,7 @@ def largest_fitting(
     for config in candidates(board, than):
         if started is not None:
             started(config)
-        result = synthesise(config, family=board.family, uram=board.budget.uram > 0)
+        result = synthesise(config, family=board.system.fabric, uram=board.budget.uram > 0)
         if result.complete and result.total.fits(board.budget):
             return config, result
     return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moesaic.boards.board import REGISTERS_BYTES, Board
+from moesaic.boards.host import ProcessingSystem
 from moesaic.boards.project.design import ACCELERATOR, DESIGN, INTERRUPTS
 from moesaic.boards.resources import Resources
 from moesaic.boards.vendor.handoff import Handoff, read_handoff
@@ -109,13 +110,16 @@ def _check_handoff(handoff: Handoff, board: Board) -> dict[str, int]:
         found = f"{handoff.device} {handoff.package}"
         handoff.refuse(handoff.line, f"the device must be {board.part}, as {board.name} has, not {found!r:.60}")
     addresses = {}
-    for cell, base in ((ACCELERATOR, board.ports.registers_base), (INTERRUPTS, board.ports.interrupt_base)):
+    wanted = {ACCELERATOR: board.ports.registers_base}
+    if isinstance(board.system.host, ProcessingSystem):
+        wanted[INTERRUPTS] = board.ports.interrupt_base
+    for cell, base in wanted.items():
         if cell not in handoff.ranges:
             handoff.refuse(handoff.line, f"there must be a range of registers of {cell}")
         low, high, line = handoff.ranges[cell]
         if (low, high) != (base, base + REGISTERS_BYTES - 1):
-            wanted = f"{base:#x} to {base + REGISTERS_BYTES - 1:#x}"
-            handoff.refuse(line, f"registers of {cell} must be at {wanted}, not {low:#x} to {high:#x}")
+            place = f"{base:#x} to {base + REGISTERS_BYTES - 1:#x}"
+            handoff.refuse(line, f"registers of {cell} must be at {place}, not {low:#x} to {high:#x}")
         addresses[cell] = low
     return addresses
 
@@ -155,9 +159,9 @@ def read_build(folder: Path, board: Board) -> VivadoBuild:
                 f"not {str(folder)!r}"
             )
     flat, tree, times = (_open(results / name, board) for name in (UTILIZATION, HIERARCHY, TIMING))
-    design = read_utilization(flat, board.family)
+    design = read_utilization(flat, board.system.fabric)
     instance = read_instance(tree, _PATH, design.used)
-    timing = read_timing(times, board.system.clock_name)
+    timing = read_timing(times, board.system.host.clock_name)
     reports = [(flat, design.header), (tree, instance.header), (times, timing.header)]
     power = None
     if (results / POWER).exists():

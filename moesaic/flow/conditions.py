@@ -136,7 +136,7 @@ def timing_of(accelerator: AcceleratorConfig, board: Board, clock_mhz: float | N
     clock_mhz : float or None
         To use; None: what is asked for, as far as the pessimistic corner supports that.
     """
-    clocks = supported_clocks(accelerator, family=board.family, uram=board.budget.uram > 0)
+    clocks = supported_clocks(accelerator, family=board.system.fabric, uram=board.budget.uram > 0)
     asked = accelerator.clock_mhz
     return Timing(
         asked_mhz=asked,

@@ -33,7 +33,7 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
     BoardError, SynthesisMissing, ExportError
     """
     board, accelerator = find_board(name), accelerator_of(name)[2]
-    family = board.family if board is not None else "zynqmp"
+    family = board.system.fabric if board is not None else "zynqmp"
     uram = board.budget.uram > 0 if board is not None else bool(accelerator.ultra_ram)
     synthesis = synthesise_noted(accelerator, family=family, uram=uram, stages=stages)
     if not synthesis.complete:

@@ -145,7 +145,7 @@ def device_of(accelerator: AcceleratorConfig, board: str) -> tuple[Device, bool]
         found = find_board(_STAND_IN)
     assert found is not None
     return Device(
-        name=found.part, luts=found.budget.lut, family=found.family, uram=bool(accelerator.ultra_ram)
+        name=found.part, luts=found.budget.lut, family=found.system.fabric, uram=bool(accelerator.ultra_ram)
     ), stand_in
 
 

@@ -120,9 +120,10 @@ def front(points: Sequence[Point]) -> list[Point]:
 def _point(choice: Choice, needed: Resources, answer: Forecast, board: Board, ddr: DdrTiming) -> Point:
     accelerator = choice.accelerator
     point = Point(choice, answer, needed, board.budget, ddr, 0.0)
-    units = model().units(accelerator, family=board.family, uram=board.budget.uram > 0)
+    units = model().units(accelerator, family=board.system.fabric, uram=board.budget.uram > 0)
     whole = Layer("image", answer.activity, 1e3 * point.milliseconds * accelerator.clock_mhz)
-    device = Device(name=board.part, luts=board.budget.lut, family=board.family, uram=bool(accelerator.ultra_ram))
+    fabric, uram = board.system.fabric, bool(accelerator.ultra_ram)
+    device = Device(name=board.part, luts=board.budget.lut, family=fabric, uram=uram)
     power = run_power(
         {unit: amount.to_dict() for unit, amount in units.items()},
         [whole],
@@ -161,7 +162,7 @@ def _affordable(
     """
     uram = board.budget.uram > 0
     allowed = {kind: amount * limit for kind, amount in board.budget.to_dict().items()}
-    estimates = [estimate_resources(choice.accelerator, family=board.family, uram=uram) for choice in choices]
+    estimates = [estimate_resources(choice.accelerator, family=board.system.fabric, uram=uram) for choice in choices]
     excess: Counter[str] = Counter()
     result = []
     for choice, needed in zip(choices, estimates, strict=True):

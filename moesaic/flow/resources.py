@@ -173,7 +173,7 @@ def report_resources(
     """
     found = find_board(board) if board else None  # an accelerator may stand for itself
     name = found.name if found is not None else board or accelerator.name
-    family = found.family if found is not None else family
+    family = found.system.fabric if found is not None else family
     uram = found.budget.uram > 0 if found is not None else bool(accelerator.ultra_ram)
     if count:
         taken: _Taken | None = _counted(synthesise_noted(accelerator, family=family, uram=uram, stages=stages))

@@ -17,11 +17,12 @@ EXAMPLES = ("run_image.py", "video_stream.py", "board.ipynb")
 README = """\
 # Moesaic host runtime
 
-What a board needs to run programs of Moesaic {version}: Python 3.10 or newer, numpy and, on the board, PYNQ. Nothing is
-installed; run the scripts here, or put this folder on `PYTHONPATH`.
+What a board needs to run programs of Moesaic {version}: Python 3.10 or newer, numpy and, on a board with PYNQ, that.
+Nothing is installed; run the scripts here, or put this folder on `PYTHONPATH`.
 
     sudo python3 run_image.py PROGRAM image.png --bitfile BOARD.bit --task all
     sudo python3 video_stream.py PROGRAM street.mp4 --bitfile BOARD.bit --frames 300
+    sudo python3 run_image.py PROGRAM image.png --xdma /dev/xdma0 --task all  # a PCI Express card
 
 PROGRAM is a folder that `moesaic compile` wrote (`memory.bin`, `manifest.json`, `heads.npz` are used here).
 `BOARD.hwh` must lie beside `BOARD.bit`. Image files need Pillow, videos and cameras OpenCV; PYNQ images have both.

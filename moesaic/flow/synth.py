@@ -67,7 +67,7 @@ def fit_report(synthesis: Synthesis, accelerator: AcceleratorConfig, board: Boar
     }
     if board is None:
         known = [load_board(name) for name in board_names()]
-        fits = {board.name: Fit(total, board.budget).fits for board in known if board.family == synthesis.family}
+        fits = {board.name: Fit(total, board.budget).fits for board in known if board.system.fabric == synthesis.family}
         result["fits_on"] = {name: fit if synthesis.complete or not fit else None for name, fit in fits.items()}
     else:
         fit = Fit(total, board.budget)
@@ -196,7 +196,7 @@ def synth(
     if out is not None:
         check_replaceable(out, marker=MARKER)
     find_yosys()  # would only be missed after the export
-    family = board.family if board is not None else family
+    family = board.system.fabric if board is not None else family
     synthesis = synthesise_noted(
         accelerator,
         family=family,

@@ -220,7 +220,7 @@ def compare(report: Report, folder: Path) -> Comparison:
         vivado=build.tool,
         board=board.name,
         part=board.part,
-        family=board.family,
+        family=board.system.fabric,
         accelerator=report.accelerator,
         config_hash=report.config_hash,
         counted=report.resources.source == "synthesis",

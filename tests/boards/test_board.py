@@ -38,6 +38,7 @@ def test_the_boards() -> None:
         "kr260",
         "kv260",
         "pynq-z2",
+        "u280",
         "ultra96v2",
         "zcu102",
         "zcu104",
@@ -68,7 +69,8 @@ def test_ports_share_the_memory_controller_fairly(board: Board) -> None:
     timing = board.memory.timing(board.clock_mhz)
     assert timing is not None and timing.rate == pytest.approx(1e3 * board.memory.bandwidth_gbs / board.clock_mhz)
     assert 0.92 < timing.busy < 0.98 and timing.row < 0.02 * timing.refresh
-    assert board.memory.bandwidth_gbs == pytest.approx(board.memory.bits * board.memory.mega_transfers / 8000)
+    memory = board.memory
+    assert memory.bandwidth_gbs == pytest.approx(memory.channels * memory.bits * memory.mega_transfers / 8000)
 
 
 @functools.cache
@@ -112,7 +114,7 @@ def test_aperture_and_clock(board: Board) -> None:
         ),
         (r"^speed_grade = .*", 'speed_grade = "-3"', "speed_grade must be that of xczu9eg-ffvb1156-2-e, not '-3'"),
         (r"^board_part = .*", 'board_part = "zcu102"', "board_part must be vendor:board:part0:version, not 'zcu102'"),
-        (r"^family = .*", 'family = "versal"', "family must be one of zynqmp, zynq7000, not 'versal'"),
+        (r"^family = .*", 'family = "versal"', "family must be one of zynqmp, zynq7000, virtexuplushbm, not 'versal'"),
         (r"^clock_mhz = .*", "clock_mhz = 3000", "clock_mhz must be from 10 to 500, not 3000"),
         (r"^clock_mhz = .*", 'clock_mhz = "fast"', "clock_mhz must be a number, not 'fast'"),
         (r"^accelerator = .*", 'accelerator = "abacus"', "accelerator must be a table or one of micro8,"),
@@ -206,6 +208,34 @@ def test_zynq_7000_has_its_own_limits() -> None:
         with pytest.raises(BoardError, match=re.escape(message)):
             parse_board(text, name="mine")
     assert parse_board(change("^accelerator = .*", config % (64, 16)), name="mine").accelerator.clock_mhz == 100.0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "to", "message"),
+    [
+        (r"^control = .*", 'control = "SAXI_16"', "must be other ports than the host's (SAXI_16)"),
+        (r"^control = .*", 'control = "SAXI_12"', "window_base must be the first byte of the channel behind SAXI_01"),
+        (r"^window_base = .*", "window_base = 0", "memory.window_base must be the first byte of the channel behind"),
+        (r"^channel_bytes = .*\n", "", "memory.channel_bytes must be a multiple of 4096, not 0"),
+        (r"^channels = .*\n", "", "memory.channel_bytes must be 0 with one channel, not 268435456"),
+        (r"^channels = .*", "channels = 4", "memory.channels must be one for a weight port, not 4"),
+        (r"^cattrip_pin = .*", 'cattrip_pin = "D 32"', "card.cattrip_pin must be a name, not 'D 32'"),
+        (r"^reset = .*\n", "", "card.reset must be given"),
+        (r"(?s)^\[card\].*(?=\[memory\])", "", "card must be there on Virtex UltraScale+ HBM, not None"),
+        (r"^accelerator = .*", 'accelerator = "zcu102"', "ports.weights must be 4 ports, as accelerator zcu102 has"),
+    ],
+)
+def test_a_card_has_its_own_limits(pattern: str, to: str, message: str) -> None:
+    text, count = re.subn(pattern, to, text_of("u280"), count=1, flags=re.MULTILINE)
+    assert count == 1
+    with pytest.raises(BoardError, match=re.escape(message)):
+        parse_board(text, name="mine")
+
+
+def test_a_board_with_processors_is_no_card() -> None:
+    card = text_of("u280").partition("[card]")[2].partition("[memory]")[0]
+    with pytest.raises(BoardError, match="card must be absent on Zynq UltraScale"):
+        parse_board(text_of("zcu102") + f"[card]{card}", name="mine")
 
 
 def test_a_file_of_ones_own(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The C library over simulated AXI4-Lite, with sanitizers; every good run equals the integer golden model."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from crig import compile_c, write_library
 from driverrig import CONFIG, Case, micro, nano, simulate
+from xdmarig import build_standin
 
 from moesaic.compiler.batch import Batch
 from moesaic.compiler.pipeline import compile_model
@@ -17,6 +19,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_library(folder, CONFIG.ports)
     compile_c(folder, "cases", "cases.c", "port_socket.c")
     compile_c(folder, "run_image", "run_image.c", "run_image_socket.c", "port_socket.c")
+    subprocess.run(["make", "-s", "-C", folder / "c", "run_image"], check=True)
+    build_standin(folder)
     return folder
 
 
@@ -33,9 +37,9 @@ def run(case: Case, programs: Path, folder: Path, cases: str, *, limit: int = 30
 
 
 def test_every_case_on_a_small_network(programs: Path, tmp_path: Path) -> None:
-    cases = "queue|one_slot|bus_error|corrupt|.*_reset|abort|silent|busy|refused|command"
+    cases = "queue|one_slot|bus_error|corrupt|.*_reset|abort|silent|busy|refused|command|card"
     kept = run(nano(), programs, tmp_path, cases)
-    assert len(kept) == 4 + 1 + 1 + 1 + 2 + 1 + 2 + 3 + 1 + 2
+    assert len(kept) == 4 + 1 + 1 + 1 + 2 + 1 + 2 + 3 + 1 + 2 + 3
 
 
 def test_a_batch(programs: Path, tmp_path: Path) -> None:

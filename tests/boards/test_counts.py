@@ -6,7 +6,7 @@ from moesaic.boards.estimate import counted
 from moesaic.boards.hardware import hardware_digest, meaning
 from moesaic.boards.synthesis.delays import DELAYS
 
-AGAIN = "python -m moesaic.flow.counts micro8 pynq-z2 kv260 zcu104 zcu102 --out boards/counts.json"
+AGAIN = "python -m moesaic.flow.counts micro8 pynq-z2 kv260 zcu104 zcu102 u280 --out boards/counts.json"
 SOURCE = '''
 class Adder:
     """Adds."""
@@ -31,7 +31,9 @@ def test_every_board_is_counted() -> None:
     missing = [
         board.name
         for board in boards
-        if not any(e.is_of(board.accelerator, family=board.family, uram=board.budget.uram > 0) for e in counted())
+        if not any(
+            e.is_of(board.accelerator, family=board.system.fabric, uram=board.budget.uram > 0) for e in counted()
+        )
     ]
     assert not missing, f"not counted: {missing}; type: {AGAIN}"
 
@@ -44,13 +46,13 @@ def test_clocks_are_of_the_delays_as_they_are() -> None:
 def test_supported_clocks() -> None:
     board = load_board("zcu102")
     (entry,) = [entry for entry in counted() if entry.config == board.accelerator]
-    found = supported_clocks(board.accelerator.replace(name="other"), family=board.family, uram=False)
+    found = supported_clocks(board.accelerator.replace(name="other"), family=board.system.fabric, uram=False)
     assert found == Clocks(
         entry.optimistic_mhz, entry.pessimistic_mhz, entry.hardware == hardware_digest(), entry.paths
     )
     assert found.pessimistic_mhz < found.optimistic_mhz
-    unknown = supported_clocks(board.accelerator.replace(experts=32), family=board.family, uram=False)
-    alike = [entry for entry in counted() if entry.family == board.family]
+    unknown = supported_clocks(board.accelerator.replace(experts=32), family=board.system.fabric, uram=False)
+    alike = [entry for entry in counted() if entry.family == board.system.fabric]
     assert (unknown.optimistic_mhz, unknown.counted) == (min(e.optimistic_mhz for e in alike), False)
     assert unknown.pessimistic_mhz == min(e.pessimistic_mhz for e in alike)
     assert supported_clocks(board.accelerator, family="zynq7000", uram=False).optimistic_mhz < found.optimistic_mhz

@@ -18,6 +18,7 @@ CHECKS = (
     "unit_address_vs_reg",
     "simple_bus_reg",
 )
+WITH_LINUX = [name for name in board_names() if load_board(name).family in TREES]
 needs_dtc = pytest.mark.skipif(
     shutil.which("dtc") is None, reason="dtc is missing: apt-get install device-tree-compiler"
 )
@@ -68,7 +69,7 @@ def whole(name: str) -> str:
 
 
 @needs_dtc
-@pytest.mark.parametrize("name", board_names())
+@pytest.mark.parametrize("name", WITH_LINUX)
 def test_trees_compile(tmp_path: Path, name: str) -> None:
     status, said = dtc(tmp_path, whole(name))
     assert status == 0, said
@@ -77,7 +78,7 @@ def test_trees_compile(tmp_path: Path, name: str) -> None:
     subprocess.run(["dtc", "-@", "-I", "dts", "-O", "dtb", "-o", tmp_path / "moesaic.dtbo", path], check=True)
 
 
-@pytest.mark.parametrize("name", board_names())
+@pytest.mark.parametrize("name", WITH_LINUX)
 def test_the_reservation_has_the_cells_of_its_root(name: str) -> None:
     """With others, a kernel ignores it."""
     board = load_board(name)
@@ -114,6 +115,10 @@ def test_a_missing_interrupt_parent_is_refused(tmp_path: Path, name: str) -> Non
     """Without it, the specifier of one controller is read as that of another."""
     status, said = dtc(tmp_path, whole(name).replace("interrupt-parent = <&moesaic_intc>;", ""))
     assert status != 0 and "interrupts" in said
+
+
+def test_a_card_has_no_device_tree() -> None:
+    assert device_tree(load_board("u280")) == {} and len(WITH_LINUX) == len(board_names()) - 1
 
 
 @pytest.mark.parametrize(("name", "base"), [("pynq-z2", 0x0400_0000), ("kv260", 0x1400_0000)])

@@ -44,10 +44,11 @@ def memories(boards: Sequence[Board]) -> str:
     for board in boards:
         memory, dram = board.memory, board.memory.dram
         assert dram is not None
+        channels = f"{memory.channels} × " if memory.channels > 1 else ""
         rows.append(
             (
                 f"`{board.name}`",
-                f"{memory.bits} bit, {memory.mega_transfers:,}",
+                f"{channels}{memory.bits} bit, {memory.mega_transfers:,}",
                 f"{memory.bandwidth_gbs:.2f}",
                 f"{dram.refresh_ns:,}",
                 f"{dram.recovery_ns:,}",

@@ -11,6 +11,7 @@ from vivadorun import ports_only_verilog
 
 from moesaic import __version__
 from moesaic.boards.board import REGISTERS_BYTES, board_names, load_board
+from moesaic.boards.host import ProcessingSystem
 from moesaic.boards.project import write
 from moesaic.boards.project.design import block_design
 from moesaic.boards.project.interfaces import interfaces_of, port_attributes, ports_of
@@ -67,18 +68,24 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def without_linux(names: set[str]) -> set[str]:
+    return {name for name in names if not name.startswith("linux/")}
+
+
 @pytest.mark.parametrize("name", board_names())
 def test_folder(quick, tmp_path: Path, monkeypatch, capsys, name: str) -> None:
     out = tmp_path / "out"
     assert moesaic(monkeypatch, capsys, "generate", "--board", name, "--out", out)[0] == 0
-    assert files(out) == FILES
     board = load_board(name)
+    processors = isinstance(board.system.host, ProcessingSystem)
+    assert files(out) == (FILES if processors else without_linux(FILES))
     assert json.loads((out / "config.json").read_text()) == {
         **json.loads(json.dumps(board.accelerator.to_dict())),  # tuples are lists there
         "hash": board.accelerator.hash,
     }
     readme = (out / "README.md").read_text()
     assert "## Checked without Vivado" in readme and "## Not checked" in readme
+    assert ("no device tree" in readme and "/dev/xdma0" in readme) != processors
     assert ("cannot reach" in readme) == (board.stream_gbs > board.memory.bandwidth_gbs)
     for text in ("{{", "{%"):
         assert not [path for path in sorted(files(out) - {"rtl/accelerator.v"}) if text in (out / path).read_text()], (
@@ -87,7 +94,7 @@ def test_folder(quick, tmp_path: Path, monkeypatch, capsys, name: str) -> None:
     addresses = (out / "address_map.md").read_text()
     for number in (
         board.ports.registers_base,
-        board.ports.interrupt_base,
+        *([board.ports.interrupt_base] if processors else []),
         board.memory.window_base,
         board.memory.window_base + board.memory.window_bytes - 1,
     ):
@@ -175,7 +182,7 @@ def test_annotation_is_exact() -> None:
 def test_a_bus_that_the_board_does_not_place_is_refused() -> None:
     board = load_board("pynq-z2")
     with pytest.raises(ValueError, match=r"buses must be \['m_axi_c', 'm_axi_w0', 'm_axi_w1'\] and s_axil, not "):
-        block_design(board, interfaces_of(PRESETS["zcu102"]))
+        block_design(board, board.system.host, interfaces_of(PRESETS["zcu102"]))
 
 
 def test_a_value_that_a_template_lacks_is_an_error() -> None:

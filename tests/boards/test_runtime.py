@@ -223,7 +223,7 @@ def test_the_notebook(
     ("arguments", "message"),
     [
         (["PROGRAM", "PICTURES", "--bitfile", "BITFILE"], "error: PYNQ must be installed to use a board"),
-        (["PROGRAM", "PICTURES"], "error: --bitfile must be given: the host runtime has no simulator"),
+        (["PROGRAM", "PICTURES"], "error: --bitfile or --xdma must be given: the host runtime has no simulator"),
         (
             ["nowhere", "PICTURES", "--bitfile", "BITFILE"],
             "error: program image 'nowhere': manifest.json must be a readable JSON file, not 'nowhere/",

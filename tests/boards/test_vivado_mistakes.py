@@ -8,7 +8,7 @@ import pytest
 from vivadorun import project, run
 
 BOTH = ("zcu102", "pynq-z2")  # one of each family
-ZYNQMP, ZYNQ7000 = ("zcu102",), ("pynq-z2",)
+ZYNQMP, ZYNQ7000, CARD = ("zcu102",), ("pynq-z2",), ("u280",)
 BUILD, BD, XDC, RTL = "build.tcl", "bd.tcl", "constraints.xdc", "rtl/accelerator.v"
 
 
@@ -550,6 +550,69 @@ MISTAKES = [
         "found nothing for 'accelerator_0/irq'",
     ),
     Mistake("signal that the bus lacks", RTL, r"m_axi_w0 ARADDR\"", 'm_axi_w0 ARADR"', "aximm has no signal 'ARADR'"),
+    # --- a card with HBM behind PCI Express ---
+    Mistake(
+        "interrupt without a synchroniser",
+        BD,
+        r"accelerator_0/irq\](?s:.*?)irq_sync/dest_out\]",
+        "accelerator_0/irq]",
+        "sampled with '/xdma_0/axi_aclk', but '/accelerator_0/irq' comes with /clk_wiz_0/clk_out1",
+        CARD,
+    ),
+    _without("heat of one stack not told", BD, "DRAM_1_STAT_CATTRIP", "'/hbm_0/DRAM_1_STAT_CATTRIP' must lead", CARD),
+    _without("pin of the heat not placed", XDC, "PACKAGE_PIN", "DRC UCIO-1. port 'hbm_cattrip' has no PACKAGE", CARD),
+    Mistake(
+        "interface that the board lacks",
+        BD,
+        "INTERFACE sysclk0",
+        "INTERFACE sysclk9",
+        "CLK_IN1_BOARD_INTERFACE is 'sysclk9', which is no interface of the board",
+        CARD,
+    ),
+    Mistake(
+        "interface of another kind",
+        BD,
+        "RST_N_BOARD_INTERFACE pcie_perstn",
+        "RST_N_BOARD_INTERFACE pcie_refclk",
+        "is 'pcie_refclk', which is a diff_clock, not a reset",
+        CARD,
+    ),
+    Mistake("reference clock of another rate", BD, "PRIM_IN_FREQ 100", "PRIM_IN_FREQ 300", "of 100 MHz, but 300", CARD),
+    Mistake("port of the HBM off", BD, "SAXI_03 true", "SAXI_03 false", "found nothing for 'hbm_0/AXI_03_ACLK'", CARD),
+    Mistake(
+        "switch on a clock that is off",
+        BD,
+        "AXI_09_ACLK",
+        "AXI_10_ACLK",
+        "LIST0 is AXI_10_ACLK, of a port that is",
+        CARD,
+    ),
+    Mistake("one stack", BD, r"HBM_STACK 2", "HBM_STACK 1", "found nothing for 'hbm_0/DRAM_1_STAT_CATTRIP'", CARD),
+    Mistake("switch off", BD, "ENABLE_01 TRUE", "ENABLE_01 FALSE", "switch 1 is off", CARD),
+    Mistake(
+        "PLL of the HBM on another clock",
+        BD,
+        r"clk_out2(\] \[get_bd_pins hbm_0/HBM_REF_CLK_1)",
+        r"clk_out1\1",
+        "'/hbm_0/HBM_REF_CLK_1' is told 100 MHz, but gets 300",
+        CARD,
+    ),
+    Mistake(
+        "reset of another clock",
+        BD,
+        r"xdma_0/axi_aresetn(\] \[get_bd_pins hbm_0/AXI_16)",
+        r"reset_0/peripheral_aresetn\1",
+        "'/hbm_0/AXI_16_ARESET_N' belongs to clock '/xdma_0/axi_aclk', its source",
+        CARD,
+    ),
+    _without(
+        "registers on the host's clock alone", BD, "axi_registers/aclk1", "'/axi_registers/aclk1' is not conn", CARD
+    ),
+    Mistake(
+        "registers beyond the BAR", BD, r"registers_base +0x\w+", "registers_base 0x200000", "outside the apert", CARD
+    ),
+    _without("memory out of the host's reach", BD, "map_memory xdma_0", "into address space '/xdma_0/M_AXI'", CARD),
+    _without("no lanes", BD, "pcie_mgt\\]", "'/xdma_0/pcie_mgt' must be brought out", CARD),
     # --- packaging ---
     Mistake(
         "misspelt packager command",

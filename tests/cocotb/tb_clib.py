@@ -5,6 +5,8 @@ import os
 import socket
 import struct
 import subprocess
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import cocotb
@@ -21,6 +23,16 @@ PROGRAM = ProgramImage.load(JOB["program"])
 IMAGES = np.load(JOB["images"])
 SIZE = 1 << 25  # of the DDR model
 HARDWARE = 0xFFFF_FFFF  # in place of an offset: the reset input
+CARD = "/dev/standin0"  # what the names of a card's devices begin with
+APART = 1 << 17  # from one of its memory channels to the next
+PYTHON = f"""
+import sys
+import numpy as np
+from moesaic.boards.runtime import Accelerator
+program, images, to = sys.argv[1:]
+with Accelerator.open_card(program, device="{CARD}", apart={APART}, interrupt=False, timeout=60) as accelerator:
+    np.save(to, accelerator.run(np.load(images)[1], accelerator.tasks[0]).tokens)
+"""
 REQUEST, ANSWER = struct.Struct("=4Q"), struct.Struct("=3Q")
 
 
@@ -90,23 +102,29 @@ class Bench:
             if chr(what) == "q":
                 return
 
-    async def run(self, *command: object) -> None:
-        """A program that gets the socket's number for each `{}` among its arguments, and must find nothing wrong."""
+    async def run(self, *command: object, env: Mapping[str, object] | None = None) -> None:
+        """A program that gets the socket's number for each `{}` among its arguments and in its environment, and must
+        find nothing wrong.
+        """
         self.dut.memory.err_resp.value, self.dut.memory.dead_after.value = 0, -1
         await self.bus.reset()
         ours, theirs = socket.socketpair()
-        words = [str(word).replace("{}", str(theirs.fileno())) for word in command]
+        number = str(theirs.fileno())
+        words = [str(word).replace("{}", number) for word in command]
+        more = {name: str(text).replace("{}", number) for name, text in (env or {}).items()}
         log = Path(f"{Path(words[0]).name}.log")
-        child = started(words, theirs, log)
+        child = started(words, theirs, log, more)
         with ours:
             await bridge(self.serve)(ours)
         assert child.wait(timeout=60) == 0, log.read_text()
 
 
-def started(words: list[str], connection: socket.socket, log: Path) -> subprocess.Popen:
+def started(words: list[str], connection: socket.socket, log: Path, env: Mapping[str, str]) -> subprocess.Popen:
     """A program that has the only end of a connection, so that it closes when the program ends."""
     with connection, log.open("wb") as out:
-        return subprocess.Popen(words, pass_fds=[connection.fileno()], stdout=out, stderr=out)
+        return subprocess.Popen(
+            words, pass_fds=[connection.fileno()], stdout=out, stderr=out, env={**os.environ, **env}
+        )
 
 
 async def case(dut, name: str) -> None:
@@ -153,9 +171,8 @@ for each in (
     a_case(each)
 
 
-@cocotb.test()
-async def command(dut) -> None:
-    """The example: images from files, tokens into one."""
+async def example(dut, name: str, *command: object, env: Mapping[str, object] | None = None) -> None:
+    """Images from files, tokens into one."""
     height, width = PROGRAM.network.image_size
     paths = []
     for number, image in enumerate(IMAGES[:2]):
@@ -163,9 +180,26 @@ async def command(dut) -> None:
         head = f"P6\n# an image\n{width} {height} 255\n".encode()
         paths[-1].write_bytes(head + image.transpose(1, 2, 0).tobytes())
     task = PROGRAM.tasks[-1]
-    await Bench(dut).run(
-        Path(JOB["c"]) / "run_image", "-d", "{}", "-t", task, "-o", "tokens.bin", JOB["program"], *paths
-    )
+    await Bench(dut).run(*command, "-t", task, "-o", "tokens.bin", JOB["program"], *paths, env=env)
     Path("results").mkdir(exist_ok=True)
     for number, tokens in enumerate(np.fromfile("tokens.bin", "<i2").reshape(2, -1)):
-        save(Path("results") / f"command-{number}-{task}.npz", task, number, tokens)
+        save(Path("results") / f"{name}-{number}-{task}.npz", task, number, tokens)
+
+
+@cocotb.test()
+async def command(dut) -> None:
+    """The example with sanitizers."""
+    await example(dut, "command", Path(JOB["c"]) / "run_image", "-d", "{}")
+
+
+@cocotb.test()
+async def card(dut) -> None:
+    """The example as its Makefile builds it, and Python, through a stand-in of the XDMA driver."""
+    env = {
+        "LD_PRELOAD": Path(JOB["c"]) / "xdma_standin.so",
+        "XDMA_STANDIN_DEVICE": CARD,
+        "XDMA_STANDIN_SOCKET": "{}",
+    }
+    await example(dut, "card", Path(JOB["c"]) / "c" / "run_image", "-d", f"xdma={CARD},channel={APART}", env=env)
+    await Bench(dut).run(sys.executable, "-c", PYTHON, JOB["program"], JOB["images"], "python.npy", env=env)
+    save(Path("results") / f"python-1-{PROGRAM.tasks[0]}.npz", PROGRAM.tasks[0], 1, np.load("python.npy"))

@@ -16,7 +16,7 @@ BOARD = load_board("zcu102")
 
 def test_the_clock_is_what_is_supported() -> None:
     """The pessimistic corner, or what is asked for if that is slower; what a user names as it is."""
-    clocks = supported_clocks(BOARD.accelerator, family=BOARD.family, uram=False)
+    clocks = supported_clocks(BOARD.accelerator, family=BOARD.system.fabric, uram=False)
     timing = conditions_of(BOARD.accelerator, "zcu102").timing
     assert (timing.pessimistic_mhz, timing.optimistic_mhz) == (clocks.pessimistic_mhz, clocks.optimistic_mhz)
     assert timing.used_mhz == min(300.0, clocks.pessimistic_mhz) and timing.corner == "pessimistic"

@@ -150,7 +150,7 @@ def test_without_yosys_one_line_says_what_to_install(monkeypatch: pytest.MonkeyP
 def test_a_bare_accelerator_is_held_against_every_board_of_its_family() -> None:
     text = GOOD + PART.format(body="always @(posedge clk) o <= i ^ {i[0], i[7:1]};")
     small = synthesise_verilog(text, family="zynqmp", uram=False)
-    boards = {name for name in board_names() if load_board(name).family == "zynqmp"}
+    boards = {name for name in board_names() if load_board(name).system.fabric == "zynqmp"}
     assert fit_report(small, MICRO, None)["fits_on"] == dict.fromkeys(boards, True)
     huge = replace(small, places={name: 10**6 * count for name, count in small.places.items()})
     assert fit_report(huge, MICRO, None)["fits_on"] == dict.fromkeys(boards, False)

@@ -57,6 +57,24 @@ namespace eval standin {
         variable shaping
         dict set shaping segments $name [list $interface [bytes $base] [bytes $size] $usage]
     }
+    # A mistake that shows when the design is validated.
+    proc complain {text} { variable shaping; dict lappend shaping complaints $text }
+
+    # A parameter that names an interface of the board: there must be one, of that kind, and a clock of that frequency.
+    proc on_board {parameter name kind {mhz ""}} {
+        variable boards
+        if {$name eq "Custom"} return
+        set board [board_of_project]
+        set known {}
+        if {$board ne "" && [dict exists $boards $board -interfaces]} { set known [dict get $boards $board -interfaces] }
+        if {![dict exists $known $name]} {
+            complain "$parameter is '$name', which is no interface of the board: [dict keys $known]"
+        } elseif {[lindex [dict get $known $name] 0] ne $kind} {
+            complain "$parameter is '$name', which is a [lindex [dict get $known $name] 0], not a $kind"
+        } elseif {$mhz ne "" && [lindex [dict get $known $name] 1] != $mhz} {
+            complain "$parameter is '$name' of [lindex [dict get $known $name] 1] MHz, but $mhz are expected"
+        }
+    }
     proc aperture {interface base size} {
         variable shaping
         set known [expr {[dict exists $shaping apertures $interface] ? [dict get $shaping apertures $interface] : {}}]
@@ -75,7 +93,7 @@ namespace eval standin {
         variable cells; variable shapes; variable shaping; variable ip
         if {![info exists shapes($cell)]} {
             lassign [dict get $cells $cell] kind name
-            set shaping {pins {} interfaces {} segments {} apertures {}}
+            set shaping {pins {} interfaces {} segments {} apertures {} complaints {}}
             if {$kind eq "module"} {
                 module_shape $name
             } else {

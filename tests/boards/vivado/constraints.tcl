@@ -179,10 +179,12 @@ namespace eval standin {
 
     # --- cells, pins, nets, ports ---
 
-    # Ports of the DDR and FIXED_IO interfaces (UG585).
+    # Ports of the DDR and FIXED_IO interfaces (UG585), of PCI Express and of differential clocks.
     variable interface_ports {
         ddrx {addr ba cas_n ck_n ck_p cke cs_n dm dq dqs_n dqs_p odt ras_n reset_n we_n}
         fixed_io {ddr_vrn ddr_vrp mio ps_clk ps_porb ps_srstb}
+        pcie_7x_mgt {rxn rxp txn txp}
+        diff_clock {clk_n clk_p}
     }
 
     # Full names of what is in the netlist: of the block design, or of the module when it is the top itself.

@@ -123,9 +123,31 @@ namespace eval standin {
             set parent [dict get $runs $name parent]
             if {$parent ne "" && [dict get $runs $parent state] eq "new"} { start_synthesis $parent }
             if {$kind eq "synth_run"} { start_synthesis $name } else { run_constraints IMPLEMENTATION }
+            if {$step eq "write_bitstream"} { check_ports }
             run_set $name state running
             run_set $name step $step
         }
+    }
+
+    # DRC NSTD-1 and UCIO-1: a bitstream needs a pin and a standard for every port that no board interface places.
+    proc check_ports {} {
+        variable ports; variable net_pins
+        set mistakes {}
+        foreach port [dict keys $ports] {
+            set net [net_of $port]
+            set placed 0
+            foreach member [expr {$net eq "" ? {} : [dict get $net_pins $net]}] {
+                set facts [pin_facts $member]
+                if {[dict exists $facts placed] && [dict get $facts placed]} { set placed 1 }
+            }
+            if {$placed} continue
+            foreach {rule property} {UCIO-1 PACKAGE_PIN NSTD-1 IOSTANDARD} {
+                if {[read_property port [string range $port 1 end] $property] eq ""} {
+                    lappend mistakes "\[DRC $rule] port '[string range $port 1 end]' has no $property"
+                }
+            }
+        }
+        refuse_all "Vivado 12-1345" "write_bitstream failed:" $mistakes
     }
 
     # What synthesis needs: a top, its sources, and a block design that validates.

@@ -9,10 +9,19 @@ namespace eval standin {
 
     proc validate {} {
         variable validated
-        set mistakes [concat [clock_mistakes] [reset_mistakes] [signal_mistakes] [interface_mistakes] \
+        set mistakes [concat [cell_mistakes] [clock_mistakes] [reset_mistakes] [signal_mistakes] [interface_mistakes] \
             [interrupt_mistakes] [address_mistakes]]
         refuse_all "BD 41-1031" "validate_bd_design failed:" $mistakes
         set validated 1
+    }
+
+    proc cell_mistakes {} {
+        variable cells
+        set mistakes {}
+        foreach cell [dict keys $cells] {
+            foreach text [dict get [shape $cell] complaints] { lappend mistakes "\[BD 41-1273] '$cell': $text" }
+        }
+        return $mistakes
     }
 
     proc pins_of_type {type direction} {
@@ -38,6 +47,14 @@ namespace eval standin {
                 && [dict get $pin_config($pin) FREQ_HZ] != [hertz [frequency_of $source]]} {
                 lappend mistakes \
                     "\[BD 41-237] FREQ_HZ of '$pin' ([dict get $pin_config($pin) FREQ_HZ]) is not that of '$source' ([hertz [frequency_of $source]])"
+            } elseif {[set mhz [frequency_of $source]] ne ""} {
+                set facts [pin_facts $pin]
+                if {[dict exists $facts wants] && abs($mhz - [dict get $facts wants]) > 0.01 * $mhz} {
+                    lappend mistakes "\[BD 41-237] '$pin' is told [dict get $facts wants] MHz, but gets $mhz"
+                }
+                if {[dict exists $facts at_most] && $mhz > [dict get $facts at_most]} {
+                    lappend mistakes "\[BD 41-237] '$pin' takes [dict get $facts at_most] MHz at most, but gets $mhz"
+                }
             }
         }
         # A clocking cell must be told the frequency that it really gets.
@@ -104,6 +121,9 @@ namespace eval standin {
             if {[dict get $facts type] in {data undef} && [dict get $facts direction] eq "in" \
                 && ![dict get $facts tied] && ($net eq "" || [driver $net] eq "")} {
                 lappend mistakes "\[BD 41-759] input pin '$pin' is not connected"
+            }
+            if {[dict exists $facts needed] && ($net eq "" || [llength [dict get $net_pins $net]] < 2)} {
+                lappend mistakes "\[standin needed] output pin '$pin' must lead somewhere"
             }
             if {[dict exists $facts module] && [dict get $facts direction] eq "out" && ($net eq "" \
                 || [llength [dict get $net_pins $net]] < 2) && [dict get $facts type] ne "intr"} {
@@ -235,8 +255,28 @@ namespace eval standin {
                 lappend mistakes \
                     "\[BD 41-1731] interrupt input '$pin' is driven by '$source', a [dict get [pin_facts $source] type]"
             }
+            # One that is sampled with a clock must come with it: a controller's of its own has synchronisers.
+            set clock [dict get [pin_facts $pin] clock]
+            if {$clock ne ""} {
+                set own [clock_source [file dirname $pin]/$clock]
+                if {$own ni [clocks_of $source]} {
+                    lappend mistakes \
+                        "\[standin crossing] interrupt input '$pin' is sampled with '$own', but '$source' comes with [clocks_of $source]: a synchroniser belongs between them"
+                }
+            }
         }
         return $mistakes
+    }
+
+    # Clocks that an output may change with: its own, or all of its cell's.
+    proc clocks_of {pin} {
+        set cell [file dirname $pin]
+        set clock [dict get [pin_facts $pin] clock]
+        if {$clock ne ""} { return [list [clock_source $cell/$clock]] }
+        return [lmap input [pins_of_type clk in] {
+            if {[file dirname $input] ne $cell} continue
+            clock_source $input
+        }]
     }
 
     proc reaches_interrupt {pin} {
@@ -247,7 +287,8 @@ namespace eval standin {
             if {$member eq $pin} continue
             set facts [pin_facts $member]
             if {[dict get $facts type] eq "intr"} { return 1 }
-            if {[dict exists $facts carries_interrupt] && [reaches_interrupt [file dirname $member]/dout]} { return 1 }
+            if {[dict exists $facts carries_interrupt] && [dict get $facts direction] eq "in" \
+                && [reaches_interrupt [file dirname $member]/[dict get $facts carries_interrupt]]} { return 1 }
         }
         return 0
     }

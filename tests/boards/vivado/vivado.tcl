@@ -16,7 +16,7 @@ foreach part {messages arguments objects json project runs catalog repositories 
     validate constraints packager} {
     source [file join $standin::home $part.tcl]
 }
-foreach part {commands parts properties ip_fabric ip_processors} { source [file join $standin::home facts $part.tcl] }
+foreach part {commands parts properties ip_fabric ip_processors ip_card} { source [file join $standin::home facts $part.tcl] }
 
 namespace eval standin {
     variable script ""

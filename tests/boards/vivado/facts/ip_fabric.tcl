@@ -58,7 +58,7 @@ namespace eval standin {
             USE_LOCKED {true boolean}  USE_RESET {true boolean}  RESET_TYPE {ACTIVE_HIGH enum ACTIVE_HIGH ACTIVE_LOW}
             RESET_PORT {reset enum reset resetn}
             USE_PHASE_ALIGNMENT {false boolean}  USE_DYN_RECONFIG {false boolean}  NUM_OUT_CLKS {1 integer 1 7}
-            USE_BOARD_FLOW {false boolean}
+            USE_BOARD_FLOW {false boolean}  CLK_IN1_BOARD_INTERFACE {Custom any}
             CLKIN1_JITTER_PS {100.0 any}  USE_SAFE_CLOCK_STARTUP {false boolean}
             CLKOUT1_USED {true boolean}  CLKOUT2_USED {false boolean}  CLKOUT3_USED {false boolean}
             CLKOUT1_REQUESTED_OUT_FREQ {100.000 real 4.678 1066}  CLKOUT2_REQUESTED_OUT_FREQ {100.000 real 4.678 1066}
@@ -69,7 +69,9 @@ namespace eval standin {
             MMCM_DIVCLK_DIVIDE {1 integer 1 106}
         }
         shape {
-            pin in clk_in1 clk
+            on_board CLK_IN1_BOARD_INTERFACE $C(CLK_IN1_BOARD_INTERFACE) diff_clock $C(PRIM_IN_FREQ)
+            set differential [expr {$C(PRIM_SOURCE) eq "Differential_clock_capable_pin"}]
+            if {$differential} { interface slave CLK_IN1_D diff_clock external 1 } else { pin in clk_in1 clk }
             if {$C(USE_RESET)} {
                 if {$C(RESET_TYPE) eq "ACTIVE_LOW"} { pin in resetn rst active low asynchronous 1 } else {
                     pin in reset rst active high asynchronous 1
@@ -78,7 +80,10 @@ namespace eval standin {
             foreach i {1 2 3} {
                 if {$C(CLKOUT${i}_USED)} {
                     set mhz $C(CLKOUT${i}_REQUESTED_OUT_FREQ)
-                    pin out clk_out$i clk freq $mhz derives clk_in1 expects $C(PRIM_IN_FREQ)
+                    pin out clk_out$i clk freq $mhz
+                    if {!$differential} {
+                        pin out clk_out$i clk freq $mhz derives clk_in1 expects $C(PRIM_IN_FREQ)
+                    }
                 }
             }
             if {$C(USE_LOCKED)} { pin out locked data }
@@ -90,8 +95,8 @@ namespace eval standin {
         versions {2013.1 2.1}
         parameters { NUM_PORTS {2 integer 1 128} }
         shape {
-            for {set i 0} {$i < $C(NUM_PORTS)} {incr i} { pin in In$i data carries_interrupt 1 }
-            pin out dout data width $C(NUM_PORTS) carries_interrupt 1
+            for {set i 0} {$i < $C(NUM_PORTS)} {incr i} { pin in In$i data carries_interrupt dout }
+            pin out dout data width $C(NUM_PORTS) carries_interrupt dout
         }
     }
     ip xlconstant {

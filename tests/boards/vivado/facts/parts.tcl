@@ -17,6 +17,7 @@ namespace eval standin {
     part xczu3eg-sbva484-1-e zynquplus
     part xczu3eg-sbva484-1-i zynquplus
     part xczu28dr-ffvg1517-2-e zynquplusRFSOC
+    part xcu280-fsvh2892-2L-e virtexuplusHBM
     part xc7z020clg400-1 zynq
     part xc7z020clg484-1 zynq
     part xc7z010clg400-1 zynq
@@ -50,6 +51,14 @@ namespace eval standin {
         -preset {PCW_FPGA0_PERIPHERAL_FREQMHZ 100 PCW_USE_M_AXI_GP0 1}
     board digilentinc.com:arty-z7-20:part0:1.1 -part xc7z020clg400-1 -from 2018.3 -ddr_mb 512 \
         -preset {PCW_FPGA0_PERIPHERAL_FREQMHZ 100 PCW_USE_M_AXI_GP0 1}
+
+    # AMD's board store: the card's clocks and PCI Express; there is no processing system and no preset of one.
+    set u280 {
+        sysclk0 {diff_clock 100}  sysclk1 {diff_clock 100}  pcie_refclk {diff_clock 100}  pcie_perstn {reset}
+        pci_express_x16 {pcie_7x_mgt}  pci_express_x8 {pcie_7x_mgt}  ddr4_sdram_c0 {ddr4}
+    }
+    board xilinx.com:au280:part0:1.1 -part xcu280-fsvh2892-2L-e -from 2020.1 -ddr_mb 0 -preset {} -interfaces $u280
+    board xilinx.com:au280:part0:1.2 -part xcu280-fsvh2892-2L-e -from 2022.2 -ddr_mb 0 -preset {} -interfaces $u280
 
     # Values of board_connections: the carriers on the connectors of the SOM.
     variable board_connections {
