@@ -64,6 +64,18 @@ def test_images_give_golden_results(case: Case, built: Path, folder: Path, optio
     assert not left.any()
 
 
+def test_odd_addresses(case: Case, built: Path) -> None:
+    source, made = (
+        Path(__file__).parent / "c" / "xdma_odd.c",
+        [built / "c" / "moesaic_xdma.o", built / "c" / "libmoesaic.a"],
+    )
+    flags = ["-std=c11", "-Wall", "-Werror", f"-I{built / 'c'}", f"-I{built / 'include'}"]
+    subprocess.run(["gcc", *flags, source, *made, "-lm", "-o", built / "xdma_odd"], check=True)
+    card = Card(PORTS, base=case.program.address, size=1 << 19)
+    assert run_beside(card, built / "xdma_standin.so", built / "xdma_odd", DEVICE) == "equal\n"
+    assert card.device.memory[13 + 36] == 36 * 7
+
+
 @pytest.mark.parametrize(
     ("attribute", "value", "where", "message"),
     [

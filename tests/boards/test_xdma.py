@@ -49,6 +49,20 @@ except Exception as error:
     print(f"{type(error).__name__}: {error}")
 """
 )
+ODD = """
+import asyncio, sys
+from moesaic.boards import xdma
+from moesaic.boards.xdma import XdmaTransport
+
+async def main(device):
+    transport, data = XdmaTransport(device), bytes(range(250)) * 40
+    xdma._PART = 4096
+    await transport.write_memory(0x1000000D, data)
+    print(await transport.read_memory(0x1000000D, len(data)) == data)
+    await transport.close()
+
+asyncio.run(main(sys.argv[2]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +135,13 @@ def test_places_in_channels_do_not_overlap(case: Case) -> None:
     assert taken[-1][0] + taken[-1][1] <= 0x2000_0000 + found.bytes
     with pytest.raises(ValueError, match=r"apart must be 0, or whole pages that hold 0x[0-9a-f]+ bytes, not 4096"):
         place(case.program, 0x2000_0000, slots=3, apart=PAGE_BYTES)
+
+
+def test_odd_addresses(case: Case, standin: Path, folder: Path) -> None:
+    """In parts, through a buffer that is aligned as they are."""
+    card = card_for(case)
+    assert beside(card, standin, folder, ODD) == "True\n"
+    assert card.device.memory[13 : 13 + 250].tolist() == list(range(250))
 
 
 @pytest.mark.parametrize(
