@@ -60,6 +60,10 @@ class M3ViTConfig:
         Whether token 0 is the class token.
     extra_tokens : int
         Further learnt tokens, between the class token and the patches: DeiT's distillation token, or registers.
+    clipped_softmax : float
+        Gamma of a clipped softmax, above -1; 0 is a softmax. For training: the accelerator has none.
+    head_gates : bool
+        Whether attention is gated, each head by the sigmoid of a linear function of the token. For training, too.
     gelu : "exact" or "tanh"
         Which GELU the float model computes; the accelerator's is the exact one, 4.8e-4 from the other at most.
     eps : float
@@ -92,6 +96,8 @@ class M3ViTConfig:
     gate_bias: bool = False
     class_token: bool = True
     extra_tokens: int = 0
+    clipped_softmax: float = 0.0
+    head_gates: bool = False
     gelu: str = "exact"
     eps: float = 1e-6
     pixel_mean: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -121,6 +127,7 @@ class M3ViTConfig:
         require(self.gate_kind in GATE_KINDS, "gate_kind", "one of " + ", ".join(GATE_KINDS))
         require(self.gate_scope in GATE_SCOPES, "gate_scope", "one of " + ", ".join(GATE_SCOPES))
         require(isinstance(self.extra_tokens, int) and self.extra_tokens >= 0, "extra_tokens", "an integer, 0 or more")
+        require(-1 < self.clipped_softmax <= 0, "clipped_softmax", "above -1 and 0 at most")
         require(self.gelu in GELU_KINDS, "gelu", "one of " + ", ".join(GELU_KINDS))
         require(0 <= self.eps < math.inf, "eps", "zero or positive, and finite")
         require(len(self.pixel_mean) == 3, "pixel_mean", "three numbers")
@@ -170,7 +177,13 @@ def network_of(config: M3ViTConfig) -> Network:
         pixel_std=config.pixel_std,
     )
     norm, activation = NormSizes(eps=config.eps), GELU_KINDS[config.gelu]
-    attention = Layer(sizes=AttentionSizes(heads=config.heads, head_dim=config.dim // config.heads), norm=norm)
+    heads = AttentionSizes(
+        heads=config.heads,
+        head_dim=config.dim // config.heads,
+        clipped_softmax=config.clipped_softmax,
+        head_gates=config.head_gates,
+    )
+    attention = Layer(sizes=heads, norm=norm)
     mlp = Layer(sizes=MLPSizes(hidden=config.mlp_hidden, activation=activation), norm=norm)
     mixture = mlp
     if config.experts:

@@ -9,7 +9,7 @@ from moesaic.golden.finer import NO_FINER
 from moesaic.golden.layers.embed_norm import QuantEmbedNorm
 from moesaic.golden.layers.kinds import LAYERS
 from moesaic.golden.layers.linear import FINER, QuantLinear
-from moesaic.golden.network import Network, check_supported
+from moesaic.golden.network import Network, check_runs, check_supported
 from moesaic.golden.qmodel import QuantBlock, QuantModel
 
 __all__ = ["check_finer", "hollow_model"]
@@ -30,6 +30,7 @@ def hollow_model(network: Network, expert_bits: int = 8, finer: Mapping[str, str
         If a layer has something that is not supported; the message names both.
     """
     check_supported(network)
+    check_runs(network)
     blocks = []
     for block in network.blocks:
         layers = tuple(

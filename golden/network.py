@@ -14,7 +14,7 @@ from moesaic.golden.network_check import checked_chain
 from moesaic.golden.nodes import Edge, Image, Node, Origin, Sharing, TaskEmbeddingSizes, edge_name
 from moesaic.names import check_tasks
 
-__all__ = ["Block", "Network", "check_supported"]
+__all__ = ["Block", "Network", "check_runs", "check_supported"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,3 +297,19 @@ def check_supported(network: Network) -> None:
     for node in network.nodes:
         if node.sizes.missing:
             raise InputError(f"node '{node.name}' must be of what can be quantised, not with {node.sizes.missing}")
+
+
+def check_runs(network: Network) -> None:
+    """Refuse what can be trained and computed in floats, but not run by the accelerator.
+
+    Raises
+    ------
+    InputError
+        If a layer has something of that sort; the message names both, and what to do.
+    """
+    for node in network.nodes:
+        if node.sizes.only_trained:
+            raise InputError(
+                f"node '{node.name}' of {network.name} must be of what the accelerator runs, not have "
+                f"{node.sizes.only_trained}; train without it, or with --registers, which runs"
+            )

@@ -18,6 +18,7 @@ from moesaic.golden.layers.layer import QuantLayer
 from moesaic.golden.layers.norm_float import finest_residual
 from moesaic.golden.layers.quantiser import HEADROOM, LayerQuantiser, floats
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.network import check_runs
 from moesaic.golden.qlinear import ACC_BITS, RANGES, WIDE_ACC_BITS
 from moesaic.golden.qmodel import WEIGHTS, QuantBlock, QuantModel
 from moesaic.golden.quantfile import load, save
@@ -91,8 +92,8 @@ def quantize(
     Raises
     ------
     InputError
-        If experts shall have 4 bits and there are none, a layer cannot be finer in that way, a parameter is not
-        finite, the images do not fit the model, or a layer does not fit the arithmetic (named).
+        If experts shall have 4 bits and there are none, a layer is for training alone, or cannot be finer in that
+        way, a parameter is not finite, the images do not fit the model, or a layer does not fit the arithmetic (named).
     """
     if method not in METHODS:
         raise InputError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
@@ -103,6 +104,7 @@ def quantize(
     network = model.network
     if expert_bits == 4 and not network.most_experts:
         raise InputError(f"expert_bits must be 8 for {network.name}, which has no experts, not {expert_bits!r}")
+    check_runs(network)
     check_finer(network, finer)
     if acc_bits is None:
         acc_bits = WIDE_ACC_BITS if expert_bits > 8 or set(finer.values()) - {"planes"} else ACC_BITS

@@ -14,6 +14,7 @@ from moesaic.golden.config import preset
 from moesaic.golden.heads import Heads, build_heads
 from moesaic.golden.m3vit import M3ViT, build
 from moesaic.golden.shipped import shipped_weights
+from moesaic.golden.trained_with import trained_with
 
 __all__ = ["WeightError", "check_tensors", "load", "load_tensors", "read_file"]
 
@@ -101,11 +102,14 @@ def load(
     seed : int
         For seeded weights; trained ones do not depend on it.
     path : path, optional
-        A .safetensors file to use in place of the shipped one.
+        A .safetensors file to use in place of the shipped one; the network is the one that it was trained as
+        (`golden.trained_with`).
     trained : bool
         Whether to use the shipped ones at all: seeded weights spread tokens over all experts, trained ones need not.
     """
     config = preset(config_name)
+    if path is not None:
+        config = trained_with(path, config.name).network(config)
     model, heads = build(config, seed), build_heads(config, seed)
     if path is not None:
         load_tensors(model, heads, read_file(path), str(path))

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from moesaic.golden.importers.problem import ImportProblem
+from moesaic.golden.trained_with import trained_with
 
 __all__ = ["Tensors", "read_file"]
 
@@ -49,6 +50,15 @@ def _check_archive(path: Path) -> None:
         raise _refused(path, "a TorchScript archive: save the scripted module's state_dict() in its place")
     if "data.pkl" not in members:
         raise _refused(path, "a zip archive that torch.save did not write")
+
+
+def _check_own(path: Path) -> None:
+    """That a file is not one of `moesaic train` whose network its tensors do not tell."""
+    if trained_with(path).suffix:
+        raise ImportProblem(
+            f"weights that were trained with options must be given with --weights beside the model that they are of, "
+            f"not as a model of their own: {str(path)!r}"
+        )
 
 
 def _load_pickle(path: Path, *, zipped: bool) -> Any:
@@ -90,6 +100,7 @@ def read_file(path: Path) -> Any:
     if head.startswith(_LFS):
         raise _refused(path, "a Git LFS pointer: fetch the file itself with git lfs pull")
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 32:
+        _check_own(path)
         try:
             return load_file(path)
         except SafetensorError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from moesaic.golden.gate import Routing
@@ -48,6 +49,19 @@ class Attention(FloatLayer):
         self.scale = sizes.head_dim**-0.5
         self.qkv = nn.Linear(dim, 3 * sizes.inner)
         self.proj = nn.Linear(sizes.inner, dim) if sizes.projection else None
+        self.gamma = sizes.clipped_softmax
+        self.gate = nn.Linear(dim, sizes.heads) if sizes.head_gates else None
+
+    def softmax(self, scores: torch.Tensor) -> torch.Tensor:
+        """Weights of the keys, clipped if the layer says so; of scores [..., keys]."""
+        return self._clipped(scores.softmax(dim=-1))  # quicker here than torch's fused kernel
+
+    def _clipped(self, probs: torch.Tensor) -> torch.Tensor:
+        return ((1 - self.gamma) * probs + self.gamma).clamp(0, 1) if self.gamma else probs
+
+    def opened(self, context: torch.Tensor, logits: torch.Tensor | None) -> torch.Tensor:
+        """Contexts [B, heads, tokens, head_dim] times the sigmoid of their gates' logits [B, tokens, heads], if any."""
+        return context if logits is None else context * logits.sigmoid().transpose(1, 2)[..., None].to(context.dtype)
 
     def projection(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Weight [dim, inner] and bias [dim] of what follows the heads; where there is nothing, those of the same."""
@@ -72,9 +86,10 @@ class Attention(FloatLayer):
         q, k, v = (t.reshape(B, N, self.heads, -1).transpose(1, 2) for t in (q, k, v))  # [B, h, N, hd]
         scores = (q @ k.transpose(-2, -1)) * self.scale  # [B, h, N, N]
         trace.record(f"{name}.scores", scores[0])
-        probs = scores.softmax(dim=-1)
+        probs = self.softmax(scores)
         trace.record(f"{name}.probs", probs[0])
-        context = (probs @ v).transpose(1, 2).reshape(B, N, self.inner)
+        context = self.opened(probs @ v, None if self.gate is None else self.gate(x))
+        context = context.transpose(1, 2).reshape(B, N, self.inner)
         trace.record(f"{name}.context", context[0])
         out = context if self.proj is None else self.proj(context)  # [B, N, dim]
         trace.record(f"{name}.proj", out[0])
@@ -96,7 +111,7 @@ class Attention(FloatLayer):
             self.proj.weight.mul_(torch.from_numpy(values).to(self.proj.weight.dtype))
 
     def share(self, owner: "Attention") -> None:
-        self.qkv, self.proj = owner.qkv, owner.proj
+        self.qkv, self.proj, self.gate = owner.qkv, owner.proj, owner.gate
 
     def common(self, quantiser: LayerQuantiser) -> "_Common":
         activity, inner = quantiser.activity, self.inner
@@ -170,7 +185,9 @@ class Attention(FloatLayer):
         t = (q @ k.transpose(-2, -1)) * (self.scale * LOG2E)
         t = rounding.round(t, i, "scores", 2.0**-EXP_FRACTION_BITS, -32768, 32767)
         p = _probabilities(t, rounding.on(i, "probs"))
-        context = rounding.see(i, "probs", p / p.sum(-1, keepdim=True)) @ v
+        context = rounding.see(i, "probs", self._clipped(p / p.sum(-1, keepdim=True))) @ v
+        if self.gate is not None:
+            context = self.opened(context, F.linear(read.values, *read.parameters(self.gate.weight, self.gate.bias)))
         context = context.transpose(1, 2).reshape(B, N, self.inner)
         context = rounding.round(context, i, "context", quant.context_step, *stored)
         return rounding.linear(context, quant.proj, self.projection(), on(i, "proj.weight"))
@@ -181,8 +198,8 @@ class Attention(FloatLayer):
             part.reshape(B, N, self.heads, -1).transpose(1, 2).contiguous() for part in self.qkv(x).chunk(3, dim=-1)
         )
         scores = (q @ k.transpose(-2, -1)).float() * self.scale
-        probs = scores.softmax(dim=-1)  # quicker here than torch's fused kernel
-        context = (probs.to(v.dtype) @ v).transpose(1, 2).reshape(B, N, self.inner)
+        context = self.opened(self.softmax(scores).to(v.dtype) @ v, None if self.gate is None else self.gate(x))
+        context = context.transpose(1, 2).reshape(B, N, self.inner)
         return context if self.proj is None else self.proj(context)
 
 
@@ -197,7 +214,7 @@ def _probabilities(t: torch.Tensor, fine: float) -> torch.Tensor:
     distance = (distance / step).round() * step
     bits = max(PROBABILITY_BITS)
     size, top = neighbours(bits), fine * (255 << bits - 8)
-    powers = torch.nn.functional.pad(torch.exp2(-distance), (0, -distance.shape[-1] % size))
+    powers = F.pad(torch.exp2(-distance), (0, -distance.shape[-1] % size))
     heaviest = powers.unflatten(-1, (-1, size)).sum(-1).amax(-1, keepdim=True)
     level = (4 * torch.log2(heaviest)).ceil() / 4
     return (top * torch.exp2(-distance - level)).round() / top

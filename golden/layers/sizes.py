@@ -1,13 +1,13 @@
 """Sizes of each kind of layer: what a node of a network is, before it has any parameters."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from moesaic.golden.layers.fixed_points import ACTIVATIONS
+from moesaic.golden.layers.size_problems import problem_of_choice, problem_of_count, unlike
 from moesaic.hw.spec.functions import FUNCTIONS
 
 __all__ = [
@@ -24,29 +24,6 @@ __all__ = [
 
 GATE_KINDS = ("noisy_vmoe", "noisy")  # softmax over all experts and then top-k, or top-k and then softmax over those
 NORM_KINDS = ("layernorm", "rmsnorm")
-
-
-def _problem_of_count(what: str, value: object, least: int = 1) -> str:
-    """What is wrong with a count; empty if nothing is."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-        return ""
-    return f"{what} must be {'a positive integer' if least else 'an integer, 0 or more'}, not {value!r}"
-
-
-def _problem_of_choice(what: str, value: str, known: tuple[str, ...]) -> str:
-    return "" if value in known else f"{what} must be one of {', '.join(known)}, not {value!r}"
-
-
-def _unlike(one: Any, other: Any, names: Sequence[str]) -> str:
-    """The first of these members in which two layers differ, as a requirement of the other; empty without one."""
-    return next(
-        (
-            f"{name} must be {getattr(one, name)!r}, not {getattr(other, name)!r}"
-            for name in names
-            if getattr(one, name) != getattr(other, name)
-        ),
-        "",
-    )
 
 
 def _missing(activation: str, gated: bool) -> str:
@@ -74,7 +51,7 @@ class NormSizes:
         """What is wrong; empty if nothing is."""
         if not 0 <= self.eps < float("inf"):
             return f"eps must be zero or positive, and finite, not {self.eps!r}"
-        return _problem_of_choice("kind of norm", self.kind, NORM_KINDS)
+        return problem_of_choice("kind of norm", self.kind, NORM_KINDS)
 
     @property
     def centred(self) -> bool:
@@ -129,6 +106,11 @@ class LayerSizes(ABC):
         return ""
 
     @property
+    def only_trained(self) -> str:
+        """What of it is there for training alone, and why the accelerator has none; empty if nothing."""
+        return ""
+
+    @property
     def linear_at_end(self) -> bool:
         """Whether any matrix on what is added can be had by changing parameters."""
         return True
@@ -157,7 +139,7 @@ class LayerSizes(ABC):
         """What of another layer of the kind keeps it from using the same matrices, as a requirement; empty if nothing
         does.
         """
-        return _unlike(self, other, tuple(vars(self)))
+        return unlike(self, other, tuple(vars(self)))
 
     def expert_bytes(self, dim: int) -> int:
         """Matrices of one expert at int8, bytes."""
@@ -185,7 +167,7 @@ class EmbeddingSizes(LayerSizes):
 
     @property
     def problem(self) -> str:
-        return _problem_of_count("values of a patch", self.values)
+        return problem_of_count("values of a patch", self.values)
 
     def misfit(self, *, dim: int, patch_values: int, task_dim: int) -> str:
         if self.values == patch_values:
@@ -210,6 +192,14 @@ class AttentionSizes(LayerSizes):
         Channels of a head; all heads together may have more channels than a token, or fewer.
     projection : bool
         Whether a matrix follows the heads; without, they have the channels of a token.
+    clipped_softmax : float
+        Gamma of a clipped softmax, clip((1 - gamma) * softmax + gamma, 0, 1); 0 is a softmax.
+    head_gates : bool
+        Whether each head's context is multiplied by the sigmoid of a linear function of the token.
+
+    Notes
+    -----
+    The last two are those of Bondarenko, Nagel, Blankevoort, "Quantizable Transformers", NeurIPS 2023.
     """
 
     kind: ClassVar[str] = "attention"
@@ -218,6 +208,8 @@ class AttentionSizes(LayerSizes):
     heads: int
     head_dim: int
     projection: bool = True
+    clipped_softmax: float = 0.0
+    head_gates: bool = False
 
     @property
     def inner(self) -> int:
@@ -226,7 +218,19 @@ class AttentionSizes(LayerSizes):
 
     @property
     def problem(self) -> str:
-        return _problem_of_count("heads", self.heads) or _problem_of_count("channels of a head", self.head_dim)
+        found = problem_of_count("heads", self.heads) or problem_of_count("channels of a head", self.head_dim)
+        if not found and not -1 < self.clipped_softmax <= 0:
+            found = f"clipped_softmax must be above -1 and 0 at most, not {self.clipped_softmax!r}"
+        return found
+
+    @property
+    def only_trained(self) -> str:
+        if self.clipped_softmax:
+            return (
+                f"a clipped softmax (gamma {self.clipped_softmax:g}): probabilities are divided by their sum behind "
+                f"the product with the values, where nothing is left to clip"
+            )
+        return "gated attention: no instruction multiplies a head by a number of its token" if self.head_gates else ""
 
     @property
     def linear_at_end(self) -> bool:
@@ -274,7 +278,7 @@ class MLPSizes(LayerSizes):
 
     @property
     def problem(self) -> str:
-        return _problem_of_count("hidden units of an MLP", self.hidden) or _problem_of_choice(
+        return problem_of_count("hidden units of an MLP", self.hidden) or problem_of_choice(
             "activation", self.activation, tuple(ACTIVATIONS)
         )
 
@@ -333,16 +337,16 @@ class MoESizes(LayerSizes):
 
     @property
     def problem(self) -> str:
-        if found := _problem_of_count("experts", self.experts) or _problem_of_count(
+        if found := problem_of_count("experts", self.experts) or problem_of_count(
             "hidden units of experts", self.hidden
         ):
             return found
-        if _problem_of_count("top_k", self.top_k) or self.top_k > self.experts:
+        if problem_of_count("top_k", self.top_k) or self.top_k > self.experts:
             return f"top_k must be from 1 to the {self.experts} experts, not {self.top_k!r}"
         return (
-            _problem_of_choice("gate_kind", self.gate_kind, GATE_KINDS)
-            or _problem_of_count("gate_task_dim", self.gate_task_dim, 0)
-            or _problem_of_choice("activation", self.activation, tuple(ACTIVATIONS))
+            problem_of_choice("gate_kind", self.gate_kind, GATE_KINDS)
+            or problem_of_count("gate_task_dim", self.gate_task_dim, 0)
+            or problem_of_choice("activation", self.activation, tuple(ACTIVATIONS))
         )
 
     @property
@@ -361,7 +365,7 @@ class MoESizes(LayerSizes):
         return replace(self, hidden=units)
 
     def unlike(self, other: Any) -> str:
-        return _unlike(self, other, ("experts", "hidden", "activation", "gated"))  # routers are each one's own
+        return unlike(self, other, ("experts", "hidden", "activation", "gated"))  # routers are each one's own
 
     def misfit(self, *, dim: int, patch_values: int, task_dim: int) -> str:
         if self.gate_task_dim in (0, task_dim):

@@ -66,6 +66,8 @@ class Recipe:
         for name in ("scenes", "steps", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+        if not 0 <= self.outliers < math.inf:
+            raise ValueError(f"outliers must be zero or positive, and finite, not {self.outliers!r}")
         if not 0 < self.cooldown <= 1:
             raise ValueError(f"cooldown must be above 0 and at most 1, not {self.cooldown!r}")
 

@@ -16,6 +16,7 @@ from moesaic.golden.config import M3ViTConfig, preset
 from moesaic.golden.evaluation.quality import quality
 from moesaic.golden.heads import Heads
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.trained_with import TrainedWith
 from moesaic.golden.training.recipe import RECIPES, Recipe
 from moesaic.golden.training.trainer import SHARDS, ResumeError, Trainer, dense_twin
 from moesaic.golden.weights import WeightError
@@ -86,14 +87,16 @@ def train(
     return trainer
 
 
-def write_weights(folder: Path, model: M3ViT, heads: Heads, facts: dict[str, Any]) -> Path:
-    """Write parameters (float16 .safetensors) and `facts` (.json); returns the former's path."""
+def write_weights(
+    folder: Path, model: M3ViT, heads: Heads, facts: dict[str, Any], metadata: dict[str, str] | None = None
+) -> Path:
+    """Write parameters (float16 .safetensors, with `metadata`) and `facts` (.json); returns the former's path."""
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {**model.state_dict(), **{f"heads.{name}": tensor for name, tensor in heads.state_dict().items()}}
     path = folder / f"{model.network.name}.safetensors"
     partial = path.with_suffix(".partial")
     try:
-        save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, partial)
+        save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, partial, metadata)
         partial.chmod(0o644)  # the writer leaves it to its owner alone
         partial.replace(path)
         partial.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -103,37 +106,57 @@ def write_weights(folder: Path, model: M3ViT, heads: Heads, facts: dict[str, Any
     return path
 
 
-def checkpoint_path(work: Path, model: str, *, baseline: bool = False) -> Path:
-    """Where a run keeps its checkpoint."""
-    return work / f"{model}{'-dense' * baseline}.checkpoint.safetensors"
+def checkpoint_path(work: Path, model: str, *, baseline: bool = False, suffix: str = "") -> Path:
+    """Where a run keeps its checkpoint; `suffix` is of its `TrainedWith`."""
+    return work / f"{model}{suffix}{'-dense' * baseline}.checkpoint.safetensors"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, evaluate, and write weights (float16 .safetensors) and metrics (.json)."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m moesaic.golden.training.train", description=__doc__)
     parser.add_argument("--model", default="m3vit-micro", help="preset to train (default: %(default)s)")
     parser.add_argument("--baseline", action="store_true", help="train its dense twin: no experts, equal compute")
+    parser.add_argument("--clipped-softmax", type=float, metavar="GAMMA", help="clip attention's softmax, as -0.03")
+    parser.add_argument("--gated-attention", dest="head_gates", action="store_true", help="a gate for each head")
+    parser.add_argument("--registers", type=int, metavar="N", help="further learnt tokens")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "weights", help="folder to write to")
     parser.add_argument("--steps", type=int, help="updates (default: the model's recipe)")
+    parser.add_argument("--batch", type=int, help="scenes of an update (default: the model's recipe)")
     parser.add_argument("--scenes", type=int, help="rendered scenes (default: the model's recipe)")
+    parser.add_argument(
+        "--outlier-loss", dest="outliers", type=float, metavar="WEIGHT", help="default: the model's recipe"
+    )
     parser.add_argument("--seed", type=int, help="default: the model's recipe")
     parser.add_argument(
         "--threads", type=int, default=SHARDS, help="does not change the weights (default: %(default)s)"
     )
     parser.add_argument("--work", type=Path, default=Path("out/training"), help="checkpoints (default: %(default)s)")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, evaluate, and write weights (float16 .safetensors) and metrics (.json)."""
+    parser = _parser()
     options = parser.parse_args(arguments)
     try:
         config = preset(options.model)
-        given = {name: getattr(options, name) for name in ("steps", "scenes", "seed")}
+        chosen = TrainedWith(
+            clipped_softmax=options.clipped_softmax,
+            head_gates=options.head_gates,
+            registers=options.registers,
+        )
+        if options.baseline and chosen.suffix:
+            raise ValueError(f"baseline must be trained without options, not with {chosen.suffix[1:]}")
+        given = {name: getattr(options, name) for name in ("steps", "batch", "scenes", "outliers", "seed")}
         recipe = dataclasses.replace(
             RECIPES.get(config.name, Recipe()), **{name: value for name, value in given.items() if value is not None}
         )
         if options.threads < 1:
             raise ValueError(f"threads must be positive, not {options.threads!r}")
+        config = dataclasses.replace(chosen.network(config), name=f"{config.name}{chosen.suffix}")
         if options.baseline:
             config = dense_twin(config)
-        checkpoint = checkpoint_path(options.work, options.model, baseline=options.baseline)
+        checkpoint = checkpoint_path(options.work, options.model, baseline=options.baseline, suffix=chosen.suffix)
         if options.resume and not checkpoint.is_file():
             raise ValueError(f"there must be a checkpoint to resume, not nothing at {str(checkpoint)!r}")
     except ValueError as error:
@@ -149,13 +172,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parameter.data = parameter.data.half().float()
     result = {
         "model": config.name,
+        "trained_with": dataclasses.asdict(chosen),
         "recipe": {**dataclasses.asdict(recipe), "torch": torch.__version__},
         "wall_s": round(time.monotonic() - started, 1),
         "resumed": options.resume,
         "history": trainer.history,
         "unseen": quality(trainer.model, trainer.heads, JUDGED),
     }
-    path = write_weights(options.out, trainer.model, trainer.heads, result)
+    path = write_weights(options.out, trainer.model, trainer.heads, result, chosen.metadata(options.model) or None)
     print(json.dumps(result["unseen"], indent=1))
     print(f"wrote {path}")
 

@@ -81,12 +81,18 @@ class Trainer:
     def _modules(self) -> dict[str, torch.nn.Module]:
         return {"": self.model, "heads.": self.heads}
 
+    @property
+    def _attention(self) -> dict[str, Any]:
+        """What parameters do not tell of the network."""
+        return {"clipped_softmax": self.config.clipped_softmax, "head_gates": self.config.head_gates}
+
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
         facts = {
             "model": self.config.name,
             "step": self.step,
             "recipe": dataclasses.asdict(self.recipe),
+            "attention": self._attention,
             "history": self.history,
         }
         save_checkpoint(path, self._modules, self.optimizer, facts)
@@ -99,12 +105,16 @@ class Trainer:
         WeightError
             The file is no checkpoint of this model.
         ResumeError
-            The recipes differ, or the checkpoint is past the point up to which runs of both lengths are the same.
+            Recipe or attention differ, or the checkpoint is past the point up to which runs of both lengths are the
+            same.
         """
         facts = load_checkpoint(path, self._modules, self.optimizer)
         recipe, ours = facts["recipe"], dataclasses.asdict(self.recipe)
         if recipe | {"steps": 0} != ours | {"steps": 0}:
             raise ResumeError(f"recipe must be that of the checkpoint, {recipe}, not {ours}")
+        attention = facts.get("attention", {"clipped_softmax": 0.0, "head_gates": False})
+        if attention != self._attention:
+            raise ResumeError(f"attention must be that of the checkpoint, {attention}, not {self._attention}")
         before = Recipe(**recipe)
         shared = min(before.cooldown_start, self.recipe.cooldown_start)
         if before.steps != self.recipe.steps and facts["step"] > shared:

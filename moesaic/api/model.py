@@ -126,7 +126,7 @@ class Model:
             `w8a8`, `w4a8` (experts' weights of 4 bits) or `w16a16`.
         settings
             More of `flow.request.make_request`: `hidden`, `target_db`, `budget`, `reconstruct`, `recentre`,
-            `calibrate`.
+            `calibrate`, `choice`.
         progress : callable of str, optional
 
         Raises
@@ -138,7 +138,8 @@ class Model:
         request = self._again(widths=widths, stages=stages, **settings)
         if images is not None:
             check_images(images, self.network)
-        seen = calibration(request) if images is None else given_images(images, "images of the caller")
+        words = "images of the caller"
+        seen = calibration(request) if images is None else given_images(images, words, request.choice)
         network = self.float_model if not request.recentre else load_float(request)
         seen = covering(seen, network.model, stages)
         with stages.stage("quantise", "calibration and quantisation"):

@@ -13,6 +13,7 @@ from moesaic.commands.options import (
     Board,
     Budget,
     Calibrate,
+    CalibrationChoice,
     Config,
     Hidden,
     ImagesInOne,
@@ -33,6 +34,7 @@ from moesaic.commands.options import (
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.request import Request, make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.image_choice import FIRST
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
@@ -86,6 +88,7 @@ def compile_(
     reconstruct: Reconstruct = False,
     weights: Weights = None,
     calibrate: Calibrate = None,
+    choice: CalibrationChoice = FIRST,
     dump: Annotated[
         bool, typer.Option("--dump", help="Print IR, schedule, buffers, disassembly and memory map.")
     ] = False,
@@ -113,6 +116,7 @@ def compile_(
         reconstruct=reconstruct,
         weights=weights,
         calibrate=calibrate,
+        choice=choice,
         options=options,
         stages=stages,
     )

@@ -11,6 +11,7 @@ from moesaic.commands.options import (
     Board,
     Budget,
     Calibrate,
+    CalibrationChoice,
     Cluster,
     ModelArgument,
     ModelOption,
@@ -27,6 +28,7 @@ from moesaic.commands.options import (
 )
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.image_choice import FIRST
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
@@ -65,6 +67,7 @@ def evaluate(
     scenes: Annotated[int, typer.Option(min=1, help="Rendered scenes, without --data.")] = 100,
     task: Task = None,
     calibrate: Calibrate = None,
+    choice: CalibrationChoice = FIRST,
     board: Board = None,
     widths: Widths = DEFAULT_WIDTHS,
     recentre: Recentre = False,
@@ -98,6 +101,7 @@ def evaluate(
         reconstruct=reconstruct,
         weights=weights,
         calibrate=calibrate,
+        choice=choice,
         options=options,
         stages=stages,
     )

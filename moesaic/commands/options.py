@@ -24,6 +24,7 @@ __all__ = [
     "Board",
     "Budget",
     "Calibrate",
+    "CalibrationChoice",
     "ClockMhz",
     "Cluster",
     "Config",
@@ -167,6 +168,16 @@ Calibrate = Annotated[
         "of photographs.",
         metavar="IMAGES",
         show_default="rendered street scenes",
+    ),
+]
+CalibrationChoice = Annotated[
+    str,
+    typer.Option(
+        "--calibration-choice",
+        metavar="CHOICE",
+        help="Which of the images calibrate: 'first'; or, of up to four times as many, those that give every expert of "
+        "every gate 32 tokens as far as they can: 'experts', or 'experts:TOKENS'.",
+        show_default="first, and others where experts would have no token at all",
     ),
 ]
 Image = Annotated[Path | None, typer.Option(help="Input image file.", show_default="a rendered street scene")]

@@ -13,6 +13,7 @@ from moesaic.commands.options import (
     Board,
     Budget,
     Calibrate,
+    CalibrationChoice,
     ModelArgument,
     Quiet,
     Recentre,
@@ -25,6 +26,7 @@ from moesaic.commands.options import (
 from moesaic.flow.folder import check_replaceable, new_folder
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.image_choice import FIRST
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 from moesaic.names import ALL_TASKS
@@ -41,6 +43,7 @@ EXAMPLES = examples(
     "quantise m3vit-tiny --calibrate photos/ --all",
     "quantise checkpoint.pth.tar --calibrate photos/ --json > cost.json",
     "quantise m3vit-tiny --widths w4a8 --out out/w4a8",
+    "quantise m3vit-tiny --calibrate photos/ --calibration-choice experts:64",
 )
 
 
@@ -49,6 +52,7 @@ EXAMPLES = examples(
 def quantise(
     model: ModelArgument = None,
     calibrate: Calibrate = None,
+    choice: CalibrationChoice = FIRST,
     board: Board = None,
     widths: Widths = DEFAULT_WIDTHS,
     recentre: Recentre = False,
@@ -90,6 +94,7 @@ def quantise(
         reconstruct=reconstruct,
         weights=weights,
         calibrate=calibrate,
+        choice=choice,
         options=options,
         stages=stages,
     )
@@ -153,6 +158,8 @@ def _show(report: "QuantiseReport", every: bool) -> None:
         console.print("Where more bits would help most: " + ", ".join(row.name for row in report.spend))
     for finer in report.finer:
         console.print(finer.in_words, markup=False)
+    if report.coverage is not None:
+        console.print(f"Of {report.coverage.pool} images to calibrate on: {report.coverage.in_words}", markup=False)
     beyond = report.beyond_calibration
     most = f", most in {beyond.most}: {100 * beyond.most_share:.2g} %" if beyond.most else ""
     console.print(

@@ -17,6 +17,7 @@ from moesaic.commands.options import (
     Board,
     Budget,
     Calibrate,
+    CalibrationChoice,
     ClockMhz,
     Config,
     Hidden,
@@ -47,6 +48,7 @@ from moesaic.commands.options import (
 )
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.golden.image_choice import FIRST
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
 
@@ -98,14 +100,14 @@ def run(
     baseline: BaselineFile = None,
     weights: Weights = None,
     calibrate: Calibrate = None,
+    choice: CalibrationChoice = FIRST,
     as_json: Json = False,
     quiet: Quiet = False,
     *,
     options: ImportOptions,
 ) -> None:
     """Run one image through everything: quantise, compile, simulate, compare, report."""
-    rtl, measured = is_rtl(sim), baselines(baseline)
-    stages = Stages(quiet=quiet)
+    rtl, measured, stages = is_rtl(sim), baselines(baseline), Stages(quiet=quiet)
     request = make_request(
         model=model,
         task=task,
@@ -124,6 +126,7 @@ def run(
         reconstruct=reconstruct,
         weights=weights,
         calibrate=calibrate,
+        choice=choice,
         options=options,
         stages=stages,
     )

@@ -8,7 +8,8 @@ import numpy as np
 from moesaic.flow.request import Request
 from moesaic.flow.stages import Stages
 from moesaic.golden.calibrate import calibration_count, calibration_images
-from moesaic.golden.cover import Cover, choose_covering, expert_tokens
+from moesaic.golden.cover import Cover, choose_covering, choose_sufficient, expert_tokens, thin_experts
+from moesaic.golden.image_choice import FIRST, Coverage, least_tokens
 from moesaic.golden.image_dataset import read_dataset
 from moesaic.golden.image_folder import read_folder
 from moesaic.golden.image_sources import NATURAL
@@ -44,6 +45,10 @@ class Calibration:
     skipped : list of (str, str)
         Files that could not be used, and why.
     warnings : list of str
+    choice : str
+        How they are chosen (`golden.image_choice`).
+    coverage : Coverage or None
+        Of the experts, once images have been chosen for them.
     """
 
     images: np.ndarray[Any, Any]
@@ -53,6 +58,8 @@ class Calibration:
     spare: np.ndarray[Any, Any] | None = None
     skipped: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    choice: str = FIRST
+    coverage: Coverage | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For reports: `calibrated_on`, `skipped` and `warnings`."""
@@ -66,31 +73,38 @@ class Calibration:
 def calibration(request: Request) -> Calibration:
     """Rendered scenes, noise with natural spectra, or the images of the folder or dataset that the request names.
 
+    Where images shall be chosen for experts, there are `SPARE` times as many more to choose of, if the source has them.
+
     Raises
     ------
     ImageError
         If there is no such folder or dataset, or no image in it.
     """
-    model = request.model
-    few = min(max(UNSEEN_TOKENS // model.tokens, 2), UNSEEN)
+    return replace(_found(request), choice=request.choice)
+
+
+def _found(request: Request) -> Calibration:
+    model, count = request.model, calibration_count(request.model)
+    few, more = min(max(UNSEEN_TOKENS // model.tokens, 2), UNSEEN), 0 if request.choice == FIRST else SPARE * count
     if request.calibrate is None:
-        images, words = calibration_images(model), sample_words(model.image.channels)
+        images, words = calibration_images(model, count + more), sample_words(model.image.channels)
         return Calibration(
-            images,
-            f"{len(images)} {words}",
+            images[:count],
+            f"{count} {words}",
             sample_images(range(few), *model.image.size_and_channels),
             f"{few} other {words}",
+            images[count:] if more else None,
         )
-    where, limit = str(request.calibrate), max(calibration_count(model) * 4 // 3, ENOUGH)
+    where, limit = str(request.calibrate), max(count * 4 // 3, ENOUGH)
     most = limit * (SPARE + 1 if model.mixtures else 1)
     if request.calibrate.is_dir():
         folder = read_folder(request.calibrate, model.image_size, most, model.image.channels)
         spread = [i * len(folder.images) // limit for i in range(limit)]
     elif where == NATURAL:
-        count = calibration_count(model)
-        made = natural_images(model.image_size, count + few, channels=model.image.channels)
-        source = "images of noise with natural spectra"
-        return Calibration(made[:count], f"{count} {source}", made[count:], f"{few} other {source}")
+        made = natural_images(model.image_size, count + few + more, channels=model.image.channels)
+        source, seen = "images of noise with natural spectra", made[count : count + few]
+        spare = made[count + few :] if more else None
+        return Calibration(made[:count], f"{count} {source}", seen, f"{few} other {source}", spare)
     else:
         folder = read_dataset(where, model.image_size, most, model.image.channels)
         spread = list(range(limit))
@@ -123,16 +137,24 @@ def calibration(request: Request) -> Calibration:
     )
 
 
-def given_images(images: np.ndarray[Any, Any], what: str) -> Calibration:
-    """Images that are there already, uint8 [n, channels, H, W]; of `ENOUGH` or more every fourth is to judge by."""
+def given_images(images: np.ndarray[Any, Any], what: str, choice: str = FIRST) -> Calibration:
+    """Images that are there already, uint8 [n, channels, H, W]; of `ENOUGH` or more every fourth is to judge by.
+
+    All others are calibrated on: `choice` can only say how well they cover the experts.
+    """
     if len(images) < ENOUGH:
-        return Calibration(images, f"{len(images)} {what}", images, "the same images")
-    seen = np.delete(images, np.s_[::4], axis=0)
-    return Calibration(seen, f"{len(seen)} {what}", images[::4], f"{len(images[::4])} others of them")
+        return Calibration(images, f"{len(images)} {what}", images, "the same images", choice=choice)
+    seen, unseen = np.delete(images, np.s_[::4], axis=0), images[::4]
+    return Calibration(seen, f"{len(seen)} {what}", unseen, f"{len(unseen)} others of them", choice=choice)
 
 
 def covering(seen: Calibration, model: M3ViT, stages: Stages) -> Calibration:
-    """The same, or with others of its source in place of some images, so that fewer experts go without tokens."""
+    """The same, or with others of its source in place of some images: so that every expert of every gate has so many
+    tokens, or, where that was not asked for, so that fewer experts go without any.
+    """
+    least = least_tokens(seen.choice)
+    if least is not None and model.network.mixtures:
+        return seen if seen.coverage is not None else _for_experts(seen, least, model, stages)
     if seen.spare is None or not model.network.mixtures:
         return seen
     count = len(seen.images)
@@ -146,6 +168,20 @@ def covering(seen: Calibration, model: M3ViT, stages: Stages) -> Calibration:
         left = cover.unused(chosen)
         stages.note(f"{sum(number >= count for number in chosen)} others, {left} left")
     return replace(seen, images=np.concatenate([seen.images, seen.spare])[chosen], spare=None)
+
+
+def _for_experts(seen: Calibration, least: int, model: M3ViT, stages: Stages) -> Calibration:
+    count, pool = len(seen.images), seen.images
+    if seen.spare is not None:
+        pool = np.concatenate([pool, seen.spare])
+    with stages.stage("cover", f"{count} of {len(pool)} images, {least} tokens for every expert"):
+        cover = Cover(expert_tokens(model, pool), least)
+        chosen = choose_sufficient(cover, count)
+        thin = thin_experts(cover, chosen, model.network)
+    coverage = Coverage(minimum=least, images=count, pool=len(pool), thin=thin)
+    stages.say(f"           {coverage.in_words}")
+    source = f"{seen.source}, chosen of {len(pool)} for their experts" if len(pool) > count else seen.source
+    return replace(seen, images=pool[chosen], source=source, spare=None, coverage=coverage)
 
 
 def shown(request: Request, stages: Stages) -> Calibration:

@@ -115,7 +115,7 @@ def _from_folders(
         with stages.stage("images", f"images of {where}"):
             images = [image for image, _ in _read(apart, request.model, skipped)]
         if images:
-            seen = given_images(np.stack(images), f"images of {where}, which are not evaluated")
+            seen = given_images(np.stack(images), f"images of {where}, which are not evaluated", request.choice)
     seen = shown(request, stages) if seen is None else seen
     items = list(_read(found.spread(limit)[0], request.model, skipped))
     if not items:

@@ -63,6 +63,7 @@ _ORIGIN = Table(
         "target_db": Maybe(Number(0, 100)),
         "budget": Maybe(Whole()),
         "reconstruct": Flag(),
+        "choice": Text(r"first|experts(:[0-9]{1,7})?", title="a choice of images"),
         "finer": Listed(fields_of(FinerLayer, finer=Choice(FINER))),
         "calibration": Table(
             {},

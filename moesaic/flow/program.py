@@ -32,6 +32,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden import quantfile
 from moesaic.golden.belonging import Belonging, check_belonging
 from moesaic.golden.finer import FinerLayer
+from moesaic.golden.image_choice import FIRST
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.prefix import narrow_quantised
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS, QuantModel
@@ -198,6 +199,7 @@ def save_program(program: Program, folder: Path) -> None:
         "target_db": request.target_db,
         "budget": request.budget,
         "reconstruct": request.reconstruct,
+        "choice": request.choice,
         "finer": [row.to_dict() for row in program.finer],
         "weights": None if request.weights is None else str(request.weights.absolute()),
         "parameters_sha256": program.compiled_from.digest,
@@ -273,6 +275,7 @@ def load_program(folder: Path, stages: Stages, *, model: str | None = None) -> P
         target_db=origin.get("target_db"),
         budget=origin.get("budget"),
         reconstruct=origin.get("reconstruct", False),
+        choice=origin.get("choice", FIRST),
         weights=None if origin["weights"] is None or unknown else Path(origin["weights"]),
         options=ImportOptions.from_dict(origin["import_options"]),
         sizes=image.network if unknown else None,

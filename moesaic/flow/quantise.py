@@ -147,4 +147,5 @@ def quantise(
         tasks=tasks,
         layers=layers,
         spend=_spend(layers),
+        coverage=seen.coverage,
     )

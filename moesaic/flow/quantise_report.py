@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from moesaic.golden.finer import FinerLayer
+from moesaic.golden.image_choice import Coverage
 from moesaic.records import Count
 from moesaic.schema import Choice, Number, Whole
 
@@ -115,6 +116,8 @@ class QuantiseReport:
     layers : tuple of LayerCost
     spend : tuple of LayerWorth
         The best first.
+    coverage : Coverage or None
+        Of the experts, where images were chosen for them.
     """
 
     model: str
@@ -135,6 +138,7 @@ class QuantiseReport:
     tasks: Mapping[str, tuple[BlockAgreement, ...]]
     layers: tuple[LayerCost, ...]
     spend: tuple[LayerWorth, ...]
+    coverage: Coverage | None = None
 
     def __post_init__(self) -> None:
         names = [block.name for block in self.blocks]

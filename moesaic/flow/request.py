@@ -11,11 +11,13 @@ from moesaic.flow.accelerators import Accelerator, Asked, asked_for, usual
 from moesaic.flow.stages import Stages
 from moesaic.golden import config as models
 from moesaic.golden.config import network_of
+from moesaic.golden.image_choice import FIRST, least_tokens
 from moesaic.golden.image_sources import NATURAL, dataset_name
 from moesaic.golden.importers.options import ImportOptions
-from moesaic.golden.network import Network
+from moesaic.golden.network import Network, check_runs
 from moesaic.golden.prefix import narrow_network
 from moesaic.golden.qmodel import DEFAULT_WIDTHS, WIDTHS
+from moesaic.golden.trained_with import trained_with
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.names import ALL_TASKS
 
@@ -75,6 +77,8 @@ class Request:
         Parameters to use in place of the shipped ones.
     calibrate : Path or None
         Folder of images to calibrate on, dataset as `module:name`, or `NATURAL`; None: rendered scenes.
+    choice : str
+        How those images are chosen (`golden.image_choice`).
     model_origin : str
         What names the model in a later request: a preset, an absolute path, or `module:function`.
     imported : Imported or None
@@ -102,6 +106,7 @@ class Request:
     reconstruct: bool = False
     weights: Path | None = None
     calibrate: Path | None = None
+    choice: str = FIRST
     model_origin: str
     imported: "Imported | None" = field(default=None, compare=False, repr=False)
     import_options: ImportOptions = field(default_factory=ImportOptions)
@@ -194,6 +199,7 @@ def _network(
 ) -> tuple[Network, "Imported | None"]:
     """Sizes of the network of that name, changed as asked; with its parameters, if it is one from outside."""
     network, imported = _named(model, options, weights, stages)
+    check_runs(network)
     network = network.recentred if recentre else network
     return network if hidden is None else narrow_network(network, hidden), imported
 
@@ -209,7 +215,8 @@ def _named(
             raise InputError(
                 f"{', '.join(options.given)} must be said of a model from files, not of the built-in {model!r}"
             )
-        return network_of(models.PRESETS[model]), None
+        config = models.PRESETS[model]
+        return network_of(config if weights is None else trained_with(weights, model).network(config)), None
     if weights is not None:
         raise InputError(f"weights must be given for a built-in model, not for {model!r}, which has its own")
     imported = _open(model, options, stages)
@@ -256,6 +263,13 @@ def _check_files(weights: Path | None, calibrate: Path | None) -> None:
         )
 
 
+def _check_choice(network: Network, choice: str) -> None:
+    if least_tokens(choice) is not None and not network.mixtures:
+        raise InputError(
+            f"calibration-choice must be {FIRST!r} for {network.name}, which has no experts, not {choice!r}"
+        )
+
+
 def make_request(
     *,
     model: "str | Imported",
@@ -275,6 +289,7 @@ def make_request(
     reconstruct: bool = False,
     weights: Path | None = None,
     calibrate: Path | None = None,
+    choice: str = FIRST,
     options: ImportOptions | None = None,
     sizes: Network | None = None,
     stages: Stages | None = None,
@@ -293,7 +308,7 @@ def make_request(
     accelerator : Path, Configuration, AcceleratorConfig or None
         Another accelerator for the board, its file, or file and fields (`boards.configuration`).
     batch, together, seed, blocks, speculate, widths, recentre, hidden, target_db, budget, reconstruct, weights,
-    calibrate
+    calibrate, choice
         As in `Request`; None runs all blocks.
     options : ImportOptions, optional
         What the files of a model from outside do not say.
@@ -317,6 +332,7 @@ def make_request(
     _check_run(network, task=task, blocks=blocks, speculate=speculate, widths=widths)
     _check_mixed(target_db, budget, widths, reconstruct=reconstruct)
     _check_files(weights, calibrate)
+    _check_choice(network, choice)
     return Request(
         model=network,
         board=found.name,
@@ -337,6 +353,7 @@ def make_request(
         together=together,
         weights=weights,
         calibrate=calibrate,
+        choice=choice,
         model_origin=_origin(model, outside=imported is not None),
         imported=imported,
         import_options=options,

@@ -79,6 +79,7 @@ def test_damaged_figures(tmp_path: Path) -> None:
         "tasks": {"depth": [block]},
         "layers": [{**cost, "sqnr_db": None, "alone_db": 41.5}],
         "spend": [cost],
+        "coverage": None,
     }
     path = tmp_path / "quantise.json"
     path.write_text(json.dumps(whole))

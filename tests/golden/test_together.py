@@ -20,6 +20,7 @@ CONFIGS = {
     "no experts": dataclasses.replace(SMALL, experts=0),
     "three tasks, no class token": dataclasses.replace(SMALL, tasks=("semseg", "depth", "edge"), class_token=False),
     "registers, tanh": dataclasses.replace(SMALL, extra_tokens=2, gelu="tanh"),
+    "clipped softmax, gates of heads": dataclasses.replace(SMALL, clipped_softmax=-0.05, head_gates=True),
 }
 
 
