@@ -355,6 +355,7 @@ class Accelerator(wiring.Component):
     def _count(self, m: Module, units: _Units) -> None:
         """Counters."""
         ro, supervisor, fetch, weights = units.registers.ro, units.supervisor, units.fetch, units.weights
+        started, counting, ran = (Signal(name=name) for name in ("started", "counting", "ran"))  # a cycle late
         core, load, store, seen = units.core, units.load, units.store, units.core.activity
         steps = {
             "CYCLES": 1,
@@ -362,7 +363,7 @@ class Accelerator(wiring.Component):
             "ARRAY_STARVED": seen.starved,
             "ARRAY_LOADING": seen.loading,
             "ARRAY_BLOCKED": seen.blocked,
-            "ARRAY_IDLE": units.supervisor.run & ~(seen.busy | seen.starved | seen.loading | seen.blocked),
+            "ARRAY_IDLE": ran & ~(seen.busy | seen.starved | seen.loading | seen.blocked),
             "LOADER_BUSY": seen.loader_busy,
             "LOADER_STARVED": seen.loader_starved,
             "LOADER_BLOCKED": seen.loader_blocked,
@@ -381,8 +382,7 @@ class Accelerator(wiring.Component):
             "INSTRUCTIONS_RETIRED": core.retired + load.done + store.done,
             "STORE_BYTES": store.bytes,
         }
-        started, counting = Signal(name="started"), Signal(name="counting")
-        m.d.sync += [started.eq(supervisor.started), counting.eq(supervisor.counting)]
+        m.d.sync += [started.eq(supervisor.started), counting.eq(supervisor.counting), ran.eq(supervisor.run)]
         for counter in COUNTERS:
             name = counter.name.lower()
             if counter.name in steps:

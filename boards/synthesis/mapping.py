@@ -39,6 +39,8 @@ PRE_ADDERS = [
     'setparam -set AMULTSEL "AD" t:DSP48E2 r:USE_DPORT=TRUE %i',
     "setparam -unset USE_DPORT t:DSP48E2",
 ]
+# A register that is asked to be kept has copies of itself: none is merged with another, or becomes a shift register.
+COPIES = ["select -set kept w:* a:keep %i", "setattr -set keep 1 @kept %ci1:+[Q] c:* %i"]
 NOT_YET = "not counted yet"  # in place of what Yosys said, when only earlier results were asked for
 BUNDLE_BYTES = 100_000  # small modules go together: starting Yosys and reading the cell library takes seconds
 _NETLIST, _COUNTS = "netlist.json.gz", "counts.json"  # of a module, in the cache
@@ -86,7 +88,7 @@ def _keep(netlist: Mapping[str, Any], folder: Path) -> None:
 def _passes(family: str, *, uram: bool, multiplies: bool) -> list[str]:
     """Yosys commands."""
     # Before synth_xilinx: ABC may abort on what it leaves behind otherwise.
-    first = ["hierarchy -check -top {top}", "proc", "opt_clean -purge"]
+    first = ["hierarchy -check -top {top}", "proc", "opt_clean -purge", *COPIES]
     flow = f"synth_xilinx -family {FAMILIES[family]} -noiopad -noclkbuf{' -uram' if uram else ''} -top {{top}}"
     if family != "zynqmp" or not multiplies:
         return [*first, flow]

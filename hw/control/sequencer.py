@@ -84,12 +84,13 @@ class Sequencer(wiring.Component):
         judged = Signal()
         wrong = Signal()
         unknown = Signal()
+        to_loader = Signal()
         m.d.sync += [
             judged.eq(held),
+            to_loader.eq(op.opcode != Opcode.NORM),
             unknown.eq(~known),
             wrong.eq(~known | bad | (op.feed_wait > index) | (op.load_wait > index)),
         ]
-        to_loader = op.opcode != Opcode.NORM
         good = held & judged & ~wrong
         go = Signal()
         m.d.comb += [

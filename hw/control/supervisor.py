@@ -154,6 +154,9 @@ class Supervisor(wiring.Component):
         self.remaining = Signal(32)
         self.expired = Signal()  # the watchdog is on, and has none remaining
         self.begun = Signal()  # a run was started in the cycle before
+        self.stopping = Signal()  # while draining: after an error, or to reset; all bus engines hear of it
+        self.asked = Signal()  # the host wrote start in the cycle before
+        self.raised = Signal()  # an error was reported in the cycle before
         self.abandoned = Signal()  # the host wrote abort before the run it started could begin
 
     def elaborate(self, platform: object) -> Module:
@@ -223,10 +226,13 @@ class Supervisor(wiring.Component):
                 states.to("done")
         states.close()
 
-        with m.If(self.start & ~self.started):
+        # A cycle late too, and so is an error's event.
+        m.d.sync += [self.asked.eq(self.start), self.raised.eq(error_event)]
+        m.d.sync += self.stopping.eq(self.error | self.resetting | error_event | self.soft_reset)
+        with m.If(self.asked & ~self.begun):
             m.d.sync += self.start_refused.eq(1)
 
-        events = Cat(done_event, error_event)
+        events = Cat(done_event, self.raised)
         m.d.sync += self.irq_status.eq((self.irq_status & ~self.irq_clear) | events)
         m.d.sync += self.irq.eq(((self.irq_status & ~self.irq_clear | events) & self.irq_enable).any())
 
@@ -244,7 +250,7 @@ class Supervisor(wiring.Component):
             self.done.eq(at["done"]),
             self.draining.eq(at["draining"]),
             self.busy.eq(live | at["clearing"]),
-            self.abort.eq(at["clearing"] | at["error"] | (at["draining"] & (self.error | self.resetting))),
+            self.abort.eq(at["clearing"] | at["error"] | (at["draining"] & self.stopping)),
         ]
         return m
 

@@ -30,8 +30,8 @@ class FillSignature(wiring.Signature):
     word_load : Out(rows / load_rows bits), word : Out(load_rows x lanes x 8), narrow : Out(1)
         Fill `load_rows` consecutive rows: one bit per such group of rows. With `narrow` the word has 4 bits for each
         weight of two groups: low nibbles for an even one, high nibbles for an odd one.
-    key_load : Out(rows bits), key : Out(lanes x 8)
-        Fill one row.
+    key_load : Out(rows bits), key : Out(lanes x 8), key_valid : Out(1)
+        Fill one row; `key` is on offer, for a row or as a `column`.
     lane_load : Out(1), lane : Out(range(lanes)), column : Out(rows x 8)
         Fill one lane of every row.
     """
@@ -45,6 +45,7 @@ class FillSignature(wiring.Signature):
                 "narrow": Out(1),
                 "key_load": Out(rows),
                 "key": Out(8 * lanes),
+                "key_valid": Out(1),
                 "lane_load": Out(1),
                 "lane": Out(range(lanes)),
                 "column": Out(data.ArrayLayout(unsigned(8), rows)),
@@ -169,7 +170,7 @@ class Array(wiring.Component):
         m.d.sync += [
             word.eq(self.fill.word),
             key.eq(self.fill.key),
-            from_key.eq((self.fill.key_load.any() | self.fill.clear).replicate(chain)),
+            from_key.eq((self.fill.key_valid | self.fill.clear).replicate(chain)),
         ]
         m.d.sync += nibbles.eq(self.fill.narrow.replicate(chain))
         with m.If(self.fill.clear):

@@ -230,9 +230,9 @@ class Core(wiring.Component):
             m.d.comb += self.error_code.eq(ErrorCode.MEMORY_RANGE)
 
     def _count(self, m: Module, feeder: Feeder, loader: Loader, entry: Entry, retirement: Retirement) -> None:
-        """What the array does, and what it waits for."""
+        """What the array does, and what it waits for: a cycle late, for nothing but counters is behind it."""
         seen, idle = self.activity, entry.waiting & ~loader.full
-        m.d.comb += [
+        m.d.sync += [
             seen.busy.eq(entry.busy),
             seen.starved.eq(idle & loader.starved),
             seen.blocked.eq((idle & loader.blocked & ~loader.starved) | (~feeder.o.valid & feeder.blocked)),

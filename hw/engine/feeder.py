@@ -22,7 +22,7 @@ from moesaic.hw.stream.buffer import StreamRegister
 from moesaic.hw.stream.queue import Queue
 from moesaic.hw.stream.rules import Check, connect_stream, require
 from moesaic.hw.vector.layernorm import Normalise, NormScalars, sums_layout
-from moesaic.hw.vector.pipeline import delay, delay_valid, stages
+from moesaic.hw.vector.pipeline import copies, delay, delay_valid, stages
 from moesaic.hw.vector.reduce import AdderTree
 from moesaic.hw.vector.rounding import digits
 
@@ -143,9 +143,10 @@ class Feeder(wiring.Component):
         self.adder = AdderTree(shape=Shape(config.probability_width), terms=config.lanes)
         self.waiting = Queue(waiting_layout(config), depth=QUEUE_DEPTH)
         self.totals = Queue(unsigned(config.total_bits), depth=QUEUE_DEPTH)
-        self.head = StreamRegister(
-            waiting_layout(config)
-        )  # what the array decides on comes from registers, not from LUT RAM
+        # What the array decides on comes from registers, not from LUT RAM. The vector's many bits have a `valid` of
+        # their own.
+        layout = waiting_layout(config)
+        self.head, self.vector = StreamRegister(layout["op"].shape), StreamRegister(layout["x"].shape)
         # Stages at which the residual word is there, the vector is complete, and words of the other sources are there.
         self.meet, self.final = _MEET, _FINAL
         # Sums of probabilities come a cycle after their vectors, which the queue holds that long.
@@ -177,7 +178,7 @@ class Feeder(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        for name in ("walk", "scalars", "normalise", "probabilities", "adder", "totals", "head"):
+        for name in ("walk", "scalars", "normalise", "probabilities", "adder", "totals", "head", "vector"):
             m.submodules[name] = getattr(self, name)
         m.submodules.queue = self.waiting
         walk, final = self.walk, self.final
@@ -216,17 +217,17 @@ class Feeder(wiring.Component):
         token = Signal(12)
         m.d.comb += token.eq(Mux(from_expert, self.queue.data.token, ops[1].token))
         m.d.sync += [ops[2].token.eq(token), ops[2].score.eq(self.queue.data.score)]
-        distance = Signal(20, reset_less=True)
-        # One of them is known a stage earlier than what the queue says.
-        from_queue = Signal()
+        # A product for each: what the queue says comes late from a memory.
+        queued, placed = Signal(20, reset_less=True), Signal(20, reset_less=True)
         other = Signal(12, reset_less=True)
+        from_queue = _carry(m, op.expert_valid & op.gather, last=2, name="from_queue", bits=1)[2]
         m.d.sync += [
-            from_queue.eq(op.expert_valid & op.gather),
             other.eq(Mux(op.gather, ops[0].token, ops[0].slot)),
-            distance.eq(Mux(from_queue, self.queue.data.token, other) * stride),
+            queued.eq(self.queue.data.token * stride),
+            placed.eq(other * stride),
         ]
         address = Signal(16, reset_less=True)
-        m.d.sync += address.eq(base + distance)
+        m.d.sync += address.eq(base + Mux(from_queue, queued, placed))
         m.d.comb += [
             self.queue.enable.eq(1),
             self.queue.address.expert.eq(op.expert),
@@ -320,7 +321,8 @@ class Feeder(wiring.Component):
             queue.i.valid.eq(live),
             queue.i.p.op.eq(op),
         ]
-        split = _carry(m, self.walk.op.wide_stream, last=self.final, name="split", bits=1)[-1]
+        early = _carry(m, self.walk.op.wide_stream, last=self.final - 1, name="wide_stream", bits=1)[-1]
+        splits = copies(m, early, self.config.lanes, name="split")
         stored = delay(m, Value.cast(self.activation.data), probabilities.LATENCY + self.added, name="stored")
         likely = delay(m, Value.cast(probabilities.o), self.added, name="likely")
         m.d.comb += Value.cast(adder.i).eq(Value.cast(probabilities.o))
@@ -332,7 +334,7 @@ class Feeder(wiring.Component):
             m.d.comb += queue.i.p.x[lane].eq(
                 Mux(
                     kind == Stream.NORMALISED,
-                    Mux(split, plane, (streamed | lowest).as_signed()),
+                    Mux(splits[lane], plane, (streamed | lowest).as_signed()),
                     Mux(
                         kind == Stream.PROBABILITY,
                         likely.word_select(lane, self.config.probability_width),
@@ -340,14 +342,19 @@ class Feeder(wiring.Component):
                     ),
                 )
             )
-        connect_stream(m, queue.o, self.head.i)
-        totals = self.totals
+        totals, head, vector = self.totals, self.head, self.vector
         m.d.comb += [
-            self.o.valid.eq(self.head.o.valid),
-            self.o.p.op.eq(self.head.o.p.op),
-            self.o.p.x.eq(self.head.o.p.x),
+            head.i.valid.eq(queue.o.valid),
+            head.i.payload.eq(queue.o.p.op),
+            vector.i.valid.eq(queue.o.valid),
+            vector.i.payload.eq(queue.o.p.x),
+            queue.o.ready.eq(head.i.ready),
+            self.o.valid.eq(head.o.valid),
+            self.o.p.op.eq(head.o.payload),
+            self.o.p.x.eq(vector.o.payload),
             self.o.p.total.eq(totals.o.payload),
-            self.head.o.ready.eq(self.o.ready),
+            head.o.ready.eq(self.o.ready),
+            vector.o.ready.eq(self.o.ready),
             totals.i.valid.eq(delay_valid(m, live, 1, name="added")),
             totals.i.payload.eq(adder.o),
             totals.o.ready.eq(self.o.valid & self.o.ready),

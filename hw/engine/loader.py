@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.control.sequencer import issued_layout
 from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.engine.array import FillSignature
-from moesaic.hw.engine.position import BlockPosition, KeyPosition
+from moesaic.hw.engine.position import BlockPosition, KeyPosition, lanes_inside
 from moesaic.hw.engine.stage import Stage
 from moesaic.hw.engine.words import Cut, Take, copy_layout
 from moesaic.hw.functions.requantise import PARAMETER_BITS
@@ -110,7 +110,7 @@ class Loader(wiring.Component):
         index = Signal(INDEX_BITS)
         body: Any = Signal(data.UnionLayout({o.name: instruction_layout(o) for o in (Opcode.MATMUL, Opcode.COPY)}))
         op, copy = body[Opcode.MATMUL.name], body[Opcode.COPY.name]
-        at, keys = BlockPosition(m, op, self.config), KeyPosition(self.config)
+        at, keys = BlockPosition(m, op, self.config), KeyPosition(m, op, self.config)
         keys.watch(m, at)
         self._connect_stage(m)
         busy = Signal()
@@ -129,9 +129,12 @@ class Loader(wiring.Component):
         take = Take(m, op, stage=self.stage, weights=self.weights, skip=self.skip, **moves)
         mover = Cut(m, copy, self.config, weights=self.weights, o=self.copy, copying=copying)
         pending = self._fill_key(m, op, at, keys)
-        taken = take.words(m, at, taking)
+        take.words(m, at, taking)
         # What the state machine does comes from registers: the weight stream is far.
         m.d.comb += self.weights.ready.eq((taking & self.stage.i.ready) | (copying & self.copy.ready & mover.part_last))
+        # The instruction's kind, from its first cycle in `wait` on.
+        is_copy, is_weights = Signal(), Signal()
+        m.d.sync += [is_copy.eq(op.opcode == Opcode.COPY), is_weights.eq(op.stationary == Stationary.WEIGHTS)]
         states = States(m, "idle", "decode", "wait", "measure", "drop", "take", "keys", "read", "copy")
         with states.state("idle"):
             m.d.comb += self.i.ready.eq(1)
@@ -150,25 +153,28 @@ class Loader(wiring.Component):
             keys.start(m, op)
             m.d.comb += blocked.eq(~waited)
             with m.If(waited):
-                with m.If(op.opcode == Opcode.COPY):
+                with m.If(is_copy):
                     m.d.sync += copying.eq(1)
                     states.to("copy")
                 with m.Elif(queue_empty):
                     states.to("idle")
-                    with m.If(op.speculative & (op.stationary == Stationary.WEIGHTS)):
+                    with m.If(op.speculative & is_weights):
                         states.to("measure")
-                with m.Elif(op.stationary == Stationary.WEIGHTS):
+                with m.Elif(is_weights):
                     m.d.sync += taking.eq(1)
                     states.to("take")
                 with m.Else():
                     states.to("keys")
-        take.drop(m, states, at, taken)
+        take.drop(m, states, at, taking)
         self._read_keys(m, states, op, at, keys, pending, blocked=blocked, busy=busy)
         with states.state("copy"):
             # The stage is not used: words go to the memories, one or more of them per weight-stream word.
-            m.d.comb += [starved.eq(~self.weights.valid), busy.eq(self.weights.valid & self.copy.ready)]
-            with m.If(mover.step(m)):
-                m.d.sync += [copying.eq(0), self.copies.eq(self.copies + 1)]
+            with m.If(copying):
+                m.d.comb += [starved.eq(~self.weights.valid), busy.eq(self.weights.valid & self.copy.ready)]
+                with m.If(mover.step(m)):
+                    m.d.sync += copying.eq(0)
+            with m.Else():
+                m.d.sync += self.copies.eq(self.copies + 1)
                 states.to("idle")
         states.close()
         return m
@@ -199,7 +205,7 @@ class Loader(wiring.Component):
     ) -> None:
         """States that fill the shadow block with keys or values."""
         rows, lanes, stage = self.config.rows, self.config.lanes, self.stage
-        values = op.stationary == Stationary.VALUES
+        values = keys.values
         m.d.sync += self.fill.clear.eq(0)
         with states.state("keys"):
             # One cycle to prepare a block: clear it (VALUES leave lanes beyond the last key at zero), and bound the
@@ -208,21 +214,22 @@ class Loader(wiring.Component):
             left, width = Mux(values, at.keys_left, at.outputs_left), Mux(values, lanes, rows)
             keys.begin_block(m, op, left, width)
             with m.If(stage.available & stage.empty & ~pending):
-                m.d.sync += self.fill.clear.eq(1)
+                m.d.sync += [self.fill.clear.eq(1), keys.ends.eq(left == 1)]
                 states.to("read")
         with states.state("read"):
             m.d.comb += [keys.reading.eq(1), busy.eq(1)]
             keys.next_key(m, op)
             with m.If(keys.last):
-                m.d.comb += [stage.completing.eq(1), at.step.eq(1)]
-                keys.next_block(m, op, at)
                 states.to("keys")
                 with m.If(at.last):
                     states.to("idle")
+        with m.If(keys.ends):  # only in `read`
+            m.d.comb += [stage.completing.eq(1), at.step.eq(1)]
+            keys.next_block(m, at)
 
     def _fill_key(self, m: Module, op: data.View, at: BlockPosition, keys: KeyPosition) -> Value:
         """Ask for a key, and write the one asked for in the last cycle into the shadow block; 1 while there is one."""
-        config, fill, values = self.config, self.fill, op.stationary == Stationary.VALUES
+        config, fill, values = self.config, self.fill, keys.values
         m.d.comb += [
             self.kv.enable.eq(keys.reading),
             self.kv.address.word.eq(keys.address),
@@ -236,14 +243,9 @@ class Loader(wiring.Component):
         m.d.sync += pending.eq(self.kv.enable)
         with m.If(self.kv.enable):
             m.d.sync += [place.eq(keys.place), as_values.eq(values), last.eq(keys.last), group.eq(keys.group)]
-        inside = Signal(config.lanes)
-        masked = []
-        beyond = Signal(range(2 * config.lanes))
-        m.d.sync += beyond.eq(op.lane_low + op.lane_count)
-        for lane in range(config.lanes):
-            m.d.sync += inside[lane].eq((op.lane_low <= lane) & (lane < beyond))
-            masked.append(Mux(inside[lane], self.kv.data[lane], 0))
-        m.d.comb += fill.key.eq(Cat(*masked))
+        inside = lanes_inside(m, op, config.lanes)
+        masked = [Mux(inside[lane], self.kv.data[lane], 0) for lane in range(config.lanes)]
+        m.d.comb += [fill.key.eq(Cat(*masked)), fill.key_valid.eq(pending)]
         word = Value.cast(self.kv.data)
         for r in range(config.rows):
             m.d.comb += fill.column[r].eq(word.word_select(group * config.rows + r if config.groups > 1 else r, 8))

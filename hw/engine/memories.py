@@ -111,8 +111,10 @@ class Memories(wiring.Component):
         to_activation = Signal()
         to_kv = Signal()
         beyond = Signal()
+        was_due = Signal()
+        m.d.sync += was_due.eq(words.activation_due)
         m.d.comb += [
-            to_activation.eq(words.write & (words.memory == Memory.ACTIVATION) & ~beyond),
+            to_activation.eq(was_due & ~beyond),
             to_kv.eq(words.write & ((words.memory == Memory.KV) | beyond)),
         ]
         if self.config.joint_memories:
@@ -193,19 +195,20 @@ class Memories(wiring.Component):
         if config.joint_memories:
             place = Mux(words.memory == Memory.KV, place, place - config.activation_words)
         m.d.sync += [kv.addr.eq(place), kv.data.eq(words.data), kv.en.eq(Mux(to_kv, words.mask, 0))]
-        # Every few lanes know by themselves whether a tap comes.
+        # Every few lanes know by themselves whether a result or a tap comes.
         here, copied = copy.valid & (copy.p.memory == Memory.ACTIVATION), Value.cast(copy.p.data)
         m.d.sync += activation.addr.eq(Mux(to_activation, words.address, Mux(tap.write, tap.address, copy.p.address)))
-        for lane, tapped in enumerate(copies(m, tap.due, config.lanes, name="tapped")):
+        results, taps = (
+            copies(m, due, config.lanes, name=name)
+            for due, name in ((words.activation_due, "result"), (tap.due, "tapped"))
+        )
+        for lane, (due, tapped) in enumerate(zip(results, taps, strict=True)):
+            result = due & to_activation if config.joint_memories else due
             m.d.sync += [
                 activation.data[lane].eq(
-                    Mux(
-                        to_activation,
-                        words.data[lane],
-                        Mux(tapped, tap.data[lane], copied.word_select(lane, 8)),
-                    )
+                    Mux(result, words.data[lane], Mux(tapped, tap.data[lane], copied.word_select(lane, 8)))
                 ),
-                activation.en[lane].eq(Mux(to_activation, words.mask[lane], tapped | here)),
+                activation.en[lane].eq(Mux(result, words.mask[lane], tapped | here)),
             ]
 
     def _residual(self, m: Module, free: Signal) -> None:

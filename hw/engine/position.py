@@ -1,12 +1,39 @@
 """Where the loader stands in an instruction, by blocks and by keys: registers, and the steps between their values."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Stationary
 
-__all__ = ["BlockPosition", "KeyPosition"]
+__all__ = ["BlockPosition", "KeyPosition", "lanes_inside"]
+
+_NEAR = 8  # lanes that are compared together
+
+
+def lanes_inside(m: Module, op: data.View, lanes: int) -> Signal:
+    """The lanes that belong to the head, for keys: three cycles after the instruction.
+
+    Three steps, for 64 comparisons with one number have many loads: the number, then groups of lanes and places in a
+    group, then each lane.
+    """
+    width = (2 * lanes - 1).bit_length()
+    inside = Signal(lanes)
+    bounds = []
+    for name, number in (("low", op.lane_low), ("beyond", op.lane_low + op.lane_count)):
+        bound = Signal(width, name=f"lanes_{name}")
+        groups, near = max(1, lanes // _NEAR), min(lanes, _NEAR)
+        bits = (near - 1).bit_length()
+        less, same = Signal(groups, name=f"{name}_less"), Signal(groups, name=f"{name}_same")
+        place = Signal(near, name=f"{name}_place")
+        m.d.sync += bound.eq(number)
+        for g in range(groups):
+            m.d.sync += [less[g].eq(g < bound[bits:]), same[g].eq(g == bound[bits:])]
+        for p in range(near):
+            m.d.sync += place[p].eq(p < bound[:bits])
+        bounds.append([less[k // near] | (same[k // near] & place[k % near]) for k in range(lanes)])
+    m.d.sync += inside.eq(Cat(~below & before for below, before in zip(*bounds, strict=True)))
+    return inside
 
 
 class BlockPosition:
@@ -87,12 +114,19 @@ class BlockPosition:
 class KeyPosition:
     """Which key is read next."""
 
-    def __init__(self, config: AcceleratorConfig) -> None:
+    def __init__(self, m: Module, op: data.View, config: AcceleratorConfig) -> None:
+        # Keys become lanes; from the loader's state `wait` on. One for what steps, and one for what is read.
+        self.steps_values, self.values = (
+            Signal(name=name, attrs={"keep": "true"}) for name in ("steps_values", "values")
+        )
+        m.d.sync += [values.eq(op.stationary == Stationary.VALUES) for values in (self.steps_values, self.values)]
         self.groups, self.group_bits = config.groups, (config.groups - 1).bit_length()
         most = max(config.rows, config.lanes)
         self.place = Signal(range(most))  # of the next key in its block
         self.left = Signal(range(most + 1))  # of the block, with this one
-        self.last = Signal()  # it is the block's last, judged a key ahead
+        # It is the block's last, judged a key ahead; and it is read in this cycle.
+        self.last = Signal()
+        self.ends = Signal()
         # word of the next key, and of that behind it
         self.address = Signal(16)
         self.following = Signal(16)
@@ -106,7 +140,7 @@ class KeyPosition:
     def start(self, m: Module, op: data.View) -> None:
         """At the instruction's first key."""
         m.d.sync += [self.address.eq(op.kv_addr), self.first.eq(op.kv_addr), self.group.eq(op.group)]
-        with m.If(op.stationary == Stationary.VALUES):
+        with m.If(self.steps_values):
             self._begin(m, op.kv_addr + (op.group >> self.group_bits))
 
     def _begin(self, m: Module, address: Value) -> None:
@@ -128,6 +162,7 @@ class KeyPosition:
             self.place.eq(self.place + 1),
             self.left.eq(self.left - 1),
             self.last.eq(self.left == 2),
+            self.ends.eq((self.left == 2) & ~self.last),
             self.address.eq(self.following),
             self.following.eq(self.following + op.kv_stride),
             self.beyond.eq(self.beyond + op.kv_stride),
@@ -137,9 +172,9 @@ class KeyPosition:
         """In every cycle: where the next block of channels begins, from what changes two cycles before it is used."""
         m.d.sync += self.beside.eq(self.first + Mux(at.last_plane, 0, at.in_block + 1))
 
-    def next_block(self, m: Module, op: data.View, at: BlockPosition) -> None:
+    def next_block(self, m: Module, at: BlockPosition) -> None:
         """Step from the last key of a block to the first one of the next."""
-        with m.If(op.stationary == Stationary.VALUES):
+        with m.If(self.steps_values):
             # Next block of keys continues where this one ends; the next plane starts over, and so does the next block
             # of channels.
             with m.If(at.last_plane):

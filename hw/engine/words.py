@@ -71,9 +71,9 @@ class Take:
             ),
         ]
 
-    def words(self, m: Module, at: BlockPosition, taking: Signal) -> Signal:
-        """Move words while `taking`. What decides comes from registers, and the stage's answer is one LUT; 1 with the
-        instruction's last word.
+    def words(self, m: Module, at: BlockPosition, taking: Signal) -> None:
+        """Move words while `taking`, which ends with the instruction's last word. What decides comes from registers,
+        and the stage's answer is one LUT.
         """
         stage, weights, one = self.stage.i, self.weights, self.config.param_words == 1
         moved, block, finished = Signal(name="took_word"), Signal(name="took_block"), Signal(name="took_all")
@@ -81,11 +81,17 @@ class Take:
             stage.valid.eq(taking & weights.valid),
             moved.eq(taking & weights.valid & stage.ready),
             block.eq(self.ends & weights.valid & stage.ready),  # `ends` only while `taking`
-            at.step.eq(block),
             # The shadow block is being filled, so nothing stops this word: the block is complete with the next cycle.
             # A block of a single word is not, yet.
             self.stage.completing.eq(block & ~self.single),
         ]
+        # A cycle late where blocks have two words or more: the second one does not ask where it stands.
+        step: Value = block
+        if min(narrow_words(self.config), self.config.block_words) > 1:
+            step = Signal(name="took_block_before")
+            m.d.sync += step.eq(block)
+        with m.If(step):
+            m.d.comb += at.step.eq(1)
         with m.If(taking):
             m.d.comb += [
                 self.moves["starved"].eq(stage.ready & ~weights.valid),
@@ -110,9 +116,8 @@ class Take:
         m.d.comb += finished.eq(block & at.last)
         with m.If(finished):
             m.d.sync += [taking.eq(0), self.ends.eq(0)]
-        return finished
 
-    def drop(self, m: Module, states: States, at: BlockPosition, finished: Signal) -> None:
+    def drop(self, m: Module, states: States, at: BlockPosition, taking: Signal) -> None:
         """States while words are taken, or dropped."""
         with states.state("measure"):
             m.d.sync += self.skip_words.eq(self.skip_words + self.output_words)
@@ -126,7 +131,7 @@ class Take:
                 m.d.sync += self.skip.valid.eq(0)
                 states.to("idle")
         with states.state("take"):
-            with m.If(finished):
+            with m.If(~taking):
                 states.to("idle")
 
 

@@ -50,14 +50,15 @@ class _Lane(wiring.Component):
         ]
         # Cycle 2: the knot below, and the one table, or none, that has it.
         index = Signal(range(max(len(table.knots) for table in self.tables)), reset_less=True)
+        even = Signal(len(index), reset_less=True)  # where the knot with an even number is, of it and the next one
         above = magnitude[POSITION_BITS:]
         asked = delay(m, self.chosen, 1, name="asked")
         reads = Signal(len(self.tables), reset_less=True)
-        m.d.sync += index.eq(above)
+        m.d.sync += [index.eq(above), even.eq((above[: len(index)] + 1)[1:])]
         for k, table in enumerate(self.tables):
             m.d.sync += reads[k].eq(asked[k] & (above < len(table.knots) - 1))
         # Cycle 3: neighbouring knots are in different banks, so that both are read at once.
-        lower, upper = self._knots(m, index, delay(m, reads, 1, name="read"))
+        lower, upper = self._knots(m, index, even, delay(m, reads, 1, name="read"))
         # Cycle 4. On the left of a step the correction is added, so knots change places and sign.
         added = delay(m, negative & step, 3, name="added")
         slope, base = self._line(m, lower, upper, added)
@@ -71,14 +72,14 @@ class _Lane(wiring.Component):
     def _chosen(self) -> list[tuple[Value, Curve]]:
         return list(zip(self.chosen, self.tables, strict=True))
 
-    def _knots(self, m: Module, index: Signal, reads: Value) -> tuple[Value, Value]:
+    def _knots(self, m: Module, index: Signal, at_even: Signal, reads: Value) -> tuple[Value, Value]:
         """The knot below and the knot above, of the table that is read; 0 if none is."""
         even: Value = Const(0, _KNOT_BITS)
         odd: Value = Const(0, _KNOT_BITS)
         for k, table in enumerate(self.tables):
             bits = max(table.knots).bit_length()
             banks = table.knots[0::2], table.knots[1::2]
-            addresses = (index + 1)[1:], index[1:]
+            addresses = at_even, index[1:]
             data_k = [
                 lookup(m, bank, address[: (len(bank) - 1).bit_length()], bits=bits, name=f"{name}_{k}")
                 for bank, address, name in zip(banks, addresses, ("even", "odd"), strict=True)

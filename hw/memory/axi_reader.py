@@ -171,7 +171,14 @@ class AxiReader(wiring.Component):
             splitter.drop.eq(flush),
             beats.eq(splitter.o.payload.last + 1),
             room.eq(flight.level + ar.valid < self.max_outstanding),
-            issue.eq(splitter.o.valid & (self.credit >= beats) & room & (~ar.valid | ar.ready) & ~flush & ~self.hold),
+            issue.eq(
+                splitter.o.valid
+                & (self.credit > splitter.o.payload.last)
+                & room
+                & (~ar.valid | ar.ready)
+                & ~flush
+                & ~self.hold
+            ),
             self.asking.eq(~splitter.i.ready),
             splitter.o.ready.eq(issue),
             flight.i.valid.eq(ar.valid & ar.ready),
@@ -185,8 +192,9 @@ class AxiReader(wiring.Component):
         with m.If(ar.ready):
             m.d.sync += ar.valid.eq(0)
         with m.If(issue):
+            m.d.sync += ar.valid.eq(1)
+        with m.If(~ar.valid | ar.ready):
             m.d.sync += [
-                ar.valid.eq(1),
                 ar.payload.addr.eq(splitter.o.payload.word << size),
                 ar.payload.len.eq(splitter.o.payload.last),
             ]

@@ -149,8 +149,9 @@ class AxiWriter(wiring.Component):
         with m.If(aw.ready):
             m.d.sync += aw.valid.eq(0)
         with m.If(issue):
+            m.d.sync += aw.valid.eq(1)
+        with m.If(~aw.valid | aw.ready):
             m.d.sync += [
-                aw.valid.eq(1),
                 aw.payload.addr.eq(splitter.o.payload.word << size),
                 aw.payload.len.eq(splitter.o.payload.last),
             ]
@@ -172,12 +173,13 @@ class AxiWriter(wiring.Component):
         with m.If(w.ready):
             m.d.sync += w.valid.eq(0)
         with m.If(load):
+            m.d.sync += [w.valid.eq(1), self.beat.eq(Mux(last_beat, 0, self.beat + 1))]
+        # A free register takes what is there: with `load` it is on offer.
+        with m.If(~w.valid | w.ready):
             m.d.sync += [
-                w.valid.eq(1),
                 w.payload.data.eq(self.i.payload),  # without strobes it is nobody's
                 w.payload.strb.eq((~flush).replicate(self.data_bits // 8)),
                 w.payload.last.eq(last_beat),
-                self.beat.eq(Mux(last_beat, 0, self.beat + 1)),
             ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += self.beats_done.eq(self.beats_done + 1)

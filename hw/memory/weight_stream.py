@@ -200,10 +200,10 @@ class WeightStream(wiring.Component):
     def _keep_step(self, m: Module) -> None:
         """Hold a port that has asked for more bursts than the slowest port that still has some to ask for."""
         leads = [Signal(range(MOST_LEAD + 2), name=f"lead_{p}") for p in range(self.ports)]
-        together = Signal()  # every port is ahead, or has nothing to ask for
-        m.d.comb += together.eq(
-            reduce(and_, ((lead != 0) | ~reader.asking for lead, reader in zip(leads, self.readers, strict=True)))
-        )
+        # Every port is ahead, or has nothing to ask for. Judged a cycle late, so never in two cycles on end.
+        together = Signal()
+        ahead = reduce(and_, ((lead != 0) | ~reader.asking for lead, reader in zip(leads, self.readers, strict=True)))
+        m.d.sync += together.eq(ahead & ~together)
         for lead, reader in zip(leads, self.readers, strict=True):
             m.d.comb += reader.hold.eq(lead >= MOST_LEAD)
             m.d.sync += lead.eq(lead + reader.asked - (together & (lead != 0)))
@@ -219,6 +219,10 @@ class WeightStream(wiring.Component):
         full = Signal()  # the banks' outputs are the oldest word
         taken = Signal()
         skipping = Signal()
+        begins, ends = Signal(), Signal()  # the first and the last cycle of it
+        # A word is offered to the buffer, or by it, judged a cycle ahead: not while `skipping`.
+        offering = Signal()
+        shown = Signal()
         # Words of the queue that are skipped in this cycle, if they were counted; they are all that are left.
         amount = Signal(range(depth + 1))
         counted = Signal()
@@ -280,18 +284,26 @@ class WeightStream(wiring.Component):
             m.d.sync += [ahead.eq(ahead + done - joined), some.eq(done | Mux(joined, ahead != 1, some))]
 
         m.d.comb += [
-            head.i.valid.eq(full & ~skipping),
+            head.i.valid.eq(offering),
             taken.eq(head.i.valid & head.i.ready),
-            self.o.valid.eq(head.o.valid & ~self.skip.valid & ~skipping),
+            self.o.valid.eq(shown & ~self.skip.valid),
             self.o.payload.eq(head.o.payload),
             # With words to skip, the buffer is emptied first; while more than it holds are skipped, it is empty.
             head.o.ready.eq(Mux(skipping, some_left, self.o.ready & ~self.skip.valid)),
             freed.eq(Mux(counted, amount, taken)),
             one.eq(self.level == 1),
         ]
+        filled = Signal()
+        m.d.comb += [
+            filled.eq(joined | Mux(counted, self.level != amount, full & ~(taken & one))),
+            begins.eq(~skipping & self.skip.valid),
+            ends.eq(skipping & ~counted & ~some_left),
+        ]
         m.d.sync += [
             self.level.eq(self.level + joined - freed),
-            full.eq(joined | Mux(counted, self.level != amount, full & ~(taken & one))),
+            full.eq(filled),
+            offering.eq(filled & Mux(skipping, ends, ~begins)),
+            shown.eq(head.coming & Mux(skipping, ends, ~begins)),
         ]
 
         # First the words in the buffer, one by one; then, every other cycle, as many as the queue holds.
@@ -307,10 +319,10 @@ class WeightStream(wiring.Component):
             with m.Elif(some_left):
                 m.d.comb += fewer.eq(self.level < left)
                 m.d.sync += [amount.eq(Mux(fewer, self.level, left)), all_left.eq(~fewer), counted.eq(1)]
-            with m.Else():
-                m.d.comb += self.skip.ready.eq(1)
-                m.d.sync += skipping.eq(0)
-        with m.Elif(self.skip.valid):
+        m.d.comb += self.skip.ready.eq(ends)
+        with m.If(ends):
+            m.d.sync += skipping.eq(0)
+        with m.If(begins):
             m.d.sync += [left.eq(self.skip.payload), some_left.eq(self.skip.payload != 0), skipping.eq(1)]
 
         skipped = Signal(range(depth + 1))
@@ -324,6 +336,8 @@ class WeightStream(wiring.Component):
             m.d.sync += [
                 self.level.eq(0),
                 full.eq(0),
+                offering.eq(0),
+                shown.eq(0),
                 skipping.eq(0),
                 counted.eq(0),
                 released.eq(0),

@@ -90,20 +90,29 @@ class WindowGuard(wiring.Component):
         self.offset = Signal(ADDRESS_BITS, reset_less=True)
         self.end = Signal(ADDRESS_BITS + 1, reset_less=True)  # in bytes from the start of the window
         self.stop = Signal(ADDRESS_BITS + 1, reset_less=True)  # address after the last byte
-        self.bad = Signal(reset_less=True)
+        # What is offered, or refused; nothing is held.
+        self.good = Signal()
+        self.bad = Signal()
+        self.empty = Signal(init=1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         held = self.held
         length = held.beats * self.beat_bytes
+        wrong = Signal()
         m.d.comb += [self.error_addr.eq(held.addr), self.o.p.addr.eq(held.addr), self.o.p.beats.eq(held.beats)]
+        # From registers of their own, for the units go on from there.
+        m.d.comb += [
+            self.i.ready.eq(self.empty & ~self.abort),
+            self.o.valid.eq(self.good & ~self.abort),
+            self.error.eq(self.bad & ~self.abort),
+        ]
         # Three steps of one 64-bit addition or comparison each: long carry chains, no hurry.
         with m.Switch(self.state):
             with m.Case(Step.EMPTY):
-                m.d.comb += self.i.ready.eq(~self.abort)
                 m.d.sync += held.eq(self.i.payload)
-                with m.If(self.i.valid & ~self.abort):
-                    m.d.sync += self.state.eq(Step.LOCATE)
+                with m.If(self.i.valid):
+                    m.d.sync += [self.state.eq(Step.LOCATE), self.empty.eq(0)]
             with m.Case(Step.LOCATE):
                 m.d.sync += [
                     self.below.eq(held.addr < self.window_base),
@@ -117,18 +126,17 @@ class WindowGuard(wiring.Component):
                     self.state.eq(Step.JUDGE),
                 ]
             with m.Case(Step.JUDGE):
-                m.d.sync += self.bad.eq(
+                m.d.comb += wrong.eq(
                     self.below
                     | (self.end > self.window_bytes)
                     | (self.stop > 1 << self.addr_bits)
                     | (held.addr % self.beat_bytes != 0)
                     | (held.beats == 0)
                 )
-                m.d.sync += self.state.eq(Step.OFFER)
+                m.d.sync += [self.good.eq(~wrong), self.bad.eq(wrong), self.state.eq(Step.OFFER)]
             with m.Case(Step.OFFER):
-                m.d.comb += [self.error.eq(self.bad & ~self.abort), self.o.valid.eq(~self.bad & ~self.abort)]
                 with m.If(self.bad | self.o.ready):
-                    m.d.sync += self.state.eq(Step.EMPTY)
+                    m.d.sync += [self.good.eq(0), self.bad.eq(0), self.empty.eq(1), self.state.eq(Step.EMPTY)]
         with m.If(self.abort):
-            m.d.sync += self.state.eq(Step.EMPTY)
+            m.d.sync += [self.good.eq(0), self.bad.eq(0), self.empty.eq(1), self.state.eq(Step.EMPTY)]
         return m

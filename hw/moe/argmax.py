@@ -5,15 +5,19 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.vector.pipeline import delay
-from moesaic.hw.vector.reduce import tree_latency
 
-__all__ = ["ArgMax"]
+__all__ = ["ArgMax", "argmax_latency"]
+
+
+def argmax_latency(terms: int) -> int:
+    """Cycles through the tree of comparisons over `terms` values: its levels."""
+    return (terms - 1).bit_length()
 
 
 class ArgMax(wiring.Component):
     """Largest of `terms` signed values and its index; the lowest index wins a tie.
 
-    One vector per cycle, `latency` cycles later, two comparisons between registers; no back pressure; no reset.
+    One vector per cycle, `latency` cycles later, a register behind every comparison; no back pressure; no reset.
 
     Parameters
     ----------
@@ -41,7 +45,7 @@ class ArgMax(wiring.Component):
         if terms < 2:
             raise ValueError(f"terms must be 2 or more, not {terms!r}")
         self.bits, self.terms = bits, terms
-        self.latency = tree_latency(terms)
+        self.latency = argmax_latency(terms)
         super().__init__(
             {
                 "i": In(data.ArrayLayout(signed(bits), terms)),
@@ -55,8 +59,6 @@ class ArgMax(wiring.Component):
         found: list[tuple[Value, Value]] = [(self.i[k], Const(k, range(self.terms))) for k in range(self.terms)]
         level = 0
         while len(found) > 1:
-            registered = level % 2 == 1 or len(found) == 2
-            domain = m.d.sync if registered else m.d.comb
             merged: list[tuple[Value, Value]] = []
             for k in range(0, len(found) - 1, 2):
                 (low, low_index), (high, high_index) = found[k], found[k + 1]
@@ -65,14 +67,14 @@ class ArgMax(wiring.Component):
                 value = Signal(signed(self.bits), name=f"value_{at}", reset_less=True)
                 index = Signal(range(self.terms), name=f"index_{at}", reset_less=True)
                 m.d.comb += first.eq(low >= high)
-                domain += [value.eq(Mux(first, low, high)), index.eq(Mux(first, low_index, high_index))]
+                m.d.sync += [value.eq(Mux(first, low, high)), index.eq(Mux(first, low_index, high_index))]
                 merged.append((value, index))
             if len(found) % 2:
                 value_rest, index_rest = found[-1]
                 merged.append(
                     (
-                        delay(m, value_rest, int(registered), name=f"value_rest_{level}"),
-                        delay(m, index_rest, int(registered), name=f"index_rest_{level}"),
+                        delay(m, value_rest, 1, name=f"value_rest_{level}"),
+                        delay(m, index_rest, 1, name=f"index_rest_{level}"),
                     )
                 )
             found, level = merged, level + 1

@@ -4,11 +4,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, 
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.moe.argmax import ArgMax
+from moesaic.hw.moe.argmax import ArgMax, argmax_latency
 from moesaic.hw.spec.isa import GateKind
 from moesaic.hw.spec.tables import LOGIT_FRACTION_BITS, LOGIT_SHIFT_BITS, wide_exp2_table
 from moesaic.hw.vector.multiply import DSP_LATENCY, dsp_product
-from moesaic.hw.vector.pipeline import delay, delay_valid, lookup, stages
+from moesaic.hw.vector.pipeline import copies, delay, delay_valid, lookup, stages
 from moesaic.hw.vector.reciprocal import Reciprocal
 from moesaic.hw.vector.reduce import AdderTree, tree_latency
 from moesaic.hw.vector.rounding import RoundShift
@@ -62,12 +62,19 @@ class _WideExponential(wiring.Component):
 
 def _stages(experts: int, max_top_k: int) -> tuple[int, int, int]:
     """Cycles until the largest logit is known, the last of the chosen, and the sum of exponentials."""
-    tree = tree_latency(experts)
-    maximum_at = 1 + tree
-    chosen_at = maximum_at + (max_top_k - 1) * (tree + 1)
-    all_at = maximum_at + _WideExponential.LATENCY + tree
+    choice = argmax_latency(experts)
+    maximum_at = 1 + choice
+    chosen_at = maximum_at + (max_top_k - 1) * (choice + 1)
+    all_at = maximum_at + _WideExponential.LATENCY + tree_latency(experts)
     some_at = chosen_at + _WideExponential.LATENCY + tree_latency(max_top_k)
     return maximum_at, chosen_at, max(all_at, some_at) + 1
+
+
+def _known(m: Module, value: Value, cycles: int, *, name: str) -> Value:
+    """`value`, `cycles` cycles later, from a register and not from a shift register: many ask for it."""
+    if not cycles:
+        return value
+    return copies(m, delay(m, value, cycles - 1, name=name), 1, name=name)[0]
 
 
 def gate_latency(experts: int, max_top_k: int) -> int:
@@ -168,7 +175,7 @@ class Gate(wiring.Component):
             m.submodules[f"pick_{j}"] = pick = ArgMax(bits=_KEY_BITS, terms=self.experts)
             m.d.comb += Value.cast(pick.i).eq(keys)
             left = self.chosen_at - self.maximum_at - j * (pick.latency + 1)
-            values.append(delay(m, pick.o, left, name=f"value_{j}"))
+            values.append(_known(m, pick.o, left, name=f"value_{j}"))
             m.d.comb += self.o_index[j].eq(
                 delay(m, pick.o_index, left + self.latency - self.chosen_at, name=f"index_{j}")
             )

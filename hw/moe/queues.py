@@ -119,10 +119,11 @@ class ExpertQueues(wiring.Component):
         # One rank per cycle; the next token is read while the last rank of this one is appended.
         active = Signal()
         rank = Signal(range(self.max_top_k))
-        last_rank = Signal()
+        last_rank = Signal()  # judged a cycle ahead
+        single = Signal()
         fetch = Signal()
+        m.d.sync += single.eq(self.i_top_k <= 1)
         m.d.comb += [
-            last_rank.eq(rank + 1 >= self.i_top_k),
             fetch.eq((written != taken) & (~active | last_rank)),
             take.addr.eq(taken),
             take.en.eq(fetch),
@@ -130,9 +131,9 @@ class ExpertQueues(wiring.Component):
         with m.If(self.i_valid):
             m.d.sync += written.eq(written + 1)
         with m.If(fetch):
-            m.d.sync += [taken.eq(taken + 1), active.eq(1), rank.eq(0)]
+            m.d.sync += [taken.eq(taken + 1), active.eq(1), rank.eq(0), last_rank.eq(single)]
         with m.Elif(active):
-            m.d.sync += [active.eq(~last_rank), rank.eq(rank + 1)]
+            m.d.sync += [active.eq(~last_rank), rank.eq(rank + 1), last_rank.eq(rank + 2 >= self.i_top_k)]
         with m.If(self.i_clear):
             m.d.sync += [written.eq(0), taken.eq(0)]
 

@@ -64,18 +64,21 @@ class SkidBuffer(wiring.Component):
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
         self.spare = Signal(shape, reset_less=True)  # what arrived in the cycle in which the output stalled
         self.spare_full = Signal()
+        self.free = Signal(init=1)  # it is not, for those who ask: all bits of a payload hang on the other
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.d.comb += self.i.ready.eq(~self.spare_full)
+        m.d.comb += self.i.ready.eq(self.free)
+        with m.If(~self.spare_full):
+            m.d.sync += self.spare.eq(self.i.payload)
         with m.If(self.o.ready | ~self.o.valid):
-            m.d.sync += self.spare_full.eq(0)
+            m.d.sync += [self.spare_full.eq(0), self.free.eq(1)]
             with m.If(self.spare_full):
                 m.d.sync += [self.o.valid.eq(1), self.o.payload.eq(self.spare)]
             with m.Else():
                 m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
         with m.Elif(self.i.valid & self.i.ready):
-            m.d.sync += [self.spare_full.eq(1), self.spare.eq(self.i.payload)]
+            m.d.sync += [self.spare_full.eq(1), self.free.eq(0)]
         return m
 
 
@@ -108,6 +111,7 @@ class PairBuffer(wiring.Component):
         self.full = [Signal(name=f"full_{k}") for k in range(2)]
         self.write = Signal()
         self.read = Signal()
+        self.coming = Signal()  # `o.valid` of the next cycle
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -121,7 +125,8 @@ class PairBuffer(wiring.Component):
             m.d.sync += self.read.eq(~self.read)
         # The entry to be read next is full: it was and stays, or what arrives goes there, or behind what is there.
         second = Mux(self.read, self.full[0], self.full[1])
-        m.d.sync += self.o.valid.eq(self.i.valid | (self.o.valid & (~self.o.ready | second)))
+        m.d.comb += self.coming.eq(self.i.valid | (self.o.valid & (~self.o.ready | second)))
+        m.d.sync += self.o.valid.eq(self.coming)
         for k, (entry, full) in enumerate(zip(self.entries, self.full, strict=True)):
             with m.If(~full):
                 m.d.sync += [entry.eq(self.i.payload), full.eq(self.i.valid & (self.write == k))]

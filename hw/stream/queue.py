@@ -79,7 +79,7 @@ class Queue(wiring.Component):
             pop.eq(self.o.valid & self.o.ready),
             write.addr.eq(self.write_index),
             write.data.eq(self.i.payload),
-            write.en.eq(push),
+            write.en.eq(~self.full),  # a free place takes what is there: it counts with `push`
             read.addr.eq(self.read_index),
             self.o.payload.eq(read.data),
         ]

@@ -14,7 +14,7 @@ from moesaic.hw.engine.array import LANE_BITS, array_latency, sum_bits
 
 SIZES = json.loads(os.environ["SIZES"])
 ROWS, LANES, LOAD_ROWS, NARROW = SIZES["rows"], SIZES["lanes"], SIZES["load_rows"], SIZES.get("narrow", True)
-IDLE = {"fill__word_load": 0, "fill__key_load": 0, "fill__lane_load": 0, "fill__clear": 0}
+IDLE = {"fill__word_load": 0, "fill__key_load": 0, "fill__key_valid": 0, "fill__lane_load": 0, "fill__clear": 0}
 
 
 class Model:
@@ -67,6 +67,7 @@ class Model:
                 following[2 * place * LOAD_ROWS : 2 * (place + 1) * LOAD_ROWS] = values
             elif kind == "key":
                 bench.set("fill__key_load", 1 << place)
+                bench.set("fill__key_valid", 1)
                 bench.set("fill__key", pack(values, 8))
                 following[place] = values
             elif kind == "lane":

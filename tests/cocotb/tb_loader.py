@@ -260,6 +260,7 @@ class Rig:
             get("fill__clear"),
         )
         assert bool(word_load) + bool(key_load) + lane_load + clear <= 1
+        assert get("fill__key_valid") == bool(key_load or lane_load), "a key on offer goes somewhere"
         if not (word_load or key_load or lane_load or clear):
             return
         assert self.swapping or not self.complete, "a complete block was overwritten"

@@ -52,11 +52,16 @@ def _violated(text: str, asserts: str) -> list[str]:
     rows = re.findall(r"^ +(\d+) (\S+) +\S+ +\S+ +([01x]+)\s*$", text, re.MULTILINE)
     last = max((int(step) for step, *_ in rows), default=0)
     value = {name: bits for step, name, bits in rows if int(step) == last}
+
+    def bit(pin: str, cell: str) -> str | None:
+        """What a pin of one bit has: a signal, or one bit of it."""
+        found = re.search(rf"connect \\{pin} (\S+)(?: \[(\d+)\])?$", cell, re.MULTILINE)
+        return value.get(found[1], "")[::-1][int(found[2] or 0) :][:1] if found else None
+
     result = []
     for cell in asserts.split("\n\n"):
         source = re.search(r'attribute \\src "([^"]*)"', cell)
-        condition, enable = (re.search(rf"connect \\{pin} (\S+)", cell) for pin in ("A", "EN"))
-        if condition and enable and value.get(condition[1]) == "0" and value.get(enable[1], "1") == "1":
+        if bit("A", cell) == "0" and bit("EN", cell) in ("1", ""):
             result.append(source[1] if source else cell)
     return result
 

@@ -36,7 +36,10 @@ class SupervisorProof(Elaboratable):
         unit_error, remaining, cleared = Signal(), Signal(32), Signal(range(dut.clear_cycles + 1))
         report, error, resetting, watchdog = Signal(len(Value.cast(dut.report))), Signal(), Signal(), Signal(32)
         enable = Signal(2)
+        refused, raised = Signal(), Signal()
         m.d.sync += [
+            refused.eq(dut.asked & ~dut.begun),
+            raised.eq(dut.raised),
             was.eq(dut.state),
             past.eq(inputs),
             unit_error.eq(Cat(source.valid for source in dut.errors).any()),
@@ -62,7 +65,9 @@ class SupervisorProof(Elaboratable):
             with m.If(resting & start & bus_idle & ~soft_reset & ~abort_request):
                 m.d.comb += Assert(dut.state == State.CLEARING, "a start that can be taken is taken")
             with m.Elif(start):
-                m.d.comb += Assert(dut.start_refused, "any other start is refused visibly")
+                m.d.comb += Assert(dut.asked & ~dut.begun, "any other start is refused")
+            with m.If(refused):
+                m.d.comb += Assert(dut.start_refused, "visibly, in the next cycle")
             with m.If(soft_reset & resting):
                 m.d.comb += Assert(dut.draining & dut.abort)
             with m.If(was == State.CLEARING):
@@ -80,8 +85,7 @@ class SupervisorProof(Elaboratable):
             with m.If(live & failing & ~resetting):
                 m.d.comb += Assert(dut.error & ~dut.run & dut.abort, "a failure stops the run at once")
             with m.If(dut.error & ~error):
-                m.d.comb += Assert(live & dut.irq_status[1], "an error raises its event at once")
-                m.d.comb += Assert(dut.irq | ~enable[1])
+                m.d.comb += Assert(live & dut.raised, "an error raises its event in the next cycle")
                 m.d.comb += Assert(
                     dut.report.valid
                     & (
@@ -90,6 +94,9 @@ class SupervisorProof(Elaboratable):
                         | (dut.report.code == ErrorCode.HOST_ABORT.value)
                     )
                 )
+            with m.If(raised):
+                m.d.comb += Assert(dut.irq_status[1])
+                m.d.comb += Assert(dut.irq | ~enable[1])
             with m.If(dut.error & error):
                 m.d.comb += Assert(Value.cast(dut.report) == report, "the first error is kept")
             with m.If(live & ~progress & (remaining != 0)):
@@ -123,6 +130,7 @@ class SupervisorProof(Elaboratable):
             Assert(~dut.begun | ((dut.state == State.CLEARING) & (dut.cleared == 0))),
             Assert(~dut.abandoned | (dut.state == State.CLEARING) | (dut.state == State.RUNNING)),
             Assert(~dut.abandoned | (dut.state != State.CLEARING) | dut.restart),
+            Assert(~dut.draining | (dut.stopping == (dut.error | dut.resetting))),
             Assert(~(dut.run | dut.draining) | (dut.expired == ((dut.watchdog != 0) & (dut.remaining == 0)))),
             Assert(~(dut.run | dut.draining) | (dut.watchdog != 0) | (dut.remaining == 0)),
         ]

@@ -56,6 +56,8 @@ class GuardProof(Elaboratable):
             m.d.comb += [
                 Assert(dut.state.as_value() <= Step.OFFER.value),
                 Assert(pending == (dut.state != Step.EMPTY)),
+                Assert(dut.empty == (dut.state == Step.EMPTY)),
+                Assert((dut.good | dut.bad) == (dut.state == Step.OFFER)),
                 Assert(~pending | (Value.cast(dut.held) == Value.cast(taken))),
             ]
             with m.If(pending):
@@ -65,7 +67,7 @@ class GuardProof(Elaboratable):
                     m.d.comb += Assert(dut.end == offset + taken.beats * dut.beat_bytes)
                     m.d.comb += Assert(dut.stop == stop)
                 with m.If(dut.state == Step.OFFER):
-                    m.d.comb += Assert(dut.bad == ~lawful)
+                    m.d.comb += [Assert(dut.bad == ~lawful), Assert(dut.good == lawful)]
                 with m.Else():
                     m.d.comb += Assert(waited == dut.state.as_value() - 1)
         return m
@@ -98,7 +100,7 @@ class OneByteTooMany(WindowGuard):
     def elaborate(self, platform: object) -> Module:
         m = super().elaborate(platform)
         with m.If((self.state == Step.JUDGE) & (self.end == self.window_bytes + 1) & ~self.below):
-            m.d.sync += self.bad.eq(0)
+            m.d.sync += [self.good.eq(1), self.bad.eq(0)]
         return m
 
 
