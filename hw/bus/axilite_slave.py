@@ -187,27 +187,28 @@ class AxiLiteSlave(wiring.Component):
         """What the held read answers: in the first cycle the register of each group that it may be, in the second the
         group's.
         """
-        m.d.sync += self.looked_response.eq(Mux(self.read_address >= MAP_BYTES, Response.DECERR, Response.SLVERR))
-        with m.Switch(self.read_address):
-            for register in self.table:
-                with m.Case(register.offset):
-                    m.d.sync += self.looked_response.eq(Response.OKAY)
+        beyond = Signal()
+        m.d.sync += beyond.eq(self.read_address >= MAP_BYTES)
+        m.d.comb += self.looked_response.eq(Mux(beyond, Response.DECERR, Response.SLVERR))
         place, group = self.read_address[:GROUP_LOG2], self.read_address[GROUP_LOG2:]
         found = {
             register.offset >> GROUP_LOG2: Signal(32, name=f"group_{register.offset >> GROUP_LOG2}")
             for register in self.table
         }
+        known = {number: Signal(name=f"known_{number}") for number in found}
         for number, value in found.items():
-            m.d.sync += value.eq(0)
+            m.d.sync += [value.eq(0), known[number].eq(0)]
             with m.Switch(place):
                 for register in self.table:
                     if register.offset >> GROUP_LOG2 == number:
                         with m.Case(register.offset & (1 << GROUP_LOG2) - 1):
-                            m.d.sync += value.eq(self.current(register))
+                            m.d.sync += [value.eq(self.current(register)), known[number].eq(1)]
         with m.Switch(group):
             for number, value in found.items():
                 with m.Case(number):
                     m.d.comb += read_data.eq(value)
+                    with m.If(known[number]):
+                        m.d.comb += self.looked_response.eq(Response.OKAY)
 
     def bit_of(self, register: Register) -> int:
         """Position of the register's bit 0 in its value."""

@@ -228,7 +228,7 @@ class Supervisor(wiring.Component):
 
         # A cycle late too, and so is an error's event.
         m.d.sync += [self.asked.eq(self.start), self.raised.eq(error_event)]
-        m.d.sync += self.stopping.eq(self.error | self.resetting | error_event | self.soft_reset)
+        m.d.sync += self.stopping.eq(self.error | self.resetting | (live & failed) | self.soft_reset)
         with m.If(self.asked & ~self.begun):
             m.d.sync += self.start_refused.eq(1)
 

@@ -204,7 +204,7 @@ class Feeder(wiring.Component):
         self._read_residual(m, live, ops, kinds, addresses)
         lows = _carry(m, walk.o.p.low, last=final, name="low", bits=1)
         self._read_activations(m, live, ops, kinds, addresses, lows)
-        self._send(m, live[final], ops[final], kinds[final], lows[final])
+        self._send(m, live[final], ops[final], kinds[final], lows[final - 1])
         self._tap(m, live, ops, kinds)
         return m
 
@@ -314,15 +314,17 @@ class Feeder(wiring.Component):
         inside = _carry(m, group, last=arrive, name="last_group", bits=len(group))[-1] if len(group) else Const(0)
         return [before | (at_last & (inside >= g)) for g in range(config.groups)]
 
-    def _send(self, m: Module, live: Value, op: data.View, kind: Value, low: Value) -> None:
-        """The complete vector into the queue, and the queue to the array."""
+    def _send(self, m: Module, live: Value, op: data.View, kind: Value, early_low: Value) -> None:
+        """The complete vector into the queue, and the queue to the array. `early_low` is a cycle ahead."""
         normalise, probabilities, adder, queue = self.normalise, self.probabilities, self.adder, self.waiting
         m.d.comb += [
             queue.i.valid.eq(live),
             queue.i.p.op.eq(op),
         ]
         early = _carry(m, self.walk.op.wide_stream, last=self.final - 1, name="wide_stream", bits=1)[-1]
-        splits = copies(m, early, self.config.lanes, name="split")
+        splits, lows = (
+            copies(m, bit, self.config.lanes, name=name) for bit, name in ((early, "split"), (early_low, "lower"))
+        )
         stored = delay(m, Value.cast(self.activation.data), probabilities.LATENCY + self.added, name="stored")
         likely = delay(m, Value.cast(probabilities.o), self.added, name="likely")
         m.d.comb += Value.cast(adder.i).eq(Value.cast(probabilities.o))
@@ -330,7 +332,7 @@ class Feeder(wiring.Component):
             n = normalise.o[lane]
             streamed = n[STREAMED_SHIFT:]
             lowest = streamed[-1] & ~streamed[:-1].any()  # -256, which the array does not take: -255
-            plane = Mux(low, n[:PLANE_BITS], n[PLANE_BITS:].as_signed())
+            plane = Mux(lows[lane], n[:PLANE_BITS], n[PLANE_BITS:].as_signed())
             m.d.comb += queue.i.p.x[lane].eq(
                 Mux(
                     kind == Stream.NORMALISED,
@@ -343,12 +345,15 @@ class Feeder(wiring.Component):
                 )
             )
         totals, head, vector = self.totals, self.head, self.vector
+        held = Signal(attrs={"keep": "true"})  # their `valid` once more, for the queue's answer
+        with m.If(queue.o.ready):
+            m.d.sync += held.eq(queue.o.valid)
         m.d.comb += [
             head.i.valid.eq(queue.o.valid),
             head.i.payload.eq(queue.o.p.op),
             vector.i.valid.eq(queue.o.valid),
             vector.i.payload.eq(queue.o.p.x),
-            queue.o.ready.eq(head.i.ready),
+            queue.o.ready.eq(self.o.ready | ~held),
             self.o.valid.eq(head.o.valid),
             self.o.p.op.eq(head.o.payload),
             self.o.p.x.eq(vector.o.payload),

@@ -118,7 +118,8 @@ class Loader(wiring.Component):
         blocked = Signal()
         m.d.sync += [self.busy.eq(busy), self.starved.eq(starved), self.blocked.eq(blocked)]
         queue_empty = Signal()
-        taking = Signal()
+        # Twice the same: one for the weight stream, which is far.
+        taking, giving = Signal(), Signal(attrs={"keep": "true"})
         copying = Signal()
         # Lengths are complete before the router's instruction counts as retired.
         m.d.sync += queue_empty.eq(op.expert_valid & (self.counts[op.expert] == 0))
@@ -129,9 +130,9 @@ class Loader(wiring.Component):
         take = Take(m, op, stage=self.stage, weights=self.weights, skip=self.skip, **moves)
         mover = Cut(m, copy, self.config, weights=self.weights, o=self.copy, copying=copying)
         pending = self._fill_key(m, op, at, keys)
-        take.words(m, at, taking)
+        take.words(m, at, taking, giving)
         # What the state machine does comes from registers: the weight stream is far.
-        m.d.comb += self.weights.ready.eq((taking & self.stage.i.ready) | (copying & self.copy.ready & mover.part_last))
+        m.d.comb += self.weights.ready.eq((giving & self.stage.i.ready) | (copying & self.copy.ready & mover.part_last))
         # The instruction's kind, from its first cycle in `wait` on.
         is_copy, is_weights = Signal(), Signal()
         m.d.sync += [is_copy.eq(op.opcode == Opcode.COPY), is_weights.eq(op.stationary == Stationary.WEIGHTS)]
@@ -161,7 +162,7 @@ class Loader(wiring.Component):
                     with m.If(op.speculative & is_weights):
                         states.to("measure")
                 with m.Elif(is_weights):
-                    m.d.sync += taking.eq(1)
+                    m.d.sync += [taking.eq(1), giving.eq(1)]
                     states.to("take")
                 with m.Else():
                     states.to("keys")
@@ -214,7 +215,7 @@ class Loader(wiring.Component):
             left, width = Mux(values, at.keys_left, at.outputs_left), Mux(values, lanes, rows)
             keys.begin_block(m, op, left, width)
             with m.If(stage.available & stage.empty & ~pending):
-                m.d.sync += [self.fill.clear.eq(1), keys.ends.eq(left == 1)]
+                m.d.sync += [self.fill.clear.eq(1), keys.ends.eq(left == 1), keys.steps.eq(left == 1)]
                 states.to("read")
         with states.state("read"):
             m.d.comb += [keys.reading.eq(1), busy.eq(1)]
@@ -225,6 +226,7 @@ class Loader(wiring.Component):
                     states.to("idle")
         with m.If(keys.ends):  # only in `read`
             m.d.comb += [stage.completing.eq(1), at.step.eq(1)]
+        with m.If(keys.steps):
             keys.next_block(m, at)
 
     def _fill_key(self, m: Module, op: data.View, at: BlockPosition, keys: KeyPosition) -> Value:

@@ -48,7 +48,8 @@ class BlockPosition:
         self.plane_left = Signal(8)  # of these, in its plane
         self.outputs_left = Signal(13)  # from this block's first on
         self.keys_left = Signal(12)  # VALUES: from this block's first on
-        self.last_in = Signal()
+        # twice the same, for many ask: this one for keys
+        self.last_in, self.last_of_keys = (Signal(name=n, attrs={"keep": "true"}) for n in ("last_in", "last_of_keys"))
         self.last_out = Signal()
         # blocks come in planes; this is the last of one
         self.planes = Signal()
@@ -58,6 +59,10 @@ class BlockPosition:
         with m.If(self.step):
             self._next_block(m)
         m.d.sync += [self.only_in.eq(op.in_blocks == 1), self.planes.eq(self.wide & (op.shift_block != 0))]
+
+    @property
+    def _lasts(self) -> tuple[Signal, Signal]:
+        return self.last_in, self.last_of_keys
 
     def clear(self, m: Module) -> None:
         """Before an instruction."""
@@ -70,7 +75,7 @@ class BlockPosition:
             self.blocks_left.eq(op.in_blocks),
             self.outputs_left.eq(op.out_count),
             self.keys_left.eq(op.key_count),
-            self.last_in.eq(op.in_blocks == 1),
+            *(last.eq(op.in_blocks == 1) for last in self._lasts),
             self.last_out.eq(op.out_count <= self.rows),
             self.plane_left.eq(op.shift_block),
             self.last_plane.eq(self.wide & (op.shift_block == 1)),
@@ -88,7 +93,7 @@ class BlockPosition:
         m.d.sync += [
             self.in_block.eq(self.in_block + 1),
             self.blocks_left.eq(self.blocks_left - 1),
-            self.last_in.eq(self.blocks_left == 2),
+            *(last.eq(self.blocks_left == 2) for last in self._lasts),
             self.keys_left.eq(self.keys_left - self.lanes),
             self.plane_left.eq(self.plane_left - 1),
             self.last_plane.eq(self.planes & (self.plane_left == 2)),
@@ -102,7 +107,7 @@ class BlockPosition:
                 self.last_plane.eq(self.wide & (op.shift_block == 1)),
             ]
         with m.If(self.last_in):
-            m.d.sync += [self.blocks_left.eq(op.in_blocks), self.last_in.eq(self.only_in)]
+            m.d.sync += [self.blocks_left.eq(op.in_blocks), *(last.eq(self.only_in) for last in self._lasts)]
             self.next_outputs(m)
 
     @property
@@ -124,9 +129,9 @@ class KeyPosition:
         most = max(config.rows, config.lanes)
         self.place = Signal(range(most))  # of the next key in its block
         self.left = Signal(range(most + 1))  # of the block, with this one
-        # It is the block's last, judged a key ahead; and it is read in this cycle.
+        # It is the block's last, judged a key ahead; and it is read in this cycle: for what steps here, and for others.
         self.last = Signal()
-        self.ends = Signal()
+        self.steps, self.ends = (Signal(name=name, attrs={"keep": "true"}) for name in ("steps", "block_ends"))
         # word of the next key, and of that behind it
         self.address = Signal(16)
         self.following = Signal(16)
@@ -162,7 +167,7 @@ class KeyPosition:
             self.place.eq(self.place + 1),
             self.left.eq(self.left - 1),
             self.last.eq(self.left == 2),
-            self.ends.eq((self.left == 2) & ~self.last),
+            *(ends.eq((self.left == 2) & ~self.last) for ends in (self.steps, self.ends)),
             self.address.eq(self.following),
             self.following.eq(self.following + op.kv_stride),
             self.beyond.eq(self.beyond + op.kv_stride),
@@ -179,7 +184,7 @@ class KeyPosition:
             # of channels.
             with m.If(at.last_plane):
                 m.d.sync += self.address.eq(self.first)
-            with m.If(at.last_in):
+            with m.If(at.last_of_keys):
                 step = Signal()
                 following = Signal(16)
                 m.d.comb += [step.eq(self.group == self.groups - 1), following.eq(self.first + step)]
@@ -189,5 +194,5 @@ class KeyPosition:
         with m.Else():
             # Same keys, next block of channels; or the next keys.
             m.d.sync += self.address.eq(self.beside)
-            with m.If(at.last_in):
+            with m.If(at.last_of_keys):
                 self._begin(m, self.beyond)

@@ -71,9 +71,9 @@ class Take:
             ),
         ]
 
-    def words(self, m: Module, at: BlockPosition, taking: Signal) -> None:
-        """Move words while `taking`, which ends with the instruction's last word. What decides comes from registers,
-        and the stage's answer is one LUT.
+    def words(self, m: Module, at: BlockPosition, taking: Signal, giving: Signal) -> None:
+        """Move words while `taking`. The instruction's last word ends it, and `giving` with it. What decides comes from
+        registers, and the stage's answer is one LUT.
         """
         stage, weights, one = self.stage.i, self.weights, self.config.param_words == 1
         moved, block, finished = Signal(name="took_word"), Signal(name="took_block"), Signal(name="took_all")
@@ -115,7 +115,7 @@ class Take:
                 ]
         m.d.comb += finished.eq(block & at.last)
         with m.If(finished):
-            m.d.sync += [taking.eq(0), self.ends.eq(0)]
+            m.d.sync += [taking.eq(0), giving.eq(0), self.ends.eq(0)]
 
     def drop(self, m: Module, states: States, at: BlockPosition, taking: Signal) -> None:
         """States while words are taken, or dropped."""

@@ -89,9 +89,12 @@ class LoadUnit(wiring.Component):
         code = Signal(8)
         wanted = Signal()
         waits = Signal()
-        m.d.comb += [
+        # Judged a cycle late: two long comparisons. What was retired, and counted, stays so.
+        m.d.sync += [
             waits.eq(op.wait > self.retired),
             wanted.eq(~op.expert_valid | op.speculative | (self.counts[op.expert] != 0)),
+        ]
+        m.d.comb += [
             self.cmd.p.addr.eq(address),
             self.cmd.p.beats.eq(op.beats),
             self.error_index.eq(self.done),

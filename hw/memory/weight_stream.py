@@ -219,7 +219,8 @@ class WeightStream(wiring.Component):
         full = Signal()  # the banks' outputs are the oldest word
         taken = Signal()
         skipping = Signal()
-        begins, ends = Signal(), Signal()  # the first and the last cycle of it
+        begins, ends = Signal(), Signal()  # the cycle before it, and its last
+        serves = Signal()  # the next cycle is none of it
         # A word is offered to the buffer, or by it, judged a cycle ahead: not while `skipping`.
         offering = Signal()
         shown = Signal()
@@ -298,12 +299,14 @@ class WeightStream(wiring.Component):
             filled.eq(joined | Mux(counted, self.level != amount, full & ~(taken & one))),
             begins.eq(~skipping & self.skip.valid),
             ends.eq(skipping & ~counted & ~some_left),
+            serves.eq(Mux(skipping, ends, ~begins)),
         ]
         m.d.sync += [
             self.level.eq(self.level + joined - freed),
             full.eq(filled),
-            offering.eq(filled & Mux(skipping, ends, ~begins)),
-            shown.eq(head.coming & Mux(skipping, ends, ~begins)),
+            offering.eq(filled & serves),
+            # The buffer's next `valid`, written out: the answer of the one who takes it comes a long way.
+            shown.eq(serves & (offering | (head.o.valid & (skipping | ~self.o.ready | head.second)))),
         ]
 
         # First the words in the buffer, one by one; then, every other cycle, as many as the queue holds.

@@ -111,7 +111,7 @@ class PairBuffer(wiring.Component):
         self.full = [Signal(name=f"full_{k}") for k in range(2)]
         self.write = Signal()
         self.read = Signal()
-        self.coming = Signal()  # `o.valid` of the next cycle
+        self.second = Signal()  # there is an entry behind the one on offer
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -124,9 +124,8 @@ class PairBuffer(wiring.Component):
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += self.read.eq(~self.read)
         # The entry to be read next is full: it was and stays, or what arrives goes there, or behind what is there.
-        second = Mux(self.read, self.full[0], self.full[1])
-        m.d.comb += self.coming.eq(self.i.valid | (self.o.valid & (~self.o.ready | second)))
-        m.d.sync += self.o.valid.eq(self.coming)
+        m.d.comb += self.second.eq(Mux(self.read, self.full[0], self.full[1]))
+        m.d.sync += self.o.valid.eq(self.i.valid | (self.o.valid & (~self.o.ready | self.second)))
         for k, (entry, full) in enumerate(zip(self.entries, self.full, strict=True)):
             with m.If(~full):
                 m.d.sync += [entry.eq(self.i.payload), full.eq(self.i.valid & (self.write == k))]
