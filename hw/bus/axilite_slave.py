@@ -99,6 +99,11 @@ class AxiLiteSlave(wiring.Component):
         self.read_full = Signal()
         self.write_address = Signal(addr_bits)
         self.read_address = Signal(addr_bits)
+        # a copy of the latter's place for every group of registers, for each of their bits asks for it
+        self.places = {
+            number: Signal(GROUP_LOG2, name=f"place_{number}", attrs={"keep": "true"})
+            for number in sorted({register.offset >> GROUP_LOG2 for register in table})
+        }
         # the held write, the held read, a cycle later
         self.decoded = Signal()
         self.looked = Signal()
@@ -141,6 +146,7 @@ class AxiLiteSlave(wiring.Component):
         m.d.comb += bus.ar.ready.eq(~self.read_full)
         with m.If(bus.ar.valid & bus.ar.ready):
             m.d.sync += [self.read_full.eq(1), self.read_address.eq(bus.ar.p.addr)]
+            m.d.sync += [place.eq(bus.ar.p.addr) for place in self.places.values()]
         with m.If(bus.r.ready):
             m.d.sync += bus.r.valid.eq(0)
         answer = Signal(32)
@@ -190,7 +196,7 @@ class AxiLiteSlave(wiring.Component):
         beyond = Signal()
         m.d.sync += beyond.eq(self.read_address >= MAP_BYTES)
         m.d.comb += self.looked_response.eq(Mux(beyond, Response.DECERR, Response.SLVERR))
-        place, group = self.read_address[:GROUP_LOG2], self.read_address[GROUP_LOG2:]
+        group = self.read_address[GROUP_LOG2:]
         found = {
             register.offset >> GROUP_LOG2: Signal(32, name=f"group_{register.offset >> GROUP_LOG2}")
             for register in self.table
@@ -198,7 +204,7 @@ class AxiLiteSlave(wiring.Component):
         known = {number: Signal(name=f"known_{number}") for number in found}
         for number, value in found.items():
             m.d.sync += [value.eq(0), known[number].eq(0)]
-            with m.Switch(place):
+            with m.Switch(self.places[number]):
                 for register in self.table:
                     if register.offset >> GROUP_LOG2 == number:
                         with m.Case(register.offset & (1 << GROUP_LOG2) - 1):

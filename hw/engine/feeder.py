@@ -5,7 +5,7 @@ gathered by expert.
 import itertools
 from typing import Any
 
-from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -309,10 +309,12 @@ class Feeder(wiring.Component):
         config, step = self.config, self.walk.o.p
         last = (self.walk.op.key_count - 1)[: len(self.walk.op.key_count)] >> config.rows.bit_length() - 1
         word, group = last >> config.groups.bit_length() - 1, last[: config.groups.bit_length() - 1]
-        before = _carry(m, step.word < word, last=arrive, name="before_last", bits=1)[-1]
-        at_last = _carry(m, step.word == word, last=arrive, name="at_last", bits=1)[-1]
-        inside = _carry(m, group, last=arrive, name="last_group", bits=len(group))[-1] if len(group) else Const(0)
-        return [before | (at_last & (inside >= g)) for g in range(config.groups)]
+        before = _carry(m, step.word < word, last=arrive - 1, name="before_last", bits=1)[-1]
+        at_last = _carry(m, step.word == word, last=arrive - 1, name="at_last", bits=1)[-1]
+        inside = _carry(m, group, last=arrive - 1, name="last_group", bits=len(group))[-1] if len(group) else Const(0)
+        exists = Signal(config.groups, reset_less=True)
+        m.d.sync += exists.eq(Cat(before | (at_last & (inside >= g)) for g in range(config.groups)))
+        return list(exists)
 
     def _send(self, m: Module, live: Value, op: data.View, kind: Value, early_low: Value) -> None:
         """The complete vector into the queue, and the queue to the array. `early_low` is a cycle ahead."""
