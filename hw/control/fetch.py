@@ -228,8 +228,9 @@ class InstructionFetch(wiring.Component):
             m.d.sync += in_guard.eq(chosen.stream)
 
         for k, (issued, reserved, o) in enumerate(zip(self.issued, self.reserved, self.o, strict=True)):
-            mine = booked & (chosen.stream == k)
+            mine = Signal(name=f"booked_{STREAMS[k]}")
             m.d.sync += [
+                mine.eq(sent & (chosen.stream == k)),
                 issued.eq(issued + Mux(mine, chosen.count, 0)),
                 reserved.eq(reserved + Mux(mine, chosen.count, 0) - (o.valid & o.ready)),
                 self.exhausted[k].eq((issued == self.count[k]) & (reserved == 0) & self.run & ~self.clear),

@@ -197,6 +197,19 @@ async def skipped_words(dut: SimHandleBase, lazy: bool) -> None:
 
 
 @cocotb.test()
+async def the_last_word_behind_a_skip(dut: SimHandleBase) -> None:
+    rig = Rig(dut, take=0.0)
+    await rig.start()
+    expected = rig.send(2)
+    await rig.bench.step(20 + 2 * STRIPES)  # both are in the buffer
+    rig.skip.items.append(1)
+    await rig.bench.step()
+    rig.sink.chance = 1.0  # ready before it is offered
+    await rig.receive(1, limit=20)
+    assert rig.words() == expected[1:]
+
+
+@cocotb.test()
 async def queued_words_go_at_once(dut: SimHandleBase) -> None:
     rig = Rig(dut, take=0.0)
     await rig.start()
