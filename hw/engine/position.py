@@ -136,7 +136,8 @@ class KeyPosition:
         self.address = Signal(16)
         self.following = Signal(16)
         self.first = Signal(16)  # word of this block's first key, in its first word
-        # the same key's word in the next block, and the key behind
+        # The same key's word in the next block; where the next keys begin: behind this one, or, as values, with the
+        # next block of channels.
         self.beside = Signal(16)
         self.beyond = Signal(16)
         self.group = Signal(max(self.group_bits, 1))
@@ -158,7 +159,7 @@ class KeyPosition:
             self.left.eq(Mux(left < width, left, width)),
             self.last.eq(left == 1),
             self.following.eq(self.address + op.kv_stride),
-            self.beyond.eq(self.first + op.kv_stride),
+            self.beyond.eq(self.first + Mux(self.values, self.group == self.groups - 1, op.kv_stride)),
         ]
 
     def next_key(self, m: Module, op: data.View) -> None:
@@ -170,7 +171,7 @@ class KeyPosition:
             *(ends.eq((self.left == 2) & ~self.last) for ends in (self.steps, self.ends)),
             self.address.eq(self.following),
             self.following.eq(self.following + op.kv_stride),
-            self.beyond.eq(self.beyond + op.kv_stride),
+            self.beyond.eq(self.beyond + Mux(self.values, 0, op.kv_stride)),
         ]
 
     def watch(self, m: Module, at: BlockPosition) -> None:
@@ -179,20 +180,12 @@ class KeyPosition:
 
     def next_block(self, m: Module, at: BlockPosition) -> None:
         """Step from the last key of a block to the first one of the next."""
-        with m.If(self.steps_values):
-            # Next block of keys continues where this one ends; the next plane starts over, and so does the next block
-            # of channels.
-            with m.If(at.last_plane):
-                m.d.sync += self.address.eq(self.first)
-            with m.If(at.last_of_keys):
-                step = Signal()
-                following = Signal(16)
-                m.d.comb += [step.eq(self.group == self.groups - 1), following.eq(self.first + step)]
-                self._begin(m, following)
-                if self.groups > 1:
+        with m.If(at.last_of_keys):
+            self._begin(m, self.beyond)
+            if self.groups > 1:
+                with m.If(self.steps_values):
                     m.d.sync += self.group.eq(self.group + 1)
-        with m.Else():
-            # Same keys, next block of channels; or the next keys.
+        with m.Elif(~self.steps_values):  # the same keys, next block of channels
             m.d.sync += self.address.eq(self.beside)
-            with m.If(at.last_of_keys):
-                self._begin(m, self.beyond)
+        with m.Elif(at.last_plane):  # the next block of keys continues where this one ends, the next plane starts over
+            m.d.sync += self.address.eq(self.first)
