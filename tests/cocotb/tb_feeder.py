@@ -36,7 +36,7 @@ class Reference:
         self.state = 4 * self.maxima.max() + rng.integers(0, 100, 2 * TOKENS)
         self.total = rng.integers(-200_000, 200_000, TOKENS)
         self.squares = self.total**2 // 16 + rng.integers(0, 1 << 30, TOKENS)
-        self.queue_token = np.stack([np.sort(rng.permutation(TOKENS)) for _ in range(CONFIG.experts)])
+        self.queue_token = np.stack([rng.permutation(TOKENS) for _ in range(CONFIG.experts)])
         self.queue_score = rng.integers(0, 1 << 16, (CONFIG.experts, TOKENS))
         self.expected: list[tuple[int, Fields, np.ndarray | None]] = []  # instruction, operation, vector
         self.taps: list[tuple[int, int, int | None]] = []  # address, word, lower bytes
