@@ -126,7 +126,7 @@ class Accelerator(wiring.Component):
             domain.clk.eq(self.aclk),
             domain.rst.eq(~self.aresetn),
             core_domain.clk.eq(self.aclk),
-            core_domain.rst.eq(units.supervisor.clear | ~self.aresetn),
+            core_domain.rst.eq(units.supervisor.clear_core | ~self.aresetn),
         ]
         for name in ("registers", "supervisor", "fetch", "weights", "writer"):
             m.submodules[name] = getattr(units, name)

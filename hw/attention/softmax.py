@@ -104,7 +104,7 @@ class SoftmaxBlock(wiring.Component):
         self.rows, self.bits, self.size = rows, bits, neighbours(bits)
         self.code_at = code_latency(rows)
         # Powers, sums of neighbours, the largest of them, comparisons, their number.
-        self.latency = self.code_at + 1 + tree_latency(self.size) + tree_latency(rows // self.size) + 2
+        self.latency = self.code_at + 1 + tree_latency(self.size) + tree_latency(rows // self.size, between=1) + 2
         super().__init__(
             {
                 "i_valid": In(1),
@@ -148,7 +148,7 @@ class SoftmaxBlock(wiring.Component):
     def _level(self, m: Module, maximum: Value) -> None:
         """The level at which the heaviest neighbours weigh 1 or less."""
         m.submodules.heaviest = heaviest = MaxTree(
-            shape=Shape(8 + (self.size - 1).bit_length()), terms=self.rows // self.size
+            shape=Shape(8 + (self.size - 1).bit_length()), terms=self.rows // self.size, between=1
         )
         for number in range(self.rows // self.size):
             m.submodules[f"weight_{number}"] = weight = AdderTree(shape=Shape(8), terms=self.size)

@@ -83,22 +83,24 @@ class Sequencer(wiring.Component):
         # The judgement is a register: many comparisons, and no hurry.
         judged = Signal()
         wrong = Signal()
+        early = Signal()  # waits for an instruction behind it
         unknown = Signal()
         to_loader = Signal()
         m.d.sync += [
             judged.eq(held),
             to_loader.eq(op.opcode != Opcode.NORM),
             unknown.eq(~known),
-            wrong.eq(~known | bad | (op.feed_wait > index) | (op.load_wait > index)),
+            wrong.eq(~known | bad),
+            early.eq((op.feed_wait > index) | (op.load_wait > index)),
         ]
-        good = held & judged & ~wrong
+        good = judged & ~wrong & ~early  # `judged` only while `held`
         go = Signal()
         m.d.comb += [
             go.eq(good & feeder_queue.i.ready & (loader_queue.i.ready | ~to_loader)),
             self.i.ready.eq(~held),
             loader_queue.i.valid.eq(go & to_loader),
             feeder_queue.i.valid.eq(go),
-            self.error.eq(held & judged & wrong),
+            self.error.eq(judged & (wrong | early)),
             self.error_code.eq(Mux(unknown, ErrorCode.BAD_OPCODE, ErrorCode.BAD_FIELD)),
             self.error_index.eq(index),
         ]

@@ -102,6 +102,7 @@ class Supervisor(wiring.Component):
     run: Signal
     abort: Signal
     clear: Signal
+    clear_core: Signal
     started: Signal
     counting: Signal
     busy: Signal
@@ -133,6 +134,7 @@ class Supervisor(wiring.Component):
                 "run": Out(1),
                 "abort": Out(1),
                 "clear": Out(1),
+                "clear_core": Out(1),
                 "started": Out(1),
                 "counting": Out(1),
                 "busy": Out(1),
@@ -199,7 +201,7 @@ class Supervisor(wiring.Component):
             with m.If(self.soft_reset):
                 m.d.sync += [self.restart.eq(0), self.resetting.eq(1)]
             with m.If(self.cleared == self.clear_cycles):
-                m.d.sync += [self.clear.eq(0), self.resetting.eq(0)]
+                m.d.sync += [self.clear.eq(0), self.clear_core.eq(0), self.resetting.eq(0)]
                 with m.If(self.restart & ~self.soft_reset):
                     states.to("running")
                 with m.Else():
@@ -207,7 +209,7 @@ class Supervisor(wiring.Component):
                 with m.If(self.resetting | self.soft_reset):
                     forget()
             with m.Elif(self.bus_idle):
-                m.d.sync += [self.clear.eq(1), self.cleared.eq(self.cleared + 1)]
+                m.d.sync += [self.clear.eq(1), self.clear_core.eq(1), self.cleared.eq(self.cleared + 1)]
         with states.state("running"):
             # There is no error yet, so any failure is one.
             with m.If(self.soft_reset | failed | self.finished):

@@ -286,22 +286,22 @@ class Feeder(wiring.Component):
         lows: list[Value],
     ) -> None:
         """Read activations or distances so that what comes of them is there together with a normalised vector."""
-        probabilities, arrive, read = self.probabilities, self.arrive, self.arrive - 1
-        reads = live[read - 1] & ops[read - 1].vector & (kinds[read - 1] != Stream.NORMALISED)
+        probabilities, arrive, read, early = self.probabilities, self.arrive, self.arrive - 1, self.arrive - 2
+        reads = live[early - 1] & ops[early - 1].vector & (kinds[early - 1] != Stream.NORMALISED)
         m.d.comb += [
-            self.activation.enable.eq(delay_valid(m, reads, 1, name="reads_activation")),
+            self.maxima.enable.eq(delay_valid(m, reads, 1, name="reads_maxima")),
+            self.activation.enable.eq(delay_valid(m, self.maxima.enable, 1, name="reads_activation")),
             self.attention_read.eq(self.activation.enable & ops[read].attention),
             self.activation.address.word.eq(addresses[read - ADDRESS_AT]),
             self.activation.address.low.eq(lows[read]),
-            self.maxima.enable.eq(self.activation.enable),
-            self.maxima.address.eq(self.activation.address.word),
+            self.maxima.address.eq(addresses[early - ADDRESS_AT]),
             self.state.enable.eq(1),
-            self.state.address.eq(ops[read].token),
+            self.state.address.eq(ops[early].token),
             probabilities.i_valid.eq(live[arrive]),
             probabilities.i.eq(self.activation.data),
         ]
-        for g, exists in enumerate(self._groups(m, arrive)):
-            lag = self.state.data - self.maxima.data[g].shift_left(2)
+        for g, exists in enumerate(self._groups(m, arrive)):  # read a cycle earlier, for the difference is long
+            lag = delay(m, self.state.data - self.maxima.data[g].shift_left(2), 1, name=f"lag_{g}")
             m.d.comb += probabilities.i_lag[g].eq(Mux(exists, lag, FARTHEST))
 
     def _groups(self, m: Module, arrive: int) -> list[Value]:
@@ -356,9 +356,7 @@ class Feeder(wiring.Component):
             vector.i.valid.eq(queue.o.valid),
             vector.i.payload.eq(queue.o.p.x),
             queue.o.ready.eq(self.o.ready | ~held),
-            self.o.valid.eq(head.o.valid),
-            self.o.p.op.eq(head.o.payload),
-            self.o.p.x.eq(vector.o.payload),
+            *(self.o.valid.eq(head.o.valid), self.o.p.op.eq(head.o.payload), self.o.p.x.eq(vector.o.payload)),
             self.o.p.total.eq(totals.o.payload),
             head.o.ready.eq(self.o.ready),
             vector.o.ready.eq(self.o.ready),

@@ -334,5 +334,6 @@ class Walk(wiring.Component):
             first.block_final.eq(at.last_out),
             first.weights.eq(op.stationary == Stationary.WEIGHTS),
             first.attention.eq(op.stationary != Stationary.WEIGHTS),
+            first.attend.eq(op.function == Function.ATTEND),
             first.bank.eq(at.bank),
         ]

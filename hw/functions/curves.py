@@ -49,12 +49,19 @@ class _Lane(wiring.Component):
             lines.eq(Mux(negative & self.active, 0, Mux(step, one, self.i))),
         ]
         # Cycle 2: the knot below, and the one table, or none, that has it.
-        index = Signal(range(max(len(table.knots) for table in self.tables)), reset_less=True)
-        even = Signal(len(index), reset_less=True)  # where the knot with an even number is, of it and the next one
+        # For each table, for they are large: the index, and where the knot with an even number is, of it and the next.
+        index_bits = (max(len(table.knots) for table in self.tables) - 1).bit_length()
+        index, even = (
+            [
+                Signal(index_bits, name=f"{n}_{k}", reset_less=True, attrs={"keep": "true"})
+                for k in range(len(self.tables))
+            ]
+            for n in ("index", "even")
+        )
         above = magnitude[POSITION_BITS:]
         asked = delay(m, self.chosen, 1, name="asked")
         reads = Signal(len(self.tables), reset_less=True)
-        m.d.sync += [index.eq(above), even.eq((above[: len(index)] + 1)[1:])]
+        m.d.sync += [*(i.eq(above) for i in index), *(i.eq((above[:index_bits] + 1)[1:]) for i in even)]
         for k, table in enumerate(self.tables):
             m.d.sync += reads[k].eq(asked[k] & (above < len(table.knots) - 1))
         # Cycle 3: neighbouring knots are in different banks, so that both are read at once.
@@ -72,21 +79,21 @@ class _Lane(wiring.Component):
     def _chosen(self) -> list[tuple[Value, Curve]]:
         return list(zip(self.chosen, self.tables, strict=True))
 
-    def _knots(self, m: Module, index: Signal, at_even: Signal, reads: Value) -> tuple[Value, Value]:
+    def _knots(self, m: Module, index: list[Signal], at_even: list[Signal], reads: Value) -> tuple[Value, Value]:
         """The knot below and the knot above, of the table that is read; 0 if none is."""
         even: Value = Const(0, _KNOT_BITS)
         odd: Value = Const(0, _KNOT_BITS)
         for k, table in enumerate(self.tables):
             bits = max(table.knots).bit_length()
             banks = table.knots[0::2], table.knots[1::2]
-            addresses = at_even, index[1:]
+            addresses = at_even[k], index[k][1:]
             data_k = [
                 lookup(m, bank, address[: (len(bank) - 1).bit_length()], bits=bits, name=f"{name}_{k}")
                 for bank, address, name in zip(banks, addresses, ("even", "odd"), strict=True)
             ]
             even |= Mux(reads[k], data_k[0], 0)
             odd |= Mux(reads[k], data_k[1], 0)
-        is_odd = delay(m, index[0], 1, name="is_odd")
+        is_odd = delay(m, index[0][0], 1, name="is_odd")
         return Mux(is_odd, odd, even)[:_KNOT_BITS], Mux(is_odd, even, odd)[:_KNOT_BITS]
 
     def _line(self, m: Module, lower: Value, upper: Value, added: Value) -> tuple[Signal, Signal]:

@@ -8,7 +8,6 @@ from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layo
 from moesaic.hw.functions.place import arrival_layout
 from moesaic.hw.memory.ports import Port, ReadSignature
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.isa import Function
 from moesaic.hw.spec.tables import PLANE_BITS
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.requant import Requantise
@@ -88,7 +87,7 @@ class Requantisation(wiring.Component):
         valid = delay_valid(m, self.i.valid, self.hold, name="hold_valid")
         context = self.context.data
         vector = Signal()
-        attend = context.function == Function.ATTEND
+        attend = op.attend  # as the context's function says, which comes from a memory
         m.d.comb += [
             self.context.enable.eq(1),
             self.context.address.eq(op.context),

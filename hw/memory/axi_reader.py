@@ -136,6 +136,9 @@ class AxiReader(wiring.Component):
         self.flight = Queue(self.splitter.o.payload.shape(), depth=max_outstanding)  # bursts whose last beat is owed
         self.credit = Signal(range(credits + 1), init=credits)
         self.beat = Signal(range(max_burst))  # of the oldest burst
+        # It is the first; one of those behind it that is the last, judged a beat ahead.
+        self.first = Signal(init=1)
+        self.ends = Signal()
         self.flushing = Signal()
         self.rules = Axi4ReadRules(
             self.axi,
@@ -209,11 +212,15 @@ class AxiReader(wiring.Component):
             self.o.valid.eq(r.valid & flight.o.valid & ~flush),
             r.ready.eq(flight.o.valid & (self.o.ready | flush)),
             transfer.eq(r.valid & r.ready),
-            last_beat.eq(self.beat == flight.o.payload.last),
+            last_beat.eq(Mux(self.first, flight.o.payload.last == 0, self.ends)),
             flight.o.ready.eq(transfer & last_beat),
         ]
         with m.If(transfer):
-            m.d.sync += self.beat.eq(Mux(last_beat, 0, self.beat + 1))
+            m.d.sync += [
+                self.beat.eq(Mux(last_beat, 0, self.beat + 1)),
+                self.first.eq(last_beat),
+                self.ends.eq(self.beat + 1 == flight.o.payload.last),
+            ]
             with m.If(~flush):
                 m.d.sync += self.beats_done.eq(self.beats_done + 1)
 

@@ -179,7 +179,7 @@ class Gate(wiring.Component):
             m.d.comb += self.o_index[j].eq(
                 delay(m, pick.o_index, left + self.latency - self.chosen_at, name=f"index_{j}")
             )
-            beside = delay(m, keys, pick.latency, name=f"keys_{j}")
+            beside = _known(m, keys, pick.latency, name=f"keys_{j}")
             if j == 0:
                 maximum, all_keys = pick.o, beside
             if j < self.max_top_k - 1:

@@ -168,17 +168,23 @@ class ExpertQueues(wiring.Component):
                 m.d.sync += counts[e].eq(counts[e] + 1)
             m.d.comb += self.o_counts[e].eq(counts[e])
 
-        queues: memory.Memory = memory.Memory(
-            shape=self.entry, depth=self.experts * self.max_tokens, init=[], attrs={"ram_style": "block"}
-        )
-        m.submodules.queues = queues
-        append, read = queues.write_port(), queues.read_port()
-        m.d.comb += [
-            append.addr.eq(place),
-            append.en.eq(place_valid),
-            append.data.eq(placed),
-            read.addr.eq(bases[self.q_expert] + self.q_slot),
-            self.q_token.eq(read.data.token),
-            self.q_score.eq(read.data.score),
-        ]
+        # A memory for each part: fewer blocks side by side, and less to choose from behind them.
+        address = Signal(range(self.experts * self.max_tokens))
+        m.d.comb += address.eq(bases[self.q_expert] + self.q_slot)
+        for name, out in (("token", self.q_token), ("score", self.q_score)):
+            queues: memory.Memory = memory.Memory(
+                shape=self.entry.members[name],
+                depth=self.experts * self.max_tokens,
+                init=[],
+                attrs={"ram_style": "block"},
+            )
+            m.submodules[f"{name}s"] = queues
+            append, read = queues.write_port(), queues.read_port()
+            m.d.comb += [
+                append.addr.eq(place),
+                append.en.eq(place_valid),
+                append.data.eq(placed[name]),
+                read.addr.eq(address),
+                out.eq(read.data),
+            ]
         return m

@@ -1,4 +1,4 @@
-"""Balanced trees over the lanes of a vector, with a register after every second level."""
+"""Balanced trees over the lanes of a vector, with a register after every level or every second one."""
 
 from collections.abc import Callable
 
@@ -11,27 +11,27 @@ from moesaic.hw.vector.pipeline import delay
 __all__ = ["AdderTree", "MaxTree", "tree_latency"]
 
 
-def tree_latency(terms: int) -> int:
-    """Cycles through a tree over `terms` values: half its levels, rounded up."""
-    return ((terms - 1).bit_length() + 1) // 2
+def tree_latency(terms: int, *, between: int = 2) -> int:
+    """Cycles through a tree over `terms` values: its levels, `between` registers."""
+    return -(-(terms - 1).bit_length() // between)
 
 
 class _Tree(wiring.Component):
     i: data.View
     o: Signal
 
-    def __init__(self, *, shape: Shape, out_shape: Shape, terms: int) -> None:
+    def __init__(self, *, shape: Shape, out_shape: Shape, terms: int, between: int = 2) -> None:
         if terms < 1:
             raise ValueError(f"terms must be positive, not {terms!r}")
-        self.shape, self.out_shape, self.terms = shape, out_shape, terms
-        self.latency = tree_latency(terms)
+        self.shape, self.out_shape, self.terms, self.between = shape, out_shape, terms, between
+        self.latency = tree_latency(terms, between=between)
         super().__init__({"i": In(data.ArrayLayout(shape, terms)), "o": Out(out_shape)})
 
     def reduce(self, m: Module, node: Callable[[Value, Value], Value]) -> None:
         values: list[Value] = [self.i[k] for k in range(self.terms)]
         level = 0
         while len(values) > 1:
-            registered = level % 2 == 1 or len(values) == 2
+            registered = (level + 1) % self.between == 0 or len(values) == 2
             domain = m.d.sync if registered else m.d.comb
             merged: list[Value] = []
             for k in range(0, len(values) - 1, 2):
@@ -78,7 +78,7 @@ class AdderTree(_Tree):
 
 
 class MaxTree(_Tree):
-    """Largest of `terms` values; at most two comparisons between registers.
+    """Largest of `terms` values; at most `between` comparisons between registers.
 
     One maximum per cycle, `latency` cycles later; no back pressure; no reset.
 
@@ -87,6 +87,7 @@ class MaxTree(_Tree):
     shape : Shape
         Of each term.
     terms : int
+    between : int
 
     Members
     -------
@@ -99,8 +100,8 @@ class MaxTree(_Tree):
         If there are no terms.
     """
 
-    def __init__(self, *, shape: Shape, terms: int) -> None:
-        super().__init__(shape=shape, out_shape=shape, terms=terms)
+    def __init__(self, *, shape: Shape, terms: int, between: int = 2) -> None:
+        super().__init__(shape=shape, out_shape=shape, terms=terms, between=between)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

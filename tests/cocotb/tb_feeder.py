@@ -113,6 +113,7 @@ class Reference:
                         "block_final": int(block == blocks - 1),
                         "weights": int(f["stationary"] == Stationary.WEIGHTS),
                         "attention": int(f["stationary"] != Stationary.WEIGHTS),
+                        "attend": int(f["function"] == Function.ATTEND),
                     }
                     if f["stationary"] == Stationary.WEIGHTS:
                         operation["bank"] = (bank + block) % 2

@@ -134,6 +134,7 @@ class Instruction:
             "block_final": int(final),
             "weights": int(self.weights),
             "attention": int(not self.weights),
+            "attend": int(self.f["function"] == Function.ATTEND),
             "bank": (self.bank + block) % 2,
             "score": int(self.scores[slot]),
         }

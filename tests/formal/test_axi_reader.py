@@ -64,6 +64,8 @@ class ReaderProof(Elaboratable):
             Assert(rules.oldest.index == dut.flight.read_index),
             Assert(rules.newest.index == dut.flight.write_index),
             Assert(rules.beat == dut.beat),
+            Assert(dut.first == (dut.beat == 0)),
+            Assert(dut.first | (dut.ends == (dut.beat == dut.flight.o.payload.last))),
             Assert(dut.flight.level + ar.valid <= dut.max_outstanding),
             Assert((dut.flight.level != 0) | (dut.beat == 0)),
         ]

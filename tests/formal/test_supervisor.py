@@ -112,6 +112,7 @@ class SupervisorProof(Elaboratable):
         m.d.comb += [
             Assert(state <= State.ERROR.value, "no other state"),
             Assert(~dut.clear | dut.bus_idle, "clear only while the bus is idle"),
+            Assert(dut.clear_core == dut.clear),
             Assert(~dut.clear | (dut.abort & ~dut.run), "clear only under abort"),
             Assert(~dut.run | ~(dut.error | dut.abort | dut.clear), "no run with an error, abort or clear"),
             Assert(~dut.done | ~dut.error, "done is without an error"),
