@@ -224,8 +224,10 @@ class Accelerator(wiring.Component):
             store.read_ready.eq(core.result_ready),
             units.fetch.run.eq(units.supervisor.run),
         ]
-        for drained in (units.fetch, units.weights, units.writer):
-            m.d.comb += [drained.abort.eq(abort), drained.clear.eq(units.supervisor.clear)]
+        own = Signal(name="abort_of_writer", attrs={"keep": "true"})
+        m.d.sync += own.eq(units.supervisor.abort)
+        for drained, stop in ((units.fetch, abort), (units.weights, abort), (units.writer, own)):
+            m.d.comb += [drained.abort.eq(stop), drained.clear.eq(units.supervisor.clear)]
         m.d.comb += [load.abort.eq(abort), store.abort.eq(abort)]
 
     def _supervise(self, m: Module, units: _Units, abort: Signal, *, in_buffers: Value) -> None:
@@ -267,8 +269,7 @@ class Accelerator(wiring.Component):
             writer.axi.w.valid & writer.axi.w.ready,
             writer.axi.b.valid & writer.axi.b.ready,
         ]
-        progress = Signal()
-        m.d.sync += progress.eq(
+        m.d.sync += supervisor.progress.eq(
             reduce(or_, transfers) | core.activity.busy | core.activity.loader_busy | (previous != core.retired)
         )
         m.d.comb += [
@@ -277,7 +278,6 @@ class Accelerator(wiring.Component):
             supervisor.soft_reset.eq(pulse.ctrl.soft_reset),
             supervisor.watchdog.eq(rw.watchdog.value),
             supervisor.finished.eq(finished),
-            supervisor.progress.eq(progress),
             supervisor.bus_idle.eq(quiet & (aborting | ~supervisor.abort)),
             supervisor.irq_enable.eq(rw.irq_enable.as_value()),
             supervisor.irq_clear.eq(pulse.irq_status.as_value()),

@@ -1,5 +1,6 @@
 """What would shorten a path: the remedies, and what each would leave of it."""
 
+import re
 from collections.abc import Sequence
 
 from moesaic.boards.synthesis.delays import Delays
@@ -8,6 +9,7 @@ from moesaic.boards.synthesis.paths import Path, Step
 __all__ = ["advice", "describe", "reachable_mhz", "slack"]
 
 MANY_LOADS = 64
+_NAMELESS = re.compile(r"\$(\w+)\$[^$]*\$\d+")  # Yosys's name of a cell: its operation, where it stands, a number
 
 
 def slack(path: Path, clock_mhz: float, delays: Delays) -> float:
@@ -22,7 +24,8 @@ def reachable_mhz(paths: Sequence[Path], delays: Delays) -> float | None:
 
 def _place(step: Step, path: Path) -> str:
     where = ".".join(filter(None, [path.module, step.where]))
-    return f"{where}: {step.name}" if step.name else f"{where} ({step.kind})"
+    name = _NAMELESS.sub(r"\1", step.name)
+    return f"{where}: {name}" if name else f"{where} ({step.kind})"
 
 
 def describe(step: Step, path: Path) -> str:

@@ -1,5 +1,7 @@
 """Decodes compute instructions, refuses bad ones, and hands them to loader and feeder."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from amaranth.hdl import Module, Mux, Signal, unsigned
@@ -7,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
-from moesaic.hw.decode.legality import refused
+from moesaic.hw.decode.legality import refusals
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import FORMATS, INSTRUCTION_BITS, Opcode
 from moesaic.hw.spec.latency import UNIT_QUEUE
@@ -75,32 +77,34 @@ class Sequencer(wiring.Component):
         op = body[Opcode.MATMUL.name]  # all begin alike
 
         known = Signal()
-        bad = Signal()
+        bad = [Signal(name=f"bad_{part}") for part in range(2)]  # many reasons, in two halves
         with m.Switch(op.opcode):
             for opcode in _OPCODES:
                 with m.Case(opcode):
-                    m.d.comb += [known.eq(1), bad.eq(refused(opcode, body[opcode.name], config))]
+                    reasons = refusals(opcode, body[opcode.name], config)
+                    m.d.comb += [known.eq(1), *(half.eq(reduce(or_, reasons[k::2])) for k, half in enumerate(bad))]
         # The judgement is a register: many comparisons, and no hurry.
         judged = Signal()
-        wrong = Signal()
-        early = Signal()  # waits for an instruction behind it
+        wrong = [Signal(name=f"wrong_{part}") for part in range(2)]
+        timely = Signal()  # `judged`, and waits for no instruction behind it
         unknown = Signal()
         to_loader = Signal()
         m.d.sync += [
             judged.eq(held),
             to_loader.eq(op.opcode != Opcode.NORM),
             unknown.eq(~known),
-            wrong.eq(~known | bad),
-            early.eq((op.feed_wait > index) | (op.load_wait > index)),
+            wrong[0].eq(~known | bad[0]),
+            wrong[1].eq(bad[1]),
+            timely.eq(held & ~((op.feed_wait > index) | (op.load_wait > index))),
         ]
-        good = judged & ~wrong & ~early  # `judged` only while `held`
+        good = timely & ~wrong[0] & ~wrong[1]
         go = Signal()
         m.d.comb += [
             go.eq(good & feeder_queue.i.ready & (loader_queue.i.ready | ~to_loader)),
             self.i.ready.eq(~held),
             loader_queue.i.valid.eq(go & to_loader),
             feeder_queue.i.valid.eq(go),
-            self.error.eq(judged & (wrong | early)),
+            self.error.eq(judged & (wrong[0] | wrong[1] | ~timely)),
             self.error_code.eq(Mux(unknown, ErrorCode.BAD_OPCODE, ErrorCode.BAD_FIELD)),
             self.error_index.eq(index),
         ]
@@ -115,5 +119,5 @@ class Sequencer(wiring.Component):
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [body.eq(self.i.payload), held.eq(1)]
         with m.If(go):
-            m.d.sync += [held.eq(0), judged.eq(0), index.eq(index + 1)]
+            m.d.sync += [held.eq(0), judged.eq(0), timely.eq(0), index.eq(index + 1)]
         return m

@@ -11,11 +11,16 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import FORMATS, Opcode
 from moesaic.hw.spec.legal import RULES
 
-__all__ = ["refused"]
+__all__ = ["refusals", "refused"]
 
 
 def refused(opcode: Opcode, op: data.View, config: AcceleratorConfig) -> Value:
-    """1 if an instruction of `opcode` means nothing on this configuration.
+    """1 if an instruction of `opcode` means nothing on this configuration; parameters as of `refusals`."""
+    return reduce(or_, refusals(opcode, op, config))
+
+
+def refusals(opcode: Opcode, op: data.View, config: AcceleratorConfig) -> list[Value]:
+    """Reasons why an instruction of `opcode` means nothing on this configuration: 1 for each that holds.
 
     Parameters
     ----------
@@ -34,4 +39,4 @@ def refused(opcode: Opcode, op: data.View, config: AcceleratorConfig) -> Value:
     malformed += [
         op[field.name] > max(field.values) for field in layout.fields if field.values and field.name != "opcode"
     ]
-    return reduce(or_, [*malformed, *(rule.broken(look) for rule in RULES[opcode])])
+    return [*malformed, *(rule.broken(look) for rule in RULES[opcode])]

@@ -107,7 +107,7 @@ class AxiWriter(wiring.Component):
         self.beat = Signal(range(max_burst))  # of the burst that is filled
         self.complete = Signal(range(max_outstanding + 1))  # bursts whose data were taken and that lack their response
         self.fresh = Signal()  # the address on offer is so for the first cycle
-        self.holds = Signal(attrs={"keep": "true"})  # a beat is on offer: once more, for its many bits
+        self.free = Signal(init=1)  # no beat is on offer: once more, for its many bits
         self.flushing = Signal()
         self.rules = Axi4WriteRules(
             self.axi,
@@ -177,10 +177,10 @@ class AxiWriter(wiring.Component):
             m.d.sync += [w.valid.eq(1), self.beat.eq(Mux(last_beat, 0, self.beat + 1))]
         # A free register takes what is there: with `load` it is on offer.
         with m.If(w.ready):
-            m.d.sync += self.holds.eq(0)
+            m.d.sync += self.free.eq(1)
         with m.If(load):
-            m.d.sync += self.holds.eq(1)
-        with m.If(~self.holds | w.ready):
+            m.d.sync += self.free.eq(0)
+        with m.If(self.free | w.ready):
             m.d.sync += [
                 w.payload.data.eq(self.i.payload),  # without strobes it is nobody's
                 w.payload.strb.eq((~flush).replicate(self.data_bits // 8)),

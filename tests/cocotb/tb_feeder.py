@@ -148,6 +148,7 @@ class Rig:
         self.copies = sum(opcode is Opcode.COPY for opcode, _ in program)
         self.copied = self.retired = self.ended = self.checked = self.contexts = self.taps = self.tap_due = 0
         self.next: dict[str, int] = {}
+        self.asked: int | None = None  # word of maxima, in the cycle before
         self.bench.add(self)
 
     async def start(self) -> None:
@@ -189,13 +190,13 @@ class Rig:
             "state__data": int(r.state[get("state__address") % (2 * TOKENS)]) & 2047,
             "sums__data": int(r.total[token]) & (1 << 28) - 1 | int(r.squares[token]) << 28,
         }
-        assert get("maxima__enable") == get("activation__enable")
+        earlier, self.asked = self.asked, get("maxima__address") if get("maxima__enable") else None
+        if self.asked is not None:
+            self.next["maxima__data"] = pack(r.maxima[self.asked % DEPTH], 9)
+        assert (earlier is not None) == get("activation__enable"), "maxima are read a cycle earlier"
         if get("activation__enable"):
-            assert get("maxima__address") == get("activation__address") % (1 << 16)
-            self.next |= {
-                "activation__data": pack((r.activation_low if low else r.activation)[activation], 8),
-                "maxima__data": pack(r.maxima[activation], 9),
-            }
+            assert earlier == get("activation__address") % (1 << 16)
+            self.next["activation__data"] = pack((r.activation_low if low else r.activation)[activation], 8)
         if get("residual__enable"):
             assert not self.held[0], "the write-back reads the residual in this cycle"
             self.next["residual__data"] = pack(r.residual[get("residual__address")], 16)

@@ -58,7 +58,7 @@ class WriterProof(Elaboratable):
         m.d.comb += [
             Assert(dut.flight.level == aw.valid + waiting),
             Assert(fresh == dut.fresh),
-            Assert(dut.holds == w.valid),
+            Assert(dut.free == ~w.valid),
             Assert(unfilled == dut.filling.level + last + fresh),
             Assert(rules.unanswered + rules.ahead == dut.complete),
             Assert(~rules.ahead | (aw.valid & (rules.owed == 0))),
