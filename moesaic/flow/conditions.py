@@ -57,7 +57,8 @@ class Timing:
     def support(self) -> str:
         """What the timing model says of the clock that is used, in a few words."""
         if self.corner == "pessimistic":
-            return f"supported by the timing model; {self.asked_mhz:g} MHz are asked for"
+            asked = f"; {self.asked_mhz:g} MHz are asked for" if self.used_mhz != self.asked_mhz else ""
+            return f"supported by the timing model{asked}"
         if self.corner == "optimistic":
             return f"supported by the timing model with short nets only; {self.pessimistic_mhz:g} MHz with long ones"
         return f"not supported by the timing model: {self.pessimistic_mhz:g} to {self.optimistic_mhz:g} MHz"
