@@ -37,6 +37,7 @@ CHANNELS = {
 }
 ATTRIBUTES = ('use_dsp = "yes"', 'keep = "true"', 'ram_style = "')
 DRIVEN = {"AR", "AW", "W"}  # channels that a master drives
+LARGEST = 64 * 64  # multipliers: the whole array of a larger one takes minutes and gigabytes to export
 
 
 icarus = pytest.mark.skipif(find_icarus() is None, reason="Icarus Verilog is not installed: apt-get install iverilog")
@@ -64,8 +65,11 @@ def one_for_each_accelerator() -> list[str]:
 @pytest.fixture(scope="module", params=one_for_each_accelerator())
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     board = load_board(request.param)
+    accelerator = board.accelerator
+    if accelerator.rows * accelerator.lanes > LARGEST:  # the same ports and units around a smaller array
+        accelerator = accelerator.replace(rows=8, lanes=64)
     folder = tmp_path_factory.mktemp(board.name)
-    sources = write_rtl(annotated_verilog(board.accelerator), board.accelerator, folder, version="test")
+    sources = write_rtl(annotated_verilog(accelerator), accelerator, folder, version="test")
     write_project(board, folder, version="test")
     return Project(board, folder, [folder / source for source in sources])
 
@@ -193,7 +197,10 @@ def connection_problems(script: str, ports: dict[str, TopPort]) -> list[str]:
         script,
         re.MULTILINE,
     )
-    if len(calls) != len(re.findall(r"^connect_bd", script, re.MULTILINE)):
+    others = (
+        r"^connect_bd(?!.*(?:\$(?:lanes|reference|steady|perst)\b|get_bd_ports hbm_cattrip\]))"  # but a card's pins
+    )
+    if len(calls) != len(re.findall(others, script, re.MULTILINE)):
         problems.append("a connection is not understood")
     connected = [
         (call, pin.removeprefix("accelerator_0/"))
