@@ -20,7 +20,7 @@ class Clocks:
         With nets as in a well filled device: what times and energies should be stated at.
     counted : bool
         Of exactly this accelerator and hardware; otherwise an estimate, the slowest of the accelerators of its family
-        that were synthesised.
+        that were synthesised and have no larger array.
     paths : tuple of LongPath
         The longest of that accelerator.
     """
@@ -48,6 +48,13 @@ def supported_clocks(config: AcceleratorConfig, *, family: str, uram: bool) -> C
     entry = shipped(config, family=family, uram=uram)
     if entry is not None:
         return Clocks(entry.optimistic_mhz, entry.pessimistic_mhz, True, entry.paths)
-    alike = [entry for entry in counted() if entry.family == family]
+    family_counts = [entry for entry in counted() if entry.family == family]
+    smallest = min(_multipliers(entry.config) for entry in family_counts)
+    most = max(_multipliers(config), smallest)
+    alike = [entry for entry in family_counts if _multipliers(entry.config) <= most]
     slowest = min(alike, key=lambda entry: entry.pessimistic_mhz)
     return Clocks(min(entry.optimistic_mhz for entry in alike), slowest.pessimistic_mhz, False, slowest.paths)
+
+
+def _multipliers(config: AcceleratorConfig) -> int:
+    return config.rows * config.lanes

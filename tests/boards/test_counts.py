@@ -52,9 +52,14 @@ def test_supported_clocks() -> None:
     )
     assert found.pessimistic_mhz < found.optimistic_mhz
     unknown = supported_clocks(board.accelerator.replace(experts=32), family=board.system.fabric, uram=False)
-    alike = [entry for entry in counted() if entry.family == board.system.fabric]
+    family = [entry for entry in counted() if entry.family == board.system.fabric]
+    alike = [entry for entry in family if entry.config.rows * entry.config.lanes <= 64 * 64]
+    assert 0 < len(alike) < len(family), "a larger array says nothing of a smaller one"
     assert (unknown.optimistic_mhz, unknown.counted) == (min(e.optimistic_mhz for e in alike), False)
     assert unknown.pessimistic_mhz == min(e.pessimistic_mhz for e in alike)
+    larger = load_board("u280").accelerator.replace(experts=32)
+    found_larger = supported_clocks(larger, family=board.system.fabric, uram=True)
+    assert found_larger.pessimistic_mhz == min(e.pessimistic_mhz for e in family)
     assert supported_clocks(board.accelerator, family="zynq7000", uram=False).optimistic_mhz < found.optimistic_mhz
 
 
