@@ -115,7 +115,9 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     core += 2 * _small(config.max_tokens, _COUNTERS)
     core += 2 * _named(min(4096, 2 * config.max_tokens), _LEVEL)
     token, expert = (config.max_tokens - 1).bit_length(), (config.experts - 1).bit_length()
-    router = primitives(config.experts * config.max_tokens, token + 16, ultra=False, byte_writes=False)
+    router = 0.0
+    for bits in (token, 16):  # tokens, scores
+        router += primitives(config.experts * config.max_tokens, bits, ultra=False, byte_writes=False)
     router += _small(config.max_tokens, token + 1 + config.max_top_k * (expert + 16))
     router += (-(-config.experts // config.rows) - 1) * _small(config.max_tokens, 16 * config.rows)
     return {

@@ -157,15 +157,15 @@ def enumerations() -> dict[str, tuple[int, dict[str, int]]]:
 def counted() -> dict[str, str]:
     """What the performance counters count, by their names: a bit each, in Verilog.
 
-    The array's bits leave the core together, the loader's are its own registers. A cycle of which none of the array's
-    holds is an idle one, as long as the accelerator runs.
+    The array's bits and the loader's leave the core together, a cycle late. A cycle of which none of the array's holds
+    is an idle one, as long as the accelerator runs.
     """
     array = ("busy", "starved", "loading", "blocked")
     busy = " | ".join(f"dut.activity_{name}" for name in array)
     return {
         **{f"array_{name}": f"dut.activity_{name}" for name in array},
-        "array_idle": f"waves_state == state_RUNNING && !({busy})",
-        **{f"loader_{name}": f"dut.core.loader.{name}" for name in ("busy", "starved", "blocked")},
+        "array_idle": f"dut.ran && !({busy})",
+        **{f"loader_{name}": f"dut.activity_loader_{name}" for name in ("busy", "starved", "blocked")},
         **{f"load_blocked_{name}": f"dut.load.waiting_{name}" for name in ("router", "space")},
     }
 
