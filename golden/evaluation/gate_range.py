@@ -16,6 +16,7 @@ import torch
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation.metrics import Distance
+from moesaic.golden.evaluation.page import write_between
 from moesaic.golden.m3vit import M3ViT, seeded
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
@@ -121,9 +122,7 @@ def main(arguments: Sequence[str] | None = None, note: Callable[[str], None] = p
     text = table([measure(network(factor), bits) for factor in options.factors or FACTORS for bits in WIDTHS])
     note(text)
     if options.write is not None:
-        before, rest = options.write.read_text(encoding="utf-8").split(BEGIN)
-        _, after = rest.split(END)
-        options.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        write_between(options.write, BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation import metrics
 from moesaic.golden.evaluation.metrics import Distance
+from moesaic.golden.evaluation.page import write_between
 from moesaic.golden.evaluation.simulation import simulated
 from moesaic.golden.heads import Heads
 from moesaic.golden.hollow import hollow_model
@@ -223,9 +224,7 @@ def main(arguments: Sequence[str] | None = None, note: Callable[[str], None] = p
     text = table(rows)
     note(text)
     if options.write is not None:
-        before, rest = options.write.read_text(encoding="utf-8").split(BEGIN)
-        _, after = rest.split(END)
-        options.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        write_between(options.write, BEGIN, END, text)
 
 
 if __name__ == "__main__":

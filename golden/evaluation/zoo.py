@@ -14,6 +14,7 @@ import torch
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.evaluation.awkward import EXHIBITS, Exhibit
 from moesaic.golden.evaluation.metrics import Distance
+from moesaic.golden.evaluation.page import write_between
 from moesaic.golden.evaluation.simulation import CLIPS, simulated
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.quantize import quantize
@@ -108,12 +109,6 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", f"Median lead: {median_lead(rows):+.1f} dB."])
 
 
-def _write(path: Path, text: str) -> None:
-    before, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def main(arguments: Sequence[str] | None = None, note: Callable[[str], None] = print) -> None:
     """Print the table, and write it into a page between `BEGIN` and `END` if wanted."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -129,7 +124,7 @@ def main(arguments: Sequence[str] | None = None, note: Callable[[str], None] = p
         note(f"{name}: {rows[-1].integers:.1f} dB, simulation {rows[-1].simulation:.1f} dB ({rows[-1].setting})")
     note(table(rows))
     if options.write is not None:
-        _write(options.write, table(rows))
+        write_between(options.write, BEGIN, END, table(rows))
 
 
 if __name__ == "__main__":

@@ -69,15 +69,17 @@ class Supervisor(wiring.Component):
         The units may work.
     abort : Out(1)
         To the bus engines: issue nothing, discard what returns.
-    clear : Out(1)
-        Synchronous reset of the core and its queues.
+    clear, clear_core : Out(1)
+        Synchronous reset of the bus engines; of the core and its queues. Always equal: the core has thousands of
+        registers.
     started : Out(1)
         Pulse: a start was accepted; clears the counters.
     counting : Out(1)
         Running or draining: the counters count.
     busy, done, error, draining, start_refused : Out(1)
-        STATUS.
+        STATUS; a refused start shows two cycles after it was asked for.
     irq_status : Out(len(IRQS))
+        An error's event comes a cycle after the error.
     irq : Out(1)
         Level, until irq_status or irq_enable is cleared.
     report : Out(ErrorReport)

@@ -88,6 +88,7 @@ class MaxTree(_Tree):
         Of each term.
     terms : int
     between : int
+        Comparisons, one behind the other.
 
     Members
     -------

@@ -10,7 +10,8 @@ from moesaic.hw.spec.config import PRESETS
 
 # docs/explore.md states these: per cent of the total, of the accelerators that the model was fitted to, and of one that
 # was left out.
-FITTED = {"lut": 4.0, "ff": 3.0, "dsp": 2.0}
+FITTED = {"lut": 2.0, "ff": 3.0, "dsp": 2.0}
+LARGEST = {"u280": 4.0}  # of LUTs: twice the next array, and larger than a fit of few others reaches
 LEFT_OUT = {"lut": 4.0, "ff": 10.0, "dsp": 10.0}
 # Block RAM and UltraRAM that are said and that Yosys takes, where it maps a depth of no power of two otherwise.
 OTHERWISE = {
@@ -28,7 +29,8 @@ def errors(sample: Counted, estimated: Resources) -> dict[str, float]:
 @pytest.mark.parametrize("sample", counted(), ids=lambda s: s.config.name)
 def test_stated_error(sample: Counted) -> None:
     estimated = estimate_resources(sample.config, family=sample.family, uram=sample.uram)
-    assert all(errors(sample, estimated)[kind] <= most for kind, most in FITTED.items()), errors(sample, estimated)
+    bounds = FITTED | {"lut": LARGEST.get(sample.config.name, FITTED["lut"])}
+    assert all(errors(sample, estimated)[kind] <= most for kind, most in bounds.items()), errors(sample, estimated)
 
 
 # Arrays of up to 16 lanes are built in another way: what is left out must not be the last of its kind.
