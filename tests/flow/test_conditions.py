@@ -22,6 +22,9 @@ def test_the_clock_is_what_is_supported() -> None:
     assert timing.used_mhz == min(300.0, clocks.pessimistic_mhz) and timing.corner == "pessimistic"
     slow = conditions_of(BOARD.accelerator.replace(clock_mhz=50.0), "zcu102")
     assert slow.timing.used_mhz == 50 and slow.clocked(BOARD.accelerator).clock_mhz == 50
+    assert slow.timing.support == "supported by the timing model"
+    fast = conditions_of(BOARD.accelerator.replace(clock_mhz=900.0), "zcu102").timing
+    assert fast.used_mhz < 900 and fast.support == "supported by the timing model; 900 MHz are asked for"
     between = (clocks.pessimistic_mhz + clocks.optimistic_mhz) / 2
     told = conditions_of(BOARD.accelerator, "zcu102", clock_mhz=between).timing
     assert told.corner == "optimistic" and "with short nets only" in told.support and not told.warning
