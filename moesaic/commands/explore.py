@@ -194,15 +194,14 @@ def explore(
     )
     folder = out if out is not None else Path("out") / f"explore-{request.model.name}-{found.name}"
     check_replaceable(folder, marker=MARKER)
-    if cluster is not None and not confirm:
-        raise InputError(f"cluster must be given with --confirm, which it is for, not {cluster!r} alone")
     if confirm:
         find_compiler()
         find_verilator()
     question = Question(request.model, request.tasks[0], request.blocks, latency, ddr)
     keep = partial(update_exploration, folder=folder)
     with open_runner(cluster, stages, shared_cache=shared_cache) as runner:
-        explored = flow.explore(question, found, wanted, stages, limit=limit / 100)
+        searcher = None if cluster is None else runner  # alone, this machine uses all its processors
+        explored = flow.explore(question, found, wanted, stages, limit=limit / 100, runner=searcher)
         write_exploration(explored, folder)
         result = confirm_front(request, explored, confirm, stages, keep, question, runner=runner)
     if page is not None:

@@ -21,6 +21,7 @@ from moesaic.flow.explore_space import AUTO_SPECULATION, Choice, Space, configur
 from moesaic.flow.explore_work import Question, forecasts
 from moesaic.flow.forecast import Forecast
 from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import Runner
 
 __all__ = ["Found", "Point", "explore", "front", "front_point"]
 
@@ -191,7 +192,14 @@ def _possible(space: Space, board: Board, question: Question) -> tuple[list[Choi
 
 
 def explore(
-    question: Question, board: Board, space: Space, stages: Stages, *, limit: float = 1.0, workers: int | None = None
+    question: Question,
+    board: Board,
+    space: Space,
+    stages: Stages,
+    *,
+    limit: float = 1.0,
+    workers: int | None = None,
+    runner: Runner | None = None,
 ) -> Found:
     """Estimate every configuration and find the front.
 
@@ -203,8 +211,8 @@ def explore(
     stages : Stages
     limit : float
         Share of each resource that may be taken.
-    workers : int, optional
-        Processes.
+    workers, runner
+        As in `explore_work.forecasts`.
 
     Raises
     ------
@@ -214,13 +222,7 @@ def explore(
     with stages.stage("resources", f"resources of {space.size:,} combinations"):
         choices, refused = _possible(space, board, question)
         affordable = _affordable(choices, board, limit, stages)
-    with stages.stage("latency", f"cycles of {len(affordable):,} configurations"):
-        answers = forecasts(
-            question,
-            [choice for choice, _ in affordable],
-            workers=workers,
-            progress=lambda done: stages.note(f"{done:,} of {len(affordable):,}"),
-        )
+    answers = forecasts(question, [choice for choice, _ in affordable], stages, workers=workers, runner=runner)
     with stages.stage("energy", f"energy of {len(affordable):,} configurations"):
         points = [
             _point(choice, needed, answer, board, question.ddr(choice.accelerator.clock_mhz))

@@ -1,11 +1,14 @@
-"""Forecasts of many configurations, in as many processes as there are processors; each shape is compiled once."""
+"""Forecasts of many configurations, in processes of this machine or on the workers of a cluster; each shape is compiled
+once.
+"""
 
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import chain
 
 from moesaic.boards.memory import Memory
 from moesaic.compiler.batch import Batch
@@ -14,6 +17,8 @@ from moesaic.compiler.memory import DdrTiming
 from moesaic.compiler.pipeline import compile_batch
 from moesaic.flow.explore_space import Choice
 from moesaic.flow.forecast import Forecast, forecast, speculation
+from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import Job, Runner
 from moesaic.golden.hollow import hollow_model
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import QuantModel
@@ -51,6 +56,7 @@ class Question:
 
 Answer = Forecast | str  # or why the model does not fit
 _Job = tuple[int, Choice]
+_Part = list[tuple[int, Answer]]  # by the number of the configuration
 
 
 def _shape(job: _Job, speculated: int) -> tuple[int, ...]:
@@ -92,7 +98,7 @@ class _Worker:
             else choice.speculate
         )
 
-    def answer(self, jobs: Sequence[_Job]) -> list[tuple[int, Answer]]:
+    def answer(self, jobs: Sequence[_Job]) -> _Part:
         """Forecasts of configurations of one shape."""
         question, first = self.question, jobs[0][1]
         hollow = self.hollow(first)
@@ -104,7 +110,7 @@ class _Worker:
         except CompileError as error:
             return [(number, str(error).partition("\n")[0]) for number, _ in jobs]
         known: dict[tuple[str, DdrTiming], Forecast] = {}  # the kind of memory on chip changes no cycle
-        result: list[tuple[int, Answer]] = []
+        result: _Part = []
         for number, choice in jobs:
             ddr = question.ddr(choice.accelerator.clock_mhz)
             key = choice.accelerator.hash, ddr
@@ -114,20 +120,58 @@ class _Worker:
         return result
 
 
-_WORKER: list[_Worker] = []  # of a process that was made for this
+_WORKER: list[_Worker] = []  # of a process that answers for others
 
 
 def _begin(question: Question) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's Ctrl-C ends it
-    _WORKER.append(_Worker(question))
+    _WORKER[:] = [_Worker(question)]
 
 
-def _answer(jobs: Sequence[_Job]) -> list[tuple[int, Answer]]:
+def _answer(jobs: Sequence[_Job]) -> _Part:
     return _WORKER[0].answer(jobs)
 
 
+def _answer_task(question: Question, jobs: Sequence[_Job], stages: Stages) -> _Part:
+    """As a task, which may follow one of another question."""
+    if not _WORKER or _WORKER[0].question != question:
+        _WORKER[:] = [_Worker(question)]
+    return _answer(jobs)
+
+
+def _groups(question: Question, choices: Sequence[Choice]) -> list[list[_Job]]:
+    """Configurations of one shape together. The longest first, so that processes end together: small arrays take the
+    most passes.
+    """
+    worker = _Worker(question)
+    shapes: dict[tuple[int, ...], list[_Job]] = {}
+    for job in enumerate(choices):
+        shapes.setdefault(_shape(job, worker.speculated(job[1])), []).append(job)
+    return sorted(shapes.values(), key=lambda jobs: jobs[0][1].accelerator.macs_per_cycle)
+
+
+def _in_processes(question: Question, groups: Sequence[list[_Job]], workers: int) -> Iterator[_Part]:
+    """The answers to each group, by so many processes of this machine."""
+    if workers < 2 or sum(map(len, groups)) <= _FEW:
+        worker = _Worker(question)
+        yield from map(worker.answer, groups)
+        return
+    context = multiprocessing.get_context("spawn")  # threads show the progress: a fork might copy their locks
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(question,))
+    try:
+        for done in as_completed([pool.submit(_answer, group) for group in groups]):
+            yield done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def forecasts(
-    question: Question, choices: Sequence[Choice], *, progress: Callable[[int], None], workers: int | None = None
+    question: Question,
+    choices: Sequence[Choice],
+    stages: Stages,
+    *,
+    workers: int | None = None,
+    runner: Runner | None = None,
 ) -> list[Answer]:
     """For each configuration its forecast, or why it cannot hold the model.
 
@@ -135,33 +179,22 @@ def forecasts(
     ----------
     question : Question
     choices : sequence of Choice
-    progress : callable
-        Called with the number of configurations that are done.
+    stages : Stages
+        Told the number of configurations that are done.
     workers : int, optional
-        Processes; as many as processors if not given.
+        Processes of this machine; as many as processors if not given.
+    runner : Runner, optional
+        Where the work is done instead.
     """
-    own = _Worker(question)
-    shapes: dict[tuple[int, ...], list[_Job]] = {}
-    for job in enumerate(choices):
-        shapes.setdefault(_shape(job, own.speculated(job[1])), []).append(job)
-    # The longest first, so that processes end together: small arrays take the most passes.
-    groups = sorted(shapes.values(), key=lambda jobs: jobs[0][1].accelerator.macs_per_cycle)
-    answers: dict[int, Answer] = {}
-
-    def take(part: list[tuple[int, Answer]]) -> None:
-        answers.update(part)
-        progress(len(answers))
-
-    workers = min(workers or os.cpu_count() or 1, len(groups))
-    if workers < 2 or len(choices) <= _FEW:
-        for group in groups:
-            take(own.answer(group))
+    name, title = "latency", f"cycles of {len(choices):,} configurations"
+    groups = _groups(question, choices)
+    if runner is None:
+        parts: list[_Part] = []
+        with stages.stage(name, title):
+            for part in _in_processes(question, groups, min(workers or os.cpu_count() or 1, len(groups))):
+                parts.append(part)
+                stages.note(f"{sum(map(len, parts)):,} of {len(choices):,}")
     else:
-        context = multiprocessing.get_context("spawn")  # threads show the progress: a fork might copy their locks
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(question,))
-        try:
-            for done in as_completed([pool.submit(_answer, group) for group in groups]):
-                take(done.result())
-        finally:
-            pool.shutdown(cancel_futures=True)
+        parts = runner.run(Job(name=name, title=title, function=_answer_task, common=question, items=groups), stages)
+    answers = dict(chain.from_iterable(parts))
     return [answers[number] for number in range(len(choices))]

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,18 +16,23 @@ import pytest
 from clustertasks import Built, die, fail, use, wait_unless_last
 from daskprocesses import HERE, DaskProcesses
 
+from moesaic.boards.board import load_board
 from moesaic.errors import BAD_INPUT, FAILED, FailedRun, InputError, MoesaicError
 from moesaic.flow.cluster.address import check_cluster
 from moesaic.flow.cluster.connect import check_workers, connected
 from moesaic.flow.cluster.identity import identity
 from moesaic.flow.cluster.runner import DaskRunner
 from moesaic.flow.evaluate import evaluate
+from moesaic.flow.explore_space import configurations, default_space
+from moesaic.flow.explore_work import Question, forecasts
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.runner import open_runner
 from moesaic.flow.scenes import score_scenes
 from moesaic.flow.stages import Stages
 from moesaic.flow.tasks import Job
+from moesaic.golden.config import PRESETS as MODELS
+from moesaic.golden.config import network_of
 from moesaic.names import ALL_TASKS
 
 QUIET = Stages(quiet=True)
@@ -95,6 +101,21 @@ def test_evaluation_is_the_same(two: DaskProcesses) -> None:
     wanted = evaluate(request, QUIET, scenes=20)[1]
     with open_runner(two.address, QUIET) as runner:
         assert evaluate(request, QUIET, scenes=20, runner=runner)[1] == wanted
+
+
+def test_a_search_is_the_same_when_a_worker_is_killed(two: DaskProcesses, tmp_path: Path) -> None:
+    model = network_of(MODELS["m3vit-micro"])
+    question, board = Question(model, "semseg", 2, 100), load_board("pynq-z2")
+    choices = list(configurations(default_space(board), board, model, Counter()))[:40]
+    wanted = forecasts(question, choices, QUIET, workers=1)
+    assert len(set(map(str, wanted))) > 5
+    with open_runner(two.address, QUIET) as runner:
+        assert isinstance(runner, DaskRunner)
+        killing = Killing(runner, two)
+        told = Told(tmp_path / "told")
+        assert forecasts(question, choices, told, runner=killing) == wanted
+    (address,) = killing.killed
+    assert told.warnings == [f"worker {address} was lost: its tasks run again"]
 
 
 def test_what_one_worker_has_built_the_other_takes(two: DaskProcesses, tmp_path: Path) -> None:

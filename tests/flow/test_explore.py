@@ -29,6 +29,7 @@ from moesaic.flow.forecast import Forecast, forecast, whole_graph
 from moesaic.flow.program import make_program
 from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
+from moesaic.flow.tasks import InProcess
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.config import network_of
 from moesaic.golden.hollow import hollow_model
@@ -48,6 +49,17 @@ SMALL = {
     "prefetch_kib": (32, 64),
     "activation_kib": (8, 32),
 }
+
+
+class Told(Stages):
+    """Stages that remember their notes."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__(quiet=quiet)
+        self.notes = list[str]()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 def space(**axes: tuple) -> Space:
@@ -128,10 +140,20 @@ def test_words_of_narrow_experts() -> None:
 def test_two_processes_say_what_one_says() -> None:
     choices = list(configurations(space(prefetch_kib=(64,)), BOARD, MICRO, Counter()))
     assert len(choices) > 12
-    steps: list[int] = []
-    one = forecasts(ASKED, choices, progress=steps.append, workers=1)
-    two = forecasts(ASKED, choices, progress=lambda done: None, workers=2)
+    told = Told(quiet=True)
+    one = forecasts(ASKED, choices, told, workers=1)
+    two = forecasts(ASKED, choices, Stages(quiet=True), workers=2)
+    steps = [int(note.split(" of ")[0]) for note in told.notes]
     assert one == two and steps == sorted(steps) and steps[-1] == len(choices)
+
+
+def test_a_worker_answers_one_question_after_another() -> None:
+    """As a cluster's workers do, each of which keeps what it made for the last one."""
+    choices = list(configurations(space(prefetch_kib=(64,)), BOARD, MICRO, Counter()))[:3]
+    slow = dataclasses.replace(ASKED, latency=5000)
+    for asked in (ASKED, slow, ASKED):
+        wanted = forecasts(asked, choices, Stages(quiet=True), workers=1)
+        assert forecasts(asked, choices, Stages(quiet=True), runner=InProcess()) == wanted
 
 
 def test_shared_shapes_change_nothing() -> None:
@@ -139,7 +161,7 @@ def test_shared_shapes_change_nothing() -> None:
     choices = list(
         configurations(space(rows=(8,), load_rows=(2,), ports=(1, 2), clock_mhz=(50.0, 100.0)), BOARD, MICRO, Counter())
     )
-    answers = forecasts(ASKED, choices, progress=lambda done: None, workers=1)
+    answers = forecasts(ASKED, choices, Stages(quiet=True), workers=1)
     hollow = hollow_model(MICRO)
     assert len({answer.cycles for answer in answers if isinstance(answer, Forecast)}) > 3
     for choice, answer in zip(choices, answers, strict=True):
@@ -178,7 +200,7 @@ def test_widths_are_searched() -> None:
     assert {choice.widths for choice in choices} == {"w8a8", "w4a8"} and refused[
         "load_rows must be below rows for w4a8"
     ]
-    for choice, answer in zip(choices, forecasts(ASKED, choices, progress=lambda done: None, workers=1), strict=True):
+    for choice, answer in zip(choices, forecasts(ASKED, choices, Stages(quiet=True), workers=1), strict=True):
         hollow = hollow_model(MICRO, choice.expert_bits)
         assert answer == forecast(whole_graph(hollow, choice.accelerator, "semseg", blocks=2), choice.accelerator), (
             choice
