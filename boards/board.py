@@ -16,7 +16,8 @@ from moesaic.boards.memory import Memory, parse_memory
 from moesaic.boards.resources import Resources
 from moesaic.boards.section import BoardError, check_number, require, section
 from moesaic.boards.toml_file import name_of, parse_toml, read_toml_text
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.names import check_name
 
 __all__ = [

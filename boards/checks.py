@@ -8,7 +8,7 @@ import numpy as np
 from moesaic.boards.errors import RunIncomplete, WrongAccelerator
 from moesaic.compiler.image import ProgramImage
 from moesaic.errors import InputError
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.registers import ID_VALUE, VERSION_VALUE, RegisterMap
 
 __all__ = ["check_count", "check_done", "check_identity", "check_seconds", "check_value", "expected_counters"]

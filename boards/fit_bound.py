@@ -6,7 +6,8 @@ from moesaic.boards.board import Board
 from moesaic.boards.memory_rules import placed
 from moesaic.boards.resources import Resources
 from moesaic.errors import InputError
-from moesaic.hw.spec.config import PRESETS, ULTRA_RAM, AcceleratorConfig
+from moesaic.hw.spec.config import ULTRA_RAM, AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 
 __all__ = ["FitError", "check_fit", "largest_preset", "lower_bound", "ultra_ram_for"]
 

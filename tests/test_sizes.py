@@ -15,7 +15,6 @@ LONG = {  # what is longer -> why
     "golden/qlinear.py quantise_linear": "half of it says what its parameters are",
     "hw/control/fetch.py elaborate_request": "one state machine",
     "hw/memory/weight_stream.py _store": "one state machine",
-    "hw/spec/config.py": "one class: the fields of a configuration, and what each must be",
     "hw/spec/registers.py register_map": "the register map, a line for each register",
     "moesaic/flow/request.py make_request": "everything that can be asked for, once as a parameter and once as a field",
     "sim/build.py build": "the steps of one build, and what each needs of the one before",

@@ -7,7 +7,8 @@ from moesaic.boards.board import Board
 from moesaic.boards.fit_bound import lower_bound
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 
 __all__ = ["Fit", "Line", "candidates", "largest_fitting"]
 

@@ -14,7 +14,7 @@ from moesaic.flow.request import make_request
 from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.qmodel import DEFAULT_WIDTHS
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.names import ALL_TASKS
 
 __all__ = ["EXAMPLES", "generate"]

@@ -7,7 +7,7 @@ import typer
 
 from moesaic.commands.command import examples, guarded
 from moesaic.errors import InputError
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.register_text import to_c_header, to_json, to_markdown, to_systemrdl
 from moesaic.hw.spec.registers import register_map
 from moesaic.terminal import print_result

@@ -12,7 +12,8 @@ from moesaic.golden import config as models
 from moesaic.golden.config import network_of
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import WIDTHS
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 
 __all__ = ["DEFAULT_BOARDS", "Accelerator", "Asked", "asked_for", "usual", "usual_board"]
 

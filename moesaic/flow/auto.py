@@ -10,7 +10,8 @@ from moesaic.flow.forecast import forecast, whole_graph
 from moesaic.flow.stages import Stages
 from moesaic.golden.hollow import hollow_model
 from moesaic.golden.network import Network
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 
 __all__ = ["Candidate", "candidates", "choose", "holds"]
 

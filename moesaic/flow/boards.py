@@ -5,7 +5,8 @@ from pathlib import Path
 from moesaic.boards.board import Board, BoardError, board_names, load_board
 from moesaic.boards.configuration import Configuration, on_board
 from moesaic.boards.fit_bound import check_fit
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 
 __all__ = ["AUTO", "accelerator_of", "board_choices", "configured", "find_board"]
 

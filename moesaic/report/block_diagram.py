@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from moesaic.flow.hierarchy import Hierarchy, hierarchy
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 __all__ = ["PICTURE", "block_diagram", "main"]
 

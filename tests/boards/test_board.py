@@ -20,7 +20,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.config import network_of
 from moesaic.golden.hollow import hollow_model
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 
 def text_of(name: str) -> str:

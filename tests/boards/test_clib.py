@@ -16,7 +16,7 @@ from moesaic.compiler.layout import words_for
 from moesaic.compiler.pipeline import compile_model
 from moesaic.compiler.program_file import to_binary
 from moesaic.golden.layers.sizes import NormSizes
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.registers import ErrorCode, register_map
 
 MEAN, STD = (0.2, 0.4, 0.6, 0.7), (0.25, 0.5, 0.3, 0.4)

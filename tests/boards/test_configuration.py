@@ -6,7 +6,7 @@ import pytest
 
 from moesaic.boards.board import load_board
 from moesaic.boards.configuration import ConfigurationError, configuration_text, on_board, read_configuration
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -6,7 +6,7 @@ from moesaic.boards.board import load_board
 from moesaic.boards.estimate import Counted, added, counted, estimate_resources, fit, model
 from moesaic.boards.memory_rules import memories
 from moesaic.boards.resources import Resources
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 # docs/explore.md states these: per cent of the total, of the accelerators that the model was fitted to, and of one that
 # was left out.

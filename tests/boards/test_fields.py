@@ -11,7 +11,7 @@ from moesaic.errors import InputError
 from moesaic.flow.explore_space import default_space, with_fields
 from moesaic.flow.request import make_request
 from moesaic.golden.config import network_of, preset
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 MICRO8 = PRESETS["micro8"]
 

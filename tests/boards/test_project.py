@@ -19,7 +19,7 @@ from moesaic.boards.project.render import render
 from moesaic.cli import main
 from moesaic.compiler.image import ProgramImage
 from moesaic.flow import generate
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.registers import register_map
 
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"

@@ -13,8 +13,8 @@ from moesaic.boards.errors import AcceleratorError, RunTimeout, WrongAccelerator
 from moesaic.boards.pynq import PynqTransport
 from moesaic.boards.runtime import Accelerator
 from moesaic.compiler.image import ProgramImageError
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
+from moesaic.hw.spec.presets import PRESETS
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from moesaic.boards.configuration import ConfigurationError, configuration_text,
 from moesaic.boards.project import quote
 from moesaic.boards.project.render import render
 from moesaic.boards.project.write import write_ip, write_project
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 RUN = "set ::run 1"
 HOSTILE = (

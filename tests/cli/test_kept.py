@@ -16,7 +16,7 @@ from moesaic.flow import synth
 from moesaic.flow.request import make_request
 from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.report.doubts import CalibrationImages, SaturatedTensor, SkippedFile
 from moesaic.report.html import render_html
 from moesaic.report.model import ModelOrigin

@@ -11,8 +11,8 @@ from rigid import pack
 
 from moesaic.hw.decode.operation import operation_layout
 from moesaic.hw.engine.array import sum_bits
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.latency import REUSE_CYCLES
+from moesaic.hw.spec.presets import PRESETS
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 OPERATION = operation_layout()

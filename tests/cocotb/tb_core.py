@@ -15,9 +15,9 @@ from cocotb.handle import SimHandleBase
 
 from moesaic.golden.layers.norm import NORM_FIELDS
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stream
 from moesaic.hw.spec.legal import refusal
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.tables import inverse_of_dim
 from moesaic.sim.machine import Machine
 from moesaic.sim.matmul import Matmul

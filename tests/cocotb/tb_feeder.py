@@ -14,8 +14,8 @@ from moesaic.golden import numerics
 from moesaic.hw.decode.operation import CONTEXTS, context_layout
 from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder, vector_layout
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.tables import FARTHEST, inverse_of_dim
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))

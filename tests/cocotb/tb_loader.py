@@ -11,8 +11,8 @@ from bench import Bench, Source
 from cocotb.handle import SimHandleBase
 
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Memory, Opcode, Stationary
+from moesaic.hw.spec.presets import PRESETS
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 ROWS, LANES, LOAD_ROWS, GROUPS = CONFIG.rows, CONFIG.lanes, CONFIG.load_rows, CONFIG.groups

@@ -10,8 +10,8 @@ from cocotb.handle import SimHandleBase
 from meaning import meaningless
 
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, INSTRUCTION_BYTES, Opcode
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.registers import ErrorCode
 
 CONFIG = PRESETS["micro16"].replace(**json.loads(os.environ["CHANGES"]))

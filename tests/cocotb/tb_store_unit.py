@@ -9,8 +9,8 @@ from bench import Bench, Sink, Source
 from cocotb.handle import SimHandleBase
 
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Opcode
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.registers import ErrorCode
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))

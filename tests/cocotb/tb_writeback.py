@@ -14,9 +14,9 @@ from rigid import integer, pack
 from moesaic.golden import numerics
 from moesaic.hw.decode.operation import context_layout, operation_layout
 from moesaic.hw.engine.array import array_latency
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Memory, Stationary
 from moesaic.hw.spec.latency import REUSE_CYCLES
+from moesaic.hw.spec.presets import PRESETS
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 ROWS, LANES, GROUPS = CONFIG.rows, CONFIG.lanes, CONFIG.groups

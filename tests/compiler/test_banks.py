@@ -8,7 +8,7 @@ from quantmodels import random_qmodel
 from moesaic.compiler.banks import bytes_apart, next_place, places, row_bytes
 from moesaic.compiler.weights import pack_weights
 from moesaic.golden.config import M3ViTConfig
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 ROW = 8192
 

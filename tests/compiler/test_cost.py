@@ -16,7 +16,7 @@ from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec import latency as timing_constants
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.stream.buffer import SkidBuffer
 
 CONFIG = PRESETS["zcu102"]

@@ -19,8 +19,9 @@ from moesaic.compiler.verify import verify
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.hollow import hollow_model
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
+from moesaic.hw.spec.presets import PRESETS
 
 SMALL = M3ViTConfig(image_size=(32, 48), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=48)
 CONFIG = AcceleratorConfig(name="t", rows=8, lanes=16, port_bits=64, max_tokens=64, max_dim=128)

@@ -14,7 +14,8 @@ from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.golden.training import scenes
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.compare import compare
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 

@@ -15,8 +15,8 @@ from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.sample_images import sample_images
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Function, Opcode
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.device import FunctionalTransport
 from moesaic.sim.functional import FunctionalSimulator, ProgramError
 from moesaic.sim.rtl import RtlRun

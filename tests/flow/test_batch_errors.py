@@ -11,8 +11,8 @@ from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Opcode
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.rtl import RtlRun
 
 CONFIG = PRESETS["micro8"]

@@ -23,7 +23,7 @@ from moesaic.golden.network import Network
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.quantize import quantize
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 

@@ -13,7 +13,7 @@ from moesaic.golden.frontend.capture import CaptureError, capture
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.quantize import quantize
 from moesaic.golden.sample_images import sample_images
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.device import FunctionalTransport
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun

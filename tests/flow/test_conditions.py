@@ -9,7 +9,7 @@ from moesaic.boards.clocks import supported_clocks
 from moesaic.compiler.memory import BOARD_MEMORY, DdrTiming
 from moesaic.errors import InputError
 from moesaic.flow.conditions import conditions_of
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 BOARD = load_board("zcu102")
 

@@ -18,7 +18,7 @@ from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantcheck import check_quantised
 from moesaic.golden.quantize import quantize
 from moesaic.golden.training import scenes
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.rtl import RtlRun
 
 STALLS = [f"+stall_{channel}=40" for channel in ("ar", "r", "aw", "w", "b")]

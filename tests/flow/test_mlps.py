@@ -25,8 +25,9 @@ from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.quantize import quantize
 from moesaic.golden.trace import Trace
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 

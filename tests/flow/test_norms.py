@@ -19,7 +19,7 @@ from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantcheck import check_quantised
 from moesaic.golden.quantize import prepared, quantize
 from moesaic.golden.training.all_tasks import forward_together
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 

@@ -23,7 +23,7 @@ from moesaic.golden.patch_norm import PATCH_STEP, normalised_patches
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.quantize import quantize
 from moesaic.golden.sample_images import sample_images
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.device import FunctionalTransport
 from moesaic.sim.rtl import RtlRun
 

@@ -21,7 +21,7 @@ from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.prefix import narrow_model, narrow_network, narrow_quantised
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 

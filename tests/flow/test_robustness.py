@@ -9,8 +9,8 @@ from quantmodels import random_image, random_qmodel
 
 from moesaic.compiler.pipeline import compile_model
 from moesaic.flow.verify.nano import NANO, TASK, Nano
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Opcode, Stationary
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.registers import register_map
 from moesaic.sim.rtl import RtlResult, RtlRun
 

@@ -12,7 +12,7 @@ from moesaic.boards.routing.nextpnr import RouteFailed, RouteMissing
 from moesaic.errors import InputError
 from moesaic.flow.route import MARKER, route_unit
 from moesaic.flow.stages import Stages
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 MICRO, QUIET = PRESETS["micro8"], Stages(quiet=True)
 UNIT = "weights.reader_0.splitter"

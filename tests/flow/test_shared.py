@@ -21,7 +21,7 @@ from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantcheck import check_quantised
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.quantize import quantize
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (5, 3, SIDE, SIDE), dtype=np.uint8)

@@ -10,7 +10,7 @@ from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.frontend.capture import capture
 from moesaic.golden.layers.sizes import NormSizes
 from moesaic.golden.quantize import quantize
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun
 

@@ -24,7 +24,8 @@ from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantfile import load, save
 from moesaic.golden.quantize import prepared, quantize
 from moesaic.golden.training import scenes
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.tables import DIGITS_TOP, PROBABILITY_BITS
 from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.rtl import RtlRun

@@ -19,7 +19,7 @@ from moesaic.flow.forecast import forecast, whole_graph
 from moesaic.golden.frontend.capture import CaptureError, capture
 from moesaic.golden.hollow import hollow_model
 from moesaic.golden.network import Network
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 __all__ = ["DATA", "PAGE", "cycles_of", "facts_of", "read_case", "table"]
 

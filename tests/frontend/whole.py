@@ -7,7 +7,7 @@ from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.frontend.capture import Captured
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.quantize import quantize
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 
 MICRO = PRESETS["micro8"]

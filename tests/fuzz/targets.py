@@ -24,7 +24,7 @@ from moesaic.golden import quantfile
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.importers.options import ImportOptions
 from moesaic.golden.m3vit_int import IntM3ViT
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.report.data import load_data
 from moesaic.report.stored import read_picture, read_report
 from moesaic.sim.functional import FunctionalSimulator

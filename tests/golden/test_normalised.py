@@ -14,7 +14,7 @@ from moesaic.golden import numerics
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qlinear import quantise_linear
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 ALL = np.arange(-4096, 4096)
 MODEL = M3ViTConfig(

@@ -19,7 +19,7 @@ from moesaic.golden.network import Network
 from moesaic.golden.nodes import Layer, chain_of
 from moesaic.golden.quantize import quantize
 from moesaic.golden.recentre import check_heads, recentred
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 
 SMALL = dataclasses.replace(preset("m3vit-micro"), depth=2, dim=32, mlp_ratio=2, expert_hidden=16, image_size=(32, 32))

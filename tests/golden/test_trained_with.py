@@ -30,7 +30,7 @@ from moesaic.golden.trained_with import KEY, MOST_REGISTERS, TrainedWith, traine
 from moesaic.golden.training.recipe import Recipe
 from moesaic.golden.training.trainer import ResumeError, Trainer
 from moesaic.golden.weights import WeightError
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.functional import FunctionalSimulator
 
 SHORT = ("--steps", 1, "--scenes", 4)

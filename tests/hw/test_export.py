@@ -12,7 +12,8 @@ import pytest
 
 from moesaic.hw import export
 from moesaic.hw.export import accelerator_verilog, known_verilog
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 
 MICRO = PRESETS["micro8"]
 
@@ -84,7 +85,7 @@ def test_the_key_has_all_that_decides_the_text(
 def test_two_exports_are_equal() -> None:
     """In two processes, in which sets have different orders."""
     script = (
-        "from moesaic.hw.export import TOP; from moesaic.hw.spec.config import PRESETS; "
+        "from moesaic.hw.export import TOP; from moesaic.hw.spec.presets import PRESETS; "
         "from moesaic.hw.top import Accelerator; from moesaic.hw.verilog import to_verilog; "
         "print(to_verilog(Accelerator(PRESETS['micro8']), name=TOP), end='')"
     )

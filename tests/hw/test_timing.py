@@ -13,8 +13,9 @@ from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder
 from moesaic.hw.engine.writeback import WriteBack
 from moesaic.hw.moe.router import Router
 from moesaic.hw.pipeline_latency import timing
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.latency import Timing
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.vector.requant import Requantise
 
 SIZES = [

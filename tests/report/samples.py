@@ -6,7 +6,7 @@ from moesaic.flow.conditions import Timing
 from moesaic.flow.energy import CalibrationReport
 from moesaic.flow.resources import ReportedResources
 from moesaic.golden.finer import FinerLayer
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.report.doubts import CalibrationImages
 from moesaic.report.model import Ddr, Host, PeakMemory, Provenance, Report
 from moesaic.report.task_model import (

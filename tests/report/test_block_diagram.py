@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moesaic.flow.hierarchy import Box, Hierarchy, hierarchy
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.report.block_diagram import PICTURE, PLACES, block_diagram
 
 ROOT = Path(__file__).parents[2]

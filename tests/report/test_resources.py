@@ -11,7 +11,7 @@ from moesaic.boards.estimate import counted, shipped
 from moesaic.flow import resources, synth
 from moesaic.flow.resources import ReportedResources, judge, report_resources
 from moesaic.flow.stages import Stages
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 DESIGN = """module accelerator(clk, i, o);
   input clk;

@@ -14,8 +14,9 @@ from moesaic.golden.config import M3ViTConfig, preset
 from moesaic.golden.m3vit_int import IntM3ViT, force_experts
 from moesaic.golden.qmodel import QuantModel
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Opcode
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.compare import compare
 from moesaic.sim.functional import FunctionalRun, FunctionalSimulator, ProgramError
 from moesaic.sim.machine import Machine, Tracked

@@ -3,7 +3,7 @@
 import dataclasses
 
 from moesaic.compiler.image import ProgramImage
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.rtl import limit_of
 
 CONFIG = PRESETS["zcu104-small"]

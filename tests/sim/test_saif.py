@@ -14,7 +14,7 @@ from moesaic.flow.request import make_request
 from moesaic.flow.run import ACTIVITY, Options
 from moesaic.flow.stages import Stages
 from moesaic.hw.export import accelerator_verilog
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.verilog import to_verilog
 from moesaic.sim.build import build
 from moesaic.sim.saif import PLACE, SaifError, place_saif, read_totals, trace_registers

@@ -16,8 +16,8 @@ from moesaic.flow.run import Options
 from moesaic.flow.stages import Stages
 from moesaic.golden.numerics import IntArray
 from moesaic.hw.control.supervisor import State
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import Opcode, Stream
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.build import build
 from moesaic.sim.rtl import RtlSimulator
 from moesaic.sim.rtl_run import CYCLE_NS

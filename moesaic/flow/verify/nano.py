@@ -16,8 +16,8 @@ from moesaic.golden.numerics import IntArray
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Opcode
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.rtl import RtlRun
 
 __all__ = ["NANO", "STREAMS", "TASK", "WATCHDOG", "Nano", "nano"]

@@ -19,7 +19,7 @@ from moesaic.children import Children
 from moesaic.errors import InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.synth import fit_report, synth, write_page
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 
 MICRO = PRESETS["micro8"]
 GOOD = """module accelerator(clk, i, o);

@@ -8,7 +8,7 @@ import pytest
 
 from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import Array, array_latency
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moesaic.hw.engine.loader import Loader
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 

@@ -17,9 +17,9 @@ from moesaic.hw.functions.rescale import Rescale
 from moesaic.hw.functions.route import Route
 from moesaic.hw.functions.softmax import Softmax
 from moesaic.hw.functions.store import Store
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.isa import Function, Memory, Stationary
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.tables import NO_KEY
 
 CONFIG = PRESETS["micro8"].replace(lanes=16)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from moesaic.hw.memory.load_unit import LoadUnit
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 FOUR = {"ports": 4, "rows": 16, "lanes": 64, "experts": 10}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from moesaic.hw.memory.store_unit import StoreUnit
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
 

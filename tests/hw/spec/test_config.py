@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from moesaic.hw.spec.config import PRESETS, AcceleratorConfig
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.presets import PRESETS
 
 SMALL = PRESETS["micro8"]
 

@@ -8,10 +8,10 @@ import pytest
 from meaning import meaningless
 
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.config import PRESETS
 from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.isa import FORMATS, Function, Memory, Opcode, Stationary, Stream
 from moesaic.hw.spec.legal import RULES, refusal, to_markdown
+from moesaic.hw.spec.presets import PRESETS
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "isa.md"
 CONFIG = PRESETS["micro16"]

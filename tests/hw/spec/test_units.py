@@ -4,7 +4,7 @@ from amaranth.hdl import Fragment
 
 from moesaic.boards.estimate import _features, counted
 from moesaic.energy.activity import Activity
-from moesaic.hw.spec.config import PRESETS
+from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.units import UNITS, Work, unit_called, unit_of
 from moesaic.hw.top import Accelerator
 
