@@ -17,6 +17,7 @@ EXAMPLES = examples(
     "verify",
     "verify programs --count 100000",
     "verify slaves --seed 7 --json",
+    "verify coverage --count 2000",
     "verify mutation --count 200",
     "verify --count 1000000 --cluster local:8",
 )
@@ -25,7 +26,7 @@ EXAMPLES = examples(
 @guarded
 def verify(
     campaigns: Annotated[
-        list[str] | None, typer.Argument(help="programs, slaves, mutation.", show_default="programs, slaves")
+        list[str] | None, typer.Argument(help="programs, slaves, coverage, mutation.", show_default="programs, slaves")
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Cases of each campaign, rounded up to whole simulations.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the cases.")] = 0,

@@ -57,6 +57,9 @@ def print_signoff(signoff: Signoff) -> None:
         for ending, cases in campaign.endings.items():
             table.add_row(ending, f"{cases:,}")
         console.print(table)
+        if campaign.coverage is not None:
+            for kind, (hit, points) in campaign.coverage.totals().items():
+                console.print(f"{kind}: {hit:,} of {points:,} ({100 * hit / points:.2f} %)")
     for campaign in signoff.campaigns:
         for failure in campaign.failures:
             console.print(f"{campaign.origin.campaign} {failure.case}, {failure.what}: {failure.found}", markup=False)

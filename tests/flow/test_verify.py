@@ -71,7 +71,7 @@ def test_a_case_that_kills_the_simulator_is_named(nano: Nano, monkeypatch: pytes
     bad = Case(4, "bad", nano.run(overrides={"load_count": 1}))
     assert run_chunk(nano, 0, [bad]).failures == (Failure(4, "bad", "an assertion failed"),)
     found = []
-    monkeypatch.setattr(runs, "_simulate", lambda _, cases, seed: _dies(cases, found))
+    monkeypatch.setattr(runs, "_simulate", lambda _, cases, seed, simulator: _dies(cases, found))
     cases = [replace(bad, number=number) for number in range(10)]
     chunk = run_chunk(nano, 0, cases)
     assert [failure.case for failure in chunk.failures] == [6] and chunk.endings == {"fine": 9, "simulation failed": 1}

@@ -2,9 +2,11 @@
 resumed.
 """
 
+import functools
 import json
+import operator
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from moesaic.boards.hardware import hardware_digest
 from moesaic.errors import InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.tasks import InProcess, Job, Need, Runner
+from moesaic.flow.verify.covered import Coverage
 from moesaic.json_file import read_utf8
 from moesaic.records import from_plain, to_plain
 
@@ -51,12 +54,15 @@ class Chunk:
     endings : mapping of str to int
         How many ended in each way.
     failures : tuple of Failure
+    covered : str
+        Of a campaign that measures coverage: the points that were hit, one bit each, in hexadecimal.
     """
 
     number: int
     cases: int
     endings: Mapping[str, int]
     failures: tuple[Failure, ...]
+    covered: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ class Campaign:
         What must be built first, or None.
     tolerant : bool
         Failures are results, such as mutants that nothing notices, and no reason to stop.
+    measure : callable of int, optional
+        The coverage, given what all chunks have hit together.
     """
 
     name: str
@@ -107,6 +115,7 @@ class Campaign:
     function: Callable[[Any, tuple[int, int], Stages], Chunk]
     need: Callable[[Any], Need | None]
     tolerant: bool = False
+    measure: Callable[[int], Coverage] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ class CampaignReport:
     failures : tuple of Failure
     tolerant : bool
         As of the campaign.
+    coverage : Coverage or None
     """
 
     origin: Origin
@@ -130,6 +140,7 @@ class CampaignReport:
     endings: Mapping[str, int]
     failures: tuple[Failure, ...]
     tolerant: bool = False
+    coverage: Coverage | None = None
 
 
 def _read(path: Path, origin: Origin) -> dict[int, Chunk]:
@@ -158,6 +169,10 @@ def _start(path: Path, origin: Origin, done: Mapping[int, Chunk]) -> None:
     part = path.with_suffix(".part")
     part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     part.replace(path)
+
+
+def _hit(chunks: Iterable[Chunk]) -> int:
+    return functools.reduce(operator.or_, (int(chunk.covered, 16) for chunk in chunks), 0)
 
 
 def _missing(count: int, chunk_cases: int, done: Mapping[int, Chunk]) -> Iterator[int]:
@@ -223,4 +238,5 @@ def run_campaign(
         endings=dict(sorted(endings.items())),
         failures=tuple(failure for chunk in chunks for failure in chunk.failures),
         tolerant=campaign.tolerant,
+        coverage=None if campaign.measure is None else campaign.measure(_hit(chunks)),
     )

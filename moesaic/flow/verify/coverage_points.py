@@ -10,13 +10,14 @@ from pathlib import Path
 from moesaic.errors import FailedRun
 from moesaic.hw.verilog import verilog_modules
 
-__all__ = ["Point", "ports_only", "read_hits"]
+__all__ = ["CHECK", "KINDS", "Point", "ports_only", "read_hits"]
 
 _OFF, _ON = "/*verilator coverage_off*/", "/*verilator coverage_on*/"
-_CHECK = re.compile(r"_contract$|_rules(_\w+)?$")  # modules that watch the hardware, and are none
+CHECK = re.compile(r"_contract$|_rules(_\w+)?$")  # modules that watch the hardware, and are none
 _PORT = re.compile(r"  (?:input|output) (?:\[\d+:\d+\] )?(\S+);")
 _INNER = re.compile(r"  (?:reg|wire) (?:\[\d+:\d+\] )?(\S+?)(?: \[\d+:\d+\])?(?: = .*)?;")
 _KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "port"}
+KINDS = tuple(_KINDS.values())
 _COUNT = re.compile(r"C '(.*)' (\d+)\s*")
 
 
@@ -64,8 +65,8 @@ def ports_only(verilog: str) -> str:
     Toggles of all that is declared make nine tenths of the points, and ten times the simulator.
     """
     parts = []
-    for name, text in verilog_modules(verilog):
-        if _CHECK.search(name):
+    for name, text in verilog_modules(verilog).items():
+        if CHECK.search(name):
             parts += [_OFF, text, _ON]
         else:
             parts += _without_inner(text.split("\n"))

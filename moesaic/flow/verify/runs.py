@@ -66,15 +66,13 @@ def _in_plain_memory(run: RtlRun) -> RtlRun:
     return replace(run, memory={**PLAIN, **run.memory})
 
 
-def _simulate(nano: Nano, cases: Sequence[Case], seed: int) -> tuple[list[str], list[Failure]]:
+def _simulate(nano: Nano, cases: Sequence[Case], seed: int, simulator: RtlSimulator) -> tuple[list[str], list[Failure]]:
     """Endings of the cases, and failures."""
     runs: list[tuple[Case | None, RtlRun]] = []
     for position, case in enumerate(cases, start=1):
         runs.append((case, _in_plain_memory(case.run)))
         if position % EVERY == 0 or position == len(cases):
             runs.append((None, _in_plain_memory(nano.run())))
-    need = SimulatorNeed.of(nano.program)
-    simulator = RtlSimulator(need.accelerator, memory_bytes=need.memory_bytes, base=need.base)
     with scratch() as work:
         results = simulator.run(
             nano.program,
@@ -102,22 +100,34 @@ def _simulate(nano: Nano, cases: Sequence[Case], seed: int) -> tuple[list[str], 
     return endings, failures
 
 
-def _run(nano: Nano, cases: Sequence[Case], seed: int) -> tuple[list[str], list[Failure]]:
+def _run(nano: Nano, cases: Sequence[Case], seed: int, simulator: RtlSimulator) -> tuple[list[str], list[Failure]]:
     """Endings and failures. If the simulator itself dies, the case that kills it is looked for."""
     try:
-        return _simulate(nano, cases, seed)
+        return _simulate(nano, cases, seed, simulator)
     except FailedRun as problem:
         if len(cases) == 1:
             text = " ".join(str(problem).split())
             return ["simulation failed"], [Failure(cases[0].number, cases[0].what, text[-500:])]
     middle = len(cases) // 2
-    parts = [_run(nano, half, seed) for half in (cases[:middle], cases[middle:])]
+    parts = [_run(nano, half, seed, simulator) for half in (cases[:middle], cases[middle:])]
     return [e for endings, _ in parts for e in endings], [f for _, failures in parts for f in failures]
 
 
-def run_chunk(nano: Nano, number: int, cases: Sequence[Case]) -> Chunk:
-    """The cases of a chunk in one simulation; the stalls of the memory have the chunk's number as seed."""
-    endings, failures = _run(nano, cases, number + 1)
+def run_chunk(nano: Nano, number: int, cases: Sequence[Case], *, simulator: RtlSimulator | None = None) -> Chunk:
+    """The cases of a chunk in one simulation; the stalls of the memory have the chunk's number as seed.
+
+    Parameters
+    ----------
+    nano : Nano
+    number : int
+    cases : sequence of Case
+    simulator : RtlSimulator, optional
+        Of the network's accelerator; the usual one if not given.
+    """
+    if simulator is None:
+        need = SimulatorNeed.of(nano.program)
+        simulator = RtlSimulator(need.accelerator, memory_bytes=need.memory_bytes, base=need.base)
+    endings, failures = _run(nano, cases, number + 1, simulator)
     return Chunk(number, len(cases), dict(sorted(Counter(endings).items())), tuple(failures))
 
 
