@@ -68,7 +68,8 @@ class RtlRun:
     patches : sequence of (address, bytes)
         Written into the DDR before this run and undone after it; whole words of a port.
     command : str
-        Bit of CTRL to write while it runs: `abort`, `soft_reset`, `start`; empty for none.
+        What happens while it runs: a bit of CTRL is written (`abort`, `soft_reset`, `start`), or everything is reset
+        (`reset`), its bus and DDR too; empty for nothing.
     command_after : int, cycles
         From the start to that command.
     memory_after : mapping
@@ -104,7 +105,7 @@ class RtlResult:
         Units per window of cycles.
     error : mapping or None
         Code, unit, index, address, text. The code is an `ErrorCode`'s name, or TIMEOUT if no interrupt came within the
-        limit, or SOFT_RESET if the run was ended by one.
+        limit, or SOFT_RESET or RESET if the run was ended by one.
     violations : mapping
         AXI4 rules the master broke (ddr.sv): `mask` is 0 if none.
     status : int

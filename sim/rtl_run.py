@@ -138,16 +138,19 @@ class SimulatedBus:
         """Nothing to give back."""
 
 
-async def _perform(driver: Driver, dut: Any, run: Mapping[str, Any], timeout: float) -> RunResult | None:
-    """One run, with the command that interferes with it; None if that was a soft reset."""
+_RESETS = {"reset": "RESET", "soft_reset": "SOFT_RESET"}  # commands that no interrupt follows, and what they are called
+
+
+async def _perform(driver: Driver, bus: SimulatedBus, run: Mapping[str, Any], timeout: float) -> RunResult | None:
+    """One run, with the command that interferes with it; None if that was a reset."""
     await driver.start(run["task"], watchdog=run["watchdog"], overrides=run["overrides"])
     if run["command"]:
-        await ClockCycles(dut.aclk, run["command_after"])
-        if run["command"] == "soft_reset":
-            await driver.soft_reset()
+        await ClockCycles(bus.dut.aclk, run["command_after"])
+        if run["command"] in _RESETS:
+            await (bus.reset() if run["command"] == "reset" else driver.soft_reset())
             return None
         control = driver.table["CTRL"]
-        await driver.transport.write(control.offset, control[run["command"]].mask)
+        await bus.write(control.offset, control[run["command"]].mask)
     return await driver.finish(timeout=timeout)
 
 
@@ -194,9 +197,9 @@ async def run_job(dut: Any) -> None:
         await _set_memory(dut, run["memory"])
         outcome: dict[str, object] = {"task": run["task"]}
         try:
-            result = await _perform(driver, dut, run, job["limit"] / bus.hertz)
+            result = await _perform(driver, bus, run, job["limit"] / bus.hertz)
             if result is None:
-                outcome["error"] = {"code": "SOFT_RESET", "text": "ended by a soft reset"}
+                outcome["error"] = {"code": _RESETS[run["command"]], "text": "ended by a reset"}
             else:
                 outcome["counters"] = dict(result.counters)
                 np.save(f"result_{number}.npy", np.frombuffer(result.result, np.uint8))

@@ -26,7 +26,8 @@ EXAMPLES = examples(
 @guarded
 def verify(
     campaigns: Annotated[
-        list[str] | None, typer.Argument(help="programs, slaves, coverage, mutation.", show_default="programs, slaves")
+        list[str] | None,
+        typer.Argument(help="programs, slaves, resets, coverage, mutation.", show_default="programs, slaves"),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Cases of each campaign, rounded up to whole simulations.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of the cases.")] = 0,

@@ -9,11 +9,12 @@ import pytest
 
 from moesaic.errors import FailedRun, InputError
 from moesaic.flow.stages import Stages
-from moesaic.flow.verify import programs, runs, slaves
+from moesaic.flow.verify import programs, resets, runs, slaves
 from moesaic.flow.verify.campaign import Campaign, CampaignReport, Chunk, Failure, run_campaign
 from moesaic.flow.verify.nano import Nano
 from moesaic.flow.verify.nano import nano as make_nano
 from moesaic.flow.verify.runs import EXACT, Case, run_chunk
+from moesaic.flow.verify.slaves import RUN_CYCLES
 from moesaic.sim.rtl import RtlRun, RtlSimulator
 
 
@@ -31,7 +32,14 @@ def test_programs(nano: Nano) -> None:
 def test_slaves(nano: Nano) -> None:
     chunk = run_chunk(nano, 0, [slaves.draw(nano, 5, number) for number in range(60)])
     assert chunk.failures == () and sum(chunk.endings.values()) == 60
-    assert {"WATCHDOG", "HOST_ABORT", "SOFT_RESET", EXACT} <= chunk.endings.keys()
+    assert {"WATCHDOG", "HOST_ABORT", "SOFT_RESET", "RESET", EXACT} <= chunk.endings.keys()
+
+
+def test_resets(nano: Nano) -> None:
+    chunk = run_chunk(nano, 0, [resets.draw(nano, 0, number) for number in range(20)])
+    assert chunk.failures == () and chunk.endings == {"RESET": 10, "SOFT_RESET": 10}
+    cases = {resets.draw(nano, 0, number).run.command_after for number in range(0, 2 * RUN_CYCLES, 2)}
+    assert cases == set(range(RUN_CYCLES))
 
 
 def test_a_case_is_the_same_by_itself(nano: Nano) -> None:

@@ -11,11 +11,14 @@ from moesaic.flow.verify.campaign import Campaign, CampaignReport, run_campaign
 from moesaic.flow.verify.coverage import COVERAGE
 from moesaic.flow.verify.mutation import MUTATION
 from moesaic.flow.verify.programs import PROGRAMS
+from moesaic.flow.verify.resets import RESETS
 from moesaic.flow.verify.slaves import SLAVES
 
 __all__ = ["CAMPAIGNS", "USUAL", "Signoff", "check_names", "run_campaigns"]
 
-CAMPAIGNS: Mapping[str, Campaign] = {campaign.name: campaign for campaign in (PROGRAMS, SLAVES, COVERAGE, MUTATION)}
+CAMPAIGNS: Mapping[str, Campaign] = {
+    campaign.name: campaign for campaign in (PROGRAMS, SLAVES, RESETS, COVERAGE, MUTATION)
+}
 USUAL = (PROGRAMS.name, SLAVES.name)  # mutants take seconds each
 
 

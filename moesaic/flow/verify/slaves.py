@@ -60,9 +60,11 @@ def _dead(nano: Nano, rng: random.Random, number: int) -> Case:
 
 
 def _host(nano: Nano, rng: random.Random, number: int) -> Case:
-    command = rng.choice(("abort", "soft_reset", "start"))
+    command = rng.choice(("abort", "soft_reset", "reset", "start"))
     after = rng.randrange(RUN_CYCLES)
-    allowed = {"abort": ("HOST_ABORT", EXACT), "soft_reset": ("SOFT_RESET",), "start": (EXACT,)}[command]
+    allowed = {"abort": ("HOST_ABORT", EXACT), "soft_reset": ("SOFT_RESET",), "reset": ("RESET",), "start": (EXACT,)}[
+        command
+    ]
     return Case(number, f"{command} after {after} cycles", nano.run(command=command, command_after=after), allowed)
 
 
