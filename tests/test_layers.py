@@ -64,6 +64,7 @@ INNER = {  # imports in functions, outside the commands, which import late so th
     ("moesaic.examples.run_image", "moesaic.sim.device.open_simulated"): "a board has no simulator",
     ("moesaic.examples.video_stream", "moesaic.sim.device.open_simulated"): "a board has no simulator",
     ("moesaic.flow.verify.mutator", "pyosys.libyosys"): "only the process that mutates has Yosys in it",
+    ("moesaic.flow.verify.passes", "pyosys.libyosys"): "only the process that runs passes has Yosys in it",
     ("moesaic.flow.request", "moesaic.golden.importers.open.open_model"): (
         "torch takes seconds, which a mistyped option of a built-in model need not wait for"
     ),

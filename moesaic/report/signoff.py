@@ -2,13 +2,14 @@
 
 import importlib.resources
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jinja2
 from rich.table import Table
 
 from moesaic.errors import InputError
-from moesaic.flow.verify.all import Signoff
+from moesaic.flow.verify.all import CAMPAIGNS, Signoff
 from moesaic.json_file import read_json
 from moesaic.records import from_plain, to_plain
 from moesaic.terminal import result_console
@@ -30,8 +31,14 @@ def _data(path: Path) -> Path:
 
 
 def write_signoff(signoff: Signoff, path: Path) -> None:
-    """Write the page, and its data beside it."""
+    """Write the page, and its data beside it. Campaigns that are there already and are not among these stay."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if _data(path).exists():
+        names = {campaign.origin.campaign for campaign in signoff.campaigns}
+        kept = [campaign for campaign in read_signoff(path).campaigns if campaign.origin.campaign not in names]
+        order = list(CAMPAIGNS)
+        both = sorted([*kept, *signoff.campaigns], key=lambda campaign: order.index(campaign.origin.campaign))
+        signoff = replace(signoff, campaigns=tuple(both))
     _data(path).write_text(json.dumps(to_plain(signoff), indent=1) + "\n", encoding="utf-8")
     path.write_text(page(signoff), encoding="utf-8")
 

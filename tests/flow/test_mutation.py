@@ -1,19 +1,26 @@
-"""Mutants: made by Yosys behind a number, chosen by a plusarg, and noticed or not."""
+"""Mutants: made by Yosys behind a number, proved equivalent or tried in forks of one simulation, and sorted."""
 
 import json
-import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from moesaic.errors import FailedRun
-from moesaic.flow.stages import Stages
-from moesaic.flow.verify import mutation
-from moesaic.flow.verify.mutants import Mutant, Mutants, selectable
-from moesaic.flow.verify.mutation import SURVIVED, judge
-from moesaic.flow.verify.nano import Nano, nano
+from moesaic.flow.verify.equivalence import prove
+from moesaic.flow.verify.host_trials import host_trials
+from moesaic.flow.verify.ladder import Truth
+from moesaic.flow.verify.mutants import Climb, Mutant, watched
+from moesaic.flow.verify.mutation import check_truths, sort
+from moesaic.flow.verify.nano import nano
+from moesaic.flow.verify.passes import run_passes
+from moesaic.flow.verify.trial import Trial, runs_trial
+from moesaic.sim.build import build
+from moesaic.sim.verilated import run
 
 DESIGN = """(* src = "hw/adder.py:1" *)
 module adder(clk, a, b, o);
@@ -27,13 +34,27 @@ module adder(clk, a, b, o);
   always @* assert (a != 4'd15);
 endmodule
 """
-RIGHT = ("done, bit exact", (), 2, 0, (("cycles", 3000),), (b"x",), 3)
+KNOWN = """module top(input clk, input [15:0] mutant, input [15:0] a, input b, output reg [3:0] o = 0);
+  reg fixed = 0;
+  wire unused = mutant == 1 ? ~b : b;
+  wire tied = mutant == 2 ? a[0] & fixed : 1'b0;
+  wire real_one = mutant == 3 ? ~a[1] : a[1];
+  wire redundant = mutant == 4 ? a[2] : (a[2] & b) | (a[2] & ~b);
+  wire rare = mutant == 5 ? a == 16'hBEEF : 1'b0;
+  always @(posedge clk) begin
+    fixed <= fixed & b;
+    o <= {rare, redundant, real_one, tied};
+    assert (unused == b);
+  end
+endmodule
+"""
 
 
 def test_mutants_of_a_small_design(tmp_path: Path) -> None:
     """All in one text, none of the checks changed, each with its line; the same seed gives the same ones."""
     (tmp_path / "source.sv").write_text(DESIGN)
     job = {"source": "source.sv", "out": "out.sv", "list": "list.txt", "top": "adder", "count": "12", "seed": "3"}
+    job["design"] = "out.il"
     for _ in range(2):
         command = [sys.executable, "-m", "moesaic.flow.verify.mutator"]
         done = subprocess.run(command, input=json.dumps(job), text=True, cwd=tmp_path, capture_output=True, check=False)
@@ -43,12 +64,11 @@ def test_mutants_of_a_small_design(tmp_path: Path) -> None:
     assert len(mutants) == 12 and {mutant.module for mutant in mutants} == {"adder"}
     assert all(place.startswith("hw/adder.py:") for mutant in mutants for place in mutant.places)
     assert any(mutant.places for mutant in mutants) and len(set(map(str, mutants))) == 12
-    text = selectable(texts[0], "adder")
-    assert re.search(r"^module adder\(clk, a, b, o\);", text, re.MULTILINE)
-    assert '$value$plusargs("mutant=%d", mutant)' in text and "input [15:0] mutant" not in text
-    assert {int(number, 16) for number in re.findall(r"mutant == 16'h(\w+)", text)} == set(range(1, 13))
-    with pytest.raises(FailedRun, match="module adder must have an input mutant, found 0 ports and 0 declarations"):
-        selectable("\n" + DESIGN.partition("\n")[2], "adder")
+    text = watched(texts[0])
+    assert text.count("testbench.reached[") == 12 and "input [15:0] mutant" in text
+    assert all(f"testbench.reached[{number}] = 1;" in text for number in range(1, 13))
+    clocks = [n for n, mutant in enumerate(mutants, start=1) if mutant.wire == "clk[0]"]
+    assert all(f"if (1) testbench.reached[{n}]" in text for n in clocks)
 
 
 def test_a_mutant_by_its_command() -> None:
@@ -63,44 +83,74 @@ def test_a_mutant_by_its_command() -> None:
     assert str(Mutant.of(line)) == "inv of gate.Y[0] (no line)"
 
 
-def test_how_a_mutant_is_noticed() -> None:
-    right = [RIGHT, RIGHT]
-
-    def after(run: int, place: int, value: object) -> str:
-        changed = list(RIGHT)
-        changed[place] = value
-        return judge(right, [tuple(changed) if number == run else RIGHT for number in range(2)])
-
-    assert judge(right, right) == SURVIVED
-    assert after(0, 0, "done, other data") == "killed: data"
-    assert after(1, 1, (("code", "TIMEOUT"),)) == "killed: no interrupt"
-    assert after(1, 1, (("code", "WATCHDOG"), ("unit", "CONTROL"))) == "killed: WATCHDOG"
-    for run, place, value in ((0, 2, 4), (1, 3, 2), (1, 4, (("cycles", 3001),)), (1, 5, (b"y",)), (0, 6, 2)):
-        assert after(run, place, value) == "killed: status, counters or a later run"
+def test_what_is_proved_equivalent(tmp_path: Path) -> None:
+    """Logic that only a check looks at, behind a constant register, and redundant; but not a difference in one of
+    65,536 cases.
+    """
+    (tmp_path / "known.v").write_text(KNOWN)
+    passes = ["read_verilog -sv known.v", "proc", "write_rtlil known.il"]
+    run_passes(passes, cwd=tmp_path, what="read")
+    assert prove(tmp_path / "known.il", top="top", count=5, work=tmp_path) == [1, 2, 4]
 
 
-def test_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Survivors are listed with what they are, in a chunk whose mutants partly kill the simulator."""
-    listed = tuple(Mutant("inv", "array", f"w[{number}]", ("hw/engine/array.py:1",)) for number in range(60))
-    monkeypatch.setattr(mutation, "mutants_of", lambda config, **_: Mutants("", listed))
-
-    def run(network: Nano, simulator: object, number: int) -> list[mutation.Seen]:
-        if number % 10 == 5:
-            raise FailedRun("an assertion failed")
-        return [RIGHT if number in (0, 52, 57) else (*RIGHT[:2], 4, *RIGHT[3:])]
-
-    monkeypatch.setattr(mutation, "_run", run)
-    network = nano()
-    chunk = mutation._chunk(network, (0, 1), Stages(quiet=True))
-    assert chunk.cases == 10 and chunk.endings == {
-        "killed: assertion or end of the simulation": 1,
-        "killed: status, counters or a later run": 7,
-        "survived": 2,
-    }
-    assert [(f.case, f.what) for f in chunk.failures] == [
-        (51, "inv of array.w[51] (hw/engine/array.py:1)"),
-        (56, "inv of array.w[56] (hw/engine/array.py:1)"),
+def test_trials_in_forks(tmp_path: Path) -> None:
+    """Each mutant is noticed where it first can be, by what differs, and none has anything of the one before."""
+    bench = Path(__file__).with_name("mutants_bench.sv").read_text()
+    trials = [
+        Trial("first", (("write", 0, 5), ("irq",), ("pin",), ("read", 0), ("idle",))),
+        Trial("second", (("poke", 16, "00" * 16), ("write", 0, 9), ("wait", 20), ("pin",), ("dump", 0, 16), ("bus",))),
     ]
-    monkeypatch.setattr(mutation, "_run", lambda *_: [("done, other data", *RIGHT[1:])])
-    with pytest.raises(FailedRun, match="without a mutant must be bit exact, not .'done, other data'"):
-        mutation._chunk(network, (0, 1), Stages(quiet=True))
+    job = {"mutants": [1, 2, 3, 4, 5, 6, 7], "trials": [asdict(trial) for trial in trials], "base": 0, "limit": 100}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    env = {"MOESAIC_JOB": str(tmp_path / "job.json")}
+    simulator = build(bench, top="testbench")
+    run(simulator, test_module="moesaic.flow.verify.mutant_run", work_dir=tmp_path, env=env, timeout_s=300)
+    first, second = json.loads((tmp_path / "outcome.json").read_text())
+    assert first["reached"] == [1, 2, 3, 4, 7] and second["reached"] == [1, 2, 3, 4, 5, 6, 7]
+    assert first["found"] == [[1, "read 0"], [2, "irq"], [3, "write 0"], [4, "same"], [7, "irq"]]
+    assert second["found"] == [[4, "dump 0"], [5, ""], [6, "pin"], [0, "same"]]
+    assert (tmp_path / "right_1.bin").read_text() == f"{7:032x}"
+
+
+def test_how_mutants_are_sorted() -> None:
+    climb = Climb({2: (0, "irq"), 3: (1, ""), 4: (1, "read 20")}, {5: (0, 1), 6: ()})
+    assert sort(range(1, 7), frozenset({1}), climb, ["a run", "host"]) == {
+        1: "proved equivalent",
+        2: "noticed: a run",
+        3: "noticed: an assertion, or the end of the simulation",
+        4: "noticed: host",
+        5: "not noticed",
+        6: "not reached by any trial",
+    }
+
+
+def test_the_right_hardware_is_held_to_the_golden_model(tmp_path: Path) -> None:
+    network = nano()
+    program, region = network.program, network.program.region("result")
+    memory = bytearray(program.memory)
+    good = SimpleNamespace(unpack_result=lambda data: np.frombuffer(data, np.uint8), region=program.region)
+    good.address = program.address
+    low = region.address - program.address
+    truth = Truth("a run", good, np.frombuffer(bytes(memory[low : low + region.bytes]), np.uint8))
+    (tmp_path / "right_1.bin").write_bytes(memory)
+    check_truths([truth], ["other", "a run"], tmp_path)
+    memory[low] ^= 1
+    (tmp_path / "right_1.bin").write_bytes(memory)
+    with pytest.raises(FailedRun, match="bit exact in trial 'a run'"):
+        check_truths([truth], ["other", "a run"], tmp_path)
+
+
+def test_runs_as_steps() -> None:
+    """The result is overwritten before each run, registers that hold a value are not written again, patches undone."""
+    network = nano()
+    trial = runs_trial("two", network.program, [network.patched("compute", 3, bytes(32)), network.run()])
+    starts = [place for place, step in enumerate(trial.steps) if step[:3] == ("write", 0x10, 1)]
+    assert len(starts) == 2
+    pokes = [step for step in trial.steps if step[0] == "poke"]
+    assert [step[1] for step in pokes].count(network.program.region("result").address) == 2
+    patched = [step[2] for step in pokes if step[1] == network.place("compute", 3)]
+    assert patched == ["00" * 32, network.bytes_of("compute", 3).hex()]
+    writes = [sum(step[0] == "write" for step in part) for part in (trial.steps[: starts[0]], trial.steps[starts[0] :])]
+    assert writes[0] > 20 and writes[1] == 3  # the two commands to start, and an interrupt to clear
+    names = [trial.name for trial in host_trials(network)]
+    assert len(names) == len(set(names)) == 6

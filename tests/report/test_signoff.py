@@ -28,3 +28,18 @@ def test_failures_are_named(tmp_path: Path, capsys) -> None:
     assert "moesaic verify slaves --count 1200 --seed 3" in text and "## Changed programs" not in text
     print_signoff(signoff)
     assert "slaves 17, latency 9000: WATCHDOG" in capsys.readouterr().out
+
+
+def test_other_campaigns_of_the_page_stay(tmp_path: Path) -> None:
+    """A campaign takes the place of the one with its name, in the order of the page."""
+
+    def signoff(name: str, count: int) -> Signoff:
+        origin = Origin(name, 0, 100, "d" * 32, "0.1.0")
+        return Signoff((CampaignReport(origin, name, count, {"noticed: a run": count}, (), name == "mutation"),))
+
+    path = tmp_path / "signoff.md"
+    for name, count in (("mutation", 100), ("slaves", 100), ("mutation", 200)):
+        write_signoff(signoff(name, count), path)
+    found = [(report.origin.campaign, report.cases) for report in read_signoff(path).campaigns]
+    assert found == [("slaves", 100), ("mutation", 200)]
+    assert path.read_text(encoding="utf-8").count("200 are not proved equivalent. Of these 100.0 % are noticed.") == 1

@@ -20,8 +20,8 @@ _NO_HARDWARE = ("t:$check", "t:$print", "t:$meminit", "t:$meminit_v2", "*contrac
 def main() -> None:
     """Mutate the design that a job on standard input names.
 
-    A job is JSON: ``source`` and ``out`` (Verilog files), ``list`` (a file for the commands that made the mutants),
-    ``top``, ``count``, ``seed``.
+    A job is JSON: ``source`` and ``out`` (Verilog files), ``design`` (the same as ``out``, for Yosys), ``list`` (a file
+    for the commands that made the mutants), ``top``, ``count``, ``seed``.
     """
     from pyosys import libyosys
 
@@ -36,6 +36,7 @@ def main() -> None:
         f"mutate -list {job['count']} -seed {job['seed']} -o {job['list']} -ctrl {CONTROL} {BITS} 1 @hardware",
         f"script {job['list']}",
         f"write_verilog -sv -noattr {job['out']}",
+        f"write_rtlil {job['design']}",
     ]
     design = libyosys.Design()
     for line in passes:
