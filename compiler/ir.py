@@ -45,7 +45,9 @@ class Tensor:
         May lie in the key/value memory as well, where that goes on behind the activations (`joint_memories`): no keys
         are alive then.
     multiple : int, words
-        The size is rounded up to this.
+        The size is rounded up to this, and so is what a COPY writes.
+    slack : int, words
+        More of them behind: where a COPY begins inside a word of the stream, it ends behind the last vector.
     address : int or None
         First word, once allocated.
     """
@@ -59,12 +61,13 @@ class Tensor:
     gathered: bool = False
     spills: bool = False
     multiple: int = 1
+    slack: int = 0
     address: int | None = None
 
     @property
     def size(self) -> int:
         """Words occupied."""
-        return -(-self.tokens * self.words // self.multiple) * self.multiple
+        return -(-self.tokens * self.words // self.multiple) * self.multiple + self.slack
 
     @property
     def lowest_address(self) -> int:
@@ -232,10 +235,10 @@ class Graph:
         if tensor.address is None:
             raise CompileError(f"op '{op.name}': buffer '{name}' has no address yet")
         low, high = self.rows(op, name, written=written)
-        end = tensor.address + high * tensor.words
-        if op.opcode is Opcode.COPY:
-            end = -(-end // tensor.multiple) * tensor.multiple
-        return tensor.address + low * tensor.words, end
+        words = (high - low) * tensor.words
+        if op.opcode is Opcode.COPY:  # whole words of the weight stream
+            words = -(-words // tensor.multiple) * tensor.multiple
+        return tensor.address + low * tensor.words, tensor.address + low * tensor.words + words
 
 
 def live_ranges(graph: Graph) -> dict[str, tuple[int, int]]:

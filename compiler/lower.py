@@ -139,9 +139,11 @@ def lower(
     batch = Batch.of(task)
     build = Builder(qmodel.network.tokens, batch, config, speculate)
     ops = list(_layers(build, qmodel, blocks))
-    residual = build.tensor(
-        RESIDUAL, Space.RESIDUAL, words_for(qmodel.network.dim, config.lanes), multiple=config.load_rows // 2
-    )
+    words, multiple = words_for(qmodel.network.dim, config.lanes), config.load_rows // 2
+    item, whole = build.item_tokens * words, build.tokens * words
+    copied = (batch.images - 1) * item + -(-item // multiple) * multiple
+    slack = max(0, copied - -(-whole // multiple) * multiple)
+    residual = build.tensor(RESIDUAL, Space.RESIDUAL, words, multiple=multiple, slack=slack)
     last = len(qmodel.blocks[:blocks]) - 1
     ops.append(
         Op(

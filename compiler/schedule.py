@@ -91,6 +91,7 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Graph:
     wait for those who still use the words.
     """
     history = _History(config)
+    stored = -1  # last operation with results for the activation memory, whose one write port a tap needs too
     fed = loaded = -1  # every instruction up to this one is known to have retired when this one is streamed, or loaded
     result = []
     for index, op in enumerate(op for op in graph.ops if op.stage != "result"):
@@ -111,10 +112,13 @@ def schedule(graph: Graph, config: AcceleratorConfig) -> Graph:
             history.last_writer(access.feed_reads),
             history.last_writer(access.feed_writes),
             max((history.last_reader((r,)) for r in access.feed_writes if r is QUEUES), default=-1),
+            -1 if op.tap is None else stored,
         )
         feed_wait = distance(feed_need, fed)
         if feed_wait:
             fed = index - feed_wait
         history.record(index, access)
+        if any(name == Space.ACTIVATION.value for name, _, _ in access.writes):
+            stored = index
         result.append(replace(op, feed_wait=feed_wait, load_wait=load_wait))
     return verify(graph.with_ops([*result, *(op for op in graph.ops if op.stage == "result")]))

@@ -104,7 +104,8 @@ class Gate(nn.Module):
         """
         weight = self.w_gate[: self.dim]
         bias = weight.new_zeros(weight.shape[1]) if self.b_gate is None else self.b_gate
-        return weight, bias if embedding is None else bias + embedding @ self.w_gate[self.dim :]
+        rest = self.w_gate[self.dim :]  # none of a router that does not see it
+        return weight, bias if embedding is None or not len(rest) else bias + embedding @ rest
 
     def forward(self, x: torch.Tensor, embedding: torch.Tensor | None = None) -> Routing:
         weight, bias = self.folded(embedding)

@@ -310,8 +310,7 @@ class _Execution:
                 counters["SPECULATED_BYTES_DROPPED"] += self._take(index, matmul.weight_words).size
             return
         counters["MACS"] += matmul.run(self._take(index, matmul.weight_words) if weights else np.zeros(0, np.uint8))
-        if f["stream"] != isa.Stream.NORMALISED:
-            counters["ACTIVATION_WORDS_READ"] += matmul.count * matmul.blocks * f["in_blocks"]
+        counters["ACTIVATION_WORDS_READ"] += matmul.count * matmul.blocks * f["in_blocks"]
         if f["function"] == isa.Function.ROUTE:
             lengths = tuple(len(queue) for queue in self.machine.queue_tokens)
             self.result.routings.append(Routing(index, lengths))

@@ -119,6 +119,7 @@ class Machine:
     norm: dict[str, int] | None = None
     queue_tokens: list[Array] = field(default_factory=list)
     queue_scores: list[Array] = field(default_factory=list)
+    stored: int = -1  # last instruction with results for the activation memory, whose one write port a tap needs too
 
     def __post_init__(self) -> None:
         config, rng = self.config, np.random.default_rng(self.seed)

@@ -160,8 +160,11 @@ class Matmul:
         """Refuse probabilities [vectors, words] that the softmax state does not belong to: their lag means nothing."""
         machine, states = self.machine, self._states()
         writer = machine.state.writer[states][:, None, None]
+        overwritten = machine.activation.writer[addresses][..., None] != writer
         stale = self._exist() & (
-            (machine.block_writer[addresses] != writer) | (machine.block_state[addresses] != states[:, None, None])
+            (machine.block_writer[addresses] != writer)
+            | (machine.block_state[addresses] != states[:, None, None])
+            | overwritten
         )
         if stale.any():
             vector = int(np.nonzero(stale.any(axis=(1, 2)))[0][0])
@@ -182,6 +185,11 @@ class Matmul:
             self.fail("LayerNorm sums must be those of the residual: a variance is negative")
         normal = numerics.layernorm(words, total, squares, **norm)
         if self.f["tap"]:
+            if machine.stored > self.fed:
+                self.fail(
+                    f"hazard: copies what it streams into the activation memory, where instruction {machine.stored} "
+                    f"writes results, but waits only for {self.fed}"
+                )
             tap = self.f["tap_addr"] + np.arange(addresses.size)
             kept = numerics.two_bytes(normal) if self.f["wide_result"] else (numerics.norm_stored(normal),)
             for memory, values in zip((machine.activation, machine.activation_low), kept, strict=False):
@@ -283,6 +291,8 @@ class Matmul:
     def _store(self, values: Array) -> None:
         """Write int16 `values` as 8 bits, or as two bytes."""
         machine = self.machine
+        if self.f["dst_memory"] == Memory.ACTIVATION:
+            machine.stored = self.index
         memories = (
             (machine.kv, machine.kv_low)
             if self.f["dst_memory"] == Memory.KV
@@ -329,6 +339,7 @@ class Matmul:
             machine.block_state[where] = self._states()
         if level is None:
             self.fail("SOFTMAX must have keys")
+        machine.stored = self.index
         self._merge(machine.activation, addresses, codes, np.ones(self.blocks * rows, bool))
         machine.state.write(self._states(), level, self.index, self.fail)
 

@@ -9,7 +9,9 @@ from moesaic.flow.stages import Stages
 from moesaic.flow.tasks import Runner
 from moesaic.flow.verify.campaign import Campaign, CampaignReport, run_campaign
 from moesaic.flow.verify.coverage import COVERAGE
+from moesaic.flow.verify.legal import LEGAL
 from moesaic.flow.verify.mutation import MUTATION
+from moesaic.flow.verify.pairs import PAIRS
 from moesaic.flow.verify.programs import PROGRAMS
 from moesaic.flow.verify.resets import RESETS
 from moesaic.flow.verify.slaves import SLAVES
@@ -17,7 +19,7 @@ from moesaic.flow.verify.slaves import SLAVES
 __all__ = ["CAMPAIGNS", "USUAL", "Signoff", "check_names", "run_campaigns"]
 
 CAMPAIGNS: Mapping[str, Campaign] = {
-    campaign.name: campaign for campaign in (PROGRAMS, SLAVES, RESETS, COVERAGE, MUTATION)
+    campaign.name: campaign for campaign in (PROGRAMS, SLAVES, RESETS, LEGAL, PAIRS, COVERAGE, MUTATION)
 }
 USUAL = (PROGRAMS.name, SLAVES.name)  # mutants take seconds each
 
