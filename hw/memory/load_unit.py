@@ -146,13 +146,14 @@ class LoadUnit(wiring.Component):
             states.to("check")
         with states.state("check"):
             m.d.comb += [guard.i.valid.eq(~asked), guard.o.ready.eq(1)]
+            m.d.sync += address[port].eq(guard.o.p.addr)  # whether or not it is there: an abort comes a long way
             with m.If(guard.i.valid & guard.i.ready):
                 m.d.sync += asked.eq(1)
             with m.If(guard.error):
                 m.d.sync += [code.eq(ErrorCode.ADDRESS_RANGE), self.error_address.eq(guard.error_addr)]
                 states.to("refused")
             with m.Elif(guard.o.valid):
-                m.d.sync += [address[port].eq(guard.o.p.addr), port.eq(port + 1)]
+                m.d.sync += port.eq(port + 1)
                 states.to("address")
                 with m.If(port == config.ports - 1):
                     states.to("start")
