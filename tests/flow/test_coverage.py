@@ -32,6 +32,16 @@ module counter(
 
   always_ff @(posedge clk) begin
     count <= count + 4'h1;
+    if (enable)
+      words[count] <= 8'h00;
+  end
+
+  always @(posedge clk) begin
+    if (enable) begin
+      if (!ready)
+        $write("must be ready");
+      assert (ready);
+    end
   end
 endmodule
 
@@ -50,7 +60,9 @@ def test_only_ports_and_no_checks_are_watched() -> None:
         on = {"/*verilator coverage_off*/": False, "/*verilator coverage_on*/": True}.get(line, on)
         watched[line] = on
     seen = ("  input enable;", "  output [3:0] o;", "  reg [3:0] o;", "  always_ff @(posedge clk) begin")
-    inner = ("  reg [3:0] count = 4'h0;", "  wire ready;", "  reg [7:0] words [3:0];", "module moesaic_a_contract(")
+    seen += ("    if (enable)", "    if (enable) begin", "      assert (ready);")
+    inner = ("      if (!ready)", '        $write("must be ready");')
+    inner += ("  reg [3:0] count = 4'h0;", "  wire ready;", "  reg [7:0] words [3:0];", "module moesaic_a_contract(")
     assert all(watched[line] for line in seen) and not any(watched[line] for line in inner) and on
     kept = [line for line in ports_only(TEXT).split("\n") if line and "coverage" not in line]
     assert kept == [line for line in TEXT.split("\n") if line and not line.startswith("// module")]

@@ -4,6 +4,7 @@ import functools
 import importlib.resources
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from moesaic.flow.verify import programs, slaves
 from moesaic.flow.verify.campaign import Campaign, Chunk
 from moesaic.flow.verify.coverage_points import CHECK, Point, ports_only, read_hits
 from moesaic.flow.verify.covered import Coverage, measured
+from moesaic.flow.verify.ladder import ladder
+from moesaic.flow.verify.mutants import climb
+from moesaic.flow.verify.mutation import check_truths
+from moesaic.flow.verify.mutator import CONTROL
 from moesaic.flow.verify.nano import Nano, nano
 from moesaic.flow.verify.runs import run_chunk
 from moesaic.hw.export import accelerator_verilog
@@ -44,6 +49,10 @@ class CoveredSimulator(RtlSimulator):
     def __init__(self, config: AcceleratorConfig, *, memory_bytes: int, base: int) -> None:
         super().__init__(config, memory_bytes=memory_bytes, base=base)
         self.hits: dict[Point, bool] = {}  # of all runs so far
+        # What runs trials asks for mutants: there are none.
+        ports = f"    input logic {CONTROL}, input logic watch, output logic reached,\n"
+        self.testbench = self.testbench.replace("module testbench (\n", f"module testbench (\n{ports}", 1)
+        self.testbench = self.testbench.replace("    assign marks", "    assign reached = 0;\n    assign marks", 1)
         verilog = accelerator_verilog(config, assertions=True)
         self.modules = frozenset(name for name in verilog_modules(verilog) if not CHECK.search(name))
         self.verilog = ports_only(verilog)
@@ -60,9 +69,13 @@ class CoveredSimulator(RtlSimulator):
     def run(self, program: ProgramImage, runs: Sequence[RtlRun], *, work_dir: Path, **options: Any) -> list[RtlResult]:
         """As `RtlSimulator.run`; adds to `hits`."""
         results = super().run(program, runs, work_dir=work_dir, **options)
+        self.add_hits(work_dir)
+        return results
+
+    def add_hits(self, work_dir: Path) -> None:
+        """Add what a simulation there has left to `hits`."""
         for point, hit in read_hits(work_dir / "coverage.dat", self.verilog, self.modules).items():
             self.hits[point] = hit or self.hits.get(point, False)
-        return results
 
 
 def _simulator(nano: Nano) -> CoveredSimulator:
@@ -87,15 +100,33 @@ def points() -> tuple[Point, ...]:
     return tuple(Point(*fields) for fields in json.loads(text))
 
 
+def _bits(simulator: CoveredSimulator) -> str:
+    return f"{sum(1 << place for place, point in enumerate(points()) if simulator.hits.get(point)):x}"
+
+
+def _trials(number: int) -> Chunk:
+    """All trials that mutants must pass, by the hardware as it is."""
+    steps = ladder()
+    trials = [trial for rung in steps.rungs for trial in rung.trials]
+    need = SimulatorNeed.of(steps.truths[0].program)
+    simulator = CoveredSimulator(need.accelerator, memory_bytes=len(steps.memory), base=need.base)
+    with scratch() as work:
+        climb(simulator, trials, steps.memory, [], work_dir=work)
+        check_truths(steps.truths, [trial.name for trial in trials], work)
+        simulator.add_hits(work)
+    return Chunk(number, len(trials), {"trials of mutants, as they must": len(trials)}, (), covered=_bits(simulator))
+
+
 def _chunk(nano: Nano, item: tuple[int, int], stages: Stages) -> Chunk:
-    """Changed programs and bad slaves in turn."""
+    """First the trials of mutants, then changed programs and bad slaves in turn."""
     seed, number = item
+    if number == 0:
+        return _trials(number)
     draw = (programs.draw, slaves.draw)[number % 2]
     simulator = _simulator(nano)
     cases = [draw(nano, seed, number * CHUNK + place) for place in range(CHUNK)]
     chunk = run_chunk(nano, number, cases, simulator=simulator)
-    hit = sum(1 << place for place, point in enumerate(points()) if simulator.hits.get(point))
-    return Chunk(chunk.number, chunk.cases, chunk.endings, chunk.failures, covered=f"{hit:x}")
+    return replace(chunk, covered=_bits(simulator))
 
 
 def _measure(covered: int) -> Coverage:

@@ -16,6 +16,7 @@ _OFF, _ON = "/*verilator coverage_off*/", "/*verilator coverage_on*/"
 CHECK = re.compile(r"_contract$|_rules(_\w+)?$")  # modules that watch the hardware, and are none
 _PORT = re.compile(r"  (?:input|output) (?:\[\d+:\d+\] )?(\S+);")
 _INNER = re.compile(r"  (?:reg|wire) (?:\[\d+:\d+\] )?(\S+?)(?: \[\d+:\d+\])?(?: = .*)?;")
+_REFUSED = re.compile(r" +if \(!\w+\)")
 _KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "port"}
 KINDS = tuple(_KINDS.values())
 _COUNT = re.compile(r"C '(.*)' (\d+)\s*")
@@ -47,7 +48,16 @@ def _without_inner(lines: Iterable[str]) -> Iterator[str]:
     """A module's lines; nobody watches the toggles of what is declared inside."""
     ports: set[str] = set()
     watched = True
+    checked = False
     for line in lines:
+        if checked:  # what an assertion says, if it fails, is no branch of the hardware
+            yield from (line, _ON)
+            checked = False
+            continue
+        if _REFUSED.fullmatch(line):
+            yield from (_OFF, line)
+            checked = True
+            continue
         if port := _PORT.match(line):
             ports.add(port[1])
         inner = _INNER.match(line)

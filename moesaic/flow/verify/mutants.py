@@ -26,7 +26,7 @@ from moesaic.sim.rtl import RtlSimulator
 from moesaic.sim.verilated import run
 from moesaic.store import Store, key_of
 
-__all__ = ["PER_BUILD", "Climb", "Mutant", "MutantSimulator", "Mutants", "mutants_of", "watched"]
+__all__ = ["PER_BUILD", "Climb", "Mutant", "MutantSimulator", "Mutants", "climb", "mutants_of", "watched"]
 
 SAME = "same"
 DUMP = "dump.bin"
@@ -190,45 +190,58 @@ class MutantSimulator(RtlSimulator):
             extra_sources=[Path(str(here / name)) for name in ("ddr.sv", "dram.sv")],
         )
 
-    def climb(self, trials: Sequence[Trial], memory: bytes, mutants: Sequence[int], *, work_dir: Path) -> Climb:
-        """Try the mutants. The memory behind each trial of the right hardware is left in `work_dir`, right_N.bin.
 
-        Raises
-        ------
-        SimulationFailed
-            If the simulator itself fails.
-        FailedRun
-            If the right hardware is not the same again at the end.
-        """
-        simulator = self.build()
-        work_dir.mkdir(parents=True, exist_ok=True)
-        (work_dir / "memory.bin").write_bytes(memory)
-        job = {
-            "mutants": list(mutants),
-            "trials": [asdict(trial) for trial in trials],
-            "base": self.base,
-            "limit": LIMIT,
-        }
-        (work_dir / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        run(
-            simulator,
-            test_module="moesaic.flow.verify.mutant_run",
-            work_dir=work_dir,
-            env={"MOESAIC_JOB": str((work_dir / "job.json").resolve())},
-            plusargs=[
-                "+image=memory.bin",
-                f"+image_base={self.base:x}",
-                f"+dump={DUMP}",
-                f"+window_bytes={len(memory)}",
-            ],
-        )
-        lines = json.loads((work_dir / "outcome.json").read_text(encoding="utf-8"))
-        noticed: dict[int, tuple[int, str]] = {}
-        reached: dict[int, list[int]] = {mutant: [] for mutant in mutants}
-        for number, line in enumerate(lines):
-            noticed |= {mutant: (number, what) for mutant, what in line["found"] if what != SAME}
-            for mutant in reached.keys() & set(line["reached"]):
-                reached[mutant].append(number)
-        if len(lines) != len(trials) or 0 in noticed or [0, SAME] not in lines[-1]["found"]:
-            raise FailedRun(f"accelerator without a mutant must do the same at the end, not {noticed.get(0)}")
-        return Climb(noticed, {mutant: tuple(places) for mutant, places in reached.items()})
+def climb(
+    simulator: RtlSimulator, trials: Sequence[Trial], memory: bytes, mutants: Sequence[int], *, work_dir: Path
+) -> Climb:
+    """Try the mutants. The memory behind each trial of the right hardware is left in `work_dir`, right_N.bin.
+
+    Parameters
+    ----------
+    simulator : RtlSimulator
+        Whose test bench has the ports that choose a mutant.
+    trials : sequence of Trial
+    memory : bytes
+        From the first address of the DDR.
+    mutants : sequence of int
+    work_dir : Path
+
+    Raises
+    ------
+    SimulationFailed
+        If the simulator itself fails.
+    FailedRun
+        If the right hardware is not the same again at the end.
+    """
+    built = simulator.build()
+    work_dir.mkdir(parents=True, exist_ok=True)
+    (work_dir / "memory.bin").write_bytes(memory)
+    job = {
+        "mutants": list(mutants),
+        "trials": [asdict(trial) for trial in trials],
+        "base": simulator.base,
+        "limit": LIMIT,
+    }
+    (work_dir / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    run(
+        built,
+        test_module="moesaic.flow.verify.mutant_run",
+        work_dir=work_dir,
+        env={"MOESAIC_JOB": str((work_dir / "job.json").resolve())},
+        plusargs=[
+            "+image=memory.bin",
+            f"+image_base={simulator.base:x}",
+            f"+dump={DUMP}",
+            f"+window_bytes={len(memory)}",
+        ],
+    )
+    lines = json.loads((work_dir / "outcome.json").read_text(encoding="utf-8"))
+    noticed: dict[int, tuple[int, str]] = {}
+    reached: dict[int, list[int]] = {mutant: [] for mutant in mutants}
+    for number, line in enumerate(lines):
+        noticed |= {mutant: (number, what) for mutant, what in line["found"] if what != SAME}
+        for mutant in reached.keys() & set(line["reached"]):
+            reached[mutant].append(number)
+    if len(lines) != len(trials) or 0 in noticed or [0, SAME] not in lines[-1]["found"]:
+        raise FailedRun(f"accelerator without a mutant must do the same at the end, not {noticed.get(0)}")
+    return Climb(noticed, {mutant: tuple(places) for mutant, places in reached.items()})

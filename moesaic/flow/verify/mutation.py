@@ -12,7 +12,7 @@ from moesaic.flow.stages import Stages
 from moesaic.flow.verify.campaign import Campaign, Chunk, Failure
 from moesaic.flow.verify.equivalence import equivalent
 from moesaic.flow.verify.ladder import CONFIG, Ladder, Truth, ladder
-from moesaic.flow.verify.mutants import PER_BUILD, Climb, MutantSimulator, mutants_of
+from moesaic.flow.verify.mutants import PER_BUILD, Climb, MutantSimulator, climb, mutants_of
 from moesaic.hw.export import TOP
 from moesaic.scratch import scratch
 
@@ -65,9 +65,9 @@ def _chunk(steps: Ladder, item: tuple[int, int], stages: Stages) -> Chunk:
     trials = [(rung.name, trial) for rung in steps.rungs for trial in rung.trials]
     with scratch() as work:
         asked = [mutant for mutant in mine if mutant not in proved]
-        climb = simulator.climb([trial for _, trial in trials], steps.memory, asked, work_dir=work)
+        climbed = climb(simulator, [trial for _, trial in trials], steps.memory, asked, work_dir=work)
         check_truths(steps.truths, [trial.name for _, trial in trials], work)
-    endings = sort(mine, proved, climb, [name for name, _ in trials])
+    endings = sort(mine, proved, climbed, [name for name, _ in trials])
     survivors = [
         Failure(batch * PER_BUILD + mutant - 1, str(mutants.list[mutant - 1]), ending)
         for mutant, ending in endings.items()
