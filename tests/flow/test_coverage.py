@@ -80,7 +80,7 @@ def test_hits_of_all_instances_are_one(tmp_path: Path) -> None:
         point("v_line", "moesaic_unit", 2, "if", 0),
         point("v_line", "moesaic_unit", 2, "if", 3, "b"),
         point("v_line", "moesaic_unit", 3, "if", 0),
-        point("v_toggle", "moesaic_unit", 1, "o[2]:0->1", 0),
+        point("v_toggle", "moesaic_unit", 1, "o___05Fx[2]:0->1", 0),
         point("v_branch", "other", 1, "else", 5),
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -88,7 +88,7 @@ def test_hits_of_all_instances_are_one(tmp_path: Path) -> None:
     assert read_hits(path, source, frozenset(["moesaic_unit"])) == {
         Point("unit", "line", "if: if (a) begin"): True,
         Point("unit", "line", "if: if (a) begin (2)"): False,
-        Point("unit", "port", "o[2]:0->1"): False,
+        Point("unit", "port", "o__x[2]:0->1"): False,
     }
     with pytest.raises(FailedRun, match=r"coverage.dat must have points of 1 modules, not none"):
         read_hits(path, source, frozenset(["nothing"]))

@@ -119,8 +119,9 @@ def read_hits(path: Path, source: str, modules: frozenset[str]) -> dict[Point, b
     if not counts:
         raise FailedRun(f"{path.name} must have points of {len(modules)} modules, not none")
     result: dict[Point, bool] = {}
+    # Verilator writes the second of two underlines as a number.
     for (module, kind, said, line, _), hits in counts.items():
-        place = said if kind == "port" else f"{said}: {' '.join(text[line - 1].split())}"
+        place = said.replace("__05F", "_") if kind == "port" else f"{said}: {' '.join(text[line - 1].split())}"
         short = module.removeprefix("moesaic_")
         names = itertools.chain((place,), (f"{place} ({n})" for n in itertools.count(2)))
         point = next(point for point in (Point(short, kind, name) for name in names) if point not in result)
