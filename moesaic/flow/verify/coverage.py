@@ -12,7 +12,7 @@ from moesaic.boards.hardware import hardware_digest
 from moesaic.compiler.image import ProgramImage
 from moesaic.flow.simulator_need import SimulatorNeed
 from moesaic.flow.stages import Stages
-from moesaic.flow.verify import programs, slaves
+from moesaic.flow.verify import coverage_points, programs, slaves
 from moesaic.flow.verify.campaign import Campaign, Chunk
 from moesaic.flow.verify.coverage_points import CHECK, Point, ports_only, read_hits
 from moesaic.flow.verify.covered import Coverage, measured
@@ -95,7 +95,8 @@ def points() -> tuple[Point, ...]:
         listed = [[point.module, point.kind, point.place] for point in sorted(simulator.hits)]
         (folder / _POINTS).write_text(json.dumps(listed), encoding="utf-8")
 
-    key = key_of(hardware_digest(), simulator.verilog, *_FLAGS)
+    recipe = Path(coverage_points.__file__).read_bytes()
+    key = key_of(hardware_digest(), simulator.verilog, simulator.testbench, recipe, *_FLAGS)
     text = (Store("coverage").obtain(key, make).path / _POINTS).read_text(encoding="utf-8")
     return tuple(Point(*fields) for fields in json.loads(text))
 
