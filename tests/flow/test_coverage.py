@@ -14,6 +14,7 @@ from moesaic.flow.verify.covered import Exclusion, exclusions, measured
 from moesaic.report.signoff import read_signoff
 
 ROOT = Path(__file__).parents[2]
+PORTS = (Point("unit", "port", "o[1]:0->1"), Point("unit", "port", "o[0]:1->0"))
 POINTS = tuple(Point("unit", kind, place) for kind in KINDS for place in "abc")
 
 
@@ -102,11 +103,12 @@ def test_what_is_left_out_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> N
     found = measured(POINTS, 0b100_010_111)  # lines all, branch b, port c
     assert found.totals() == {"branch": (1, 2), "line": (3, 3), "port": (1, 1)}
     assert found.excluded == (replace(rules[0], points=2), replace(rules[1], points=1))
-    assert found.holes == ("branch of unit: c",) and found.left() == {"unit": {"line": 0, "branch": 1, "port": 0}}
+    assert found.holes == ("branch of unit: c",) and measured(PORTS, 0).holes == ("port of unit: o, 2 points",)
+    assert found.left() == {"unit": {"line": 0, "branch": 1, "port": 0}}
 
 
 def _pretend(shared: None, item: tuple[int, int], stages: Stages) -> Chunk:
-    return Chunk(item[1], 10, {"fine": 10}, (), covered=f"{1 << 4 * item[1]:x}")
+    return Chunk(item[1], 10, {"fine": 10}, (), covered=f"{1 << 4 * item[1] | 1 << 40_000:x}")
 
 
 def test_chunks_add_up(tmp_path: Path) -> None:

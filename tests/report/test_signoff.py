@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from moesaic.flow.verify.all import USUAL, Signoff
+from moesaic.flow.verify.all import CAMPAIGNS, USUAL, Signoff
 from moesaic.flow.verify.campaign import CampaignReport, Failure, Origin
 from moesaic.report.signoff import page, print_signoff, read_signoff, write_signoff
 
@@ -12,9 +12,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "signoff.md"
 def test_the_page_is_that_of_its_data() -> None:
     signoff = read_signoff(PAGE)
     assert page(signoff) == PAGE.read_text(encoding="utf-8")
-    assert [campaign.origin.campaign for campaign in signoff.campaigns] == list(USUAL)
+    names = [campaign.origin.campaign for campaign in signoff.campaigns]
+    assert set(USUAL) <= set(names) and names == [name for name in CAMPAIGNS if name in names]
     for campaign in signoff.campaigns:
-        assert campaign.cases == sum(campaign.endings.values()) and not campaign.failures
+        assert campaign.cases == sum(campaign.endings.values()) and (campaign.tolerant or not campaign.failures)
 
 
 def test_failures_are_named(tmp_path: Path, capsys) -> None:

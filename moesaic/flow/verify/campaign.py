@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import moesaic
 from moesaic.boards.hardware import hardware_digest
@@ -19,6 +19,7 @@ from moesaic.flow.tasks import InProcess, Job, Need, Runner
 from moesaic.flow.verify.covered import Coverage
 from moesaic.json_file import read_utf8
 from moesaic.records import from_plain, to_plain
+from moesaic.schema import Text
 
 __all__ = ["Campaign", "CampaignReport", "Chunk", "Failure", "Origin", "run_campaign"]
 
@@ -62,7 +63,7 @@ class Chunk:
     cases: int
     endings: Mapping[str, int]
     failures: tuple[Failure, ...]
-    covered: str = ""
+    covered: Annotated[str, Text(r"[0-9a-f]*", 1 << 20, "a hexadecimal number")] = ""
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def _start(path: Path, origin: Origin, done: Mapping[int, Chunk]) -> None:
 
 
 def _hit(chunks: Iterable[Chunk]) -> int:
-    return functools.reduce(operator.or_, (int(chunk.covered, 16) for chunk in chunks), 0)
+    return functools.reduce(operator.or_, (int(chunk.covered or "0", 16) for chunk in chunks), 0)
 
 
 def _missing(count: int, chunk_cases: int, done: Mapping[int, Chunk]) -> Iterator[int]:

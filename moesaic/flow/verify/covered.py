@@ -2,6 +2,7 @@
 
 import importlib.resources
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -56,7 +57,7 @@ class Coverage:
     shares : tuple of Share
     excluded : tuple of Exclusion
     holes : tuple of str
-        Points that nothing hit and nothing excludes.
+        Points that nothing hit and nothing excludes; those of one port together.
     """
 
     shares: tuple[Share, ...]
@@ -95,7 +96,7 @@ def measured(points: Sequence[Point], hit: int) -> Coverage:
     """
     excluded = exclusions()
     left_out = [0] * len(excluded)
-    holes = []
+    holes: Counter[str] = Counter()
     counts: dict[tuple[str, str], list[int]] = {}
     for place, point in enumerate(points):
         count = counts.setdefault((point.module, point.kind), [0, 0])
@@ -106,10 +107,10 @@ def measured(points: Sequence[Point], hit: int) -> Coverage:
             if by is not None:
                 left_out[by] += 1
                 continue
-            holes.append(str(point))
+            holes[str(point).partition("[")[0] if point.kind == "port" else str(point)] += 1
         count[1] += 1
     return Coverage(
         shares=tuple(Share(module, kind, total, done) for (module, kind), (done, total) in sorted(counts.items())),
         excluded=tuple(Exclusion(e.matches, e.reason, n) for e, n in zip(excluded, left_out, strict=True)),
-        holes=tuple(holes),
+        holes=tuple(f"{hole}, {count} points" if count > 1 else hole for hole, count in holes.items()),
     )
