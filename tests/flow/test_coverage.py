@@ -35,6 +35,8 @@ module counter(
     count <= count + 4'h1;
     if (enable)
       words[count] <= 8'h00;
+    if (!enable)
+      words[count] <= 8'h01;
   end
 
   always @(posedge clk) begin
@@ -61,7 +63,7 @@ def test_only_ports_and_no_checks_are_watched() -> None:
         on = {"/*verilator coverage_off*/": False, "/*verilator coverage_on*/": True}.get(line, on)
         watched[line] = on
     seen = ("  input enable;", "  output [3:0] o;", "  reg [3:0] o;", "  always_ff @(posedge clk) begin")
-    seen += ("    if (enable)", "    if (enable) begin", "      assert (ready);")
+    seen += ("    if (enable)", "    if (!enable)", "    if (enable) begin", "      assert (ready);")
     inner = ("      if (!ready)", '        $write("must be ready");')
     inner += ("  reg [3:0] count = 4'h0;", "  wire ready;", "  reg [7:0] words [3:0];", "module moesaic_a_contract(")
     assert all(watched[line] for line in seen) and not any(watched[line] for line in inner) and on

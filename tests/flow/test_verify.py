@@ -1,5 +1,6 @@
 """Campaigns: what they must find is planted, and a broken record is no loss."""
 
+import importlib.resources
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,6 +41,8 @@ def test_resets(nano: Nano) -> None:
     assert chunk.failures == () and chunk.endings == {"RESET": 10, "SOFT_RESET": 10}
     cases = {resets.draw(nano, 0, number).run.command_after for number in range(0, 2 * RUN_CYCLES, 2)}
     assert cases == set(range(RUN_CYCLES))
+    page = (importlib.resources.files("moesaic.report") / "signoff.md.j2").read_text(encoding="utf-8")
+    assert f"{2 * RUN_CYCLES:,} cases have both" in page
 
 
 def test_a_case_is_the_same_by_itself(nano: Nano) -> None:

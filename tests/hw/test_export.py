@@ -1,6 +1,7 @@
 """Exported Verilog is found again by all that decides it, and never believed when it was changed."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,27 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.presets import PRESETS
 
 MICRO = PRESETS["micro8"]
+
+
+CLOCKED = re.compile(
+    r"^  always(?:_ff)? @\(posedge \w+\)(?: begin\n.*?^  end$|\n.*?;$)", flags=re.MULTILINE | re.DOTALL
+)
+ASSIGNED = re.compile(r" +(?:\w+(?: ?\[[^\]]*\])*|\{[^}]*\}) (<?=) ")
+
+
+def kinds(text: str) -> list[str]:
+    """What each assignment of the clocked processes is written with."""
+    found = (ASSIGNED.match(line) for process in CLOCKED.findall(text) for line in process.split("\n"))
+    return [match[1] for match in found if match is not None]
+
+
+@pytest.mark.parametrize("assertions", [True, False])
+def test_clocked_processes_assign_registers_alone(assertions: bool) -> None:
+    """A next value that is folded into its register's process must not bring the logic of another signal along."""
+    text = accelerator_verilog(MICRO, assertions=assertions)
+    assert len(kinds(text)) > 1000 and set(kinds(text)) == {"<="}
+    planted = text.replace("posedge clk) begin\n", "posedge clk) begin\n    other [3:0] = 4'h1;\n", 1)
+    assert planted != text and set(kinds(planted)) == {"<=", "="}
 
 
 @pytest.fixture

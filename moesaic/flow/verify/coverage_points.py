@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _OFF, _ON = "/*verilator coverage_off*/", "/*verilator coverage_on*/"
 CHECK = re.compile(r"_contract$|_rules(_\w+)?$")  # modules that watch the hardware, and are none
 _PORT = re.compile(r"  (?:input|output) (?:\[\d+:\d+\] )?(\S+);")
 _INNER = re.compile(r"  (?:reg|wire) (?:\[\d+:\d+\] )?(\S+?)(?: \[\d+:\d+\])?(?: = .*)?;")
-_REFUSED = re.compile(r" +if \(!\w+\)")
+_MESSAGE = "$write("  # of an assertion, in the line behind its condition
 _KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "port"}
 KINDS = tuple(_KINDS.values())
 _COUNT = re.compile(r"C '(.*)' (\d+)\s*")
@@ -44,24 +44,17 @@ class Point:
         return f"{self.kind} of {self.module}: {self.place}"
 
 
-def _without_inner(lines: Iterable[str]) -> Iterator[str]:
-    """A module's lines; nobody watches the toggles of what is declared inside."""
+def _without_inner(lines: Sequence[str]) -> Iterator[str]:
+    """A module's lines; nobody watches the toggles of what is declared inside, nor what assertions say if they fail."""
     ports: set[str] = set()
     watched = True
-    checked = False
-    for line in lines:
-        if checked:  # what an assertion says, if it fails, is no branch of the hardware
-            yield from (line, _ON)
-            checked = False
-            continue
-        if _REFUSED.fullmatch(line):
-            yield from (_OFF, line)
-            checked = True
-            continue
+    for line, following in itertools.pairwise([*lines, ""]):
         if port := _PORT.match(line):
             ports.add(port[1])
         inner = _INNER.match(line)
-        if (inner is not None and inner[1] not in ports) == watched:
+        hidden = inner is not None and inner[1] not in ports
+        hidden |= line.lstrip().startswith(_MESSAGE) or following.lstrip().startswith(_MESSAGE)
+        if hidden == watched:
             watched = not watched
             yield _ON if watched else _OFF
         yield line

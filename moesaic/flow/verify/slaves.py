@@ -12,6 +12,8 @@ __all__ = ["SLAVES", "draw"]
 WATCHDOG = 100_000  # cycles, where nothing is wrong but the time it takes
 RUN_CYCLES = 3500  # of a whole run, and some more
 
+RESET_ENDINGS = {"reset": "RESET", "soft_reset": "SOFT_RESET"}  # by command
+
 _STALLS = ("stall_ar", "stall_r", "stall_aw", "stall_w", "stall_b")
 _RESPONSES = {1: "SLVERR", 2: "SLVERR", 3: "DECERR"}  # EXOKAY is no answer to what was not exclusive
 _ALIVE = {name: PLAIN[name] for name in ("dead_after", "dead_writes_after")}
