@@ -6,6 +6,7 @@ import pytest
 from amaranth.hdl import Assert, Assume, Elaboratable, Module, Mux, Signal
 from movers import QueueView, expect_bursts
 from prove import free_inputs, prove, refute
+from reader_contract import ReaderContract
 
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.stream.rules import Check, StreamContract
@@ -26,6 +27,7 @@ class ReaderProof(Elaboratable):
         m = Module()
         m.submodules.dut = dut = self.dut
         m.submodules.response = StreamContract(dut.axi.r, check=Check.ASSUME)
+        m.submodules.contract = contract = ReaderContract(dut, reader=Check.ASSERT, user=Check.OFF)
         self.flight.connect(m, invariants=self.invariants)
         ar, r, rules = dut.axi.ar, dut.axi.r, dut.rules
         flush = dut.abort | dut.flushing
@@ -53,6 +55,8 @@ class ReaderProof(Elaboratable):
             Assert(~dut.idle | ((owed == 0) & ~ar.valid), "idle means that nothing is owed"),
             Assert((owed == 0) | r.ready | ~(dut.o.ready | flush), "a beat that is owed and wanted is accepted"),
             Assert(~dut.o.valid | ~flush, "nothing is delivered after an abort"),
+            Assert(~dut.o.valid | (r.valid & (dut.o.ready == r.ready)), "a beat is delivered as it is taken"),
+            Assert(~dut.o.valid | (dut.o.payload == r.payload.data)),
         ]
 
         if not self.invariants:
@@ -68,6 +72,14 @@ class ReaderProof(Elaboratable):
             Assert(dut.first | (dut.ends == (dut.beat == dut.flight.o.payload.last))),
             Assert(dut.flight.level + ar.valid <= dut.max_outstanding),
             Assert((dut.flight.level != 0) | (dut.beat == 0)),
+        ]
+        splitter = dut.splitter
+        to_come = Mux(splitter.more, splitter.beyond + 1, 0) + Mux(splitter.o.valid, splitter.o.payload.last + 1, 0)
+        m.d.comb += [
+            Assert(contract.flushing == dut.flushing),
+            Assert(contract.held == held),
+            Assert(contract.owed == Mux(dut.flushing, 0, to_come + offered + owed)),
+            Assert(~dut.asked | ~splitter.o.valid),
         ]
         total = 0
         for k in range(dut.max_outstanding):
@@ -140,6 +152,28 @@ class AlwaysReady(AxiReader):
         return m
 
 
+class IgnoresHold(AxiReader):
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        with m.If(self.hold & self.splitter.o.valid):
+            m.d.sync += self.asked.eq(1)
+        return m
+
+
+class TakesACommandInAnAbort(AxiReader):
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.comb += self.cmd.ready.eq(self.splitter.i.ready)
+        return m
+
+
+class IdleBeforeTheLastBeat(AxiReader):
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        m.d.comb += self.idle.eq(self.splitter.i.ready & ~self.splitter.o.valid & ~self.axi.ar.valid)
+        return m
+
+
 class CrossesPage(AxiReader):
     """Cuts at a full burst, and not at its multiples."""
 
@@ -166,7 +200,18 @@ class CrossesPage(AxiReader):
 
 @pytest.mark.parametrize(
     "bug",
-    [ForgetsCredits, NoLimit, AbortWithdrawsAddress, AbortForgetsOwedData, TrustsLast, AlwaysReady, CrossesPage],
+    [
+        ForgetsCredits,
+        NoLimit,
+        AbortWithdrawsAddress,
+        AbortForgetsOwedData,
+        TrustsLast,
+        AlwaysReady,
+        CrossesPage,
+        IgnoresHold,
+        TakesACommandInAnAbort,
+        IdleBeforeTheLastBeat,
+    ],
 )
 def test_reader_bug_is_found(tmp_path: Path, bug: type[AxiReader]) -> None:
     top = ReaderProof(bug(**SMALL, check_slave=False), invariants=False)

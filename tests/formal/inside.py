@@ -1,0 +1,42 @@
+"""Local signals of a design, which its proof's invariants and its planted bugs have to name."""
+
+from amaranth.hdl import Elaboratable, Module, Signal
+
+__all__ = ["Opened", "signals"]
+
+
+def signals(m: Module) -> dict[str, Signal]:
+    """Signals that a module drives itself, by name; the second one of a name has ``$1`` behind it, and so on."""
+    found: dict[str, Signal] = {}
+    for signal in m._driving:
+        count = sum(name.split("$")[0] == signal.name for name in found)
+        found[f"{signal.name}${count}" if count else signal.name] = signal
+    return found
+
+
+class Opened(Elaboratable):
+    """A design whose module and local signals can be seen.
+
+    Parameters
+    ----------
+    dut : Elaboratable
+        Design; its ``elaborate`` must give a ``Module``.
+    platform : object
+
+    Attributes
+    ----------
+    m : Module
+        What the design elaborates to: its submodules have names.
+    signals : dict of str to Signal
+        Signals that it drives itself, those of submodules left out.
+    """
+
+    def __init__(self, dut: Elaboratable, platform: object) -> None:
+        self.m = dut.elaborate(platform)
+        self.signals = signals(self.m)
+
+    def __getitem__(self, name: str) -> Signal:
+        return self.signals[name]
+
+    def elaborate(self, platform: object) -> Module:
+        return self.m
