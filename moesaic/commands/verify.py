@@ -19,6 +19,7 @@ EXAMPLES = examples(
     "verify slaves --seed 7 --json",
     "verify coverage --count 2000",
     "verify mutation --count 200",
+    "verify python-mutation --count 300",
     "verify pairs --count 1000",
     "verify legal --count 600",
     "verify --count 1000000 --cluster local:8",
@@ -30,7 +31,8 @@ def verify(
     campaigns: Annotated[
         list[str] | None,
         typer.Argument(
-            help="programs, slaves, resets, legal, pairs, coverage, mutation.", show_default="programs, slaves"
+            help="programs, slaves, resets, legal, pairs, coverage, mutation, python-mutation.",
+            show_default="programs, slaves",
         ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Cases of each campaign, rounded up to whole simulations.")] = 1000,

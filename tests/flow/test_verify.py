@@ -122,6 +122,24 @@ def test_resuming(tmp_path: Path) -> None:
     assert _go(tmp_path / "parts", 10) == whole  # nothing to do, nothing lost
 
 
+def test_failures_that_are_none_after_all(tmp_path: Path) -> None:
+    """They count as another ending, recorded or not; the record is as it was."""
+
+    def survive(shared: int, item: tuple[int, int], stages: Stages) -> Chunk:
+        survivors = tuple(Failure(item[1] * 10 + k, f"mutant {k}", "left") for k in range(2))
+        return Chunk(item[1], 10, {"fine": 8, "left": 2}, survivors)
+
+    def run(campaign: Campaign) -> CampaignReport:
+        return run_campaign(campaign, count=20, seed=1, folder=tmp_path, stages=Stages(quiet=True))
+
+    campaign = replace(PRETENCE, function=survive)
+    for excused in (0, 1, 2):
+        report = run(replace(campaign, excused=lambda failure, n=excused: "listed" if failure.case % 10 < n else ""))
+        endings = {"fine": 16, "left": 4 - 2 * excused, "listed": 2 * excused}
+        assert report.endings == {ending: cases for ending, cases in endings.items() if cases}
+        assert len(report.failures) == 4 - 2 * excused
+
+
 def test_results_of_another_campaign_are_not_added_up(tmp_path: Path) -> None:
     _go(tmp_path, 20)
     with pytest.raises(InputError, match=r"out must hold results with seed 2, not 1 \(.*pretence.jsonl\)"):

@@ -13,13 +13,15 @@ from moesaic.flow.verify.legal import LEGAL
 from moesaic.flow.verify.mutation import MUTATION
 from moesaic.flow.verify.pairs import PAIRS
 from moesaic.flow.verify.programs import PROGRAMS
+from moesaic.flow.verify.python_mutation import PYTHON_MUTATION
 from moesaic.flow.verify.resets import RESETS
 from moesaic.flow.verify.slaves import SLAVES
 
 __all__ = ["CAMPAIGNS", "USUAL", "Signoff", "check_names", "run_campaigns"]
 
 CAMPAIGNS: Mapping[str, Campaign] = {
-    campaign.name: campaign for campaign in (PROGRAMS, SLAVES, RESETS, LEGAL, PAIRS, COVERAGE, MUTATION)
+    campaign.name: campaign
+    for campaign in (PROGRAMS, SLAVES, RESETS, LEGAL, PAIRS, COVERAGE, MUTATION, PYTHON_MUTATION)
 }
 USUAL = (PROGRAMS.name, SLAVES.name)  # mutants take seconds each
 

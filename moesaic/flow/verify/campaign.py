@@ -76,7 +76,7 @@ class Origin:
     seed : int
     chunk_cases : int
     hardware : str
-        `hardware_digest` of the accelerator.
+        Digest of what is tried: `hardware_digest` of the accelerator, unless the campaign has its own.
     version : str
         Of this package.
     """
@@ -107,6 +107,10 @@ class Campaign:
         Failures are results, such as mutants that nothing notices, and no reason to stop.
     measure : callable of int, optional
         The coverage, given what all chunks have hit together.
+    digest : callable
+        Of what is tried.
+    excused : callable of Failure
+        The ending as which a recorded failure counts in place of `found`, if it is none after all; empty if it is one.
     """
 
     name: str
@@ -117,6 +121,8 @@ class Campaign:
     need: Callable[[Any], Need | None]
     tolerant: bool = False
     measure: Callable[[int], Coverage] | None = None
+    digest: Callable[[], str] = hardware_digest
+    excused: Callable[[Failure], str] = lambda _: ""
 
 
 @dataclass(frozen=True)
@@ -200,7 +206,7 @@ def run_campaign(
     InputError
         If the record there is of another seed, hardware or version, or is none.
     """
-    origin = Origin(campaign.name, seed, campaign.chunk_cases, hardware_digest(), moesaic.__version__)
+    origin = Origin(campaign.name, seed, campaign.chunk_cases, campaign.digest(), moesaic.__version__)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{campaign.name}.jsonl"
     done = _read(path, origin) if path.exists() else {}
@@ -230,14 +236,21 @@ def run_campaign(
             (runner or InProcess()).run(job, stages, done=take)
     chunks = [done[number] for number in sorted(done)]
     endings: Counter[str] = Counter()
+    failures: list[Failure] = []
     for chunk in chunks:
         endings.update(chunk.endings)
+        for failure in chunk.failures:
+            ending = campaign.excused(failure)
+            if ending:
+                endings.update({failure.found: -1, ending: 1})
+            else:
+                failures.append(failure)
     return CampaignReport(
         origin=origin,
         title=campaign.title,
         cases=sum(chunk.cases for chunk in chunks),
-        endings=dict(sorted(endings.items())),
-        failures=tuple(failure for chunk in chunks for failure in chunk.failures),
+        endings={ending: cases for ending, cases in sorted(endings.items()) if cases},
+        failures=tuple(failures),
         tolerant=campaign.tolerant,
         coverage=None if campaign.measure is None else campaign.measure(_hit(chunks)),
     )

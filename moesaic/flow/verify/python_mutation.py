@@ -1,0 +1,193 @@
+"""Mutants of compiler, functional simulator and integer model: noticed by the ladder or by unit tests, or left."""
+
+import ast
+import functools
+import importlib.resources
+import json
+import os
+import random
+import sys
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from moesaic.boards.hardware import meaning
+from moesaic.children import Children
+from moesaic.errors import FailedRun, InputError
+from moesaic.flow.stages import Stages
+from moesaic.flow.verify.campaign import Campaign, Chunk, Failure
+from moesaic.flow.verify.python_climb import HANG
+from moesaic.flow.verify.python_edits import edits, mutated
+from moesaic.flow.verify.python_tests import ROOT
+from moesaic.scratch import scratch
+from moesaic.store import key_of
+
+__all__ = ["EQUIVALENT", "PYTHON_MUTATION", "UNNOTICED", "Place", "excused", "modules", "mutants", "try_mutants"]
+
+CHUNK = 50
+UNNOTICED = "not noticed"
+NOTICED = "noticed: "
+EQUIVALENT = "listed as equivalent"
+_EXCLUSIONS = "python_exclusions.toml"
+_PRINTED = 1500  # characters of what a process that failed has printed
+LADDER = (
+    "moesaic.flow.verify.python_rungs:a network",
+    "moesaic.flow.verify.python_rungs:networks",
+    "moesaic.flow.verify.python_rungs:programs and estimates",
+    "moesaic.flow.verify.python_rungs:refusals",
+    "moesaic.flow.verify.python_pairs:random pairs",
+)
+# All of the compiler, the functional simulator, and of golden what the integer model imports.
+_FILES = (
+    "compiler/*.py",
+    "compiler/layers/*.py",
+    "sim/functional.py",
+    "sim/machine.py",
+    "sim/matmul.py",
+    "sim/compare.py",
+    *(
+        f"golden/{name}.py"
+        for name in (
+            *("hollow", "m3vit_int", "network", "network_check", "nodes", "numerics", "ops_int", "patch_norm"),
+            *("qmodel", "saturation", "trace"),
+            *(
+                f"layers/{name}"
+                for name in (
+                    *("attention", "embed_norm", "fixed_points", "layer", "linear", "mlp", "moe", "norm"),
+                    *("size_problems", "sizes", "stored"),
+                )
+            ),
+        )
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A mutant.
+
+    Parameters
+    ----------
+    file : str
+        From the root of the repository.
+    number : int
+        Of the change in that file.
+    """
+
+    file: str
+    number: int
+
+    @property
+    def module(self) -> str:
+        """As it is imported."""
+        return "moesaic." + self.file.removesuffix(".py").replace("/", ".")
+
+
+@functools.cache
+def modules() -> Mapping[str, str]:
+    """Sources of the modules that have mutants, by file."""
+    paths = [path for pattern in _FILES for path in sorted(ROOT.glob(pattern))]
+    return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in paths}
+
+
+@functools.cache
+def mutants(seed: int) -> tuple[Place, ...]:
+    """All that there are, so that the first ones, however many, are spread evenly over the modules."""
+    ranked = []
+    for file, source in modules().items():
+        numbers = list(range(len(edits(ast.parse(source)))))
+        random.Random(f"{seed} {file}").shuffle(numbers)
+        ranked += [((rank + 0.5) / len(numbers), Place(file, number)) for rank, number in enumerate(numbers)]
+    return tuple(place for _, place in sorted(ranked, key=lambda entry: (entry[0], entry[1].file)))
+
+
+def _shown(place: Place) -> str:
+    change = mutated(modules()[place.file], place.number)
+    return f"{place.file}:{change.line}: {change.what}"
+
+
+@functools.cache
+def _exclusions() -> tuple[tuple[str, str], ...]:
+    """Patterns of mutants that change nothing, each with the reason."""
+    text = (importlib.resources.files("moesaic.flow.verify") / _EXCLUSIONS).read_text(encoding="utf-8")
+    return tuple(
+        (pattern, entry["reason"]) for entry in tomllib.loads(text).get("exclude", ()) for pattern in entry["mutants"]
+    )
+
+
+def excused(failure: Failure) -> str:
+    """The ending of a survivor that is listed as equivalent; empty if it is not."""
+    file, _, change = failure.what.split(":", 2)
+    listed = any(fnmatchcase(f"{file}:{change}", pattern) for pattern, _ in _exclusions())
+    return EQUIVALENT if listed else ""
+
+
+def try_mutants(places: list[Place]) -> list[dict[str, str] | None]:
+    """What noticed each, and how; None if nothing did.
+
+    Raises
+    ------
+    FailedRun
+        If the modules without a change do not give the same twice, or the process ends.
+    """
+    with scratch() as work:
+        out = work / "found.jsonl"
+        listed = [(place.module, str(ROOT / place.file), place.number) for place in places]
+        job = {"mutants": listed, "ladder": LADDER, "out": str(out)}
+        ended = Children().run(
+            [sys.executable, "-m", "moesaic.flow.verify.python_server"],
+            feed=json.dumps(job),
+            cwd=work,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+        if ended.returncode:
+            raise FailedRun(
+                f"process of the mutants must end with 0, not {ended.returncode}: {ended.stdout[-_PRINTED:]}"
+            )
+        return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+
+
+def _ending(found: Mapping[str, str] | None) -> str:
+    if found is None:
+        return UNNOTICED
+    return NOTICED + (HANG if found["how"] == HANG else found["rung"])
+
+
+def _chunk(shared: Mapping[str, Any], item: tuple[int, int], stages: Stages) -> Chunk:
+    seed, number = item
+    places = list(mutants(seed)[number * CHUNK : (number + 1) * CHUNK])
+    endings = [_ending(found) for found in try_mutants(places)]
+    survivors = [
+        Failure(number * CHUNK + position, _shown(place), UNNOTICED)
+        for position, (place, ending) in enumerate(zip(places, endings, strict=True))
+        if ending == UNNOTICED
+    ]
+    return Chunk(number, len(places), dict(sorted(Counter(endings).items())), tuple(survivors))
+
+
+def _digest() -> str:
+    """Of the modules that have mutants."""
+    return key_of(*(f"{file} {meaning(source)}" for file, source in modules().items()))[:32]
+
+
+def _prepare() -> dict[str, Any]:
+    """`InputError` where there are no tests."""
+    if not (ROOT / "tests" / "conftest.py").is_file():
+        raise InputError("mutants of the Python side need the repository with its tests, and not only the package")
+    return {}
+
+
+PYTHON_MUTATION = Campaign(
+    name="python-mutation",
+    title="mutants of compiler, simulator and integer model",
+    chunk_cases=CHUNK,
+    prepare=_prepare,
+    function=_chunk,
+    need=lambda _: None,
+    tolerant=True,
+    digest=_digest,
+    excused=excused,
+)
