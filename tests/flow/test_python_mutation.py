@@ -56,7 +56,6 @@ CHANGES = """
 12: `for k in zip(a[1:b], b, strict=True):` → `for k in zip(a[0:b], b, strict=True):`
 13: `total += max(k, -a)` → `nothing`
 13: `total += max(k, -a)` → `total -= max(k, -a)`
-13: `total += max(k, -a)` → `total += max(-a, k)`
 13: `total += max(k, -a)` → `total += min(k, -a)`
 13: `total += max(k, -a)` → `total += max(k, a)`
 14: `while a:` → `while not a:`

@@ -19,7 +19,7 @@ from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Opcode
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.compare import compare
 from moesaic.sim.functional import FunctionalRun, FunctionalSimulator, ProgramError
-from moesaic.sim.machine import Machine, Tracked
+from moesaic.sim.machine import Machine, Tracked, WeightQueue
 from moesaic.sim.matmul import Matmul
 
 ODD = {
@@ -507,3 +507,14 @@ def test_joint_memories_are_one():
     fields = {**instructions("compute")[scores][1], "dst_addr": config.activation_words}
     with pytest.raises(ProgramError, match=f"address of probabilities must be below {config.activation_words}, not"):
         Matmul(machine, scores, fields, loaded=scores, fed=scores).run(np.zeros(0, np.uint8))
+
+
+def test_words_of_the_weight_stream() -> None:
+    """In order, across fetches or none at all; what is left is counted."""
+    queue, words = WeightQueue(4), np.arange(24, dtype=np.uint8)
+    for part in (words[:12], words[12:20], words[20:]):
+        queue.put(part)
+    taken = [(queue.take(count).tolist(), queue.words) for count in (1, 0, 3, 1, 0, 1)]
+    assert [left for _, left in taken] == [5, 5, 2, 1, 1, 0]
+    assert [len(part) for part, _ in taken] == [4, 0, 12, 4, 0, 4]
+    assert [value for part, _ in taken for value in part] == words.tolist()

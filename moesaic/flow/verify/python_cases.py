@@ -10,6 +10,7 @@ import numpy as np
 from moesaic.compiler.batch import Batch
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.options import CompileOptions
+from moesaic.compiler.pipeline import EVERYTHING
 from moesaic.flow.verify import legal, programs
 from moesaic.flow.verify.layers import SIDE, every_layer
 from moesaic.flow.verify.legal_programs import Weights, draw_program
@@ -42,6 +43,8 @@ def _case(
     quantised = {option: how.pop(option) for option in ("expert_bits", "finer") if option in how}
     config = PRESETS[preset].replace(**fields)
     qmodel = quantize(model, images[:3], weights="seeded", acc_bits=config.acc_bits, **quantised)
+    if not how.get("options", EVERYTHING).normalise_on_read:
+        qmodel = qmodel.reading_stored()
     return Case(name, qmodel, config, timing(config), batches, images[3:], how)
 
 
@@ -97,8 +100,9 @@ def _cases() -> list[Case]:
             "micro8",
             one,
             options=CompileOptions(prefetch=False, token_group=3, query_group=2),
-            blocks=1,
         ),
+        _case("one block", small, "micro8", one, blocks=1),
+        _case("stored norms", small, "micro8", one, options=CompileOptions(normalise_on_read=False)),
         _case("every layer", every_layer(0), "micro8", Batch.of("x"), seed=SIDE),
     ]
 

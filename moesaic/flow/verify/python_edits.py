@@ -212,9 +212,11 @@ def _changes(node: ast.AST, put: Callable[[ast.AST], None]) -> Iterator[Callable
             if getattr(node, side) is not None:
                 yield attribute(node, side, None)
     elif isinstance(node, ast.Call):
-        if len(node.args) > 1 and not any(isinstance(part, ast.Starred) for part in node.args[:2]):
-            yield attribute(node, "args", [node.args[1], node.args[0], *node.args[2:]])
         called = node.func
+        name = called.id if isinstance(called, ast.Name) else called.attr if isinstance(called, ast.Attribute) else ""
+        swapped = len(node.args) > 1 and not any(isinstance(part, ast.Starred) for part in node.args[:2])
+        if swapped and name not in _CALLS:  # in which the order says nothing
+            yield attribute(node, "args", [node.args[1], node.args[0], *node.args[2:]])
         if isinstance(called, ast.Name) and called.id in _CALLS:
             yield attribute(called, "id", _CALLS[called.id])
         elif isinstance(called, ast.Attribute) and called.attr in _CALLS:

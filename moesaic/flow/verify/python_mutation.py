@@ -27,7 +27,7 @@ from moesaic.store import key_of
 
 __all__ = ["EQUIVALENT", "PYTHON_MUTATION", "UNNOTICED", "Place", "excused", "modules", "mutants", "try_mutants"]
 
-CHUNK = 50
+CHUNK = 25
 UNNOTICED = "not noticed"
 NOTICED = "noticed: "
 EQUIVALENT = "listed as equivalent"
