@@ -117,7 +117,7 @@ def prove(top: Elaboratable, *, free: Iterable[Signal], work: Path, depth: int =
 
 
 def refute(
-    top: Elaboratable, *, free: Iterable[Signal], work: Path, depth: int = 12, timeout: float = 120
+    top: Elaboratable, *, free: Iterable[Signal], work: Path, depth: int = 12, skip: int = 0, timeout: float = 120
 ) -> list[str]:
     """Find the shortest run from reset that violates an assertion.
 
@@ -127,13 +127,15 @@ def refute(
         As for :func:`prove`.
     depth : int, cycles
         Longest run that is tried.
+    skip : int, cycles
+        Runs of so many cycles, and shorter ones, are taken to violate nothing.
 
     Returns
     -------
     list of str
         Source lines of the violated assertions; empty if there is no such run.
     """
-    text, violated = _solve(top, free, work, f"-tempinduct-baseonly -maxsteps {depth}", timeout)
+    text, violated = _solve(top, free, work, f"-tempinduct-baseonly -tempinduct-skip {skip} -maxsteps {depth}", timeout)
     if "model found for base case" not in text:
         return []
     if not violated:

@@ -27,6 +27,9 @@ class SupervisorProof(Elaboratable):
         m.d.comb += Assume(~quiet | dut.bus_idle, "an idle bus under abort stays idle")
 
         self._now(m)
+        still, aborting = Signal(2), Signal()  # still: in the cycle before, and the one before that
+        m.d.sync += [still.eq(Cat(dut.bus_idle | dut.abort, still[0])), aborting.eq(dut.abort)]
+        m.d.comb += Assert(~dut.clear | (still.all() & aborting), "a clear comes when units have settled")
 
         # The cycle before.
         was = Signal(State)
