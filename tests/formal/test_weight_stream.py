@@ -49,6 +49,7 @@ class WordsProof(Elaboratable):
 
         self._words(m)
         self._latency(m)
+        self._skips_go_on(m)
         self._commands(m)
         self._steps(m)
         if self.invariants:
@@ -94,6 +95,7 @@ class WordsProof(Elaboratable):
         dut, inner = self.dut, self.inner
         self.pending, self.due, total = Signal(), Signal.like(dut.skip.payload), Signal.like(dut.bytes_skipped)
         thrown, counted = Signal(range(dut.depth_words + 1)), Signal(range(dut.depth_words + 1))
+        self.thrown = thrown
         m.d.comb += thrown.eq(Mux(inner["counted"], inner["amount"], inner["passed"]))
         m.d.comb += [
             Assert((thrown == 0) | self.pending, "nothing is thrown away that nobody asked for"),
@@ -126,6 +128,25 @@ class WordsProof(Elaboratable):
                 Assert((waited < 1) | self.inner["joined"] | self.inner["full"] | head),
                 Assert((waited < 2) | self.inner["full"] | head),
                 Assert((waited < 3) | head),
+            ]
+
+    def _skips_go_on(self, m: Module) -> None:
+        """Words to skip go as they are there: a skip waits for readers alone."""
+        dut, inner = self.dut, self.inner
+        waited = Signal(range(8))
+        with m.If(self.pending & (self.ready | (self.due == 0)) & ~self.thrown.any() & ~dut.skip.ready & ~dut.clear):
+            m.d.sync += waited.eq(waited + 1)
+        with m.Else():
+            m.d.sync += waited.eq(0)
+        m.d.comb += Assert(waited < 5, "a skip goes on")
+        if self.invariants:
+            at_work = inner["counted"] & inner["amount"].any()
+            m.d.comb += [
+                Assert((waited < 1) | inner["joined"] | inner["full"]),
+                Assert((waited < 2) | inner["full"]),
+                Assert((waited < 3) | ~inner["counted"] | at_work),
+                Assert((waited < 4) | at_work),
+                Assert((waited < 1) | inner["skipping"]),
             ]
 
     def _commands(self, m: Module) -> None:
@@ -281,6 +302,14 @@ class SkipForgetsTheBuffer(Planted):
     def plant(self, m: Module, inner: dict[str, Signal]) -> None:
         with m.If(inner["passed"]):
             m.d.sync += inner["left"].eq(inner["left"])
+
+
+class SkipWaitsForAll(Planted):
+    """Throws nothing away before all that it is asked for is there."""
+
+    def plant(self, m: Module, inner: dict[str, Signal]) -> None:
+        with m.If(self.level < inner["left"]):
+            m.d.sync += inner["counted"].eq(0)
 
 
 class OffersWhatIsSkipped(Planted):
