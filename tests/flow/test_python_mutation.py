@@ -135,7 +135,7 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> Rung:
         ("raise KeyError(channels)", "KeyError: 17"),
         ("import os; os._exit(0)", "end of the process with status 0"),
         ("import os; os._exit(3)", "end of the process with status 768"),
-        ("return len(bytearray(1 << 36))", "MemoryError"),
+        ("return len(bytearray(5 << 30))", "MemoryError"),
     ],
 )
 def test_what_a_fork_notices(rung: Rung, new: str, found: str | None) -> None:
