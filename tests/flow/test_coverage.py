@@ -10,8 +10,11 @@ from moesaic.flow.stages import Stages
 from moesaic.flow.verify import covered
 from moesaic.flow.verify.campaign import Campaign, Chunk, run_campaign
 from moesaic.flow.verify.coverage_points import KINDS, Point, ports_only, read_hits
-from moesaic.flow.verify.covered import Exclusion, exclusions, measured
+from moesaic.flow.verify.covered import Exclusion, exclusions, matcher, measured
+from moesaic.flow.verify.covered_simulator import FLAGS
 from moesaic.report.signoff import read_signoff
+from moesaic.sim.build import build
+from moesaic.sim.verilated import run
 
 ROOT = Path(__file__).parents[2]
 PORTS = (Point("unit", "port", "o[1]:0->1"), Point("unit", "port", "o[0]:1->0"))
@@ -104,9 +107,68 @@ def test_what_is_left_out_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(covered, "exclusions", lambda: rules)
     found = measured(POINTS, 0b100_010_111)  # lines all, branch b, port c
     assert found.totals() == {"branch": (1, 2), "line": (3, 3), "port": (1, 1)}
-    assert found.excluded == (replace(rules[0], points=2), replace(rules[1], points=1))
+    assert found.excluded == (replace(rules[0], points=2), replace(rules[1], points=1, hit=1))
+    assert [entry.refused for entry in found.excluded] == [False, True]  # line a was hit
     assert found.holes == ("branch of unit: c",) and measured(PORTS, 0).holes == ("port of unit: o, 2 points",)
     assert found.left() == {"unit": {"line": 0, "branch": 1, "port": 0}}
+
+
+def test_what_is_proved_must_not_be_hit() -> None:
+    proved = dict.fromkeys(POINTS[:2], "constant")
+    found = measured(POINTS, 0b111_111_100, proved=proved)
+    assert found.totals() == {"branch": (3, 3), "line": (1, 1), "port": (3, 3)}
+    assert found.proved == {"constant": 2} and not found.holes
+    with pytest.raises(FailedRun, match=r"must not be hit, since it is proved to be constant: line of unit: b"):
+        measured(POINTS, 0b10, proved=proved)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["port of unit: o[7]:0->1", "port of unit: o[12]:1->0", "port of unit: o[13]:1->0", "port of unit: o[2]:1->0"],
+)
+def test_patterns_with_numbers(text: str) -> None:
+    inside = text not in ("port of unit: o[13]:1->0", "port of unit: o[2]:1->0")
+    assert matcher("port of *: o[[]{7..12}[]]:?->?")(text) == inside
+
+
+@pytest.mark.parametrize(("points", "hit", "refused"), [(0, 0, True), (3, 1, True), (3, 0, False)])
+def test_wrong_exclusions_are_refused(points: int, hit: int, *, refused: bool) -> None:
+    assert Exclusion("line of unit: a", "never", points=points, hit=hit).refused == refused
+
+
+WIDE = """// module wide
+module wide(
+  clk, i, o
+);
+  input clk;
+  input [64:0] i;
+  output [99:0] o;
+  reg [99:0] o;
+
+  always_ff @(posedge clk) begin
+    o <= { 35'h000000000, i };
+  end
+endmodule
+"""
+
+
+BENCH = """module testbench(input logic aclk, input logic [7:0] at, output logic [99:0] o);
+  logic [64:0] i;
+  always_comb begin i = 0; i[at[6:0]] = at[7]; end
+  wide dut(.clk(aclk), .i(i), .o(o));
+endmodule
+"""
+
+
+def test_slices_of_wide_ports(tmp_path: Path) -> None:
+    """One toggle is one point, though Verilator counts it for bits 32 and 64 places higher too where a port is wide."""
+    source = ports_only(WIDE)
+    built = build(f"{source}\n{BENCH}", top="testbench", extra_args=FLAGS)
+    run(built, test_module="coverage_bench", work_dir=tmp_path, python_path=[Path(__file__).parent])
+    hits = read_hits(tmp_path / "coverage.dat", source, frozenset(["wide"]))
+    seen = {point.place for point, hit in hits.items() if hit and point.place[0] in "io"}
+    assert seen == {f"{port}[{bit}]:{way}" for port in "io" for bit in (3, 64) for way in ("0->1", "1->0")}
+    assert sum(point.place[0] in "io" for point in hits) == 2 * (65 + 100)
 
 
 def _pretend(shared: None, item: tuple[int, int], stages: Stages) -> Chunk:
@@ -127,5 +189,5 @@ def test_every_exclusion_has_a_reason_and_is_needed() -> None:
     assert [campaign.origin.campaign for campaign in campaigns] == ["coverage"]
     (coverage,) = (campaign.coverage for campaign in campaigns)
     assert coverage is not None
-    assert tuple(replace(entry, points=0) for entry in coverage.excluded) == exclusions()
-    assert all(entry.points and len(entry.reason.split()) >= 4 for entry in coverage.excluded)
+    assert tuple(replace(entry, points=0, hit=0) for entry in coverage.excluded) == exclusions()
+    assert all(not entry.refused and len(entry.reason.split()) >= 4 for entry in coverage.excluded)

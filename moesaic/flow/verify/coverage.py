@@ -1,81 +1,37 @@
 """Structural coverage of the RTL: what many cases together run, take and toggle, and what none of them does."""
 
 import functools
-import importlib.resources
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from moesaic.boards.hardware import hardware_digest
-from moesaic.compiler.image import ProgramImage
 from moesaic.flow.simulator_need import SimulatorNeed
 from moesaic.flow.stages import Stages
-from moesaic.flow.verify import coverage_points, programs, slaves
+from moesaic.flow.verify import coverage_points, extremes, places, programs, slaves, unreachable
 from moesaic.flow.verify.campaign import Campaign, Chunk
-from moesaic.flow.verify.coverage_points import CHECK, Point, ports_only, read_hits
+from moesaic.flow.verify.coverage_points import Point
 from moesaic.flow.verify.covered import Coverage, measured
-from moesaic.flow.verify.ladder import ladder
+from moesaic.flow.verify.covered_simulator import FLAGS, CoveredSimulator
+from moesaic.flow.verify.ladder import Truth, ladder
+from moesaic.flow.verify.legal import draw_programs, run_programs
+from moesaic.flow.verify.long_programs import run_long
 from moesaic.flow.verify.mutants import climb
 from moesaic.flow.verify.mutation import check_truths
-from moesaic.flow.verify.mutator import CONTROL
 from moesaic.flow.verify.nano import Nano, nano
 from moesaic.flow.verify.runs import run_chunk
-from moesaic.hw.export import accelerator_verilog
-from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.verilog import verilog_modules
+from moesaic.flow.verify.state_trials import reset_trials, state_trials
+from moesaic.flow.verify.trial import Trial
+from moesaic.hw.export import TOP
 from moesaic.scratch import scratch
-from moesaic.sim.build import Build, build
-from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 from moesaic.store import Store, key_of
 
-__all__ = ["COVERAGE", "CoveredSimulator", "points"]
+__all__ = ["COVERAGE", "points", "proved"]
 
 CHUNK = 100  # cases
-_FLAGS = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "4096")
+DRAWN = (programs.draw, slaves.draw, places.draw, extremes.draw)  # chunks of each in turn, and one of legal programs
 _POINTS = "points.json"
-
-
-class CoveredSimulator(RtlSimulator):
-    """The simulator of an accelerator that counts what it runs.
-
-    Parameters
-    ----------
-    config, memory_bytes, base
-        As for `RtlSimulator`.
-    """
-
-    def __init__(self, config: AcceleratorConfig, *, memory_bytes: int, base: int) -> None:
-        super().__init__(config, memory_bytes=memory_bytes, base=base)
-        self.hits: dict[Point, bool] = {}  # of all runs so far
-        # What runs trials asks for mutants: there are none.
-        ports = f"    input logic {CONTROL}, input logic watch, output logic reached,\n"
-        self.testbench = self.testbench.replace("module testbench (\n", f"module testbench (\n{ports}", 1)
-        self.testbench = self.testbench.replace("    assign marks", "    assign reached = 0;\n    assign marks", 1)
-        verilog = accelerator_verilog(config, assertions=True)
-        self.modules = frozenset(name for name in verilog_modules(verilog) if not CHECK.search(name))
-        self.verilog = ports_only(verilog)
-
-    def _build(self) -> Build:
-        here = importlib.resources.files("moesaic.sim")
-        return build(
-            f"{self.verilog}\n{self.testbench}",
-            top="testbench",
-            extra_sources=[Path(str(here / name)) for name in ("ddr.sv", "dram.sv")],
-            extra_args=_FLAGS,
-        )
-
-    def run(self, program: ProgramImage, runs: Sequence[RtlRun], *, work_dir: Path, **options: Any) -> list[RtlResult]:
-        """As `RtlSimulator.run`; adds to `hits`."""
-        results = super().run(program, runs, work_dir=work_dir, **options)
-        self.add_hits(work_dir)
-        return results
-
-    def add_hits(self, work_dir: Path) -> None:
-        """Add what a simulation there has left to `hits`."""
-        for point, hit in read_hits(work_dir / "coverage.dat", self.verilog, self.modules).items():
-            self.hits[point] = hit or self.hits.get(point, False)
 
 
 def _simulator(nano: Nano) -> CoveredSimulator:
@@ -84,54 +40,91 @@ def _simulator(nano: Nano) -> CoveredSimulator:
 
 
 @functools.cache
-def points() -> tuple[Point, ...]:
-    """All points of the accelerator that the campaigns run, in the order of a chunk's bits."""
+def _listed() -> tuple[tuple[Point, str], ...]:
+    """All points of the accelerator that the campaigns run, and why nothing can hit one, if that is proved."""
     small = nano()
     simulator = _simulator(small)
 
     def make(folder: Path) -> None:
         with scratch() as work:
             simulator.run(small.program, [small.run()], work_dir=work)
-        listed = [[point.module, point.kind, point.place] for point in sorted(simulator.hits)]
+        found = sorted(simulator.hits)
+        never = unreachable.unreachable(simulator.exported, TOP, found)
+        listed = [[point.module, point.kind, point.place, never.get(point, "")] for point in found]
         (folder / _POINTS).write_text(json.dumps(listed), encoding="utf-8")
 
-    recipe = Path(coverage_points.__file__).read_bytes()
-    key = key_of(hardware_digest(), simulator.verilog, simulator.testbench, recipe, *_FLAGS)
+    recipes = [Path(str(module.__file__)).read_bytes() for module in (coverage_points, unreachable)]
+    key = key_of(hardware_digest(), simulator.verilog, simulator.testbench, *recipes, *FLAGS)
     text = (Store("coverage").obtain(key, make).path / _POINTS).read_text(encoding="utf-8")
-    return tuple(Point(*fields) for fields in json.loads(text))
+    return tuple((Point(module, kind, place), why) for module, kind, place, why in json.loads(text))
+
+
+def points() -> tuple[Point, ...]:
+    """All points of the accelerator that the campaigns run, in the order of a chunk's bits."""
+    return tuple(point for point, _ in _listed())
+
+
+def proved() -> dict[Point, str]:
+    """Those of them that nothing can hit, with the reason."""
+    return {point: why for point, why in _listed() if why}
 
 
 def _bits(simulator: CoveredSimulator) -> str:
     return f"{sum(1 << place for place, point in enumerate(points()) if simulator.hits.get(point)):x}"
 
 
-def _trials(number: int) -> Chunk:
-    """All trials that mutants must pass, by the hardware as it is."""
-    steps = ladder()
-    trials = [trial for rung in steps.rungs for trial in rung.trials]
-    need = SimulatorNeed.of(steps.truths[0].program)
-    simulator = CoveredSimulator(need.accelerator, memory_bytes=len(steps.memory), base=need.base)
+def _climbed(
+    simulator: CoveredSimulator, trials: Sequence[Trial], truths: Sequence[Truth], memory: bytes
+) -> dict[str, int]:
+    """How many trials ended as they must, which is all of them."""
     with scratch() as work:
-        climb(simulator, trials, steps.memory, [], work_dir=work)
-        check_truths(steps.truths, [trial.name for trial in trials], work)
+        climb(simulator, trials, memory, [], work_dir=work)
+        check_truths(truths, [trial.name for trial in trials], work)
         simulator.add_hits(work)
-    return Chunk(number, len(trials), {"trials of mutants, as they must": len(trials)}, (), covered=_bits(simulator))
+    return {"trials, as they must": len(trials)}
+
+
+def _truths(trials: Sequence[Trial], nano: Nano) -> list[Truth]:
+    """What the last run of each trial leaves."""
+    return [Truth(trial.name, nano.program, nano.expected) for trial in trials]
+
+
+def _trials(number: int, nano: Nano) -> Chunk:
+    """All trials that mutants must pass, and those of each state, by the hardware as it is."""
+    steps, states = ladder(), state_trials(nano)
+    trials = [*(trial for rung in steps.rungs for trial in rung.trials), *states]
+    need = SimulatorNeed.of(nano.program)
+    simulator = CoveredSimulator(need.accelerator, memory_bytes=len(steps.memory), base=need.base)
+    endings = _climbed(simulator, trials, [*steps.truths, *_truths(states, nano)], steps.memory)
+    return Chunk(number, len(trials), endings, (), covered=_bits(simulator))
+
+
+def _long(number: int, nano: Nano, simulator: CoveredSimulator) -> Chunk:
+    """A long program, and resets in the middle of what the accelerator does."""
+    trials = reset_trials(nano)
+    endings = _climbed(simulator, trials, _truths(trials, nano), nano.program.memory_with(nano.image))
+    chunk = run_long(number, simulator=simulator)
+    return replace(chunk, cases=chunk.cases + len(trials), endings={**chunk.endings, **endings})
 
 
 def _chunk(nano: Nano, item: tuple[int, int], stages: Stages) -> Chunk:
-    """First the trials of mutants, then changed programs and bad slaves in turn."""
+    """First all trials, then a long program, then what `DRAWN` draws and legal programs in turn."""
     seed, number = item
     if number == 0:
-        return _trials(number)
-    draw = (programs.draw, slaves.draw)[number % 2]
-    simulator = _simulator(nano)
-    cases = [draw(nano, seed, number * CHUNK + place) for place in range(CHUNK)]
-    chunk = run_chunk(nano, number, cases, simulator=simulator)
+        return _trials(number, nano)
+    simulator, kind = _simulator(nano), number % (len(DRAWN) + 1)
+    if number == 1:
+        chunk = _long(number, nano, simulator)
+    elif kind == len(DRAWN):
+        chunk = run_programs(draw_programs(seed, number), seed, number, simulator=simulator)
+    else:
+        cases = [DRAWN[kind](nano, seed, number * CHUNK + place) for place in range(CHUNK)]
+        chunk = run_chunk(nano, number, cases, simulator=simulator)
     return replace(chunk, covered=_bits(simulator))
 
 
 def _measure(covered: int) -> Coverage:
-    return measured(points(), covered)
+    return measured(points(), covered, proved=proved())
 
 
 COVERAGE = Campaign(

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,11 @@ __all__ = ["CHECK", "KINDS", "Point", "ports_only", "read_hits"]
 
 _OFF, _ON = "/*verilator coverage_off*/", "/*verilator coverage_on*/"
 CHECK = re.compile(r"_contract$|_rules(_\w+)?$")  # modules that watch the hardware, and are none
-_PORT = re.compile(r"  (?:input|output) (?:\[\d+:\d+\] )?(\S+);")
+_PORT = re.compile(r"  (?:input|output) (?:\[(\d+):0\] )?(\S+);")
 _INNER = re.compile(r"  (?:reg|wire) (?:\[\d+:\d+\] )?(\S+?)(?: \[\d+:\d+\])?(?: = .*)?;")
+_END = "endmodule"
+WIDEST = 64  # bits of a port whose toggles Verilator counts right: in a wider one a bit's also count for bits above it
+_SLICE = re.compile(r"slice_(\d+)_of_(.+?)(?:\[(\d+)\])?(:.*)")
 _MESSAGE = "$write("  # of an assertion, in the line behind its condition
 _KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "port"}
 KINDS = tuple(_KINDS.values())
@@ -44,19 +47,38 @@ class Point:
         return f"{self.kind} of {self.module}: {self.place}"
 
 
+def _slices(ports: Mapping[str, int]) -> Iterator[str]:
+    """Declarations of parts of ports that are too wide, to be watched in their place."""
+    for name, width in ports.items():
+        for low in range(0, width, WIDEST) if width > WIDEST else ():
+            high = min(low + WIDEST, width) - 1
+            yield f"  wire [{high - low}:0] slice_{low}_of_{name} = {name}[{high}:{low}];"
+
+
+def _said(name: str) -> str:
+    """The bit of a port that a point of a slice is about; any other as it is."""
+    found = _SLICE.fullmatch(name)
+    return name if found is None else f"{found[2]}[{int(found[1]) + int(found[3] or 0)}]{found[4]}"
+
+
 def _without_inner(lines: Sequence[str]) -> Iterator[str]:
-    """A module's lines; nobody watches the toggles of what is declared inside, nor what assertions say if they fail."""
-    ports: set[str] = set()
+    """A module's lines; nobody watches the toggles of what is declared inside, nor what assertions say if they fail.
+    Of wide ports slices are watched.
+    """
+    ports: dict[str, int] = {}
     watched = True
     for line, following in itertools.pairwise([*lines, ""]):
-        if port := _PORT.match(line):
-            ports.add(port[1])
-        inner = _INNER.match(line)
-        hidden = inner is not None and inner[1] not in ports
+        port, inner = _PORT.match(line), _INNER.match(line)
+        if port:
+            ports[port[2]] = int(port[1] or 0) + 1
+        declared = port[2] if port else inner[1] if inner else None
+        hidden = declared is not None and not 1 <= ports.get(declared, 0) <= WIDEST
         hidden |= line.lstrip().startswith(_MESSAGE) or following.lstrip().startswith(_MESSAGE)
         if hidden == watched:
             watched = not watched
             yield _ON if watched else _OFF
+        if line == _END:
+            yield from _slices(ports)
         yield line
     if not watched:
         yield _ON
@@ -84,7 +106,7 @@ def _fields(line: str) -> tuple[dict[str, str], int] | None:
 
 
 def read_hits(path: Path, source: str, modules: frozenset[str]) -> dict[Point, bool]:
-    """Every point of these modules in what a simulator wrote, in its order, and whether it was hit in any instance.
+    """Every point of these modules in what a simulator wrote, in the order of the text, and whether an instance hit it.
 
     Parameters
     ----------
@@ -113,8 +135,8 @@ def read_hits(path: Path, source: str, modules: frozenset[str]) -> dict[Point, b
         raise FailedRun(f"{path.name} must have points of {len(modules)} modules, not none")
     result: dict[Point, bool] = {}
     # Verilator writes the second of two underlines as a number.
-    for (module, kind, said, line, _), hits in counts.items():
-        place = said.replace("__05F", "_") if kind == "port" else f"{said}: {' '.join(text[line - 1].split())}"
+    for (module, kind, said, line, _), hits in sorted(counts.items(), key=lambda item: item[0][3:]):
+        place = _said(said.replace("__05F", "_")) if kind == "port" else f"{said}: {' '.join(text[line - 1].split())}"
         short = module.removeprefix("moesaic_")
         names = itertools.chain((place,), (f"{place} ({n})" for n in itertools.count(2)))
         point = next(point for point in (Point(short, kind, name) for name in names) if point not in result)

@@ -1,17 +1,21 @@
 """What coverage came to: by module, with the points that were left out and the reason, and those that nothing hit."""
 
 import importlib.resources
+import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import translate
+from types import MappingProxyType
 
+from moesaic.errors import FailedRun
 from moesaic.flow.verify.coverage_points import KINDS, Point
 
-__all__ = ["EXCLUSIONS", "Coverage", "Exclusion", "Share", "exclusions", "measured"]
+__all__ = ["EXCLUSIONS", "Coverage", "Exclusion", "Share", "exclusions", "matcher", "measured"]
 
 EXCLUSIONS = "coverage_exclusions.toml"
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 @dataclass(frozen=True)
@@ -37,15 +41,23 @@ class Exclusion:
     Parameters
     ----------
     matches : str
-        Pattern of what a `Point` reads like; ``*`` stands for anything.
+        Pattern of what a `Point` reads like; ``*`` stands for anything, ``{a..b}`` for a number from a to b.
     reason : str
     points : int
         How many there are that nothing hit.
+    hit : int
+        How many match and were hit: then the exclusion is wrong.
     """
 
     matches: str
     reason: str
     points: int = 0
+    hit: int = 0
+
+    @property
+    def refused(self) -> bool:
+        """It matches nothing that is left, or something that was hit."""
+        return not self.points or self.hit > 0
 
 
 @dataclass(frozen=True)
@@ -58,11 +70,14 @@ class Coverage:
     excluded : tuple of Exclusion
     holes : tuple of str
         Points that nothing hit and nothing excludes; those of one port together.
+    proved : mapping of str to int
+        Points that nothing can hit, by what proves it. They count neither as hit nor as left.
     """
 
     shares: tuple[Share, ...]
     excluded: tuple[Exclusion, ...]
     holes: tuple[str, ...]
+    proved: Mapping[str, int] = field(default_factory=dict)
 
     def totals(self) -> Mapping[str, tuple[int, int]]:
         """Hit points and points of each kind."""
@@ -89,28 +104,62 @@ def exclusions() -> tuple[Exclusion, ...]:
     )
 
 
-def measured(points: Sequence[Point], hit: int) -> Coverage:
+def _numbers(matches: str) -> tuple[re.Pattern[str], list[range]]:
+    """A pattern with a group for each ``{a..b}``, and the numbers that may stand there."""
+    parts = _RANGE.split(matches)
+    ranges = [range(int(low), int(high) + 1) for low, high in zip(parts[1::3], parts[2::3], strict=True)]
+    texts = [translate(part).removeprefix("(?s:").removesuffix(r")\Z") for part in parts[::3]]
+    return re.compile(r"(\d+)".join(texts), re.DOTALL), ranges
+
+
+def matcher(matches: str) -> Callable[[str], bool]:
+    """Whether a text is as a pattern says."""
+    pattern, ranges = _numbers(matches)
+
+    def fits(text: str) -> bool:
+        found = pattern.fullmatch(text)
+        return found is not None and all(int(n) in there for n, there in zip(found.groups(), ranges, strict=True))
+
+    return fits
+
+
+def measured(points: Sequence[Point], hit: int, *, proved: Mapping[Point, str] = MappingProxyType({})) -> Coverage:
     """The coverage of points, of which bit n of `hit` says whether the nth was hit.
 
     A point that was hit counts, whatever the exclusions say of it.
+
+    Raises
+    ------
+    FailedRun
+        If a point was hit that nothing can hit.
     """
     excluded = exclusions()
-    left_out = [0] * len(excluded)
+    tests = [matcher(entry.matches) for entry in excluded]
+    left_out, wrong = [0] * len(excluded), [0] * len(excluded)
     holes: Counter[str] = Counter()
+    never: Counter[str] = Counter()
     counts: dict[tuple[str, str], list[int]] = {}
     for place, point in enumerate(points):
-        count = counts.setdefault((point.module, point.kind), [0, 0])
-        if hit >> place & 1:
-            count[0] += 1
-        else:
-            by = next((n for n, e in enumerate(excluded) if fnmatchcase(str(point), e.matches)), None)
-            if by is not None:
-                left_out[by] += 1
-                continue
-            holes[str(point).partition("[")[0] if point.kind == "port" else str(point)] += 1
-        count[1] += 1
+        count, text = counts.setdefault((point.module, point.kind), [0, 0]), str(point)
+        done = bool(hit >> place & 1)
+        if point in proved:
+            if done:
+                raise FailedRun(f"point must not be hit, since it is proved to be {proved[point]}: {text}")
+            never[proved[point]] += 1
+            continue
+        by = next((number for number, fits in enumerate(tests) if fits(text)), None)
+        if by is not None:
+            (wrong if done else left_out)[by] += 1
+        if done or by is None:
+            count[0] += done
+            count[1] += 1
+        if not done and by is None:
+            holes[text.partition("[")[0] if point.kind == "port" else text] += 1
     return Coverage(
         shares=tuple(Share(module, kind, total, done) for (module, kind), (done, total) in sorted(counts.items())),
-        excluded=tuple(Exclusion(e.matches, e.reason, n) for e, n in zip(excluded, left_out, strict=True)),
+        excluded=tuple(
+            replace(entry, points=left, hit=done) for entry, left, done in zip(excluded, left_out, wrong, strict=True)
+        ),
         holes=tuple(f"{hole}, {count} points" if count > 1 else hole for hole, count in holes.items()),
+        proved=dict(sorted(never.items())),
     )

@@ -29,7 +29,7 @@ from moesaic.sim.compare import compare
 from moesaic.sim.functional import FunctionalSimulator, ProgramError
 from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
-__all__ = ["LEGAL", "Programs", "collect", "run_programs", "wanted"]
+__all__ = ["LEGAL", "Programs", "collect", "draw_programs", "run_programs", "wanted"]
 
 CONFIG = PRESETS["micro8"]
 CHUNK = 60  # programs of a simulation: an image has tasks for 64
@@ -153,9 +153,7 @@ def _problem(right: Wanted, result: RtlResult) -> str:
     return f"counters, and what they must be: {wrong}" if wrong else ""
 
 
-def _simulate(programs: Programs, runs: Sequence[RtlRun], seed: int) -> list[RtlResult]:
-    need = SimulatorNeed.of(programs.image)
-    simulator = RtlSimulator(need.accelerator, memory_bytes=need.memory_bytes, base=need.base)
+def _simulate(programs: Programs, runs: Sequence[RtlRun], seed: int, simulator: RtlSimulator) -> list[RtlResult]:
     with scratch() as work:
         return simulator.run(
             programs.image,
@@ -167,19 +165,26 @@ def _simulate(programs: Programs, runs: Sequence[RtlRun], seed: int) -> list[Rtl
         )
 
 
-def _results(programs: Programs, runs: Sequence[RtlRun], seed: int) -> list[RtlResult | str]:
+def _results(programs: Programs, runs: Sequence[RtlRun], seed: int, simulator: RtlSimulator) -> list[RtlResult | str]:
     """What each run left, or why the simulation ended in it."""
     try:
-        return [*_simulate(programs, runs, seed)]
+        return [*_simulate(programs, runs, seed, simulator)]
     except FailedRun as problem:
         if len(runs) == 1:
             return [" ".join(str(problem).split())[-500:]]
     middle = len(runs) // 2
-    return [result for half in (runs[:middle], runs[middle:]) for result in _results(programs, half, seed)]
+    halves = (runs[:middle], runs[middle:])
+    return [result for half in halves for result in _results(programs, half, seed, simulator)]
 
 
-def run_programs(programs: Programs, seed: int, number: int) -> Chunk:
-    """All programs of a simulation, with pauses of the memory in some of them."""
+def run_programs(programs: Programs, seed: int, number: int, *, simulator: RtlSimulator | None = None) -> Chunk:
+    """All programs of a simulation, with pauses of the memory in some of them.
+
+    `simulator` is one of the programs' accelerator; the usual one if not given.
+    """
+    if simulator is None:
+        need = SimulatorNeed.of(programs.image)
+        simulator = RtlSimulator(need.accelerator, memory_bytes=need.memory_bytes, base=need.base)
     endings: Counter[str] = Counter()
     failures, runs, right = [], [], {}
     rng = random.Random(f"stalls {seed} {number}")
@@ -193,7 +198,7 @@ def run_programs(programs: Programs, seed: int, number: int) -> Chunk:
             continue
         stalls = {name: rng.choice((0, 30, 60)) for name in _STALLS} if rng.random() < 0.3 else {}
         runs.append(RtlRun(task, memory={**PLAIN, **stalls, "latency": rng.choice((2, 20, 50, 100))}))
-    for run, result in zip(runs, _results(programs, runs, number + 1) if runs else [], strict=True):
+    for run, result in zip(runs, _results(programs, runs, number + 1, simulator) if runs else [], strict=True):
         case = number * CHUNK + list(programs.programs).index(run.task)
         problem = result if isinstance(result, str) else _problem(right[run.task], result)
         endings["different" if problem else EQUAL] += 1
@@ -203,11 +208,16 @@ def run_programs(programs: Programs, seed: int, number: int) -> Chunk:
     return Chunk(number, len(programs.programs), dict(sorted(endings.items())), tuple(failures))
 
 
-def _chunk(shared: dict[str, Any], item: tuple[int, int], stages: Stages) -> Chunk:
-    seed, number = item
+def draw_programs(seed: int, number: int) -> Programs:
+    """Those of a simulation."""
     weights = Weights(CONFIG)
     drawn = [draw_program(random.Random(f"{seed} {number} {k}"), weights) for k in range(CHUNK)]
-    return run_programs(collect(drawn, weights), seed, number)
+    return collect(drawn, weights)
+
+
+def _chunk(shared: dict[str, Any], item: tuple[int, int], stages: Stages) -> Chunk:
+    seed, number = item
+    return run_programs(draw_programs(seed, number), seed, number)
 
 
 LEGAL = Campaign(

@@ -93,6 +93,11 @@ class Script:
             low = address - self.program.address
             self.poke(address, self.program.memory[low : low + len(data)])
 
+    def reset(self) -> None:
+        """A reset; registers must be written again."""
+        self.steps.append(("reset",))
+        self._held.clear()
+
     def run(self, run: RtlRun, *, brief: bool = False) -> None:
         """A whole run."""
         self.configure(run)

@@ -1,0 +1,89 @@
+"""The simulator of an accelerator that counts what it runs, with a DDR that lies wherever a run wants it."""
+
+import importlib.resources
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from moesaic.compiler.image import ProgramImage
+from moesaic.flow.verify.coverage_points import CHECK, Point, ports_only, read_hits
+from moesaic.flow.verify.mutator import CONTROL
+from moesaic.hw.export import accelerator_verilog
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.verilog import verilog_modules
+from moesaic.sim.build import Build, build
+from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
+
+__all__ = ["FLAGS", "CoveredSimulator"]
+
+FLAGS = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "4096")
+
+
+def _replaced(text: str, changes: Sequence[tuple[str, str]]) -> str:
+    """The text with each pattern replaced; `ValueError` if one is not there."""
+    for pattern, by in changes:
+        text, count = re.subn(pattern, by, text)
+        if not count:
+            raise ValueError(f"text must have {pattern!r}, not {text[:60]!r}")
+    return text
+
+
+class CoveredSimulator(RtlSimulator):
+    """The simulator of an accelerator that counts what it runs.
+
+    A variable `moved` of its DDR model is added to all addresses of the memory on the bus. The host's AXI4-Lite signals
+    of protection, which the hardware must not care for, change with the address.
+
+    Parameters
+    ----------
+    config, memory_bytes, base
+        As for `RtlSimulator`.
+    """
+
+    def __init__(self, config: AcceleratorConfig, *, memory_bytes: int, base: int) -> None:
+        super().__init__(config, memory_bytes=memory_bytes, base=base)
+        self.hits: dict[Point, bool] = {}  # of all runs so far
+        # What runs trials asks for mutants: there are none.
+        ports = f"    input logic {CONTROL}, input logic watch, output logic reached,"
+        self.testbench = _replaced(
+            self.testbench,
+            (
+                (r"module testbench \(", rf"\g<0>\n{ports}"),
+                (r"    assign marks", r"    assign reached = 0;\n\g<0>"),
+                (r"(\.s_axil_a([rw])prot)\(3'd0\)", r"\1(s_axil_a\2addr[4:2])"),
+            ),
+        )
+        ddr = (importlib.resources.files("moesaic.sim") / "ddr.sv").read_text(encoding="utf-8")
+        self.testbench += _replaced(
+            ddr,
+            (
+                (
+                    r"    longint image_base, window_bytes;",
+                    r"\g<0>\n    longint moved /* verilator public_flat_rw */ = 0;",
+                ),
+                (r"offset = longint'\(addr\) - BASE", r"\g<0> - moved"),
+            ),
+        )
+        self.exported = accelerator_verilog(config, assertions=True)
+        self.modules = frozenset(name for name in verilog_modules(self.exported) if not CHECK.search(name))
+        self.verilog = ports_only(self.exported)
+
+    def _build(self) -> Build:
+        dram = importlib.resources.files("moesaic.sim") / "dram.sv"
+        return build(
+            f"{self.verilog}\n{self.testbench}", top="testbench", extra_sources=[Path(str(dram))], extra_args=FLAGS
+        )
+
+    def run(self, program: ProgramImage, runs: Sequence[RtlRun], *, work_dir: Path, **options: Any) -> list[RtlResult]:
+        """As `RtlSimulator.run`, with the memory in its place where a run says nothing else; adds to `hits`."""
+        runs = [replace(run, memory={"moved": 0, **run.memory}) for run in runs]
+        results = super().run(program, runs, work_dir=work_dir, **options)
+        self.add_hits(work_dir)
+        return results
+
+    def add_hits(self, work_dir: Path) -> None:
+        """Add what a simulation there has left to `hits`."""
+        for point, hit in read_hits(work_dir / "coverage.dat", self.verilog, self.modules).items():
+            self.hits[point] = hit or self.hits.get(point, False)

@@ -1,0 +1,91 @@
+"""Trials of what a host may do in each state of the accelerator, and beside the first byte of each register.
+
+A good run is the last of each.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from moesaic.flow.verify.nano import Nano
+from moesaic.flow.verify.trial import Script, Trial
+
+__all__ = ["reset_trials", "state_trials"]
+
+CLOSE = range(8)  # cycles between two commands, the second of which meets the clear of the first
+SHORT = 300  # cycles of the watchdog
+
+
+def _odd(nano: Nano) -> Trial:
+    """Accesses beside the first byte of each register; nothing may change."""
+    script = Script(nano.program)
+    table = script.table
+    script.steps += [("read", register.offset + by) for register in table for by in (1, 2, 3)]
+    script.steps += [("write", register.offset + by, 0xFFFF_FFFF) for register in table for by in (1, 2, 3)]
+    script.steps += [("read", register.offset) for register in table]
+    script.run(nano.run())
+    return script.trial("odd addresses")
+
+
+def _rest(nano: Nano) -> Trial:
+    """A soft reset when nothing has run, after a run, after an error, and while an error waits for the memory."""
+    script, run = Script(nano.program), nano.run()
+    bad = replace(nano.patched("compute", 0, bytes(32)), watchdog=SHORT)
+    silent = replace(nano.run(memory={"dead_port": 0, "dead_after": 2}), watchdog=SHORT)
+    silent = replace(silent, memory_after={"dead_after": -1})
+    script.command("soft_reset")
+    script.steps.append(("idle",))
+    for ended in (run, bad):
+        script.run(ended, brief=True)
+        script.command("soft_reset")
+        script.steps.append(("idle",))
+        script.read("STATUS", "ERROR_CODE")
+    script.configure(silent)
+    script.command("start")
+    script.steps.append(("irq",))
+    script.command("soft_reset")
+    script.command("soft_reset")
+    script.ended(silent, brief=True)
+    script.run(run)
+    return script.trial("soft resets at rest")
+
+
+def _clears(nano: Nano) -> Trial:
+    """Commands that come while the one before still clears the core."""
+    script, run = Script(nano.program), nano.run()
+    for first, second in (("soft_reset", "soft_reset"), ("start", "soft_reset"), ("soft_reset", "start")):
+        for cycles in CLOSE:
+            script.configure(run)
+            script.command(first)
+            script.steps.append(("wait", cycles + 1))
+            script.command(second)
+            script.steps.append(("wait", 100))
+            script.command("soft_reset")
+            script.steps.append(("wait", 400))
+            script.ended(run, brief=True)
+    script.run(run)
+    return script.trial("commands in a clear")
+
+
+def _resets(nano: Nano, name: str, command: str, waits: Iterable[int]) -> Trial:
+    """Hard resets so many cycles after a command."""
+    script, run = Script(nano.program), nano.run()
+    for cycles in waits:
+        script.configure(run)
+        script.command(command)
+        script.steps.append(("wait", cycles))
+        script.reset()
+    script.run(run)
+    return script.trial(name)
+
+
+def reset_trials(nano: Nano) -> list[Trial]:
+    """Hard resets while a soft reset clears the core, and while a run fetches, copies and computes."""
+    return [
+        _resets(nano, "resets in a soft reset", "soft_reset", range(1, 16)),
+        _resets(nano, "resets in a run", "start", range(16, 700, 9)),
+    ]
+
+
+def state_trials(nano: Nano) -> list[Trial]:
+    """All of them."""
+    return [_odd(nano), _rest(nano), _clears(nano), _resets(nano, "resets in a clear", "start", range(1, 16))]
