@@ -139,6 +139,8 @@ class CampaignReport:
     tolerant : bool
         As of the campaign.
     coverage : Coverage or None
+    asked : int
+        Cases to ask for to have these: where chunks are smaller than the campaign says, there are fewer.
     """
 
     origin: Origin
@@ -148,6 +150,7 @@ class CampaignReport:
     failures: tuple[Failure, ...]
     tolerant: bool = False
     coverage: Coverage | None = None
+    asked: int = 0
 
 
 def _read(path: Path, origin: Origin) -> dict[int, Chunk]:
@@ -253,4 +256,5 @@ def run_campaign(
         failures=tuple(failures),
         tolerant=campaign.tolerant,
         coverage=None if campaign.measure is None else campaign.measure(_hit(chunks)),
+        asked=len(chunks) * campaign.chunk_cases,
     )
