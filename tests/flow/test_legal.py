@@ -149,7 +149,7 @@ def test_what_must_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     programs = drawn(3)
     right = {task: legal.wanted(programs, task) for task in programs.programs}
 
-    def results(_: object, runs: list[object], __: int) -> list[RtlResult]:
+    def results(_: object, runs: list[object], *__: object) -> list[RtlResult]:
         outputs = [right[run.task] for run in runs]
         counters = [dict(want.counters) for want in outputs]
         values = [want.output.copy() for want in outputs]

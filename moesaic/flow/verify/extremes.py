@@ -18,6 +18,12 @@ def _value(rng: random.Random, bits: int) -> int:
     return rng.choice((one, most ^ one, most, rng.randrange(most + 1)))
 
 
+def _changed(nano: Nano, number: int, stream: str, index: int, values: dict[str, int]) -> Case:
+    opcode, fields = nano.instruction(stream, index)
+    run = nano.patched(stream, index, isa.encode(opcode, fields | values))
+    return Case(number, f"{stream} {index}: {values}", run)
+
+
 def _far(nano: Nano, rng: random.Random, number: int) -> Case:
     """Other places in an instruction, which then leaves a memory, or not."""
     stream = rng.choice(("load", "compute", "compute", "compute", "store"))
@@ -26,8 +32,7 @@ def _far(nano: Nano, rng: random.Random, number: int) -> Case:
     fields = [field for field in isa.FORMATS[opcode].fields[1:] if any(way in field.name for way in WAYS)]
     fields = fields or [field for field in isa.FORMATS[opcode].fields[1:] if field.bits > 1]
     chosen: list[Field] = rng.sample(fields, min(len(fields), rng.choice((1, 1, 2, 3))))
-    changed = {field.name: _value(rng, field.bits) for field in chosen}
-    return Case(number, f"{stream} {index}: {changed}", nano.changed(stream, index, **changed))
+    return _changed(nano, number, stream, index, {field.name: _value(rng, field.bits) for field in chosen})
 
 
 def _any(nano: Nano, rng: random.Random, number: int) -> Case:
@@ -35,8 +40,7 @@ def _any(nano: Nano, rng: random.Random, number: int) -> Case:
     stream = rng.choice(("load", "compute", "compute", "compute", "store"))
     index = rng.randrange(nano.count(stream))
     field = rng.choice(isa.FORMATS[nano.instruction(stream, index)[0]].fields[1:])
-    value = _value(rng, field.bits)
-    return Case(number, f"{stream} {index}: {field.name} {value}", nano.changed(stream, index, **{field.name: value}))
+    return _changed(nano, number, stream, index, {field.name: _value(rng, field.bits)})
 
 
 def _skip(nano: Nano, rng: random.Random, number: int) -> Case:
