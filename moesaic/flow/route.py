@@ -29,7 +29,7 @@ from moesaic.store import Store, key_of
 __all__ = ["MARKER", "route_unit"]
 
 MARKER = "route.json"
-_FORM = "2"  # of what is kept
+_FORM = "3"  # of what is kept
 NOTE = (
     "Routed by nextpnr on an ECP5, whose cell delays are those of Project Trellis; Yosys does not move registers into "
     "its multipliers. It says how long nets become, not what a Xilinx device reaches."
