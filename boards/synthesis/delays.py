@@ -155,8 +155,9 @@ DELAYS: dict[str, Delays] = {
             "net, net_doubling": "a model. The reports named above have 0.05 to 0.52 a net, mean 0.20, at up to 24 "
             "loads in small designs; a full device "
             "is worse",
-            "net_full": "assumed: the upper quartile of the same reports' nets over their mean; units routed on an "
-            "ECP5 need 1.1 to 1.6 for nine of ten of their longer paths (docs/route.json)",
+            "net_full": "assumed: the upper quartile of the same reports' nets over their mean; units routed "
+            "alone on an ECP5 need 1.4 to 1.5 for nine of ten of their longer paths, a whole accelerator 2.5 "
+            "(docs/route.json)",
             "uncertainty": "assumed for a clock of the processing system",
         },
     ),

@@ -10,12 +10,13 @@ import pytest
 
 from moesaic.compiler import layout
 from moesaic.errors import InputError
-from moesaic.flow.verify import python_climb, python_mutation
 from moesaic.flow.verify.campaign import Failure
-from moesaic.flow.verify.python_climb import HANG, Change, Found, Right, Rung, answers_differ, climb, record
-from moesaic.flow.verify.python_edits import edits, mutated
-from moesaic.flow.verify.python_mutation import EQUIVALENT, PYTHON_MUTATION, Place, excused, modules, mutants
-from moesaic.flow.verify.python_tests import UnitTests, files_of, run_tests
+from moesaic.flow.verify.python import climb as climbing
+from moesaic.flow.verify.python import mutation
+from moesaic.flow.verify.python.climb import HANG, Change, Found, Right, Rung, answers_differ, climb, record
+from moesaic.flow.verify.python.edits import edits, mutated
+from moesaic.flow.verify.python.mutation import EQUIVALENT, PYTHON_MUTATION, Place, excused, modules, mutants
+from moesaic.flow.verify.python.unit_tests import UnitTests, files_of, run_tests
 
 SOURCE = '''"""Text."""
 import os
@@ -118,8 +119,8 @@ ROUND_UP = "return -(-channels // lanes)"
 @pytest.fixture
 def rung(monkeypatch: pytest.MonkeyPatch) -> Rung:
     """Asks how many words some channels take; short of time."""
-    monkeypatch.setattr(python_climb, "_rung", lambda name: answers)
-    monkeypatch.setattr(python_climb, "_SLACK_S", 0.5)
+    monkeypatch.setattr(climbing, "_rung", lambda name: answers)
+    monkeypatch.setattr(climbing, "_SLACK_S", 0.5)
     right = record(b"N.", [HERE])[HERE]
     assert right.answers == [("words", "3"), ("imported words", "2")]
     return Rung(HERE, 0.0, functools.partial(answers_differ, HERE, b"N.", right))
@@ -147,9 +148,9 @@ def test_what_a_fork_notices(rung: Rung, new: str, found: str | None) -> None:
 
 def test_answers_that_are_not_the_same_twice(rung: Rung, monkeypatch: pytest.MonkeyPatch) -> None:
     def restless(given: object) -> Iterator[tuple[str, str]]:
-        yield "time", str(python_climb.time.monotonic_ns())
+        yield "time", str(climbing.time.monotonic_ns())
 
-    monkeypatch.setattr(python_climb, "_rung", lambda name: restless)
+    monkeypatch.setattr(climbing, "_rung", lambda name: restless)
     with pytest.raises(RuntimeError, match="must give the same twice"):
         record(b"N.", [HERE])
 
@@ -163,7 +164,7 @@ def test_as_many_answers(rung: Rung, extra: int) -> None:
 @pytest.mark.parametrize(("new", "failed"), [(ROUND_UP, ""), ("return channels // lanes", "::test_")])
 def test_unit_tests(monkeypatch: pytest.MonkeyPatch, new: str, failed: str) -> None:
     """In a fork, of the changed module; a test that is left out notices nothing."""
-    monkeypatch.chdir(python_mutation.ROOT)
+    monkeypatch.chdir(mutation.ROOT)
 
     def found(tests: UnitTests) -> Found | None:
         return climb(change_of(ROUND_UP, new), [Rung("unit tests", 10.0, functools.partial(run_tests, tests))])
@@ -181,22 +182,20 @@ def test_files_of_a_module() -> None:
     assert files_of("moesaic.compiler.tile") == tuple(
         f"tests/compiler/test_{n}.py" for n in ("passes", "check", "image")
     )
-    assert all(
-        (python_mutation.ROOT / file).is_file() for file in modules() for file in files_of(Place(file, 0).module)
-    )
+    assert all((mutation.ROOT / file).is_file() for file in modules() for file in files_of(Place(file, 0).module))
 
 
 def test_a_mutant_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own, on the lowest rung."""
-    monkeypatch.setattr(python_mutation, "LADDER", python_mutation.LADDER[:1])
+    monkeypatch.setattr(mutation, "LADDER", mutation.LADDER[:1])
     file = "golden/ops_int.py"
-    (found,) = python_mutation.try_mutants([Place(file, 0)])
+    (found,) = mutation.try_mutants([Place(file, 0)])
     assert found is not None and found["rung"] == "a network"
 
 
 def test_survivors_that_are_listed_as_equivalent(monkeypatch: pytest.MonkeyPatch) -> None:
     survivor = Failure(3, "compiler/a.py:17: `x[0] < 1` → `x[0] <= 1`", "not noticed")
-    monkeypatch.setattr(python_mutation, "_exclusions", lambda: (("compiler/a.py: `*x[[]0] < 1` → *", "so"),))
+    monkeypatch.setattr(mutation, "_exclusions", lambda: (("compiler/a.py: `*x[[]0] < 1` → *", "so"),))
     assert excused(survivor) == EQUIVALENT
     assert excused(Failure(3, survivor.what.replace("a.py", "b.py"), "not noticed")) == ""
 
@@ -204,15 +203,15 @@ def test_survivors_that_are_listed_as_equivalent(monkeypatch: pytest.MonkeyPatch
 def test_what_is_listed_is_there() -> None:
     """Each pattern is a mutant of the sources as they are, and has a reason."""
     by_file: dict[str, list[str]] = {}
-    for pattern, reason in python_mutation._exclusions():
+    for pattern, reason in mutation._exclusions():
         file = pattern.partition(":")[0]
         source = modules()[file]
         known = by_file.setdefault(file, [mutated(source, n).what for n in range(len(edits(ast.parse(source))))])
-        assert any(python_mutation.fnmatchcase(f"{file}: {what}", pattern) for what in known), pattern
+        assert any(mutation.fnmatchcase(f"{file}: {what}", pattern) for what in known), pattern
         assert reason.endswith(".")
 
 
 def test_only_where_there_are_tests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(python_mutation, "ROOT", tmp_path)
+    monkeypatch.setattr(mutation, "ROOT", tmp_path)
     with pytest.raises(InputError, match="need the repository with its tests"):
         PYTHON_MUTATION.prepare()

@@ -13,7 +13,7 @@ from moesaic.flow.verify.legal import LEGAL
 from moesaic.flow.verify.mutation import MUTATION
 from moesaic.flow.verify.pairs import PAIRS
 from moesaic.flow.verify.programs import PROGRAMS
-from moesaic.flow.verify.python_mutation import PYTHON_MUTATION
+from moesaic.flow.verify.python.mutation import PYTHON_MUTATION
 from moesaic.flow.verify.resets import RESETS
 from moesaic.flow.verify.slaves import SLAVES
 

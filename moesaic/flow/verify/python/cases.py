@@ -15,7 +15,7 @@ from moesaic.flow.verify import legal, programs
 from moesaic.flow.verify.layers import SIDE, every_layer
 from moesaic.flow.verify.legal_programs import Weights, draw_program
 from moesaic.flow.verify.nano import NANO, TASK, nano
-from moesaic.flow.verify.python_given import Case, Changed, Given
+from moesaic.flow.verify.python.given import Case, Changed, Given
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.config import network_of
 from moesaic.golden.hollow import hollow_model

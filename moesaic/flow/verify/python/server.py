@@ -1,6 +1,6 @@
 """Runs as a process of its own: what takes long to import is there, and each mutant is a fork.
 
-    python -m moesaic.flow.verify.python_server < job.json
+    python -m moesaic.flow.verify.python.server < job.json
 
 The job has `mutants`, each [module, path, number of the change], `ladder`, the rungs as MODULE:NAME, and `out`, the
 file to which one line is written for each mutant: {"rung", "how"} of what noticed it, or null.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.hardware import meaning
-from moesaic.flow.verify.python_climb import (
+from moesaic.flow.verify.python.climb import (
     Change,
     Found,
     Right,
@@ -30,9 +30,9 @@ from moesaic.flow.verify.python_climb import (
     limit,
     record,
 )
-from moesaic.flow.verify.python_edits import mutated
-from moesaic.flow.verify.python_rungs import GOLDEN, SIMULATOR
-from moesaic.flow.verify.python_tests import MOST_S, ROOT, UnitTests, files_of, measure, run_tests
+from moesaic.flow.verify.python.edits import mutated
+from moesaic.flow.verify.python.rungs import GOLDEN, SIMULATOR
+from moesaic.flow.verify.python.unit_tests import MOST_S, ROOT, UnitTests, files_of, measure, run_tests
 from moesaic.store import Store, key_of
 
 __all__ = ["main"]
@@ -41,7 +41,7 @@ _MODELS = ("compiler", "golden", "sim", "hw/spec")
 _CHECKS = tuple(
     f"moesaic/flow/verify/{name}.py"
     for name in (
-        *("python_cases", "python_given", "python_pairs", "python_rungs", "pairs", "networks", "configurations"),
+        *("python/cases", "python/given", "python/pairs", "python/rungs", "pairs", "networks", "configurations"),
         *("nano", "layers", "legal", "legal_programs", "drawing", "probe", "programs"),
     )
 )
@@ -77,7 +77,7 @@ def _ladder(names: list[str]) -> tuple[bytes, dict[str, Right]]:
 
     def make(folder: Path) -> None:
         def draw(say: Say) -> None:
-            cases = importlib.import_module("moesaic.flow.verify.python_cases")
+            cases = importlib.import_module("moesaic.flow.verify.python.cases")
             (folder / _GIVEN).write_bytes(pickle.dumps(cases.given()))
 
         ended = forked(draw)

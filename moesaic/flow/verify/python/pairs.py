@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from moesaic.flow.verify.pairs import try_pair
-from moesaic.flow.verify.python_given import Given
+from moesaic.flow.verify.python.given import Given
 
 __all__ = ["RUNGS"]
 

@@ -19,9 +19,9 @@ from moesaic.children import Children
 from moesaic.errors import FailedRun, InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.verify.campaign import Campaign, Chunk, Failure
-from moesaic.flow.verify.python_climb import HANG
-from moesaic.flow.verify.python_edits import edits, mutated
-from moesaic.flow.verify.python_tests import ROOT
+from moesaic.flow.verify.python.climb import HANG
+from moesaic.flow.verify.python.edits import edits, mutated
+from moesaic.flow.verify.python.unit_tests import ROOT
 from moesaic.scratch import scratch
 from moesaic.store import key_of
 
@@ -31,14 +31,14 @@ CHUNK = 25
 UNNOTICED = "not noticed"
 NOTICED = "noticed: "
 EQUIVALENT = "listed as equivalent"
-_EXCLUSIONS = "python_exclusions.toml"
+_EXCLUSIONS = "exclusions.toml"
 _PRINTED = 1500  # characters of what a process that failed has printed
 LADDER = (
-    "moesaic.flow.verify.python_rungs:a network",
-    "moesaic.flow.verify.python_rungs:networks",
-    "moesaic.flow.verify.python_rungs:programs and estimates",
-    "moesaic.flow.verify.python_rungs:refusals",
-    "moesaic.flow.verify.python_pairs:random pairs",
+    "moesaic.flow.verify.python.rungs:a network",
+    "moesaic.flow.verify.python.rungs:networks",
+    "moesaic.flow.verify.python.rungs:programs and estimates",
+    "moesaic.flow.verify.python.rungs:refusals",
+    "moesaic.flow.verify.python.pairs:random pairs",
 )
 # All of the compiler, the functional simulator, and of golden what the integer model imports.
 _FILES = (
@@ -112,7 +112,7 @@ def _shown(place: Place) -> str:
 @functools.cache
 def _exclusions() -> tuple[tuple[str, str], ...]:
     """Patterns of mutants that change nothing, each with the reason."""
-    text = (importlib.resources.files("moesaic.flow.verify") / _EXCLUSIONS).read_text(encoding="utf-8")
+    text = (importlib.resources.files("moesaic.flow.verify.python") / _EXCLUSIONS).read_text(encoding="utf-8")
     return tuple(
         (pattern, entry["reason"]) for entry in tomllib.loads(text).get("exclude", ()) for pattern in entry["mutants"]
     )
@@ -138,7 +138,7 @@ def try_mutants(places: list[Place]) -> list[dict[str, str] | None]:
         listed = [(place.module, str(ROOT / place.file), place.number) for place in places]
         job = {"mutants": listed, "ladder": LADDER, "out": str(out)}
         ended = Children().run(
-            [sys.executable, "-m", "moesaic.flow.verify.python_server"],
+            [sys.executable, "-m", "moesaic.flow.verify.python.server"],
             feed=json.dumps(job),
             cwd=work,
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},

@@ -25,7 +25,7 @@ from moesaic.compiler.memory import DdrTiming, DramTiming
 from moesaic.compiler.pipeline import Compilation, compile_all
 from moesaic.compiler.program_file import to_binary
 from moesaic.compiler.verify import verify
-from moesaic.flow.verify.python_given import Case, Given
+from moesaic.flow.verify.python.given import Case, Given
 from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import Trace

@@ -1,0 +1,1 @@
+"""Mutants of the Python side: compiler, functional simulator and integer model."""
