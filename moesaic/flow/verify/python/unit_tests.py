@@ -1,8 +1,10 @@
 """A module's unit tests, run by pytest in this process."""
 
 import importlib
+import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -97,7 +99,16 @@ def _repeatable() -> None:
     hypothesis.settings.load_profile("mutants")
 
 
+def _forget_tests() -> None:
+    """Import test modules again: those that were there before hold what they had imported then."""
+    folder = f"{ROOT / 'tests'}{os.sep}"
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(folder):
+            del sys.modules[name]
+
+
 def _pytest(files: Sequence[str], options: Sequence[str], watch: _Watch) -> int:
+    _forget_tests()
     _repeatable()
     found: int = importlib.import_module("pytest").main(
         [*_OPTIONS, *options, "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), *files], plugins=[watch]
