@@ -61,7 +61,7 @@ class Device:
     options: tuple[str, ...]
 
 
-# An even density of cells. With the other placer, neither router came to an end on the whole of micro8.
+# An even density of cells. With the other placer, neither router had ended on the whole of micro8 after half an hour.
 _ALGORITHMS = ("--placer", "static", "--router", "router1")
 
 DEVICES = {

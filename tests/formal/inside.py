@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Elaboratable, Module, Signal
 
-__all__ = ["Opened", "signals"]
+__all__ = ["Opened", "Planted", "signals"]
 
 
 def signals(m: Module) -> dict[str, Signal]:
@@ -40,3 +40,15 @@ class Opened(Elaboratable):
 
     def elaborate(self, platform: object) -> Module:
         return self.m
+
+
+class Planted(Elaboratable):
+    """Of a design with one mistake, in front of the design among its bases."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = super().elaborate(platform)
+        self.plant(m, signals(m))
+        return m
+
+    def plant(self, m: Module, inner: dict[str, Signal]) -> None:
+        """The mistake; `inner` are the design's local signals."""
