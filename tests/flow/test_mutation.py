@@ -14,6 +14,7 @@ from moesaic.errors import FailedRun
 from moesaic.flow.verify.equivalence import prove
 from moesaic.flow.verify.host_trials import host_trials
 from moesaic.flow.verify.ladder import Truth
+from moesaic.flow.verify.memory_writes import only_what_is_written
 from moesaic.flow.verify.mutants import Climb, Mutant, watched
 from moesaic.flow.verify.mutation import check_truths, sort
 from moesaic.flow.verify.nano import nano
@@ -45,6 +46,15 @@ KNOWN = """module top(input clk, input [15:0] mutant, input [15:0] a, input b, o
     fixed <= fixed & b;
     o <= {rare, redundant, real_one, tied};
     assert (unused == b);
+  end
+endmodule
+"""
+
+READ = """module top(input clk, input [15:0] mutant, input [1:0] a, output reg o = 0);
+  reg [3:0] partly = 0;
+  always @(posedge clk) begin
+    partly <= {mutant == 1 ? ~partly[3] : partly[3] ^ a[1], partly[2:1], mutant == 2 ? ~a[0] : a[0]};
+    o <= partly[0];
   end
 endmodule
 """
@@ -91,6 +101,38 @@ def test_what_is_proved_equivalent(tmp_path: Path) -> None:
     passes = ["read_verilog -sv known.v", "proc", "write_rtlil known.il"]
     run_passes(passes, cwd=tmp_path, what="read")
     assert prove(tmp_path / "known.il", top="top", count=5, work=tmp_path) == [1, 2, 4]
+
+
+def test_what_nobody_reads_is_no_difference(tmp_path: Path) -> None:
+    """A bit of a register behind which there is nothing; but not its neighbour."""
+    (tmp_path / "read.v").write_text(READ)
+    run_passes(["read_verilog -sv read.v", "proc", "write_rtlil read.il"], cwd=tmp_path, what="read")
+    assert prove(tmp_path / "read.il", top="top", count=2, work=tmp_path) == [1]
+
+
+def test_a_memory_takes_what_it_writes() -> None:
+    """Two write ports of two bits, one with an enable for each bit, in every case: 0 in place of what is not written,
+    and the address while anything is.
+    """
+    enable, data, address = [2, 3, 4, 4], [5, 6, 7, "1"], [8, 9, 8, 10]
+    pins = {"WR_EN": enable, "WR_DATA": data, "WR_ADDR": address, "RD_DATA": [11]}
+    memory = {"type": "$mem_v2", "parameters": {"WIDTH": "10", "ABITS": "10"}, "connections": pins}
+    cells = only_what_is_written({"cells": {"m": memory, "other": {"type": "$_NOT_", "connections": {"A": [20]}}}})[
+        "cells"
+    ]
+    taken, gates = (
+        cells.pop("m")["connections"],
+        [cell["connections"] | {"type": cell["type"]} for cell in cells.values()],
+    )
+    assert taken["RD_DATA"] == [11] and min(gate["Y"][0] for gate in gates if "Y" in gate) > 20
+    for case in range(1 << 9):
+        nets: dict[object, int] = {"1": 1} | {net: case >> net - 2 & 1 for net in range(2, 11)}
+        for gate in gates[1:]:
+            (a,), (b,) = gate["A"], gate["B"]
+            nets[gate["Y"][0]] = nets[a] & nets[b] if gate["type"] == "$_AND_" else nets[a] | nets[b]
+        assert [nets[net] for net in taken["WR_DATA"]] == [nets[e] & nets[d] for e, d in zip(enable, data, strict=True)]
+        written = [nets[2] | nets[3]] * 2 + [nets[4]] * 2
+        assert [nets[net] for net in taken["WR_ADDR"]] == [w & nets[a] for w, a in zip(written, address, strict=True)]
 
 
 def test_trials_in_forks(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 A mutant is equivalent if, from equal registers and memories and for all inputs, every output, every register's next
 value and everything that a memory or multiplier takes is the same with it as without. By induction nothing ever
-differs. Registers that are constant count as what they are. Checks are no part of the hardware.
+differs. Registers that are constant count as what they are, and those that nothing reads do not count; nor does what a
+memory is given and does not write. Checks are no part of the hardware.
 """
 
 import json
@@ -10,8 +11,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from moesaic.flow.verify import graph
+from moesaic.flow.verify import graph, memory_writes
 from moesaic.flow.verify.graph import Graph, Mutated
+from moesaic.flow.verify.memory_writes import only_what_is_written
 from moesaic.flow.verify.mutator import CONTROL
 from moesaic.flow.verify.passes import run_passes
 from moesaic.store import Store, key_of
@@ -29,6 +31,7 @@ _FLATTEN = (
     "dfflegalize -cell $_DFF_P_ 01 -mince 0 -minsrst 0",
     "techmap t:* t:$mul %d",
     "simplemap",
+    "opt_clean",  # single bits of registers that nothing reads
     "write_json flat.json",
 )
 PATTERNS = 8192  # at random, which show most differences
@@ -106,7 +109,7 @@ def prove(design: Path, *, top: str, count: int, work: Path) -> list[int]:
     """
     passes = [f"read_rtlil {design}", f"hierarchy -top {top}", *_FLATTEN]
     run_passes(passes, cwd=work, what="flatten the accelerator with its mutants")
-    module = json.loads((work / "flat.json").read_text(encoding="utf-8"))["modules"][top]
+    module = only_what_is_written(json.loads((work / "flat.json").read_text(encoding="utf-8"))["modules"][top])
     constants = Mutated(module, control=CONTROL, count=count).constants()
     flat = Mutated(module, control=CONTROL, count=count, constants=constants)
     found = {mutant: flat.differences(mutant) for mutant in range(1, count + 1)}
@@ -134,7 +137,9 @@ def equivalent(design: Path, *, top: str, count: int) -> frozenset[int]:
             if path.name != "equivalent.json":
                 path.unlink()
 
-    recipes = [Path(str(module)).read_text(encoding="utf-8") for module in (__file__, graph.__file__)]
+    recipes = [
+        Path(str(module)).read_text(encoding="utf-8") for module in (__file__, graph.__file__, memory_writes.__file__)
+    ]
     key = key_of(design.read_bytes(), top, str(count), *recipes)
     path = Store("equivalent").obtain(key, make).path / "equivalent.json"
     return frozenset(json.loads(path.read_text(encoding="utf-8")))
