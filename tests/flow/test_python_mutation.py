@@ -10,6 +10,7 @@ import pytest
 
 from moesaic.compiler import layout
 from moesaic.errors import InputError
+from moesaic.flow.stages import Stages
 from moesaic.flow.verify.campaign import Failure
 from moesaic.flow.verify.python import climb as climbing
 from moesaic.flow.verify.python import mutation
@@ -68,6 +69,11 @@ CHANGES = """
 17: `return [x for x in a if x.good] if a == 1 else 'b'` → `return [x for x in a if x.good] if a == 2 else 'b'`
 17: `return [x for x in a if x.good] if a == 1 else 'b'` → `return [x for x in a if x.good] if a == 0 else 'b'`
 """
+
+
+@functools.cache
+def line_of(statement: ast.stmt) -> str:
+    return " ".join(ast.unparse(statement).split())
 
 
 def shown(source: str) -> list[str]:
@@ -198,16 +204,35 @@ def test_survivors_that_are_listed_as_equivalent(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(mutation, "_exclusions", lambda: (("compiler/a.py: `*x[[]0] < 1` → *", "so"),))
     assert excused(survivor) == EQUIVALENT
     assert excused(Failure(3, survivor.what.replace("a.py", "b.py"), "not noticed")) == ""
+    assert excused(Failure(3, survivor.what, mutation.WRONGLY)) == ""
+
+
+def test_what_is_listed_and_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts as a survivor, and is shown as what it is."""
+    first, second, third = mutants(0)[:3]
+    shown = mutation._shown(second)
+    file, _, change = shown.split(":", 2)
+    pattern = f"{file}:{change}".replace("[", "[[]")
+    monkeypatch.setattr(mutation, "_exclusions", lambda: ((pattern, "so"),))
+    found = dict(
+        zip((first, second, third), ({"rung": "r", "how": HANG}, {"rung": "r", "how": "x"}, None), strict=True)
+    )
+    monkeypatch.setattr(mutation, "CHUNK", 3)
+    monkeypatch.setattr(mutation, "try_mutants", lambda places: [found[place] for place in places])
+    chunk = PYTHON_MUTATION.function({}, (0, 0), Stages(quiet=True))
+    assert chunk.endings == {"noticed: no end": 1, "not noticed": 1, mutation.WRONGLY: 1}
+    assert [(f.case, f.found) for f in chunk.failures] == [(1, mutation.WRONGLY), (2, "not noticed")]
+    assert chunk.failures[0].what == shown
 
 
 def test_what_is_listed_is_there() -> None:
     """Each pattern is a mutant of the sources as they are, and has a reason."""
-    by_file: dict[str, list[str]] = {}
     for pattern, reason in mutation._exclusions():
-        file = pattern.partition(":")[0]
+        file, _, change = pattern.partition(": ")
+        literal = max(change.partition(" → ")[0].strip("`").replace("[[]", "[").split("*"), key=len)
         source = modules()[file]
-        known = by_file.setdefault(file, [mutated(source, n).what for n in range(len(edits(ast.parse(source))))])
-        assert any(mutation.fnmatchcase(f"{file}: {what}", pattern) for what in known), pattern
+        near = (n for n, edit in enumerate(edits(ast.parse(source))) if literal in line_of(edit.statement))
+        assert any(mutation.fnmatchcase(f"{file}: {mutated(source, n).what}", pattern) for n in near), pattern
         assert reason.endswith(".")
 
 

@@ -31,6 +31,7 @@ CHUNK = 25
 UNNOTICED = "not noticed"
 NOTICED = "noticed: "
 EQUIVALENT = "listed as equivalent"
+WRONGLY = "noticed, and listed as equivalent"
 _EXCLUSIONS = "exclusions.toml"
 _PRINTED = 1500  # characters of what a process that failed has printed
 LADDER = (
@@ -118,11 +119,14 @@ def _exclusions() -> tuple[tuple[str, str], ...]:
     )
 
 
+def _listed(shown: str) -> bool:
+    file, _, change = shown.split(":", 2)
+    return any(fnmatchcase(f"{file}:{change}", pattern) for pattern, _ in _exclusions())
+
+
 def excused(failure: Failure) -> str:
     """The ending of a survivor that is listed as equivalent; empty if it is not."""
-    file, _, change = failure.what.split(":", 2)
-    listed = any(fnmatchcase(f"{file}:{change}", pattern) for pattern, _ in _exclusions())
-    return EQUIVALENT if listed else ""
+    return EQUIVALENT if failure.found == UNNOTICED and _listed(failure.what) else ""
 
 
 def try_mutants(places: list[Place]) -> list[dict[str, str] | None]:
@@ -150,20 +154,22 @@ def try_mutants(places: list[Place]) -> list[dict[str, str] | None]:
         return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
 
 
-def _ending(found: Mapping[str, str] | None) -> str:
+def _ending(place: Place, found: Mapping[str, str] | None) -> str:
     if found is None:
         return UNNOTICED
+    if _listed(_shown(place)):
+        return WRONGLY
     return NOTICED + (HANG if found["how"] == HANG else found["rung"])
 
 
 def _chunk(shared: Mapping[str, Any], item: tuple[int, int], stages: Stages) -> Chunk:
     seed, number = item
     places = list(mutants(seed)[number * CHUNK : (number + 1) * CHUNK])
-    endings = [_ending(found) for found in try_mutants(places)]
+    endings = [_ending(place, found) for place, found in zip(places, try_mutants(places), strict=True)]
     survivors = [
-        Failure(number * CHUNK + position, _shown(place), UNNOTICED)
+        Failure(number * CHUNK + position, _shown(place), ending)
         for position, (place, ending) in enumerate(zip(places, endings, strict=True))
-        if ending == UNNOTICED
+        if ending in (UNNOTICED, WRONGLY)
     ]
     return Chunk(number, len(places), dict(sorted(Counter(endings).items())), tuple(survivors))
 
