@@ -40,6 +40,9 @@ def test_regions_are_pages_of_their_own(image):
     assert end <= image.address + len(image.memory)
     with pytest.raises(ValueError, match="window address must be a multiple of 4096, not 16"):
         RegionTable(16)
+    with pytest.raises(ValueError, match="window address must be a multiple of 4096, not -4096"):
+        RegionTable(-PAGE_BYTES)
+    assert RegionTable(0).add("load", 1).address == 0
 
 
 @pytest.mark.parametrize(("row_bytes", "apart"), [(2 << 10, 4 << 10), (8 << 10, 16 << 10)])

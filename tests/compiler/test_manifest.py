@@ -11,9 +11,10 @@ import pytest
 from quantmodels import random_qmodel
 
 from moesaic.boards.board import board_names, load_board
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.image import ProgramImage, ProgramImageError
 from moesaic.compiler.manifest import MOST_BYTES, check_manifest
-from moesaic.compiler.pipeline import compile_model
+from moesaic.compiler.pipeline import compile_all, compile_model
 from moesaic.golden.config import M3ViTConfig
 from moesaic.hw.spec.config import AcceleratorConfig
 
@@ -60,6 +61,7 @@ BAD: list[tuple[Callable[[Manifest], None], str]] = [
     (put("regions", 0, "bytes", value=0), r"regions\[0\].bytes must be a whole number from 1 to"),
     (put("regions", 0, "address", value=-4096), r"regions\[0\].address must be a whole number from 0"),
     (put("regions", 0, "bytes", value=MOST_BYTES), "must lie on pages of its own in the window"),
+    (put("regions", -1, "bytes", value=1 << 20), "region 'result' must lie on pages of its own in the window"),
     (put("regions", 0, "name", value="x"), "regions must be load.semseg"),
     (put("regions", value=[]), "regions must be a list of 1 to 4096 values"),
     (put("regions", -1, "bytes", value=1), r"region 'result' must be \d+ bytes, not 1"),
@@ -117,6 +119,21 @@ def test_what_cannot_be_is_refused(image: ProgramImage, change: Callable[[Manife
     check_manifest(copy.deepcopy(manifest))
     change(manifest)
     with pytest.raises(ProgramImageError, match=message):
+        check_manifest(manifest)
+
+
+@pytest.mark.parametrize(("blocks", "parts"), [(1, 3), (2, 6)])
+def test_a_result_for_each_image_until_tasks_part(blocks: int, parts: int) -> None:
+    """Three images for two tasks, which have a mixture of their own in the second block."""
+    batch = Batch(("semseg", "depth"), 3)
+    image = compile_all(random_qmodel(MODEL, 0), CONFIG, tasks=[batch], blocks=blocks).image
+    manifest = json.loads(json.dumps(image.manifest))
+    check_manifest(copy.deepcopy(manifest))
+    assert image.region("result").bytes == parts * 5 * 2 * 32
+    for region in manifest["regions"]:
+        if region["name"] == "result":
+            region["bytes"] += 5 * 2 * 32
+    with pytest.raises(ProgramImageError, match=f"region 'result' must be {parts * 5 * 2 * 32} bytes"):
         check_manifest(manifest)
 
 

@@ -62,6 +62,8 @@ def test_unpack_inverts_pack(config, out, inputs, bits, seed):
 def test_linear_by_hand():
     data = pack.pack_linear(np.array([[1, 2, 3]], np.int8), np.array([5], np.int32), np.array([7], np.uint16), TINY)
     assert data == bytes([5, 0, 0, 0, 7, 0]) + bytes(18) + bytes([1, 2, 3, 0]) + bytes(12)
+    weight, bias, mult = pack.unpack_linear(data, 1, 3, TINY)
+    assert (weight.tolist(), bias.tolist(), mult.tolist()) == ([[1, 2, 3]], [5], [7])
 
 
 def test_narrow_by_hand():
@@ -72,6 +74,8 @@ def test_narrow_by_hand():
     first = bytes([0x41, 0x52, 0xF3, 0x00, 0xE8, 0xD7, 0x60, 0x00])
     second = bytes([0x07, 0x00, 0x09, 0x00, 0, 0, 0, 0])
     assert data == head * 4 + first + head + bytes(18) + second
+    unpacked = pack.unpack_linear(data, 5, 3, TINY, bits=4)
+    assert [part.tolist() for part in unpacked] == [weight.tolist(), [5] * 5, [7] * 5]
 
 
 def test_second_block_of_outputs_and_inputs():

@@ -188,3 +188,11 @@ def test_sizes_of_every_kind_say_what_they_cost() -> None:
     assert [size.weight_bytes(8) for size in sizes] == [4 * 64, 2 * 96, 8 * 3 + 3 * 64, 3 * 96]
     assert [size.macs(8, 5) for size in sizes] == [5 * 8 * (32 + 10), 5 * 192, 5 * (24 + 2 * 64), 5 * 288]
     assert isinstance(GOOD.nodes[0], Node) and GOOD.head_splits == ((2, 4),)
+
+
+def test_a_network_without_some_layers() -> None:
+    """What there is most of, of what there is none of; pixels that nobody has said how to scale."""
+    assert (GOOD.most_experts, GOOD.most_top_k) == (3, 2)
+    dense = network(("mlp",))
+    assert (dense.most_experts, dense.most_top_k, dense.head_splits) == (0, 0, ())
+    assert (IMAGE.pixel_mean, IMAGE.pixel_std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

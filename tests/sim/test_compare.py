@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from moesaic.sim.compare import compare
+from moesaic.sim.compare import Mismatch, compare
 
 
 def test_equal():
@@ -21,4 +21,9 @@ def test_first_difference_in_token_order():
 
 
 def test_shapes():
-    assert str(compare("x", np.zeros((2, 3)), np.zeros((2, 4)))) == "x: shape must be [2, 4], not [2, 3]"
+    note = "shape must be [2, 4], not [2, 5]"
+    found = compare("x", np.zeros((2, 5)), np.zeros((2, 4)), step=2.0)
+    assert found == Mismatch("x", -1, -1, 0, 0, 10, 8, 0, 2.0, note) and str(found) == f"x: {note}"
+    assert compare("x", np.zeros(3), np.zeros(4)) == Mismatch(
+        "x", -1, -1, 0, 0, 4, 4, 0, None, "shape must be [4], not [3]"
+    )

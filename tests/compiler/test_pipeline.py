@@ -1,0 +1,38 @@
+"""Batches that do not fit: how many images would."""
+
+from typing import Any
+
+import pytest
+from quantmodels import random_qmodel
+
+from moesaic.compiler import pipeline
+from moesaic.compiler.batch import Batch
+from moesaic.compiler.ir import CompileError
+from moesaic.golden.config import M3ViTConfig
+from moesaic.hw.spec.presets import PRESETS
+
+MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=1, experts=4, expert_hidden=16)
+
+
+@pytest.mark.parametrize(("asked", "fit"), [(8, 5), (8, 6), (4, 1), (2, 1)])
+def test_the_most_images_that_fit(monkeypatch: pytest.MonkeyPatch, asked: int, fit: int) -> None:
+    whole = pipeline.compile_graphs
+
+    def at_most(qmodel: Any, config: Any, *, task: Batch, **options: Any) -> Any:
+        if task.images > fit:
+            raise CompileError(f"{task.images} are too many")
+        return whole(qmodel, config, task=task, **options)
+
+    monkeypatch.setattr(pipeline, "compile_graphs", at_most)
+    message = f"batch must be at most {fit} of these images, not {asked}: {asked} are too many"
+    with pytest.raises(CompileError, match=message):
+        pipeline.compile_batch(random_qmodel(MODEL, 0), PRESETS["micro16"], Batch(("semseg",), asked))
+
+
+def test_not_even_one_image_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*given: Any, task: Batch, **options: Any) -> Any:
+        raise CompileError(f"{task.images} are too many")
+
+    monkeypatch.setattr(pipeline, "compile_graphs", never)
+    with pytest.raises(CompileError, match="^1 are too many$"):
+        pipeline.compile_batch(random_qmodel(MODEL, 0), PRESETS["micro16"], Batch(("semseg",), 3))
