@@ -291,7 +291,7 @@ def _side_by_side(name: str, linears: Sequence[QuantLinear], *, streamed: bool) 
 def _shut(gate: QuantLinear, barred: Array) -> QuantLinear:
     weight, bias, mult = gate.weight.copy(), gate.bias.copy(), gate.mult.copy()
     weight[barred], mult[barred], bias[barred] = 0, 65535, BARRED
-    if (BARRED << gate.bias_shift) * 65535 >> gate.shift > -(1 << 15):
+    if gate.shift > 25 + gate.bias_shift:
         raise ValueError(
             f"{gate.name}: shift must be at most {25 + gate.bias_shift} to bar an expert, not {gate.shift!r}"
         )

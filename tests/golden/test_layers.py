@@ -55,8 +55,8 @@ def test_the_largest_shift_that_bars_an_expert(bits: int, shift: int) -> None:
     assert all(np.array_equal(barred.weight[e], gate.weight[e]) for e in (0, 2))
     x = np.full((1, MODEL.dim), -4096)
     assert ops_int.linear_int16(barred, x, Saturation())[0, 1] == -(1 << 15)
-    with pytest.raises(ValueError, match=f"shift must be at most {shift} to bar an expert, not {shift + 2}"):
-        replace(layer, gates={"x": replace(gate, shift=shift + 2)}).only_experts([2, 0])
+    with pytest.raises(ValueError, match=f"shift must be at most {shift} to bar an expert, not {shift + 1}"):
+        replace(layer, gates={"x": replace(gate, shift=shift + 1)}).only_experts([2, 0])
     with pytest.raises(ValueError, match=r"experts must be 2 or more of 0..2, not \[0, 1, 3\]"):
         layer.only_experts([0, 1, 3])
 

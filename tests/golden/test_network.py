@@ -13,7 +13,7 @@ from moesaic.golden.hollow import hollow_model
 from moesaic.golden.layers.sizes import AttentionSizes, LayerSizes, MLPSizes, MoESizes, NormSizes
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.network import Network
-from moesaic.golden.nodes import Edge, Image, Layer, Node, Origin, Sharing, chain_of
+from moesaic.golden.nodes import Edge, Image, Layer, Node, Origin, Sharing, TaskEmbeddingSizes, chain_of
 
 IMAGE = Image(height=16, width=32, patch_height=4, patch_width=8)
 KINDS = {
@@ -69,6 +69,14 @@ def changed(place: int, **fields: object) -> Callable[[], Network]:
     nodes = list(GOOD.nodes)
     nodes[place] = replace(nodes[place], **fields)
     return lambda: replace(GOOD, nodes=tuple(nodes))
+
+
+def changed_blocks(more: int) -> list[Node]:
+    """The layers of GOOD in later blocks."""
+    return [
+        replace(node, name=node.name.replace(f".{node.block}.", f".{node.block + more}."), block=node.block + more)
+        for node in GOOD.nodes[1:]
+    ]
 
 
 def cycle() -> Network:
@@ -145,7 +153,56 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "own_norms must be as of 'blocks.0.mlp2', whose matrices it uses, not False",
     ),
     "image": (lambda: replace(IMAGE, height=17), "image height must be a positive multiple of the patch's 4, not 17"),
+    "width": (lambda: replace(IMAGE, width=0), "image width must be a positive multiple of the patch's 8, not 0"),
+    "size as text": (lambda: replace(IMAGE, height="16"), "image height must be a positive multiple .*, not '16'"),
+    "size as truth": (lambda: replace(IMAGE, patch_height=1, height=True), "image height must be .*, not True"),
+    "patch of nothing": (lambda: replace(IMAGE, patch_height=0), "patch_height must be a positive integer, not 0"),
+    "patch as truth": (lambda: replace(IMAGE, patch_width=True), "patch_width must be a positive integer, not True"),
+    "channels": (lambda: replace(IMAGE, channels=1.0), "channels must be a positive integer, not 1.0"),
     "pixels": (lambda: replace(IMAGE, channels=1), "pixel_mean must be 1 numbers, one a channel"),
+    "few pixel means": (lambda: replace(IMAGE, pixel_mean=(0.5,)), "pixel_mean must be three numbers, not"),
+    "few deviations": (lambda: replace(IMAGE, pixel_std=(0.5,)), "pixel_std must be three positive numbers, not"),
+    "no deviation": (lambda: replace(IMAGE, pixel_std=(0.5, 0.0, 1.0)), "pixel_std must be three positive numbers"),
+    "norm of patches": (lambda: replace(IMAGE, patch_norm=NormSizes(eps=-1.0)), "norm of patches: eps must be zero"),
+    "experts": (changed(4, sizes=replace(KINDS["moe"], experts=0)), "experts must be a positive integer, not 0"),
+    "expert units": (changed(4, sizes=replace(KINDS["moe"], hidden=0)), "hidden units of experts must be a positive"),
+    "no experts chosen": (changed(4, sizes=replace(KINDS["moe"], top_k=0)), "top_k must be from 1 to the 3 experts"),
+    "task channels": (
+        changed(4, sizes=replace(KINDS["moe"], gate_task_dim=-1)),
+        "gate_task_dim must be an integer, 0 or",
+    ),
+    "expert activation": (changed(4, sizes=replace(KINDS["moe"], activation="x")), "activation must be one of gelu"),
+    "head channels": (changed(1, sizes=AttentionSizes(heads=2, head_dim=0)), "channels of a head must be a positive"),
+    "clipped softmax": (
+        changed(1, sizes=AttentionSizes(heads=2, head_dim=4, clipped_softmax=-1.0)),
+        "clipped_softmax must be above -1 and 0 at most, not -1.0",
+    ),
+    "softmax clipped to more": (
+        changed(1, sizes=AttentionSizes(heads=2, head_dim=4, clipped_softmax=0.1)),
+        "clipped_softmax must be above -1 and 0 at most, not 0.1",
+    ),
+    "norm without end": (changed(2, norm=NormSizes(eps=float("inf"))), "eps must be zero or positive"),
+    "values of a patch": (
+        changed(0, sizes=replace(GOOD.nodes[0].sizes, values=0)),
+        "values of a patch must be a positive",
+    ),
+    "other values": (
+        changed(0, sizes=replace(GOOD.nodes[0].sizes, values=95)),
+        "patch must be 96, as the image is cut",
+    ),
+    "embedding in a block": (changed(0, block=0), "node 'embed': the embedding must have no block, not 0"),
+    "embedding reads": (
+        changed(0, inputs=("blocks.0.mlp",)),
+        r"inputs must be 0 \(the embedding reads the image\), not 1",
+    ),
+    "no tokens": (changed(2, output=Edge(tokens=0, channels=8)), "output must have tokens and channels, not 0 and 8"),
+    "no channels": (changed(2, output=Edge(tokens=17, channels=0)), "output must have tokens and channels, not 17 and"),
+    "first block": (lambda: replace(GOOD, nodes=(GOOD.nodes[0], *changed_blocks(1))), "block must be 0, not 1"),
+    "block as truth": (changed(1, block=False), "block must be 0, not False"),
+    "task embedding of nothing": (
+        lambda: replace(GOOD, task_embedding=TaskEmbeddingSizes(channels=0)),
+        "channels of the task embedding must be positive, not 0",
+    ),
 }
 
 
@@ -187,6 +244,16 @@ def test_sizes_of_every_kind_say_what_they_cost() -> None:
     sizes: list[LayerSizes] = [*KINDS.values(), MLPSizes(hidden=12, gated=True)]
     assert [size.weight_bytes(8) for size in sizes] == [4 * 64, 2 * 96, 8 * 3 + 3 * 64, 3 * 96]
     assert [size.macs(8, 5) for size in sizes] == [5 * 8 * (32 + 10), 5 * 192, 5 * (24 + 2 * 64), 5 * 288]
+    gates = replace(KINDS["moe"], gated=True)
+    assert (gates.weight_bytes(8), gates.macs(8, 5), gates.expert_bytes(8)) == (8 * 3 + 3 * 96, 5 * (24 + 2 * 96), 96)
+    bare = AttentionSizes(heads=1, head_dim=8, projection=False)
+    assert (bare.weight_bytes(8), bare.macs(8, 5), bare.probability_macs(5)) == (192, 5 * 8 * (24 + 10), 200)
+    assert [size.linear_at_end for size in (*sizes, bare, replace(bare, heads=2))] == [True] * 5 + [False]
+    assert [size.expert_bytes(8) for size in sizes] == [0, 0, 64, 0]
+    assert [size.probability_macs(5) for size in sizes] == [200, 0, 0, 0]
+    assert [size.units for size in sizes] == [None, 12, 4, 12] and sizes[2].with_units(3) == replace(sizes[2], hidden=3)
+    embed = GOOD.nodes[0].sizes
+    assert (embed.weight_bytes(8), embed.macs(8, 5)) == (96 * 8, 5 * 96 * 8)
     assert isinstance(GOOD.nodes[0], Node) and GOOD.head_splits == ((2, 4),)
 
 
