@@ -1,14 +1,18 @@
 """What cannot be compiled is refused by name, before anything is written."""
 
 import dataclasses
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from quantmodels import layer_replaced, random_qmodel
 
+from moesaic.compiler.check import _check_linear
 from moesaic.compiler.ir import CompileError
 from moesaic.compiler.pipeline import compile_model
 from moesaic.golden.config import M3ViTConfig
+from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.mlp import QuantMLP
 from moesaic.hw.spec.config import AcceleratorConfig
 
@@ -84,6 +88,22 @@ def test_layers_are_checked():
             compile_model(with_mlp(dataclasses.replace(dense, fc1=dataclasses.replace(dense.fc1, **change))), CONFIG)
 
 
+@pytest.mark.parametrize(
+    ("reads", "weight", "acc_bits"),
+    [("int8", 1, 8), ("int8", 127, 14), ("streamed", 2, 9), ("streamed", 3, 10), ("planes", 8, 16), ("int16", 4, 18)],
+)
+def test_the_largest_accumulator(reads: str, weight: int, acc_bits: int) -> None:
+    """The weights' magnitudes times the largest input that there is must be below the limit."""
+    weights = np.array([[-weight, 0], [1, 0]], np.int8)
+    linear = QuantLinear("w", weights, *np.ones((2, 2), int), 0, 1.0, 1.0, reads=reads)
+    message = rf"layer 'w': accumulator must be below 2\*\*{acc_bits - 1} \(acc_bits {acc_bits}\), not"
+    for bits, refused in ((acc_bits + 1, nullcontext()), (acc_bits, pytest.raises(CompileError, match=message))):
+        # Narrower than a configuration may be.
+        config = SimpleNamespace(name="c", acc_bits=bits, wide_operands=True)
+        with refused:
+            _check_linear(linear, config, (2, 2), (reads,))
+
+
 def test_narrow_weights_are_checked():
     qmodel = random_qmodel(MODEL, 0, expert_bits=4)
     compile_model(qmodel, CONFIG)
@@ -98,6 +118,10 @@ def test_narrow_weights_are_checked():
         (
             {"weight": np.where(expert.fc1.weight == -8, 8, expert.fc1.weight).astype(np.int8)},
             "weight must be int4, not 8",
+        ),
+        (
+            {"weight": np.where(expert.fc1.weight == -8, -9, expert.fc1.weight).astype(np.int8)},
+            "weight must be int4, not -9",
         ),
         ({"bits": 5}, "bits must be 16, 8 or 4, not 5"),
     ):

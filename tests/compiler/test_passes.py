@@ -221,7 +221,8 @@ def test_speculation_follows_the_order():
 
 
 def test_default_speculation():
-    moe = random_qmodel(SMALL, 0).blocks[1].layers[1]
+    qmodel = random_qmodel(SMALL, 0)
+    moe = qmodel.blocks[1].layers[1]
     expert = 2 * 32 * 48
     assert room(moe).speculation(moe, Batch.of("depth"), CONFIG) == CONFIG.prefetch_bytes // expert == 2
     assert room(moe).speculation(moe, Batch.of("depth"), CONFIG.replace(prefetch_words=64)) == 1
@@ -229,6 +230,19 @@ def test_default_speculation():
     usage[moe.order["depth"][0]] = 0.9
     seldom = dataclasses.replace(moe, usage={"depth": tuple(usage)})
     assert room(seldom).speculation(seldom, Batch.of("depth"), CONFIG) == 1
+    for layer in (qmodel.blocks[0].layers[0], qmodel.blocks[0].layers[1]):
+        assert room(layer).speculation(layer, Batch.of("depth"), CONFIG) == 0
+
+
+@pytest.mark.parametrize(("images", "load_rows", "slack"), [(1, 4, 0), (2, 4, 1), (3, 4, 0), (2, 2, 0), (4, 4, 1)])
+def test_positions_of_a_later_image_end_behind_the_last_vector(images: int, load_rows: int, slack: int):
+    """Images of 5 tokens of 5 words: a COPY of the last one's positions begins inside a word of the stream."""
+    model = dataclasses.replace(SMALL, image_size=(16, 16), dim=80)
+    config = CONFIG.replace(load_rows=load_rows)
+    graph = lower(random_qmodel(model, 0), Batch(("depth",), images), config)
+    multiple, words = load_rows // 2, images * 25
+    assert graph.tensors["residual"].slack == slack
+    assert graph.tensors["residual"].size == -(-words // multiple) * multiple + slack
 
 
 def test_chunks_only_where_needed():

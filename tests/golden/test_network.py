@@ -72,11 +72,9 @@ def changed(place: int, **fields: object) -> Callable[[], Network]:
 
 
 def changed_blocks(more: int) -> list[Node]:
-    """The layers of GOOD in later blocks."""
-    return [
-        replace(node, name=node.name.replace(f".{node.block}.", f".{node.block + more}."), block=node.block + more)
-        for node in GOOD.nodes[1:]
-    ]
+    """The layers of the last block of GOOD, with another number and behind the embedding."""
+    last = [replace(node, name=node.name.replace(".2.", f".{more}."), block=more) for node in GOOD.nodes[5:]]
+    return [replace(last[0], inputs=("embed",)), replace(last[1], inputs=(last[0].name,))]
 
 
 def cycle() -> Network:
@@ -158,7 +156,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "size as truth": (lambda: replace(IMAGE, patch_height=1, height=True), "image height must be .*, not True"),
     "patch of nothing": (lambda: replace(IMAGE, patch_height=0), "patch_height must be a positive integer, not 0"),
     "patch as truth": (lambda: replace(IMAGE, patch_width=True), "patch_width must be a positive integer, not True"),
-    "channels": (lambda: replace(IMAGE, channels=1.0), "channels must be a positive integer, not 1.0"),
+    "channels of pixels": (lambda: replace(IMAGE, channels=1.0), "channels must be a positive integer, not 1.0"),
     "pixels": (lambda: replace(IMAGE, channels=1), "pixel_mean must be 1 numbers, one a channel"),
     "few pixel means": (lambda: replace(IMAGE, pixel_mean=(0.5,)), "pixel_mean must be three numbers, not"),
     "few deviations": (lambda: replace(IMAGE, pixel_std=(0.5,)), "pixel_std must be three positive numbers, not"),
