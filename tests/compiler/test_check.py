@@ -133,6 +133,31 @@ def test_narrow_weights_are_checked():
             compile_model(wrong, CONFIG)
 
 
+def test_gates_are_checked():
+    """A gate and its values are one matrix of the weight stream; who has no unit for them says so."""
+    qmodel = random_qmodel(MODEL, 0)
+    dense = qmodel.blocks[0].layers[1]
+    gate = dataclasses.replace(dense.fc1, name="blocks.0.mlp.gate_proj")
+
+    def compiled(config: AcceleratorConfig, activation: str = "gelu", **changes: object) -> None:
+        mlp = dataclasses.replace(dense, gate=dataclasses.replace(gate, **changes), activation=activation)
+        compile_model(dataclasses.replace(qmodel, blocks=(layer_replaced(qmodel.blocks[0], 1, mlp),)), config)
+
+    compiled(CONFIG)
+    for change, message in (
+        ({"shift": gate.shift + 1}, f"shift must be {gate.shift}, as its values', not {gate.shift + 1}"),
+        ({"bits": 4, "weight": gate.weight >> 4}, "bits must be 8, as its values', not 4"),
+        ({"reads": "planes", "weight": gate.weight >> 5}, "reads must be 'streamed', as its values', not 'planes'"),
+    ):
+        with pytest.raises(CompileError, match=f"layer 'blocks.0.mlp.gate_proj': {message}"):
+            compiled(CONFIG, **change)
+    with pytest.raises(CompileError, match="layer 'blocks.0.mlp': MLP must not be gated on configuration 'c'"):
+        compiled(CONFIG.replace(gated_mlp=False))
+    with pytest.raises(CompileError, match="activation must be one that has a unit .* not 'silu': set silu = true"):
+        compiled(CONFIG.replace(silu=False), "silu")
+    compiled(CONFIG, "silu")
+
+
 def test_a_field_that_does_not_fit_names_the_operation():
     qmodel = random_qmodel(MODEL, 0)
     mlp = dataclasses.replace(qmodel.blocks[0].layers[1], hidden_shift=32)

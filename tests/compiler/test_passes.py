@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 from quantmodels import random_qmodel
@@ -98,6 +99,10 @@ def changed(graph: Graph, index: int, **changes: object) -> Graph:
         (2, {"fields": {"in_blocks": 1}}, "op 'embed': out_count must be positive, not 0"),
         (2, {"expert": 0}, "op 'embed': expert 0 must follow the router"),
         (2, {"speculative": True}, "op 'embed': only an expert can be speculative"),
+        (2, {"moved": 1, "tokens": 3}, "op 'embed': only an ADD that sums anew can write other tokens than it reads"),
+        (2, {"source": None}, "op 'embed': a MATMUL must have a source"),
+        (2, {"target": None}, "op 'embed': exactly the MATMULs with function ROUTE must have no target"),
+        (1, {"weights": None}, "op 'image': a COPY must have a target and name a piece of the weight stream"),
         (2, {"feed_wait": 64}, "op 'embed': feed_wait must be between 0 and 63, not 64"),
         (1, {"target": None}, "op 'image': a COPY must have a target"),
     ],
@@ -123,6 +128,20 @@ def test_verify_finds_overlapping_buffers():
         CompileError, match="buffer 'other': words 7 to 14 of the activation memory must not overlap 'image'"
     ):
         verify(dataclasses.replace(graph, ops=(graph.ops[0], graph.ops[1], extra, graph.ops[2])))
+
+
+@pytest.mark.parametrize(("address", "overlaps"), [(0, True), (7, True), (8, False)])
+def test_verify_knows_where_buffers_end(address: int, overlaps: bool):
+    """Two buffers of eight words, the first at address 0; other memories have words of their own."""
+    graph = allocate(three_nodes(), CONFIG)
+    image = dataclasses.replace(graph.tensors["image"], address=0)
+    other = dataclasses.replace(image, name="other", address=address)
+    residual = dataclasses.replace(graph.tensors["residual"], address=0)
+    tensors = {"image": image, "other": other, "residual": residual}
+    extra = dataclasses.replace(graph.ops[1], name="again", target=Ref("other"))
+    both = dataclasses.replace(graph, tensors=tensors, ops=(*graph.ops[:2], extra, graph.ops[2]))
+    with pytest.raises(CompileError, match="must not overlap") if overlaps else nullcontext():
+        verify(both)
 
 
 def test_waits_of_three_nodes():

@@ -29,6 +29,28 @@ def test_the_most_images_that_fit(monkeypatch: pytest.MonkeyPatch, asked: int, f
         pipeline.compile_batch(random_qmodel(MODEL, 0), PRESETS["micro16"], Batch(("semseg",), asked))
 
 
+def test_the_window_ends_where_the_bus_ends() -> None:
+    config, qmodel = PRESETS["micro16"], random_qmodel(MODEL, 0)
+    size = len(pipeline.compile_model(qmodel, config).memory)
+    last = (1 << config.addr_bits) - size
+    assert pipeline.compile_model(qmodel, config, window_address=last).address == last
+    message = (
+        rf"window must end below 2\*\*{config.addr_bits} \(addr_bits\), not at {(1 << config.addr_bits) + 4096:#x}"
+    )
+    with pytest.raises(CompileError, match=message):
+        pipeline.compile_model(qmodel, config, window_address=last + 4096)
+
+
+def test_the_largest_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, qmodel = PRESETS["micro16"], random_qmodel(MODEL, 0)
+    size = len(pipeline.compile_model(qmodel, config).memory)
+    monkeypatch.setattr(pipeline, "MOST_BYTES", size)
+    pipeline.compile_model(qmodel, config)
+    monkeypatch.setattr(pipeline, "MOST_BYTES", size - 1)
+    with pytest.raises(CompileError, match=f"window must be at most {size - 1} bytes, not {size}"):
+        pipeline.compile_model(qmodel, config)
+
+
 def test_not_even_one_image_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*given: Any, task: Batch, **options: Any) -> Any:
         raise CompileError(f"{task.images} are too many")

@@ -132,6 +132,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "name": (changed(2, name="blocks.1.mlp"), "names of nodes must be distinct"),
     "name of another block": (changed(6, name="blocks.9.mlp"), "name must be 'blocks.2.' and a word"),
     "block": (changed(6, block=4), "block must be 2 or 3, not 4"),
+    "two embeddings": (
+        lambda: replace(GOOD, nodes=(*GOOD.nodes, replace(GOOD.nodes[0], name="again"))),
+        "a network must have one node of kind 'embedding', not 'embed', 'again'",
+    ),
     "no embedding": (lambda: replace(GOOD, nodes=GOOD.nodes[1:]), "inputs must be nodes of the network, not 'embed'"),
     "embedding alone": (lambda: replace(GOOD, nodes=GOOD.nodes[:1]), "must be read by a layer"),
     "patch": (lambda: replace(GOOD, image=replace(IMAGE, patch_width=4)), "output must be 33 tokens"),

@@ -111,6 +111,11 @@ def test_an_add_overwrites_nothing_of_its_own(streamed: int, moved: int, message
         add._add(np.zeros((4, 8), np.int64))
 
 
+def test_normalised_words_need_a_norm() -> None:
+    with refused("NORMALISED must follow a NORM"):
+        matmul(Machine(CONFIG), stream=Stream.NORMALISED, src_stride=2).vectors()
+
+
 def test_a_sum_of_probabilities_is_positive() -> None:
     attend = matmul(Machine(CONFIG), function=Function.ATTEND, scalar=1 << 15, shift=1, dst_stride=1)
     attend._attend(np.ones((4, 8), np.int64), np.array([1, 2, 3, 4]))
