@@ -88,6 +88,10 @@ def test_second_block_of_outputs_and_inputs():
     assert data[block : block + 6] == bytes([4, 0, 0, 0, 4, 0])
 
 
+def test_whole_words():
+    assert [len(pack._pad_words(bytes(n), TINY)) for n in (0, 1, 7, 8, 9, 14)] == [0, 8, 8, 8, 16, 16]
+
+
 def test_ports_side_by_side():
     config = TINY.replace(ports=2, lanes=8, rows=4)
     first, second = pack.split_ports(bytes(range(16)), config)
