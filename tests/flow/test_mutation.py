@@ -50,11 +50,17 @@ KNOWN = """module top(input clk, input [15:0] mutant, input [15:0] a, input b, o
 endmodule
 """
 
-READ = """module top(input clk, input [15:0] mutant, input [1:0] a, output reg o = 0);
+READ = """module top(input clk, input [15:0] mutant, input [1:0] a, input b, output reg o = 0, output reg p = 0);
   reg [3:0] partly = 0;
+  reg fixed = 0, first = 0, second = 0;
+  wire [1:0] twice = fixed ? {second, first} : 2'd0;
   always @(posedge clk) begin
     partly <= {mutant == 1 ? ~partly[3] : partly[3] ^ a[1], partly[2:1], mutant == 2 ? ~a[0] : a[0]};
     o <= partly[0];
+    fixed <= mutant == 3 ? b : fixed & b;
+    first <= mutant == 4 ? ~a[1] : a[1];
+    second <= first ^ (mutant == 5);
+    p <= ^twice ^ (mutant == 6 ? second : a[0]);
   end
 endmodule
 """
@@ -104,10 +110,12 @@ def test_what_is_proved_equivalent(tmp_path: Path) -> None:
 
 
 def test_what_nobody_reads_is_no_difference(tmp_path: Path) -> None:
-    """A bit of a register behind which there is nothing; but not its neighbour."""
+    """A bit of a register behind which there is nothing; registers that are looked at while a constant one is 1. But
+    not a neighbour of such a bit, nor what makes that register no constant, nor what reads the others all the same.
+    """
     (tmp_path / "read.v").write_text(READ)
     run_passes(["read_verilog -sv read.v", "proc", "write_rtlil read.il"], cwd=tmp_path, what="read")
-    assert prove(tmp_path / "read.il", top="top", count=2, work=tmp_path) == [1]
+    assert prove(tmp_path / "read.il", top="top", count=6, work=tmp_path) == [1, 4, 5]
 
 
 def test_a_memory_takes_what_it_writes() -> None:

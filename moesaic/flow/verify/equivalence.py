@@ -31,7 +31,6 @@ _FLATTEN = (
     "dfflegalize -cell $_DFF_P_ 01 -mince 0 -minsrst 0",
     "techmap t:* t:$mul %d",
     "simplemap",
-    "opt_clean",  # single bits of registers that nothing reads
     "write_json flat.json",
 )
 PATTERNS = 8192  # at random, which show most differences

@@ -98,6 +98,7 @@ class Mutated:
         self.graph = Graph()
         self.registers: list[tuple[int, int, int]] = []  # what each holds and takes, and its first value
         self.sinks: list[int] = []  # bits that must be the same
+        self._next: dict[int, int] = {}  # of every register, what it holds to what it takes
         self._drivers: dict[int, tuple[int, ...]] = {}  # bit to those that its gate takes
         self._kinds: dict[int, str] = {}  # bit to its gate
         self.count = count
@@ -105,6 +106,7 @@ class Mutated:
         self._literals |= constants
         self._order = self._sorted()
         self._evaluate()
+        self._add_registers(constants)
         self._fan_outs()
 
     def _read(self, module: Mapping[str, Any], control: str) -> None:
@@ -134,13 +136,14 @@ class Mutated:
                 self._drivers[pins["Y"][0]] = tuple(pins[pin][0] for pin in GATES[kind])
                 self._kinds[pins["Y"][0]] = kind
             else:
-                if kind == "$_DFF_P_" and pins["Q"][0] in first:
-                    self.registers.append((pins["Q"][0], pins["D"][0], first[pins["Q"][0]]))
+                if kind == "$_DFF_P_":
+                    self._next[pins["Q"][0]] = pins["D"][0]
+                    if pins["Q"][0] in first:
+                        self.registers.append((pins["Q"][0], pins["D"][0], first[pins["Q"][0]]))
                 # a clock that a mutant changes is an input as any other
                 for pin, direction in cell["port_directions"].items():
-                    if direction == "input":
+                    if direction == "input" and (kind, pin) != ("$_DFF_P_", "D"):
                         self.sinks += [bit for bit in pins[pin] if isinstance(bit, int)]
-        self.sinks = list(dict.fromkeys(self.sinks))
 
     def _sorted(self) -> list[int]:
         """Driven bits, each behind those it depends on."""
@@ -212,6 +215,25 @@ class Mutated:
             if mask is not None:
                 self._masks[bit] = mask
             self._literals[bit] = self._gate(bit, [self._literal(part) for part in self._drivers[bit]])
+
+    def _add_registers(self, constants: Mapping[int, int]) -> None:
+        """What registers take must be the same too, if it comes to an output, a memory or a multiplier, be it by other
+        registers. So must what those take that count as constant: they may not change either.
+        """
+        of_node: dict[int, list[int]] = {}  # by what a register holds
+        for held, taken in self._next.items():
+            of_node.setdefault(self._literal(held) >> 1, []).append(taken)
+        found = dict.fromkeys([*self.sinks, *(self._next[held] for held in constants)])
+        waiting, seen = [self._literal(bit) >> 1 for bit in found], {0}
+        while waiting:
+            node = waiting.pop()
+            if node not in seen:
+                seen.add(node)
+                taken_there = of_node.get(node, ())
+                found |= dict.fromkeys(taken_there)
+                waiting += [part >> 1 for part in self.graph.ands[node]]
+                waiting += [self._literal(bit) >> 1 for bit in taken_there]
+        self.sinks = [bit for bit in found if isinstance(bit, int)]
 
     def _fan_outs(self) -> None:
         self._fan_out: dict[int, list[int]] = {}
