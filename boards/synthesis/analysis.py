@@ -1,10 +1,11 @@
 """Longest paths of a hierarchy of mapped modules: each module once, its ports joined to its parents'."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from moesaic.boards.synthesis.delays import Delays
+from moesaic.boards.synthesis.distances import NetDelays
 from moesaic.boards.synthesis.modules import Module, places
 from moesaic.boards.synthesis.netlist import Netlist
 from moesaic.boards.synthesis.paths import Path, Step, kind_of
@@ -109,6 +110,7 @@ def analyse(
     top: str,
     delays: Delays,
     count: int = 10,
+    place: Callable[[Mapping[str, Netlist]], NetDelays] | None = None,
 ) -> Analysis:
     """The timing of a design: a path is found in the module where its two ends meet.
 
@@ -121,6 +123,8 @@ def analyse(
     delays : Delays
     count : int
         How many paths.
+    place : callable, optional
+        Places the design's modules (children first), where nets go by distance and not by loads.
 
     Raises
     ------
@@ -133,9 +137,11 @@ def analyse(
     netlists = {name: Netlist(modules[name], raw[name], modules) for name in order}
     inner = _inner_loads(netlists, order)
     outer = _outer_loads(netlists, order, inner)
+    nets = place(netlists) if place is not None else None
     timings: dict[str, ModuleTiming] = {}
     for name in order:
-        timings[name] = ModuleTiming(netlists[name], timings, delays, outer[name])
+        by_distance = nets.of(name) if nets is not None else None
+        timings[name] = ModuleTiming(netlists[name], timings, delays, outer[name], by_distance)
     worst: dict[tuple[str, str], tuple[float, str, Capture]] = {}
     inside: dict[str, Path] = {}
     for name, timing in timings.items():

@@ -2,15 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from moesaic.boards.resources import Resources
 from moesaic.boards.synthesis.analysis import Analysis, analyse
+from moesaic.boards.synthesis.blocks import blocks_of
 from moesaic.boards.synthesis.cells import UnknownCell, resources_of
 from moesaic.boards.synthesis.delays import DELAYS
+from moesaic.boards.synthesis.distances import Distances, NetDelays
+from moesaic.boards.synthesis.grid import Grid
 from moesaic.boards.synthesis.mapping import Mapped, map_modules
 from moesaic.boards.synthesis.modules import Module, instance_paths, places, split_modules
+from moesaic.boards.synthesis.netlist import Netlist
+from moesaic.boards.synthesis.placement import place
+from moesaic.boards.synthesis.wires import wires_of
 from moesaic.hw.export import TOP, accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.units import UNITS, unit_of
@@ -88,13 +95,22 @@ class Synthesis:
             self.mapped[module].counts.carry8 * count for module, count in self.places.items() if module in self.mapped
         )
 
-    def timing(self, count: int = 10, *, pessimistic: bool = False) -> Analysis:
+    def timing(self, count: int = 10, *, pessimistic: bool = False, grid: Grid | None = None) -> Analysis:
         """The longest paths (`analysis.analyse`), with short nets or with those of a well filled device.
+
+        Parameters
+        ----------
+        count : int
+            How many.
+        pessimistic : bool
+            The corner.
+        grid : Grid, optional
+            Nets as long as a coarse placement on it makes them; then of neither corner.
 
         Raises
         ------
         ValueError
-            If a module could not be mapped, or logic feeds itself.
+            If a module could not be mapped, logic feeds itself, or the design does not fit the grid.
         """
         if self.failures:
             raise ValueError(f"every module must be mapped for paths, but {next(iter(self.failures))!r} is not")
@@ -102,7 +118,16 @@ class Synthesis:
             module: self.mapped[module].netlist for module, places in self.places.items() if places
         }
         delays = DELAYS[self.family]
-        return analyse(self.modules, raw, top=TOP, delays=delays.pessimistic if pessimistic else delays, count=count)
+        if pessimistic:
+            delays = delays.pessimistic
+        placed = partial(self._placed, grid=grid) if grid is not None else None
+        return analyse(self.modules, raw, top=TOP, delays=delays, count=count, place=placed)
+
+    def _placed(self, netlists: Mapping[str, Netlist], grid: Grid) -> NetDelays:
+        """Nets by distance: the modules placed on a grid."""
+        needs = {module: self.resources(module) for module in netlists}
+        blocks = blocks_of(self.modules, netlists, needs, TOP)
+        return NetDelays(blocks, Distances(blocks, place(blocks, grid), grid), wires_of(self.family, grid))
 
 
 def synthesise_verilog(

@@ -1,7 +1,7 @@
 """Arrival and departure of signals in one mapped module, its children by the timing of their ports."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -51,12 +51,28 @@ class _Model:
 
 
 class ModuleTiming:
-    """The timing of one module, its children by their models."""
+    """The timing of one module, its children by their models.
+
+    Parameters
+    ----------
+    netlist : Netlist
+    children : mapping of module to ModuleTiming
+    delays : Delays
+    outside : mapping of output bit to int
+        Its loads outside the module.
+    placed : callable, optional
+        Delay in ns by net, pin that it leads to and loads, where nets between slices go by distance.
+    """
 
     def __init__(
-        self, netlist: Netlist, children: Mapping[str, "ModuleTiming"], delays: Delays, outside: Mapping[Bit, int]
+        self,
+        netlist: Netlist,
+        children: Mapping[str, "ModuleTiming"],
+        delays: Delays,
+        outside: Mapping[Bit, int],
+        placed: Callable[[Net, Pin, int], float] | None = None,
     ) -> None:
-        self.netlist, self.children, self.delays = netlist, children, delays
+        self.netlist, self.children, self.delays, self.placed = netlist, children, delays, placed
         self.name = netlist.module.name
         self._input_nets = set(netlist.inputs.values())
         self.fanout = self._fanouts(outside)
@@ -105,7 +121,7 @@ class ModuleTiming:
             return 0.0
         if driver.startswith(LOCAL) and sink in FLIP_FLOPS and pin.port == "D" and loads == 1:
             return self.delays.net_local
-        return self.delays.net_delay(loads)
+        return self.placed(net, pin, loads) if self.placed else self.delays.net_delay(loads)
 
     def _build(self) -> None:
         netlist = self.netlist
@@ -149,7 +165,9 @@ class ModuleTiming:
                     )
 
     def _wire(self, net_delay: float, out: Net) -> float:
-        """A feed-through of a child is one net on both sides: the longer delay, once."""
+        """A feed-through of a child is one net on both sides: the longer delay, once; by distance, that behind it."""
+        if self.placed:
+            return -net_delay
         other = self.delays.net_delay(self.fanout.get(out, 1))
         return max(net_delay, other) - other - net_delay
 

@@ -70,6 +70,8 @@ def _print_resources(console: Console, report: dict[str, Any]) -> None:
 
 
 def _print_timing(console: Console, timing: dict[str, Any]) -> None:
+    from moesaic.flow.placed import placed_sentence
+
     table = Table(box=None, header_style="dim", pad_edge=False)
     for title in ("ns", "optimistic", "slack", "levels", "logic", "nets"):
         table.add_column(title, justify="right")
@@ -93,6 +95,8 @@ def _print_timing(console: Console, timing: dict[str, Any]) -> None:
         f"{timing['pessimistic_mhz']} MHz (pessimistic) to {timing['optimistic_mhz']} MHz (optimistic)"
     )
     console.print(table)
+    if sentence := placed_sentence(timing):
+        console.print(escape(sentence))
     counts = timing["structure"]
     console.print(
         f"{counts['control_sets']:,} control sets, {counts['with_reset']:,} of {counts['flip_flops']:,} flip-flops "

@@ -16,6 +16,7 @@ from moesaic.boards.synthesis.structure import MANY
 from moesaic.boards.synthesis.synthesise import Synthesis, synthesise_verilog
 from moesaic.errors import InputError
 from moesaic.flow.folder import check_replaceable, new_folder
+from moesaic.flow.placed import placed_report, placed_sentence
 from moesaic.flow.stages import Stages
 from moesaic.hw.export import accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -133,9 +134,11 @@ def _warning(asked_mhz: float, optimistic: Sequence[TimingPath], pessimistic: Se
     return ""
 
 
-def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) -> dict[str, Any]:
+def timing_report(
+    synthesis: Synthesis, *, clock_mhz: float, count: int = 10, board: Board | None = None
+) -> dict[str, Any]:
     """The longest paths, the clocks that the longest allows with short nets and with those of a well filled device, and
-    where the delays are from.
+    where the delays are from; with a board, the clock by placed distance beside them (`placed`).
 
     Paths are those of the pessimistic corner; each says what it takes in the optimistic one too.
     """
@@ -147,6 +150,7 @@ def timing_report(synthesis: Synthesis, *, clock_mhz: float, count: int = 10) ->
         "asked_mhz": clock_mhz,
         "optimistic_mhz": reachable_mhz(optimistic, delays),
         "pessimistic_mhz": reachable_mhz(paths, delays),
+        "placed": placed_report(synthesis, board) if board is not None else None,
         "warning": _warning(clock_mhz, optimistic, paths, delays),
         "delays": delays.title,
         "net_full": delays.net_full,
@@ -210,7 +214,7 @@ def synth(
         result["largest_that_fits"] = smaller[0].name if smaller is not None else None
     if timing and synthesis.complete:
         with stages.stage("timing", "longest paths"):
-            result["timing"] = timing_report(synthesis, clock_mhz=accelerator.clock_mhz, count=timing)
+            result["timing"] = timing_report(synthesis, clock_mhz=accelerator.clock_mhz, count=timing, board=board)
     result["wall_s"] = dict(stages.wall_s)
     if out is not None:
         with new_folder(out) as new:
@@ -317,5 +321,7 @@ def write_page(page: Path, report: dict[str, Any]) -> None:
             f"(optimistic):\n"
         )
         tables.append(paths_markdown(timing))
+        if sentence := placed_sentence(timing, "`"):
+            tables.append(f"{sentence}\n")
         tables.append(structure_markdown(timing["structure"]))
     page.write_text("".join([before, start, "\n".join(tables), end, after]), encoding="utf-8")
