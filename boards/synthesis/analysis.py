@@ -12,7 +12,7 @@ from moesaic.boards.synthesis.paths import Path, Step, kind_of
 from moesaic.boards.synthesis.structure import Structure, structure
 from moesaic.boards.synthesis.timing import Bit, Capture, ModuleTiming, Net
 
-__all__ = ["Analysis", "analyse"]
+__all__ = ["Analysis", "analyse", "children_first"]
 
 
 def _inner_loads(netlists: Mapping[str, Netlist], order: list[str]) -> dict[str, dict[Bit, int]]:
@@ -54,7 +54,8 @@ def _outer_loads(
     return result
 
 
-def _children_first(modules: Mapping[str, Module], top: str) -> list[str]:
+def children_first(modules: Mapping[str, Module], top: str) -> list[str]:
+    """Every module under a top and the top, children before those that place them."""
     order: dict[str, None] = {}
 
     def visit(name: str) -> None:
@@ -133,7 +134,7 @@ def analyse(
     UntimedCell
         If a cell's delays are not known.
     """
-    order = _children_first(modules, top)
+    order = children_first(modules, top)
     netlists = {name: Netlist(modules[name], raw[name], modules) for name in order}
     inner = _inner_loads(netlists, order)
     outer = _outer_loads(netlists, order, inner)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.boards.resources import Resources
-from moesaic.boards.synthesis.analysis import Analysis, analyse
-from moesaic.boards.synthesis.blocks import blocks_of
+from moesaic.boards.synthesis.analysis import Analysis, analyse, children_first
+from moesaic.boards.synthesis.blocks import Blocks, blocks_of
 from moesaic.boards.synthesis.cells import UnknownCell, resources_of
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.distances import Distances, NetDelays
@@ -122,6 +122,12 @@ class Synthesis:
             delays = delays.pessimistic
         placed = partial(self._placed, grid=grid) if grid is not None else None
         return analyse(self.modules, raw, top=TOP, delays=delays, count=count, place=placed)
+
+    def blocks(self, needs: Mapping[str, Resources]) -> Blocks:
+        """Its instances and how they are joined, with what each module takes."""
+        order = children_first(self.modules, TOP)
+        netlists = {name: Netlist(self.modules[name], self.mapped[name].netlist, self.modules) for name in order}
+        return blocks_of(self.modules, netlists, needs, TOP)
 
     def _placed(self, netlists: Mapping[str, Netlist], grid: Grid) -> NetDelays:
         """Nets by distance: the modules placed on a grid."""
