@@ -84,11 +84,12 @@ def held(paths: Sequence[Mapping[str, Any]], nets_ns: Callable[[Mapping[str, Any
     """
     said = [nets_ns(path) for path in paths]
     errors = [float((path["cells_ns"] + nets) / path["routed_ns"] - 1) for path, nets in zip(paths, said, strict=True)]
+    sizes: list[float] = [abs(error) for error in errors]
     factors = sorted(path["nets_ns"] / nets for path, nets in zip(paths, said, strict=True))
     return Held(
         round(statistics.median(errors), 3),
-        round(max(errors, key=lambda error: abs(error)), 3),
-        round(statistics.median(abs(error) for error in errors), 3),
+        round(errors[sizes.index(max(sizes))], 3),
+        round(statistics.median(sizes), 3),
         round(statistics.correlation(said, [path["nets_ns"] for path in paths]), 2),
         round(factors[math.ceil(SHARE * len(factors)) - 1], 2),
     )
