@@ -1,6 +1,5 @@
 """The fabric of a part as a rectangle of tiles: its size and what is in it."""
 
-import math
 from dataclasses import dataclass
 
 from moesaic.boards.resources import Resources
@@ -18,7 +17,6 @@ _REGIONS = {
     "xczu28": (8, 60),
     "xc7z020": (3, 50),
 }
-_ASPECT = 4.3  # rows to columns where the rows are not known: between those above
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,12 @@ class Grid:
         return amount * region_rows / (in_region * self.tiles)
 
 
-def grid_of(part: str, capacity: Resources) -> Grid:
-    """The grid of a part.
+def grid_of(part: str, capacity: Resources) -> Grid | None:
+    """The grid of a part; nothing if its rows are not known, as those of parts with several dies.
 
     Parameters
     ----------
     part : str
-        Its rows are known, or guessed from the usual shape.
     capacity : Resources
         Of the whole part.
 
@@ -64,7 +61,5 @@ def grid_of(part: str, capacity: Resources) -> Grid:
     """
     if capacity.lut <= 0:
         raise ValueError(f"capacity must have LUTs, not {capacity.lut!r}")
-    tiles = capacity.lut / LUTS_PER_TILE
-    known = next((regions * rows for name, (regions, rows) in _REGIONS.items() if part.startswith(name)), None)
-    rows = float(known) if known else math.sqrt(tiles * _ASPECT)
-    return Grid(tiles / rows, rows, capacity)
+    rows = next((regions * rows for name, (regions, rows) in _REGIONS.items() if part.startswith(name)), None)
+    return Grid(capacity.lut / LUTS_PER_TILE / rows, float(rows), capacity) if rows else None

@@ -19,10 +19,12 @@ NOTE = (
 
 
 def placed_report(synthesis: Synthesis, board: Board) -> dict[str, Any] | None:
-    """The clock and its longest path; nothing if the design does not fit the board."""
+    """The clock and its longest path; nothing if the design does not fit the board, or its grid is not known."""
     if any(synthesis.total.to_dict()[kind] > amount for kind, amount in board.budget.to_dict().items()):
         return None
     grid = grid_of(board.part, board.budget)
+    if grid is None:
+        return None
     paths = synthesis.timing(1, grid=grid).paths
     result: dict[str, Any] = {
         "mhz": reachable_mhz(paths, DELAYS[synthesis.family]),

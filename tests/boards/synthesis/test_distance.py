@@ -5,13 +5,12 @@ import pytest
 from netlists import Netlist
 
 from moesaic.boards.resources import Resources
-from moesaic.boards.synthesis.analysis import analyse
+from moesaic.boards.synthesis.analysis import Analysis, analyse
 from moesaic.boards.synthesis.blocks import blocks_of
 from moesaic.boards.synthesis.delays import DELAYS
 from moesaic.boards.synthesis.distances import Distances, NetDelays
 from moesaic.boards.synthesis.grid import Grid
 from moesaic.boards.synthesis.modules import Module, Port
-from moesaic.boards.synthesis.paths import Path
 from moesaic.boards.synthesis.placement import Placement
 from moesaic.boards.synthesis.wires import EcpWires, XilinxWires, wires_of
 
@@ -52,22 +51,24 @@ def drive(n: Netlist, net: int, data: object) -> None:
     n.cell("FDRE", C=1, CE="1", R="0", D=data, Q=net)
 
 
-def worst(centres: list[tuple[float, float]], *, wire: bool) -> Path:
+def worst(centres: list[tuple[float, float]], *, wire: bool) -> Analysis:
     """From a register in ``a`` to a LUT and a register in ``b``; with `wire` through ``c``, which passes it on."""
     a, a_module, a_nets = child({"o": True})
     drive(a, a_nets["o"], "0")
-    b, b_module, b_nets = child({"i": False})
-    drive(b, b.net("end"), b.lut(b_nets["i"]))
+    b, b_module, b_nets = child({"i": False, "o": True})
+    b.cell("LUT1", I0=b_nets["i"], O=b_nets["o"])
+    drive(b, b.net("end"), b_nets["o"])
     c = Netlist()
     passed = c.net("i")
     c.ports = {"i": ["input", [passed]], "o": ["output", [passed]]}
     c_module = Module("", "", (Port("i", False, 1), Port("o", True, 1)), {})
     top = Netlist()
-    first, second = top.net(), top.net()
+    first, second, last = top.net(), top.net(), top.net()
+    top.ports = {"o": ["output", [last]]}
     top.cells = {
         "a0": ["a", {}, {"o": [first]}],
         "c0": ["c", {}, {"i": [first], "o": [second]}],
-        "b0": ["b", {}, {"i": [second if wire else first]}],
+        "b0": ["b", {}, {"i": [second if wire else first], "o": [last]}],
     }
     raw = {"a": a.raw(), "b": b.raw(), "c": c.raw(), "top": top.raw()}
     modules = {
@@ -86,17 +87,18 @@ def worst(centres: list[tuple[float, float]], *, wire: bool) -> Path:
         placement = Placement(np.arange(4), np.ones(4), at, np.ones((4, 2)))
         return NetDelays(blocks, Distances(blocks, placement, GRID), XilinxWires())
 
-    (path,) = analyse(modules, raw, top="top", delays=D, place=placed).paths
-    return path
+    return analyse(modules, raw, top="top", delays=D, place=placed)
 
 
 @pytest.mark.parametrize("wire", [False, True])
 def test_a_path_between_modules_by_hand(wire: bool) -> None:
-    path = worst([(10, 10), (22, 34), (60, 190), (50, 50)], wire=wire)
+    found = worst([(10, 10), (22, 34), (60, 190), (50, 50)], wire=wire)
+    (path,) = found.paths
     across, along = 43 + 3.5 * 14 + 1.3 * 12, 2 * (43 + 3.6 * 12 + 3.5 * 12 * 1.05)
     assert path.nets == pytest.approx((across + along + 51) / 1e3 + D.net_local)
     assert path.logic == pytest.approx(D.ff_out + D.lut + D.ff_setup)
-    near = worst([(10, 10), (11, 11), (60, 190), (50, 50)], wire=wire)
+    assert found.outputs["o"] == pytest.approx(D.ff_out + (across + along + 51) / 1e3 + D.lut)
+    (near,) = worst([(10, 10), (11, 11), (60, 190), (50, 50)], wire=wire).paths
     assert near.nets < path.nets
 
 
