@@ -264,6 +264,15 @@ def test_positions_of_a_later_image_end_behind_the_last_vector(images: int, load
     assert graph.tensors["residual"].size == -(-words // multiple) * multiple + slack
 
 
+def test_copies_for_further_tasks_are_no_work():
+    """What makes them is computed once more, and counted once."""
+    graph = lower(random_qmodel(SMALL, 0), Batch(("depth", "semseg")), CONFIG)
+    copies = [op for op in graph.ops if op.moved]
+    assert [(op.name, op.moved, op.macs) for op in copies] == [("blocks.1.attn.proj.semseg", 25, 0)]
+    last = next(op for op in graph.ops if op.name == "blocks.1.attn.proj")
+    assert last.macs == 25 * 32 * 32
+
+
 def test_chunks_only_where_needed():
     qmodel = random_qmodel(SMALL, 0)
     whole = tile(lower(qmodel, "depth", CONFIG), CONFIG)
