@@ -140,6 +140,9 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "embedding alone": (lambda: replace(GOOD, nodes=GOOD.nodes[:1]), "must be read by a layer"),
     "patch": (lambda: replace(GOOD, image=replace(IMAGE, patch_width=4)), "output must be 33 tokens"),
     "mixture first": (lambda: network(("moe", "mlp")), "a block must end with its mixture"),
+    "learnt tokens": (lambda: replace(GOOD, extra_tokens=-1), "extra_tokens must be .*, not -1"),
+    "learnt tokens as truth": (lambda: replace(GOOD, extra_tokens=False), "extra_tokens must be .*, not False"),
+    "half a token": (lambda: replace(GOOD, extra_tokens=0.5), "extra_tokens must be .*, not 0.5"),
     "task": (lambda: replace(GOOD, tasks=("a", "a")), "tasks must be distinct names"),
     "shared experts of another shape": (
         shares(4, "blocks.0.mlp2", sizes=replace(KINDS["moe"], hidden=5)),
