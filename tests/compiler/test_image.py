@@ -131,7 +131,8 @@ def test_save_and_load(image, tmp_path):
     assert again.manifest == json.loads(json.dumps(image.manifest))
     assert again.config == CONFIG
     assert again.network == network_of(MODEL)
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["manifest.json", "memory.bin"]
+    files = sorted((tmp_path / "a").iterdir())
+    assert [(p.name, p.stat().st_mode & 0o777) for p in files] == [("manifest.json", 0o644), ("memory.bin", 0o644)]
 
 
 def test_compilation_is_reproducible(image):

@@ -96,7 +96,7 @@ BAD: list[tuple[Callable[[Manifest], None], str]] = [
     (put("tensors", 1, "name", value="blocks.1"), "names of tensors must be embed, blocks.0, blocks.1"),
     (put("experts", "blocks.1", "0", "offset", value=LARGE), "pieces and experts must be words of the weight stream"),
     (put("pieces", 0, "bytes", value=1 << 40), "pieces and experts must be words of the weight stream"),
-    (put("network", "nodes", value=[]), "network.nodes must be a list of 2 to"),
+    (put("network", "nodes", value=[]), "network.nodes must be a list of 2 to 16384 "),
     (
         put("network", "nodes", 1, "block", value=LARGE),
         r"nodes\[1\].block must be a whole number from 0 to 1023",

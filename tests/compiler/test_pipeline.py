@@ -8,6 +8,7 @@ from quantmodels import random_qmodel
 from moesaic.compiler import pipeline
 from moesaic.compiler.batch import Batch
 from moesaic.compiler.ir import CompileError
+from moesaic.errors import InputError
 from moesaic.golden.config import M3ViTConfig
 from moesaic.hw.spec.presets import PRESETS
 
@@ -27,6 +28,21 @@ def test_the_most_images_that_fit(monkeypatch: pytest.MonkeyPatch, asked: int, f
     message = f"batch must be at most {fit} of these images, not {asked}: {asked} are too many"
     with pytest.raises(CompileError, match=message):
         pipeline.compile_batch(random_qmodel(MODEL, 0), PRESETS["micro16"], Batch(("semseg",), asked))
+
+
+@pytest.mark.parametrize("images", [0, 1, 8, 9])
+def test_images_of_a_batch(images: int) -> None:
+    if 1 <= images <= 8:
+        assert len(Batch(("x", "y"), images).items) == 2 * images
+    else:
+        with pytest.raises(InputError, match=f"batch must be from 1 to 8 images, not {images}"):
+            Batch(("x",), images)
+
+
+@pytest.mark.parametrize("tasks", [(), ("x", "x")])
+def test_tasks_of_a_batch(tasks: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=f"tasks must be at least one, each once, not {', '.join(tasks)!r}"):
+        Batch(tasks)
 
 
 def test_the_window_ends_where_the_bus_ends() -> None:

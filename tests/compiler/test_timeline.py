@@ -1,9 +1,15 @@
 """The cost model's clocks, one by one, by cases that are worked by hand."""
 
-import pytest
+from dataclasses import replace
 
-from moesaic.compiler.memory import DdrTiming
+import pytest
+from quantmodels import random_qmodel
+
+from moesaic.compiler.cost import estimate, mean_tokens
+from moesaic.compiler.memory import DdrTiming, DramTiming
+from moesaic.compiler.pipeline import compile_all
 from moesaic.compiler.timeline import ArrayTime, Instructions, LoadTime, Sequencer
+from moesaic.golden.config import M3ViTConfig
 from moesaic.hw.spec import latency as of
 from moesaic.hw.spec.latency import Timing
 from moesaic.hw.spec.presets import PRESETS
@@ -12,6 +18,7 @@ CONFIG = PRESETS["micro8"].replace(prefetch_words=16, ports=1, port_bits=64, loa
 BEATS = 256 // 64  # of an instruction
 LATENCY = 50
 ROUND = of.CHOICE_CYCLES + of.ASK_CYCLES + LATENCY + of.ARRIVAL_CYCLES
+MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=1, experts=4, expert_hidden=16)
 TIMING = Timing(feed=10, queue=4, drain=20, route=30)
 
 
@@ -69,6 +76,26 @@ def test_a_fetch_waits_for_the_one_before() -> None:
     load.arrive(2000, 0.0)
     sent = load.time - LATENCY - of.BUS_CYCLES - CONFIG.max_burst
     assert load.time == 4000.0 and load.fetch(0.0) == sent + of.START_CYCLES + LATENCY + of.BUS_CYCLES
+
+
+def test_a_refresh_that_is_covered_by_what_is_on_its_way() -> None:
+    """128 beats are ahead of a memory that answers after 28: 100 cycles of a refresh go by unnoticed."""
+    config = CONFIG.replace(max_burst=16, max_outstanding=8)
+    for recovery, share in ((100.0, 1.0), (60.0, 1.0), (110.0, 1 - 10 / 1000)):
+        dram = DramTiming(
+            rate=64, refresh=1000, recovery=recovery, row=0, row_bytes=1024, banks=8, to_write=0, to_read=0, posted=0
+        )
+        assert DdrTiming(28, dram).bytes_per_cycle(config) == pytest.approx(8 * share)
+
+
+def test_a_result_costs_its_words_wherever_they_lie() -> None:
+    config = PRESETS["micro16"]
+    compilation = compile_all(random_qmodel(MODEL, 0), config, tasks=["depth"])
+    graph = compilation.scheduled["depth"]
+    moved = replace(graph.tensors["residual"], address=graph.tensors["residual"].address + 40)
+    there = replace(graph, tensors={**graph.tensors, "residual": moved})
+    costs, others = (estimate(g, compilation.pieces, config, mean_tokens, timing=TIMING) for g in (graph, there))
+    assert costs == others and costs[-1].end > costs[-1].start
 
 
 def test_the_queue_of_vectors_has_room_when_one_has_entered() -> None:
