@@ -34,7 +34,7 @@ COUNTS = "counts.json"  # what `python -m moesaic.flow.counts` wrote
 _FITTED = ("lut", "ff", "dsp")
 _SHORT = 16  # lanes of arrays with two slices to a chain, not eight (hw.engine.packed)
 
-_ARRAY = unit_of(("core", "array")).title
+_ARRAY, _EXTRA = unit_of(("core", "array")).title, unit_of(("core", "extra")).title
 
 
 def _features(config: AcceleratorConfig, family: str) -> dict[str, float]:
@@ -45,6 +45,8 @@ def _features(config: AcceleratorConfig, family: str) -> dict[str, float]:
         "rows": config.rows,
         "rows of 7 series": config.rows if family == "zynq7000" else 0,  # 25 x 18 bits to a DSP slice, not 27
         "lanes": config.lanes,
+        # A multiplier for every lane; of rows, a product on its way.
+        "lanes beside an extra key": config.lanes + config.rows if config.extra_key else 0,
         "products": 0 if short else config.macs_per_cycle,
         "products of short chains": config.macs_per_cycle if short else 0,
         "ranks": config.experts * config.max_top_k,
@@ -160,8 +162,9 @@ class Model:
         features = _features(config, family)
         # Two products to a slice; on 7 series a packed weight of 27 bits takes two slices.
         yield _ARRAY, "dsp", config.macs_per_cycle // (1 if family == "zynq7000" and config.lanes > _SHORT else 2)
+        yield _EXTRA, "dsp", config.lanes if config.extra_key else 0
         for (unit, kind), growth in self.coefficients.items():
-            if (unit, kind) != (_ARRAY, "dsp"):
+            if kind != "dsp" or unit not in (_ARRAY, _EXTRA):
                 yield unit, kind, max(0, round(sum(value * features[name] for name, value in growth.items())))
 
 

@@ -29,6 +29,7 @@ _ULTRA = ((1.0, 4096, 72),)
 _LUT_BITS = 4096  # memories without a style that are no larger become LUT RAM
 _COUNTERS = 28 + 42  # bits of a token's sum and sum of squares
 _LEVEL = 11  # bits of a query's softmax level
+_EXTRA = 17  # of what is kept of its extra key: distance, maximum
 _SUM = 21  # and of the sum of its probabilities
 
 
@@ -86,7 +87,7 @@ def large_memories(config: AcceleratorConfig) -> dict[str, Large]:
         "activation": Large(config.activation_words, word, banks=bytes_each, byte_writes=True),
         "kv": Large(config.kv_words, word, banks=bytes_each, byte_writes=True),
         "residual": Large(config.residual_words, 2 * word, byte_writes=True),
-        "accumulators": Large(config.max_tokens, config.rows * config.acc_bits),
+        "accumulators": Large(config.max_tokens, (config.rows + config.extra_key) * config.acc_bits),
     }
     if config.gated_mlp:
         result["gates"] = Large(config.max_tokens, 16 * config.rows)
@@ -114,6 +115,8 @@ def memories(config: AcceleratorConfig, *, uram: bool) -> dict[str, Resources]:
     core = primitives(config.activation_words, 9 * config.groups, ultra=False, byte_writes=False)  # maxima of blocks
     core += 2 * _small(config.max_tokens, _COUNTERS)
     core += 2 * _named(min(4096, 2 * config.max_tokens), _LEVEL)
+    if config.extra_key:
+        core += _named(min(4096, 2 * config.max_tokens), _EXTRA)
     token, expert = (config.max_tokens - 1).bit_length(), (config.experts - 1).bit_length()
     router = 0.0
     for bits in (token, 16):  # tokens, scores

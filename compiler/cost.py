@@ -71,16 +71,19 @@ def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int]]:
         op.fields["in_blocks"],
         op.stationary,
     )
+    extra = op.fields.get("extra", 0)  # a cycle more to load, with each first block
     block_words, param_words = config.stationary_words(4 if op.fields.get("narrow") else 8), config.param_words
     for block in range(blocks):
         for k in range(in_blocks):
             if stationary is Stationary.WEIGHTS:
                 yield block_words + (param_words if k == 0 else 0), block_words
             elif stationary is Stationary.KEYS:
-                yield 0, min(config.rows, op.fields["out_count"] - block * config.rows) + 2
+                here = extra if block == 0 else 0
+                yield 0, min(config.rows, op.fields["out_count"] - block * config.rows) + 2 + here
             else:
                 of_plane = k % words_for(op.fields["key_count"], config.lanes)
-                yield 0, min(config.lanes, op.fields["key_count"] - of_plane * config.lanes) + 2
+                here = extra if k == 0 else 0
+                yield 0, min(config.lanes, op.fields["key_count"] - of_plane * config.lanes) + 2 + here
 
 
 def stream_words(graph: Graph, op: Op, config: AcceleratorConfig) -> int:

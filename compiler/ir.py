@@ -184,7 +184,8 @@ class Op:
     @property
     def keys(self) -> int:
         """Keys, or values, that are loaded (KEYS, VALUES)."""
-        return self.fields["out_count" if self.stationary is Stationary.KEYS else "key_count"]
+        count = self.fields["out_count" if self.stationary is Stationary.KEYS else "key_count"]
+        return count + self.fields.get("extra", 0)
 
     def reads(self) -> Iterator[str]:
         """Names of the buffers read."""

@@ -7,6 +7,7 @@ __all__ = ["clocked_statements", "is_next_of"]
 
 _START = re.compile(r"    if \(\w+\) begin end")  # by which Yosys makes an `always @*` run once
 _WHOLE = re.compile(r"    (\w+) = (.*);")
+_ANY = re.compile(r" +\w+(?: ?\[[^\]]*\])* = ")
 _ASSIGN = re.compile(r"  assign (\w+) = (.*);")
 
 
@@ -28,7 +29,7 @@ def clocked_statements(process: Sequence[str], register: str) -> list[str] | Non
     -------
     list of str, or None
         Lines that assign the register itself, later ones over earlier ones, without the one that says that it keeps its
-        value; None if the next value is also read there, or not assigned as a whole first.
+        value; None if the next value is also read there, or not assigned as a whole first, or not alone.
     """
     if assign := _ASSIGN.fullmatch(process[0]):
         return [f"    {register} <= {assign[2]};"]
@@ -41,6 +42,8 @@ def clocked_statements(process: Sequence[str], register: str) -> list[str] | Non
     result = []
     for line in body:
         found = assigned.match(line)
+        if found is None and _ANY.match(line):  # another signal: its assignment would get lost
+            return None
         rest = line if found is None else line[found.end() :]
         if re.search(rf"\b{following}\b", rest):
             return None

@@ -143,6 +143,8 @@ class Machine:
         # Who wrote the maximum of each group of probabilities, and for which softmax state.
         self.block_writer, self.block_state = np.full((2, config.activation_words, config.groups), -1)
         self.state = Tracked("softmax state", rng.integers(-512, 512, 2 * config.max_tokens))  # level
+        # Of each softmax state: the distance of its extra key, and that key's maximum.
+        self.extra = Tracked("extra key", rng.integers(-128, 128, (2 * config.max_tokens, 2)))
         self.sums = Tracked(
             "LayerNorm sums", rng.integers(-(2**20), 2**20, (config.max_tokens, 2))
         )  # sum, sum of squares

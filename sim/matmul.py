@@ -10,6 +10,7 @@ from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Stationary, Stream
 from moesaic.hw.spec.tables import FARTHEST, NO_KEY, PLANE_BITS
 from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
+from moesaic.sim.stationary import key_matrix, value_matrix
 
 __all__ = ["Matmul"]
 
@@ -98,27 +99,14 @@ class Matmul:
         whole = matrix.reshape(self.blocks * rows, in_blocks * config.lanes)
         return np.split(whole, len(self.passes), axis=1), bias << PLANE_BITS * self.f["wide_stationary"], mult
 
-    def keys(self, memory: Tracked) -> Array:
-        """Stationary matrix [keys padded to rows, inputs] from a key/value memory."""
-        f, config = self.f, self.config
-        addresses = f["kv_addr"] + np.arange(f["out_count"])[:, None] * f["kv_stride"] + np.arange(self.in_blocks)
-        words = memory.read(addresses, self.index, self.loaded, self.fail).copy()
-        words[:, :, : f["lane_low"]] = 0
-        words[:, :, f["lane_low"] + f["lane_count"] :] = 0
-        matrix = np.zeros((self.blocks * config.rows, self.in_blocks * config.lanes), np.int8)
-        matrix[: f["out_count"]] = words.reshape(f["out_count"], -1)
-        return matrix
+    def attention(self, memory: Tracked) -> Array:
+        """Stationary matrix of KEYS or VALUES, from a key/value memory."""
 
-    def values(self, memory: Tracked) -> Array:
-        """Stationary matrix [channels, keys padded to lanes]: the transpose of the value words."""
-        f, config = self.f, self.config
-        words = -(-(f["group"] + self.blocks) // config.groups)
-        addresses = f["kv_addr"] + np.arange(f["key_count"])[:, None] * f["kv_stride"] + np.arange(words)
-        data = memory.read(addresses, self.index, self.loaded, self.fail).reshape(f["key_count"], -1)
-        first = f["group"] * config.rows
-        matrix = np.zeros((self.blocks * config.rows, self.in_blocks * config.lanes), np.int8)
-        matrix[:, : f["key_count"]] = data[:, first : first + self.blocks * config.rows].T
-        return matrix
+        def read(addresses: Array) -> Array:
+            return memory.read(addresses, self.index, self.loaded, self.fail)
+
+        matrix = key_matrix if self.stationary is Stationary.KEYS else value_matrix
+        return matrix(self.f, self.config, blocks=self.blocks, in_blocks=self.in_blocks, read=read)
 
     # Streamed vectors.
 
@@ -141,9 +129,13 @@ class Matmul:
         # Groups of keys that do not exist may hold anything: they must not be added up.
         lag = np.where(self._exist(), level[:, None, None] - 4 * machine.block_max[addresses], FARTHEST)
         grouped = words.reshape(self.count, self.in_blocks, self.config.groups, self.config.rows).astype(np.int64)
-        return [
-            numerics.probability(grouped, lag[..., None], bits=self.config.probability_width).reshape(self.count, -1)
-        ]
+        bits = self.config.probability_width
+        streamed = numerics.probability(grouped, lag[..., None], bits=bits).reshape(self.count, -1)
+        if f["extra"]:
+            code, maximum = machine.extra.read(self._states(), self.index, self.fed, self.fail).T
+            extra = numerics.probability(code, level - 4 * maximum, bits=bits)
+            streamed = np.concatenate([streamed, extra[:, None]], axis=1)
+        return [streamed]
 
     def _exist(self) -> Array:
         """Which groups of keys exist, [words, groups]."""
@@ -166,6 +158,8 @@ class Matmul:
             | (machine.block_state[addresses] != states[:, None, None])
             | overwritten
         )
+        if self.f["extra"]:
+            stale |= (machine.extra.writer[states] != machine.state.writer[states])[:, None, None]
         if stale.any():
             vector = int(np.nonzero(stale.any(axis=(1, 2)))[0][0])
             self.fail(
@@ -214,14 +208,12 @@ class Matmul:
             matrices, bias, mult = self.weights(stream)
             useful = self.outputs * (1 + f["gated"]) * f["in_blocks"] * lanes
         else:
-            keys = self.stationary is Stationary.KEYS
-            read = self.keys if keys else self.values
             memories = (self.machine.kv, self.machine.kv_low)[: 1 + f["wide_stationary"]]
-            planes = [read(memory) for memory in memories]
+            planes = [self.attention(memory) for memory in memories]
             matrices = [planes[t] for _, t in self.passes]
-            useful = f["out_count"] * f["in_blocks"] * f["lane_count"]
-            if not keys:
-                useful = f["key_count"] * int(self._valid().sum()) * len(self.passes)
+            useful = (f["out_count"] + f["extra"]) * f["in_blocks"] * f["lane_count"]
+            if self.stationary is Stationary.VALUES:
+                useful = (f["key_count"] + f["extra"]) * int(self._valid().sum()) * len(self.passes)
         x = self.vectors()
         acc = self._accumulate([x[s] for s, _ in self.passes], matrices)
         if self.function is Function.ATTEND:
@@ -339,8 +331,14 @@ class Matmul:
             machine.block_state[where] = self._states()
         if level is None:
             self.fail("SOFTMAX must have keys")
+        if f["extra"]:
+            extra, maximum, level = numerics.softmax_block(
+                v[:, self.blocks * rows :], level, bits=self.config.probability_width
+            )
+            kept = np.stack([extra[:, 0], maximum], axis=1)
+            machine.extra.write(self._states(), kept, self.index, self.fail)
         machine.stored = self.index
-        self._merge(machine.activation, addresses, codes, np.ones(self.blocks * rows, bool))
+        self._merge(machine.activation, addresses, codes[:, : self.blocks * rows], np.ones(self.blocks * rows, bool))
         machine.state.write(self._states(), level, self.index, self.fail)
 
     def _add(self, v: Array) -> None:

@@ -24,6 +24,13 @@ def _heads(layer: QuantAttention, config: AcceleratorConfig) -> HeadLayout:
     return HeadLayout(heads=layer.heads, head_dim=layer.head_dim, lanes=config.lanes)
 
 
+def extra_keys(build: Builder, layer: QuantAttention) -> int:
+    """Keys that need no pass of their own: the last one, where it would be alone in its block."""
+    config = build.config
+    alone = build.item_tokens % config.lanes == 1 and build.item_tokens > 1
+    return int(config.extra_key and alone and not layer.wide)
+
+
 class AttentionRoom(Room[QuantAttention]):
     """Scores against stationary keys, context against stationary values, head by head."""
 
@@ -60,7 +67,7 @@ class AttentionRoom(Room[QuantAttention]):
             )
         for part, head in product(range(build.parts), range(layer.heads)):
             number = f"{head}{build.number(part)}"
-            words = words_for(build.item_tokens, build.config.lanes)
+            words = words_for(build.item_tokens - extra_keys(build, layer), build.config.lanes)
             probabilities = build.tensor(f"{name}.p.{number}", Space.ACTIVATION, words, part=part)
             state = build.tensor(f"{name}.state.{number}", Space.STATE, 1, part=part).tensor
             yield self._scores(build, layer, block, (part, head), stored, probabilities, state)
@@ -114,7 +121,8 @@ class AttentionRoom(Room[QuantAttention]):
                 "stationary": Stationary.KEYS,
                 "stream": Stream.ACTIVATION,
                 "function": Function.SOFTMAX,
-                "out_count": tokens,
+                "out_count": tokens - extra_keys(build, layer),
+                "extra": extra_keys(build, layer),
                 **build.planes(heads.words_per_head, wide=layer.wide, stream=True),
                 "scalar": layer.score_mult,
                 "shift": layer.score_shift,
@@ -158,9 +166,10 @@ class AttentionRoom(Room[QuantAttention]):
                 "stream": Stream.PROBABILITY,
                 "function": Function.ATTEND,
                 "out_count": outputs,
-                **build.planes(words_for(tokens, lanes), wide=layer.wide, stream=False),
+                **build.planes(words_for(tokens - extra_keys(build, layer), lanes), wide=layer.wide, stream=False),
                 "wide_result": int(layer.wide),
-                "key_count": tokens,
+                "key_count": tokens - extra_keys(build, layer),
+                "extra": extra_keys(build, layer),
                 "group": group,
                 "scalar": layer.context_mult,
                 "shift": layer.context_shift,

@@ -9,12 +9,26 @@ from moesaic.hw.spec.tables import DISTANCE_BITS, NO_KEY, level_limits, neighbou
 from moesaic.hw.vector.pipeline import delay, delay_valid, lookup
 from moesaic.hw.vector.reduce import AdderTree, MaxTree, tree_latency
 
-__all__ = ["LAG_BITS", "LEVEL_BITS", "MAXIMUM_BITS", "Probabilities", "SoftmaxBlock", "code_latency"]
+__all__ = [
+    "LAG_BITS",
+    "LEVEL_BITS",
+    "MAXIMUM_BITS",
+    "LoneKey",
+    "Probabilities",
+    "SoftmaxBlock",
+    "code_latency",
+    "distance_layout",
+]
 
 MAXIMUM_BITS = 9  # signed integer maximum of int16 with 8 fraction bits: -128..128
 LEVEL_BITS = 11  # signed, quarters of a power of two: from 4 below four times a maximum to 12 above
 LAG_BITS = 12  # signed: a level less four times a maximum
 _MOST_LAG = 127  # quarters: enough for any probability to be 0
+
+
+def distance_layout() -> data.StructLayout:
+    """A lone key of a query: its distance from the maximum of its block, and that maximum."""
+    return data.StructLayout({"code": unsigned(8), "maximum": signed(MAXIMUM_BITS)})
 
 
 class _Distance(wiring.Component):
@@ -156,15 +170,67 @@ class SoftmaxBlock(wiring.Component):
                 k = number * self.size + place
                 m.d.comb += weight.i[place].eq(lookup(m, power_table(), self.o_code[k][2:], bits=8, name=f"powers_{k}"))
             m.d.comb += heaviest.i[number].eq(weight.o)
-        limits = level_limits(self.bits)
-        above = Signal(len(limits), reset_less=True)  # ones from the lowest limit on
-        m.d.sync += above.eq(Cat(*(heaviest.o > limit for limit in limits)))
-        quarters = Signal(range(len(limits) + 1))
-        for count in range(len(limits)):
-            with m.If(above[count]):
-                m.d.comb += quarters.eq(count + 1)
         then = delay(m, maximum, self.latency - 1 - self.code_at, name="level_maximum")
-        m.d.sync += self.o_level.eq(then.shift_left(2) + quarters - 4)
+        m.d.sync += self.o_level.eq(then.shift_left(2) + _quarters(m, heaviest.o, self.bits) - 4)
+
+
+def _quarters(m: Module, weight: Value, bits: int) -> Signal:
+    """Quarters of a power of two, from four below the maximum, at which `weight` is 1 or less; a cycle later."""
+    limits = level_limits(bits)
+    above = Signal(len(limits), reset_less=True)  # ones from the lowest limit on
+    m.d.sync += above.eq(Cat(*(weight > limit for limit in limits)))
+    quarters = Signal(range(len(limits) + 1))
+    for count in range(len(limits)):
+        with m.If(above[count]):
+            m.d.comb += quarters.eq(count + 1)
+    return quarters
+
+
+class LoneKey(wiring.Component):
+    """A block of a single key of one query: its distance from its maximum, and the level that it asks for.
+
+    Computes ``golden.numerics.softmax_block`` bit for bit over one key, as of a query's first block. One key per cycle;
+    distance and maximum come `CODE_AT` cycles later, the level `LATENCY` cycles later; no back pressure, no reset.
+
+    Parameters
+    ----------
+    bits : int
+        Of the streamed probabilities.
+
+    Members
+    -------
+    t : In(signed(16)), score in log2 units, 8 fraction bits
+    o : Out(distance_layout())
+    o_level : Out(signed(LEVEL_BITS))
+    """
+
+    CODE_AT = 1 + _Distance.LATENCY
+    LATENCY = CODE_AT + 3  # power, comparisons, their number
+
+    t: Signal
+    o: data.View
+    o_level: Signal
+
+    def __init__(self, *, bits: int) -> None:
+        self.bits = bits
+        super().__init__({"t": In(signed(16)), "o": Out(distance_layout()), "o_level": Out(signed(LEVEL_BITS))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.distance = distance = Shared(_Distance)
+        maximum = Signal(signed(MAXIMUM_BITS), reset_less=True)
+        m.d.sync += maximum.eq(self.t[8:].as_signed() + self.t[:8].any())
+        m.d.comb += [
+            distance.t.eq(delay(m, self.t, 1, name="t")),
+            distance.maximum.eq(maximum),
+            distance.valid.eq(1),
+            self.o.code.eq(distance.o),
+            self.o.maximum.eq(delay(m, maximum, _Distance.LATENCY, name="maximum")),
+        ]
+        weight = lookup(m, power_table(), self.o.code[2:], bits=8, name="power")
+        then = delay(m, self.o.maximum, 2, name="level_maximum")
+        m.d.sync += self.o_level.eq(then.shift_left(2) + _quarters(m, weight, self.bits) - 4)
+        return m
 
 
 class Probabilities(wiring.Component):

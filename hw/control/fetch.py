@@ -56,7 +56,7 @@ class InstructionFetch(wiring.Component):
     abort : In(1)
         Request nothing, discard what returns; held until ``clear``.
     clear : In(1)
-        Forget everything; only while ``idle`` and ``abort``, or before the first ``run``.
+        Forget everything; only without ``run``, while ``idle``, and under an ``abort`` that has lasted.
     o : Out(stream of unsigned(8 * instruction_bytes)).array(3)
         In the order of ``STREAMS``.
     exhausted : Out(3)

@@ -45,7 +45,8 @@ def operation_layout() -> data.StructLayout:
     ``vector``: there is one (a retirement of an empty instruction travels alone). ``token``: token number, or softmax
     state. ``pass_first``: first vector that meets a new stationary block. ``acc_first``, ``acc_last``: first, last
     block of inputs. ``block_end``: last vector of a block of outputs. ``end``: last of its instruction.
-    ``attention``: keys or values are stationary. ``attend``: the function is ATTEND. ``bank``: parameters.
+    ``attention``: keys or values are stationary. ``attend``: the function is ATTEND. ``bank``: parameters. ``extra``:
+    the vector meets the extra key too.
     """
     return data.StructLayout(
         {
@@ -67,6 +68,7 @@ def operation_layout() -> data.StructLayout:
             "attention": 1,
             "attend": 1,
             "bank": 1,
+            "extra": 1,
             "score": unsigned(16),
         }
     )

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.operation import operation_layout
 from moesaic.hw.engine.array import sum_bits
-from moesaic.hw.functions.requantise import finished_layout
+from moesaic.hw.engine.extra import extra_products_layout, extra_score_bits
+from moesaic.hw.functions.requantise import finished_layout, sums_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["Accumulator"]
@@ -26,6 +27,8 @@ class Accumulator(wiring.Component):
         The operation that arrives in the next cycle, for the read.
     i : In(stream of operation_layout(), always ready), sums : In([rows] signed)
         Arriving dot products.
+    score : In(signed), products : In([rows] signed)
+        With them: the extra key's dot product; what the extra key adds to a first block of inputs. With `extra_key`.
     o : Out(stream of finished_layout(config), always ready)
         Finished sums, in the cycle after the last block's dot products arrive; and lone operations.
     """
@@ -35,16 +38,20 @@ class Accumulator(wiring.Component):
     early: stream.Interface
     i: stream.Interface
     sums: data.View
+    score: Signal
+    products: data.View
     o: stream.Interface
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
+        extra = {"score": In(signed(extra_score_bits(config))), "products": In(extra_products_layout(config))}
         operations = In(stream.Signature(operation_layout(), always_ready=True))
         super().__init__(
             {
                 "early": operations,
                 "i": operations,
                 "sums": In(data.ArrayLayout(signed(sum_bits(config.lanes)), config.rows)),
+                **(extra if config.extra_key else {}),
                 "o": Out(stream.Signature(finished_layout(config), always_ready=True)),
             }
         )
@@ -52,7 +59,7 @@ class Accumulator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        layout = data.ArrayLayout(signed(config.acc_bits), config.rows)
+        layout = sums_layout(config)
         entries: memory.Memory = memory.Memory(
             shape=layout, depth=config.max_tokens, init=[], attrs={"ram_style": config.ram_style("accumulators")}
         )
@@ -61,10 +68,17 @@ class Accumulator(wiring.Component):
         m.d.comb += [read.addr.eq(self.early.p.slot), read.en.eq(self.early.valid & self.early.p.vector)]
 
         total = Signal(layout)
-        for r in range(config.rows):
+        arriving = [self.sums[r] for r in range(config.rows)]
+        firsts: list[Value | int] = [0] * config.rows
+        if config.extra_key:
+            arriving.append(self.score)
+            firsts = [*(self.products[r] for r in range(config.rows)), 0]
+        for r, (term, first) in enumerate(zip(arriving, firsts, strict=True)):
             old = read.data[r]
-            kept = Mux(self.i.p.acc_first, 0, Mux(self.i.p.acc_shift, (old << 8)[: config.acc_bits].as_signed(), old))
-            m.d.comb += total[r].eq(kept + self.sums[r])
+            kept = Mux(
+                self.i.p.acc_first, first, Mux(self.i.p.acc_shift, (old << 8)[: config.acc_bits].as_signed(), old)
+            )
+            m.d.comb += total[r].eq(kept + term)
         acc = Signal(layout, reset_less=True)
         op: Any = Signal(self.i.p.shape(), reset_less=True)
         with m.If(self.i.valid):

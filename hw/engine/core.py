@@ -9,6 +9,7 @@ from moesaic.hw.decode.instruction import INDEX_BITS
 from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import Array
 from moesaic.hw.engine.entry import Entry
+from moesaic.hw.engine.extra import ExtraKey
 from moesaic.hw.engine.feeder import Feeder
 from moesaic.hw.engine.latency import write_back_stages
 from moesaic.hw.engine.loader import Loader
@@ -143,6 +144,8 @@ class Core(wiring.Component):
         m.d.comb += writeback.total.eq(entry.total)
         connect_stream(m, accumulator.o, writeback.i)
         m.d.comb += [accumulator.sums.eq(array.sums), writeback.parameters.eq(loader.parameters)]
+        if config.extra_key:
+            self._extra(m, loader, feeder, entry, accumulator, writeback, memories)
         # --- retirement, in order ---
         wiring.connect(m, feeder.retirement, retirement.i)
         m.d.comb += [
@@ -155,6 +158,32 @@ class Core(wiring.Component):
         self._report(m, sequencer, memories)
         self._count(m, feeder, loader, entry, retirement)
         return m
+
+    def _extra(
+        self,
+        m: Module,
+        loader: Loader,
+        feeder: Feeder,
+        entry: Entry,
+        accumulator: Accumulator,
+        writeback: WriteBack,
+        memories: Memories,
+    ) -> None:
+        """The extra key, beside the array."""
+        m.submodules.extra = extra = ExtraKey(self.config)
+        wiring.connect(m, loader.extra, extra.fill)
+        wiring.connect(m, writeback.extra, memories.extra)
+        wiring.connect(m, feeder.extra, memories.feed_extra)
+        op = entry.early.p
+        m.d.comb += [
+            extra.x.eq(entry.x),
+            extra.swap.eq(entry.swap),
+            extra.probability.eq(entry.extra),
+            extra.attend.eq(op.attend),
+            extra.used.eq(op.extra),
+            accumulator.products.eq(extra.products),
+            accumulator.score.eq(extra.score),
+        ]
 
     def _route(self, m: Module, writeback: WriteBack, router: Router, feeder: Feeder) -> None:
         """Logits to the router, and its queues to those who read them; it has narrower numbers."""

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.operation import operation_layout
 from moesaic.hw.engine.array import array_latency
-from moesaic.hw.engine.feeder import vector_layout
+from moesaic.hw.engine.vectors import vector_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.latency import REUSE_CYCLES
 from moesaic.hw.vector.pipeline import stages
@@ -31,8 +31,8 @@ class Entry(wiring.Component):
         To the array.
     early : Out(stream of operation_layout(), always ready)
         Operations of vectors, when they enter.
-    total : Out
-        The sum of their probabilities.
+    total : Out, extra : Out
+        The sum of their probabilities; that of the extra key, with `extra_key`.
     coming, arriving : Out(stream of operation_layout(), always ready)
         Operations a cycle before, and with, their sums; lone ones too.
     busy, waiting, attention : Out(1)
@@ -47,6 +47,7 @@ class Entry(wiring.Component):
     swap: Signal
     early: stream.Interface
     total: Signal
+    extra: Signal
     coming: stream.Interface
     arriving: stream.Interface
     busy: Signal
@@ -54,7 +55,7 @@ class Entry(wiring.Component):
     attention: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
-        self.latency = array_latency(config.lanes)
+        self.config, self.latency = config, array_latency(config.lanes)
         operations = Out(stream.Signature(operation_layout(), always_ready=True))
         layout = vector_layout(config)
         super().__init__(
@@ -72,6 +73,7 @@ class Entry(wiring.Component):
                 "busy": Out(1),
                 "waiting": Out(1),
                 "attention": Out(1),
+                **({"extra": Out(config.probability_width)} if config.extra_key else {}),
             }
         )
 
@@ -95,6 +97,7 @@ class Entry(wiring.Component):
             self.early.valid.eq(pop & head.vector),
             self.early.payload.eq(head),
             self.total.eq(self.i.p.total),
+            *([self.extra.eq(self.i.p.extra)] if self.config.extra_key else []),
             self.busy.eq(self.x_valid),
             self.waiting.eq(self.i.valid & need_block & ~may_start),
             self.attention.eq(Mux(self.x_valid, head.attention, in_attention)),

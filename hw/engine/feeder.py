@@ -9,10 +9,18 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed, 
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.attention.softmax import LEVEL_BITS, MAXIMUM_BITS, Probabilities
+from moesaic.hw.attention.softmax import LEVEL_BITS, MAXIMUM_BITS, Probabilities, distance_layout
 from moesaic.hw.control.sequencer import issued_layout
 from moesaic.hw.decode.instruction import INDEX_BITS
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
+from moesaic.hw.engine.vectors import (
+    TapSignature,
+    queue_address,
+    queued_layout,
+    total_layout,
+    vector_layout,
+    waiting_layout,
+)
 from moesaic.hw.engine.walk import QUEUE_DEPTH, Walk, retirement_layout
 from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature, operand_address
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -26,53 +34,11 @@ from moesaic.hw.vector.pipeline import copies, delay, delay_valid, stages
 from moesaic.hw.vector.reduce import AdderTree
 from moesaic.hw.vector.rounding import digits
 
-__all__ = ["Feeder", "TapSignature", "queued_layout", "vector_layout"]
+__all__ = ["Feeder"]
 
 ADDRESS_AT = 3  # stage (cycles from issue) at which a vector's address is known
 _MEET = ADDRESS_AT + NormScalars.LATENCY
 _FINAL = _MEET + Normalise.LATENCY
-
-
-def vector_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A streamed vector with its operation, and the sum of its values if they are probabilities."""
-    return data.StructLayout({**dict(waiting_layout(config).members), "total": unsigned(config.total_bits)})
-
-
-def waiting_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A vector in the queue, which its sum enters later."""
-    return data.StructLayout(
-        {
-            "op": operation_layout(),
-            "x": data.ArrayLayout(signed(config.streamed_bits), config.lanes),
-        }
-    )
-
-
-def queue_address() -> data.StructLayout:
-    """A place in an expert's queue."""
-    return data.StructLayout({"expert": unsigned(6), "slot": unsigned(12)})
-
-
-def queued_layout() -> data.StructLayout:
-    """What stands there."""
-    return data.StructLayout({"token": unsigned(12), "score": unsigned(16)})
-
-
-class TapSignature(wiring.Signature):
-    """Copies of normalised vectors for the activation memory.
-
-    Members
-    -------
-    due, write : Out(1)
-        There is one in the next cycle, in this cycle.
-    address : Out(16)
-    data, low : Out([lanes] unsigned(8))
-        Bytes, and the lower bytes of 16-bit values.
-    """
-
-    def __init__(self, config: AcceleratorConfig) -> None:
-        word = data.ArrayLayout(unsigned(8), config.lanes)
-        super().__init__({"due": Out(1), "write": Out(1), "address": Out(16), "data": Out(word), "low": Out(word)})
 
 
 def _carry(m: Module, value: Value, *, bits: int, name: str, first: int = 0, last: int) -> list[Value]:
@@ -103,6 +69,8 @@ class Feeder(wiring.Component):
         The write-back reads the residual in `RESIDUAL_AT` cycles, and no vector is issued that would.
     queue, activation, maxima, state, residual, sums : Out(ReadSignature)
         Expert queues and memories; the maxima are those beside the word of activations.
+    extra : Out(ReadSignature)
+        The query's extra key, with `extra_key`.
     tap : Out(TapSignature)
     context : Out(WriteSignature), retirement : Out(WriteSignature)
         The tables of instructions in flight.
@@ -125,6 +93,7 @@ class Feeder(wiring.Component):
     activation: Port
     maxima: Port
     state: Port
+    extra: Port
     residual: Port
     sums: Port
     tap: Port
@@ -142,7 +111,7 @@ class Feeder(wiring.Component):
         self.probabilities = Probabilities(lanes=config.lanes, groups=config.groups, bits=config.probability_width)
         self.adder = AdderTree(shape=Shape(config.probability_width), terms=config.lanes)
         self.waiting = Queue(waiting_layout(config), depth=QUEUE_DEPTH)
-        self.totals = Queue(unsigned(config.total_bits), depth=QUEUE_DEPTH)
+        self.totals = Queue(total_layout(config), depth=QUEUE_DEPTH)
         # What the array decides on comes from registers, not from LUT RAM. The vector's many bits have a `valid` of
         # their own.
         layout = waiting_layout(config)
@@ -173,6 +142,7 @@ class Feeder(wiring.Component):
                 "attention_read": Out(1),
                 "busy": Out(1),
                 "blocked": Out(1),
+                **({"extra": Out(ReadSignature(13, distance_layout()))} if config.extra_key else {}),
             }
         )
 
@@ -205,6 +175,7 @@ class Feeder(wiring.Component):
         lows = _carry(m, walk.o.p.low, last=final, name="low", bits=1)
         self._read_activations(m, live, ops, kinds, addresses, lows)
         self._send(m, live[final], ops[final], kinds[final], lows[final - 1])
+        self._total(m, live, ops)
         self._tap(m, live, ops, kinds)
         return m
 
@@ -254,12 +225,7 @@ class Feeder(wiring.Component):
         ]
 
     def _read_residual(
-        self,
-        m: Module,
-        live: list[Value],
-        ops: list[Any],
-        kinds: list[Value],
-        addresses: list[Value],
+        self, m: Module, live: list[Value], ops: list[Any], kinds: list[Value], addresses: list[Value]
     ) -> None:
         """Read the residual to meet the scalars, and normalise it."""
         scalars, normalise = self.scalars, self.normalise
@@ -319,10 +285,7 @@ class Feeder(wiring.Component):
     def _send(self, m: Module, live: Value, op: data.View, kind: Value, early_low: Value) -> None:
         """The complete vector into the queue, and the queue to the array. `early_low` is a cycle ahead."""
         normalise, probabilities, adder, queue = self.normalise, self.probabilities, self.adder, self.waiting
-        m.d.comb += [
-            queue.i.valid.eq(live),
-            queue.i.p.op.eq(op),
-        ]
+        m.d.comb += [queue.i.valid.eq(live), queue.i.p.op.eq(op)]
         early = _carry(m, self.walk.op.wide_stream, last=self.final - 1, name="wide_stream", bits=1)[-1]
         splits, lows = (
             copies(m, bit, self.config.lanes, name=name) for bit, name in ((early, "split"), (early_low, "lower"))
@@ -357,17 +320,40 @@ class Feeder(wiring.Component):
             vector.i.payload.eq(queue.o.p.x),
             queue.o.ready.eq(self.o.ready | ~held),
             *(self.o.valid.eq(head.o.valid), self.o.p.op.eq(head.o.payload), self.o.p.x.eq(vector.o.payload)),
-            self.o.p.total.eq(totals.o.payload),
+            *(self.o.p[name].eq(totals.o.p[name]) for name in total_layout(self.config).members),
             head.o.ready.eq(self.o.ready),
             vector.o.ready.eq(self.o.ready),
-            totals.i.valid.eq(delay_valid(m, live, 1, name="added")),
-            totals.i.payload.eq(adder.o),
             totals.o.ready.eq(self.o.valid & self.o.ready),
         ]
         require(m, Check.ASSERT, ~self.o.valid | totals.o.valid, "feeder: a vector must have its sum")
         pop = Signal()
         m.d.sync += pop.eq(self.o.valid & self.o.ready)
         m.d.comb += [self.walk.popped.eq(pop), self.walk.arrived.eq(live)]
+
+    def _total(self, m: Module, live: list[Value], ops: list[Any]) -> None:
+        """The sum of the vector's probabilities, a cycle after it, and the extra key's."""
+        totals = self.totals
+        total: Value = self.adder.o
+        m.d.comb += totals.i.valid.eq(delay_valid(m, live[self.final], 1, name="added"))
+        if self.config.extra_key:
+            bits = self.config.probability_width
+            m.submodules.extra_probability = probability = Probabilities(lanes=1, groups=1, bits=bits)
+            extra, arrive, early = self.extra, self.arrive, self.arrive - 2
+            m.d.comb += [
+                extra.enable.eq(1),
+                extra.address.eq(ops[early].token),
+                probability.i_valid.eq(live[arrive]),
+                probability.i[0].eq(delay(m, extra.data.code, 1, name="extra_code")),
+                probability.i_lag[0].eq(
+                    delay(m, self.state.data - extra.data.maximum.shift_left(2), 1, name="extra_lag")
+                ),
+            ]
+            kept = Signal(bits, reset_less=True)  # 0 where there is none
+            m.d.sync += kept.eq(Mux(ops[arrive + Probabilities.LATENCY].extra, probability.o[0], 0))
+            here = delay(m, kept, self.final - arrive - Probabilities.LATENCY, name="extra")
+            m.d.comb += totals.i.p.extra.eq(here)
+            total = total + here
+        m.d.comb += totals.i.p.total.eq(total)
 
     def _tap(self, m: Module, live: list[Value], ops: list[Any], kinds: list[Value]) -> None:
         """The copy of normalised vectors for the activation memory."""
@@ -392,7 +378,4 @@ class Feeder(wiring.Component):
         for lane in range(self.config.lanes):
             n = self.normalise.o[lane]
             upper, lower = digits(n)
-            m.d.comb += [
-                tap.data[lane].eq(Mux(wide, upper, n[STORED_SHIFT:])),
-                tap.low[lane].eq(lower),
-            ]
+            m.d.comb += [tap.data[lane].eq(Mux(wide, upper, n[STORED_SHIFT:])), tap.low[lane].eq(lower)]

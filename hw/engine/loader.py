@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.control.sequencer import issued_layout
 from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.engine.array import FillSignature
+from moesaic.hw.engine.extra import ExtraFillSignature
 from moesaic.hw.engine.position import BlockPosition, KeyPosition, lanes_inside
 from moesaic.hw.engine.stage import Stage
 from moesaic.hw.engine.words import Cut, Take, copy_layout
@@ -46,8 +47,8 @@ class Loader(wiring.Component):
         Weight stream; words to drop from it.
     kv : Out(ReadSignature)
         Key/value memory.
-    fill : Out(FillSignature)
-        To the array.
+    fill : Out(FillSignature), extra : Out(ExtraFillSignature)
+        To the array, and to the extra key beside it, which is there with `extra_key`.
     full : Out(1), swap : In(1)
         The last of the shadow block leaves in this cycle, or has left: it may be taken from now on. It was taken in the
         last cycle (in which ``full`` still belongs to it).
@@ -70,6 +71,7 @@ class Loader(wiring.Component):
     skip: stream.Interface
     kv: Port
     fill: Port
+    extra: Port
     full: Signal
     swap: Signal
     parameters: data.View
@@ -101,6 +103,7 @@ class Loader(wiring.Component):
                 "busy": Out(1),
                 "starved": Out(1),
                 "blocked": Out(1),
+                **({"extra": Out(ExtraFillSignature(config))} if config.extra_key else {}),
             }
         )
 
@@ -136,7 +139,8 @@ class Loader(wiring.Component):
         # The instruction's kind, from its first cycle in `wait` on.
         is_copy, is_weights = Signal(), Signal()
         m.d.sync += [is_copy.eq(op.opcode == Opcode.COPY), is_weights.eq(op.stationary == Stationary.WEIGHTS)]
-        states = States(m, "idle", "decode", "wait", "measure", "drop", "take", "keys", "read", "copy")
+        extra = ["extra"] if self.config.extra_key else []
+        states = States(m, "idle", "decode", "wait", "measure", "drop", "take", "keys", *extra, "read", "copy")
         with states.state("idle"):
             m.d.comb += self.i.ready.eq(1)
             at.clear(m)
@@ -207,6 +211,7 @@ class Loader(wiring.Component):
         """States that fill the shadow block with keys or values."""
         rows, lanes, stage = self.config.rows, self.config.lanes, self.stage
         values = keys.values
+        only = Signal()  # the block has one key, beside the extra one
         m.d.sync += self.fill.clear.eq(0)
         with states.state("keys"):
             # One cycle to prepare a block: clear it (VALUES leave lanes beyond the last key at zero), and bound the
@@ -216,6 +221,15 @@ class Loader(wiring.Component):
             keys.begin_block(m, op, left, width)
             with m.If(stage.available & stage.empty & ~pending):
                 m.d.sync += [self.fill.clear.eq(1), keys.ends.eq(left == 1), keys.steps.eq(left == 1)]
+                states.to("read")
+                if self.config.extra_key:
+                    with m.If(at.takes_extra):
+                        m.d.sync += [keys.ends.eq(0), keys.steps.eq(0), only.eq(left == 1)]
+                        states.to("extra")
+        if self.config.extra_key:
+            with states.state("extra"):
+                m.d.comb += [keys.reading_extra.eq(1), busy.eq(1)]
+                m.d.sync += [keys.ends.eq(only), keys.steps.eq(only)]
                 states.to("read")
         with states.state("read"):
             m.d.comb += [keys.reading.eq(1), busy.eq(1)]
@@ -242,7 +256,7 @@ class Loader(wiring.Component):
         as_values = Signal()
         place = Signal.like(keys.place)
         group = Signal.like(keys.group)
-        m.d.sync += pending.eq(self.kv.enable)
+        m.d.sync += pending.eq(keys.reading)
         with m.If(self.kv.enable):
             m.d.sync += [place.eq(keys.place), as_values.eq(values), last.eq(keys.last), group.eq(keys.group)]
         inside = lanes_inside(m, op, config.lanes)
@@ -251,6 +265,19 @@ class Loader(wiring.Component):
         word = Value.cast(self.kv.data)
         for r in range(config.rows):
             m.d.comb += fill.column[r].eq(word.word_select(group * config.rows + r if config.groups > 1 else r, 8))
+        if config.extra_key:
+            extra = self.extra
+            pending_extra = Signal()
+            as_value = Signal(attrs={"keep": "true"})  # the same as `as_values`, which has other loads
+            m.d.sync += [pending_extra.eq(keys.reading_extra), as_value.eq(values)]
+            with m.If(keys.reading_extra):
+                m.d.comb += [self.kv.enable.eq(1), self.kv.address.word.eq(keys.extra_address)]
+            m.d.comb += [
+                extra.load.eq(pending_extra),
+                extra.values.eq(as_value),
+                Value.cast(extra.key).eq(fill.key),
+                extra.column.eq(fill.column),
+            ]
         with m.If(pending):
             m.d.comb += self.stage.keys_filled.eq(last)
             with m.If(as_values):

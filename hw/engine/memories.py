@@ -6,9 +6,9 @@ from amaranth.hdl import Module, Mux, ShapeLike, Signal, Value, signed, unsigned
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.attention.softmax import LEVEL_BITS, MAXIMUM_BITS
+from moesaic.hw.attention.softmax import LEVEL_BITS, MAXIMUM_BITS, distance_layout
 from moesaic.hw.decode.operation import CONTEXTS, context_layout
-from moesaic.hw.engine.feeder import TapSignature
+from moesaic.hw.engine.vectors import TapSignature
 from moesaic.hw.engine.words import copy_layout
 from moesaic.hw.functions.companion import WordsSignature
 from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature, connect_read, connect_write, operand_address
@@ -22,7 +22,7 @@ __all__ = ["Memories"]
 
 
 class Memories(wiring.Component):
-    """Activations, keys and values, residual, maxima of blocks, LayerNorm sums, softmax state, contexts.
+    """Activations, keys and values, residual, maxima of blocks, LayerNorm sums, softmax state, extra keys, contexts.
 
     Every memory has a read port for each of its readers, but the three of the residual share one: the feeder keeps
     clear of the write-back's reads, and the store unit waits for both. Writers that share a port go in this order:
@@ -31,8 +31,8 @@ class Memories(wiring.Component):
 
     Members
     -------
-    words : In(WordsSignature), residual, residual_due, maxima, sums, state : In
-        Results of the write-back.
+    words : In(WordsSignature), residual, residual_due, maxima, sums, state, extra : In
+        Results of the write-back; `extra`, and `feed_extra`, with `extra_key`.
     tap : In(TapSignature), copy : In(stream of copy_layout(config)), context : In(WriteSignature)
         Words of feeder and loader.
     feed_*, load_kv, add_residual, add_sums, old_state, early_context, finished_context : In(ReadSignature)
@@ -50,6 +50,8 @@ class Memories(wiring.Component):
     maxima: Port
     sums: Port
     state: Port
+    extra: Port
+    feed_extra: Port
     tap: Port
     copy: stream.Interface
     context: Port
@@ -76,6 +78,10 @@ class Memories(wiring.Component):
         maxima = data.ArrayLayout(signed(MAXIMUM_BITS), config.groups)
         operands, residuals = ReadSignature(operand_address(), word), ReadSignature(16, residual)
         states, contexts = ReadSignature(12, signed(LEVEL_BITS)), ReadSignature(range(CONTEXTS), context_layout())
+        extra = {
+            "extra": In(WriteSignature(12, distance_layout())),
+            "feed_extra": In(ReadSignature(13, distance_layout())),
+        }
         super().__init__(
             {
                 "words": In(WordsSignature(config)),
@@ -102,6 +108,7 @@ class Memories(wiring.Component):
                 "result_ready": Out(1),
                 "outside": Out(1),
                 "collided": Out(1),
+                **(extra if config.extra_key else {}),
             }
         )
 
@@ -254,6 +261,10 @@ class Memories(wiring.Component):
             connect_read(m, user, sums.read_port())
         state = self._memory(m, "state", shape=signed(LEVEL_BITS), depth=min(4096, 2 * config.max_tokens))
         connect_write(m, self.state, state.write_port())
+        if config.extra_key:
+            extra = self._memory(m, "extra", shape=distance_layout(), depth=min(4096, 2 * config.max_tokens))
+            connect_write(m, self.extra, extra.write_port())
+            connect_read(m, self.feed_extra, extra.read_port())
         for user in (self.feed_state, self.old_state):
             connect_read(m, user, state.read_port())
         contexts = self._memory(m, "contexts", shape=context_layout(), depth=CONTEXTS)

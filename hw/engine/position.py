@@ -56,6 +56,7 @@ class BlockPosition:
         self.last_plane = Signal()
         self.only_in = Signal()  # one block is all
         self.step = Signal()  # this block is complete: to the next one of inputs or outputs
+        self.takes_extra = Signal()  # an extra key is loaded with this block
         with m.If(self.step):
             self._next_block(m)
         m.d.sync += [self.only_in.eq(op.in_blocks == 1), self.planes.eq(self.wide & (op.shift_block != 0))]
@@ -79,6 +80,7 @@ class BlockPosition:
             self.last_out.eq(op.out_count <= self.rows),
             self.plane_left.eq(op.shift_block),
             self.last_plane.eq(self.wide & (op.shift_block == 1)),
+            self.takes_extra.eq(op.extra),
         ]
 
     def next_outputs(self, m: Module) -> None:
@@ -97,6 +99,10 @@ class BlockPosition:
             self.keys_left.eq(self.keys_left - self.lanes),
             self.plane_left.eq(self.plane_left - 1),
             self.last_plane.eq(self.planes & (self.plane_left == 2)),
+            # A key with its first blocks of outputs, a value with the first block of inputs of each.
+            self.takes_extra.eq(
+                op.extra & Mux(op.stationary == Stationary.VALUES, self.last_in, self.takes_extra & ~self.last_in)
+            ),
         ]
         with m.If(self.last_in | self.last_plane):
             m.d.sync += [
@@ -142,6 +148,17 @@ class KeyPosition:
         self.beyond = Signal(16)
         self.group = Signal(max(self.group_bits, 1))
         self.reading = Signal()  # in this cycle
+        self.has_extra = config.extra_key
+        if self.has_extra:
+            # The word of the extra key, a cycle after `first`; it is read in this cycle.
+            self.extra_address = Signal(16)
+            self.reading_extra = Signal()
+            self.distance = distance = Signal(16)
+            count = Signal(13)
+            m.d.sync += [
+                count.eq(Mux(op.stationary == Stationary.VALUES, op.key_count, op.out_count)),
+                distance.eq(count * op.kv_stride),
+            ]
 
     def start(self, m: Module, op: data.View) -> None:
         """At the instruction's first key."""
@@ -175,8 +192,12 @@ class KeyPosition:
         ]
 
     def watch(self, m: Module, at: BlockPosition) -> None:
-        """In every cycle: where the next block of channels begins, from what changes two cycles before it is used."""
+        """In every cycle: where the next block of channels begins, from what changes two cycles before it is used; and
+        where the extra key lies.
+        """
         m.d.sync += self.beside.eq(self.first + Mux(at.last_plane, 0, at.in_block + 1))
+        if self.has_extra:
+            m.d.sync += self.extra_address.eq(self.first + self.distance + at.in_block)
 
     def next_block(self, m: Module, at: BlockPosition) -> None:
         """Step from the last key of a block to the first one of the next."""

@@ -336,4 +336,5 @@ class Walk(wiring.Component):
             first.attention.eq(op.stationary != Stationary.WEIGHTS),
             first.attend.eq(op.function == Function.ATTEND),
             first.bank.eq(at.bank),
+            first.extra.eq(op.extra & (Mux(first.attend, at.in_block, at.out_block) == 0)),
         ]

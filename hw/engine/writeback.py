@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from moesaic.hw.attention.softmax import distance_layout
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
 from moesaic.hw.engine.latency import write_back_stages
 from moesaic.hw.functions.activate import Activate
@@ -19,7 +20,7 @@ from moesaic.hw.functions.rescale import Rescale
 from moesaic.hw.functions.route import Route
 from moesaic.hw.functions.softmax import Softmax
 from moesaic.hw.functions.store import Store
-from moesaic.hw.memory.ports import Port, ReadSignature
+from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function
 from moesaic.hw.stream.rules import connect_stream
@@ -59,6 +60,8 @@ class WriteBack(wiring.Component):
         LayerNorm sums.
     logits : Out(stream of logits_layout(config), always ready)
         For the router.
+    extra : Out(WriteSignature)
+        What is kept of a query's extra key, with `extra_key`.
     ended : Out(1)
         An instruction's last result is written (its last vector, or its lone operation, has left the pipeline).
     """
@@ -81,6 +84,7 @@ class WriteBack(wiring.Component):
     old_sums: Port
     sums: Port
     logits: stream.Interface
+    extra: Port
     ended: Signal
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -122,6 +126,7 @@ class WriteBack(wiring.Component):
                 "sums": self.add.signature.members["sums"],
                 "logits": self.route.signature.members["o"],
                 "ended": Out(1),
+                **({"extra": Out(WriteSignature(12, distance_layout()))} if config.extra_key else {}),
             }
         )
 
@@ -149,6 +154,9 @@ class WriteBack(wiring.Component):
         connect_stream(m, self.early, attend.i)
         m.d.comb += attend.total.eq(self.total)
         connect_stream(m, self.i, requantise.i)
+        if self.config.extra_key:
+            wiring.connect(m, wiring.flipped(self.extra), softmax.extra)
+            m.d.comb += [softmax.extra_value.eq(requantise.extra_value)]
         connect_stream(m, requantise.o, place.i)
         connect_stream(m, self.route.o, self.logits)
         m.d.comb += [

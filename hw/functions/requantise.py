@@ -12,15 +12,20 @@ from moesaic.hw.spec.tables import PLANE_BITS
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.requant import Requantise
 
-__all__ = ["PARAMETER_BITS", "Requantisation", "finished_layout"]
+__all__ = ["PARAMETER_BITS", "Requantisation", "finished_layout", "sums_layout"]
 
 BIAS_BITS = 32
 PARAMETER_BITS = BIAS_BITS + 16  # of a row: bias, multiplier
 
 
+def sums_layout(config: AcceleratorConfig) -> data.ArrayLayout:
+    """Accumulated sums of a vector: of each row, and of the extra key behind them."""
+    return data.ArrayLayout(signed(config.acc_bits), config.rows + config.extra_key)
+
+
 def finished_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A finished accumulator with its operation."""
-    return data.StructLayout({"op": operation_layout(), "acc": data.ArrayLayout(signed(config.acc_bits), config.rows)})
+    return data.StructLayout({"op": operation_layout(), "acc": sums_layout(config)})
 
 
 class Requantisation(wiring.Component):
@@ -47,6 +52,8 @@ class Requantisation(wiring.Component):
         What has been held: the requantiser's input.
     value : Out([rows] signed(16))
         `LATENCY` cycles after it.
+    extra_value : Out(signed(16))
+        With it: the extra key's score, with `extra_key`.
     """
 
     LATENCY = Requantise.LATENCY  # cycles
@@ -59,11 +66,12 @@ class Requantisation(wiring.Component):
     release: Signal
     o: stream.Interface
     value: data.View
+    extra_value: Signal
 
     def __init__(self, config: AcceleratorConfig, *, hold: int) -> None:
         self.config, self.hold = config, hold
         self.requantise = Requantise(
-            lanes=config.rows,
+            lanes=config.rows + config.extra_key,
             acc_bits=config.acc_bits,
             bias_bits=BIAS_BITS + (PLANE_BITS if config.wide_operands else 0),
         )
@@ -77,6 +85,7 @@ class Requantisation(wiring.Component):
                 "release": Out(1),
                 "o": Out(stream.Signature(arrival_layout(), always_ready=True)),
                 "value": Out(data.ArrayLayout(signed(16), config.rows)),
+                **({"extra_value": Out(signed(16))} if config.extra_key else {}),
             }
         )
 
@@ -99,7 +108,6 @@ class Requantisation(wiring.Component):
             requantise.i_valid.eq(vector),
             requantise.i_acc.eq(delay(m, self.i.p.acc, self.hold, name="hold_acc")),
             requantise.i_shift.eq(Mux(attend, context.shift + self.exponent, context.shift)),
-            self.value.eq(requantise.o),
         ]
         parameters = Signal(PARAMETER_BITS * self.config.rows)
         m.d.comb += parameters.eq(Mux(op.bank, self.parameters[1], self.parameters[0]))
@@ -113,5 +121,9 @@ class Requantisation(wiring.Component):
                 requantise.i_mult[r].eq(
                     Mux(op.weights, parameter[BIAS_BITS:], Mux(attend, self.factor, context.scalar))
                 ),
+                self.value[r].eq(requantise.o[r]),
             ]
+        if self.config.extra_key:
+            r = self.config.rows
+            m.d.comb += [requantise.i_mult[r].eq(context.scalar), self.extra_value.eq(requantise.o[r])]
         return m

@@ -1,10 +1,17 @@
 """SOFTMAX: a block of scores of one query, and its running level."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.attention.softmax import LEVEL_BITS, MAXIMUM_BITS, SoftmaxBlock, code_latency
+from moesaic.hw.attention.softmax import (
+    LEVEL_BITS,
+    MAXIMUM_BITS,
+    LoneKey,
+    SoftmaxBlock,
+    code_latency,
+    distance_layout,
+)
 from moesaic.hw.functions.companion import CompanionSignature, ResultSignature
 from moesaic.hw.memory.ports import Port, ReadSignature, WriteSignature
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -29,6 +36,8 @@ class Softmax(wiring.Component):
     -------
     i : In(CompanionSignature), `AHEAD` cycles before the values
     value : In([rows] signed(16))
+    extra_value : In(signed(16)), extra : Out(WriteSignature)
+        The extra key's score, and what is kept of it for the query, with `extra_key`.
     old : Out(ReadSignature), state : Out(WriteSignature)
         State of the query.
     maxima : Out(WriteSignature)
@@ -40,6 +49,8 @@ class Softmax(wiring.Component):
 
     i: stream.Interface
     value: data.View
+    extra_value: Signal
+    extra: Port
     old: Port
     state: Port
     maxima: Port
@@ -49,6 +60,7 @@ class Softmax(wiring.Component):
         self.config, self.commit = config, commit
         self.block = SoftmaxBlock(rows=config.rows, bits=config.probability_width)
         self.state_at = self.block.latency + 1
+        extra = {"extra_value": In(signed(16)), "extra": Out(WriteSignature(12, distance_layout()))}
         maxima = data.ArrayLayout(signed(MAXIMUM_BITS), config.groups)
         super().__init__(
             {
@@ -58,6 +70,7 @@ class Softmax(wiring.Component):
                 "state": Out(WriteSignature(12, signed(LEVEL_BITS))),
                 "maxima": Out(WriteSignature(16, maxima, parts=config.groups)),
                 "result": Out(ResultSignature(config)),
+                **(extra if config.extra_key else {}),
             }
         )
 
@@ -91,19 +104,23 @@ class Softmax(wiring.Component):
             self.maxima.address.eq(result.place.address),
             self.maxima.mask.eq(write << result.place.group),
         ]
-        self._keep(m)
+        self._keep(m, runs)
         for group in range(self.config.groups):
             m.d.comb += self.maxima.data[group].eq(maximum)
         return m
 
-    def _keep(self, m: Module) -> None:
+    def _keep(self, m: Module, runs: Value) -> None:
         """Read the query's level when the block's is there, and write the higher one."""
         op, block = self.i.p.op, self.block
         asked = self.AHEAD + block.latency - 1
         token = delay(m, op.token, asked, name="token")
         first = delay(m, op.block == 0, asked + 1, name="first")
         level = Signal(signed(LEVEL_BITS), reset_less=True)
-        m.d.sync += level.eq(Mux(first | (block.o_level > self.old.data), block.o_level, self.old.data))
+        if self.config.extra_key:  # it comes with the first block
+            before = Mux(first, self._extra(m, runs), self.old.data)
+            m.d.sync += level.eq(Mux(block.o_level > before, block.o_level, before))
+        else:
+            m.d.sync += level.eq(Mux(first | (block.o_level > self.old.data), block.o_level, self.old.data))
         m.d.comb += [
             self.old.enable.eq(1),
             self.old.address.eq(token),
@@ -111,3 +128,18 @@ class Softmax(wiring.Component):
             self.state.mask.eq(delay_valid(m, block.o_valid, 1, name="state_write")),
             self.state.data.eq(level),
         ]
+
+    def _extra(self, m: Module, runs: Value) -> Value:
+        """Keep the extra key of a query; the level that it asks for, or the lowest one, when the block's is there."""
+        m.submodules.lone = lone = LoneKey(bits=self.config.probability_width)
+        op, there = self.i.p.op, runs & self.i.p.op.extra
+        at_code, wait = self.AHEAD + lone.CODE_AT, self.block.latency - lone.LATENCY
+        m.d.comb += [
+            lone.t.eq(self.extra_value),
+            self.extra.address.eq(delay(m, op.token, at_code, name="extra_token")),
+            self.extra.mask.eq(delay_valid(m, there, at_code, name="extra_write")),
+            self.extra.data.eq(lone.o),
+        ]
+        asks = delay(m, op.extra, self.AHEAD + self.block.latency, name="asks")
+        lowest = Const(-1 << LEVEL_BITS - 1, signed(LEVEL_BITS))
+        return Mux(asks, delay(m, lone.o_level, wait, name="extra_level"), lowest)

@@ -109,6 +109,9 @@ class AcceleratorConfig:
         may then lie in both. While keys and values are alive there is no room.
     gated_mlp : bool
         Whether values can be multiplied by activated gates, which a memory keeps for the tokens of one pass.
+    extra_key : bool
+        Whether a key beyond whole blocks of keys, such as that of a class token, is taken beside the array instead of
+        in a pass of its own.
     ultra_ram : tuple of str
         Which memories, of `ULTRA_RAM`, are UltraRAM in place of block RAM. It changes neither behaviour nor programs,
         and is not part of the configuration hash.
@@ -144,6 +147,7 @@ class AcceleratorConfig:
     sigmoid: bool = True
     joint_memories: bool = False
     gated_mlp: bool = True
+    extra_key: bool = False
     probability_bits: int = 0
     clock_mhz: float = 300.0
     ultra_ram: tuple[str, ...] = ()

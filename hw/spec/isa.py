@@ -236,6 +236,7 @@ FORMATS: dict[Opcode, Format] = {
                     "it multiplies and that are written; out_count counts both",
                 ),
                 Field("append", 1, "ROUTE: keep what the queues hold, and append to it"),
+                Field("extra", 1, "KEYS, VALUES: the key behind out_count, key_count too, without a pass of its own"),
             ),
         ),
         Format(

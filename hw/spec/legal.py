@@ -103,6 +103,10 @@ RULES: Mapping[Opcode, tuple[Rule, ...]] = MappingProxyType(
             # Heads.
             Rule({"stationary": _HEADS}, _at_least(1, "lane_count")),
             Rule({"stationary": _HEADS}, _at_most(of_setting("lanes"), of_field("lane_low") + of_field("lane_count"))),
+            Rule({"extra": (1,)}, Among("stationary", _HEADS)),
+            Rule({"extra": (1,)}, Among("wide_stream", (0,))),
+            Rule({"extra": (1,)}, Among("wide_stationary", (0,))),
+            Rule({}, Needs("extra", "extra_key")),
             _keys(0, _IN_BLOCKS),
             _keys(1, _PLANE),
             # Results.

@@ -12,6 +12,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
         # For tests: m3vit-micro in seconds, two items at once.
         AcceleratorConfig(
             name="micro8",
+            extra_key=True,
             rows=8,
             lanes=8,
             load_rows=2,
@@ -61,6 +62,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
         # The reference: m3vit-tiny, four items at once, and deit-tiny on a ZCU102, 64 B per cycle from four HP ports.
         AcceleratorConfig(
             name="zcu102",
+            extra_key=True,
             rows=64,
             lanes=64,
             load_rows=2,
@@ -130,6 +132,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
         # The other boards (boards/data): as many multipliers as the fabric holds, the same stream from DDR.
         AcceleratorConfig(
             name="zcu104",
+            extra_key=True,
             rows=32,
             lanes=64,
             load_rows=2,
@@ -146,6 +149,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
         ),
         AcceleratorConfig(
             name="kv260",
+            extra_key=True,
             rows=16,
             lanes=64,
             load_rows=2,
@@ -163,6 +167,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
         # Alveo U280: eight HBM ports, 256 B per cycle; every model, m3vit-small with all its tokens on chip.
         AcceleratorConfig(
             name="u280",
+            extra_key=True,
             rows=64,
             lanes=128,
             load_rows=4,
@@ -183,6 +188,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
         # Zynq-7000: 64-bit AXI3 ports (bursts of 16), 32-bit addresses; m3vit-micro.
         AcceleratorConfig(
             name="pynq-z2",
+            extra_key=True,
             rows=8,
             lanes=16,
             load_rows=2,

@@ -69,6 +69,7 @@ UNITS: tuple[Unit, ...] = (
         grows=("products", "products of short chains", "lanes"),
         group=Group.ARRAY,
     ),
+    Unit(title="extra key", paths=("core.extra",), grows=("lanes beside an extra key",), group=Group.ARRAY),
     Unit(title="accumulators", paths=("core.accumulator",), grows=("one", "rows"), group=Group.ARRAY),
     Unit(
         title="write-back",

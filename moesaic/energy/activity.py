@@ -90,12 +90,12 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
         return Activity(stream_bytes=stream_bytes, prefetch_bits=prefetch_bits)
     word = 8 * config.lanes
     out_count, in_blocks = op.fields["out_count"], op.fields["in_blocks"]
-    blocks = -(-out_count // config.rows)
+    blocks, extra = -(-out_count // config.rows), op.fields.get("extra", 0)
     vectors, results = tokens * blocks * in_blocks, tokens * blocks
     stationary = {
         Stationary.WEIGHTS: 0,
-        Stationary.KEYS: out_count * in_blocks,
-        Stationary.VALUES: blocks * op.fields.get("key_count", 0) * (1 + op.fields.get("wide_stationary", 0)),
+        Stationary.KEYS: (out_count + extra) * in_blocks,
+        Stationary.VALUES: blocks * (op.fields.get("key_count", 0) + extra) * (1 + op.fields.get("wide_stationary", 0)),
     }[op.stationary]
     normalised = vectors if op.stream is Stream.NORMALISED else 0
     gated = op.fields.get("gated", 0)

@@ -61,6 +61,8 @@ def _matmul(f: Mapping[str, int], config: AcceleratorConfig) -> bool:
         return True
     if f["gated"] and -(-f["out_count"] // config.rows) % 2:
         return True
+    if f["extra"] and (not config.extra_key or stationary == WEIGHTS or f["wide_stream"] or f["wide_stationary"]):
+        return True
     if stationary != WEIGHTS and not 0 < f["lane_count"] <= config.lanes - f["lane_low"]:
         return True
     if stationary == VALUES and -(-f["key_count"] // config.lanes) != f["in_blocks"] // passes:

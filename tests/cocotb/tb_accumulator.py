@@ -11,12 +11,15 @@ from rigid import pack
 
 from moesaic.hw.decode.operation import operation_layout
 from moesaic.hw.engine.array import sum_bits
+from moesaic.hw.engine.extra import extra_products_layout, extra_score_bits
 from moesaic.hw.spec.latency import REUSE_CYCLES
 from moesaic.hw.spec.presets import PRESETS
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 OPERATION = operation_layout()
 SUM_BITS = sum_bits(CONFIG.lanes)
+EXTRA = int(CONFIG.extra_key)
+SCORE_BITS, PRODUCT_BITS = extra_score_bits(CONFIG), extra_products_layout(CONFIG).elem_shape.width
 
 
 def wrap(values: np.ndarray) -> np.ndarray:
@@ -30,13 +33,17 @@ class Rig:
 
     def __init__(self, dut: SimHandleBase, seed: int) -> None:
         self.bench, self.rng = Bench(dut), np.random.default_rng(seed)
-        self.entries = np.zeros((CONFIG.max_tokens, CONFIG.rows), np.int64)
+        self.entries = np.zeros((CONFIG.max_tokens, CONFIG.rows + EXTRA), np.int64)
         self.next: tuple[dict[str, int], np.ndarray] | None = None
         self.due: tuple[int, np.ndarray | None] | None = None
         self.finished = 0
 
     async def start(self) -> None:
-        await self.bench.start(early__valid=0, early__payload=0, i__valid=0, i__payload=0, sums=0)
+        extra = dict.fromkeys(("score", "products"), 0) if EXTRA else {}
+        await self.bench.start(early__valid=0, early__payload=0, i__valid=0, i__payload=0, sums=0, **extra)
+
+    def _random(self, bits: int, count: int) -> np.ndarray:
+        return self.rng.integers(-(1 << bits - 1), 1 << bits - 1, count)
 
     async def cycle(self, operation: dict[str, int] | None = None, sums: np.ndarray | None = None) -> None:
         """Announce an operation; the one announced before arrives."""
@@ -46,7 +53,13 @@ class Rig:
         slot = operation["slot"] if early else int(self.rng.integers(CONFIG.max_tokens))
         bench.set("early__payload", OPERATION.const({"vector": 1, "slot": slot}).as_bits())
         bench.set("i__valid", int(now is not None))
-        noise = self.rng.integers(-(1 << SUM_BITS - 1), 1 << SUM_BITS - 1, CONFIG.rows)
+        noise = self._random(SUM_BITS, CONFIG.rows)
+        # The extra key: a sum of its own, and what it adds to the first ones of the others.
+        more, first = self._random(SCORE_BITS, EXTRA), self._random(PRODUCT_BITS, CONFIG.rows * EXTRA)
+        if EXTRA:
+            bench.set("score", pack(more, SCORE_BITS))
+            bench.set("products", pack(first, PRODUCT_BITS))
+        start = np.concatenate([first if EXTRA else np.zeros(CONFIG.rows, np.int64), np.zeros(EXTRA, np.int64)])
         expected: tuple[int, np.ndarray | None] | None = None
         if now is None:
             bench.set("sums", pack(noise, SUM_BITS))
@@ -57,8 +70,9 @@ class Rig:
             bench.set("sums", pack(values, SUM_BITS))
             if fields["vector"]:
                 slot = fields["slot"]
-                old = np.zeros(CONFIG.rows, np.int64) if fields["acc_first"] else self.entries[slot]
-                total = wrap((old << 8 if fields["acc_shift"] and not fields["acc_first"] else old) + values)
+                old = start if fields["acc_first"] else self.entries[slot]
+                shifted = old << 8 if fields["acc_shift"] and not fields["acc_first"] else old
+                total = wrap(shifted + np.concatenate([values, more]))
                 self.entries[slot] = total
                 if fields["acc_last"]:
                     expected = bits, total

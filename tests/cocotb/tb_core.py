@@ -15,7 +15,7 @@ from cocotb.handle import SimHandleBase
 
 from moesaic.golden.layers.norm import NORM_FIELDS
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.isa import Function, Memory, Opcode, Stream
+from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
 from moesaic.hw.spec.legal import refusal
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.tables import inverse_of_dim
@@ -27,6 +27,7 @@ ROWS, LANES = CONFIG.rows, CONFIG.lanes
 TOKENS, INPUTS = 13, 3  # words of a token
 RESIDUAL = 4  # words of a token's residual
 HIDDEN = 2000  # first word of hidden layers
+DISTANCES = 1000  # and of what becomes probabilities
 PLAIN = (Function.GELU, Function.RELU, Function.RELU2, Function.SILU, Function.SIGMOID)
 GATES = (Function.GELU, Function.RELU, Function.SILU, Function.SIGMOID)
 Fields = dict[str, int]
@@ -86,10 +87,13 @@ class Program:
                 pairs = tiles.view(np.uint8).reshape(-1, 2, CONFIG.load_rows * LANES) & 15
                 tiles = pairs[:, 0] | pairs[:, 1] << 4
             data += tiles.tobytes()
+        self._run(fields, data, wait=wait)
+
+    def _run(self, fields: Fields, data: bytes = b"", *, wait: bool = True) -> None:
         index, decoded = self._add(Opcode.MATMUL, fields, data, wait=wait)
         matmul = Matmul(self.machine, index, decoded, loaded=self.known, fed=self.known)
         assert matmul.count
-        matmul.run(np.frombuffer(data, np.uint8))
+        matmul.run(np.array(bytearray(data), np.uint8))
 
     def identity(self, target: int, channels: int, wide: bool, expert: Fields, token_fields: Fields) -> None:
         """ADD the hidden layer to residual words from `target` on."""
@@ -144,6 +148,25 @@ class Program:
         bias = rng.integers(-3000, 3000, blocks)
         self.matmul(fields | token_fields | (expert and expert | {"gather": 1}), weights, bias, mult, wait=bool(expert))
         self.identity(0, hidden, wide, expert, token_fields)
+
+    def attention(self, keys: int, extra: int) -> None:
+        """All tokens to `keys` of them, and to the next one as an `extra` key; keys of two words, values of one."""
+        rng, count = self.rng, 3 * LANES
+        tokens = {"token_count": TOKENS, "token_base": int(rng.integers(CONFIG.max_tokens))}
+        stored = {"kv_stride": 3, "lane_count": LANES, "extra": extra}
+        fields = {"function": Function.INT8, "stream": Stream.ACTIVATION, "token_count": keys + extra, "shift": 24}
+        fields |= {"in_blocks": INPUTS, "src_stride": INPUTS, "dst_memory": Memory.KV, "dst_stride": 3}
+        weights = rng.integers(-128, 128, (count, INPUTS * LANES))
+        self.matmul(fields | {"out_count": count}, weights, np.zeros(count, int), np.full(count, 1 << 14))
+        words = -(-keys // LANES)
+        fields = {"function": Function.SOFTMAX, "stream": Stream.ACTIVATION, "stationary": Stationary.KEYS}
+        fields |= {"out_count": keys, "in_blocks": 2, "src_stride": INPUTS, "dst_addr": DISTANCES, "dst_stride": words}
+        self._run(fields | tokens | stored | {"scalar": 1 << 15, "shift": 19})
+        fields = {"function": Function.ATTEND, "stream": Stream.PROBABILITY, "stationary": Stationary.VALUES}
+        fields |= {"out_count": LANES, "key_count": keys, "in_blocks": words, "kv_addr": 2}
+        fields |= {"src_addr": DISTANCES, "src_stride": words, "dst_addr": HIDDEN, "dst_stride": RESIDUAL}
+        self._run(fields | tokens | stored | {"scalar": 1 << 15, "shift": 14})
+        self.identity(0, LANES, False, {}, {"token_count": TOKENS})
 
     def route(self, first: int = 0) -> None:
         """Tokens from `first` on to experts, at random; behind those that wait there, if it is not 0."""
@@ -295,6 +318,19 @@ async def short_passes(dut: SimHandleBase) -> None:
         program.matmul(fields, weights, program.rng.integers(-3000, 3000, len(weights)), mult)
         program.identity(0, RESIDUAL * LANES, False, {}, {"token_count": count})
     await check(dut, program, chance=1.0)
+
+
+@cocotb.test()
+async def attention(dut: SimHandleBase) -> None:
+    """Whole blocks of keys and parts of one, with and without an extra key."""
+    tokens = 2 * LANES + 1
+    program = begun(8, tokens)
+    for keys in (1, ROWS - 1, LANES, LANES + 3, 2 * LANES):
+        for extra in range(1 + CONFIG.extra_key):
+            program.attention(keys, extra)
+            context = program.machine.activation.words[HIDDEN : HIDDEN + TOKENS * RESIDUAL : RESIDUAL].view(np.int8)
+            assert 5 < np.abs(context.astype(int)).mean() < 100
+    await check(dut, program, chance=0.7, tokens=tokens)
 
 
 @cocotb.test()

@@ -12,7 +12,8 @@ from rigid import pack
 
 from moesaic.golden import numerics
 from moesaic.hw.decode.operation import CONTEXTS, context_layout
-from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder, vector_layout
+from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder
+from moesaic.hw.engine.vectors import vector_layout
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
 from moesaic.hw.spec.presets import PRESETS
@@ -34,11 +35,13 @@ class Reference:
         self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
         self.maxima = 60 + rng.integers(0, 40, (DEPTH, GROUPS)) ** 2 // 60
         self.state = 4 * self.maxima.max() + rng.integers(0, 100, 2 * TOKENS)
+        self.extra = self._extra(rng)
         self.total = rng.integers(-200_000, 200_000, TOKENS)
         self.squares = self.total**2 // 16 + rng.integers(0, 1 << 30, TOKENS)
         self.queue_token = np.stack([rng.permutation(TOKENS) for _ in range(CONFIG.experts)])
         self.queue_score = rng.integers(0, 1 << 16, (CONFIG.experts, TOKENS))
-        self.expected: list[tuple[int, Fields, np.ndarray | None]] = []  # instruction, operation, vector
+        # Instruction, operation, vector with the extra key's probability behind it.
+        self.expected: list[tuple[int, Fields, np.ndarray | None]] = []
         self.taps: list[tuple[int, int, int | None]] = []  # address, word, lower bytes
         self.contexts: list[tuple[int, int, int]] = []
         norm: Fields = {}
@@ -61,6 +64,14 @@ class Reference:
                 self.contexts.append((-1, 0, f.get("mark", 0)))
             if not count:
                 self.expected.append((index, {"vector": 0, "end": 1, "context": index % CONTEXTS}, None))
+
+    def _extra(self, rng: np.random.Generator) -> np.ndarray:
+        """Distance and maximum of the extra key of each state, of which some set the level, and some are far below."""
+        maximum = self.state // 4 + 1 - rng.integers(0, 16, 2 * TOKENS) ** 2 // 8
+        maximum[rng.random(2 * TOKENS) < 0.1] = -128
+        code = rng.integers(0, 256, 2 * TOKENS)
+        code[4 * maximum > self.state] |= 64  # a distance of 1 or more, so that it weighs 1 or less
+        return np.stack([code, maximum], axis=1)
 
     def _stream(self, index: int, f: Fields, norm: Fields, rms: int, count: int, blocks: int, bank: int) -> None:
         slots = np.arange(count)
@@ -85,6 +96,11 @@ class Reference:
                     lag[:, ROWS * (word * GROUPS + np.arange(GROUPS)) >= f["key_count"]] = FARTHEST
                     codes = self.activation[address].reshape(count, GROUPS, ROWS)
                     x = numerics.probability(codes, lag, bits=CONFIG.probability_width).reshape(count, LANES)
+                of_extra = np.zeros(count, np.int64)
+                if f.get("extra") and ib == 0 and f["stream"] == Stream.PROBABILITY:
+                    code, maximum = self.extra[tokens].T
+                    lag = self.state[tokens] - 4 * maximum
+                    of_extra = numerics.probability(code, lag, bits=CONFIG.probability_width)
                 for slot in slots.tolist():
                     if f["tap"] and block == 0 and number == 0:
                         place, value = f["tap_addr"] + slot * (f["shift_block"] or f["in_blocks"]) + ib, n[slot]
@@ -114,12 +130,13 @@ class Reference:
                         "weights": int(f["stationary"] == Stationary.WEIGHTS),
                         "attention": int(f["stationary"] != Stationary.WEIGHTS),
                         "attend": int(f["function"] == Function.ATTEND),
+                        "extra": int(f.get("extra", 0) and not (ib if f["stationary"] == Stationary.VALUES else block)),
                     }
                     if f["stationary"] == Stationary.WEIGHTS:
                         operation["bank"] = (bank + block) % 2
                     if f["expert_valid"]:
                         operation["score"] = int(self.queue_score[f["expert"]][slot])
-                    self.expected.append((index, operation, x[slot]))
+                    self.expected.append((index, operation, np.append(x[slot], of_extra[slot])))
 
 
 class Rig:
@@ -166,6 +183,7 @@ class Rig:
             state__data=0,
             residual__data=0,
             sums__data=0,
+            **({"extra__data": 0} if CONFIG.extra_key else {}),
         )
 
     def drive(self) -> None:
@@ -190,6 +208,9 @@ class Rig:
             "state__data": int(r.state[get("state__address") % (2 * TOKENS)]) & 2047,
             "sums__data": int(r.total[token]) & (1 << 28) - 1 | int(r.squares[token]) << 28,
         }
+        if CONFIG.extra_key and get("extra__enable"):
+            code, maximum = r.extra[get("extra__address") % (2 * TOKENS)].tolist()
+            self.next["extra__data"] = code | (maximum & 511) << 8
         earlier, self.asked = self.asked, get("maxima__address") if get("maxima__enable") else None
         if self.asked is not None:
             self.next["maxima__data"] = pack(r.maxima[self.asked % DEPTH], 9)
@@ -227,14 +248,13 @@ class Rig:
         assert got == operation, (index, self.program[index], got, operation)
         assert index < self.contexts, "the context must be there first"
         if vector is not None:
-            assert [int(payload.x[lane]) for lane in range(LANES)] == vector.tolist(), (
-                index,
-                self.program[index],
-                got,
-                vector.tolist(),
-            )
-            if self.program[index][1]["stream"] == Stream.PROBABILITY:
-                assert int(payload.total) == vector.sum() % (1 << CONFIG.total_bits), (index, got)
+            where = index, self.program[index], got, vector.tolist()
+            assert [int(payload.x[lane]) for lane in range(LANES)] == vector[:LANES].tolist(), where
+            likely = self.program[index][1]["stream"] == Stream.PROBABILITY
+            if likely:
+                assert int(payload.total) == vector.sum() % (1 << CONFIG.total_bits), where
+            if CONFIG.extra_key and (likely or not operation["extra"]):
+                assert int(payload.extra) == vector[LANES], where
         self.ended += operation["end"]
 
     async def run(self) -> None:
@@ -328,6 +348,8 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
         if any(wide.values()):
             passes = (1 + wide["wide_stream"]) * (1 + wide.get("wide_stationary", 0))
             f |= {**wide, "shift_block": f["in_blocks"] if passes > 1 else 0, "in_blocks": passes * f["in_blocks"]}
+        elif CONFIG.extra_key and kind in ("keys", "values"):
+            f["extra"] = rng.randrange(2)
         program.append((Opcode.MATMUL, f))
     return program
 

@@ -33,7 +33,7 @@ class Rig:
         bits = 0
         for b in range(3):
             for p in range(PORTS):
-                bits |= self.bases[b][p] << ADDR_BITS * (b * PORTS + p)
+                bits |= self.bases[b][p] << 64 * (b * PORTS + p)
         packed = sum(count << 13 * e for e, count in enumerate(counts or []))
         await self.bench.start(
             i__valid=0,
@@ -170,3 +170,21 @@ async def refusals(dut: SimHandleBase) -> None:
     rig.source.items.append(fetch(base=2, offset=room - BEATS, beats=BEATS))
     await rig.bench.until(lambda: bool(rig.sink.got), limit=100)
     assert not rig.bench.get("error")
+
+
+@cocotb.test()
+@cocotb.parametrize(above=[ADDR_BITS, 63, 64])
+async def bases_beyond_the_bus(dut: SimHandleBase, above: int) -> None:
+    """Bits that the bus does not have are refused, also where offset and base lead back into the window."""
+    rig = Rig(dut, 5)
+    offset = 0
+    if above < 64:
+        rig.bases[1][PORTS - 1] |= 1 << above
+    else:  # around the end of 64 bits
+        rig.bases[1], offset = [(1 << 64) - 0x1000] * PORTS, (WINDOW[0] + 0x2000) // STEP
+    await rig.start()
+    rig.source.items.append(fetch(base=1, offset=offset, beats=BEATS))
+    await rig.bench.until(lambda: bool(rig.bench.get("error")), limit=200)
+    assert rig.bench.get("error_code") == ErrorCode.ADDRESS_RANGE
+    assert rig.bench.get("error_address") == (rig.bases[1][PORTS - 1] + offset * STEP) % (1 << 64)
+    assert not rig.sink.got

@@ -31,6 +31,7 @@ class Reference:
         self.dropped: set[int] = set()  # words that only a skip may remove
         self.blocks: list[np.ndarray] = []
         self.block_owner: list[int] = []
+        self.extras: dict[int, tuple[int, np.ndarray]] = {}  # by block: as a value, and its bytes
         self.block_ends: list[bool] = []  # the parameters are needed up to this block
         self.parameters: list[int] = []
         self.reads: list[tuple[int, int]] = []  # plane, address
@@ -88,7 +89,10 @@ class Reference:
                 plane, ib = divmod(number, f.get("shift_block", 0) or f["in_blocks"])
                 plane = plane % 2 if f.get("wide_stationary") else 0
                 block = np.zeros((ROWS, LANES), np.uint8)
-                if f["stationary"] == Stationary.KEYS:
+                keys = f["stationary"] == Stationary.KEYS
+                if f.get("extra") and (ob == 0 if keys else number == 0):
+                    self._extra(index, f, ob, ib, inside)
+                if keys:
                     for r in range(min(ROWS, f["out_count"] - ob * ROWS)):
                         word = self._read(index, plane, f["kv_addr"] + (ob * ROWS + r) * f["kv_stride"] + ib)
                         block[r] = np.where(inside, word, 0)
@@ -99,6 +103,16 @@ class Reference:
                         word = self._read(index, plane, address)
                         block[:, lane] = word[part * ROWS : (part + 1) * ROWS]
                 self._block(index, block, ends=False)
+
+    def _extra(self, index: int, f: Fields, ob: int, ib: int, inside: np.ndarray) -> None:
+        """The key behind the others, before the first of them."""
+        if f["stationary"] == Stationary.KEYS:
+            word = self._read(index, 0, f["kv_addr"] + f["out_count"] * f["kv_stride"] + ib)
+            self.extras[len(self.blocks)] = 0, np.where(inside, word, 0)
+        else:
+            word_number, part = divmod(f["group"] + ob, GROUPS)
+            word = self._read(index, 0, f["kv_addr"] + f["key_count"] * f["kv_stride"] + word_number)
+            self.extras[len(self.blocks)] = 1, word[part * ROWS : (part + 1) * ROWS]
 
     def _copy(self, index: int, f: Fields) -> None:
         size = LANES * (2 if f["memory"] == Memory.RESIDUAL else 1)
@@ -147,6 +161,7 @@ class Rig:
         self.bench.add(self)
         self.counts = sum(count << 13 * e for e, count in enumerate(counts))
         self.shadow = np.zeros((ROWS, LANES), np.uint8)
+        self.extra: tuple[int, np.ndarray] | None = None  # loaded since the last exchange
         self.position = self.retired = self.blocks = self.reads = self.copied = self.skips = self.banks = self.freed = 0
         self.taking = self.complete = False  # the array takes the block; every row of it has been loaded
         self.valid = self.swapping = self.releasing = self.skip_ready = self.copy_ready = False
@@ -208,6 +223,10 @@ class Rig:
         if self.swapping:
             expected = reference.blocks[self.blocks]
             assert np.array_equal(self.shadow, expected), (self.blocks, self.shadow.tolist(), expected.tolist())
+            wanted, got = reference.extras.get(self.blocks), self.extra
+            assert (got is None) == (wanted is None), self.blocks
+            assert wanted is None or (got[0] == wanted[0] and np.array_equal(got[1], wanted[1])), (got, wanted)
+            self.extra = None
             owner = reference.block_owner[self.blocks]
             reference.left[owner] -= 1
             if reference.block_ends[self.blocks]:
@@ -221,6 +240,11 @@ class Rig:
             assert get("parameters") >> number % 2 * bits & (1 << bits) - 1 == reference.parameters[number], number
             self.freed += 1
         self._fill()
+        if CONFIG.extra_key and get("extra__load"):
+            assert self.extra is None and (self.swapping or not self.complete), "an extra key was overwritten"
+            name, size = ("column", ROWS) if get("extra__values") else ("key", LANES)
+            data = np.frombuffer(get(f"extra__{name}").to_bytes(size, "little"), np.uint8)
+            self.extra = get("extra__values"), data
         self.complete = bool(get("full")) and not self.swapping
         self.pending = None
         if get("kv__enable"):
@@ -343,7 +367,9 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
                     "in_blocks": -(-keys // LANES),
                     "group": rng.randrange(GROUPS),
                 }
-            if CONFIG.wide_operands and rng.random() < 0.7:
+            if CONFIG.extra_key and rng.random() < 0.5:
+                fields |= {"extra": 1}
+            elif CONFIG.wide_operands and rng.random() < 0.7:
                 both = kind == "keys" and rng.randrange(2)
                 blocks = fields["in_blocks"]
                 fields |= {

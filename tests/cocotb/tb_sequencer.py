@@ -56,6 +56,7 @@ GATED = (
 )
 GOOD = (
     *((Opcode.MATMUL, fields) for fields in WIDE if CONFIG.wide_operands),
+    *((Opcode.MATMUL, {**fields, "extra": 1}) for fields in (KEYS, VALUES) if CONFIG.extra_key),
     (Opcode.MATMUL, {**ROUTE, "wide_stream": 1, "shift_block": 1}),
     (Opcode.MATMUL, MATMUL),
     (Opcode.MATMUL, KEYS),
@@ -123,6 +124,8 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
             {"function": 2, "wide_result": 1},
             {"feed_wait": 1},
             {"load_wait": 1},
+            {"extra": 1},
+            {"extra": 1, "function": 2},
             *([] if CONFIG.narrow_weights else [{"narrow": 1}]),
         )
     ]
@@ -140,6 +143,9 @@ def refused() -> list[tuple[Opcode, dict[str, int]]]:
         )
     ]
     matmul += [] if CONFIG.wide_operands else list(WIDE)
+    matmul += [{**KEYS, **FOUR, "extra": 1}, {**VALUES, **TWO, "extra": 1}]
+    matmul += [{**KEYS, "stream": 1, "wide_stream": 1, "shift_block": 1, "extra": 1}]
+    matmul += [] if CONFIG.extra_key else [{**KEYS, "extra": 1}, {**VALUES, "extra": 1}]
     matmul += [{**KEYS, "wide_result": 1}]
     matmul += [
         {**VALUES, **change}

@@ -59,6 +59,7 @@ class State:
         self.maxima = rng.integers(-128, 128, (DEPTH, GROUPS))
         self.residual = rng.integers(-(1 << 15), 1 << 15, (DEPTH, LANES))
         self.softmax = rng.integers(-512, 512, TOKENS)
+        self.extra = np.stack([rng.integers(0, 256, TOKENS), rng.integers(-128, 128, TOKENS)], axis=1)
         self.sums = np.stack(
             [rng.integers(-(1 << 20), 1 << 20, TOKENS), rng.integers(1 << 30, 1 << 35, TOKENS)], axis=1
         )
@@ -97,6 +98,7 @@ class Instruction:
         tokens: np.ndarray,
         scores: np.ndarray | None = None,
         bank: int = 0,
+        extra: bool = False,
     ) -> None:
         self.rng, self.number, self.f, self.tokens, self.bank = rng, number, context, tokens, bank
         self.count, self.blocks = len(tokens), -(-context["out_count"] // ROWS)
@@ -107,6 +109,14 @@ class Instruction:
         width = int(rng.integers(8, CONFIG.acc_bits))
         limit = (1 << width - 1) - 1
         self.acc = rng.integers(-limit, limit + 1, (self.count, self.blocks * ROWS))
+        # The extra key's sums: noise, but for the first block of an instruction that has it, and there often near the
+        # highest of the other keys.
+        self.extra = extra
+        self.extra_acc = rng.integers(-limit, limit + 1, (self.count, self.blocks))
+        near = self.acc[:, : context["out_count"]].max(axis=1) + rng.integers(-limit // 8, limit // 8 + 1, self.count)
+        self.extra_acc[:, 0] = np.where(
+            rng.random(self.count) < 0.5, self.extra_acc[:, 0], np.clip(near, -limit, limit)
+        )
         # In front of 16-bit weights, in units of 2^8.
         self.upper = 8 if CONFIG.wide_operands and self.weights and context.get("wide_stationary") else 0
         most = min(limit // 2 >> self.upper, (1 << 31) - 1)
@@ -136,8 +146,15 @@ class Instruction:
             "attention": int(not self.weights),
             "attend": int(self.f["function"] == Function.ATTEND),
             "bank": (self.bank + block) % 2,
+            "extra": int(self.extra and (block == 0 or self.f["function"] == Function.ATTEND)),
             "score": int(self.scores[slot]),
         }
+
+    def sums(self, block: int, slot: int) -> int:
+        """Sums of the rows, and of the extra key behind them."""
+        rows = self.acc[slot, block * ROWS : (block + 1) * ROWS]
+        extra = self.extra_acc[slot, block : block + CONFIG.extra_key]
+        return pack(np.concatenate([rows, extra]), CONFIG.acc_bits)
 
     def parameters(self, block: int) -> int:
         rows = slice(block * ROWS, (block + 1) * ROWS)
@@ -232,6 +249,11 @@ class Instruction:
                 state.lower[0][word, lane : lane + ROWS] = UNDEFINED
                 state.vectors[0][word, lane : lane + stop - first] = codes[slot].astype(np.int8)
                 state.maxima[word, lane // ROWS] = maximum[slot]
+        if self.extra:
+            scores = numerics.requantise(self.extra_acc[:, :1], self.f["scalar"], self.f["shift"])
+            codes, maximum, asked = numerics.softmax_block(scores, None, bits=CONFIG.probability_width)
+            state.extra[self.tokens] = np.stack([codes[:, 0], maximum], axis=1)
+            level = np.maximum(level, asked)
         state.softmax[self.tokens] = level
 
 
@@ -291,13 +313,12 @@ class Rig:
                 early = operation | {"acc_first": int(item.weights)}
                 bits = OPERATION.const(operation).as_bits()
                 arrive = cycle + EARLY
-                acc = pack(item.acc[slot, block * ROWS : (block + 1) * ROWS], CONFIG.acc_bits)
                 self.at(cycle, "early__valid", 1)
                 self.at(cycle, "early__payload", OPERATION.const(early).as_bits())
                 self.at(cycle, "total", int(item.totals[1, slot]))
                 self.at(cycle, "early_context__data", context)
                 self.at(arrive, "i__valid", 1)
-                self.at(arrive, "i__payload", bits | acc << OPERATION.size)
+                self.at(arrive, "i__payload", bits | item.sums(block, slot) << OPERATION.size)
                 self.at(arrive + HOLD, "context__data", context)
                 if item.weights:
                     self.at(arrive + HOLD, f"bank {operation['bank']}", item.parameters(block))
@@ -379,6 +400,9 @@ class Rig:
             now.maxima[get("maxima__address")][mask] = unpack(get("maxima__data"), 9, GROUPS)[mask]
         if get("state__mask"):
             now.softmax[get("state__address")] = signed(get("state__data"), 11)
+        if CONFIG.extra_key and get("extra__mask"):
+            kept = get("extra__data")
+            now.extra[get("extra__address")] = kept & 255, signed(kept >> 8, 9)
         if get("residual__mask"):
             mask = unpack(get("residual__mask"), 1, LANES) != 0
             now.residual[get("residual__address")][mask] = unpack(get("residual__data"), 16, LANES)[mask]
@@ -422,7 +446,9 @@ class Maker:
         if tokens is None:
             count = int(self.rng.choice([1, 2, 5, 12]))
             tokens = int(self.rng.integers(TOKENS - count + 1)) + np.arange(count)
-        item = Instruction(self.rng, self.number, fields, tokens=tokens, bank=self.bank)
+        heads = fields["stationary"] != Stationary.WEIGHTS
+        extra = bool(CONFIG.extra_key and heads and self.rng.integers(2))
+        item = Instruction(self.rng, self.number, fields, tokens=tokens, bank=self.bank, extra=extra)
         self.number += 1
         if item.weights:
             self.bank = (self.bank + item.blocks) % 2
@@ -531,7 +557,7 @@ async def functions_overlap(dut: SimHandleBase) -> None:
         # Only the last two read what instructions write.
         kinds = [partial(maker.plain, function) for function in (Function.INT8, *ACTIVATIONS)]
         kinds += [partial(maker.gated, function) for function in GATED.values()]
-        kinds += [maker.route, maker.softmax]
+        kinds += [maker.route, *3 * [maker.softmax]]
         batch = [kinds[int(k)] for k in rig.rng.integers(0, len(kinds), 6)]
         batch.insert(0, rig.rng.choice([maker.attend, lambda: maker.add(False, True), lambda: maker.add(True, False)]))
         await check(rig, batch, drain=False, gaps=0.0)
@@ -553,7 +579,8 @@ async def extremes(dut: SimHandleBase) -> None:
     ):
         for _ in range(3):
             item = kind()
-            item.acc[:] = rig.rng.choice([-limit - 1, limit, 0, 1, -1], item.acc.shape)
+            for sums in (item.acc, item.extra_acc):
+                sums[:] = rig.rng.choice([-limit - 1, limit, 0, 1, -1], sums.shape)
             item.bias[:] = rig.rng.choice([-(1 << 31), (1 << 31) - 1, 0], item.bias.shape)
             item.mult[:] = rig.rng.choice([0, 1, 0xFFFF], item.mult.shape)
             item.f["shift"] = int(rig.rng.choice([0, 1, 16, 40, 62]))

@@ -331,3 +331,26 @@ def test_context_starts_at_the_group_of_its_head():
     attend = next(op for op in graph.ops if op.name == "blocks.0.attn.attend.1")
     fields = {name: attend.fields[name] for name in ("group", "out_count", "lane_low", "lane_count")}
     assert fields == {"group": 2, "out_count": 16, "lane_low": 16, "lane_count": 16}
+
+
+@pytest.mark.parametrize(
+    ("lanes", "size", "class_token", "wide", "extra"),
+    [(8, 64, True, False, 1), (16, 64, True, False, 1), (16, 64, False, False, 0), (16, 48, True, False, 0)]
+    + [(16, 64, True, True, 0)],
+)
+def test_a_key_beyond_whole_blocks_needs_no_pass(lanes, size, class_token, wide, extra):
+    """That of a class token beside a multiple of `lanes` patches; there is no such unit for 16 bits, or by default."""
+    model = dataclasses.replace(SMALL, image_size=(64, size + 8 * (size < 64)), class_token=class_token)
+    config = CONFIG.replace(lanes=lanes, port_bits=64, max_tokens=80, acc_bits=40, wide_operands=wide, extra_key=True)
+    network = network_of(model)
+    hollow, tokens = hollow_model(network, 16 if wide else 8), network.tokens
+    assert (tokens % lanes == 1) == bool(extra or wide)
+    for offered in (True, False):
+        graph, _ = compile_graphs(hollow, config.replace(extra_key=offered), task="semseg")
+        here = extra if offered else 0
+        for op in graph.ops:
+            if op.role in ("scores", "attend"):
+                counted = op.fields["out_count" if op.role == "scores" else "key_count"]
+                assert (counted, op.fields["extra"], op.keys) == (tokens - here, here, tokens)
+        words = {tensor.words for name, tensor in graph.tensors.items() if ".p." in name}
+        assert words == {-(-(tokens - here) // lanes)}

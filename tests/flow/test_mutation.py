@@ -17,6 +17,7 @@ from moesaic.flow.verify.ladder import Truth
 from moesaic.flow.verify.memory_writes import only_what_is_written
 from moesaic.flow.verify.mutants import Climb, Mutant, watched
 from moesaic.flow.verify.mutation import check_truths, sort
+from moesaic.flow.verify.mutator import mutants_wanted
 from moesaic.flow.verify.nano import nano
 from moesaic.flow.verify.passes import run_passes
 from moesaic.flow.verify.trial import Trial, runs_trial
@@ -85,6 +86,14 @@ def test_mutants_of_a_small_design(tmp_path: Path) -> None:
     assert all(f"testbench.reached[{number}] = 1;" in text for number in range(1, 13))
     clocks = [n for n, mutant in enumerate(mutants, start=1) if mutant.wire == "clk[0]"]
     assert all(f"if (1) testbench.reached[{n}]" in text for n in clocks)
+
+
+def test_reads_without_a_clock_have_no_enable() -> None:
+    """Yosys writes no Verilog of one that has: such mutants make place for others, and numbers have no gap."""
+    read = "mutate -ctrl mutant 16 {} -mode inv -module m -cell $memrd$\\kept$a.sv:1$2 -port {} -portbit 0"
+    commands = [read.format(k + 1, port) for k, port in enumerate(("DATA", "EN", "ADDR", "CLK", "DATA", "ADDR"))]
+    wanted = [read.format(k + 1, port) for k, port in enumerate(("DATA", "ADDR", "DATA"))]
+    assert mutants_wanted("\n".join(commands), 3) == "".join(f"{command}\n" for command in wanted)
 
 
 def test_a_mutant_by_its_command() -> None:

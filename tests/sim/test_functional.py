@@ -126,7 +126,8 @@ def test_shapes(model, rows, lanes, load_rows, ports, bits, room):
 
 def test_hidden_units_behind_the_activations():
     """Queries in chunks, hidden units in both memories, and every weight read once."""
-    qmodel, roomy = random_qmodel(dataclasses.replace(preset("m3vit-micro"), depth=2), 0), PRESETS["micro8"]
+    qmodel = random_qmodel(dataclasses.replace(preset("m3vit-micro"), depth=2), 0)
+    roomy = PRESETS["micro8"].replace(extra_key=False)
     tight = roomy.replace(activation_words=1600, kv_words=1040, joint_memories=True)
     whole, runs = check(qmodel, roomy), check(qmodel, tight)
     for task, run in runs.items():
@@ -459,6 +460,27 @@ def test_probabilities_of_another_softmax_are_refused():
         for changed, changes in cases:
             with pytest.raises(ProgramError, match=f"compute instruction {index}: hazard: streams probabilities"):
                 execute("compute", changed, altered("compute", changed, changes))
+
+
+def test_an_extra_key_of_another_softmax_is_refused():
+    """What an earlier one kept for the query belongs to another level."""
+    model = dataclasses.replace(preset("m3vit-micro"), depth=1)
+    program, config = compile_model(random_qmodel(model, 0), PRESETS["micro8"]), PRESETS["micro8"]
+    entry = program.task("depth")["compute"]
+    low = entry["address"] - program.address
+    words = (program.memory[low + i * INSTRUCTION_BYTES :][:INSTRUCTION_BYTES] for i in range(entry["count"]))
+    decoded = [isa.decode(word) for word in words]
+    scores = [i for i, (_, f) in enumerate(decoded) if f.get("function") == Function.SOFTMAX]
+    attends = [i for i, (_, f) in enumerate(decoded) if f.get("function") == Function.ATTEND]
+    for changed, refused in zip(scores, attends, strict=True):
+        opcode, fields = decoded[changed]
+        assert fields["extra"] == 1 and fields["out_count"] == 64
+        simulator = FunctionalSimulator(config)
+        simulator.load(program)
+        data = isa.encode(opcode, fields | {"extra": 0})
+        simulator.write(entry["address"] + changed * INSTRUCTION_BYTES, data)
+        with pytest.raises(ProgramError, match=f"compute instruction {refused}: hazard: streams probabilities"):
+            simulator.run("depth", random_image(model, 1))
 
 
 def test_wrong_configuration_is_refused():

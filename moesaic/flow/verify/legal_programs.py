@@ -154,7 +154,8 @@ class _Random(Drawing):
         stride = words + rng.choice((0, 1))
         keys = rng.randint(1, min(40, KEYS // stride))
         queries = self._source(words)
-        blocks = -(-keys // lanes)
+        extra = int(self.config.extra_key and keys > 1 and rng.random() < 0.4)
+        blocks = -(-(keys - extra) // lanes)
         count = min(queries["token_count"], ACTIVATIONS // blocks)
         low = rng.choice((0, 0, rng.randrange(lanes)))
         head = {"lane_low": low, "lane_count": rng.choice((lanes - low, rng.randint(1, lanes - low)))}
@@ -162,9 +163,15 @@ class _Random(Drawing):
             head = {"lane_low": 0, "lane_count": lanes}
         state = rng.randint(0, 2 * self.config.max_tokens - count)
         place = rng.randint(0, ACTIVATIONS - count * blocks)
-        scores = queries | head | {"token_count": count, "token_base": state, "out_count": keys}
+        scores = queries | head | {"token_count": count, "token_base": state, "out_count": keys - extra}
         scores |= {"kv_addr": rng.randint(0, KEYS - (keys - 1) * stride - words), "kv_stride": stride}
-        scores |= {"dst_addr": place, "dst_stride": blocks, "scalar": rng.randrange(1, 65536), **self._scaled()}
+        scores |= {
+            "extra": extra,
+            "dst_addr": place,
+            "dst_stride": blocks,
+            "scalar": rng.randrange(1, 65536),
+            **self._scaled(),
+        }
         self.matmul("SOFTMAX", stationary=Stationary.KEYS, function=Function.SOFTMAX, **scores)
         if rng.random() < 0.3:
             self.rng.choice((self.add, self.hidden))()
@@ -178,7 +185,8 @@ class _Random(Drawing):
             "function": Function.ATTEND,
             "out_count": wide * rows,
             "in_blocks": blocks,
-            "key_count": keys,
+            "key_count": keys - extra,
+            "extra": extra,
             "kv_addr": rng.randint(0, KEYS - (keys - 1) * width - wide),
             "kv_stride": width,
             "token_count": count,

@@ -48,7 +48,7 @@ def _wide(nano: Nano, rng: random.Random, by: int) -> RtlRun:
 def _beyond(nano: Nano, rng: random.Random) -> tuple[str, RtlRun, str]:
     """What lies beyond the bus, the run, and its ending.
 
-    Of the bases of a FETCH only as many bits count as the bus has; any other base that no bus reaches is refused.
+    A base that no bus reaches is refused, once it is used.
     """
     values, bus = nano.program.registers(TASK), nano.program.config.addr_bits
     high = rng.choice((1 << rng.randrange(bus, WORD), rng.getrandbits(WORD - bus) << bus or 1 << bus))
@@ -57,8 +57,13 @@ def _beyond(nano: Nano, rng: random.Random) -> tuple[str, RtlRun, str]:
         return "everything", nano.run(overrides={name: values[name] | high for name in names}), "ADDRESS_RANGE"
     name = rng.choice([name for name in names if name != "window_base"])
     run = nano.run(overrides={name: values[name] | high, "window_base": 0, "window_bytes": (1 << WORD) - 1})
-    cut = name.partition("_base")[0] in (base.name.lower() for base in Base)
-    return f"{name} | {high:#x}", run, EXACT if cut else "ADDRESS_RANGE"
+    return f"{name} | {high:#x}", run, EXACT if _idle(nano, name) else "ADDRESS_RANGE"
+
+
+def _idle(nano: Nano, name: str) -> bool:
+    """Whether a register is the base of a FETCH, and none of the program's has it."""
+    used = {nano.instruction("load", index)[1]["base"] for index in range(nano.count("load"))}
+    return name.partition("_base")[0] in {base.name.lower() for base in Base if base not in used}
 
 
 def draw(nano: Nano, seed: int, number: int) -> Case:

@@ -64,7 +64,8 @@ def test_every_module_is_mapped_and_the_units_add_up(micro: Synthesis) -> None:
 def test_products_and_memories_are_those_of_a_calculation(micro: Synthesis) -> None:
     units = micro.units
     assert units["array"].dsp == MICRO.rows * MICRO.lanes // 2  # two products each
-    assert units["requantisers"].dsp == MICRO.rows
+    assert units["requantisers"].dsp == MICRO.rows + 1  # and one for the extra key
+    assert units["extra key"].dsp == MICRO.lanes
     # Blocks of 512 x 64: activations 4160 x 64, keys and values 2176 x 64, residual 1088 x 128; maxima 4160 x 9, halves
     # of 2048 x 9.
     memories = 9 + 5 + 3 * 2 + 3 * 0.5

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moesaic.hw.attention.softmax import Probabilities, SoftmaxBlock
+from moesaic.hw.attention.softmax import LoneKey, Probabilities, SoftmaxBlock
 from moesaic.sim.verilated import cocotb_test
 
 
@@ -17,6 +17,17 @@ def test_softmax_block(tmp_path: Path) -> None:
         module="tb_softmax",
         tmp_path=tmp_path,
         env={"ROWS": "8", "BITS": "10", "EARLIER": str(unit.latency - unit.code_at), "LATENCY": str(unit.latency)},
+    )
+
+
+@pytest.mark.parametrize("bits", (8, 11))
+def test_lone_key(tmp_path: Path, bits: int) -> None:
+    cocotb_test(
+        LoneKey(bits=bits),
+        name=f"lone_key_{bits}",
+        module="tb_lone_key",
+        tmp_path=tmp_path,
+        env={"BITS": str(bits), "LATENCY": str(LoneKey.LATENCY), "EARLIER": str(LoneKey.LATENCY - LoneKey.CODE_AT)},
     )
 
 

@@ -16,7 +16,7 @@ from moesaic.sim.verilated import cocotb_test
     [
         {},
         {"rows": 8, "experts": 10, "max_top_k": 3, "max_tokens": 50, "narrow_weights": False},
-        {"wide_operands": True, "acc_bits": 40},
+        {"wide_operands": True, "acc_bits": 40, "extra_key": True},
         {"silu": False, "sigmoid": False, "gated_mlp": False},
     ],
     ids=["1", "2", "wide", "units left out"],

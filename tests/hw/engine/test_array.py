@@ -8,6 +8,7 @@ import pytest
 
 from moesaic.hw.engine.accumulator import Accumulator
 from moesaic.hw.engine.array import Array, array_latency
+from moesaic.hw.engine.extra import ExtraKey
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.verilated import cocotb_test
 
@@ -31,13 +32,26 @@ def test_array_latency(lanes: int, cycles: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"max_tokens": 9}, {"max_tokens": 20, "rows": 4, "lanes": 16, "acc_bits": 24}], ids=str
+    "changes",
+    [{"max_tokens": 9}, {"max_tokens": 20, "rows": 4, "lanes": 16, "acc_bits": 24, "extra_key": False}],
+    ids=str,
 )
 def test_accumulator(tmp_path: Path, changes: dict[str, int]) -> None:
     cocotb_test(
         Accumulator(PRESETS["micro8"].replace(**changes)),
         name="accumulator",
         module="tb_accumulator",
+        tmp_path=tmp_path,
+        env={"CHANGES": json.dumps(changes)},
+    )
+
+
+@pytest.mark.parametrize("changes", [{}, {"rows": 4, "lanes": 16}], ids=str)
+def test_extra_key(tmp_path: Path, changes: dict[str, int]) -> None:
+    cocotb_test(
+        ExtraKey(PRESETS["micro8"].replace(**changes)),
+        name="extra",
+        module="tb_extra",
         tmp_path=tmp_path,
         env={"CHANGES": json.dumps(changes)},
     )

@@ -16,9 +16,9 @@ from moesaic.sim.verilated import cocotb_test
     [
         {"max_tokens": 20},
         {"max_tokens": 24, "rows": 4, "lanes": 16},
-        {"max_tokens": 20, "wide_operands": True, "acc_bits": 40},
+        {"max_tokens": 20, "wide_operands": True, "acc_bits": 40, "extra_key": False},
     ],
-    ids=["1 group", "4 groups", "wide"],
+    ids=["1 group", "4 groups", "wide, no extra key"],
 )
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     cocotb_test(

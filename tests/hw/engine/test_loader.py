@@ -16,7 +16,7 @@ from moesaic.sim.verilated import cocotb_test
     [
         {},
         {"rows": 4, "lanes": 16},
-        {"lanes": 16, "load_rows": 4},
+        {"lanes": 16, "load_rows": 4, "extra_key": False},
         {"rows": 4, "lanes": 8, "load_rows": 4, "narrow_weights": False},
         {"rows": 4, "wide_operands": True, "acc_bits": 40},
     ],

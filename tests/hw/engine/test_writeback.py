@@ -13,8 +13,13 @@ from moesaic.sim.verilated import cocotb_test
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"lanes": 16}, {"rows": 4, "lanes": 16}, {"lanes": 16, "wide_operands": True, "acc_bits": 40}],
-    ids=["1 group", "2 groups", "4 groups", "wide"],
+    [
+        {},
+        {"lanes": 16},
+        {"rows": 4, "lanes": 16},
+        {"lanes": 16, "wide_operands": True, "acc_bits": 40, "extra_key": False},
+    ],
+    ids=["1 group", "2 groups", "4 groups", "wide, no extra key"],
 )
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     unit = WriteBack(PRESETS["micro8"].replace(**changes))

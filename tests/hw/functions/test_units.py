@@ -7,6 +7,7 @@ from amaranth.hdl import Fragment, Value
 from amaranth.sim import Simulator
 
 from moesaic.golden import numerics
+from moesaic.hw.attention.softmax import LoneKey
 from moesaic.hw.functions.activate import Activate
 from moesaic.hw.functions.add import Add
 from moesaic.hw.functions.attend import Attend
@@ -212,24 +213,36 @@ def test_route():
         assert not k % 2 or (now["slot"], unpacked(now["logits"], 16)) == (k, list(row))
 
 
-def test_softmax():
-    """One block of each query; the state of the queries stays where it is, of one it is the first."""
+@pytest.mark.parametrize("extra_key", [False, True])
+def test_softmax(extra_key):
+    """One block of each query; the state of the queries stays where it is, of one it is the first. With the first block
+    of some queries comes an extra key, near the block's maximum; it is not kept of other functions.
+    """
     commit = Softmax.latency(CONFIG) + 2
-    given, unit = values(5), Softmax(CONFIG, commit=commit)
+    given, unit = values(5), Softmax(CONFIG.replace(extra_key=extra_key), commit=commit)
+    lone = np.clip(given.max(axis=1) + np.resize([700, 0, 900, 0, -90, 0], COUNT), -32768, 32767)
     cases = [
         companion(function=Function.SOFTMAX, token=k, block=k % 2, mask=(1 << ROWS - k % 3) - 1, group=k % 2, address=k)
         for k in range(COUNT)
     ]
+    if extra_key:
+        for k in range(0, COUNT, 4):
+            cases[k]["op"]["extra"] = 1
+        cases.append(companion(function=Function.ATTEND, extra=1))
     # Levels below and above what the blocks ask for.
     levels = [int(4 * (-(-row.max() // 256)) + (k // 2 % 3 - 1) * 9) for k, row in enumerate(given)]
     outputs = {"old": unit.old.address, "state": unit.state.data, "token": unit.state.address, "write": unit.state.mask}
     outputs |= {"data": unit.result.data, "maximum": unit.maxima.data, "maxima": unit.maxima.mask}
     outputs |= {"result": unit.result.write}
-    at, state_at = Softmax.AHEAD + commit, Softmax.AHEAD + unit.state_at
+    at, state_at, extra_at = Softmax.AHEAD + commit, Softmax.AHEAD + unit.state_at, Softmax.AHEAD + LoneKey.CODE_AT
+    ports = [(unit.value, given)]
+    if extra_key:
+        ports += [(unit.extra_value, lone[:, None])]
+        outputs |= {"kept": unit.extra.data, "of": unit.extra.address, "keeps": unit.extra.mask}
     seen = run(
         unit,
         cases,
-        given,
+        ports,
         outputs,
         ahead=Softmax.AHEAD,
         cycles=COUNT + max(at, state_at),
@@ -240,10 +253,15 @@ def test_softmax():
         before = np.array([levels[k]]) if k % 2 else None
         codes, maximum, level = numerics.softmax_block(row[None, :keys], before, bits=CONFIG.probability_width)
         now, then = seen[k + at], seen[k + state_at]
+        if cases[k]["op"].get("extra"):
+            code, bound, level = numerics.softmax_block(lone[k].reshape(1, 1), level, bits=CONFIG.probability_width)
+            wanted = 1, k, int(code[0, 0]) | int(bound[0] & 511) << 8
+            assert tuple(seen[k + extra_at][name] for name in ("keeps", "of", "kept")) == wanted, k
         assert (now["result"], now["maxima"]) == (1, 1 << k % 2)
         assert now["maximum"] == packed([maximum[0]] * CONFIG.groups, 9)
         assert now["data"] == packed([*codes[0], *[NO_KEY] * (ROWS - keys)], 8), k
         assert (then["write"], then["token"], then["state"]) == (1, k, int(level[0])), k
+    assert sum(now.get("keeps", 0) for now in seen) == (COUNT // 4 if extra_key else 0)
 
 
 def test_attend():

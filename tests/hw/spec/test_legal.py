@@ -14,7 +14,7 @@ from moesaic.hw.spec.legal import RULES, refusal, to_markdown
 from moesaic.hw.spec.presets import PRESETS
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "isa.md"
-CONFIG = PRESETS["micro16"]
+CONFIG = PRESETS["micro16"].replace(extra_key=True)
 MATMUL = {"out_count": 20, "in_blocks": 2, "token_count": 3}
 HEAD = {**MATMUL, "lane_count": 8}
 SOFTMAX = {**HEAD, "function": Function.SOFTMAX, "stationary": Stationary.KEYS}
@@ -40,6 +40,8 @@ GOOD = {
         {**MATMUL, **TAP, "dst_memory": Memory.KV},
         SOFTMAX,
         ATTEND,
+        {**SOFTMAX, "extra": 1},
+        {**ATTEND, "extra": 1},
         {**ROUTE, **TAP},
         {**ROUTE, "stream": Stream.NORMALISED, "wide_stream": 1, "shift_block": 1},
         {**MATMUL, "wide_stream": 1, "shift_block": 1, "wide_result": 1},
@@ -56,6 +58,8 @@ GOOD = {
 NEARLY = {
     Opcode.MATMUL: [
         {**ATTEND, "wide_stream": 1, "shift_block": 1},
+        {**SOFTMAX, "wide_stream": 1, "shift_block": 1, "extra": 1},
+        {**ATTEND, "wide_stationary": 1, "in_blocks": 4, "shift_block": 2, "extra": 1},
         {**MATMUL, "wide_stationary": 1, "shift_block": 1, "narrow": 1},
         {**MATMUL, "function": Function.RELU2, "gated": 1},
         {**MATMUL, "function": Function.RELU, "gated": 1, "out_count": 2 * CONFIG.rows + 1},
@@ -85,7 +89,7 @@ def variants(opcode, count, seed):
     "changes",
     [
         {},
-        {"narrow_weights": False, "rows": 8, "silu": False, "gated_mlp": False},
+        {"narrow_weights": False, "rows": 8, "silu": False, "gated_mlp": False, "extra_key": False},
         {"wide_operands": True, "acc_bits": 40, "sigmoid": False},
     ],
     ids=["1", "2", "wide"],
@@ -103,7 +107,8 @@ def test_refuses_what_the_prose_gives_no_meaning(opcode, changes):
 def test_no_rule_is_there_for_nothing(opcode):
     """Each one alone refuses some instruction."""
     alone = set()
-    bare = CONFIG.replace(narrow_weights=False, rows=8, silu=False, sigmoid=False, gated_mlp=False)
+    left_out = dict.fromkeys(("narrow_weights", "silu", "sigmoid", "gated_mlp", "extra_key"), False)
+    bare = CONFIG.replace(rows=8, **left_out)
     for config in (bare, CONFIG.replace(wide_operands=True, acc_bits=40)):
         for fields in variants(opcode, 5000, seed=8):
             names = {**dataclasses.asdict(config), **fields}
@@ -118,6 +123,14 @@ def test_gates_whose_memory_is_left_out():
     assert refusal(Opcode.MATMUL, fields, CONFIG) is None
     assert refusal(Opcode.MATMUL, fields, CONFIG.replace(gated_mlp=False)) == (
         "gated must be 0 on a configuration without gated_mlp, not 1"
+    )
+
+
+def test_an_extra_key_whose_unit_is_left_out():
+    fields = {**SOFTMAX, "extra": 1}
+    assert refusal(Opcode.MATMUL, fields, CONFIG) is None
+    assert refusal(Opcode.MATMUL, fields, CONFIG.replace(extra_key=False)) == (
+        "extra must be 0 on a configuration without extra_key, not 1"
     )
 
 
