@@ -12,7 +12,7 @@ from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
 from moesaic.hw.spec.latency import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, STORE_CYCLES, WRITES_IN_FLIGHT, Timing
 
-__all__ = ["Cost", "estimate", "mean_tokens", "part_cycles"]
+__all__ = ["Cost", "estimate", "mean_tokens", "part_cycles", "pass_loads"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _part(op: Op) -> str:
     return "embed" if op.block < 0 else f"blocks.{op.block}"
 
 
-def _blocks(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int]]:
+def pass_loads(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int]]:
     """(weight-stream words, cycles to load once the array has let go) of each pass of a MATMUL."""
     blocks, in_blocks, stationary = (
         words_for(op.fields["out_count"], config.rows),
@@ -93,7 +93,7 @@ def stream_words(graph: Graph, op: Op, config: AcceleratorConfig) -> int:
     if op.opcode is Opcode.COPY and op.target is not None:
         width = 2 if op.fields["memory"] == Memory.RESIDUAL else 1
         return words_for(op.tokens * graph.tensors[op.target.tensor].words * width, config.load_rows)
-    return sum(words for words, _ in _blocks(op, config))
+    return sum(words for words, _ in pass_loads(op, config))
 
 
 def _copy_cycles(op: Op, config: AcceleratorConfig) -> int:
@@ -196,7 +196,7 @@ def estimate(
                 loader = max(loader + part * _copy_cycles(op, config), stream.arrive(part, ready))
                 stream.consumed(loader)
         elif vectors:
-            for part, load in _blocks(op, config):
+            for part, load in pass_loads(op, config):
                 arrived = stream.arrive(part, ready) if part else 0.0
                 if part:
                     loader = max(loader + part, arrived, let_go + load)

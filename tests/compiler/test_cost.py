@@ -6,7 +6,7 @@ import itertools
 import pytest
 from quantmodels import random_qmodel
 
-from moesaic.compiler.cost import Cost, estimate, mean_tokens, part_cycles
+from moesaic.compiler.cost import Cost, estimate, mean_tokens, part_cycles, pass_loads
 from moesaic.compiler.ir import Op
 from moesaic.compiler.memory import DdrTiming, DramTiming
 from moesaic.compiler.pipeline import compile_all
@@ -16,6 +16,7 @@ from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec import latency as timing_constants
+from moesaic.hw.spec.isa import Opcode, Stationary
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.stream.buffer import SkidBuffer
 
@@ -97,3 +98,27 @@ def test_experts_left_out_take_time():
     fewest = 2 * 14 * (timing(CONFIG).feed + timing(CONFIG).drain) / timing_constants.CONTEXTS
     assert last_block(frozenset(range(16))) > fewest
     assert alone < pair
+
+
+@pytest.mark.parametrize(
+    ("stationary", "fields", "loads"),
+    [
+        # Rows of keys, a cycle each and two to begin; the extra key with each block of inputs of the first ones.
+        (Stationary.KEYS, {"out_count": 100, "in_blocks": 2, "extra": 0}, [66, 66, 38, 38]),
+        (Stationary.KEYS, {"out_count": 100, "in_blocks": 2, "extra": 1}, [67, 67, 38, 38]),
+        # Lanes of values; the extra one with the first block of inputs of each block of outputs.
+        (Stationary.VALUES, {"out_count": 128, "in_blocks": 3, "key_count": 140, "extra": 0}, [66, 66, 14] * 2),
+        (Stationary.VALUES, {"out_count": 128, "in_blocks": 3, "key_count": 140, "extra": 1}, [67, 66, 14] * 2),
+    ],
+)
+def test_cycles_to_load_keys_and_values(stationary, fields, loads):
+    op = Op(
+        name="x",
+        opcode=Opcode.MATMUL,
+        block=0,
+        stage="",
+        role="",
+        tokens=1,
+        fields={**fields, "stationary": stationary},
+    )
+    assert list(pass_loads(op, CONFIG)) == [(0, cycles) for cycles in loads]

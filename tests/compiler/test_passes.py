@@ -354,3 +354,13 @@ def test_a_key_beyond_whole_blocks_needs_no_pass(lanes, size, class_token, wide,
                 assert (counted, op.fields["extra"], op.keys) == (tokens - here, here, tokens)
         words = {tensor.words for name, tensor in graph.tensors.items() if ".p." in name}
         assert words == {-(-(tokens - here) // lanes)}
+
+
+def test_a_copy_takes_whole_words_of_the_weight_stream():
+    """Behind its last word, up to as many words as one of the stream brings."""
+    image = Tensor(name="image", space=Space.ACTIVATION, tokens=5, words=3, multiple=4, address=100)
+    op = Op(name="image", opcode=Opcode.COPY, block=-1, stage="embed", role="image", tokens=5, target=Ref("image"))
+    graph = Graph(task="x", tensors={"image": image}, ops=(op,))
+    assert graph.word_range(op, "image", written=True) == (100, 116)
+    exact = dataclasses.replace(image, multiple=1)
+    assert dataclasses.replace(graph, tensors={"image": exact}).word_range(op, "image", written=True) == (100, 115)
