@@ -24,7 +24,7 @@ def _heads(layer: QuantAttention, config: AcceleratorConfig) -> HeadLayout:
     return HeadLayout(heads=layer.heads, head_dim=layer.head_dim, lanes=config.lanes)
 
 
-def extra_keys(build: Builder, layer: QuantAttention) -> int:
+def _extra_keys(build: Builder, layer: QuantAttention) -> int:
     """Keys that need no pass of their own: the last one, where it would be alone in its block."""
     config = build.config
     alone = build.item_tokens % config.lanes == 1 and build.item_tokens > 1
@@ -65,9 +65,9 @@ class AttentionRoom(Room[QuantAttention]):
                 dst_memory=_STORED[matrix],
                 wide_result=int(layer.wide),
             )
+        words = words_for(build.item_tokens - _extra_keys(build, layer), build.config.lanes)
         for part, head in product(range(build.parts), range(layer.heads)):
             number = f"{head}{build.number(part)}"
-            words = words_for(build.item_tokens - extra_keys(build, layer), build.config.lanes)
             probabilities = build.tensor(f"{name}.p.{number}", Space.ACTIVATION, words, part=part)
             state = build.tensor(f"{name}.state.{number}", Space.STATE, 1, part=part).tensor
             yield self._scores(build, layer, block, (part, head), stored, probabilities, state)
@@ -101,6 +101,7 @@ class AttentionRoom(Room[QuantAttention]):
         state: str,
     ) -> Op:
         heads, (part, head), tokens = _heads(layer, build.config), where, build.item_tokens
+        extra = _extra_keys(build, layer)
         word = heads.word(head)
         return Op(
             name=f"{layer.name}.scores.{head}{build.number(part)}",
@@ -121,8 +122,8 @@ class AttentionRoom(Room[QuantAttention]):
                 "stationary": Stationary.KEYS,
                 "stream": Stream.ACTIVATION,
                 "function": Function.SOFTMAX,
-                "out_count": tokens - extra_keys(build, layer),
-                "extra": extra_keys(build, layer),
+                "out_count": tokens - extra,
+                "extra": extra,
                 **build.planes(heads.words_per_head, wide=layer.wide, stream=True),
                 "scalar": layer.score_mult,
                 "shift": layer.score_shift,
@@ -142,7 +143,7 @@ class AttentionRoom(Room[QuantAttention]):
         state: str,
     ) -> Op:
         heads, rows, lanes = _heads(layer, build.config), build.config.rows, build.config.lanes
-        (part, head), tokens = where, build.item_tokens
+        (part, head), tokens, extra = where, build.item_tokens, _extra_keys(build, layer)
         word, lane = heads.word(head), heads.lane(head)
         group = lane // rows
         outputs = lane + heads.lane_count - group * rows if heads.pitch < lanes else heads.pitch
@@ -166,10 +167,10 @@ class AttentionRoom(Room[QuantAttention]):
                 "stream": Stream.PROBABILITY,
                 "function": Function.ATTEND,
                 "out_count": outputs,
-                **build.planes(words_for(tokens - extra_keys(build, layer), lanes), wide=layer.wide, stream=False),
+                **build.planes(words_for(tokens - extra, lanes), wide=layer.wide, stream=False),
                 "wide_result": int(layer.wide),
-                "key_count": tokens - extra_keys(build, layer),
-                "extra": extra_keys(build, layer),
+                "key_count": tokens - extra,
+                "extra": extra,
                 "group": group,
                 "scalar": layer.context_mult,
                 "shift": layer.context_shift,
