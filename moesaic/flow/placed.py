@@ -53,5 +53,6 @@ def placed_sentence(timing: dict[str, Any], mark: str = "") -> str:
     path = placed["path"]
     return (
         f"With nets by placed distance: {placed['mhz']:g} MHz, from {mark}{path['from']}{mark} to "
-        f"{mark}{path['to']}{mark}, {path['delay_ns']:.2f} ns, {path['net_ns']:.2f} of it in nets."
+        f"{mark}{path['to']}{mark}, {path['delay_ns']:.2f} ns, {path['net_ns']:.2f} of it in nets. "
+        "For comparison only: this placement knows no timing."
     )
