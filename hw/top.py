@@ -45,8 +45,8 @@ def accelerator_ports(config: AcceleratorConfig) -> dict[str, wiring.Member]:
     ports: dict[str, wiring.Member] = {"aclk": In(1), "aresetn": In(1), "irq": Out(1)}
     ports |= flat_ports("s_axil", lite.flip())
     for p in range(config.ports):
-        ports |= flat_ports(f"m_axi_w{p}", read)
-    return ports | flat_ports("m_axi_c", read) | flat_ports("m_axi_c", write)
+        ports |= flat_ports(f"m_axi_w{p}", read) | flat_ports(f"m_axi_w{p}", write)
+    return ports | flat_ports("m_axi_c", read)
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Accelerator(wiring.Component):
     """A whole accelerator.
 
     Ports: ``aclk``, ``aresetn`` (synchronous), ``irq``; ``s_axil_*`` (AXI4-Lite registers, `hw.spec.registers`);
-    ``m_axi_w{p}_*`` (AXI4 reads of the weight stream, one per port); ``m_axi_c_*`` (AXI4: instructions in, results
-    out). After reset it is idle.
+    ``m_axi_w{p}_*`` (AXI4: the weight stream in, results out, each over all of them); ``m_axi_c_*`` (AXI4 reads of
+    instructions). After reset it is idle.
 
     Parameters
     ----------
