@@ -45,8 +45,9 @@ def _features(config: AcceleratorConfig, family: str) -> dict[str, float]:
         "rows": config.rows,
         "rows of 7 series": config.rows if family == "zynq7000" else 0,  # 25 x 18 bits to a DSP slice, not 27
         "lanes": config.lanes,
+        "lanes of all ports": config.lanes * config.ports,
         # A multiplier for every lane; of rows, a product on its way.
-        "lanes beside an extra key": config.lanes + config.rows if config.extra_key else 0,
+        "rows and lanes beside an extra key": config.lanes + config.rows if config.extra_key else 0,
         "products": 0 if short else config.macs_per_cycle,
         "products of short chains": config.macs_per_cycle if short else 0,
         "ranks": config.experts * config.max_top_k,

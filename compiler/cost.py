@@ -10,7 +10,15 @@ from moesaic.compiler.timeline import ArrayTime, Instructions, LoadTime, Sequenc
 from moesaic.compiler.weights import Piece
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Function, Memory, Opcode, Stationary
-from moesaic.hw.spec.latency import CONTEXTS, DECODE_CYCLES, DROP_CYCLES, STORE_CYCLES, WRITES_IN_FLIGHT, Timing
+from moesaic.hw.spec.latency import (
+    CONTEXTS,
+    DECODE_CYCLES,
+    DROP_CYCLES,
+    SHARE_CYCLES,
+    STORE_CYCLES,
+    WRITES_IN_FLIGHT,
+    Timing,
+)
 
 __all__ = ["Cost", "estimate", "mean_tokens", "part_cycles", "pass_loads"]
 
@@ -104,10 +112,15 @@ def _copy_cycles(op: Op, config: AcceleratorConfig) -> int:
 
 
 def _store_cycles(words: int, config: AcceleratorConfig, ddr_latency: int) -> float:
-    """From the last retirement to the last response of a STORE of residual words."""
-    beats = words * (16 * config.lanes // config.port_bits)
+    """From the last retirement to the last response of a STORE of residual words, over all ports."""
+    beats = -(-words // config.ports) * (16 * config.lanes // config.port_bits)
     round_trip = config.max_burst + ddr_latency + 4  # of a burst: its beats, and its response
-    return beats * max(1.0, round_trip / (WRITES_IN_FLIGHT * config.max_burst)) + ddr_latency + STORE_CYCLES
+    return (
+        beats * max(1.0, round_trip / (WRITES_IN_FLIGHT * config.max_burst))
+        + ddr_latency
+        + STORE_CYCLES
+        + SHARE_CYCLES * config.ports
+    )
 
 
 def estimate(

@@ -21,8 +21,8 @@ from moesaic.hw.bus.axilite_slave import AxiLiteSlave
 from moesaic.hw.control.fetch import STREAMS, InstructionFetch
 from moesaic.hw.control.supervisor import Supervisor
 from moesaic.hw.engine.core import Core
-from moesaic.hw.memory.axi_writer import AxiWriter
 from moesaic.hw.memory.load_unit import LoadUnit
+from moesaic.hw.memory.result_writers import ResultWriters
 from moesaic.hw.memory.store_unit import StoreUnit
 from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -57,7 +57,7 @@ class _Units:
     supervisor: Supervisor
     fetch: InstructionFetch
     weights: WeightStream
-    writer: AxiWriter
+    writers: ResultWriters
     core: Core
     load: LoadUnit
     store: StoreUnit
@@ -83,7 +83,8 @@ class _Units:
                 max_outstanding=config.max_outstanding,
                 ram_style=config.ram_style("prefetch"),
             ),
-            writer=AxiWriter(
+            writers=ResultWriters(
+                ports=config.ports,
                 addr_bits=config.addr_bits,
                 data_bits=config.port_bits,
                 max_burst=config.max_burst,
@@ -128,7 +129,7 @@ class Accelerator(wiring.Component):
             core_domain.clk.eq(self.aclk),
             core_domain.rst.eq(units.supervisor.clear_core | ~self.aresetn),
         ]
-        for name in ("registers", "supervisor", "fetch", "weights", "writer"):
+        for name in ("registers", "supervisor", "fetch", "weights", "writers"):
             m.submodules[name] = getattr(units, name)
         for name in ("core", "load", "store"):
             m.submodules[name] = DomainRenamer("core")(getattr(units, name))
@@ -150,21 +151,22 @@ class Accelerator(wiring.Component):
         connect_flat(m, self, "s_axil", units.registers.bus)
         for p in range(self.config.ports):
             connect_flat(m, self, f"m_axi_w{p}", units.weights.axi[p])
+            connect_flat(m, self, f"m_axi_w{p}", units.writers.axi[p])
         connect_flat(m, self, "m_axi_c", units.fetch.axi)
-        connect_flat(m, self, "m_axi_c", units.writer.axi)
 
     def _connect_streams(self, m: Module, units: _Units) -> list[SkidBuffer]:
         """Instructions, transfers, words and results; the buffers on the way."""
-        load, core, store, weights, writer = units.load, units.core, units.store, units.weights, units.writer
+        load, core, store, weights = units.load, units.core, units.store, units.weights
         for instructions, port in zip(units.fetch.o, (load.i, core.i, store.i), strict=True):
             connect_stream(m, instructions, port)
         # Both ways cut: an abort, and the bus engines' readiness, have far to go.
-        transfer, result_transfer, result = (
-            SkidBuffer(load.cmd.p.shape()),
-            SkidBuffer(store.cmd.p.shape()),
-            SkidBuffer(store.o.p.shape()),
-        )
-        buffers = {"transfer": transfer, "result_transfer": result_transfer, "result": result}
+        transfer = SkidBuffer(load.cmd.p.shape())
+        buffers = {"transfer": transfer}
+        for p, (cmd, o) in enumerate(zip(units.writers.cmd, units.writers.i, strict=True)):
+            for name, given, taken in (("result_transfer", store.cmd[p], cmd), ("result", store.o[p], o)):
+                buffers[f"{name}_{p}"] = buffer = SkidBuffer(given.p.shape())
+                connect_stream(m, given, buffer.i)
+                connect_stream(m, buffer.o, taken)
         for name, buffer in buffers.items():
             m.submodules[f"{name}_buffer"] = DomainRenamer("core")(buffer)
         connect_stream(m, load.cmd, transfer.i)
@@ -175,10 +177,6 @@ class Accelerator(wiring.Component):
         ]
         connect_stream(m, weights.o, core.weights)
         connect_stream(m, core.skip, weights.skip)
-        connect_stream(m, store.cmd, result_transfer.i)
-        connect_stream(m, result_transfer.o, writer.cmd)
-        connect_stream(m, store.o, result.i)
-        connect_stream(m, result.o, writer.i)
         return list(buffers.values())
 
     def _watch(self, m: Module, units: _Units, abort: Signal) -> None:
@@ -190,9 +188,9 @@ class Accelerator(wiring.Component):
             "store instructions": store.i,
             "skip": core.skip,
             "transfers": load.cmd,
-            "result transfers": store.cmd,
-            "results": store.o,
         }
+        for p in range(self.config.ports):
+            watched |= {f"result transfers {p}": store.cmd[p], f"results {p}": store.o[p]}
         for name, port in watched.items():
             m.submodules[f"{name.replace(' ', '_')}_contract"] = StreamContract(port, unless=abort, name=name)
 
@@ -224,16 +222,15 @@ class Accelerator(wiring.Component):
             store.read_ready.eq(core.result_ready),
             units.fetch.run.eq(units.supervisor.run),
         ]
-        own = Signal(name="abort_of_writer", attrs={"keep": "true"})
-        m.d.sync += own.eq(units.supervisor.abort)
-        for drained, stop in ((units.fetch, abort), (units.weights, abort), (units.writer, own)):
+        # The writers have a register of their own behind it.
+        for drained, stop in ((units.fetch, abort), (units.weights, abort), (units.writers, units.supervisor.abort)):
             m.d.comb += [drained.abort.eq(stop), drained.clear.eq(units.supervisor.clear)]
         m.d.comb += [load.abort.eq(abort), store.abort.eq(abort)]
 
     def _supervise(self, m: Module, units: _Units, abort: Signal, *, in_buffers: Value) -> None:
         """How far the run is, and what the host asks for."""
         registers, supervisor, core = units.registers, units.supervisor, units.core
-        fetch, weights, writer, load, store = units.fetch, units.weights, units.writer, units.load, units.store
+        fetch, weights, writers, load, store = units.fetch, units.weights, units.writers, units.load, units.store
         rw = registers.rw
         # What the units say is registered on its way: it comes from everywhere, and a cycle later is soon enough.
         finished, retired_all = Signal(name="finished"), Signal(name="retired_all")
@@ -257,18 +254,14 @@ class Accelerator(wiring.Component):
         ]
         # Until it hears of an abort a bus engine may still begin something: what it said before does not count.
         quiet, aborting = Signal(name="quiet"), Signal(name="aborting")
-        m.d.sync += [quiet.eq(fetch.idle & weights.idle & writer.idle), aborting.eq(abort)]
+        m.d.sync += [quiet.eq(fetch.idle & weights.idle & writers.idle), aborting.eq(abort)]
         pulse: Any = Signal(registers.pulse.shape())
         # The host cannot write again before the lock is there.
         m.d.sync += [pulse.eq(registers.pulse), registers.lock.eq(supervisor.busy)]
         previous = Signal(len(core.retired))
         m.d.sync += previous.eq(core.retired)
         transfers = [axi.r.valid & axi.r.ready for axi in weights.axi]
-        transfers += [
-            fetch.axi.r.valid & fetch.axi.r.ready,
-            writer.axi.w.valid & writer.axi.w.ready,
-            writer.axi.b.valid & writer.axi.b.ready,
-        ]
+        transfers += [fetch.axi.r.valid & fetch.axi.r.ready, writers.moves]
         m.d.sync += supervisor.progress.eq(
             reduce(or_, transfers) | core.activity.busy | core.activity.loader_busy | (previous != core.retired)
         )
@@ -286,7 +279,7 @@ class Accelerator(wiring.Component):
 
     def _report(self, m: Module, units: _Units) -> None:
         """Errors to the supervisor."""
-        supervisor, weights, writer = units.supervisor, units.weights, units.writer
+        supervisor, weights, writers = units.supervisor, units.weights, units.writers
         load, core, store = units.load, units.core, units.store
 
         def report(number: int, *, valid, code, unit: ErrorUnit, index, address=0) -> None:
@@ -311,11 +304,11 @@ class Accelerator(wiring.Component):
         )
         report(
             2,
-            valid=writer.error,
-            code=Mux(writer.error_resp == slave, ErrorCode.WRITE_SLVERR, ErrorCode.WRITE_DECERR),
+            valid=writers.error,
+            code=Mux(writers.error_resp == slave, ErrorCode.WRITE_SLVERR, ErrorCode.WRITE_DECERR),
             unit=ErrorUnit.STORE,
             index=store.done,
-            address=writer.error_addr,
+            address=writers.error_addr,
         )
         report(
             3,

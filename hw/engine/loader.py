@@ -211,7 +211,6 @@ class Loader(wiring.Component):
         """States that fill the shadow block with keys or values."""
         rows, lanes, stage = self.config.rows, self.config.lanes, self.stage
         values = keys.values
-        only = Signal()  # the block has one key, beside the extra one
         m.d.sync += self.fill.clear.eq(0)
         with states.state("keys"):
             # One cycle to prepare a block: clear it (VALUES leave lanes beyond the last key at zero), and bound the
@@ -224,12 +223,10 @@ class Loader(wiring.Component):
                 states.to("read")
                 if self.config.extra_key:
                     with m.If(at.takes_extra):
-                        m.d.sync += [keys.ends.eq(0), keys.steps.eq(0), only.eq(left == 1)]
                         states.to("extra")
         if self.config.extra_key:
             with states.state("extra"):
                 m.d.comb += [keys.reading_extra.eq(1), busy.eq(1)]
-                m.d.sync += [keys.ends.eq(only), keys.steps.eq(only)]
                 states.to("read")
         with states.state("read"):
             m.d.comb += [keys.reading.eq(1), busy.eq(1)]
@@ -238,9 +235,11 @@ class Loader(wiring.Component):
                 states.to("keys")
                 with m.If(at.last):
                     states.to("idle")
-        with m.If(keys.ends):  # only in `read`
+        # The last key's flags wait while the extra key is read.
+        waits = keys.reading_extra if self.config.extra_key else 0
+        with m.If(keys.ends & ~waits):
             m.d.comb += [stage.completing.eq(1), at.step.eq(1)]
-        with m.If(keys.steps):
+        with m.If(keys.steps & ~waits):
             keys.next_block(m, at)
 
     def _fill_key(self, m: Module, op: data.View, at: BlockPosition, keys: KeyPosition) -> Value:

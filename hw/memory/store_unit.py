@@ -1,91 +1,88 @@
 """Runs the store stream: residual words to DDR."""
 
+from functools import reduce
+from operator import add, or_
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.decode.legality import refused
 from moesaic.hw.memory.bursts import BEATS_BITS
+from moesaic.hw.memory.serialiser import Serialiser
 from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import INSTRUCTION_BITS, Opcode
 from moesaic.hw.spec.registers import ErrorCode
 from moesaic.hw.stream.queue import Queue
+from moesaic.hw.stream.rules import connect_stream
 from moesaic.hw.stream.states import States
 
 __all__ = ["StoreUnit"]
 
-WORDS_AHEAD = 4  # residual words between memory and bus
+WORDS_AHEAD = 4  # residual words between memory and ports
 
 
-class _Progress:
-    """How far a STORE has come. What a step decides on is judged a word, or a beat, ahead."""
+class _Shares:
+    """Words of a STORE by port: each port writes a run of consecutive ones, the last ports fewer or none.
 
-    def __init__(self, beats_per_word: int) -> None:
-        self.beats = beats_per_word
-        # words
-        self.to_read = Signal(17)
-        self.to_send = Signal(17)
-        # words to read; the word to send is the last
-        self.more = Signal()
-        self.last_word = Signal()
-        self.beat = Signal(range(max(2, beats_per_word)))
-        self.last_beat = Signal()
+    They are read in turn, a word of every share, so that the ports work side by side.
+    """
 
-    def start(self, m: Module, words: Value) -> None:
-        """Before the first word."""
-        m.d.sync += [
-            self.to_read.eq(words),
-            self.to_send.eq(words),
-            self.more.eq(1),
-            self.last_word.eq(words == 1),
-            self.beat.eq(0),
-            self.last_beat.eq(self.beats == 1),
-        ]
+    def __init__(self, ports: int) -> None:
+        self.ports = ports
+        self.address = [Signal(16, name=f"address_{p}") for p in range(ports)]  # of the share's next word
+        self.left = [Signal(16, name=f"left_{p}") for p in range(ports)]  # words to read
+        self.more = [Signal(name=f"more_{p}") for p in range(ports)]  # there is one, judged a word ahead
+        self.turn = Signal(range(ports))  # whose word is read next
+
+    def deal(self, m: Module, port: Value, first: Value, words: Value) -> None:
+        """A port gets its share."""
+        for p in range(self.ports):
+            with m.If(port == p):
+                m.d.sync += [self.address[p].eq(first), self.left[p].eq(words), self.more[p].eq(words != 0)]
 
     def read(self, m: Module) -> None:
-        """A word was read."""
-        m.d.sync += [self.to_read.eq(self.to_read - 1), self.more.eq(self.to_read != 1)]
-
-    def send(self, m: Module) -> None:
-        """A beat was sent."""
-        m.d.sync += [self.beat.eq(self.beat + 1), self.last_beat.eq(self.beat + 2 == self.beats)]
-        with m.If(self.last_beat):
-            m.d.sync += [
-                self.beat.eq(0),
-                self.last_beat.eq(self.beats == 1),
-                self.to_send.eq(self.to_send - 1),
-                self.last_word.eq(self.to_send == 2),
-            ]
+        """A word was read. A share is never longer than the one before it: behind the last that goes on, the first."""
+        for p in range(self.ports):
+            following = p + 1 < self.ports
+            with m.If(self.turn == p):
+                m.d.sync += [
+                    self.address[p].eq(self.address[p] + 1),
+                    self.left[p].eq(self.left[p] - 1),
+                    self.more[p].eq(self.left[p] != 1),
+                    self.turn.eq(Mux(self.more[p + 1], p + 1, 0) if following else 0),
+                ]
 
 
 class StoreUnit(wiring.Component):
-    """One STORE at a time; one beat per cycle once the words flow. Reads the residual memory when the core does not.
+    """One STORE at a time; one beat per cycle and port once the words flow. Reads the residual memory when the core
+    does not.
 
-    An instruction is finished when its last beat is handed to the writer; the run is over when the writer is idle too.
-    A refused instruction raises ``error`` until reset.
+    Of W words, port p writes ceil(W / ports) from word p * ceil(W / ports) on, or what there is of them. An instruction
+    is finished when its last beats are handed to the writers; the run is over when they are idle too. A refused
+    instruction raises ``error`` until reset; nothing of it is written.
 
     Members
     -------
     i : In(stream of unsigned(256))
-    cmd : Out(stream of {addr, beats}), o : Out(stream of port_bits)
-        To the AxiWriter.
+    cmd : Out(stream of {addr, beats})[ports], o : Out(stream of port_bits)[ports]
+        To the AxiWriter of each port.
     read_enable, read_address : Out; read_data, read_ready : In
         Residual memory; data one cycle after a cycle with enable and ready.
     retired : In(24), window_base, window_bytes : In(64), abort : In(1)
     result_base, result_bytes : In(64)
         The region that every STORE must stay in, whatever else lies in the window.
     done : Out(24), bytes : Out(64)
-        STORE instructions finished; bytes handed to the writer.
+        STORE instructions finished; bytes handed to the writers.
     error, error_code, error_index, error_address : Out
     """
 
     i: stream.Interface
-    cmd: stream.Interface
-    o: stream.Interface
+    cmd: list[stream.Interface]
+    o: list[stream.Interface]
     read_enable: Signal
     read_address: Signal
     read_data: Signal
@@ -106,11 +103,12 @@ class StoreUnit(wiring.Component):
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.guard = WindowGuard(addr_bits=config.addr_bits, data_bits=config.port_bits)
+        transfer = data.StructLayout({"addr": config.addr_bits, "beats": BEATS_BITS})
         super().__init__(
             {
                 "i": In(stream.Signature(INSTRUCTION_BITS)),
-                "cmd": Out(stream.Signature(data.StructLayout({"addr": config.addr_bits, "beats": BEATS_BITS}))),
-                "o": Out(stream.Signature(config.port_bits)),
+                "cmd": Out(stream.Signature(transfer)).array(config.ports),
+                "o": Out(stream.Signature(config.port_bits)).array(config.ports),
                 "read_enable": Out(1),
                 "read_address": Out(16),
                 "read_data": In(16 * config.lanes),
@@ -133,34 +131,20 @@ class StoreUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        port_bytes = config.port_bits // 8
-        at = _Progress(max(1, 16 * config.lanes // config.port_bits))
-        m.submodules.words = words = Queue(16 * config.lanes, depth=WORDS_AHEAD)
+        word_bytes = 2 * config.lanes
         op: Any = Signal(instruction_layout(Opcode.STORE))
         address = Signal(64)
         size = Signal(32)
         end = Signal(range((1 << len(op.offset)) + (1 << 32)))  # bytes from the start of the result region
         code = Signal(8)
-        pending = Signal()
         sending = Signal()
-        # a beat, the instruction's last
-        sends = Signal()
-        finishes = Signal()
-        # in the cycle before
-        sent = Signal()
-        finished = Signal()
-        m.d.comb += [sends.eq(self.o.valid & self.o.ready), finishes.eq(sends & at.last_beat & at.last_word)]
-        m.d.sync += [
-            sent.eq(sends),
-            finished.eq(finishes),
-            self.bytes.eq(self.bytes + Mux(sent, port_bytes, 0)),
-            self.done.eq(self.done + finished),
-        ]
-        m.d.sync += pending.eq(self.read_enable & self.read_ready)
+        # words: the longest share, those that no port has yet, the share of the port that gets its own
+        longest, rest, share = Signal(17), Signal(17), Signal(17)
+        source = Signal(16)
+        port = Signal(range(config.ports + 1))
+        shares = _Shares(config.ports)
+        finishes = self._send(m, shares, sending)
         m.d.comb += [
-            words.i.valid.eq(pending),
-            words.i.payload.eq(self.read_data),
-            self.o.payload.eq(words.o.payload.word_select(at.beat, config.port_bits)),
             self.error_index.eq(self.done),
             self.error_code.eq(code),
             self.error_address.eq(
@@ -168,7 +152,12 @@ class StoreUnit(wiring.Component):
             ),
         ]
         guard, outside = self.guard, self._check_range(m, address, size, end)
-        states = States(m, "idle", "decode", "wait", "check", "send", "refused")
+        for cmd in self.cmd:
+            m.d.comb += [
+                cmd.payload.addr.eq(address),
+                cmd.payload.beats.eq(share * (word_bytes * 8 // config.port_bits)),
+            ]
+        states = States(m, "idle", "decode", "wait", "check", "measure", "deal", "send", "refused")
         with states.state("idle"):
             m.d.comb += self.i.ready.eq(1)
             m.d.sync += op.eq(self.i.payload)
@@ -177,11 +166,13 @@ class StoreUnit(wiring.Component):
         with states.state("decode"):
             m.d.sync += [
                 address.eq(self.result_base + op.offset),
-                size.eq(op.words * (2 * config.lanes)),
-                end.eq(op.offset + op.words * (2 * config.lanes)),
-                self.read_address.eq(op.src_addr),
+                size.eq(op.words * word_bytes),
+                end.eq(op.offset + op.words * word_bytes),
+                longest.eq((op.words + (config.ports - 1)) >> (config.ports - 1).bit_length()),
+                rest.eq(op.words),
+                source.eq(op.src_addr),
+                port.eq(0),
             ]
-            at.start(m, op.words)
             states.to("wait")
             with m.If(op.opcode != Opcode.STORE):
                 m.d.sync += code.eq(ErrorCode.BAD_OPCODE)
@@ -194,34 +185,89 @@ class StoreUnit(wiring.Component):
             with m.If(guard.i.valid & guard.i.ready):
                 states.to("check")
         with states.state("check"):
+            m.d.comb += guard.o.ready.eq(1)
             with m.If(guard.error):
                 m.d.sync += code.eq(ErrorCode.ADDRESS_RANGE)
                 states.to("refused")
-            with m.Elif(guard.o.valid & outside):
-                m.d.sync += code.eq(ErrorCode.RESULT_RANGE)
-                states.to("refused")
-            with m.Elif(self.cmd.valid & self.cmd.ready):
-                m.d.sync += sending.eq(1)
-                states.to("send")
+            with m.Elif(guard.o.valid):
+                states.to("measure")
+                with m.If(outside):
+                    m.d.sync += code.eq(ErrorCode.RESULT_RANGE)
+                    states.to("refused")
+        with states.state("measure"):
+            m.d.sync += share.eq(Mux(rest > longest, longest, rest))
+            states.to("deal")
+        with states.state("deal"):
+            offered = Signal()
+            taken = Signal()
+            m.d.comb += offered.eq(share != 0)
+            for p, cmd in enumerate(self.cmd):
+                m.d.comb += cmd.valid.eq(offered & (port == p))
+                with m.If(cmd.valid & cmd.ready):
+                    m.d.comb += taken.eq(1)
+            with m.If(taken | ~offered):
+                shares.deal(m, port, source, share)
+                m.d.sync += [
+                    rest.eq(rest - share),
+                    source.eq(source + share),
+                    address.eq(address + share * word_bytes),
+                    port.eq(port + 1),
+                ]
+                states.to("measure")
+                with m.If(port == config.ports - 1):
+                    m.d.sync += sending.eq(1)
+                    states.to("send")
         with states.state("send"):
             with m.If(finishes):
-                m.d.sync += sending.eq(0)
+                m.d.sync += [sending.eq(0), self.done.eq(self.done + 1)]
                 states.to("idle")
         with states.state("refused"):
             m.d.comb += self.error.eq(1)
         states.close()
+        return m
+
+    def _send(self, m: Module, shares: _Shares, sending: Signal) -> Signal:
+        """Words of every share from memory to their port, beat by beat; 1 in the cycle in which none is left."""
+        config = self.config
+        word_bits = 16 * config.lanes
+        word = data.StructLayout({"word": word_bits, "port": range(config.ports)})
+        m.submodules.words = words = Queue(word, depth=WORDS_AHEAD)
+        pending = Signal()
+        whose = Signal(range(config.ports))
+        enable = [shares.more[p] & (shares.turn == p) for p in range(config.ports)]
         # A word on its way needs a place too.
         m.d.comb += [
-            self.read_enable.eq(sending & at.more & (words.level + pending < WORDS_AHEAD)),
-            self.o.valid.eq(sending & words.o.valid),
-            words.o.ready.eq(sending & self.o.ready & at.last_beat),
+            self.read_enable.eq(sending & reduce(or_, enable) & (words.level + pending < WORDS_AHEAD)),
+            self.read_address.eq(
+                reduce(or_, (Mux(shares.turn == p, shares.address[p], 0) for p in range(config.ports)))
+            ),
+            words.i.valid.eq(pending),
+            words.i.payload.word.eq(self.read_data),
+            words.i.payload.port.eq(whose),
         ]
+        m.d.sync += [pending.eq(self.read_enable & self.read_ready), whose.eq(shares.turn)]
         with m.If(self.read_enable & self.read_ready):
-            at.read(m)
-            m.d.sync += self.read_address.eq(self.read_address + 1)
-        with m.If(sends):
-            at.send(m)
-        return m
+            shares.read(m)
+        taken, sent = Signal(config.ports), Signal(config.ports)
+        for p, o in enumerate(self.o):
+            m.submodules[f"serialiser_{p}"] = serialiser = Serialiser(word_bits=word_bits, beat_bits=config.port_bits)
+            m.d.comb += [
+                serialiser.i.valid.eq(words.o.valid & (words.o.payload.port == p)),
+                serialiser.i.payload.eq(words.o.payload.word),
+                taken[p].eq(serialiser.i.valid & serialiser.i.ready),
+            ]
+            connect_stream(m, serialiser.o, o)
+            m.d.sync += sent[p].eq(o.valid & o.ready)
+        m.d.comb += words.o.ready.eq(taken.any())
+        beats = Signal(range(config.ports + 1))
+        m.d.sync += [
+            beats.eq(reduce(add, sent)),
+            self.bytes.eq(self.bytes + beats * (config.port_bits // 8)),
+        ]
+        left = Cat(*shares.more, pending, words.o.valid, *(o.valid for o in self.o))
+        finishes = Signal()
+        m.d.comb += finishes.eq(~left.any())
+        return finishes
 
     def _check_range(self, m: Module, address: Signal, size: Signal, end: Signal) -> Signal:
         """The transfer through the window's guard; 1 if it would leave the result region."""
@@ -236,9 +282,4 @@ class StoreUnit(wiring.Component):
         outside = Signal()
         # A cycle after `end`, and so long before the guard offers the transfer.
         m.d.sync += outside.eq(end > self.result_bytes)
-        m.d.comb += [
-            self.cmd.payload.eq(guard.o.payload),
-            self.cmd.valid.eq(guard.o.valid & ~outside),
-            guard.o.ready.eq(self.cmd.ready & ~outside),
-        ]
         return outside

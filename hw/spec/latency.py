@@ -16,6 +16,7 @@ __all__ = [
     "REUSE_CYCLES",
     "ROOM_CYCLES",
     "SETTLE_CYCLES",
+    "SHARE_CYCLES",
     "START_CYCLES",
     "STORE_CYCLES",
     "UNIT_QUEUE",
@@ -37,7 +38,8 @@ FETCH_CYCLES = 3  # of a FETCH, skipped or not...
 PORT_CYCLES = 6  # ...for each port...
 START_CYCLES = 2  # ...and to hand the transfer on
 BUS_CYCLES = 8  # from there to the first word, beyond the memory's latency: reader, prefetch buffer
-STORE_CYCLES = 10  # of a STORE, beside its beats
+STORE_CYCLES = 10  # of a STORE, beside its beats...
+SHARE_CYCLES = 2  # ...and for the share of each port
 WRITES_IN_FLIGHT = 8  # bursts without response
 REUSE_CYCLES = 3  # in which a vector's entry must not come again: accumulator, sums, softmax state, gate
 DROP_CYCLES = 6  # of words that nobody wants, beside one for each block of outputs

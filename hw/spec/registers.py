@@ -200,7 +200,7 @@ COUNTERS = (
     Counter("SPECULATED_BYTES_DROPPED", 64, "bytes", "weights read for experts that no token chose"),
     Counter("LOAD_BLOCKED_ROUTER", 64, "cycles", "the load queue waits for a routing decision"),
     Counter("LOAD_BLOCKED_SPACE", 64, "cycles", "the load queue waits for space in the prefetch buffer"),
-    Counter("ACTIVATION_WORDS_READ", 64, "words", "streamed words: reads of activation and residual memory"),
+    Counter("ACTIVATION_WORDS_READ", 64, "words", "streamed: reads of activation and residual memory"),
     Counter("ATTENTION_CYCLES", 64, "cycles", "spent on scores and on probabilities times values"),
     Counter("ATTENTION_WORDS_READ", 64, "words", "reads of the activation memory during attention"),
     Counter("STATIONARY_WORDS_READ", 64, "words", "reads that fill the array's stationary vectors"),

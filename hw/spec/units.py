@@ -69,7 +69,7 @@ UNITS: tuple[Unit, ...] = (
         grows=("products", "products of short chains", "lanes"),
         group=Group.ARRAY,
     ),
-    Unit(title="extra key", paths=("core.extra",), grows=("lanes beside an extra key",), group=Group.ARRAY),
+    Unit(title="extra key", paths=("core.extra",), grows=("rows and lanes beside an extra key",), group=Group.ARRAY),
     Unit(title="accumulators", paths=("core.accumulator",), grows=("one", "rows"), group=Group.ARRAY),
     Unit(
         title="write-back",
@@ -105,7 +105,12 @@ UNITS: tuple[Unit, ...] = (
     ),
     Unit(title="instruction fetch", paths=("fetch",), work=Work.NOTHING),
     Unit(title="load unit", paths=("load",), grows=("one", "ports"), work=Work.BEATS, group=Group.WEIGHT_STREAM),
-    Unit(title="results to DDR", paths=("store", "writer"), grows=("one", "lanes"), work=Work.STORED),
+    Unit(
+        title="results to DDR",
+        paths=("store", "writers"),
+        grows=("one", "ports", "lanes of all ports"),
+        work=Work.STORED,
+    ),
     Unit(title="registers", paths=("registers",), grows=("one", "ports"), work=Work.NOTHING),
     Unit(title="supervisor", paths=("supervisor",), work=Work.NOTHING),
     Unit(title="top", paths=("",), grows=("one", "ports")),

@@ -1,5 +1,6 @@
 """StoreUnit: residual words to beats in order, waits, a memory that is often busy, every refusal."""
 
+import itertools
 import json
 import os
 import random
@@ -30,8 +31,8 @@ class Rig:
         self.memory = [self.rng.getrandbits(8 * WORD_BYTES) for _ in range(CONFIG.residual_words)]
         self.bench = Bench(dut)
         self.source = Source(self.bench, "i", rng=self.rng)
-        self.cmd = Sink(self.bench, "cmd", rng=self.rng, chance=take)
-        self.beats = Sink(self.bench, "o", rng=self.rng, chance=take)
+        self.cmd = [Sink(self.bench, f"cmd__{p}", rng=self.rng, chance=take) for p in range(CONFIG.ports)]
+        self.beats = [Sink(self.bench, f"o__{p}", rng=self.rng, chance=take) for p in range(CONFIG.ports)]
         self.address: int | None = None
         self.ready = False
         self.bench.add(self)
@@ -40,8 +41,7 @@ class Rig:
         await self.bench.start(
             i__valid=0,
             i__payload=0,
-            cmd__ready=0,
-            o__ready=0,
+            **{f"{name}__{p}__ready": 0 for name in ("cmd", "o") for p in range(CONFIG.ports)},
             read_data=0,
             read_ready=0,
             retired=0,
@@ -65,11 +65,18 @@ class Rig:
     async def reset(self) -> None:
         self.source.items.clear()
         self.source.valid = False
-        self.cmd.got.clear()
-        self.beats.got.clear()
+        for sink in (*self.cmd, *self.beats):
+            sink.got.clear()
         self.bench.set("rst", 1)
         await self.bench.step()
         self.bench.set("rst", 0)
+
+
+def shares(first: int, words: int) -> list[range]:
+    """Residual words that each port writes."""
+    longest = -(-words // CONFIG.ports)
+    cuts = [first + min(words, longest * p) for p in range(CONFIG.ports + 1)]
+    return [range(low, high) for low, high in itertools.pairwise(cuts)]
 
 
 def store(**fields: int) -> int:
@@ -82,40 +89,50 @@ async def results(dut: SimHandleBase, free: float, take: float) -> None:
     rig = Rig(dut, 1, free=free, take=take)
     rng = rig.rng
     await rig.start()
-    commands, beats, waits = [], [], []
+    commands, beats = [[] for _ in range(CONFIG.ports)], [[] for _ in range(CONFIG.ports)]
+    waits = []
     for number in range(25):
         words, wait = rng.choice((1, 2, 3, rng.randrange(1, 40))), rng.choice((0, number))
         source, offset = rng.randrange(CONFIG.residual_words - words + 1), PORT_BYTES * rng.randrange(1000)
         rig.source.items.append(store(src_addr=source, words=words, offset=offset, wait=wait))
-        commands.append(RESULT + offset | words * BEATS << CONFIG.addr_bits)
         waits.append(wait)
-        for word in rig.memory[source : source + words]:
-            beats += [word >> CONFIG.port_bits * k & (1 << CONFIG.port_bits) - 1 for k in range(BEATS)]
+        for p, share in enumerate(shares(source, words)):
+            if share:
+                start = RESULT + offset + (share[0] - source) * WORD_BYTES
+                commands[p].append(start | len(share) * BEATS << CONFIG.addr_bits)
+            for word in (rig.memory[index] for index in share):
+                beats[p] += [word >> CONFIG.port_bits * k & (1 << CONFIG.port_bits) - 1 for k in range(BEATS)]
     retired = 0
     for _ in range(30_000):
         if rig.bench.get("done") == len(waits):
             break
-        if len(rig.cmd.got) < len(waits) and rig.bench.get("cmd__valid"):
-            assert waits[len(rig.cmd.got)] <= retired
+        if len(rig.cmd[0].got) < len(waits) and rig.bench.get("cmd__0__valid"):
+            assert waits[len(rig.cmd[0].got)] <= retired
         if rng.random() < 0.02:
             retired += 1
             rig.bench.set("retired", retired)
         assert not rig.bench.get("error")
         await rig.bench.step()
     await rig.bench.step(20)
-    assert [payload for _, payload in rig.cmd.got] == commands
-    assert [payload for _, payload in rig.beats.got] == beats
-    assert rig.bench.get("done") == len(waits) and rig.bench.get("bytes") == len(beats) * PORT_BYTES
+    assert [[payload for _, payload in port.got] for port in rig.cmd] == commands
+    assert [[payload for _, payload in port.got] for port in rig.beats] == beats
+    assert rig.bench.get("done") == len(waits)
+    assert rig.bench.get("bytes") == sum(map(len, beats)) * PORT_BYTES
 
 
 @cocotb.test()
-async def one_beat_per_cycle(dut: SimHandleBase) -> None:
+async def one_beat_per_cycle_and_port(dut: SimHandleBase) -> None:
     rig = Rig(dut, 2)
     await rig.start()
-    rig.source.items.append(store(words=60))
-    await rig.bench.until(lambda: len(rig.beats.got) == 60 * BEATS, limit=60 * BEATS + 50)
-    cycles = [cycle for cycle, _ in rig.beats.got]
-    assert cycles == list(range(cycles[0], cycles[0] + 60 * BEATS))
+    words = 15 * CONFIG.ports
+    rig.source.items.append(store(words=words))
+    await rig.bench.until(lambda: bool(rig.bench.get("done")), limit=15 * BEATS + 50)
+    for port in rig.beats:
+        cycles = [cycle for cycle, _ in port.got]
+        if CONFIG.ports > BEATS:  # a word a cycle is all that the memory gives
+            assert len(cycles) == 15 * BEATS and cycles[-1] - cycles[0] < words
+        else:
+            assert cycles == list(range(cycles[0], cycles[0] + 15 * BEATS))
 
 
 @cocotb.test()
@@ -150,7 +167,8 @@ async def refusals(dut: SimHandleBase) -> None:
             got = tuple(rig.bench.get(name) for name in ("error_code", "error_index", "error_address"))
             assert got == (code, 1, address), (hex(word), got)
             await rig.bench.step()
-        assert rig.bench.get("error") and rig.bench.get("done") == 1 and len(rig.cmd.got) == 1
+        assert rig.bench.get("error") and rig.bench.get("done") == 1
+        assert [len(port.got) for port in rig.cmd] == [1] + [0] * (CONFIG.ports - 1)
         await rig.reset()
     rig.source.items.append(store(words=1, src_addr=depth - 1, offset=stop - WORD_BYTES))
     await rig.bench.until(lambda: bool(rig.bench.get("done")), limit=100)
