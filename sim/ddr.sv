@@ -1,7 +1,8 @@
 // DDR memory behind AXI4 ports, for simulation: latency, shared bandwidth, random stalls, faults, and checks of the master.
 //
-// Ports 0 .. PORTS-1 only read; port PORTS reads and writes. All share one memory and one budget of bytes per cycle.
-// Bursts of a port are answered in order. Every output is a register, so nothing passes through in the same cycle.
+// Ports 0 .. PORTS-1 read and write; port PORTS only reads. All share one memory and one budget of bytes per cycle. Where
+// it is too small, every channel of data that wants a beat gets an equal share, reads and writes alike. Reads of a port
+// are answered in order, and so are its writes. Every output is a register, so nothing passes through in the same cycle.
 //
 // Plusargs, read once; the variables of the same names may also be written while it runs (the faults between two runs):
 //   +image=FILE +image_base=HEX   binary image, loaded at that address
@@ -12,7 +13,7 @@
 //   +seed=N          of the stalls (1)
 //   +err_addr=HEX +err_resp=N     read beats of that word, and write bursts that touch it, are answered with 1, 2 or 3
 //   +dead_port=N +dead_after=N    after that many bursts, reads of the port are accepted and never answered
-//   +dead_writes_after=N          the same for writes
+//   +dead_write_port=N +dead_writes_after=N   the same for writes of a port
 //   +window_bytes=N               bytes from the first address that the master may touch (all)
 //   +aw_after_w=1                 write addresses are accepted only while write data wait for theirs
 //   +dump=FILE +dump_base=HEX +dump_bytes=N   what to write to a file when `dump` rises
@@ -25,7 +26,7 @@
 //   bit 2  valid withdrawn, or payload changed bit 5  burst not incrementing, not of full width, or not aligned
 
 module ddr #(
-    parameter int PORTS = 4,              // read-only ports
+    parameter int PORTS = 4,              // that read and write; one more only reads
     parameter int ADDR_BITS = 40,
     parameter int DATA_BITS = 128,
     parameter longint BASE = 64'h1000_0000, // first address of the memory
@@ -47,27 +48,27 @@ module ddr #(
     output logic [PORTS:0][1:0]               rresp,
     output logic [PORTS:0]                    rlast,
 
-    input  logic                              awvalid,
-    output logic                              awready,
-    input  logic [ADDR_BITS-1:0]              awaddr,
-    input  logic [7:0]                        awlen,
-    input  logic [2:0]                        awsize,
-    input  logic [1:0]                        awburst,
-    input  logic                              wvalid,
-    output logic                              wready,
-    input  logic [DATA_BITS-1:0]              wdata,
-    input  logic [DATA_BITS/8-1:0]            wstrb,
-    input  logic                              wlast,
-    output logic                              bvalid,
-    input  logic                              bready,
-    output logic [1:0]                        bresp,
+    input  logic [PORTS-1:0]                  awvalid,
+    output logic [PORTS-1:0]                  awready,
+    input  logic [PORTS-1:0][ADDR_BITS-1:0]   awaddr,
+    input  logic [PORTS-1:0][7:0]             awlen,
+    input  logic [PORTS-1:0][2:0]             awsize,
+    input  logic [PORTS-1:0][1:0]             awburst,
+    input  logic [PORTS-1:0]                  wvalid,
+    output logic [PORTS-1:0]                  wready,
+    input  logic [PORTS-1:0][DATA_BITS-1:0]   wdata,
+    input  logic [PORTS-1:0][DATA_BITS/8-1:0] wstrb,
+    input  logic [PORTS-1:0]                  wlast,
+    output logic [PORTS-1:0]                  bvalid,
+    input  logic [PORTS-1:0]                  bready,
+    output logic [PORTS-1:0][1:0]             bresp,
 
     input  logic                              dump,       // rising edge: write the region to the file
     output logic [5:0]                        viol,       // sticky until reset
     output logic [7:0]                        viol_port,  // of the first violation
     output logic [ADDR_BITS-1:0]              viol_addr,  // address on the channel of the first violation
     output logic [PORTS:0][47:0]              read_bytes, // since reset
-    output logic [47:0]                       written_bytes
+    output logic [47:0]                       written_bytes  // of all ports
 );
     localparam int WORD = DATA_BITS / 8;  // bytes
     localparam int WORDS = BYTES / WORD;
@@ -88,6 +89,7 @@ module ddr #(
     int     err_resp           /* verilator public_flat_rw */;  // 0: no fault
     int     dead_port          /* verilator public_flat_rw */;
     int     dead_after         /* verilator public_flat_rw */;  // negative: never
+    int     dead_write_port    /* verilator public_flat_rw */;
     int     dead_writes_after  /* verilator public_flat_rw */;  // negative: never
     int     aw_after_w         /* verilator public_flat_rw */;
     int     seed;
@@ -145,6 +147,7 @@ module ddr #(
         if (!$value$plusargs("err_resp=%d", err_resp)) err_resp = 0;
         if (!$value$plusargs("dead_port=%d", dead_port)) dead_port = 0;
         if (!$value$plusargs("dead_after=%d", dead_after)) dead_after = -1;
+        if (!$value$plusargs("dead_write_port=%d", dead_write_port)) dead_write_port = 0;
         if (!$value$plusargs("dead_writes_after=%d", dead_writes_after)) dead_writes_after = -1;
         if (!$value$plusargs("aw_after_w=%d", aw_after_w)) aw_after_w = 0;
         if (!$value$plusargs("image_base=%h", image_base)) image_base = BASE;
@@ -177,29 +180,34 @@ module ddr #(
     burst_t     reads [PORTS+1][QUEUE];
     int         read_head [PORTS+1], read_count [PORTS+1], read_total [PORTS+1];
     int         read_granted [PORTS+1];  // bursts, of those in the queue, that the DRAM has got to
-    burst_t     writes [QUEUE];
-    int         write_head, write_count;
-    logic [1:0] write_resp;  // of the burst whose data come in
-    longint     answer_due [QUEUE];
-    logic [1:0] answer_resp [QUEUE];
-    int         answer_head, answer_count, answer_total;
+    burst_t     writes [PORTS][QUEUE];
+    int         write_head [PORTS], write_count [PORTS];
+    logic [1:0] write_resp [PORTS];   // of the burst whose data come in
+    int         burst_bytes [PORTS];  // that this burst has had
+    longint     answer_due [PORTS][QUEUE];
+    logic [1:0] answer_resp [PORTS][QUEUE];
+    int         answer_head [PORTS], answer_count [PORTS], answer_total [PORTS];
+    int         in_flight;   // bursts of all ports that are written and not answered: 0 spares the work for them
+    int         write_first; // port whose beat is promised first
+    int         write_share; // what writes are owed of a beat, in parts of those that want one
+    int         readers;     // ports that had a beat to read in this cycle, if only for a lack of tokens not taken
     int         tokens;      // bytes that may still pass in this cycle
-    int         first;       // port that is served first in this cycle
+    int         first;       // port whose reads are served first in this cycle
 
     // Registers behind the outputs. They change within the block below, the outputs after it.
     logic [PORTS:0] r_full, r_last, ar_open;
     logic [PORTS:0][1:0] r_resp;
-    logic       aw_open, w_open, b_full;
-    logic [1:0] b_resp;
+    logic [PORTS-1:0] aw_open, w_open, b_full;
+    logic [PORTS-1:0][1:0] b_resp;
 
     logic [PORTS:0] ask, granted, loaded;
     logic [PORTS:0][ADDR_BITS-1:0] ask_addr;
     logic [PORTS:0][8:0] ask_beats;
     logic [PORTS:0][15:0] granted_delay;
-    logic wrote, dram_full, dram_on;
-    logic [ADDR_BITS-1:0] wrote_addr;
-    logic [15:0] wrote_bytes;
-    int burst_bytes;  // that the burst whose data come in has had
+    logic [PORTS-1:0] wrote;
+    logic [PORTS-1:0][ADDR_BITS-1:0] wrote_addr;
+    logic [PORTS-1:0][15:0] wrote_bytes;
+    logic dram_full, dram_on;
 
     dram #(.PORTS(PORTS), .ADDR_BITS(ADDR_BITS), .WORD(WORD), .QUEUE(QUEUE)) behind (
         .full(dram_full), .on(dram_on), .*
@@ -208,10 +216,11 @@ module ddr #(
     // What a channel offered and was not taken.
     logic [PORTS:0] ar_waits;
     logic [PORTS:0][ADDR_BITS+12:0] ar_held;
-    logic       aw_waits, w_waits;
-    logic [ADDR_BITS+12:0] aw_held;
-    logic [DATA_BITS+WORD:0] w_held;
+    logic [PORTS-1:0] aw_waits, w_waits;
+    logic [PORTS-1:0][ADDR_BITS+12:0] aw_held;
+    logic [PORTS-1:0][DATA_BITS+WORD:0] w_held;
 
+    logic [47:0] written;  // `written_bytes`, to which several ports add
     logic [63:0] noise;
 
     function automatic bit pause(input int percent);  // xorshift64; costs nothing in channels that never pause
@@ -265,10 +274,11 @@ module ddr #(
     // Loads the next beat of a port into its register, if one is due and the budget has room for it.
     task automatic serve(input int p);
         burst_t b;
-        if (read_count[p] != 0 && !r_full[p] && tokens >= WORD) begin
+        if (read_count[p] != 0 && !r_full[p]) begin
             b = reads[p][read_head[p]];
-            if (now >= b.due && !(p == dead_port && dead_after >= 0 && read_total[p] >= dead_after) && !pause(stall_r))
-            begin
+            if (now < b.due || p == dead_port && dead_after >= 0 && read_total[p] >= dead_after) return;
+            readers = readers + 1;
+            if (tokens >= WORD && !pause(stall_r)) begin
                 tokens = tokens - WORD;
                 r_full[p] = 1;
                 loaded[p] <= 1;
@@ -290,42 +300,84 @@ module ddr #(
         end
     endtask
 
-    // Takes a beat of write data; the last one queues the response.
-    task automatic take_beat;
+    // Takes a beat of write data of a port; the last one queues the response.
+    task automatic take_beat(input int p);
         burst_t b;
-        b = writes[write_head];
+        int last;
+        b = writes[p][write_head[p]];
         tokens = tokens - WORD;
-        burst_bytes = burst_bytes + WORD;
-        if (b.outside) write_resp = DECERR;
-        else if (is_error(b.word)) write_resp = 2'(err_resp);
+        burst_bytes[p] = burst_bytes[p] + WORD;
+        if (b.outside) write_resp[p] = DECERR;
+        else if (is_error(b.word)) write_resp[p] = 2'(err_resp);
         if (!b.outside) begin
-            if (&wstrb) mem[b.word] = wdata;
-            else for (int i = 0; i < WORD; i++) if (wstrb[i]) mem[b.word][8*i+:8] = wdata[8*i+:8];
+            if (&wstrb[p]) mem[b.word] = wdata[p];
+            else for (int i = 0; i < WORD; i++) if (wstrb[p][i]) mem[b.word][8*i+:8] = wdata[p][8*i+:8];
         end
-        written_bytes <= written_bytes + 48'($countones(wstrb));
-        if (wlast != (b.left == 0)) violate(3, PORTS, ADDR_BITS'(BASE + longint'(b.word) * WORD));
+        written = written + 48'($countones(wstrb[p]));
+        if (wlast[p] != (b.left == 0)) violate(3, p, ADDR_BITS'(BASE + longint'(b.word) * WORD));
         if (b.left == 0) begin
-            wrote <= 1;
-            wrote_addr <= ADDR_BITS'(BASE + longint'(b.word) * WORD);
-            wrote_bytes <= 16'(burst_bytes);
-            burst_bytes = 0;
-            write_head = after(write_head);
-            write_count = write_count - 1;
-            answer_due[place(answer_head, answer_count)] = now + pipeline();
-            answer_resp[place(answer_head, answer_count)] = write_resp;
-            answer_count = answer_count + 1;
-            write_resp = OKAY;
+            wrote[p] <= 1;
+            wrote_addr[p] <= ADDR_BITS'(BASE + longint'(b.word) * WORD);
+            wrote_bytes[p] <= 16'(burst_bytes[p]);
+            burst_bytes[p] = 0;
+            write_head[p] = after(write_head[p]);
+            write_count[p] = write_count[p] - 1;
+            last = place(answer_head[p], answer_count[p]);
+            answer_due[p][last] = now + pipeline();
+            answer_resp[p][last] = write_resp[p];
+            answer_count[p] = answer_count[p] + 1;
+            write_resp[p] = OKAY;
         end else begin
-            writes[write_head].word = b.word + 1;
-            writes[write_head].left = b.left - 1;
+            writes[p][write_head[p]].word = b.word + 1;
+            writes[p][write_head[p]].left = b.left - 1;
         end
+    endtask
+
+    // Loads the next response of a port into its register, if one is due.
+    task automatic answer(input int p);
+        if (!b_full[p] && answer_count[p] != 0 && now >= answer_due[p][answer_head[p]]
+            && !(p == dead_write_port && dead_writes_after >= 0 && answer_total[p] >= dead_writes_after)
+            && !pause(stall_b)) begin
+            b_full[p] = 1;
+            b_resp[p] = answer_resp[p][answer_head[p]];
+        end
+    endtask
+
+    // Promises beats of the next cycle to ports that write: as many as their share of the budget. Those whose data wait
+    // come first.
+    task automatic promise;
+        int budget, beats, writers, most, p, next;
+        w_open = '0;
+        if (dram_full) return;
+        budget = tokens + bandwidth < bandwidth + WORD - 1 ? tokens + bandwidth : bandwidth + WORD - 1;
+        beats = budget / WORD;
+        writers = 0;
+        for (int k = 0; k < PORTS; k++) if (write_count[k] != 0) writers = writers + 1;
+        most = writers;
+        if (writers != 0 && beats < writers + readers) begin
+            write_share = write_share + beats * writers;
+            most = write_share / (writers + readers);
+            write_share = write_share - most * (writers + readers);
+        end
+        next = write_first;
+        for (int pass = 0; pass < 2; pass++) for (int k = 0; k < PORTS; k++) if (most != 0) begin
+            p = write_first + k >= PORTS ? write_first + k - PORTS : write_first + k;
+            if (write_count[p] != 0 && wvalid[p] == (pass == 0) && !pause(stall_w)) begin
+                w_open[p] = 1;
+                most = most - 1;
+                next = p == PORTS - 1 ? 0 : p + 1;
+            end
+        end
+        write_first = next;
     endtask
 
     always_ff @(posedge clk) begin
         burst_t burst;
         ask <= '0;
         loaded <= '0;
-        wrote <= 0;
+        wrote <= '0;
+        written = written_bytes;
+        readers = 0;
         if (rst) begin
             now = 0;
             tokens = 0;
@@ -337,24 +389,29 @@ module ddr #(
                 read_total[p] = 0;
                 read_granted[p] = 0;
             end
-            burst_bytes = 0;
-            write_head = 0;
-            write_count = 0;
-            write_resp = OKAY;
-            answer_head = 0;
-            answer_count = 0;
-            answer_total = 0;
+            for (int p = 0; p < PORTS; p++) begin
+                write_head[p] = 0;
+                write_count[p] = 0;
+                write_resp[p] = OKAY;
+                burst_bytes[p] = 0;
+                answer_head[p] = 0;
+                answer_count[p] = 0;
+                answer_total[p] = 0;
+            end
+            in_flight = 0;
+            write_first = 0;
+            write_share = 0;
             r_full = '0;
             ar_open = '0;
-            aw_open = 0;
-            w_open = 0;
-            b_full = 0;
+            aw_open = '0;
+            w_open = '0;
+            b_full = '0;
             ar_waits = '0;
-            aw_waits = 0;
-            w_waits = 0;
+            aw_waits = '0;
+            w_waits = '0;
             viol <= '0;
             read_bytes <= '0;
-            written_bytes <= '0;
+            written = '0;
         end else begin
             now = now + 1;
             tokens = tokens + bandwidth < bandwidth + WORD - 1 ? tokens + bandwidth : bandwidth + WORD - 1;
@@ -366,37 +423,37 @@ module ddr #(
                 ar_waits[p] = arvalid[p] && !ar_open[p];
                 if (ar_waits[p]) ar_held[p] = {araddr[p], arlen[p], arsize[p], arburst[p]};
             end
-            if (aw_waits && (!awvalid || aw_held != {awaddr, awlen, awsize, awburst})) violate(2, PORTS, awaddr);
-            aw_waits = awvalid && !aw_open;
-            if (aw_waits) aw_held = {awaddr, awlen, awsize, awburst};
-            if (w_waits && (!wvalid || w_held != {wdata, wstrb, wlast})) violate(2, PORTS, awaddr);
-            w_waits = wvalid && !w_open;
-            if (w_waits) w_held = {wdata, wstrb, wlast};
+            if ({awvalid, wvalid, aw_waits, w_waits} != 0) for (int p = 0; p < PORTS; p++) begin
+                if (aw_waits[p] && (!awvalid[p] || aw_held[p] != {awaddr[p], awlen[p], awsize[p], awburst[p]}))
+                    violate(2, p, awaddr[p]);
+                aw_waits[p] = awvalid[p] && !aw_open[p];
+                if (aw_waits[p]) aw_held[p] = {awaddr[p], awlen[p], awsize[p], awburst[p]};
+                if (w_waits[p] && (!wvalid[p] || w_held[p] != {wdata[p], wstrb[p], wlast[p]})) violate(2, p, awaddr[p]);
+                w_waits[p] = wvalid[p] && !w_open[p];
+                if (w_waits[p]) w_held[p] = {wdata[p], wstrb[p], wlast[p]};
+            end
 
             // What was transferred: the ready signals seen outside are those of the last cycle.
             for (int p = 0; p <= PORTS; p++) begin
                 if (r_full[p] && rready[p]) r_full[p] = 0;
             end
-            if (b_full && bready) begin
-                b_full = 0;
-                answer_head = after(answer_head);
-                answer_count = answer_count - 1;
-                answer_total = answer_total + 1;
+            if (b_full != 0) for (int p = 0; p < PORTS; p++) if (b_full[p] && bready[p]) begin
+                b_full[p] = 0;
+                answer_head[p] = after(answer_head[p]);
+                answer_count[p] = answer_count[p] - 1;
+                answer_total[p] = answer_total[p] + 1;
+                in_flight = in_flight - 1;
             end
             for (int p = 0; p <= PORTS; p++) if (granted[p]) begin
                 reads[p][place(read_head[p], read_granted[p])].due = now + longint'(granted_delay[p]) + pipeline() - GRANT;
                 read_granted[p] = read_granted[p] + 1;
             end
-            if (wvalid && w_open) take_beat;
+            if (w_open != 0) for (int p = 0; p < PORTS; p++) if (wvalid[p] && w_open[p]) take_beat(p);
             if (first == PORTS) first = 0;
             else first = first + 1;
             for (int p = 0; p <= PORTS; p++) if (p >= first) serve(p);
             for (int p = 0; p < PORTS; p++) if (p < first) serve(p);
-            if (!b_full && answer_count != 0 && now >= answer_due[answer_head]
-                && !(dead_writes_after >= 0 && answer_total >= dead_writes_after) && !pause(stall_b)) begin
-                b_full = 1;
-                b_resp = answer_resp[answer_head];
-            end
+            if (in_flight != 0) for (int p = 0; p < PORTS; p++) answer(p);
 
             // New bursts: after the answers, since the earliest answer comes a cycle later.
             for (int p = 0; p <= PORTS; p++) begin
@@ -412,15 +469,20 @@ module ddr #(
                 end
                 ar_open[p] = read_count[p] < QUEUE && !pause(stall_ar);
             end
-            if (awvalid && aw_open) begin
-                accept(PORTS, awaddr, awlen, awsize, awburst, burst);
-                if (write_count + answer_count >= MAX_OUTSTANDING) violate(4, PORTS, awaddr);
-                writes[place(write_head, write_count)] = burst;
-                write_count = write_count + 1;
+            if ((awvalid & aw_open) != 0) for (int p = 0; p < PORTS; p++) if (awvalid[p] && aw_open[p]) begin
+                accept(p, awaddr[p], awlen[p], awsize[p], awburst[p], burst);
+                if (write_count[p] + answer_count[p] >= MAX_OUTSTANDING) violate(4, p, awaddr[p]);
+                writes[p][place(write_head[p], write_count[p])] = burst;
+                write_count[p] = write_count[p] + 1;
+                in_flight = in_flight + 1;
             end
-            aw_open = write_count + answer_count < QUEUE && (aw_after_w == 0 || w_waits) && !pause(stall_aw);
-            w_open = write_count != 0 && tokens + bandwidth >= WORD && !dram_full && !pause(stall_w);
+            aw_open = '1;
+            if (in_flight != 0 || aw_after_w != 0 || stall_aw > 0) for (int p = 0; p < PORTS; p++)
+                aw_open[p] = write_count[p] + answer_count[p] < QUEUE && (aw_after_w == 0 || w_waits[p]) && !pause(stall_aw);
+            if (in_flight != 0) promise;
+            else w_open = '0;
         end
+        written_bytes <= written;
         arready <= ar_open;
         rvalid <= r_full;
         rlast <= r_last;

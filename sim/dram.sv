@@ -16,7 +16,7 @@
 //   +dram_ahead=N      beats of a port that may be between the DRAM and the fabric: on their way, or in the port's FIFO
 //   +dram_posted=N     bytes that are collected before they are written, while somebody reads
 module dram #(
-    parameter int PORTS = 4,     // the last of PORTS + 1 also writes
+    parameter int PORTS = 4,     // the last of PORTS + 1 only reads
     parameter int ADDR_BITS = 40,
     parameter int WORD = 16,     // bytes of a beat
     parameter int QUEUE = 20     // bursts that a port may have in flight
@@ -28,9 +28,9 @@ module dram #(
     input  logic [PORTS:0][ADDR_BITS-1:0]    ask_addr,
     input  logic [PORTS:0][8:0]              ask_beats,
     input  logic [PORTS:0]                   loaded,        // a beat of the port reached the fabric
-    input  logic                             wrote,         // a burst whose last beat came
-    input  logic [ADDR_BITS-1:0]             wrote_addr,
-    input  logic [15:0]                      wrote_bytes,
+    input  logic [PORTS-1:0]                 wrote,         // a burst whose last beat came
+    input  logic [PORTS-1:0][ADDR_BITS-1:0]  wrote_addr,
+    input  logic [PORTS-1:0][15:0]           wrote_bytes,
     output logic [PORTS:0]                   granted,       // the oldest burst of the port that was not granted yet
     output logic [PORTS:0][15:0]             granted_delay, // cycles until it may start, beside the latency
     output logic                             full,          // of posted writes
@@ -175,9 +175,9 @@ module dram #(
                 beats_of[p][next] = int'(ask_beats[p]);
                 count[p] = count[p] + 1;
             end
-            if (wrote) begin
-                posted = posted + longint'(wrote_bytes);
-                posted_addr = longint'(wrote_addr);
+            if (wrote != 0) for (int p = 0; p < PORTS; p++) if (wrote[p]) begin
+                posted = posted + longint'(wrote_bytes[p]);
+                posted_addr = longint'(wrote_addr[p]);
             end
             if (busy < now) busy = now;
             if (dram_refresh != 0 && now >= next_refresh) refresh_all;

@@ -231,8 +231,9 @@ def shown(config: AcceleratorConfig) -> dict[str, list[Shown]]:
     def of(unit: str) -> list[Shown]:
         return [mirrored[name] for name in mirrored if name.startswith(f"{unit}_")]
 
-    handshakes = [f"m_axi_w{port}_{name}" for port in range(config.ports) for name in ("arvalid", "arready", "rvalid")]
-    handshakes += [f"m_axi_c_{name}" for name in ("arvalid", "rvalid", "awvalid", "wvalid", "bvalid")]
+    channels = ("arvalid", "arready", "rvalid", "awvalid", "wvalid", "wready", "bvalid")
+    handshakes = [f"m_axi_w{port}_{name}" for port in range(config.ports) for name in channels]
+    handshakes += [f"m_axi_c_{name}" for name in ("arvalid", "rvalid")]
     return {
         "run": [
             Shown("testbench.aclk"),

@@ -71,12 +71,13 @@ class Reads:
 
 
 class Writes:
-    """A master on the write port: an address, then its beats."""
+    """A master on a port that writes: an address, then its beats. Each port of a bench may have one."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, bench: Bench, port: int = 0) -> None:
+        self.bench, self.port = bench, port
         self.addresses, self.data = deque(), deque()  # (address, beats); (data, strobes, last)
         self.responses, self.last_beats = [], []  # (cycle, response); cycle of each last beat
+        self.beats = 0
         bench.drivers.append(self.drive)
         bench.observers.append(self.observe)
 
@@ -84,35 +85,48 @@ class Writes:
         self.addresses.append((address, len(words)))
         self.data.extend((data, strobes, k == len(words) - 1) for k, (data, strobes) in enumerate(words))
 
+    def set(self, name: str, bits: int, value: int) -> None:
+        """Drive this port's part of an input."""
+        place = bits * self.port
+        others = self.bench.last[name] & ~((1 << bits) - 1 << place)
+        self.bench.set(name, others | value << place)
+
+    def get(self, name: str, bits: int = 1) -> int:
+        """This port's part of an output."""
+        return self.bench.get(name) >> bits * self.port & (1 << bits) - 1
+
     def drive(self) -> None:
         address, beats = self.addresses[0] if self.addresses else (0, 1)
         data, strobes, last = self.data[0] if self.data else (0, 0, 0)
-        for name, value in {
-            "awvalid": bool(self.addresses),
-            "awaddr": address,
-            "awlen": beats - 1,
-            "awsize": SIZE,
-            "awburst": INCR,
-            "wvalid": bool(self.data),
-            "wdata": data,
-            "wstrb": strobes,
-            "wlast": last,
-            "bready": 1,
-        }.items():
-            self.bench.set(name, int(value))
+        for name, bits, value in (
+            ("awvalid", 1, bool(self.addresses)),
+            ("awaddr", ADDR_BITS, address),
+            ("awlen", 8, beats - 1),
+            ("awsize", 3, SIZE),
+            ("awburst", 2, INCR),
+            ("wvalid", 1, bool(self.data)),
+            ("wdata", 8 * WORD, data),
+            ("wstrb", WORD, strobes),
+            ("wlast", 1, last),
+            ("bready", 1, 1),
+        ):
+            self.set(name, bits, int(value))
 
     def observe(self) -> None:
-        if self.addresses and self.bench.get("awready"):
+        if self.addresses and self.get("awready"):
             self.addresses.popleft()
-        if self.data and self.bench.get("wready") and self.data.popleft()[2]:
-            self.last_beats.append(self.bench.cycle)
-        if self.bench.get("bvalid"):
-            self.responses.append((self.bench.cycle, self.bench.get("bresp")))
+        if self.data and self.get("wready"):
+            self.beats += 1
+            if self.data.popleft()[2]:
+                self.last_beats.append(self.bench.cycle)
+        if self.get("bvalid"):
+            self.responses.append((self.bench.cycle, self.get("bresp", 2)))
 
 
 async def start(dut, **settings: int) -> Bench:
     """Reset, with every setting at its default but for those given."""
     settings = {"latency": 20, "bandwidth": 64, "err_resp": 0, "dead_after": -1, "dead_writes_after": -1, **settings}
+    settings = {"dead_write_port": 0, "aw_after_w": 0, **settings}
     for channel in ("ar", "r", "aw", "w", "b"):
         settings.setdefault(f"stall_{channel}", 0)
     settings = (
