@@ -106,7 +106,7 @@ def place(program: ProgramImage, address: int, *, slots: int, apart: int = 0) ->
     slots : int
     apart : int, bytes
         From the memory channel of one weight port to that of the next; instructions and results lie in the one behind
-        the last. 0: all in one memory.
+        the last, into which every weight port writes. 0: all in one memory.
 
     Raises
     ------

@@ -59,7 +59,7 @@ def test_accelerator_fits(board: Board) -> None:
 
 
 def test_ports_share_the_memory_controller_fairly(board: Board) -> None:
-    """Instructions and results keep off the weights' ports, and what the ports ask for is what DDR can nearly give."""
+    """Instructions keep off the weights' ports, and what the ports ask for is what DDR can nearly give."""
     controllers = [board.system.memory[name].controller for name in board.ports.weights]
     shared = max(controllers.count(controller) for controller in controllers)
     assert shared <= max(1, len(controllers) // 2)

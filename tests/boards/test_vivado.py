@@ -60,11 +60,14 @@ def test_addresses_are_those_of_the_board(name: str, tmp_path: Path):
     header = (folder / "include/moesaic_board.h").read_text()
     for constant, value in (("REGISTERS_BASE", registers["offset"]), ("REGISTERS_BYTES", registers["range"])):
         assert int(re.search(rf"MOESAIC_{constant} (0x\w+)u", header)[1], 16) == value
-    # Every master sees the whole window of DDR that programs are put into.
-    low, high = board.memory.window_base, board.memory.window_base + board.memory.window_bytes
-    for bus in _buses(board.accelerator):
-        ranges = [item for (space, _), item in mapped.items() if space == f"/accelerator_0/{bus}"]
-        assert any(item["offset"] <= low and high <= item["offset"] + item["range"] for item in ranges), bus
+    # Every master sees all that programs are put into: the window, and with channels the same of each, up to that of
+    # instructions and results, which every weight port writes.
+    for channel in range(board.accelerator.ports + 1 if board.memory.channel_bytes else 1):
+        low = board.memory.window_base + channel * board.memory.channel_bytes
+        high = low + board.memory.window_bytes
+        for bus in _buses(board.accelerator):
+            ranges = [item for (space, _), item in mapped.items() if space == f"/accelerator_0/{bus}"]
+            assert any(item["offset"] <= low and high <= item["offset"] + item["range"] for item in ranges), bus
 
 
 @pytest.mark.parametrize("name", [name for name in board_names() if name != "u280"])
