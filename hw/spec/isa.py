@@ -290,7 +290,7 @@ FORMATS: dict[Opcode, Format] = {
         Format(
             Opcode.STORE,
             "store",
-            "Write residual words to DDR.",
+            "Write residual words to DDR, a run of them on each weight port.",
             (
                 Field("opcode", 4, "operation", Opcode),
                 Field("src_addr", 16, "first word in the residual memory"),

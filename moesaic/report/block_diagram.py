@@ -27,7 +27,7 @@ PLACES: Mapping[str, Point] = {
     "fetch": (2, 0),
     "load": (0, 1),
     "weights": (0, 2),
-    "writer": (5, 4),
+    "writers": (5, 4),
     "store": (5, 3),
     "sequencer": (1, 1),
     "retirement": (4, 1),

@@ -26,7 +26,7 @@ def test_the_picture_is_that_of_the_hardware(found: Hierarchy) -> None:
 
 def test_data_are_followed(found: Hierarchy) -> None:
     """Through ports of the core, buffers and the core's own logic; instructions, words, vectors, sums, results."""
-    way = ["fetch", "load", "weights", "loader", "array", "accumulator", "writeback", "memories", "store", "writer"]
+    way = ["fetch", "load", "weights", "loader", "array", "accumulator", "writeback", "memories", "store", "writers"]
     assert set(pairwise(way)) <= found.flows.keys()
     assert found.flows["writeback", "router"] == ("logits",) and ("router", "feeder") in found.flows
     assert ("weights", "array") not in found.flows and ("array", "writeback") not in found.flows

@@ -95,12 +95,12 @@ def test_refused(changes: dict[str, int], message: str) -> None:
 
 def test_derived_sizes() -> None:
     zcu102 = PRESETS["zcu102"]
-    assert (zcu102.word_bytes, zcu102.stripe_bytes, zcu102.beats_per_word) == (128, 64, 2)
-    assert (zcu102.block_words, zcu102.param_words, zcu102.groups) == (32, 3, 1)
-    assert (zcu102.macs_per_cycle, zcu102.prefetch_bytes) == (4096, 1 << 20)
-    assert (zcu102.stationary_words(8), zcu102.stationary_words(4)) == (32, 16)
+    assert (zcu102.word_bytes, zcu102.stripe_bytes, zcu102.beats_per_word) == (256, 64, 4)
+    assert (zcu102.block_words, zcu102.param_words, zcu102.groups) == (16, 2, 1)
+    assert (zcu102.macs_per_cycle, zcu102.prefetch_bytes) == (4096, 1 << 21)
+    assert (zcu102.stationary_words(8), zcu102.stationary_words(4)) == (16, 8)
     narrow = zcu102.replace(rows=8)
-    assert (narrow.block_words, narrow.param_words, narrow.groups) == (4, 1, 8)
+    assert (narrow.block_words, narrow.param_words, narrow.groups) == (2, 1, 8)
 
 
 def test_hash_is_of_what_changes_the_hardware() -> None:
