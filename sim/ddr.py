@@ -13,7 +13,7 @@ def memory_plusargs(ddr: DdrTiming, config: AcceleratorConfig) -> list[str]:
     plain = [f"+latency={ddr.latency}"]
     if (dram := ddr.dram) is None:
         return plain
-    ports = config.ports + 1
+    channels = 2 * config.ports + 1  # of data: every port reads, all but one also write
     ticks = {
         "rate": dram.rate,
         "refresh": dram.refresh,
@@ -24,7 +24,7 @@ def memory_plusargs(ddr: DdrTiming, config: AcceleratorConfig) -> list[str]:
     }
     return [
         *plain,
-        f"+bandwidth={ports * config.port_bits // 8}",  # the DRAM is what limits
+        f"+bandwidth={channels * config.port_bits // 8}",  # the DRAM is what limits
         *(f"+dram_{name}={round(value * _TICKS)}" for name, value in ticks.items()),
         f"+dram_row_bytes={dram.row_bytes}",
         f"+dram_banks={dram.banks}",

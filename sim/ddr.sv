@@ -193,6 +193,7 @@ module ddr #(
     int         readers;     // ports that had a beat to read in this cycle, if only for a lack of tokens not taken
     int         tokens;      // bytes that may still pass in this cycle
     int         first;       // port whose reads are served first in this cycle
+    int         denied;      // first port whose beat found no tokens; -1: none
 
     // Registers behind the outputs. They change within the block below, the outputs after it.
     logic [PORTS:0] r_full, r_last, ar_open;
@@ -278,6 +279,7 @@ module ddr #(
             b = reads[p][read_head[p]];
             if (now < b.due || p == dead_port && dead_after >= 0 && read_total[p] >= dead_after) return;
             readers = readers + 1;
+            if (tokens < WORD && denied < 0) denied = p;
             if (tokens >= WORD && !pause(stall_r)) begin
                 tokens = tokens - WORD;
                 r_full[p] = 1;
@@ -382,6 +384,7 @@ module ddr #(
             now = 0;
             tokens = 0;
             first = 0;
+            denied = -1;
             noise = 64'h9E3779B97F4A7C15 ^ (64'(seed) << 20) ^ 64'(seed);
             for (int p = 0; p <= PORTS; p++) begin
                 read_head[p] = 0;
@@ -449,8 +452,8 @@ module ddr #(
                 read_granted[p] = read_granted[p] + 1;
             end
             if (w_open != 0) for (int p = 0; p < PORTS; p++) if (wvalid[p] && w_open[p]) take_beat(p);
-            if (first == PORTS) first = 0;
-            else first = first + 1;
+            if (denied >= 0) first = denied;
+            denied = -1;
             for (int p = 0; p <= PORTS; p++) if (p >= first) serve(p);
             for (int p = 0; p < PORTS; p++) if (p < first) serve(p);
             if (in_flight != 0) for (int p = 0; p < PORTS; p++) answer(p);

@@ -236,6 +236,72 @@ async def writes(dut, stall):
 
 
 @cocotb.test
+@cocotb.parametrize(stall=[0, 50])
+async def ports_write_at_once(dut, stall):
+    """Each port its own words, in turn with the other's; of every port the bad burst alone is answered with an error."""
+    bad = BASE + WORD * 8 * 7  # in a burst of port 1
+    settings = {f"stall_{channel}": stall for channel in ("aw", "w", "b")}
+    bench = await start(dut, err_addr=bad, err_resp=SLVERR, **settings)
+    masters, rng = [Writes(bench, port) for port in range(PORTS)], random.Random(stall)
+    memory = {BASE + WORD * k: rng.getrandbits(8 * WORD) for k in range(8 * 16)}
+    saved = {address: word(address) for address in memory}
+    bursts = [range(port, 16, PORTS) for port in range(PORTS)]
+    for group in range(0, 8, MAX_OUTSTANDING):  # as many in flight as allowed
+        for master, numbers in zip(masters, bursts, strict=True):
+            for number in numbers[group : group + MAX_OUTSTANDING]:
+                first = BASE + WORD * 8 * number
+                master.add(first, [(memory[first + WORD * k], 0xFFFF) for k in range(8)])
+        await bench.until(lambda: all(len(m.responses) == len(m.last_beats) and not m.data for m in masters), 4000)
+    for master, numbers in zip(masters, bursts, strict=True):
+        assert [value for _, value in master.responses] == [SLVERR * (number == 7) for number in numbers]
+        late = [response[0] - last for response, last in zip(master.responses, master.last_beats, strict=True)]
+        assert min(late) >= 20 and (stall or max(late) == 20), late
+    assert bench.get("viol") == 0 and bench.get("written_bytes") == WORD * len(memory)
+    for address, value in memory.items():
+        assert int(dut.mem[(address - BASE) // WORD].value) == value
+        dut.mem[(address - BASE) // WORD].value = saved[address]
+    await bench.step(2)
+
+
+@cocotb.test
+@cocotb.parametrize(bandwidth=[8, 16, 32, 40, 48, 64, 80], readers=[0, 1, PORTS + 1])
+async def reads_and_writes_share_the_bandwidth(dut, bandwidth, readers):
+    """Every channel that wants a beat gets as many as the others, but no more than one in a cycle."""
+    bench = await start(dut, bandwidth=bandwidth)
+    reads, masters = Reads(bench), [Writes(bench, port) for port in range(PORTS)]
+    for port in range(readers):
+        reads.todo[port].extend([(BASE, 32)] * 100)
+    for master in masters:
+        for _ in range(25):
+            master.add(BASE + 512 * (1 + master.port), [(word(BASE + 512 * (1 + master.port)), 0)] * 32)
+
+    def passed() -> list[int]:
+        return [len(got) for got in reads.got[:readers]] + [master.beats for master in masters]
+
+    await bench.step(100)
+    before = passed()
+    await bench.step(400)
+    share = [after - start for after, start in zip(passed(), before, strict=True)]
+    assert abs(sum(share) - 400 * min(bandwidth / WORD, readers + PORTS)) <= 4, share
+    assert max(share) - min(share) <= 8, share
+
+
+@cocotb.test
+async def addresses_wait_for_data_of_their_port(dut):
+    bench = await start(dut, aw_after_w=1)
+    masters = [Writes(bench, port) for port in range(PORTS)]
+    same = [(word(BASE), 0xFFFF)]
+    masters[0].data.append((*same[0], True))
+    masters[1].addresses.append((BASE, 1))
+    await bench.step(50)
+    assert masters[0].data and masters[1].addresses
+    masters[0].addresses.append((BASE, 1))
+    masters[1].data.append((*same[0], True))
+    await bench.until(lambda: all(len(master.responses) == 1 for master in masters), 100)
+    assert bench.get("viol") == 0
+
+
+@cocotb.test
 async def response_after_latency(dut):
     bench = await start(dut, latency=30)
     master = Writes(bench)
@@ -284,6 +350,24 @@ async def dead_port(dut):
 
 
 @cocotb.test
+@cocotb.parametrize(port=[0, 1], limit=[0, 2])
+async def dead_writes(dut, port, limit):
+    """One port falls silent, the other goes on."""
+    bench = await start(dut, dead_write_port=port, dead_writes_after=limit)
+    masters = [Writes(bench, number) for number in range(PORTS)]
+    for master in masters:
+        for _ in range(MAX_OUTSTANDING):
+            master.add(BASE, [(word(BASE), 0xFFFF)])
+    await bench.step(500)
+    wanted = [limit if number == port else MAX_OUTSTANDING for number in range(PORTS)]
+    assert [len(master.responses) for master in masters] == wanted
+    assert not any(master.data or master.addresses for master in masters)
+    dut.dead_writes_after.value = -1  # it owes the rest
+    await bench.until(lambda: all(len(master.responses) == MAX_OUTSTANDING for master in masters), 100)
+    assert bench.get("viol") == 0
+
+
+@cocotb.test
 @cocotb.parametrize(kind=VIOLATIONS, port=[0, PORTS])
 async def violation_is_seen(dut, kind, port):
     bench = await start(dut, stall_ar=100 * (kind == "unstable"))
@@ -304,7 +388,8 @@ async def violation_is_seen(dut, kind, port):
             await bench.step()
             dut.stall_ar.value = 0
         case "wlast":
-            master = Writes(bench)
+            writer = 0 if port == 0 else PORTS - 1
+            master = Writes(bench, writer)
             address = BASE
             master.addresses.append((address, 2))
             master.data.extend([(word(BASE), 0xFFFF, port == 0), (word(BASE + WORD), 0xFFFF, 0)])
@@ -318,8 +403,8 @@ async def violation_is_seen(dut, kind, port):
     if kind == "outside" and port:
         bits |= 1  # the end of the memory is the end of a page
     assert bench.get("viol") == bits
+    assert bench.get("viol_port") == (writer if kind == "wlast" else port)
     if kind != "wlast":
-        assert bench.get("viol_port") == port
         assert bench.get("viol_addr") == address
     if kind == "outside":
         assert [beat[3] for beat in reads.got[port]] == [DECERR] * len(reads.got[port])
@@ -327,10 +412,10 @@ async def violation_is_seen(dut, kind, port):
 
 
 @cocotb.test
-@cocotb.parametrize(kind=["page", "outside", "unstable", "data", "outstanding"])
-async def write_violation_is_seen(dut, kind):
+@cocotb.parametrize(kind=["page", "outside", "unstable", "data", "outstanding"], port=[0, 1])
+async def write_violation_is_seen(dut, kind, port):
     bench = await start(dut, stall_aw=100 * (kind in ("unstable", "data")), stall_w=0)
-    master = Writes(bench)
+    master = Writes(bench, port)
     address, bit = BASE + 0x100, {"page": 0, "outside": 1, "unstable": 2, "data": 2, "outstanding": 4}[kind]
     same = [(word(address), 0xFFFF)]
     match kind:
@@ -352,6 +437,7 @@ async def write_violation_is_seen(dut, kind):
             for _ in range(MAX_OUTSTANDING + 1):
                 master.add(address, same)
     await bench.step(60)
-    assert bench.get("viol") == 1 << bit
+    assert bench.get("viol") == 1 << bit and bench.get("viol_port") == port
+    assert bench.get("viol_addr") == address
     if kind == "outside":
         assert master.responses[0][1] == DECERR

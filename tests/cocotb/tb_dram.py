@@ -91,6 +91,25 @@ async def dram_turns_round(dut, posted):
 
 
 @cocotb.test
+@cocotb.parametrize(posted=[128, 512])
+async def dram_collects_writes_of_all_ports(dut, posted):
+    """Bursts that two ports end in the same cycle are both written."""
+    bench = await start(dut, dram_rate=16 * TICKS, dram_to_write=3 * TICKS, dram_to_read=11 * TICKS, dram_posted=posted)
+    reads, masters = Reads(bench), [Writes(bench, port) for port in range(2)]
+    reads.todo[0].extend([(BASE, 8)] * 200)
+    await bench.step(100)
+    for k in range(8):
+        for master in masters:
+            address = BASE + 4096 + 64 * (2 * k + master.port)
+            master.add(address, [(word(address + WORD * n), 0xFFFF) for n in range(4)])
+        await bench.step(60)
+    await bench.until(lambda: reads.done() and all(len(master.responses) == 8 for master in masters), 5000)
+    assert masters[0].last_beats == masters[1].last_beats
+    beats = [beat[0] for beat in reads.got[0]]
+    assert beats[-1] - beats[0] + 1 == 1600 + 64 + (3 + 11) * (1024 // posted)
+
+
+@cocotb.test
 async def dram_is_deterministic(dut):
     timing = {"dram_rate": 16 * TICKS, "dram_refresh": 200 * TICKS, "dram_recovery": 9 * TICKS}
     times = [await beats_of(dut, [[(BASE, 8)] * 100], seed=seed, **timing) for seed in (1, 1, 2)]

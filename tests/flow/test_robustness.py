@@ -207,7 +207,7 @@ def test_a_slave_that_waits_for_data(rig, nano: Nano) -> None:
         {"dead_port": 0, "dead_after": 7},
         {"dead_port": 1, "dead_after": 0},
         {"dead_port": 1, "dead_after": 3},
-        {"dead_writes_after": 0},
+        {"dead_write_port": 0, "dead_writes_after": 0},
     ],
     ids=str,
 )

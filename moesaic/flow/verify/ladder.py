@@ -141,7 +141,7 @@ def _faults(nano: Nano) -> list[Trial]:
         for place, response in ((0, 2), (region.bytes // 2 & -64, 3), (region.bytes - 16, 1)):
             run = nano.run(memory={"err_addr": region.address + place, "err_resp": response})
             bad.append(replace(run, memory_after={"err_resp": 0}))
-    silent = [{"dead_writes_after": 0}, {"dead_port": program.config.ports, "dead_after": 3}]
+    silent = [{"dead_write_port": 0, "dead_writes_after": 0}, {"dead_port": program.config.ports, "dead_after": 3}]
     for memory in silent:
         run = nano.run(memory=memory, memory_after={"dead_writes_after": -1, "dead_after": -1})
         bad.append(replace(run, watchdog=300))

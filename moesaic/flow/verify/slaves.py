@@ -56,7 +56,7 @@ def _dead(nano: Nano, rng: random.Random, number: int) -> Case:
     if rng.randrange(4):
         memory = {"dead_port": rng.randrange(nano.program.config.ports + 1), "dead_after": rng.randrange(120)}
     else:
-        memory = {"dead_writes_after": rng.randrange(4)}
+        memory = {"dead_write_port": rng.randrange(nano.program.config.ports), "dead_writes_after": rng.randrange(4)}
     run = nano.run(memory=memory, memory_after=_ALIVE)
     return Case(number, f"no answer {memory}", run, ("WATCHDOG", EXACT))
 
