@@ -44,9 +44,9 @@ class Ports:
     Parameters
     ----------
     weights : tuple of str
-        Memory port of each weight port, in order.
+        Memory port of each weight port, in order; results leave over all of them.
     control : str
-        Memory port of instructions and results.
+        Memory port of instructions, which reads alone; results leave over the weight ports.
     registers : str
         Port by which the host reaches the registers.
     registers_base : int

@@ -66,7 +66,8 @@ class BlockDesign:
 
 
 def check_buses(board: Board, interfaces: Sequence[Interface]) -> None:
-    """Refuse an accelerator with a bus that the board does not place, or without one that it does.
+    """Refuse an accelerator with a bus that the board does not place, without one that it does, or with one that cannot
+    do its work: results leave over every weight port, and instructions are only read.
 
     Raises
     ------
@@ -76,6 +77,10 @@ def check_buses(board: Board, interfaces: Sequence[Interface]) -> None:
     masters = {name for name, bus in buses.items() if bus.master}
     if masters != set(board.ports.memory) or set(buses) - masters != {"s_axil"}:
         raise ValueError(f"buses must be {sorted(board.ports.memory)} and s_axil, not {sorted(buses)}")
+    for name, bus in buses.items():
+        wanted = "READ_ONLY" if name == "m_axi_c" else "READ_WRITE"
+        if bus.mode != wanted:
+            raise ValueError(f"{name} must be {wanted}, not {bus.mode}")
 
 
 def block_design(board: Board, host: ProcessingSystem, interfaces: Sequence[Interface]) -> BlockDesign:

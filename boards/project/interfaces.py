@@ -9,13 +9,13 @@ from amaranth.lib.wiring import Flow
 
 from moesaic.hw.control.fetch import OUTSTANDING as FETCH_OUTSTANDING
 from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.latency import WRITES_IN_FLIGHT
 from moesaic.hw.top import accelerator_ports
 
 __all__ = ["Interface", "Port", "interfaces_of", "port_attributes", "ports_of"]
 
 _AXI = "xilinx.com:interface:aximm:1.0"
 _CHANNEL = re.compile(r"(aw|ar|w|r|b)([a-z]+)")
-_WRITER_OUTSTANDING = 4
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class Interface:
         """Whether it is AXI4 or AXI4-Lite."""
         return self.kind == _AXI
 
+    @property
+    def mode(self) -> str:
+        """What an AXI bus does: ``READ_WRITE``, ``READ_ONLY`` or ``WRITE_ONLY``."""
+        return self.parameters["READ_WRITE_MODE"]
+
 
 def ports_of(config: AcceleratorConfig) -> list[Port]:
     """Ports of the accelerator's top module, by name."""
@@ -101,7 +106,7 @@ def _axi(config: AcceleratorConfig, name: str, ports: dict[str, Port]) -> Interf
             "NUM_READ_OUTSTANDING": str(FETCH_OUTSTANDING if control else config.max_outstanding),
         }
         if writes:
-            parameters["NUM_WRITE_OUTSTANDING"] = str(_WRITER_OUTSTANDING)
+            parameters["NUM_WRITE_OUTSTANDING"] = str(WRITES_IN_FLIGHT)
     return Interface(name, _AXI, address.output, ports, parameters)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,11 +15,13 @@ from moesaic.boards.board import REGISTERS_BYTES, board_names, load_board
 from moesaic.boards.host import ProcessingSystem
 from moesaic.boards.project import write
 from moesaic.boards.project.design import block_design
-from moesaic.boards.project.interfaces import interfaces_of, port_attributes, ports_of
+from moesaic.boards.project.interfaces import Interface, interfaces_of, port_attributes, ports_of
 from moesaic.boards.project.render import render
 from moesaic.cli import main
 from moesaic.compiler.image import ProgramImage
 from moesaic.flow import generate
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.latency import WRITES_IN_FLIGHT
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.registers import register_map
 
@@ -183,6 +186,38 @@ def test_a_bus_that_the_board_does_not_place_is_refused() -> None:
     board = load_board("pynq-z2")
     with pytest.raises(ValueError, match=r"buses must be \['m_axi_c', 'm_axi_w0', 'm_axi_w1'\] and s_axil, not "):
         block_design(board, board.system.host, interfaces_of(PRESETS["zcu102"]))
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=lambda config: config.name)
+def test_results_leave_over_every_weight_port(config: AcceleratorConfig) -> None:
+    """The port of instructions only reads; Vivado is told so, and how many bursts of each kind are on their way."""
+    buses = {bus.name: bus for bus in interfaces_of(config) if bus.name.startswith("m_axi")}
+    control, weights = buses.pop("m_axi_c"), buses.values()
+    assert len(weights) == config.ports and {bus.mode for bus in weights} == {"READ_WRITE"}
+    told = {(bus.parameters["NUM_READ_OUTSTANDING"], bus.parameters["NUM_WRITE_OUTSTANDING"]) for bus in weights}
+    assert told == {(str(config.max_outstanding), str(WRITES_IN_FLIGHT))}
+    assert control.mode == "READ_ONLY" and "NUM_WRITE_OUTSTANDING" not in control.parameters
+    assert not any(name.startswith(("AW", "W", "B")) for name in control.ports)
+
+
+def test_a_port_that_cannot_do_its_work_is_refused() -> None:
+    board = load_board("pynq-z2")
+    found = interfaces_of(board.accelerator)
+
+    def with_mode(name: str, mode: str) -> list[Interface]:
+        return [
+            replace(bus, parameters={**bus.parameters, "READ_WRITE_MODE": mode}) if bus.name == name else bus
+            for bus in found
+        ]
+
+    block_design(board, board.system.host, found)
+    for name, mode, wanted in (
+        ("m_axi_w1", "READ_ONLY", "READ_WRITE"),
+        ("m_axi_w0", "WRITE_ONLY", "READ_WRITE"),
+        ("m_axi_c", "READ_WRITE", "READ_ONLY"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must be {wanted}, not {mode}"):
+            block_design(board, board.system.host, with_mode(name, mode))
 
 
 def test_a_value_that_a_template_lacks_is_an_error() -> None:

@@ -107,7 +107,7 @@ def test_ports_are_those_that_the_block_design_connects(project: Project) -> Non
     ports = top_ports(project.sources, TOP)
     assert connection_problems((project.folder / "bd.tcl").read_text(), ports) == []
     config = project.board.accelerator
-    assert ports["m_axi_w0_rdata"].bits == config.port_bits and ports["m_axi_c_awaddr"].bits == config.addr_bits
+    assert ports["m_axi_w0_rdata"].bits == config.port_bits and ports["m_axi_w0_awaddr"].bits == config.addr_bits
 
 
 TRAPS = """
@@ -256,12 +256,20 @@ PLANTED_IN_VERILOG = {
         "port irq belongs to no interface",
     ),
     "port turned": (
-        edit(r"^  output m_axi_c_wvalid;", "  input m_axi_c_wvalid;"),
-        "m_axi_c WVALID points the wrong way",
+        edit(r"^  output m_axi_w1_wvalid;", "  input m_axi_w1_wvalid;"),
+        "m_axi_w1 WVALID points the wrong way",
     ),
     "port narrowed": (
         edit(r"^  input \[63:0\] m_axi_w1_rdata;", "  input [31:0] m_axi_w1_rdata;"),
         "m_axi_w1_rdata must be 64 bits",
+    ),
+    "writes of a port missing": (
+        lambda text: re.sub(r"(?m)^(  \(\* .* \*\)\n)+  (in|out)put (\[.*\] )?m_axi_w1_(aw|w|b)[a-z]+;\n", "", text),
+        "m_axi_w1 has no AWADDR",
+    ),
+    "writes of a port denied": (
+        edit(r"(NAME m_axi_w1,.* READ_WRITE_MODE) READ_WRITE,", r"\1 READ_ONLY,"),
+        "m_axi_w1 has AWADDR, which its protocol does not",
     ),
     "bus without a clock": (
         edit(r"ASSOCIATED_BUSIF m_axi_c:", "ASSOCIATED_BUSIF "),

@@ -536,6 +536,20 @@ MISTAKES = [
         "'m_axi_w0' says DATA_WIDTH 32, its ports are",
     ),
     Mistake(
+        "writes of a weight port denied",
+        RTL,
+        r"(NAME m_axi_w0,.* READ_WRITE_MODE) READ_WRITE,",
+        r"\1 READ_ONLY,",
+        "'m_axi_w0' says READ_WRITE_MODE READ_ONLY, its ports are READ_WRITE",
+    ),
+    Mistake(
+        "write channel of a weight port missing",
+        RTL,
+        r"(?m)^(?:  \(\* .* \*\)\n)+  input m_axi_w0_awready;\n",
+        "",
+        "'m_axi_w0' says READ_WRITE_MODE READ_WRITE, its ports are READ_ONLY",
+    ),
+    Mistake(
         "clock for an interface that is not there",
         RTL,
         "ASSOCIATED_BUSIF m_axi_c:",
