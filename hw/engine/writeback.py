@@ -156,7 +156,7 @@ class WriteBack(wiring.Component):
         connect_stream(m, self.i, requantise.i)
         if self.config.extra_key:
             wiring.connect(m, wiring.flipped(self.extra), softmax.extra)
-            m.d.comb += [softmax.extra_value.eq(requantise.extra_value)]
+            m.d.comb += softmax.extra_value.eq(requantise.extra_value)
         connect_stream(m, requantise.o, place.i)
         connect_stream(m, self.route.o, self.logits)
         m.d.comb += [
