@@ -140,6 +140,7 @@ class StoreUnit(wiring.Component):
         sending = Signal()
         # words: the longest share, those that no port has yet, the share of the port that gets its own
         longest, rest, share = Signal(17), Signal(17), Signal(17)
+        offered = Signal()  # it is not empty
         source = Signal(16)
         port = Signal(range(config.ports + 1))
         shares = _Shares(config.ports)
@@ -195,12 +196,10 @@ class StoreUnit(wiring.Component):
                     m.d.sync += code.eq(ErrorCode.RESULT_RANGE)
                     states.to("refused")
         with states.state("measure"):
-            m.d.sync += share.eq(Mux(rest > longest, longest, rest))
+            m.d.sync += [share.eq(Mux(rest > longest, longest, rest)), offered.eq(rest != 0)]
             states.to("deal")
         with states.state("deal"):
-            offered = Signal()
             taken = Signal()
-            m.d.comb += offered.eq(share != 0)
             for p, cmd in enumerate(self.cmd):
                 m.d.comb += cmd.valid.eq(offered & (port == p))
                 with m.If(cmd.valid & cmd.ready):
