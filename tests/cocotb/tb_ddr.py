@@ -238,7 +238,7 @@ async def writes(dut, stall):
 @cocotb.test
 @cocotb.parametrize(stall=[0, 50])
 async def ports_write_at_once(dut, stall):
-    """Each port its own words, in turn with the other's; of every port the bad burst alone is answered with an error."""
+    """Each port its own words, in turn with the other's; only the bad burst is answered with an error."""
     bad = BASE + WORD * 8 * 7  # in a burst of port 1
     settings = {f"stall_{channel}": stall for channel in ("aw", "w", "b")}
     bench = await start(dut, err_addr=bad, err_resp=SLVERR, **settings)
