@@ -20,6 +20,7 @@ LONG = {  # what is longer -> why
     "sim/build.py build": "the steps of one build, and what each needs of the one before",
     "tests/boards/pynq_standin.py make_module": "a module of PYNQ as a closure: what stands in for it is in one place",
     "tests/boards/test_vivado_mistakes.py": "a table of mistakes",
+    "tests/cocotb/tb_ddr.py": "one memory, channel by channel",
     "tests/cocotb/tb_feeder.py": "one rig",
     "tests/cocotb/tb_loader.py": "one rig",
     "tests/cocotb/tb_sequencer.py refused": "the rules of the ISA once more in prose, independent of hw.spec.legal",

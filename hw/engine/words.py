@@ -153,6 +153,7 @@ class Cut:
         self.load_rows = load_rows
         self.address = Signal(17)
         self.left = Signal(17)
+        self.counted = Signal()  # a word went in the cycle before, and `left` does not know it yet
         # the latter judged a step ahead, as `last`
         self.part = Signal(range(load_rows))
         self.part_last = Signal()
@@ -160,7 +161,9 @@ class Cut:
         self.last = Signal()
         self.final = Signal()
         memory = Signal(2)
-        m.d.sync += memory.eq(op.memory)
+        m.d.sync += [memory.eq(op.memory), self.counted.eq(0)]
+        with m.If(self.counted):  # a cycle late: many bits, and the weight stream is far
+            m.d.sync += self.left.eq(self.left - 1)
         # The instruction holds long before its words come; every few lanes know it by themselves.
         residual = copies(m, op.memory == Memory.RESIDUAL, lanes, name="to_residual")
         half = self.part[: max(1, (load_rows // 2 - 1).bit_length())] if load_rows > 2 else 0
@@ -196,9 +199,11 @@ class Cut:
         """Step to the next word if this one is taken; 1 with the last one."""
         moved = Signal(name="copied")
         last = Signal(name="copied_last")
+        before_last = Signal(name="copies_before_last")  # the word on offer is the last but one
         m.d.comb += [
             moved.eq(self.weights.valid & self.o.ready),
             last.eq(self.weights.valid & self.o.ready & self.final),
+            before_last.eq(Mux(self.counted, self.left == 3, self.left == 2)),
         ]
         with m.If(moved):
             m.d.sync += [
@@ -211,8 +216,8 @@ class Cut:
                 m.d.sync += [
                     self.part.eq(0),
                     self.part_last.eq(self._limit() == 0),
-                    self.left.eq(self.left - 1),
-                    self.last.eq(self.left == 2),
-                    self.final.eq((self._limit() == 0) & (self.left == 2)),
+                    self.counted.eq(1),
+                    self.last.eq(before_last),
+                    self.final.eq((self._limit() == 0) & before_last),
                 ]
         return last
