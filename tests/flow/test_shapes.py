@@ -103,3 +103,24 @@ def test_bit_exact(tmp_path: Path, config: AcceleratorConfig, monkeypatch: pytes
                     assert compare(f"{task}: blocks.{number}", mark, wanted) is None
                 assert compare(f"{task}: output", result.output, expected[-1]) is None
             assert [result.mark_counters[-1]["beat_toggles"] for result in results] == toggles
+
+
+def test_any_port_of_results_may_fail(tmp_path: Path) -> None:
+    """A port that never answers a write, or with an error, ends the run; the next one is good."""
+    qmodel, image = random_qmodel(PADDED, 0, 4 if PORTS.narrow_weights else 8), random_image(PADDED, 0)
+    program = compile_model(qmodel, PORTS, speculate=2)
+    task, result = program.tasks[0], program.region("result")
+    simulator = RtlSimulator(PORTS, memory_bytes=MEMORY_BYTES, base=program.address)
+    good, runs = RtlRun(task, image=image), []
+    for port in range(PORTS.ports):
+        memory = {"dead_write_port": port, "dead_writes_after": 0}
+        silent = RtlRun(task, image=image, memory=memory, memory_after={"dead_writes_after": -1}, watchdog=5000)
+        place = result.address + result.bytes * port // PORTS.ports & -4
+        memory = {"err_addr": place, "err_resp": 2}
+        runs += [silent, good, RtlRun(task, image=image, memory=memory, memory_after={"err_resp": 0}), good]
+    results = simulator.run(program, runs, work_dir=tmp_path, limit=2_000_000)
+    wanted = IntM3ViT(qmodel, PORTS.rows, PORTS.probability_width).run(image, task)[-1]
+    codes = [None if result.error is None else result.error["code"] for result in results]
+    assert codes == ["WATCHDOG", None, "WRITE_SLVERR", None] * PORTS.ports
+    assert not any(result.violations["mask"] for result in results)
+    assert all(compare("output", result.output, wanted) is None for result in results[1::2])
