@@ -36,24 +36,24 @@ class _Shares:
         self.address = [Signal(16, name=f"address_{p}") for p in range(ports)]  # of the share's next word
         self.left = [Signal(16, name=f"left_{p}") for p in range(ports)]  # words to read
         self.more = [Signal(name=f"more_{p}") for p in range(ports)]  # there is one, judged a word ahead
-        self.turn = Signal(range(ports))  # whose word is read next
+        self.turn = Signal(ports, init=1)  # whose word is read next, a bit for each port
 
     def deal(self, m: Module, port: Value, first: Value, words: Value) -> None:
-        """A port gets its share."""
+        """The port whose bit is set gets its share."""
         for p in range(self.ports):
-            with m.If(port == p):
+            with m.If(port[p]):
                 m.d.sync += [self.address[p].eq(first), self.left[p].eq(words), self.more[p].eq(words != 0)]
 
     def read(self, m: Module) -> None:
         """A word was read. A share is never longer than the one before it: behind the last that goes on, the first."""
         for p in range(self.ports):
             following = p + 1 < self.ports
-            with m.If(self.turn == p):
+            with m.If(self.turn[p]):
                 m.d.sync += [
                     self.address[p].eq(self.address[p] + 1),
                     self.left[p].eq(self.left[p] - 1),
                     self.more[p].eq(self.left[p] != 1),
-                    self.turn.eq(Mux(self.more[p + 1], p + 1, 0) if following else 0),
+                    self.turn.eq(Mux(self.more[p + 1], 2 << p, 1) if following else 1),
                 ]
 
 
@@ -142,7 +142,7 @@ class StoreUnit(wiring.Component):
         longest, rest, share = Signal(17), Signal(17), Signal(17)
         offered = Signal()  # it is not empty
         source = Signal(16)
-        port = Signal(range(config.ports + 1))
+        port = Signal(config.ports)  # whose share it is, a bit for each
         shares = _Shares(config.ports)
         finishes = self._send(m, shares, sending)
         m.d.comb += [
@@ -158,7 +158,7 @@ class StoreUnit(wiring.Component):
                 cmd.payload.addr.eq(address),
                 cmd.payload.beats.eq(share * (word_bytes * 8 // config.port_bits)),
             ]
-        states = States(m, "idle", "decode", "wait", "check", "measure", "deal", "send", "refused")
+        states = States(m, "idle", "decode", "wait", "check", "measure", "offer", "deal", "send", "refused")
         with states.state("idle"):
             m.d.comb += self.i.ready.eq(1)
             m.d.sync += op.eq(self.i.payload)
@@ -172,7 +172,7 @@ class StoreUnit(wiring.Component):
                 longest.eq((op.words + (config.ports - 1)) >> (config.ports - 1).bit_length()),
                 rest.eq(op.words),
                 source.eq(op.src_addr),
-                port.eq(0),
+                port.eq(1),
             ]
             states.to("wait")
             with m.If(op.opcode != Opcode.STORE):
@@ -197,25 +197,26 @@ class StoreUnit(wiring.Component):
                     states.to("refused")
         with states.state("measure"):
             m.d.sync += [share.eq(Mux(rest > longest, longest, rest)), offered.eq(rest != 0)]
-            states.to("deal")
-        with states.state("deal"):
-            taken = Signal()
+            states.to("offer")
+        with states.state("offer"):
             for p, cmd in enumerate(self.cmd):
-                m.d.comb += cmd.valid.eq(offered & (port == p))
-                with m.If(cmd.valid & cmd.ready):
-                    m.d.comb += taken.eq(1)
-            with m.If(taken | ~offered):
-                shares.deal(m, port, source, share)
-                m.d.sync += [
-                    rest.eq(rest - share),
-                    source.eq(source + share),
-                    address.eq(address + share * word_bytes),
-                    port.eq(port + 1),
-                ]
-                states.to("measure")
-                with m.If(port == config.ports - 1):
-                    m.d.sync += sending.eq(1)
-                    states.to("send")
+                m.d.comb += cmd.valid.eq(offered & port[p])
+                with m.If(port[p] & cmd.ready):
+                    states.to("deal")
+            with m.If(~offered):
+                states.to("deal")
+        with states.state("deal"):
+            shares.deal(m, port, source, share)
+            m.d.sync += [
+                rest.eq(rest - share),
+                source.eq(source + share),
+                address.eq(address + share * word_bytes),
+                port.eq(port << 1),
+            ]
+            states.to("measure")
+            with m.If(port[-1]):
+                m.d.sync += sending.eq(1)
+                states.to("send")
         with states.state("send"):
             with m.If(finishes):
                 m.d.sync += [sending.eq(0), self.done.eq(self.done + 1)]
@@ -229,17 +230,17 @@ class StoreUnit(wiring.Component):
         """Words of every share from memory to their port, beat by beat; 1 in the cycle in which none is left."""
         config = self.config
         word_bits = 16 * config.lanes
-        word = data.StructLayout({"word": word_bits, "port": range(config.ports)})
+        word = data.StructLayout({"word": word_bits, "port": config.ports})
         m.submodules.words = words = Queue(word, depth=WORDS_AHEAD)
         pending = Signal()
-        whose = Signal(range(config.ports))
-        enable = [shares.more[p] & (shares.turn == p) for p in range(config.ports)]
+        whose = Signal(config.ports)
+        ports = range(config.ports)
         # A word on its way needs a place too.
         m.d.comb += [
-            self.read_enable.eq(sending & reduce(or_, enable) & (words.level + pending < WORDS_AHEAD)),
-            self.read_address.eq(
-                reduce(or_, (Mux(shares.turn == p, shares.address[p], 0) for p in range(config.ports)))
+            self.read_enable.eq(
+                sending & (Cat(shares.more) & shares.turn).any() & (words.level + pending < WORDS_AHEAD)
             ),
+            self.read_address.eq(reduce(or_, (Mux(shares.turn[p], shares.address[p], 0) for p in ports))),
             words.i.valid.eq(pending),
             words.i.payload.word.eq(self.read_data),
             words.i.payload.port.eq(whose),
@@ -251,7 +252,7 @@ class StoreUnit(wiring.Component):
         for p, o in enumerate(self.o):
             m.submodules[f"serialiser_{p}"] = serialiser = Serialiser(word_bits=word_bits, beat_bits=config.port_bits)
             m.d.comb += [
-                serialiser.i.valid.eq(words.o.valid & (words.o.payload.port == p)),
+                serialiser.i.valid.eq(words.o.valid & words.o.payload.port[p]),
                 serialiser.i.payload.eq(words.o.payload.word),
                 taken[p].eq(serialiser.i.valid & serialiser.i.ready),
             ]
