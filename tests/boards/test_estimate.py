@@ -56,7 +56,7 @@ def test_memories_are_exact(sample: Counted) -> None:
 
 def test_memories_by_hand() -> None:
     got = memories(PRESETS["zcu102"], uram=False)
-    assert got["weight stream"] == Resources(bram36=8 * 30)  # eight banks of 8192 x 128: 2 deep, 15 wide of 4096 x 9
+    assert got["weight stream"] == Resources(bram36=16 * 30)  # 16 banks of 8192 x 128: 2 deep, 15 wide of 4096 x 9
     assert got["accumulators"] == Resources(bram36=2 * 24.5)  # 516 deep, 65 x 27 bits, 72 to a block
     assert got["router"] == Resources(bram36=12.0)  # 8,256 x 10 bits, 8,256 x 16 bits; 516 x 91 bits
     # Activations 128, keys and values 56, residual 64 and what is small: 9.
