@@ -114,8 +114,10 @@ class ResultWriters(wiring.Component):
             self.idle.eq(reduce(and_, (writer.idle for writer in self.writers))),
             self.moves.eq(reduce(or_, moves)),
         ]
-        m.d.sync += self.error.eq(reduce(or_, (writer.error for writer in self.writers)))
-        for writer in reversed(self.writers):
-            with m.If(writer.error):
-                m.d.sync += [self.error_resp.eq(writer.error_resp), self.error_addr.eq(writer.error_addr)]
+        for p, writer in reversed(list(enumerate(self.writers))):
+            failed, resp = Signal(name=f"failed_{p}"), Signal(2, name=f"failed_resp_{p}")
+            addr = Signal(len(self.error_addr), name=f"failed_addr_{p}", reset_less=True)
+            m.d.sync += [failed.eq(writer.error), resp.eq(writer.error_resp), addr.eq(writer.error_addr)]
+            with m.If(failed):
+                m.d.comb += [self.error.eq(1), self.error_resp.eq(resp), self.error_addr.eq(addr)]
         return m

@@ -44,14 +44,16 @@ class Serialiser(wiring.Component):
         word = Signal(len(self.i.payload), reset_less=True)
         beat = Signal(range(self.beats))
         last = Signal(init=self.beats == 1)  # it is the word's last, judged a beat ahead
-        free = Signal(init=1)  # no word is there: once more, for its many bits
+        free = Signal(init=1)  # no word is there: once more, for the many bits of one
         m.d.comb += [
             self.o.payload.eq(word.word_select(beat, self.beat_bits)),
-            self.i.ready.eq(free | (self.o.ready & last)),
+            self.i.ready.eq(~self.o.valid | (self.o.ready & last)),
         ]
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [beat.eq(Mux(last, 0, beat + 1)), last.eq((beat + 2 == self.beats) | (self.beats == 1))]
         # A free register takes what is there: with a transfer it is on offer.
+        with m.If(free | (self.o.ready & last)):
+            m.d.sync += [word.eq(self.i.payload), free.eq(~self.i.valid)]
         with m.If(self.i.ready):
-            m.d.sync += [word.eq(self.i.payload), self.o.valid.eq(self.i.valid), free.eq(~self.i.valid)]
+            m.d.sync += self.o.valid.eq(self.i.valid)
         return m

@@ -37,6 +37,7 @@ class _Shares:
         self.left = [Signal(16, name=f"left_{p}") for p in range(ports)]  # words to read
         self.more = [Signal(name=f"more_{p}") for p in range(ports)]  # there is one, judged a word ahead
         self.turn = Signal(ports, init=1)  # whose word is read next, a bit for each port
+        self.there = Signal()  # there is one, judged a word ahead
 
     def deal(self, m: Module, port: Value, first: Value, words: Value) -> None:
         """The port whose bit is set gets its share."""
@@ -48,12 +49,14 @@ class _Shares:
         """A word was read. A share is never longer than the one before it: behind the last that goes on, the first."""
         for p in range(self.ports):
             following = p + 1 < self.ports
+            first = self.more[0] if p else self.left[0] != 1
             with m.If(self.turn[p]):
                 m.d.sync += [
                     self.address[p].eq(self.address[p] + 1),
                     self.left[p].eq(self.left[p] - 1),
                     self.more[p].eq(self.left[p] != 1),
                     self.turn.eq(Mux(self.more[p + 1], 2 << p, 1) if following else 1),
+                    self.there.eq((self.more[p + 1] if following else 0) | first),
                 ]
 
 
@@ -137,14 +140,13 @@ class StoreUnit(wiring.Component):
         size = Signal(32)
         end = Signal(range((1 << len(op.offset)) + (1 << 32)))  # bytes from the start of the result region
         code = Signal(8)
-        sending = Signal()
         # words: the longest share, those that no port has yet, the share of the port that gets its own
         longest, rest, share = Signal(17), Signal(17), Signal(17)
         offered = Signal()  # it is not empty
         source = Signal(16)
         port = Signal(config.ports)  # whose share it is, a bit for each
         shares = _Shares(config.ports)
-        finishes = self._send(m, shares, sending)
+        finishes = self._send(m, shares)
         m.d.comb += [
             self.error_index.eq(self.done),
             self.error_code.eq(code),
@@ -215,56 +217,56 @@ class StoreUnit(wiring.Component):
             ]
             states.to("measure")
             with m.If(port[-1]):
-                m.d.sync += sending.eq(1)
+                m.d.sync += shares.there.eq(1)
                 states.to("send")
         with states.state("send"):
             with m.If(finishes):
-                m.d.sync += [sending.eq(0), self.done.eq(self.done + 1)]
+                m.d.sync += self.done.eq(self.done + 1)
                 states.to("idle")
         with states.state("refused"):
             m.d.comb += self.error.eq(1)
         states.close()
         return m
 
-    def _send(self, m: Module, shares: _Shares, sending: Signal) -> Signal:
+    def _send(self, m: Module, shares: _Shares) -> Signal:
         """Words of every share from memory to their port, beat by beat; 1 in the cycle in which none is left."""
         config = self.config
-        word_bits = 16 * config.lanes
-        word = data.StructLayout({"word": word_bits, "port": config.ports})
-        m.submodules.words = words = Queue(word, depth=WORDS_AHEAD)
-        pending = Signal()
-        whose = Signal(config.ports)
-        ports = range(config.ports)
-        # A word on its way needs a place too.
+        word_bits, ports = 16 * config.lanes, range(config.ports)
+        # Which port a word is for, in a queue of its own: what is asked is one LUT away from few bits.
+        m.submodules.words = words = Queue(word_bits, depth=WORDS_AHEAD)
+        m.submodules.owners = owners = Queue(config.ports, depth=WORDS_AHEAD)
+        pending, room = Signal(), Signal()
+        reads = Signal()
         m.d.comb += [
-            self.read_enable.eq(
-                sending & (Cat(shares.more) & shares.turn).any() & (words.level + pending < WORDS_AHEAD)
-            ),
+            self.read_enable.eq(shares.there & room),
             self.read_address.eq(reduce(or_, (Mux(shares.turn[p], shares.address[p], 0) for p in ports))),
+            reads.eq(self.read_enable & self.read_ready),
             words.i.valid.eq(pending),
-            words.i.payload.word.eq(self.read_data),
-            words.i.payload.port.eq(whose),
+            words.i.payload.eq(self.read_data),
+            owners.i.valid.eq(reads),
+            owners.i.payload.eq(shares.turn),
         ]
-        m.d.sync += [pending.eq(self.read_enable & self.read_ready), whose.eq(shares.turn)]
-        with m.If(self.read_enable & self.read_ready):
+        # A word on its way needs a place too. Judged a cycle ahead, as if none left.
+        m.d.sync += [pending.eq(reads), room.eq(owners.level + reads < WORDS_AHEAD)]
+        with m.If(reads):
             shares.read(m)
         taken, sent = Signal(config.ports), Signal(config.ports)
         for p, o in enumerate(self.o):
             m.submodules[f"serialiser_{p}"] = serialiser = Serialiser(word_bits=word_bits, beat_bits=config.port_bits)
             m.d.comb += [
-                serialiser.i.valid.eq(words.o.valid & words.o.payload.port[p]),
-                serialiser.i.payload.eq(words.o.payload.word),
+                serialiser.i.valid.eq(words.o.valid & owners.o.payload[p]),
+                serialiser.i.payload.eq(words.o.payload),
                 taken[p].eq(serialiser.i.valid & serialiser.i.ready),
             ]
             connect_stream(m, serialiser.o, o)
             m.d.sync += sent[p].eq(o.valid & o.ready)
-        m.d.comb += words.o.ready.eq(taken.any())
+        m.d.comb += [words.o.ready.eq(taken.any()), owners.o.ready.eq(words.o.ready)]
         beats = Signal(range(config.ports + 1))
         m.d.sync += [
             beats.eq(reduce(add, sent)),
             self.bytes.eq(self.bytes + beats * (config.port_bits // 8)),
         ]
-        left = Cat(*shares.more, pending, words.o.valid, *(o.valid for o in self.o))
+        left = Cat(shares.there, owners.o.valid, *(o.valid for o in self.o))
         finishes = Signal()
         m.d.comb += finishes.eq(~left.any())
         return finishes
