@@ -435,6 +435,9 @@ class Maker:
             "shift": int(rng.integers(8, 30)),
             "scalar": int(rng.integers(1 << 16)),
             "post_shift": int(rng.integers(10, 20)),
+            # for VALUES alone
+            "lane_low": int(rng.integers(LANES)),
+            "lane_count": int(rng.integers(1, LANES + 1)),
         }
         if CONFIG.wide_operands:
             written = function in (Function.INT8, Function.ATTEND, *ACTIVATIONS)
