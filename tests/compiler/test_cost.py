@@ -76,7 +76,7 @@ def test_narrow_experts_are_bound_by_the_array():
 def test_unused_experts_cost_their_bytes_only_if_speculated():
     unused = frozenset(range(4))
     fewer, all_used = tiny(0, unused), tiny(0)
-    expert = 2 * CONFIG.word_bytes * (6 * 3 * 32 + 6 * 3)
+    expert = 2 * CONFIG.word_bytes * 6 * (3 * CONFIG.block_words + CONFIG.param_words)
     assert sum(c.bytes for c in all_used) - sum(c.bytes for c in fewer) == pytest.approx(2 * 4 * expert, rel=0.02)
     assert sum(c.bytes for c in tiny(16, unused)) == sum(c.bytes for c in tiny(16))
 
