@@ -272,8 +272,8 @@ def test_too_large() -> None:
     with pytest.raises(
         FitError,
         match=re.escape(
-            "accelerator zcu102 must fit kv260, but needs at least DSP 2,048 of 1,248 (800 too many), BRAM36 565.5 "
-            "of 144 (421.5 too many); "
+            "accelerator zcu102 must fit kv260, but needs at least DSP 2,048 of 1,248 (800 too many), BRAM36 805.5 "
+            "of 144 (661.5 too many); "
             "the largest preset that fits is"
         ),
     ):
@@ -284,10 +284,10 @@ def test_too_large() -> None:
 
 def test_lower_bound_by_hand() -> None:
     zcu102 = lower_bound(PRESETS["zcu102"], load_board("zcu102").budget)
-    # 64 x 64 / 2 DSPs. Prefetch: 8 banks of 8,192 x 128 in blocks of 4,096 x 9: 2 deep by 15 wide. Activations 7,744 x
-    # 512 with byte writes, 64 of 72 bits: 16 x 8 blocks of 512. Keys and values 3,096 x 512: 7 x 8. Residual 1,548 x
+    # 64 x 64 / 2 DSPs. Prefetch: 16 banks of 8,192 x 128 in blocks of 4,096 x 9: 2 deep by 15 wide. Activations 7,744 x
+    # 512 with byte writes, 64 of 72 bits: 16 x 8 blocks of 512. Keys and values 3,096 x 512: 7 x 8. Residual 1,552 x
     # 1,024: 4 x 16. Accumulators 516 x 1,755: 2 x 24.5 of 72 bits; gates 516 x 1,024: 28.5.
-    assert (zcu102.dsp, zcu102.bram36, zcu102.uram) == (2048, 8 * 30 + 128 + 56 + 64 + 49 + 28.5, 0)
+    assert (zcu102.dsp, zcu102.bram36, zcu102.uram) == (2048, 16 * 30 + 128 + 56 + 64 + 49 + 28.5, 0)
     zcu104 = lower_bound(PRESETS["zcu104"], load_board("zcu104").budget)
     # UltraRAM: 8 banks of 2 deep by 2 wide, and activations 1 deep by 8 wide (64 of 72 bits with byte writes).
     assert (zcu104.dsp, zcu104.uram, zcu104.bram36) == (1024, 8 * 4 + 8, 32 + 32 + 12.5 + 7.5)
