@@ -1,6 +1,7 @@
 """The ladder of trials that a mutant climbs until one notices it: cheap ones first, whole networks last."""
 
 from dataclasses import dataclass, replace
+from operator import methodcaller
 
 import numpy as np
 
@@ -40,6 +41,21 @@ LARGE = M3ViTConfig(  # as many tokens and channels as there is room for
     mlp_ratio=1,
     experts=8,
     expert_hidden=24,
+    top_k=2,
+    moe_every=1,
+    tasks=("x",),
+)
+
+FULL = M3ViTConfig(  # every token to two experts, in each block to others: all queues as long as micro8 has tokens
+    name="full queues",
+    image_size=(64, 128),
+    patch_size=8,
+    dim=16,
+    heads=2,
+    depth=4,
+    mlp_ratio=1,
+    experts=8,
+    expert_hidden=8,
     top_k=2,
     moe_every=1,
     tasks=("x",),
@@ -134,6 +150,7 @@ def _faults(nano: Nano) -> list[Trial]:
         nano.run(memory={"aw_after_w": 1, "stall_w": 90, "latency": 7}),
         nano.run(memory={"stall_b": 95, "stall_aw": 90, "stall_r": 70}),
         nano.run(memory={"latency": 400}),
+        nano.run(memory={"bandwidth": 1}),
     ]
     bad = []
     for entry in program.manifest["regions"]:
@@ -157,6 +174,15 @@ def _changed(nano: Nano) -> Trial:
     return runs_trial("changed programs", nano.program, [*runs, nano.run()], brief=True)
 
 
+def _two_experts(qmodel: QuantModel) -> QuantModel:
+    """The network with two experts for all tokens, the next ones in each block."""
+    pairs = [(2 * place, 2 * place + 1) for place in range(len(qmodel.blocks))]
+    blocks = [
+        block.with_layers(methodcaller("only_experts", pair)) for block, pair in zip(qmodel.blocks, pairs, strict=True)
+    ]
+    return replace(qmodel, blocks=tuple(blocks))
+
+
 def ladder() -> Ladder:
     """The ladder for `micro8`."""
     small, rng = nano(), np.random.default_rng(5)
@@ -170,9 +196,11 @@ def ladder() -> Ladder:
         run = RtlRun("", watchdog=WATCHDOG, memory=memory)
         layers.append(place.network(f"{len(used)} images, experts of {bits} bits", qmodel, used, run))
     networks = {}
-    for config in (MODELS["m3vit-micro"], LARGE):
+    for config in (FULL, MODELS["m3vit-micro"], LARGE):
         images = rng.integers(0, 256, (3, 3, *config.image_size), dtype=np.uint8)
         qmodel = quantize(build(config, 0), images[:2], weights="seeded")
+        if config is FULL:
+            qmodel = _two_experts(qmodel)
         networks[config.name] = [place.network(config.name, qmodel, images[2:])]
     good = runs_trial(GOOD, small.program, [small.run()])
     rungs = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from moesaic.flow.verify.nano import Nano
-from moesaic.flow.verify.trial import Script, Trial
+from moesaic.flow.verify.trial import Script, Trial, runs_trial
 
 __all__ = ["reset_trials", "state_trials"]
 
@@ -78,6 +78,14 @@ def _resets(nano: Nano, name: str, command: str, waits: Iterable[int]) -> Trial:
     return script.trial(name)
 
 
+def _bases(nano: Nano) -> Trial:
+    """Weights and results at each power of two, aligned or not, on the bus or beyond it: refused, or errors."""
+    values = nano.program.registers(nano.program.tasks[0])
+    changes = [{name: values[name] ^ 1 << bit} for name in ("result_base", "weight_base0") for bit in range(64)]
+    runs = [replace(nano.run(overrides=change), watchdog=SHORT) for change in changes]
+    return runs_trial("bases", nano.program, [*runs, nano.run()], brief=True)
+
+
 def reset_trials(nano: Nano) -> list[Trial]:
     """Hard resets while a soft reset clears the core, and while a run fetches, copies and computes."""
     return [
@@ -88,4 +96,10 @@ def reset_trials(nano: Nano) -> list[Trial]:
 
 def state_trials(nano: Nano) -> list[Trial]:
     """All of them."""
-    return [_odd(nano), _rest(nano), _clears(nano), _resets(nano, "resets in a clear", "start", range(1, 16))]
+    return [
+        _odd(nano),
+        _rest(nano),
+        _clears(nano),
+        _bases(nano),
+        _resets(nano, "resets in a clear", "start", range(1, 16)),
+    ]
