@@ -24,6 +24,7 @@ LIMIT = 1_000_000  # cycles until the interrupt
 EXACT, OTHER, NONE = "done, bit exact", "done, other data", "TIMEOUT"
 PLAIN = {  # the DDR model without stalls or faults
     "latency": 100,
+    "bandwidth": 64,
     "stall_ar": 0,
     "stall_r": 0,
     "stall_aw": 0,

@@ -79,9 +79,10 @@ def _resets(nano: Nano, name: str, command: str, waits: Iterable[int]) -> Trial:
 
 
 def _bases(nano: Nano) -> Trial:
-    """Weights and results at each power of two, aligned or not, on the bus or beyond it: refused, or errors."""
-    values = nano.program.registers(nano.program.tasks[0])
-    changes = [{name: values[name] ^ 1 << bit} for name in ("result_base", "weight_base0") for bit in range(64)]
+    """Weights and results at addresses that no bus reaches, each bit of which is 0 and 1."""
+    values, last = nano.program.registers(nano.program.tasks[0]), 63
+    names = ("result_base", "weight_base0")
+    changes = [{name: values[name] ^ 1 << last ^ 1 << bit} for name in names for bit in range(last)]
     runs = [replace(nano.run(overrides=change), watchdog=SHORT) for change in changes]
     return runs_trial("bases", nano.program, [*runs, nano.run()], brief=True)
 
