@@ -163,6 +163,12 @@ def compile_batch(
 
     def attempt(size: Batch) -> tuple[Graph, Graph]:
         graphs = compile_graphs(qmodel, config, task=size, blocks=blocks, speculate=speculate, options=options)
+        tokens = len(size.items) * qmodel.network.tokens
+        if len(size.items) > 1 and tokens > config.max_tokens:
+            raise CompileError(
+                f"tokens of all items must be at most {config.max_tokens} (max_tokens) on configuration "
+                f"'{config.name}', not {tokens}"
+            )
         again = [] if len(size.items) == 1 else [name for name in (_uses(graphs[1]) - once)]
         if again:
             raise CompileError(

@@ -1,5 +1,6 @@
 """Batches that do not fit: how many images would."""
 
+import re
 from typing import Any
 
 import pytest
@@ -74,3 +75,11 @@ def test_not_even_one_image_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "compile_graphs", never)
     with pytest.raises(CompileError, match="^1 are too many$"):
         pipeline.compile_batch(random_qmodel(MODEL, 0), PRESETS["micro16"], Batch(("semseg",), 3))
+
+
+def test_tokens_of_all_items() -> None:
+    """Memories may hold what an instruction cannot name."""
+    config = PRESETS["micro16"].replace(max_tokens=8)
+    message = "batch must be at most 1 of these images, not 2: tokens of all items must be at most 8 (max_tokens)"
+    with pytest.raises(CompileError, match=re.escape(message)):
+        pipeline.compile_batch(random_qmodel(MODEL, 0), config, Batch(("semseg",), 2))
