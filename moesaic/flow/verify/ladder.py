@@ -46,20 +46,8 @@ LARGE = M3ViTConfig(  # as many tokens and channels as there is room for
     tasks=("x",),
 )
 
-FULL = M3ViTConfig(  # every token to two experts, in each block to others: all queues as long as micro8 has tokens
-    name="full queues",
-    image_size=(64, 128),
-    patch_size=8,
-    dim=16,
-    heads=2,
-    depth=4,
-    mlp_ratio=1,
-    experts=8,
-    expert_hidden=8,
-    top_k=2,
-    moe_every=1,
-    tasks=("x",),
-)
+# All of its 129 tokens go to two experts, in each block to others: queues that fill up.
+FULL = replace(LARGE, name="full queues", image_size=(64, 128), dim=16, depth=4, expert_hidden=8)
 
 
 @dataclass(frozen=True)
