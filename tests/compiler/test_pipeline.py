@@ -1,6 +1,7 @@
 """Batches that do not fit: how many images would."""
 
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -83,3 +84,16 @@ def test_tokens_of_all_items() -> None:
     message = "batch must be at most 1 of these images, not 2: tokens of all items must be at most 8 (max_tokens)"
     with pytest.raises(CompileError, match=re.escape(message)):
         pipeline.compile_batch(random_qmodel(MODEL, 0), config, Batch(("semseg",), 2))
+
+
+@pytest.mark.parametrize(("read", "ok"), [(1, True), (2, False)])
+def test_tasks_share_what_they_read(monkeypatch: pytest.MonkeyPatch, read: int, ok: bool) -> None:
+    """A matrix that each task reads once is read once for both, and not once for each."""
+    monkeypatch.setattr(pipeline, "compile_graphs", lambda *_, task, **__: (task, task))
+    monkeypatch.setattr(pipeline, "_uses", lambda task: Counter(matrix=read if len(task.items) > 1 else 1))
+    both = Batch(("semseg", "depth"))
+    if ok:
+        assert pipeline.compile_batch(random_qmodel(MODEL, 0), PRESETS["micro16"], both) == (both, both)
+    else:
+        with pytest.raises(CompileError, match="layer 'matrix': weights must be read once for all items"):
+            pipeline.compile_batch(random_qmodel(MODEL, 0), PRESETS["micro16"], both)
