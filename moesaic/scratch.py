@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 __all__ = ["PREFIX", "scratch"]
 
 PREFIX = "moesaic-work-"
-_DRAWN = re.compile(r"[a-z0-9_]{8}")  # what `tempfile` puts behind a prefix
+_DRAWN = re.compile(r"[a-z0-9_]{8}")  # what `scratch` puts behind a prefix
 
 
 def _lock(folder: Path, *, wait: bool) -> int | None:
@@ -44,13 +45,14 @@ def _sweep(parent: Path, prefix: str, rescue: Callable[[Path], None]) -> None:
             continue
 
 
-def _new(parent: Path, prefix: str) -> tuple[Path, int | None]:
+def _make(folder: Path) -> int | None:
+    """The folder, made and locked; a descriptor that holds the lock, None on a disk without locks."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        folder.mkdir(mode=0o700)
         try:
             handle = _lock(folder, wait=True)
             if folder.is_dir():
-                return folder, handle
+                return handle
         except FileNotFoundError:
             pass  # swept before it was locked
         else:
@@ -67,18 +69,36 @@ def scratch(
     Parameters
     ----------
     parent : Path, optional
-        Where; among the system's temporary files if not given.
+        Where; among the system's temporary files if not given. Made if it is missing, and then gone if the block fails.
     prefix : str
         Of the name; eight characters follow.
     rescue : callable of Path
         Takes out of a folder that was left what must not go with it.
     """
     parent = Path(tempfile.gettempdir()) if parent is None else parent
-    _sweep(parent, prefix, rescue)
-    folder, handle = _new(parent, prefix)
+    missing = [path for path in (parent, *parent.parents) if not path.exists()]
+    while (folder := parent / f"{prefix}{secrets.token_hex(4)}").exists():
+        pass
+    handle = None
+    # The names are known before the folders are there: an interruption at any time takes them away.
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if handle is not None:
-            os.close(handle)
+        parent.mkdir(parents=True, exist_ok=True)
+        _sweep(parent, prefix, rescue)
+        try:
+            handle = _make(folder)
+            yield folder
+        finally:
+            try:
+                shutil.rmtree(folder, ignore_errors=True)
+            except BaseException:  # interrupted while it went
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            if handle is not None:
+                os.close(handle)
+    except BaseException:
+        for path in missing:
+            try:
+                path.rmdir()
+            except OSError:  # another process uses it
+                break
+        raise

@@ -1,10 +1,12 @@
 """Temporary folders go with their process, and what must not be lost is taken out of them first."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -75,3 +77,37 @@ with new_folder(Path({str(final)!r})) as folder:
         raise ValueError
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
     assert os.listdir(final) == ["file"]
+
+
+class _Interruption:
+    """A signal: it is seen where a function begins, or when one that was called has returned."""
+
+    def __init__(self, moment: int) -> None:
+        self.left = moment
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
+        self.left -= event in ("call", "c_return")
+        if self.left == 0:
+            self.left = -1
+            raise KeyboardInterrupt
+
+
+def test_an_interruption_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    above, earlier = tmp_path / "above", sys.getprofile()
+    for moment in range(1, 10_000):
+        signalled = _Interruption(moment)
+        sys.setprofile(signalled)
+        try:
+            with new_folder(above / "result"):
+                pass
+        except (KeyboardInterrupt, OSError):  # `rmtree` closes twice what it was interrupted in closing
+            pass
+        finally:
+            sys.setprofile(earlier)
+        if signalled.left > 0:  # the block was done before
+            break
+        if above.exists():  # too late: the result was in its place
+            assert os.listdir(above) == ["result"], moment
+            shutil.rmtree(above)
+    assert moment > 100
+    assert os.listdir(above) == ["result"]

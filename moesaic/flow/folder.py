@@ -64,34 +64,24 @@ def check_space(place: Path, needed: int) -> None:
 def new_folder(final: Path) -> Iterator[Path]:
     """A temporary folder beside `final`, which takes its place when the block ends well and goes when it does not."""
     final = final.absolute()
-    missing = [p for p in final.parents if not p.exists()]
-    final.parent.mkdir(parents=True, exist_ok=True)
 
     def rescue(left: Path) -> None:
         """An earlier result whose place nothing has taken, when the process that was about to is dead."""
         if (left / _OLD).exists() and not final.exists():
             (left / _OLD).replace(final)
 
-    try:
-        with scratch(final.parent, prefix=f".moesaic-{final.name}-", rescue=rescue) as place:
-            new = place / "new"
-            new.mkdir()
-            yield new
-            new.chmod(0o755)
-            if final.exists():
-                final.replace(place / _OLD)
-            try:
-                new.replace(final)
-            except BaseException:
-                rescue(place)
-                raise
-    except BaseException:
-        for parent in missing:  # made here, and empty
-            try:
-                parent.rmdir()
-            except OSError:
-                break
-        raise
+    with scratch(final.parent, prefix=f".moesaic-{final.name}-", rescue=rescue) as place:
+        new = place / "new"
+        new.mkdir()
+        yield new
+        new.chmod(0o755)
+        if final.exists():
+            final.replace(place / _OLD)
+        try:
+            new.replace(final)
+        except BaseException:
+            rescue(place)
+            raise
 
 
 def put_file(path: Path, data: bytes) -> None:
