@@ -3,6 +3,7 @@
 from amaranth.hdl import unsigned
 from amaranth.lib import data
 
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import FORMATS, Opcode
 from moesaic.hw.spec.latency import CONTEXTS
 
@@ -33,10 +34,13 @@ _CONTEXT_FIELDS = (
 )
 
 
-def context_layout() -> data.StructLayout:
-    """What the write-back needs to know of an instruction, kept once per instruction in flight."""
+def context_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """What the write-back needs to know of an instruction, kept once per instruction in flight: fields of it, and with
+    `packed_keys` whether it packs keys, ``packs``.
+    """
     layout = FORMATS[Opcode.MATMUL]
-    return data.StructLayout({name: unsigned(layout.field(name).bits) for name in _CONTEXT_FIELDS})
+    fields = {name: unsigned(layout.field(name).bits) for name in _CONTEXT_FIELDS}
+    return data.StructLayout(fields | ({"packs": unsigned(1)} if config.packed_keys else {}))
 
 
 def operation_layout() -> data.StructLayout:

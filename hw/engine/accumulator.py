@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.decode.operation import operation_layout
 from moesaic.hw.engine.array import sum_bits
 from moesaic.hw.engine.extra import extra_products_layout, extra_score_bits
-from moesaic.hw.functions.requantise import finished_layout, sums_layout
+from moesaic.hw.functions.requantise import finished_layout, sums_layout, upper_layout
 from moesaic.hw.spec.config import AcceleratorConfig
 
 __all__ = ["Accumulator"]
@@ -29,6 +29,8 @@ class Accumulator(wiring.Component):
         Arriving dot products.
     score : In(signed), products : In([rows] signed)
         With them: the extra key's dot product; what the extra key adds to a first block of inputs. With `extra_key`.
+    upper : In([rows] signed)
+        With them: dot products of the upper lanes, which are finished as they come. With `packed_keys`.
     o : Out(stream of finished_layout(config), always ready)
         Finished sums, in the cycle after the last block's dot products arrive; and lone operations.
     """
@@ -40,6 +42,7 @@ class Accumulator(wiring.Component):
     sums: data.View
     score: Signal
     products: data.View
+    upper: data.View
     o: stream.Interface
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -52,6 +55,7 @@ class Accumulator(wiring.Component):
                 "i": operations,
                 "sums": In(data.ArrayLayout(signed(sum_bits(config.lanes)), config.rows)),
                 **(extra if config.extra_key else {}),
+                **({"upper": In(upper_layout(config))} if config.packed_keys else {}),
                 "o": Out(stream.Signature(finished_layout(config), always_ready=True)),
             }
         )
@@ -85,6 +89,11 @@ class Accumulator(wiring.Component):
             m.d.sync += op.eq(self.i.p)
         with m.If(self.i.valid & self.i.p.vector):
             m.d.sync += acc.eq(total)
+        if config.packed_keys:
+            upper = Signal(upper_layout(config), reset_less=True)
+            with m.If(self.i.valid & self.i.p.vector):
+                m.d.sync += upper.eq(self.upper)
+            m.d.comb += self.o.p.upper.eq(upper)
         valid = Signal()
         m.d.sync += valid.eq(self.i.valid)
         m.d.comb += [

@@ -72,6 +72,8 @@ class Array(wiring.Component):
         With a vector: it and those after it meet the block in the shadow registers.
     fill : In(FillSignature)
     sums : Out(rows x signed)
+    split : In(1), upper : Out(rows x signed)
+        With `halves`, and with a vector: its sums are to be those of the lower lanes alone; those of the upper lanes.
     """
 
     x: data.View
@@ -79,8 +81,20 @@ class Array(wiring.Component):
     swap: Signal
     fill: Port
     sums: data.View
+    split: Signal
+    upper: data.View
 
-    def __init__(self, *, rows: int, lanes: int, load_rows: int, narrow: bool = True, bits: int = LANE_BITS) -> None:
+    def __init__(
+        self,
+        *,
+        rows: int,
+        lanes: int,
+        load_rows: int,
+        narrow: bool = True,
+        bits: int = LANE_BITS,
+        halves: bool = False,
+    ) -> None:
+        self.halves = halves
         self.rows, self.lanes, self.load_rows, self.bits = rows, lanes, load_rows, bits
         self.unpacks = narrow  # whether `narrow` is looked at
         super().__init__(
@@ -90,6 +104,7 @@ class Array(wiring.Component):
                 "swap": In(1),
                 "fill": In(FillSignature(rows=rows, lanes=lanes, load_rows=load_rows)),
                 "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows)),
+                **({"split": In(1), "upper": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows))} if halves else {}),
             }
         )
 
@@ -139,10 +154,15 @@ class Array(wiring.Component):
         late_x = late(x.as_value(), self.bits, name="x")
         late_lanes = late(lane_load, 1, name="lane_load", reset_less=False)
         late_rows = Cat(*(late(part, 8, name=f"row_{k}") for k, part in enumerate(row)))
+        option = {"halves": 1} if self.halves else {}
+        split = stages(m, self.split, 2, name="split")[-1] if self.halves else None
         for g in range(self.rows // size):
             m.submodules[f"group_{g}"] = group = Shared(
-                RowGroup, rows=size, lanes=self.lanes, load_rows=len(row), bits=self.bits
+                RowGroup, rows=size, lanes=self.lanes, load_rows=len(row), bits=self.bits, **option
             )
+            if self.halves:
+                m.d.comb += group.split.eq(split)
+                m.d.comb += [self.upper[g * size + r].eq(group.upper[r]) for r in range(size)]
             m.d.comb += [
                 group.x.eq(late_x),
                 group.total.eq(totals),

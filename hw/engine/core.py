@@ -105,6 +105,7 @@ class Core(wiring.Component):
             load_rows=config.load_rows,
             narrow=config.narrow_weights,
             bits=config.streamed_bits,
+            halves=config.packed_keys,
         )
         m.submodules.accumulator = accumulator = Accumulator(config)
         m.submodules.writeback = writeback = WriteBack(config)
@@ -144,6 +145,11 @@ class Core(wiring.Component):
         m.d.comb += writeback.total.eq(entry.total)
         connect_stream(m, accumulator.o, writeback.i)
         m.d.comb += [accumulator.sums.eq(array.sums), writeback.parameters.eq(loader.parameters)]
+        if config.packed_keys:  # the context is read while the vector enters the array
+            m.d.comb += [
+                array.split.eq(memories.early_context.data.packs),
+                accumulator.upper.eq(array.upper),
+            ]
         if config.extra_key:
             self._extra(m, loader, feeder, entry, accumulator, writeback, memories)
         # --- retirement, in order ---

@@ -137,7 +137,7 @@ class Feeder(wiring.Component):
                 "residual": Out(ReadSignature(16, data.ArrayLayout(signed(16), config.lanes))),
                 "sums": Out(ReadSignature(12, sums_layout())),
                 "tap": Out(TapSignature(config)),
-                "context": Out(WriteSignature(range(CONTEXTS), context_layout())),
+                "context": Out(WriteSignature(range(CONTEXTS), context_layout(config))),
                 "retirement": Out(WriteSignature(range(CONTEXTS), retirement_layout())),
                 "attention_read": Out(1),
                 "busy": Out(1),
@@ -290,7 +290,7 @@ class Feeder(wiring.Component):
         splits, lows = (
             copies(m, bit, self.config.lanes, name=name) for bit, name in ((early, "split"), (early_low, "lower"))
         )
-        stored = delay(m, Value.cast(self.activation.data), probabilities.LATENCY + self.added, name="stored")
+        stored = self._stored(m, probabilities.LATENCY + self.added)
         likely = delay(m, Value.cast(probabilities.o), self.added, name="likely")
         m.d.comb += Value.cast(adder.i).eq(Value.cast(probabilities.o))
         for lane in range(self.config.lanes):
@@ -329,6 +329,31 @@ class Feeder(wiring.Component):
         pop = Signal()
         m.d.sync += pop.eq(self.o.valid & self.o.ready)
         m.d.comb += [self.walk.popped.eq(pop), self.walk.arrived.eq(live)]
+
+    def _stored(self, m: Module, cycles: int) -> Value:
+        """Words of activations, `cycles` after they were read; beside packed keys, a query is there twice."""
+        word = Value.cast(self.activation.data)
+        if not self.config.packed_keys:
+            return delay(m, word, cycles, name="stored")
+        half, op, walk = self.config.lanes // 2, self.walk.op, self.walk
+        early = delay(m, word, cycles - 1, name="stored")
+        lower, upper = early[: 8 * half], early[8 * half :]
+        # The last register but one, and a copy of it for every few lanes.
+        from_upper, from_lower = (
+            copies(m, _carry(m, choice, last=self.final - 2, name=name, bits=1)[-1], half, name=name)
+            for name, choice in (
+                ("from_upper", walk.packs & (op.lane_low >= half)),
+                ("from_lower", walk.packs & (op.lane_low < half)),
+            )
+        )
+        stored = Signal(len(word), name="stored_last", reset_less=True)
+        for lane in range(half):
+            here, there = lower.word_select(lane, 8), upper.word_select(lane, 8)
+            m.d.sync += [
+                stored.word_select(lane, 8).eq(Mux(from_upper[lane], there, here)),
+                stored.word_select(half + lane, 8).eq(Mux(from_lower[lane], here, there)),
+            ]
+        return stored
 
     def _total(self, m: Module, live: list[Value], ops: list[Any]) -> None:
         """The sum of the vector's probabilities, a cycle after it, and the extra key's."""

@@ -4,7 +4,7 @@ stream.
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -209,7 +209,7 @@ class Loader(wiring.Component):
         busy: Signal,
     ) -> None:
         """States that fill the shadow block with keys or values."""
-        rows, lanes, stage = self.config.rows, self.config.lanes, self.stage
+        rows, lanes, stage = at.rows, self.config.lanes, self.stage
         values = keys.values
         m.d.sync += self.fill.clear.eq(0)
         with states.state("keys"):
@@ -260,6 +260,10 @@ class Loader(wiring.Component):
             m.d.sync += [place.eq(keys.place), as_values.eq(values), last.eq(keys.last), group.eq(keys.group)]
         inside = lanes_inside(m, op, config.lanes)
         masked = [Mux(inside[lane], self.kv.data[lane], 0) for lane in range(config.lanes)]
+        row: Value = place
+        filled: Value = Const(1, 1)
+        if config.packed_keys:
+            row, filled, masked = self._pair_keys(m, op, at, masked, pending & ~place[0], place, last)
         m.d.comb += [fill.key.eq(Cat(*masked)), fill.key_valid.eq(pending)]
         word = Value.cast(self.kv.data)
         for r in range(config.rows):
@@ -282,5 +286,30 @@ class Loader(wiring.Component):
             with m.If(as_values):
                 m.d.comb += [fill.lane_load.eq(1), fill.lane.eq(place)]
             with m.Else():
-                m.d.comb += fill.key_load.eq(1 << place)
+                m.d.comb += fill.key_load.eq(filled << row)
         return pending
+
+    def _pair_keys(
+        self,
+        m: Module,
+        op: data.View,
+        at: BlockPosition,
+        lanes: list[Value],
+        comes_first: Value,
+        place: Value,
+        last: Value,
+    ) -> tuple[Value, Value, list[Value]]:
+        """The row of the key that comes, whether it is filled now, and its lanes: of packed keys two follow each other
+        in a row, and the first waits for the second, unless it is the block's last one.
+        """
+        half = self.config.lanes // 2
+        packs, upper = Signal(name="packs_keys"), Signal(name="head_in_upper")
+        m.d.sync += [packs.eq(at.packs), upper.eq(op.lane_low >= half)]
+        head = [Mux(upper, lanes[half + lane], lanes[lane]) for lane in range(half)]
+        first = Signal(8 * half, name="first_key", reset_less=True)
+        with m.If(comes_first):
+            m.d.sync += first.eq(Cat(*head))
+        second = place[0]
+        lower = [Mux(packs, Mux(second, first.word_select(lane, 8), head[lane]), lanes[lane]) for lane in range(half)]
+        beyond = [Mux(packs, Mux(second, head[lane], 0), lanes[half + lane]) for lane in range(half)]
+        return Mux(packs, place >> 1, place), ~packs | second | last, lower + beyond

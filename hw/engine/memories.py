@@ -77,7 +77,7 @@ class Memories(wiring.Component):
         residual = data.ArrayLayout(signed(16), config.lanes)
         maxima = data.ArrayLayout(signed(MAXIMUM_BITS), config.groups)
         operands, residuals = ReadSignature(operand_address(), word), ReadSignature(16, residual)
-        states, contexts = ReadSignature(12, signed(LEVEL_BITS)), ReadSignature(range(CONTEXTS), context_layout())
+        states, contexts = ReadSignature(12, signed(LEVEL_BITS)), ReadSignature(range(CONTEXTS), context_layout(config))
         extra = {
             "extra": In(WriteSignature(12, distance_layout())),
             "feed_extra": In(ReadSignature(13, distance_layout())),
@@ -92,7 +92,7 @@ class Memories(wiring.Component):
                 "state": In(WriteSignature(12, signed(LEVEL_BITS))),
                 "tap": In(TapSignature(config)),
                 "copy": In(stream.Signature(copy_layout(config))),
-                "context": In(WriteSignature(range(CONTEXTS), context_layout())),
+                "context": In(WriteSignature(range(CONTEXTS), context_layout(config))),
                 "feed_activation": In(operands),
                 "feed_maxima": In(ReadSignature(16, maxima)),
                 "feed_residual": In(residuals),
@@ -267,7 +267,7 @@ class Memories(wiring.Component):
             connect_read(m, self.feed_extra, extra.read_port())
         for user in (self.feed_state, self.old_state):
             connect_read(m, user, state.read_port())
-        contexts = self._memory(m, "contexts", shape=context_layout(), depth=CONTEXTS)
+        contexts = self._memory(m, "contexts", shape=context_layout(config), depth=CONTEXTS)
         connect_write(m, self.context, contexts.write_port())
         for user in (self.finished_context, self.early_context):
             connect_read(m, user, contexts.read_port(domain="comb"))

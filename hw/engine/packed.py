@@ -1,6 +1,6 @@
 """Two rows in one column of DSP slices: two int8 products per multiplication, added up along the cascade."""
 
-from amaranth.hdl import Cat, Const, Module, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -83,6 +83,8 @@ class RowPair(wiring.Component):
         Powers of two; a chain is no longer than the lanes.
     bits : int
         Of a value, with its sign.
+    halves : int
+        1: sums of either half of the lanes, too.
 
     Members
     -------
@@ -100,11 +102,14 @@ class RowPair(wiring.Component):
     lane_load : In([chain] (lanes / chain) bits), value : In([2] [chain] 8 bits)
         By class and chain: fill a lane of both rows, with the row's `value` of its class. Not together with `row_load`.
     sums : Out([2] signed)
+    split : In(1), upper : Out([2] signed)
+        With `halves`. A cycle before the sums' last registers: they are to be those of the lower lanes alone. Those of
+        the upper lanes, together with them.
 
     Raises
     ------
     ValueError
-        If a size is not a power of two, or the chain too long.
+        If a size is not a power of two, the chain too long, or a chain in both halves.
     """
 
     x: data.View
@@ -116,13 +121,17 @@ class RowPair(wiring.Component):
     lane_load: data.View
     value: data.View
     sums: data.View
+    split: Signal
+    upper: data.View
 
-    def __init__(self, *, lanes: int, chain: int, bits: int = LANE_BITS) -> None:
+    def __init__(self, *, lanes: int, chain: int, bits: int = LANE_BITS, halves: int = 0) -> None:
         if lanes < 1 or lanes & lanes - 1:
             raise ValueError(f"lanes must be a power of two, not {lanes!r}")
         if not 1 <= chain <= lanes or chain & chain - 1:
             raise ValueError(f"chain must be a power of two and at most lanes ({lanes}), not {chain!r}")
-        self.lanes, self.chain, self.bits = lanes, chain, bits
+        if halves and 2 * chain > lanes:
+            raise ValueError(f"chain must be at most half the lanes ({lanes}), not {chain!r}")
+        self.lanes, self.chain, self.bits, self.halves = lanes, chain, bits, halves
         self.field = field_bits(chain)
         super().__init__(
             {
@@ -135,6 +144,7 @@ class RowPair(wiring.Component):
                 "lane_load": In(data.ArrayLayout(unsigned(lanes // chain), chain)),
                 "value": In(data.ArrayLayout(data.ArrayLayout(unsigned(8), self.chain), 2)),
                 "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), 2)),
+                **({"split": In(1), "upper": Out(data.ArrayLayout(signed(sum_bits(lanes)), 2))} if halves else {}),
             }
         )
 
@@ -156,10 +166,16 @@ class RowPair(wiring.Component):
             # The top bit of the lower field, inverted, takes half a field away again.
             lowers.append(Cat(total[: self.field - 1], ~total[self.field - 1]).as_signed())
             uppers.append(total[self.field :].as_signed())
-        m.d.comb += [
-            self.sums[0].eq(self._tree(m, lowers, name="lower")),
-            self.sums[1].eq(self._tree(m, uppers, name="upper")),
-        ]
+        split: Value = Const(0, 1)
+        if self.halves:
+            # The pair's own: it gates many bits.
+            split = Signal(name="split_here", reset_less=True, attrs={"keep": "true"})
+            m.d.sync += split.eq(self.split)
+        for side, (terms, name) in enumerate(((lowers, "lower"), (uppers, "upper"))):
+            whole, upper = self._tree(m, terms, name=name, split=split)
+            m.d.comb += self.sums[side].eq(whole)
+            if self.halves:
+                m.d.comb += self.upper[side].eq(upper)
         return m
 
     def _weights(self, m: Module, r: int, k: int) -> Value:
@@ -196,15 +212,25 @@ class RowPair(wiring.Component):
             before = total
         return total
 
-    def _tree(self, m: Module, terms: list[Value], *, name: str) -> Value:
+    def _tree(self, m: Module, terms: list[Value], *, name: str, split: Value) -> tuple[Value, Value]:
+        """The sum of all terms, or of their first half; that of their second half, with `halves`."""
         stage = 0
+        upper: Value = terms[0]
         while len(terms) > 1:
             sums: list[Value] = []
+            enable = self.enable[self.chain + 1 + stage]
+            if self.halves and len(terms) <= TREE_FANIN:
+                below, above = (balanced_sum(terms[k : k + len(terms) // 2]) for k in (0, len(terms) // 2))
+                register = Signal(above.shape(), name=f"{name}_above", reset_less=True)
+                with m.If(enable):
+                    m.d.sync += register.eq(above)
+                upper = register
+                terms = [below, Mux(split, 0, above)]
             for first in range(0, len(terms), TREE_FANIN):
                 total = balanced_sum(terms[first : first + TREE_FANIN])
                 result = Signal(total.shape(), name=f"{name}_{stage}_{first // TREE_FANIN}", reset_less=True)
-                with m.If(self.enable[self.chain + 1 + stage]):
+                with m.If(enable):
                     m.d.sync += result.eq(total)
                 sums.append(result)
             terms, stage = sums, stage + 1
-        return terms[0]
+        return terms[0], upper

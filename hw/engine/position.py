@@ -3,6 +3,7 @@
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
+from moesaic.hw.decode.packing import block_rows, packing
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Stationary
 
@@ -40,7 +41,9 @@ class BlockPosition:
     """Where an instruction stands. What a step decides on is counted down, and judged a step ahead."""
 
     def __init__(self, m: Module, op: data.View, config: AcceleratorConfig) -> None:
-        self.op, self.rows, self.lanes = op, config.rows, config.lanes
+        self.op, self.lanes = op, config.lanes
+        self.packs = packing(op, config)
+        self.rows = block_rows(self.packs, config)  # outputs of a block
         self.wide = Const(config.wide_operands, 1)  # without, nothing here comes in planes
         self.in_block = Signal(8)  # in planes: counted within one
         self.plane = Signal()  # of keys or values: the lower one of two

@@ -22,8 +22,8 @@ class RowGroup(wiring.Component):
 
     Parameters
     ----------
-    rows, lanes, load_rows, bits : int
-        Rows; lanes; neighbouring rows whose contents `row` has; bits of a value.
+    rows, lanes, load_rows, bits, halves : int
+        Rows; lanes; neighbouring rows whose contents `row` has; bits of a value; as of RowPair.
 
     Members
     -------
@@ -34,6 +34,8 @@ class RowGroup(wiring.Component):
     row : In([load_rows] [lanes] 8 bits), lane_load : In(lanes bits)
         Contents for every `load_rows`-th row; lanes to fill from `column`.
     sums : Out([rows] signed)
+    split : In(1), upper : Out([rows] signed)
+        With `halves`: sums of the lower lanes, for the values of class 0; sums of the upper lanes.
     """
 
     LATENCY = 2  # cycles: the register here, and the multiplier's
@@ -47,13 +49,15 @@ class RowGroup(wiring.Component):
     row: data.View
     lane_load: Signal
     sums: data.View
+    split: Signal
+    upper: data.View
 
-    def __init__(self, *, rows: int, lanes: int, load_rows: int, bits: int = LANE_BITS) -> None:
+    def __init__(self, *, rows: int, lanes: int, load_rows: int, bits: int = LANE_BITS, halves: int = 0) -> None:
         if rows < 2 or rows % 2:
             raise ValueError(f"rows must be even, not {rows!r}")
         if load_rows < 2 or load_rows % 2 or rows % load_rows:
             raise ValueError(f"load_rows must be even and divide rows ({rows}), not {load_rows!r}")
-        self.rows, self.lanes, self.load_rows, self.bits = rows, lanes, load_rows, bits
+        self.rows, self.lanes, self.load_rows, self.bits, self.halves = rows, lanes, load_rows, bits, halves
         self.chain = chain_length(lanes)
         super().__init__(
             {
@@ -66,6 +70,7 @@ class RowGroup(wiring.Component):
                 "row": In(data.ArrayLayout(data.ArrayLayout(unsigned(8), lanes), load_rows)),
                 "lane_load": In(lanes),
                 "sums": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows)),
+                **({"split": In(1), "upper": Out(data.ArrayLayout(signed(sum_bits(lanes)), rows))} if halves else {}),
             }
         )
 
@@ -102,8 +107,14 @@ class RowGroup(wiring.Component):
             copy(Cat(*(self.row[k][lane] for lane in by_place)), name=f"row_copy_{k}") for k in range(self.load_rows)
         ]
         lane_load = copy(Cat(*(self.lane_load[lane] for lane in by_place)), name="lane_load_copy", reset_less=False)
+        split = by_class(self.split, name="split_copy", more=later - self.chain)[-1] if self.halves else None
+        option = {"halves": 1} if self.halves else {}
         for r in range(0, self.rows, 2):
-            m.submodules[f"pair_{r // 2}"] = pair = Shared(RowPair, lanes=self.lanes, chain=self.chain, bits=self.bits)
+            m.submodules[f"pair_{r // 2}"] = pair = Shared(
+                RowPair, lanes=self.lanes, chain=self.chain, bits=self.bits, **option
+            )
+            if self.halves:
+                m.d.comb += [pair.split.eq(split), Cat(self.upper[r], self.upper[r + 1]).eq(pair.upper)]
             m.d.comb += [
                 pair.x.eq(x),
                 pair.offset.eq(offset),

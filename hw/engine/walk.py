@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from moesaic.hw.control.sequencer import issued_layout
 from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
+from moesaic.hw.decode.packing import block_rows, packing
 from moesaic.hw.memory.ports import Port, WriteSignature
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
@@ -39,8 +40,8 @@ def retirement_layout() -> data.StructLayout:
 class _Position:
     """Where the walk stands. What a step decides on is counted down, and judged a step ahead."""
 
-    def __init__(self, m: Module, op: data.View, *, rows: int, wide: bool) -> None:
-        self.op, self.rows = op, rows
+    def __init__(self, m: Module, op: data.View, *, rows: Value | int, wide: bool) -> None:
+        self.op, self.rows = op, rows  # outputs of a block
         self.vectors = Signal(13)  # streamed vectors per pass
         self.slot = Signal(12)
         self.in_block = Signal(8)
@@ -157,6 +158,8 @@ class Walk(wiring.Component):
     o : Out(stream of step_layout(), always ready)
     op, norm : Out(instruction_layout(...))
         The instruction that runs; the constants of the last NORM. They hold while vectors are issued.
+    packs : Out(1)
+        It packs its keys; with `packed_keys`.
     context : Out(WriteSignature), retirement : Out(WriteSignature)
         The tables of instructions in flight.
     busy, blocked : Out(1)
@@ -173,6 +176,7 @@ class Walk(wiring.Component):
     o: stream.Interface
     op: data.View
     norm: data.View
+    packs: Signal
     context: Port
     retirement: Port
     busy: Signal
@@ -192,10 +196,11 @@ class Walk(wiring.Component):
                 "o": Out(stream.Signature(step_layout(), always_ready=True)),
                 "op": Out(instruction_layout(Opcode.MATMUL)),
                 "norm": Out(instruction_layout(Opcode.NORM)),
-                "context": Out(WriteSignature(range(CONTEXTS), context_layout())),
+                "context": Out(WriteSignature(range(CONTEXTS), context_layout(config))),
                 "retirement": Out(WriteSignature(range(CONTEXTS), retirement_layout())),
                 "busy": Out(1),
                 "blocked": Out(1),
+                **({"packs": Out(1)} if config.packed_keys else {}),
             }
         )
 
@@ -204,7 +209,11 @@ class Walk(wiring.Component):
         index = Signal(INDEX_BITS)
         body: Any = Signal(data.UnionLayout({o.name: instruction_layout(o) for o in (Opcode.MATMUL, Opcode.NORM)}))
         op = body[Opcode.MATMUL.name]
-        at = _Position(m, op, rows=self.config.rows, wide=self.config.wide_operands)
+        rows: Value | int = self.config.rows
+        if self.config.packed_keys:  # from a register: it holds long before the first vector
+            m.d.sync += self.packs.eq(packing(op, self.config))
+            rows = block_rows(self.packs, self.config)
+        at = _Position(m, op, rows=rows, wide=self.config.wide_operands)
         issue = Signal()
         lone = Signal()
         streaming = Signal()
@@ -307,8 +316,8 @@ class Walk(wiring.Component):
     def _describe(self, m: Module, at: _Position, index: Signal, lone: Signal) -> None:
         """The vector that is issued, and its instruction."""
         op, first = self.op, self.o.p.op
-        for name in context_layout().members:
-            m.d.comb += self.context.data[name].eq(op[name])
+        for name in context_layout(self.config).members:
+            m.d.comb += self.context.data[name].eq(self.packs if name == "packs" else op[name])
         routes = (op.opcode == Opcode.MATMUL) & (op.function == Function.ROUTE) & (at.vectors != 0)
         m.d.comb += [
             self.context.address.eq(index),

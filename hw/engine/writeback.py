@@ -104,7 +104,7 @@ class WriteBack(wiring.Component):
         self.softmax = Softmax(config, commit=self.at_commit - self.at_value)
         self.store = Store(config, commit=self.at_commit - self.at_result)
         self.add = Add(config, commit=self.at_commit - self.at_result)
-        context = Out(ReadSignature(range(CONTEXTS), context_layout()))
+        context = Out(ReadSignature(range(CONTEXTS), context_layout(config)))
         super().__init__(
             {
                 "early": In(stream.Signature(operation_layout(), always_ready=True)),
@@ -157,6 +157,8 @@ class WriteBack(wiring.Component):
         if self.config.extra_key:
             wiring.connect(m, wiring.flipped(self.extra), softmax.extra)
             m.d.comb += softmax.extra_value.eq(requantise.extra_value)
+        if self.config.packed_keys:
+            m.d.comb += softmax.upper_value.eq(requantise.upper_value)
         connect_stream(m, requantise.o, place.i)
         connect_stream(m, self.route.o, self.logits)
         m.d.comb += [
@@ -225,7 +227,27 @@ class WriteBack(wiring.Component):
             words.write.eq(stored.write | softmax.write),
             words.memory.eq(Mux(softmax.write, softmax.memory, stored.memory)),
             words.address.eq(place.address),
-            Value.cast(words.data).eq(Value.cast(picked).replicate(groups)),
             Value.cast(words.low).eq(Value.cast(stored.low).replicate(groups)),
+        ]
+        if self.config.packed_keys:
+            self._merge_packed(m, picked, place)
+            return
+        m.d.comb += [
+            Value.cast(words.data).eq(Value.cast(picked).replicate(groups)),
             words.mask.eq(Cat(*(Mux(place.group == g, place.mask, 0) for g in range(groups)))),
+        ]
+
+    def _merge_packed(self, m: Module, picked: data.View, place: data.View) -> None:
+        """The same where a block of packed keys takes two groups, of which the second has bytes of its own."""
+        words, softmax, groups = self.words, self.softmax, self.config.groups
+        doubled = Signal()
+        beyond: Any = Signal(picked.shape())
+        early = copies(m, softmax.result.activation_due & softmax.packs_due, self.config.rows, name="softmax_packs")
+        m.d.comb += doubled.eq(softmax.result.write & softmax.packs)
+        for r, here in enumerate(early):
+            m.d.comb += beyond[r].eq(Mux(here, softmax.beyond[r], picked[r]))
+        taken = [(place.group == g) | ((doubled & (place.group == g - 1)) if g % 2 else 0) for g in range(groups)]
+        m.d.comb += [
+            Value.cast(words.data).eq(Cat(picked, beyond).replicate(groups // 2)),
+            words.mask.eq(Cat(*(Mux(one, place.mask, 0) for one in taken))),
         ]

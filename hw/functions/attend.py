@@ -53,7 +53,7 @@ class Attend(wiring.Component):
             {
                 "i": In(stream.Signature(operation_layout(), always_ready=True)),
                 "total": In(config.total_bits),
-                "context": Out(ReadSignature(range(CONTEXTS), context_layout())),
+                "context": Out(ReadSignature(range(CONTEXTS), context_layout(config))),
                 "factor": Out(16),
                 "exponent": Out(6),
             }

@@ -11,19 +11,24 @@ __all__ = ["CompanionSignature", "ResultSignature", "companion_layout", "place_l
 
 
 def place_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """Where a result goes. ``address``: word. ``group``: of channels in it. ``mask``: the channels that count."""
+    """Where a result goes. ``address``: word. ``group``: of channels in it. ``mask``: the channels that count. With
+    `packed_keys`, ``beyond``: of a block of packed keys, which takes two groups, the second half of those that exist.
+    """
     return data.StructLayout(
         {
             "address": unsigned(16),
             "group": unsigned(max(1, (config.groups - 1).bit_length())),
             "mask": unsigned(config.rows),
+            **({"beyond": unsigned(config.rows)} if config.packed_keys else {}),
         }
     )
 
 
 def companion_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A vector's operation, its instruction's context, and where its results go."""
-    return data.StructLayout({"op": operation_layout(), "context": context_layout(), "place": place_layout(config)})
+    return data.StructLayout(
+        {"op": operation_layout(), "context": context_layout(config), "place": place_layout(config)}
+    )
 
 
 def CompanionSignature(config: AcceleratorConfig) -> stream.Signature:

@@ -1,6 +1,6 @@
 """Where a result goes: word, group of channels in it, and the channels that count."""
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,9 +14,9 @@ from moesaic.hw.vector.pipeline import delay
 __all__ = ["Place", "arrival_layout"]
 
 
-def arrival_layout() -> data.StructLayout:
+def arrival_layout(config: AcceleratorConfig) -> data.StructLayout:
     """An operation and its instruction's context."""
-    return data.StructLayout({"op": operation_layout(), "context": context_layout()})
+    return data.StructLayout({"op": operation_layout(), "context": context_layout(config)})
 
 
 class Place(wiring.Component):
@@ -27,7 +27,7 @@ class Place(wiring.Component):
 
     Members
     -------
-    i : In(stream of arrival_layout(), always ready)
+    i : In(stream of arrival_layout(config), always ready)
     o : Out(place_layout(config))
     """
 
@@ -42,7 +42,7 @@ class Place(wiring.Component):
         if self.multiply.latency + 2 != self.LATENCY:
             raise AssertionError(f"a distance must take {self.LATENCY - 2} cycles, not {self.multiply.latency}")
         super().__init__(
-            {"i": In(stream.Signature(arrival_layout(), always_ready=True)), "o": Out(place_layout(config))}
+            {"i": In(stream.Signature(arrival_layout(config), always_ready=True)), "o": Out(place_layout(config))}
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -52,7 +52,11 @@ class Place(wiring.Component):
         group = Signal(12)
         # Of a pair of blocks, gate and value, the results go to one place.
         pair = Mux(context.gated, op.block >> 1, op.block) if self.config.gated_mlp else op.block
-        m.d.comb += group.eq(context.group + pair)
+        first: Value = context.group
+        if self.config.packed_keys:  # two groups for each block, from an even one on
+            first = Cat(context.group[0] & ~context.packs, context.group[1:])
+            pair = Mux(context.packs, pair.shift_left(1), pair)
+        m.d.comb += group.eq(first + pair)
         m.d.comb += self.o.group.eq(delay(m, group, self.LATENCY, name="group")[:group_bits])
         m.d.comb += self.o.mask.eq(self._mask(m, group))
 
@@ -77,10 +81,13 @@ class Place(wiring.Component):
         last.
         """
         rows, groups, context = self.config.rows, self.config.groups, self.i.p.context
+        block: Value = self.i.p.op.block
+        if self.config.packed_keys:
+            block = Mux(context.packs, block.shift_left(1), block)
         remaining = Signal(signed(17), reset_less=True)  # outputs from this block's first on
         first_channel = Signal(8, reset_less=True)  # of the group within its word
         m.d.sync += [
-            remaining.eq(context.out_count - self.i.p.op.block * rows),
+            remaining.eq(context.out_count - block * rows),
             first_channel.eq((group & (groups - 1)) * rows),
         ]
         low = Signal(signed(10), reset_less=True)
@@ -96,4 +103,10 @@ class Place(wiring.Component):
         mask = Signal(rows, reset_less=True)
         for r in range(rows):
             m.d.sync += mask[r].eq(Mux(values, (low <= r) & (high > r), later > r))
+        if self.config.packed_keys:
+            packed = delay(m, context.packs, 2, name="packs")
+            beyond = Signal(rows, reset_less=True)
+            for r in range(rows):
+                m.d.sync += beyond[r].eq(packed & (later > rows + r))
+            m.d.comb += self.o.beyond.eq(delay(m, beyond, self.LATENCY - 3, name="beyond"))
         return delay(m, mask, self.LATENCY - 3, name="mask")

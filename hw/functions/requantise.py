@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
+from moesaic.hw.engine.packed import sum_bits
 from moesaic.hw.functions.place import arrival_layout
 from moesaic.hw.memory.ports import Port, ReadSignature
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -12,7 +13,7 @@ from moesaic.hw.spec.tables import PLANE_BITS
 from moesaic.hw.vector.pipeline import delay, delay_valid
 from moesaic.hw.vector.requant import Requantise
 
-__all__ = ["PARAMETER_BITS", "Requantisation", "finished_layout", "sums_layout"]
+__all__ = ["PARAMETER_BITS", "Requantisation", "finished_layout", "sums_layout", "upper_layout"]
 
 BIAS_BITS = 32
 PARAMETER_BITS = BIAS_BITS + 16  # of a row: bias, multiplier
@@ -23,9 +24,15 @@ def sums_layout(config: AcceleratorConfig) -> data.ArrayLayout:
     return data.ArrayLayout(signed(config.acc_bits), config.rows + config.extra_key)
 
 
+def upper_layout(config: AcceleratorConfig) -> data.ArrayLayout:
+    """Dot products of the upper lanes, of each row: scores of every second key, where two share a row."""
+    return data.ArrayLayout(signed(sum_bits(config.lanes)), config.rows)
+
+
 def finished_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """A finished accumulator with its operation."""
-    return data.StructLayout({"op": operation_layout(), "acc": sums_layout(config)})
+    """A finished accumulator with its operation, and with `packed_keys` the sums of the upper lanes."""
+    upper = {"upper": upper_layout(config)} if config.packed_keys else {}
+    return data.StructLayout({"op": operation_layout(), "acc": sums_layout(config), **upper})
 
 
 class Requantisation(wiring.Component):
@@ -48,12 +55,14 @@ class Requantisation(wiring.Component):
         1/sum of the query of the operation that has been held.
     parameters : In([2] unsigned(PARAMETER_BITS * rows)), release : Out(1)
         Banks; the last vector that needs the operation's bank has passed.
-    o : Out(stream of arrival_layout(), always ready)
+    o : Out(stream of arrival_layout(config), always ready)
         What has been held: the requantiser's input.
     value : Out([rows] signed(16))
         `LATENCY` cycles after it.
     extra_value : Out(signed(16))
         With it: the extra key's score, with `extra_key`.
+    upper_value : Out([rows] signed(16))
+        With it: scores of the keys in the upper lanes, with `packed_keys`.
     """
 
     LATENCY = Requantise.LATENCY  # cycles
@@ -67,25 +76,27 @@ class Requantisation(wiring.Component):
     o: stream.Interface
     value: data.View
     extra_value: Signal
+    upper_value: data.View
 
     def __init__(self, config: AcceleratorConfig, *, hold: int) -> None:
         self.config, self.hold = config, hold
         self.requantise = Requantise(
-            lanes=config.rows + config.extra_key,
+            lanes=config.rows * (1 + config.packed_keys) + config.extra_key,
             acc_bits=config.acc_bits,
             bias_bits=BIAS_BITS + (PLANE_BITS if config.wide_operands else 0),
         )
         super().__init__(
             {
                 "i": In(stream.Signature(finished_layout(config), always_ready=True)),
-                "context": Out(ReadSignature(range(CONTEXTS), context_layout())),
+                "context": Out(ReadSignature(range(CONTEXTS), context_layout(config))),
                 "factor": In(16),
                 "exponent": In(6),
                 "parameters": In(data.ArrayLayout(unsigned(PARAMETER_BITS * config.rows), 2)),
                 "release": Out(1),
-                "o": Out(stream.Signature(arrival_layout(), always_ready=True)),
+                "o": Out(stream.Signature(arrival_layout(config), always_ready=True)),
                 "value": Out(data.ArrayLayout(signed(16), config.rows)),
                 **({"extra_value": Out(signed(16))} if config.extra_key else {}),
+                **({"upper_value": Out(data.ArrayLayout(signed(16), config.rows))} if config.packed_keys else {}),
             }
         )
 
@@ -96,6 +107,7 @@ class Requantisation(wiring.Component):
         valid = delay_valid(m, self.i.valid, self.hold, name="hold_valid")
         context = self.context.data
         vector = Signal()
+        acc = delay(m, self.i.p.acc, self.hold, name="hold_acc")
         attend = op.attend  # as the context's function says, which comes from a memory
         m.d.comb += [
             self.context.enable.eq(1),
@@ -106,7 +118,11 @@ class Requantisation(wiring.Component):
             self.o.p.op.eq(op),
             self.o.p.context.eq(context),
             requantise.i_valid.eq(vector),
-            requantise.i_acc.eq(delay(m, self.i.p.acc, self.hold, name="hold_acc")),
+            *(
+                [requantise.i_acc[r].eq(acc[r]) for r in range(self.config.rows)]
+                if self.config.packed_keys
+                else [requantise.i_acc.eq(acc)]
+            ),
             requantise.i_shift.eq(Mux(attend, context.shift + self.exponent, context.shift)),
         ]
         parameters = Signal(PARAMETER_BITS * self.config.rows)
@@ -126,4 +142,13 @@ class Requantisation(wiring.Component):
         if self.config.extra_key:
             r = self.config.rows
             m.d.comb += [requantise.i_mult[r].eq(context.scalar), self.extra_value.eq(requantise.o[r])]
+        if self.config.packed_keys:
+            upper = delay(m, self.i.p.upper, self.hold, name="hold_upper")
+            for r in range(self.config.rows):
+                lane = self.config.rows + r
+                m.d.comb += [
+                    requantise.i_acc[lane].eq(upper[r]),
+                    requantise.i_mult[lane].eq(context.scalar),
+                    self.upper_value[r].eq(requantise.o[lane]),
+                ]
         return m

@@ -18,7 +18,7 @@ def logits_layout(config: AcceleratorConfig) -> data.StructLayout:
     return data.StructLayout(
         {
             "op": operation_layout(),
-            "context": context_layout(),
+            "context": context_layout(config),
             "logits": data.ArrayLayout(signed(16), config.rows),
         }
     )

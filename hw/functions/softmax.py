@@ -1,6 +1,6 @@
 """SOFTMAX: a block of scores of one query, and its running level."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +21,11 @@ from moesaic.hw.vector.pipeline import delay, delay_valid
 __all__ = ["Softmax"]
 
 
+def _keys(config: AcceleratorConfig) -> int:
+    """Most keys of a block."""
+    return config.rows * (1 + config.packed_keys)
+
+
 class Softmax(wiring.Component):
     """Distances into the activation memory, the block's maximum beside them, and the query's new state: its level.
 
@@ -38,6 +43,9 @@ class Softmax(wiring.Component):
     value : In([rows] signed(16))
     extra_value : In(signed(16)), extra : Out(WriteSignature)
         The extra key's score, and what is kept of it for the query, with `extra_key`.
+    upper_value : In([rows] signed(16)); packs_due : Out(1), packs : Out(1), beyond : Out([rows] unsigned(8))
+        With `packed_keys`: scores of the keys in the upper lanes; the result is of packed keys, in the next cycle, in
+        this cycle: it takes two groups of the word, and these are the bytes of the second.
     old : Out(ReadSignature), state : Out(WriteSignature)
         State of the query.
     maxima : Out(WriteSignature)
@@ -55,13 +63,23 @@ class Softmax(wiring.Component):
     state: Port
     maxima: Port
     result: Port
+    upper_value: data.View
+    packs_due: Signal
+    packs: Signal
+    beyond: data.View
 
     def __init__(self, config: AcceleratorConfig, *, commit: int) -> None:
         self.config, self.commit = config, commit
-        self.block = SoftmaxBlock(rows=config.rows, bits=config.probability_width)
+        self.block = SoftmaxBlock(rows=_keys(config), bits=config.probability_width)
         self.state_at = self.block.latency + 1
         extra = {"extra_value": In(signed(16)), "extra": Out(WriteSignature(12, distance_layout()))}
         maxima = data.ArrayLayout(signed(MAXIMUM_BITS), config.groups)
+        packed = {
+            "upper_value": In(data.ArrayLayout(signed(16), config.rows)),
+            "packs_due": Out(1),
+            "packs": Out(1),
+            "beyond": Out(data.ArrayLayout(unsigned(8), config.rows)),
+        }
         super().__init__(
             {
                 "i": In(CompanionSignature(config)),
@@ -71,13 +89,14 @@ class Softmax(wiring.Component):
                 "maxima": Out(WriteSignature(16, maxima, parts=config.groups)),
                 "result": Out(ResultSignature(config)),
                 **(extra if config.extra_key else {}),
+                **(packed if config.packed_keys else {}),
             }
         )
 
     @staticmethod
     def latency(config: AcceleratorConfig) -> int:
         """Cycles from values to results, at the least."""
-        return code_latency(config.rows)
+        return code_latency(_keys(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -86,9 +105,9 @@ class Softmax(wiring.Component):
         runs = self.i.valid & (self.i.p.context.function == Function.SOFTMAX)
         m.d.comb += [
             block.i_valid.eq(delay_valid(m, runs, self.AHEAD, name="block_valid")),
-            block.i_t.eq(self.value),
-            block.i_mask.eq(delay(m, place.mask, self.AHEAD, name="mask")),
+            block.i_mask.eq(delay(m, self._exist, self.AHEAD, name="mask")),
         ]
+        self._scores(m)
         wait, at_commit = self.commit - block.code_at, self.AHEAD + self.commit
         due = delay_valid(m, runs, at_commit - 1, name="due")
         write = delay_valid(m, due, 1, name="write")
@@ -100,14 +119,41 @@ class Softmax(wiring.Component):
             result.place.address.eq(delay(m, place.address, at_commit, name="address")),
             result.place.group.eq(delay(m, place.group, at_commit, name="group")),
             result.place.mask.eq((1 << self.config.rows) - 1),  # keys that do not exist: 0
-            result.data.eq(delay(m, block.o_code, wait, name="code")),
             self.maxima.address.eq(result.place.address),
-            self.maxima.mask.eq(write << result.place.group),
         ]
+        codes = delay(m, block.o_code, wait, name="code")
+        if self.config.packed_keys:
+            rows, group = self.config.rows, result.place.group
+            packs_due = delay(m, self.i.p.context.packs, at_commit - 1, name="packs_due")
+            m.d.comb += [
+                self.packs_due.eq(packs_due),
+                self.packs.eq(delay(m, packs_due, 1, name="packs")),
+                *(result.data[r].eq(codes[r]) for r in range(rows)),
+                *(self.beyond[r].eq(codes[rows + r]) for r in range(rows)),
+                self.maxima.mask.eq(Cat(write, write & self.packs) << group),
+            ]
+        else:
+            m.d.comb += [result.data.eq(codes), self.maxima.mask.eq(write << result.place.group)]
         self._keep(m, runs)
         for group in range(self.config.groups):
             m.d.comb += self.maxima.data[group].eq(maximum)
         return m
+
+    @property
+    def _exist(self) -> Value:
+        """The keys of the block that exist."""
+        place = self.i.p.place
+        return Cat(place.mask, place.beyond) if self.config.packed_keys else place.mask
+
+    def _scores(self, m: Module) -> None:
+        """A score for each key of the block: of packed ones a row has two that follow each other."""
+        if not self.config.packed_keys:
+            m.d.comb += self.block.i_t.eq(self.value)
+            return
+        packs, rows = delay(m, self.i.p.context.packs, self.AHEAD, name="packs_values"), self.config.rows
+        for k in range(2 * rows):
+            pair = (self.upper_value if k % 2 else self.value)[k // 2]
+            m.d.comb += self.block.i_t[k].eq(Mux(packs, pair, self.value[k]) if k < rows else pair)
 
     def _keep(self, m: Module, runs: Value) -> None:
         """Read the query's level when the block's is there, and write the higher one."""

@@ -112,6 +112,10 @@ class AcceleratorConfig:
     extra_key : bool
         Whether a key beyond whole blocks of keys, such as that of a class token, is taken beside the array instead of
         in a pass of its own.
+    packed_keys : bool
+        Whether a row holds two keys of a head of up to `lanes` / 2 channels, one in each half of its lanes, so that
+        twice as many scores leave the array in a cycle (`hw.spec.packing`). For `rows` of up to `lanes` / 2, without
+        `extra_key` and `wide_operands`.
     ultra_ram : tuple of str
         Which memories, of `ULTRA_RAM`, are UltraRAM in place of block RAM. It changes neither behaviour nor programs,
         and is not part of the configuration hash.
@@ -148,6 +152,7 @@ class AcceleratorConfig:
     joint_memories: bool = False
     gated_mlp: bool = True
     extra_key: bool = False
+    packed_keys: bool = False
     probability_bits: int = 0
     clock_mhz: float = 300.0
     ultra_ram: tuple[str, ...] = ()
@@ -219,6 +224,12 @@ class AcceleratorConfig:
             require(
                 self.acc_bits >= LEAST_WIDE_ACC_BITS, "acc_bits", f"{LEAST_WIDE_ACC_BITS} or more with wide_operands"
             )
+        if self.packed_keys:
+            require(
+                2 * self.rows <= self.lanes, "packed_keys", f"False where rows ({self.rows}) are more than lanes / 2"
+            )
+            require(not self.extra_key, "packed_keys", "False with extra_key")
+            require(not self.wide_operands, "packed_keys", "False with wide_operands")
         require(
             not self.joint_memories or self.streamed_words <= 65536,
             "joint_memories",
@@ -311,6 +322,8 @@ class AcceleratorConfig:
     def hash(self) -> str:
         """SHA-256 over every field that changes the hardware or its program (hex)."""
         fields = {k: v for k, v in self.to_dict().items() if k not in ("name", "clock_mhz", "ultra_ram")}
+        if not self.packed_keys:  # the hash is in the hardware, which is as it was before there was this field
+            del fields["packed_keys"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def replace(self, **changes: Any) -> "AcceleratorConfig":
