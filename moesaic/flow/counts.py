@@ -1,9 +1,11 @@
 """Counts that the estimate of resources is fitted to, and clocks: `python -m moesaic.flow.counts zcu102 kv260 --out
-boards/counts.json`.
+boards/counts.json`. With `--renew`, an accelerator whose Verilog is as it was when it was counted is not counted again.
 """
 
 import argparse
+import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,15 @@ from moesaic.errors import InputError
 from moesaic.flow.boards import accelerator_of, find_board
 from moesaic.flow.stages import Stages
 from moesaic.flow.synth import long_path, synthesise_noted
+from moesaic.hw.export import TOP
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.top import Accelerator
+from moesaic.hw.verilog import to_verilog
 from moesaic.records import to_plain
 
 _PATHS = 3  # that are kept of each accelerator
 
-__all__ = ["count", "main"]
+__all__ = ["count", "main", "renewed", "verilog_digest"]
 
 
 def count(name: str, stages: Stages) -> dict[str, Any]:
@@ -49,6 +55,7 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
         "family": family,
         "uram": uram,
         "hardware": hardware_digest(),
+        "verilog": verilog_digest(accelerator),
         **clocks,
         "delays": delays.digest,
         "paths": [to_plain(long_path(path, delays)) for path in paths],  # the pessimistic corner's
@@ -56,14 +63,37 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
     }
 
 
+def verilog_digest(accelerator: AcceleratorConfig) -> str:
+    """Digest of an accelerator's Verilog, without locations in the sources."""
+    text = to_verilog(Accelerator(accelerator), name=TOP, assertions=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def renewed(name: str, known: Iterable[Mapping[str, Any]], stages: Stages) -> dict[str, Any]:
+    """The count of an accelerator: the one there is, as one of today's hardware, if neither Verilog nor delays have
+    changed since; else a new one. Errors as of `count`.
+    """
+    _, _, accelerator = accelerator_of(name)
+    for entry in known:
+        same_sizes = AcceleratorConfig(**entry["config"]) == accelerator
+        if same_sizes and entry["delays"] == DELAYS[entry["family"]].digest:
+            with stages.stage("verilog", f"Verilog of {name}"):
+                same = entry["verilog"] == verilog_digest(accelerator)
+            if same:
+                return {**entry, "config": accelerator.to_dict(), "hardware": hardware_digest()}
+    return count(name, stages)
+
+
 def main() -> None:
     """Synthesise the boards that are named and write the file."""
     parser = argparse.ArgumentParser(prog="python -m moesaic.flow.counts", description=__doc__)
     parser.add_argument("boards", nargs="+", help="boards, files that describe one, or bare accelerators")
     parser.add_argument("--out", type=Path, default=Path(COUNTS), help="file to write")
+    parser.add_argument("--renew", action="store_true", help="keep counts of accelerators whose Verilog is the same")
     given = parser.parse_args()
     stages = Stages()
-    entries = [count(name, stages) for name in given.boards]
+    known = json.loads(given.out.read_text(encoding="utf-8")) if given.renew else []
+    entries = [renewed(name, known, stages) for name in given.boards]
     given.out.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 
 

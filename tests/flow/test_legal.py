@@ -8,6 +8,7 @@ import pytest
 
 from moesaic.flow.verify import legal
 from moesaic.flow.verify.legal_programs import LegalProgram, Weights, draw_program
+from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
@@ -16,7 +17,7 @@ from moesaic.sim.rtl import RtlResult, RtlSimulator
 
 
 def drawn(count: int, first: int = 0) -> legal.Programs:
-    weights = Weights(legal.CONFIG)
+    weights = Weights(CONFIG)
     programs = [draw_program(random.Random(f"test {first + k}"), weights) for k in range(count)]
     return legal.collect(programs, weights)
 
@@ -85,8 +86,8 @@ BEGIN: Steps = [
 
 def written(*steps: tuple[Opcode, dict[str, int]], outputs: int) -> legal.Programs:
     """A program by hand, with weights of zeros for so many blocks of outputs of one block of inputs."""
-    weights, words = Weights(legal.CONFIG), 48 + 80 + 7 * outputs
-    weights.add(bytes(words * legal.CONFIG.word_bytes))
+    weights, words = Weights(CONFIG), 48 + 80 + 7 * outputs
+    weights.add(bytes(words * CONFIG.word_bytes))
     compute = [
         isa.encode(opcode, {**fields, "mark": int(index in (2, 3))})
         for index, (opcode, fields) in enumerate([*BEGIN, *steps])

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import moesaic
-from moesaic.boards.hardware import hardware_digest
 from moesaic.errors import InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.tasks import InProcess, Job, Need, Runner
 from moesaic.flow.verify.covered import Coverage
+from moesaic.flow.verify.tried import tried_digest
 from moesaic.json_file import read_utf8
 from moesaic.records import from_plain, to_plain
 from moesaic.schema import Text
@@ -76,7 +76,7 @@ class Origin:
     seed : int
     chunk_cases : int
     hardware : str
-        Digest of what is tried: `hardware_digest` of the accelerator, unless the campaign has its own.
+        Digest of what is tried: `tried_digest`, unless the campaign has its own.
     version : str
         Of this package.
     """
@@ -121,7 +121,7 @@ class Campaign:
     need: Callable[[Any], Need | None]
     tolerant: bool = False
     measure: Callable[[int], Coverage] | None = None
-    digest: Callable[[], str] = hardware_digest
+    digest: Callable[[], str] = tried_digest
     excused: Callable[[Failure], str] = lambda _: ""
 
 

@@ -13,6 +13,7 @@ from moesaic.flow.verify.host_trials import host_trials
 from moesaic.flow.verify.layers import SIDE, every_layer
 from moesaic.flow.verify.nano import Nano, nano
 from moesaic.flow.verify.trial import Trial, runs_trial
+from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden.config import PRESETS as MODELS
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import build
@@ -20,12 +21,10 @@ from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.numerics import IntArray
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
-from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.rtl import RtlRun
 
-__all__ = ["CONFIG", "Ladder", "Rung", "Truth", "ladder"]
+__all__ = ["Ladder", "Rung", "Truth", "ladder"]
 
-CONFIG = PRESETS["micro8"]
 STALLS = dict.fromkeys(("stall_ar", "stall_r", "stall_aw", "stall_w", "stall_b"), 50)
 CHANGED = 40  # programs with a change
 SEED = 11
@@ -123,7 +122,7 @@ class _Programs:
             qmodel, config, tasks=[Batch((task,), len(images))], window_address=self.end, speculate=1
         )
         self.add(program, images if several else images[0])
-        golden = IntM3ViT(qmodel, config.rows, config.probability_width)
+        golden = IntM3ViT.of(qmodel, config)
         residual = np.concatenate([golden.run(image, task)[-1] for image in images])
         self.truths.append(Truth(name, program, residual))
         run = RtlRun(program.tasks[0], watchdog=WATCHDOG) if run is None else replace(run, task=program.tasks[0])

@@ -19,11 +19,11 @@ from moesaic.flow.verify.campaign import Campaign, Chunk, Failure
 from moesaic.flow.verify.legal_programs import RESIDUAL_WORDS, LegalProgram, Weights, draw_program
 from moesaic.flow.verify.nano import STREAMS
 from moesaic.flow.verify.runs import PLAIN
+from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden.hollow import hollow_model
 from moesaic.golden.layers.sizes import MLPSizes, NormSizes
 from moesaic.golden.network import Network
 from moesaic.golden.nodes import Image, Layer, chain_of
-from moesaic.hw.spec.presets import PRESETS
 from moesaic.scratch import scratch
 from moesaic.sim.compare import compare
 from moesaic.sim.functional import FunctionalSimulator, ProgramError
@@ -31,7 +31,6 @@ from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
 __all__ = ["LEGAL", "Programs", "collect", "draw_programs", "run_programs", "wanted"]
 
-CONFIG = PRESETS["micro8"]
 CHUNK = 60  # programs of a simulation: an image has tasks for 64
 LIMIT = 500_000  # cycles of a run
 EQUAL = "equal"

@@ -6,8 +6,9 @@ import numpy as np
 
 from moesaic.flow.verify.campaign import Chunk, Failure
 from moesaic.flow.verify.drawing import RESIDUAL_WORDS, LegalProgram, Weights
-from moesaic.flow.verify.legal import CONFIG, Programs, collect
+from moesaic.flow.verify.legal import Programs, collect
 from moesaic.flow.verify.runs import EXACT, OTHER, PLAIN
+from moesaic.flow.verify.tried import CONFIG
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Memory, Opcode
 from moesaic.scratch import scratch

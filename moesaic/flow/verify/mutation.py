@@ -11,8 +11,9 @@ from moesaic.flow.simulator_need import SimulatorNeed
 from moesaic.flow.stages import Stages
 from moesaic.flow.verify.campaign import Campaign, Chunk, Failure
 from moesaic.flow.verify.equivalence import equivalent
-from moesaic.flow.verify.ladder import CONFIG, Ladder, Truth, ladder
+from moesaic.flow.verify.ladder import Ladder, Truth, ladder
 from moesaic.flow.verify.mutants import PER_BUILD, Climb, MutantSimulator, climb, mutants_of
+from moesaic.flow.verify.tried import CONFIG
 from moesaic.hw.export import TOP
 from moesaic.scratch import scratch
 

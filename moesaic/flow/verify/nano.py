@@ -1,7 +1,6 @@
 """A network small enough for millions of runs on RTL: two blocks, some three thousand cycles on `micro8`."""
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.compiler.pipeline import compile_model
+from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden.config import M3ViTConfig
 from moesaic.golden.m3vit import build
 from moesaic.golden.m3vit_int import IntM3ViT
@@ -17,7 +17,6 @@ from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import quantize
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Opcode
-from moesaic.hw.spec.presets import PRESETS
 from moesaic.sim.rtl import RtlRun
 
 __all__ = ["NANO", "STREAMS", "TASK", "WATCHDOG", "Nano", "nano"]
@@ -102,11 +101,7 @@ class Nano:
     @functools.cached_property
     def expected(self) -> IntArray:
         """The final residual by the integer golden model, [tokens, dim]."""
-        config = self.program.config
-        golden: Mapping[int, IntArray] | list[IntArray] = IntM3ViT(
-            self.qmodel, config.rows, config.probability_width
-        ).run(self.image, TASK)
-        return golden[-1]
+        return IntM3ViT.of(self.qmodel, self.program.config).run(self.image, TASK)[-1]
 
 
 def nano(seed: int = 0) -> Nano:
@@ -114,4 +109,4 @@ def nano(seed: int = 0) -> Nano:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (4, 3, *NANO.image_size), dtype=np.uint8)
     qmodel = quantize(build(NANO, seed), images, weights="seeded")
-    return Nano(qmodel, images[0], compile_model(qmodel, PRESETS["micro8"], speculate=1))
+    return Nano(qmodel, images[0], compile_model(qmodel, CONFIG, speculate=1))
