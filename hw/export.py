@@ -1,6 +1,7 @@
 """The Verilog of an accelerator, kept on disk: an export takes the larger part of a minute."""
 
 import functools
+import hashlib
 import json
 from collections.abc import Mapping
 from importlib import metadata, resources
@@ -13,7 +14,7 @@ from moesaic.hw.top import Accelerator
 from moesaic.hw.verilog import to_verilog
 from moesaic.store import Store, key_of
 
-__all__ = ["TOP", "accelerator_verilog", "known_verilog"]
+__all__ = ["TOP", "accelerator_verilog", "known_verilog", "verilog_digest"]
 
 TOP = "accelerator"  # the module
 _KIND, _FILE = "verilog", "accelerator.v"
@@ -91,3 +92,14 @@ def accelerator_verilog(
     key = _key(config, assertions=assertions, port_attributes=port_attributes)
     entry = Store(_KIND, root=cache).obtain(key, make)
     return (entry.path / _FILE).read_text(encoding="utf-8")
+
+
+def verilog_digest(config: AcceleratorConfig) -> str:
+    """Digest of an accelerator's Verilog with assertions: changes of the sources that do not reach it leave it.
+
+    Raises
+    ------
+    ExportError
+        If Yosys fails.
+    """
+    return hashlib.sha256(accelerator_verilog(config, assertions=True).encode()).hexdigest()[:32]

@@ -3,7 +3,6 @@ boards/counts.json`. With `--renew`, an accelerator whose Verilog is as it was w
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,15 +16,13 @@ from moesaic.errors import InputError
 from moesaic.flow.boards import accelerator_of, find_board
 from moesaic.flow.stages import Stages
 from moesaic.flow.synth import long_path, synthesise_noted
-from moesaic.hw.export import TOP
+from moesaic.hw.export import verilog_digest
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.top import Accelerator
-from moesaic.hw.verilog import to_verilog
 from moesaic.records import to_plain
 
 _PATHS = 3  # that are kept of each accelerator
 
-__all__ = ["count", "main", "renewed", "verilog_digest"]
+__all__ = ["count", "main", "renewed"]
 
 
 def count(name: str, stages: Stages) -> dict[str, Any]:
@@ -61,12 +58,6 @@ def count(name: str, stages: Stages) -> dict[str, Any]:
         "paths": [to_plain(long_path(path, delays)) for path in paths],  # the pessimistic corner's
         "units": {unit: amount.to_dict() for unit, amount in synthesis.units.items()},
     }
-
-
-def verilog_digest(accelerator: AcceleratorConfig) -> str:
-    """Digest of an accelerator's Verilog, without locations in the sources."""
-    text = to_verilog(Accelerator(accelerator), name=TOP, assertions=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def renewed(name: str, known: Iterable[Mapping[str, Any]], stages: Stages) -> dict[str, Any]:

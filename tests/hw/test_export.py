@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moesaic.hw import export
-from moesaic.hw.export import accelerator_verilog, known_verilog
+from moesaic.hw.export import accelerator_verilog, known_verilog, verilog_digest
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.presets import PRESETS
 
@@ -115,3 +115,9 @@ def test_two_exports_are_equal() -> None:
     env = {**os.environ, "PYTHONHASHSEED": "1"}
     again = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
     assert again == accelerator_verilog(MICRO, assertions=True)
+
+
+def test_the_digest_is_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "accelerator_verilog", lambda config, assertions: f"{config.rows} {assertions}")
+    assert len(verilog_digest(MICRO)) == 32
+    assert verilog_digest(MICRO) == verilog_digest(replace(MICRO, lanes=16)) != verilog_digest(replace(MICRO, rows=4))
