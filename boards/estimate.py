@@ -43,6 +43,7 @@ def _features(config: AcceleratorConfig, family: str) -> dict[str, float]:
     return {
         "one": 1,
         "rows": config.rows,
+        "scores": config.rows * (2 if config.packed_keys else 1),  # of a cycle
         "rows of 7 series": config.rows if family == "zynq7000" else 0,  # 25 x 18 bits to a DSP slice, not 27
         "lanes": config.lanes,
         "lanes of all ports": config.lanes * config.ports,
