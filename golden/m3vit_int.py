@@ -1,7 +1,7 @@
 """The integer model: the same structure and names as `m3vit`, in exactly the integers the accelerator computes."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.saturation import Saturation
 from moesaic.golden.trace import SILENT, Trace
 from moesaic.hw.spec.chains import most_probability_bits
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.packing import key_block as key_block_of
 
 __all__ = ["IntM3ViT", "embedded", "force_experts"]
 
@@ -33,7 +35,7 @@ class IntM3ViT:
     ----------
     qmodel : QuantModel
     key_block : int
-        Keys in one block of the softmax: the accelerator's `rows`.
+        Keys in one block of the softmax, the same for all heads: the `rows` of an accelerator that packs no keys.
     probability_bits : int, optional
         Of a probability where it meets the values: the accelerator's `probability_width`. Left out: as many as an
         accelerator of as many lanes as rows takes.
@@ -48,7 +50,19 @@ class IntM3ViT:
         if key_block < 1:
             raise ValueError(f"key_block must be positive, not {key_block!r}")
         self.qmodel, self.key_block = qmodel, key_block
+        self.accelerator: AcceleratorConfig | None = None
         self.probability_bits = probability_bits or most_probability_bits(key_block, key_block)
+
+    @classmethod
+    def of(cls, qmodel: QuantModel, config: AcceleratorConfig) -> Self:
+        """With the integer arithmetic of an accelerator."""
+        model = cls(qmodel, config.rows, config.probability_width)
+        model.accelerator = config
+        return model
+
+    def keys(self, head_dim: int) -> int:
+        """Keys in one block of the softmax of a head of so many channels."""
+        return self.key_block if self.accelerator is None else key_block_of(self.accelerator, head_dim)
 
     def run(
         self,
@@ -102,7 +116,7 @@ class IntM3ViT:
         trace.record("embed", x.astype(np.int16))
         inference = Inference(
             task=name,
-            key_block=self.key_block,
+            key_block=self.keys,
             probability_bits=self.probability_bits,
             trace=trace,
             order=order,

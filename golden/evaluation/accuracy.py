@@ -12,7 +12,6 @@ from moesaic.errors import InputError
 from moesaic.golden.frontend.head import Head
 from moesaic.golden.m3vit import M3ViT
 from moesaic.golden.m3vit_int import IntM3ViT
-from moesaic.golden.qmodel import QuantModel
 
 __all__ = ["METRICS", "Accuracy", "Metric", "Networks", "accuracy", "head_output", "scored"]
 
@@ -87,25 +86,22 @@ class Networks:
     Parameters
     ----------
     model : M3ViT
-    qmodel : QuantModel
+    integers : IntM3ViT
+        With the accelerator's arithmetic.
     head : Module
     task : str
-    key_block, probability_bits : int
-        Of the accelerator: part of the integers' arithmetic.
     """
 
     model: M3ViT
-    qmodel: QuantModel
+    integers: IntM3ViT
     head: nn.Module
     task: str
-    key_block: int
-    probability_bits: int
 
     @torch.no_grad()
     def outputs(self, image: np.ndarray[Any, Any]) -> tuple[Any, Any]:
         """What the head makes of the float network's tokens and of the integers', for uint8 [channels, H, W]."""
-        integers = IntM3ViT(self.qmodel, self.key_block, self.probability_bits)
-        step = np.float32(self.qmodel.blocks[-1].residual_step)
+        integers = self.integers
+        step = np.float32(integers.qmodel.blocks[-1].residual_step)
         before = head_output(self.head, self.model(image, self.task)[-1])
         return before, head_output(self.head, torch.from_numpy(integers.run(image, self.task)[-1] * step))
 

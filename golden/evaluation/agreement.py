@@ -82,12 +82,10 @@ class Agreement:
 @torch.no_grad()
 def agreement(
     model: M3ViT,
-    qmodel: QuantModel,
+    integer: IntM3ViT,
     images: np.ndarray[Any, Any],
     task: str | int,
     *,
-    key_block: int = 64,
-    probability_bits: int | None = None,
     blocks: int | None = None,
     saturation: Saturation | None = None,
     note: Callable[[str], None] = lambda text: None,
@@ -96,12 +94,11 @@ def agreement(
 
     Parameters
     ----------
-    model, qmodel
-        The same network, float and quantised.
+    model : M3ViT
+    integer : IntM3ViT
+        The same network.
     images : uint8 [3, H, W] or [n, 3, H, W]
     task : str or int
-    key_block, probability_bits : int
-        Of `IntM3ViT`.
     blocks : int, optional
         Only the first so many.
     saturation : Saturation, optional
@@ -117,7 +114,7 @@ def agreement(
     """
     images = np.asarray(images)
     batch = images if images.ndim == 4 else images[None]
-    integer, found = IntM3ViT(qmodel, key_block, probability_bits), Agreement(qmodel, blocks)
+    found = Agreement(integer.qmodel, blocks)
     for number, image in enumerate(batch):
         note(f"image {number + 1} of {len(batch)}")
         routings: list[Routing] = []

@@ -118,7 +118,7 @@ class QuantAttention(QuantLayer):
             tensor = saturation.stored(f"{name}.{part}.stored", result, wide=self.wide)
             trace.record(f"{name}.{part}", tensor.astype(kept))
             parts.append(np.split(tensor, self.heads, axis=1))
-        sizes = {"key_block": inference.key_block, "bits": inference.probability_bits}
+        sizes = {"key_block": inference.key_block(self.head_dim), "bits": inference.probability_bits}
         done = [attend(self, q, k, v, saturation, **sizes) for q, k, v in zip(*parts, strict=True)]
         if trace.wants(f"{name}.scores"):
             trace.record(f"{name}.scores", np.stack([scores for scores, _, _ in done]).astype(np.int16))

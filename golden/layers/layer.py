@@ -2,7 +2,7 @@
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -54,8 +54,8 @@ class Inference:
     Parameters
     ----------
     task : str
-    key_block : int
-        Keys in one block of the softmax.
+    key_block : callable
+        Keys in one block of the softmax of a head of so many channels.
     probability_bits : int
         Of a probability where it meets the values.
     trace : Trace
@@ -69,7 +69,7 @@ class Inference:
     """
 
     task: str
-    key_block: int
+    key_block: Callable[[int], int]
     probability_bits: int
     trace: Trace
     order: Mapping[str, Sequence[int]] | None = None

@@ -203,7 +203,7 @@ class Quantised:
             If the task is unknown or has no head.
         """
         task, accelerator = self._task(task), self.model.request.accelerator
-        run = IntM3ViT(self.integers, accelerator.rows, accelerator.probability_width)
+        run = IntM3ViT.of(self.integers, accelerator)
         step = np.float32(self.integers.blocks[-1].residual_step)
         return head_output(self._head(task), torch.from_numpy(run.run(image, task)[-1] * step))
 
@@ -239,12 +239,7 @@ class Quantised:
         tell, task, accelerator = progress or (lambda text: None), self._task(task), self.model.request.accelerator
         image = self.model.network.image
         networks = Networks(
-            self.model.float_model.model,
-            self.integers,
-            self._head(task),
-            task,
-            accelerator.rows,
-            accelerator.probability_width,
+            self.model.float_model.model, IntM3ViT.of(self.integers, accelerator), self._head(task), task
         )
         items = labelled_images(dataset, image.size, image.channels, limit)
         return accuracy(networks, items, metric=metric, progress=lambda done: tell(f"{done} items"))

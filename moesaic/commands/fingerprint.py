@@ -32,7 +32,7 @@ def fingerprint(program: Program) -> dict[str, Any]:
     """
     request = program.request
     image = sample_images([_SCENE], *request.model.image.size_and_channels)[0]
-    golden = IntM3ViT(program.qmodel, request.accelerator.rows, request.accelerator.probability_width)
+    golden = IntM3ViT.of(program.qmodel, request.accelerator)
     outputs = hashlib.sha256()
     for task in request.tasks:
         for residual in golden.run(image, task, blocks=request.blocks):

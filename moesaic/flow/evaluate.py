@@ -20,6 +20,7 @@ from moesaic.golden.evaluation import metrics
 from moesaic.golden.evaluation.accuracy import METRICS, Accuracy, Metric, Networks, head_output, scored
 from moesaic.golden.heads import DenseHead
 from moesaic.golden.image_io import ImageError, read_image
+from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.network import Network
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.threads import one_thread
@@ -197,9 +198,7 @@ def evaluate(
         made = quantised(network, request, seen=seen, note=stages.note)
     scores = []
     for task, head, measure, items in found.tasks:
-        networks = Networks(
-            network.model, made.model, head, task, request.accelerator.rows, request.accelerator.probability_width
-        )
+        networks = Networks(network.model, IntM3ViT.of(made.model, request.accelerator), head, task)
         images = [image for image, _ in items]
         job = Job(
             name="evaluate",

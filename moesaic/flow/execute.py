@@ -171,7 +171,7 @@ def _certain(mismatch: Mismatch | None) -> Mismatch:
 def _golden(program: Program, images: IntArray, items: Sequence[Item]) -> tuple[Residuals, Mapping[str, Count]]:
     """Item by item."""
     saturation, config = Saturation(), program.request.accelerator
-    model, found = IntM3ViT(program.qmodel, config.rows, config.probability_width), []
+    model, found = IntM3ViT.of(program.qmodel, config), []
     for item in items:
         trace = Trace(only=("embed",))
         blocks = model.run(
@@ -185,15 +185,7 @@ def _agreement(program: Program, images: IntArray, tasks: Sequence[str]) -> list
     """Integers against float over all images, of the task that is farthest."""
     request, network = program.request, program.compiled_from
     by_task = [
-        agreement(
-            network.model,
-            program.qmodel,
-            images,
-            task,
-            key_block=request.accelerator.rows,
-            probability_bits=request.accelerator.probability_width,
-            blocks=request.blocks,
-        )
+        agreement(network.model, IntM3ViT.of(program.qmodel, request.accelerator), images, task, blocks=request.blocks)
         for task in tasks
     ]
     return [

@@ -19,6 +19,7 @@ from moesaic.flow.stages import Stages
 from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.evaluation.beyond import beyond_calibration
 from moesaic.golden.evaluation.sensitivity import Cost, sensitivity, tensor_noise
+from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.memory import kept_memory
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantize import prepared
@@ -109,16 +110,8 @@ def quantise(
     with kept_memory():
         with stages.stage("agreement", f"integers against float, {seen.unseen_source}"):
             for task in request.model.tasks:
-                rows = agreement(
-                    network.model,
-                    qmodel,
-                    seen.unseen,
-                    task,
-                    key_block=request.accelerator.rows,
-                    probability_bits=request.accelerator.probability_width,
-                    saturation=saturation,
-                    note=stages.note,
-                )
+                integer = IntM3ViT.of(qmodel, request.accelerator)
+                rows = agreement(network.model, integer, seen.unseen, task, saturation=saturation, note=stages.note)
                 tasks[task] = tuple(BlockAgreement(**row) for row in rows)
             beyond = beyond_calibration(network.model, seen.images, seen.unseen, saturation)
         few = seen.unseen[: max(1, _TOKENS // request.model.tokens)]

@@ -37,9 +37,7 @@ class Case:
 
     def expected(self, task: str, number: int) -> np.ndarray:
         """Final residual by the integer golden model."""
-        return IntM3ViT(self.qmodel, self.program.config.rows, self.program.config.probability_width).run(
-            self.images[number], task
-        )[-1]
+        return IntM3ViT.of(self.qmodel, self.program.config).run(self.images[number], task)[-1]
 
 
 def nano(images: int = 4, *, config: AcceleratorConfig = CONFIG) -> Case:

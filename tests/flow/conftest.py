@@ -51,7 +51,7 @@ class Rig:
     ) -> None:
         """Every block and the output, bit for bit."""
         assert result.error is None, result.error
-        expected = IntM3ViT(qmodel, self.config.rows, self.config.probability_width).run(image, task, blocks=blocks)
+        expected = IntM3ViT.of(qmodel, self.config).run(image, task, blocks=blocks)
         assert len(result.marks) == len(expected) + 1
         for number, (mark, wanted) in enumerate(zip(result.marks[1:], expected, strict=True)):
             assert compare(f"blocks.{number}", mark, wanted) is None

@@ -115,7 +115,7 @@ def test_functional_simulator_equals_golden(
     simulator = FunctionalSimulator(PRESETS["micro8"], seed=1)
     simulator.load(program)
     run = simulator.run(task, images[2])
-    golden = IntM3ViT(qmodel, PRESETS["micro8"].rows).run(images[2], task)
+    golden = IntM3ViT.of(qmodel, PRESETS["micro8"]).run(images[2], task)
     for position, residual in enumerate(golden):
         assert np.array_equal(simulator.tensor(run, position + 1), residual), f"block {position}"
     assert all(sum(length > 0 for length in routing.lengths) > 1 for routing in run.routings)

@@ -39,7 +39,7 @@ def programs(micro: QuantModel) -> dict[Batch, ProgramImage]:
 
 def alone(micro: QuantModel, images: np.ndarray, batch: Batch) -> list[np.ndarray]:
     """Residuals [items * tokens, dim] after every block, item by item."""
-    model = IntM3ViT(micro, CONFIG.rows, CONFIG.probability_width)
+    model = IntM3ViT.of(micro, CONFIG)
     items = [model.run(images[item.image], item.task) for item in batch.items]
     return [np.concatenate(blocks) for blocks in zip(*items, strict=True)]
 

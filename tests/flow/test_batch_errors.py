@@ -75,7 +75,7 @@ def test_instructions_of_some_items(compilation: Compilation) -> None:
 def test_errors_name_their_items(rig, qmodel: QuantModel, compilation: Compilation) -> None:
     program = compilation.image
     images = np.stack([random_image(NANO, seed) for seed in (3, 4)])
-    model = IntM3ViT(qmodel, CONFIG.rows, CONFIG.probability_width)
+    model = IntM3ViT.of(qmodel, CONFIG)
     expected = np.concatenate([model.run(images[item.image], item.task)[-1] for item in BATCH.items])
     image, result, weights = program.region("image.0"), program.region("result"), program.region("weights.0")
     scores, routes = (instructions(compilation, role=role) for role in ("scores", "route"))

@@ -44,7 +44,7 @@ def test_end_to_end(rig, channels):
     assert network.image.channels == channels and network.image.pixel_mean == pytest.approx(mean)
     qmodel = quantize(captured.model(), calibration_images(network, 4), weights="imported")
     image = sample_images([7], *network.image.size_and_channels)[0]
-    golden = IntM3ViT(qmodel, PRESETS["micro8"].rows).run(image, *network.tasks)
+    golden = IntM3ViT.of(qmodel, PRESETS["micro8"]).run(image, *network.tasks)
     simulator = FunctionalSimulator(PRESETS["micro8"], seed=1)
     program = compile_model(qmodel, PRESETS["micro8"])
     simulator.load(program)

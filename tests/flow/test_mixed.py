@@ -14,6 +14,7 @@ from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.hollow import hollow_model
 from moesaic.golden.m3vit import M3ViT
+from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qmodel import QuantModel
 from moesaic.golden.quantcheck import check_quantised
 from moesaic.golden.quantize import quantize
@@ -70,7 +71,7 @@ def test_sixteen_bits_beside_eight(wide_rig: Callable, mixed: QuantModel, scene:
 def test_what_they_are_worth(planes: QuantModel, mixed: QuantModel, micro: QuantModel, scene: np.ndarray) -> None:
     """The first block, of whose layers one or both are finer, is nearer to float."""
     found = [
-        agreement(trained(), q, scene, "depth", key_block=8, blocks=1)[0]["sqnr_db"] for q in (micro, planes, mixed)
+        agreement(trained(), IntM3ViT(q, 8), scene, "depth", blocks=1)[0]["sqnr_db"] for q in (micro, planes, mixed)
     ]
     assert found[0] + 0.3 < found[1] < found[2] - 1, found
     assert (micro.finer, planes.finer, mixed.finer) == ({}, PLANES, MIXED)

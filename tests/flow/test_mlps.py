@@ -118,7 +118,7 @@ def assert_simulator_equals_golden(qmodel: QuantModel, config: AcceleratorConfig
     simulator = FunctionalSimulator(config, seed=1)
     simulator.load(compile_model(qmodel, config))
     run = simulator.run(task, IMAGES[16])
-    for position, residual in enumerate(IntM3ViT(qmodel, config.rows, config.probability_width).run(IMAGES[16], task)):
+    for position, residual in enumerate(IntM3ViT.of(qmodel, config).run(IMAGES[16], task)):
         assert np.array_equal(simulator.tensor(run, position + 1), residual), f"block {position}"
 
 

@@ -113,7 +113,7 @@ def test_functional_simulator_equals_golden(qmodel: QuantModel, program: Program
     simulator = FunctionalSimulator(PRESETS["micro8"], seed=1)
     simulator.load(program)
     run = simulator.run(task, images[2])
-    for position, residual in enumerate(IntM3ViT(qmodel, PRESETS["micro8"].rows).run(images[2], task)):
+    for position, residual in enumerate(IntM3ViT.of(qmodel, PRESETS["micro8"]).run(images[2], task)):
         assert np.array_equal(simulator.tensor(run, position + 1), residual), f"block {position}"
 
 

@@ -100,7 +100,7 @@ def test_images_whose_tokens_end_within_a_word_of_the_stream() -> None:
     simulator = FunctionalSimulator(config, seed=1)
     simulator.load(program)
     run = simulator.run("x", two)
-    golden = IntM3ViT(qmodel, config.rows, config.probability_width)
+    golden = IntM3ViT.of(qmodel, config)
     assert np.array_equal(simulator.tensor(run, 1), np.concatenate([golden.run(one, "x")[0] for one in two]))
     with pytest.raises(CompileError, match=r"buffer 'residual' of 31 words does not fit"):
         compile_model(qmodel, config.replace(residual_words=30), tasks=[Batch(("x",), 2)])

@@ -83,7 +83,7 @@ def test_end_to_end(rig, kind, tmp_path):
     save(qmodel, tmp_path / "quantised")
     assert load(tmp_path / "quantised").network == network
     image = sample_images([7], *network.image.size_and_channels)[0]
-    golden = IntM3ViT(qmodel, config.rows).run(image, *network.tasks)
+    golden = IntM3ViT.of(qmodel, config).run(image, *network.tasks)
     program = compile_model(qmodel, config)
     program.save(tmp_path)
     with Accelerator(FunctionalTransport(config), ProgramImage.load(tmp_path), None) as board:

@@ -98,7 +98,7 @@ def test_bit_exact(tmp_path: Path, config: AcceleratorConfig, monkeypatch: pytes
             )
             for task, result in zip(program.tasks, results, strict=True):
                 assert result.error is None and result.violations["mask"] == 0
-                expected = IntM3ViT(qmodel, config.rows, config.probability_width).run(image, task)
+                expected = IntM3ViT.of(qmodel, config).run(image, task)
                 for number, (mark, wanted) in enumerate(zip(result.marks[1:], expected, strict=True)):
                     assert compare(f"{task}: blocks.{number}", mark, wanted) is None
                 assert compare(f"{task}: output", result.output, expected[-1]) is None
@@ -119,7 +119,7 @@ def test_any_port_of_results_may_fail(tmp_path: Path) -> None:
         memory = {"err_addr": place, "err_resp": 2}
         runs += [silent, good, RtlRun(task, image=image, memory=memory, memory_after={"err_resp": 0}), good]
     results = simulator.run(program, runs, work_dir=tmp_path, limit=2_000_000)
-    wanted = IntM3ViT(qmodel, PORTS.rows, PORTS.probability_width).run(image, task)[-1]
+    wanted = IntM3ViT.of(qmodel, PORTS).run(image, task)[-1]
     codes = [None if result.error is None else result.error["code"] for result in results]
     assert codes == ["WATCHDOG", None, "WRITE_SLVERR", None] * PORTS.ports
     assert not any(result.violations["mask"] for result in results)

@@ -79,7 +79,7 @@ def assert_exact(found: Captured, qmodel: QuantModel, config: str, least: float)
     run = simulator.run(task, IMAGES[4])
     with torch.no_grad():
         wanted = found.model()(IMAGES[4], task)
-    golden = IntM3ViT(qmodel, accelerator.rows, accelerator.probability_width).run(IMAGES[4], task)
+    golden = IntM3ViT.of(qmodel, accelerator).run(IMAGES[4], task)
     for number, (block, ours, theirs) in enumerate(zip(qmodel.blocks, golden, wanted, strict=True)):
         assert np.array_equal(simulator.tensor(run, number + 1), ours), block.name
         assert sqnr_db(theirs.numpy(), ours * block.residual_step) > least, block.name

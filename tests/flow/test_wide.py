@@ -78,9 +78,7 @@ def test_forced_experts(wide: QuantModel, scene: np.ndarray) -> None:
     functional = FunctionalSimulator(config)
     functional.load(compile_model(forced, config, speculate=6))
     run = functional.run("depth", scene)
-    assert np.array_equal(
-        output(run.result), IntM3ViT(forced, config.rows, config.probability_width).run(scene, "depth")[-1]
-    )
+    assert np.array_equal(output(run.result), IntM3ViT.of(forced, config).run(scene, "depth")[-1])
     for routing in run.routings:
         assert {e for e, length in enumerate(routing.lengths) if length} <= {1, 2, 4, 7}
     assert run.counters["SPECULATED_BYTES_DROPPED"]
@@ -145,5 +143,5 @@ def test_results_of_8_and_16_bits_side_by_side(micro: QuantModel, scene: np.ndar
     functional.load(compile_model(micro, config))
     assert np.array_equal(
         output(functional.run("semseg", scene).result),
-        IntM3ViT(micro, config.rows, config.probability_width).run(scene, "semseg")[-1],
+        IntM3ViT.of(micro, config).run(scene, "semseg")[-1],
     )

@@ -41,7 +41,7 @@ def run(
     for task, result in zip(program.tasks, results, strict=True):
         assert result.error is None, result.error
         assert result.violations["mask"] == 0, result.violations
-        expected = IntM3ViT(qmodel, CONFIG.rows).run(image, task, blocks=blocks)
+        expected = IntM3ViT.of(qmodel, CONFIG).run(image, task, blocks=blocks)
         for number, (mark, wanted) in enumerate(zip(result.marks[1:], expected, strict=True)):
             assert compare(f"{task} blocks.{number}", mark, wanted) is None
         assert compare(f"{task} output", result.output, expected[-1]) is None

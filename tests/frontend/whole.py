@@ -24,7 +24,7 @@ def assert_runs_bit_exact(captured: Captured, accelerator=MICRO, *, lively=True,
     simulator = FunctionalSimulator(accelerator)
     simulator.load(program)
     for task in captured.network.tasks:
-        expected = IntM3ViT(qmodel, accelerator.rows, accelerator.probability_width).run(images[0], task)
+        expected = IntM3ViT.of(qmodel, accelerator).run(images[0], task)
         run = simulator.run(task, images[0])
         np.testing.assert_array_equal(program.unpack_result(run.result), expected[-1])
         assert not lively or np.ptp(expected[-1]) > 100

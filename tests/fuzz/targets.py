@@ -164,7 +164,7 @@ class Programs(Target):
         program: Program = load_program(self.folder, Stages(quiet=True))
         config = program.request.accelerator
         with np.errstate(all="ignore"):
-            IntM3ViT(program.qmodel, config.rows, config.probability_width).run(self.pixels, program.request.tasks[0])
+            IntM3ViT.of(program.qmodel, config).run(self.pixels, program.request.tasks[0])
 
 
 class Results(Target):

@@ -11,6 +11,7 @@ from moesaic.golden import weights
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.evaluation.evaluate import evaluate, main
+from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.pictures import GAP, TITLE, depth_picture, label_picture
 from moesaic.golden.pictures import sheet as draw_sheet
 from moesaic.golden.quantize import quantize
@@ -51,8 +52,8 @@ def test_blocks_are_judged_on_all_scenes():
     result = evaluate(model, heads, q, scenes=12, key_block=8, quiet=True)
     images = render_batch(range(12), model.network.image_size)[0]
     for task in model.network.tasks:
-        assert result[task]["blocks"] == agreement(model, q, images, task, key_block=8)
-        assert result[task]["blocks"] != agreement(model, q, images[:8], task, key_block=8)
+        assert result[task]["blocks"] == agreement(model, IntM3ViT(q, 8), images, task)
+        assert result[task]["blocks"] != agreement(model, IntM3ViT(q, 8), images[:8], task)
 
 
 @pytest.mark.parametrize(

@@ -349,7 +349,7 @@ def test_micro_is_near_float(method):
     config = preset("m3vit-micro")
     model = build(config, 0)
     q = quantize(model, calibration_images(network_of(config), 4), weights="seeded", method=method)
-    rows = agreement(model, q, render_batch(range(2), config.image_size)[0], "semseg", key_block=8)
+    rows = agreement(model, IntM3ViT(q, 8), render_batch(range(2), config.image_size)[0], "semseg")
     assert [row["kind"] for row in rows] == ["dense", "moe", "dense", "moe"]
     assert [row["routing_agreement"] is None for row in rows] == [True, False, True, False]
     assert rows[0]["sqnr_db"] > 33 and rows[-1]["sqnr_db"] > 23

@@ -67,7 +67,7 @@ def test_integers_are_as_near_and_run_on_the_simulator() -> None:
     found = []
     for each in (model, recentred(model)):
         qmodel = quantize(each, images[:2], weights="seeded")
-        outputs = IntM3ViT(qmodel, PRESETS["micro8"].rows).run(images[2], "depth")
+        outputs = IntM3ViT.of(qmodel, PRESETS["micro8"]).run(images[2], "depth")
         with torch.no_grad():
             wanted = each(images[2], "depth")[-1].numpy()
         found.append(sqnr_db(wanted, outputs[-1] * qmodel.blocks[-1].residual_step))

@@ -8,6 +8,7 @@ from moesaic.flow.request import make_request
 from moesaic.golden import weights
 from moesaic.golden.calibrate import calibration_images
 from moesaic.golden.evaluation.agreement import agreement
+from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.quantize import quantize
 from moesaic.golden.reconstruct import LEAST, refitted
 from moesaic.golden.training.scenes import render_batch
@@ -41,7 +42,7 @@ def found() -> dict[bool, list[float]]:
     result = {}
     for reconstruct in (False, True):
         made = quantize(model, seen, weights=kind, expert_bits=4, reconstruct=reconstruct)
-        rows = [agreement(model, made, unseen, task) for task in model.network.tasks]
+        rows = [agreement(model, IntM3ViT(made, 64), unseen, task) for task in model.network.tasks]
         result[reconstruct] = [float(np.mean([row["sqnr_db"] for row in task])) for task in rows]
     return result
 

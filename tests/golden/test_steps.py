@@ -10,6 +10,7 @@ from moesaic.golden.config import network_of, preset
 from moesaic.golden.evaluation.agreement import agreement
 from moesaic.golden.layers.attention_ranges import AttentionRanges
 from moesaic.golden.m3vit import build
+from moesaic.golden.m3vit_int import IntM3ViT
 from moesaic.golden.qlinear import quantise_linear
 from moesaic.golden.quantize import quantize
 from moesaic.golden.scales import tensor_step
@@ -125,5 +126,5 @@ def test_what_all_keys_share_costs_nothing():
                 40.0  # scores beyond int16, and a step too large for keys
             )
     qmodel = quantize(model, images, weights="seeded", compensate=False)
-    rows = agreement(model, qmodel, images[:2], "depth", key_block=8)
+    rows = agreement(model, IntM3ViT(qmodel, 8), images[:2], "depth")
     assert all(row["sqnr_db"] > 22 for row in rows)

@@ -112,7 +112,7 @@ def test_registers_run(tmp_path: Path) -> None:
     simulator = FunctionalSimulator(config, seed=1)
     simulator.load(compile_model(qmodel, config))
     for task in model.network.tasks:
-        run, golden = simulator.run(task, image), IntM3ViT(qmodel, config.rows).run(image, task)
+        run, golden = simulator.run(task, image), IntM3ViT.of(qmodel, config).run(image, task)
         assert len(golden) == 2 and golden[0].shape == (1 + 3 + 16, 32)
         for position, edge in enumerate(golden):
             assert np.array_equal(simulator.tensor(run, position + 1), edge)

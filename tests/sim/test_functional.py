@@ -74,9 +74,7 @@ def check(qmodel: QuantModel, config: AcceleratorConfig, seed: int = 1, **option
         simulator = FunctionalSimulator(config, seed=seed)
         simulator.load(program)
         run = runs[task] = simulator.run(task, pixels)
-        expected = IntM3ViT(qmodel, config.rows, config.probability_width).run(
-            pixels, task, blocks=program.manifest["blocks"]
-        )
+        expected = IntM3ViT.of(qmodel, config).run(pixels, task, blocks=program.manifest["blocks"])
         assert len(run.marks) == len(expected) + 1
         for position, tensor in enumerate(expected, start=1):
             entry = program.manifest["tensors"][position]

@@ -141,7 +141,7 @@ def make(draw: Callable[[], Model], config: AcceleratorConfig) -> Made:
 
 def expected(made: Made, config: AcceleratorConfig) -> list[IntArray]:
     """Residuals [items * tokens, dim] after every block, by the integer golden model."""
-    golden = IntM3ViT(made.qmodel, config.rows, config.probability_width)
+    golden = IntM3ViT.of(made.qmodel, config)
     batch = made.model.batch
     items = [golden.run(made.images[item.image], item.task, blocks=made.model.blocks) for item in batch.items]
     return [np.concatenate(block) for block in zip(*items, strict=True)]

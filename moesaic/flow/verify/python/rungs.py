@@ -91,7 +91,7 @@ def _golden(case: Case, batch: Batch, golden: IntM3ViT, **how: Any) -> list[np.n
 
 def _runs(case: Case) -> Iterator[Answer]:
     """The integer model, the compiled program on the simulator."""
-    golden = IntM3ViT(case.qmodel, case.config.rows, case.config.probability_width)
+    golden = IntM3ViT.of(case.qmodel, case.config)
     image = None
     for batch in case.batches:
         yield f"{GOLDEN}, {case.name}, {batch.name}", _digest(*_golden(case, batch, golden))
@@ -115,7 +115,7 @@ def networks(given: Given) -> Iterator[Answer]:
     for case in given.cases:
         if case.images is None:
             continue
-        golden, trace, saturation = IntM3ViT(case.qmodel, case.config.rows), Trace(), Saturation()
+        golden, trace, saturation = IntM3ViT.of(case.qmodel, case.config), Trace(), Saturation()
         task = case.batches[0].tasks[0]
         golden.run(case.images[0], task, trace=trace, saturation=saturation)
         yield f"tensors, {case.name}", _digest(*(part for name in trace for part in (name, trace[name])))
