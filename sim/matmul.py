@@ -8,6 +8,7 @@ import numpy as np
 from moesaic.golden import numerics
 from moesaic.hw.spec.functions import FUNCTIONS
 from moesaic.hw.spec.isa import Function, GateKind, Memory, Stationary, Stream
+from moesaic.hw.spec.packing import packs
 from moesaic.hw.spec.tables import FARTHEST, NO_KEY, PLANE_BITS
 from moesaic.sim.machine import Array, Machine, ProgramError, Tracked
 from moesaic.sim.stationary import key_matrix, value_matrix
@@ -48,10 +49,13 @@ class Matmul:
             Stream(fields["stream"]),
             Function(fields["function"]),
         )
-        self.blocks = -(-fields["out_count"] // self.config.rows)
+        self.row_outputs = 1 + packs(fields, self.config)  # of a row of a block
+        self.rows = self.row_outputs * self.config.rows  # outputs of a block
+        self.group = fields["group"] // self.row_outputs * self.row_outputs  # of the first block
+        self.blocks = -(-fields["out_count"] // self.rows)
         # Blocks of results, and how many of them count: one for each pair of a gate and values.
         self.places = self.blocks // (1 + fields["gated"])
-        self.outputs = fields["out_count"] - (self.blocks - self.places) * self.config.rows
+        self.outputs = fields["out_count"] - (self.blocks - self.places) * self.rows
         # Planes of stream and stationary blocks that meet in each pass over the inputs; before every second one sums
         # shift by 8.
         self.passes = [(s, t) for s in range(1 + fields["wide_stream"]) for t in range(1 + fields["wide_stationary"])]
@@ -105,8 +109,9 @@ class Matmul:
         def read(addresses: Array) -> Array:
             return memory.read(addresses, self.index, self.loaded, self.fail)
 
-        matrix = key_matrix if self.stationary is Stationary.KEYS else value_matrix
-        return matrix(self.f, self.config, blocks=self.blocks, in_blocks=self.in_blocks, read=read)
+        if self.stationary is Stationary.KEYS:
+            return key_matrix(self.f, outputs=self.blocks * self.rows, in_blocks=self.in_blocks, read=read)
+        return value_matrix(self.f, self.config, blocks=self.blocks, in_blocks=self.in_blocks, read=read)
 
     # Streamed vectors.
 
@@ -257,16 +262,16 @@ class Matmul:
 
     def _positions(self) -> Array:
         """Channel of each output, counted from the first lane of the first destination word."""
-        return self.f["group"] * self.config.rows + np.arange(self.places * self.config.rows)
+        return self.group * self.config.rows + np.arange(self.places * self.rows)
 
     def _valid(self) -> Array:
         if self.stationary is Stationary.VALUES:
             lane = self._positions() % self.config.lanes
             return (lane >= self.f["lane_low"]) & (lane < self.f["lane_low"] + self.f["lane_count"])
-        return np.arange(self.places * self.config.rows) < self.outputs
+        return np.arange(self.places * self.rows) < self.outputs
 
     def _addresses(self, row: Array) -> Array:
-        words = -(-(self.f["group"] + self.places) // self.config.groups)
+        words = -(-(self.group + self.places * self.row_outputs) // self.config.groups)
         if len(row) > 1 and self.f["dst_stride"] < words:
             self.fail(f"dst_stride must be at least {words} words, not {self.f['dst_stride']}")
         return self.f["dst_addr"] + row[:, None] * self.f["dst_stride"] + np.arange(words)
@@ -314,7 +319,7 @@ class Matmul:
         self._store(numerics.int16(numerics.round_shift(acc * multiplier[:, None], (self.f["shift"] + e)[:, None])))
 
     def _softmax(self, v: Array) -> None:
-        f, rows, machine = self.f, self.config.rows, self.machine
+        f, rows, machine = self.f, self.rows, self.machine
         addresses = self._addresses(np.arange(self.count))
         machine.activation.check_range(addresses, self.fail)
         self._check_maxima(addresses)
@@ -325,10 +330,10 @@ class Matmul:
             codes[:, low:high], maximum, level = numerics.softmax_block(
                 v[:, low:high], level, bits=self.config.probability_width
             )
-            group = f["group"] + block
-            where = addresses[:, group // self.config.groups], group % self.config.groups
-            machine.block_max[where], machine.block_writer[where] = maximum, self.index
-            machine.block_state[where] = self._states()
+            groups = self.group + block * self.row_outputs + np.arange(self.row_outputs)
+            where = addresses[:, groups // self.config.groups], groups % self.config.groups
+            machine.block_max[where], machine.block_writer[where] = maximum[:, None], self.index
+            machine.block_state[where] = self._states()[:, None]
         if level is None:
             self.fail("SOFTMAX must have keys")
         if f["extra"]:
