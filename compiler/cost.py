@@ -74,11 +74,8 @@ def _part(op: Op) -> str:
 
 def pass_loads(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int]]:
     """(weight-stream words, cycles to load once the array has let go) of each pass of a MATMUL."""
-    blocks, in_blocks, stationary = (
-        words_for(op.fields["out_count"], config.rows),
-        op.fields["in_blocks"],
-        op.stationary,
-    )
+    outputs, in_blocks, stationary = op.block_outputs(config), op.fields["in_blocks"], op.stationary
+    blocks = words_for(op.fields["out_count"], outputs)
     extra = op.fields.get("extra", 0)  # a cycle more to load, with each first block
     block_words, param_words = config.stationary_words(4 if op.fields.get("narrow") else 8), config.param_words
     for block in range(blocks):
@@ -87,7 +84,7 @@ def pass_loads(op: Op, config: AcceleratorConfig) -> Iterator[tuple[int, int]]:
                 yield block_words + (param_words if k == 0 else 0), block_words
             elif stationary is Stationary.KEYS:
                 here = extra if block == 0 else 0
-                yield 0, min(config.rows, op.fields["out_count"] - block * config.rows) + 2 + here
+                yield 0, min(outputs, op.fields["out_count"] - block * outputs) + 2 + here
             else:
                 of_plane = k % words_for(op.fields["key_count"], config.lanes)
                 here = extra if k == 0 else 0

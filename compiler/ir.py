@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from moesaic.errors import InputError
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.spec.packing import packs
 
 __all__ = ["CompileError", "Graph", "Op", "Ref", "Space", "Tensor", "live_ranges"]
 
@@ -186,6 +188,10 @@ class Op:
         """Keys, or values, that are loaded (KEYS, VALUES)."""
         count = self.fields["out_count" if self.stationary is Stationary.KEYS else "key_count"]
         return count + self.fields.get("extra", 0)
+
+    def block_outputs(self, config: AcceleratorConfig) -> int:
+        """Outputs of a stationary block (MATMUL)."""
+        return config.rows * (1 + (self.stationary is Stationary.KEYS and packs(self.fields, config)))
 
     def reads(self) -> Iterator[str]:
         """Names of the buffers read."""

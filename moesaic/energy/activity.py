@@ -20,7 +20,8 @@ class Activity:
     vectors : int
         Streamed past the array: cycles in which it works.
     results : int
-        Vectors of `rows` sums that leave the accumulators: cycles in which the write-back works.
+        Vectors of `rows` sums, or of twice as many scores of packed keys, that leave the accumulators: cycles in which
+        the write-back works.
     normalised : int
         Words through LayerNorm.
     routed : int
@@ -90,7 +91,8 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
         return Activity(stream_bytes=stream_bytes, prefetch_bits=prefetch_bits)
     word = 8 * config.lanes
     out_count, in_blocks = op.fields["out_count"], op.fields["in_blocks"]
-    blocks, extra = -(-out_count // config.rows), op.fields.get("extra", 0)
+    outputs = op.block_outputs(config)
+    blocks, extra = -(-out_count // outputs), op.fields.get("extra", 0)
     vectors, results = tokens * blocks * in_blocks, tokens * blocks
     stationary = {
         Stationary.WEIGHTS: 0,
@@ -99,7 +101,7 @@ def op_activity(op: Op, tokens: int, stream_bytes: int, config: AcceleratorConfi
     }[op.stationary]
     normalised = vectors if op.stream is Stream.NORMALISED else 0
     gated = op.fields.get("gated", 0)
-    written = 8 * config.rows * (results >> gated)  # of a gate and its values, one
+    written = 8 * outputs * (results >> gated)  # of a gate and its values, one
     adds, routes = op.function is Function.ADD, op.function is Function.ROUTE
     to_kv = not adds and not routes and op.fields.get("dst_memory", Memory.ACTIVATION) == Memory.KV
     to_activation = not adds and not routes and not to_kv

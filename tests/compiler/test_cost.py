@@ -16,7 +16,7 @@ from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec import latency as timing_constants
-from moesaic.hw.spec.isa import Opcode, Stationary
+from moesaic.hw.spec.isa import Opcode, Stationary, Stream
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.stream.buffer import SkidBuffer
 
@@ -112,13 +112,29 @@ def test_experts_left_out_take_time():
     ],
 )
 def test_cycles_to_load_keys_and_values(stationary, fields, loads):
-    op = Op(
-        name="x",
-        opcode=Opcode.MATMUL,
-        block=0,
-        stage="",
-        role="",
-        tokens=1,
-        fields={**fields, "stationary": stationary},
-    )
+    op = attention_op({"lane_low": 0, "lane_count": 64, **fields, "stationary": stationary})
     assert list(pass_loads(op, CONFIG)) == [(0, cycles) for cycles in loads]
+
+
+def attention_op(fields: dict[str, int]) -> Op:
+    return Op(name="x", opcode=Opcode.MATMUL, block=0, stage="", role="", tokens=1, fields=fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "loads"),
+    [
+        ({"out_count": 100}, [66, 38]),  # blocks of 64 keys, in 32 rows
+        ({"out_count": 1}, [3]),
+        ({"out_count": 128, "lane_low": 32}, [66, 66]),
+        ({"out_count": 100, "lane_count": 33}, [34, 34, 34, 6]),
+        ({"out_count": 100, "in_blocks": 2}, [34, 34, 34, 34, 34, 34, 6, 6]),
+    ],
+)
+def test_cycles_to_load_packed_keys(fields: dict[str, int], loads: list[int]) -> None:
+    config = PRESETS["zcu104-small"].replace(packed_keys=True)
+    where = {"stationary": Stationary.KEYS, "stream": Stream.ACTIVATION, "in_blocks": 1}
+    head = where | {"lane_low": 0, "lane_count": 32}
+    op = attention_op(head | fields)
+    assert list(pass_loads(op, config)) == [(0, cycles) for cycles in loads]
+    assert op.block_outputs(config) == (32 if len(loads) > 2 else 64)
+    assert op.block_outputs(PRESETS["zcu104-small"]) == 32
