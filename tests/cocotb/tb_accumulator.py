@@ -1,4 +1,6 @@
-"""Accumulator against numpy: sums over the blocks of inputs, the shift between two passes, lone operations, reuse."""
+"""Accumulator against numpy: sums over the blocks of inputs, the shift between two passes, lone operations, reuse; sums
+of the upper lanes, which pass.
+"""
 
 import json
 import os
@@ -19,6 +21,8 @@ CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 OPERATION = operation_layout()
 SUM_BITS = sum_bits(CONFIG.lanes)
 EXTRA = int(CONFIG.extra_key)
+UPPER = CONFIG.rows * CONFIG.packed_keys  # sums of the upper lanes
+ACC_BITS = CONFIG.acc_bits * (CONFIG.rows + EXTRA)  # of all
 SCORE_BITS, PRODUCT_BITS = extra_score_bits(CONFIG), extra_products_layout(CONFIG).elem_shape.width
 
 
@@ -35,12 +39,12 @@ class Rig:
         self.bench, self.rng = Bench(dut), np.random.default_rng(seed)
         self.entries = np.zeros((CONFIG.max_tokens, CONFIG.rows + EXTRA), np.int64)
         self.next: tuple[dict[str, int], np.ndarray] | None = None
-        self.due: tuple[int, np.ndarray | None] | None = None
+        self.due: tuple[int, np.ndarray | None, np.ndarray] | None = None
         self.finished = 0
 
     async def start(self) -> None:
-        extra = dict.fromkeys(("score", "products"), 0) if EXTRA else {}
-        await self.bench.start(early__valid=0, early__payload=0, i__valid=0, i__payload=0, sums=0, **extra)
+        options = dict.fromkeys(("score", "products") if EXTRA else ("upper",) if UPPER else (), 0)
+        await self.bench.start(early__valid=0, early__payload=0, i__valid=0, i__payload=0, sums=0, **options)
 
     def _random(self, bits: int, count: int) -> np.ndarray:
         return self.rng.integers(-(1 << bits - 1), 1 << bits - 1, count)
@@ -59,8 +63,11 @@ class Rig:
         if EXTRA:
             bench.set("score", pack(more, SCORE_BITS))
             bench.set("products", pack(first, PRODUCT_BITS))
+        upper = self._random(SUM_BITS, UPPER)
+        if UPPER:
+            bench.set("upper", pack(upper, SUM_BITS))
         start = np.concatenate([first if EXTRA else np.zeros(CONFIG.rows, np.int64), np.zeros(EXTRA, np.int64)])
-        expected: tuple[int, np.ndarray | None] | None = None
+        expected: tuple[int, np.ndarray | None, np.ndarray] | None = None
         if now is None:
             bench.set("sums", pack(noise, SUM_BITS))
         else:
@@ -75,15 +82,16 @@ class Rig:
                 total = wrap(shifted + np.concatenate([values, more]))
                 self.entries[slot] = total
                 if fields["acc_last"]:
-                    expected = bits, total
+                    expected = bits, total, upper
             else:
-                expected = bits, None
+                expected = bits, None, upper
         due = self.due
         assert bench.get("o__valid") == (due is not None), bench.cycle
         if due is not None:
             assert bench.get("o__payload") & (1 << OPERATION.size) - 1 == due[0]
             if due[1] is not None:
-                assert bench.get("o__payload") >> OPERATION.size == pack(due[1], CONFIG.acc_bits), (bench.cycle, due)
+                wanted = pack(due[1], CONFIG.acc_bits) | pack(due[2], SUM_BITS) << ACC_BITS
+                assert bench.get("o__payload") >> OPERATION.size == wanted, (bench.cycle, due)
                 self.finished += 1
         self.due = expected
         self.next = None if operation is None else (operation, noise if sums is None else sums)

@@ -1,4 +1,6 @@
-"""Array against numpy: every way to fill a block, exchanges in any cycle, one vector per cycle, exact latency."""
+"""Array against numpy: every way to fill a block, exchanges in any cycle, one vector per cycle, exact latency; sums of
+either half of the lanes for some vectors, of all lanes for those between them.
+"""
 
 import json
 import os
@@ -14,6 +16,7 @@ from moesaic.hw.engine.array import LANE_BITS, array_latency, sum_bits
 
 SIZES = json.loads(os.environ["SIZES"])
 ROWS, LANES, LOAD_ROWS, NARROW = SIZES["rows"], SIZES["lanes"], SIZES["load_rows"], SIZES.get("narrow", True)
+HALVES, HALF = SIZES.get("halves", False), LANES // 2
 IDLE = {"fill__word_load": 0, "fill__key_load": 0, "fill__key_valid": 0, "fill__lane_load": 0, "fill__clear": 0}
 
 
@@ -24,13 +27,12 @@ class Model:
         self.bench, self.rng = Bench(dut), np.random.default_rng(seed)
         self.shadow = self.rng.integers(-128, 128, (ROWS, LANES))
         self.active = self.shadow.copy()
-        self.flight: list[np.ndarray | None] = [None] * array_latency(LANES)
+        self.flight: list[tuple[np.ndarray, np.ndarray] | None] = [None] * array_latency(LANES)
         self.vectors = 0
 
     async def start(self) -> None:
-        await self.bench.start(
-            x=0, x_valid=0, swap=0, fill__word=0, fill__narrow=0, fill__key=0, fill__lane=0, fill__column=0, **IDLE
-        )
+        fill = {"fill__word": 0, "fill__narrow": 0, "fill__key": 0, "fill__lane": 0, "fill__column": 0}
+        await self.bench.start(x=0, x_valid=0, swap=0, **fill, **IDLE, **({"split": 0} if HALVES else {}))
         for row in range(ROWS):  # reset leaves the blocks as they are
             await self.cycle(fill=("key", row, self.rng.integers(-128, 128, LANES)))
         await self.cycle(x=np.zeros(LANES, np.int64), swap=True)
@@ -48,6 +50,9 @@ class Model:
         bench.set("x_valid", int(x is not None))
         bench.set("x", pack(self.numbers(LANES, -255, 256) if x is None else x, LANE_BITS))
         bench.set("swap", int(swap))
+        split = HALVES and bool(self.rng.integers(2))
+        if HALVES:
+            bench.set("split", int(split))
         for name in IDLE:
             bench.set(name, 0)
         bench.set("fill__word", random.getrandbits(8 * LANES * LOAD_ROWS))
@@ -81,12 +86,19 @@ class Model:
         self.shadow = following
         if swap:  # what is filled in the same cycle is part of the block
             self.active = self.shadow
-        self.flight.append(None if x is None else self.active @ x)
+        self.flight.append(None if x is None else self.products(x, split))
         due = self.flight.pop(0)
         if due is not None:
-            assert bench.get("sums") == pack(due, sum_bits(LANES)), (bench.cycle, due.tolist())
+            sums, upper = due
+            assert bench.get("sums") == pack(sums, sum_bits(LANES)), (bench.cycle, sums.tolist())
+            assert not HALVES or bench.get("upper") == pack(upper, sum_bits(LANES)), (bench.cycle, upper.tolist())
             self.vectors += 1
         await bench.step()
+
+    def products(self, x: np.ndarray, split: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of all lanes, or of the lower ones if they are `split`; sums of the upper lanes."""
+        lower, upper = self.active[:, :HALF] @ x[:HALF], self.active[:, HALF:] @ x[HALF:]
+        return (lower if split else lower + upper), upper
 
     def anything(self) -> tuple | None:
         """Something to fill, or nothing."""

@@ -11,7 +11,8 @@ from bench import Bench, Source
 from cocotb.handle import SimHandleBase
 
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.isa import Memory, Opcode, Stationary
+from moesaic.hw.spec.isa import Memory, Opcode, Stationary, Stream
+from moesaic.hw.spec.packing import packs
 from moesaic.hw.spec.presets import PRESETS
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
@@ -84,7 +85,9 @@ class Reference:
     def _attention(self, index: int, f: Fields) -> None:
         lanes = np.arange(LANES)
         inside = (lanes >= f["lane_low"]) & (lanes < f["lane_low"] + f["lane_count"])
-        for ob in range(-(-f["out_count"] // ROWS)):
+        packed = packs(f, CONFIG)
+        size = ROWS * (1 + packed)  # outputs of a block
+        for ob in range(-(-f["out_count"] // size)):
             for number in range(f["in_blocks"]):
                 plane, ib = divmod(number, f.get("shift_block", 0) or f["in_blocks"])
                 plane = plane % 2 if f.get("wide_stationary") else 0
@@ -93,9 +96,13 @@ class Reference:
                 if f.get("extra") and (ob == 0 if keys else number == 0):
                     self._extra(index, f, ob, ib, inside)
                 if keys:
-                    for r in range(min(ROWS, f["out_count"] - ob * ROWS)):
-                        word = self._read(index, plane, f["kv_addr"] + (ob * ROWS + r) * f["kv_stride"] + ib)
-                        block[r] = np.where(inside, word, 0)
+                    for k in range(min(size, f["out_count"] - ob * size)):
+                        word = self._read(index, plane, f["kv_addr"] + (ob * size + k) * f["kv_stride"] + ib)
+                        if packed:  # two keys in a row, whichever half of their words the head is in
+                            half = np.where(inside, word, 0).reshape(2, -1).max(axis=0)
+                            block[k // 2].reshape(2, -1)[k % 2] = half
+                        else:
+                            block[k] = np.where(inside, word, 0)
                 else:
                     word_number, part = divmod(f["group"] + ob, GROUPS)
                     for lane in range(min(LANES, f["key_count"] - ib * LANES)):
@@ -284,7 +291,10 @@ class Rig:
             get("fill__clear"),
         )
         assert bool(word_load) + bool(key_load) + lane_load + clear <= 1
-        assert get("fill__key_valid") == bool(key_load or lane_load), "a key on offer goes somewhere"
+        goes = bool(key_load or lane_load)
+        if CONFIG.packed_keys and not goes:  # the first key of a row waits for the second
+            goes = bool(get("fill__key_valid"))
+        assert get("fill__key_valid") == goes, "a key on offer goes somewhere"
         if not (word_load or key_load or lane_load or clear):
             return
         assert self.swapping or not self.complete, "a complete block was overwritten"
@@ -332,7 +342,8 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
     for index in range(length):
         wait = rng.choice((0, 0, 1, 2, 5))
         head = {"load_wait": wait if wait <= index else 0}
-        kind = rng.choice(("weights", "weights", "keys", "values", "copy", "expert", "expert"))
+        more = ("keys",) * 5 * CONFIG.packed_keys
+        kind = rng.choice(("weights", "weights", "keys", "values", "copy", "expert", "expert", *more))
         if kind == "copy":
             memory = rng.choice((Memory.ACTIVATION, Memory.RESIDUAL))
             program.append(
@@ -359,6 +370,16 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
             }
             if kind == "keys":
                 fields |= {"stationary": Stationary.KEYS}
+                if CONFIG.packed_keys:
+                    fields |= {
+                        "stream": rng.choice((Stream.ACTIVATION,) * 5 + (Stream.NORMALISED,)),
+                        "in_blocks": rng.choice((1, 1, 1, 2)),
+                        "out_count": rng.choice((1, 2, 2 * ROWS, 2 * ROWS + 1, rng.randrange(1, 6 * ROWS + 1))),
+                        "group": rng.randrange(GROUPS),
+                    }
+                    half = LANES // 2
+                    if rng.random() < 0.8:
+                        fields |= {"lane_low": low, "lane_count": rng.randrange(1, half - low % half + 1)}
             else:
                 keys = rng.randrange(1, 3 * LANES + 1)
                 fields |= {
@@ -406,6 +427,10 @@ async def random_programs(dut: SimHandleBase, pace: str) -> None:
     rig = Rig(dut, 7, program, empty=(1, 3, 4), **chances)
     await rig.run()
     assert rig.skips and rig.copied and rig.reads
+    if CONFIG.packed_keys:
+        heads = [f for _, f in program if f.get("stationary") == Stationary.KEYS]
+        seen = {(f["lane_low"] >= LANES // 2, f["out_count"] % 2) for f in heads if packs(f, CONFIG)}
+        assert len(seen) == 4, "heads in both halves, odd and even numbers of keys"
 
 
 @cocotb.test()
@@ -422,17 +447,20 @@ async def blocks_without_a_gap(dut: SimHandleBase, narrow: int) -> None:
 
 
 @cocotb.test()
-async def keys_at_one_per_cycle(dut: SimHandleBase) -> None:
+@cocotb.parametrize(packed=[0, 1] if CONFIG.packed_keys else [0])
+async def keys_at_one_per_cycle(dut: SimHandleBase, packed: int) -> None:
+    """Whether a row has one of them or two."""
     fields = {
         "stationary": Stationary.KEYS,
-        "out_count": 4 * ROWS,
-        "in_blocks": 2,
+        "stream": Stream.ACTIVATION,
+        "out_count": 8 * ROWS,
+        "in_blocks": 2 - packed,
         "kv_addr": 3,
         "kv_stride": 2,
         "lane_low": 0,
-        "lane_count": LANES,
+        "lane_count": LANES >> packed,
     }
     rig = Rig(dut, 9, [(Opcode.MATMUL, fields)])
     await rig.run()
     steps = [after - before for before, after in zip(rig.swaps, rig.swaps[1:], strict=False)]
-    assert steps == [ROWS + 2] * 7, steps
+    assert steps == ([2 * ROWS + 2] * 3 if packed else [ROWS + 2] * 15), steps

@@ -19,6 +19,9 @@ from moesaic.sim.verilated import cocotb_test
         {"rows": 4, "lanes": 8, "load_rows": 2},
         {"rows": 8, "lanes": 32, "load_rows": 4},
         {"rows": 4, "lanes": 8, "load_rows": 4, "narrow": False},
+        {"rows": 4, "lanes": 8, "load_rows": 2, "halves": True},
+        {"rows": 8, "lanes": 16, "load_rows": 4, "halves": True},
+        {"rows": 4, "lanes": 64, "load_rows": 2, "halves": True},
     ],
     ids=str,
 )
@@ -33,7 +36,11 @@ def test_array_latency(lanes: int, cycles: int) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"max_tokens": 9}, {"max_tokens": 20, "rows": 4, "lanes": 16, "acc_bits": 24, "extra_key": False}],
+    [
+        {"max_tokens": 9},
+        {"max_tokens": 20, "rows": 4, "lanes": 16, "acc_bits": 24, "extra_key": False},
+        {"max_tokens": 9, "rows": 4, "extra_key": False, "packed_keys": True},
+    ],
     ids=str,
 )
 def test_accumulator(tmp_path: Path, changes: dict[str, int]) -> None:

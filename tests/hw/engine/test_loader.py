@@ -19,6 +19,8 @@ from moesaic.sim.verilated import cocotb_test
         {"lanes": 16, "load_rows": 4, "extra_key": False},
         {"rows": 4, "lanes": 8, "load_rows": 4, "narrow_weights": False},
         {"rows": 4, "wide_operands": True, "acc_bits": 40},
+        {"lanes": 16, "extra_key": False, "packed_keys": True},
+        {"rows": 4, "lanes": 16, "extra_key": False, "packed_keys": True},
     ],
     ids=str,
 )

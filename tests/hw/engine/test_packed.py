@@ -110,6 +110,11 @@ def test_chain_refused(chain: int) -> None:
         RowPair(lanes=8, chain=chain)
 
 
+def test_chain_in_both_halves_refused() -> None:
+    with pytest.raises(ValueError, match=r"chain must be at most half the lanes \(8\), not 8"):
+        RowPair(lanes=8, chain=8, halves=1)
+
+
 @pytest.mark.parametrize(("chain", "place"), [(2, 0), (8, 7)])
 def test_exported_rtl(tmp_path: Path, chain: int, place: int) -> None:
     """All 2^16 pairs of weights times all 511 values, first or last in a chain whose other products are extreme."""
