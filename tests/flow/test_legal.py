@@ -11,13 +11,15 @@ from moesaic.flow.verify.legal_programs import LegalProgram, Weights, draw_progr
 from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.hw.spec import isa
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
+from moesaic.hw.spec.packing import packs
 from moesaic.sim.functional import ProgramError
 from moesaic.sim.rtl import RtlResult, RtlSimulator
 
 
-def drawn(count: int, first: int = 0) -> legal.Programs:
-    weights = Weights(CONFIG)
+def drawn(count: int, first: int = 0, config: AcceleratorConfig = CONFIG) -> legal.Programs:
+    weights = Weights(config)
     programs = [draw_program(random.Random(f"test {first + k}"), weights) for k in range(count)]
     return legal.collect(programs, weights)
 
@@ -62,6 +64,25 @@ def test_what_programs_use() -> None:
     wide = {"wide_stationary", "wide_result"}
     options = {f.name for f in isa.FORMATS[Opcode.MATMUL].fields if f.bits == 1} - wide
     assert {(name, 1) for name in options} <= seen
+
+
+@pytest.mark.parametrize("sizes", [{"rows": 4}, {"lanes": 32, "max_dim": 256}], ids=["4x8", "8x32"])
+def test_heads_that_pack(sizes: dict[str, int]) -> None:
+    """In either half of the lanes, from either group, even and odd numbers of keys; and heads that do not pack."""
+    config = CONFIG.replace(extra_key=False, packed_keys=True, **sizes)
+    programs, seen = drawn(60, config=config), set()
+    for task, program in programs.programs.items():
+        legal.wanted(programs, task)
+        for _, values in map(isa.decode, program.compute):
+            if values.get("stationary") == Stationary.KEYS:
+                if not packs(values, config):
+                    seen.add("whole")
+                    assert values["group"] == 0
+                    continue
+                seen |= {("upper", values["lane_low"] >= config.lanes // 2), ("group", values["group"])}
+                seen |= {("odd", values["out_count"] % 2), ("blocks", min(-(-values["out_count"] // config.rows), 3))}
+    pairs = {(name, value) for name in ("upper", "group", "odd") for value in (0, 1)}
+    assert seen == pairs | {"whole"} | {("blocks", blocks) for blocks in (1, 2, 3)}
 
 
 def test_a_wait_that_is_missing_is_refused() -> None:

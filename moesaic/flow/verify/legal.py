@@ -24,6 +24,7 @@ from moesaic.golden.hollow import hollow_model
 from moesaic.golden.layers.sizes import MLPSizes, NormSizes
 from moesaic.golden.network import Network
 from moesaic.golden.nodes import Image, Layer, chain_of
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.scratch import scratch
 from moesaic.sim.compare import compare
 from moesaic.sim.functional import FunctionalSimulator, ProgramError
@@ -53,20 +54,20 @@ class Programs:
 
 
 @functools.cache
-def _manifest() -> dict[str, Any]:
+def _manifest(config: AcceleratorConfig) -> dict[str, Any]:
     """Of a network whose result is as large as that of the programs."""
     height, width = 6, RESIDUAL_WORDS // 6
     cut = Image(
         height=height, width=width, patch_height=1, patch_width=1, channels=1, pixel_mean=(0.0,), pixel_std=(1.0,)
     )
-    nodes = chain_of(cut, 0, CONFIG.lanes, [[Layer(sizes=MLPSizes(hidden=8), norm=NormSizes())]])
+    nodes = chain_of(cut, 0, config.lanes, [[Layer(sizes=MLPSizes(hidden=8), norm=NormSizes())]])
     network = Network(name="programs", tasks=tuple(f"p{number}" for number in range(CHUNK)), image=cut, nodes=nodes)
-    return dict(compile_model(hollow_model(network), CONFIG, tasks=network.tasks[:1]).manifest)
+    return dict(compile_model(hollow_model(network), config, tasks=network.tasks[:1]).manifest)
 
 
 def collect(programs: Sequence[LegalProgram], weights: Weights) -> Programs:
     """Programs that share a weight stream, as one image."""
-    base = _manifest()
+    base = _manifest(weights.config)
     table, tasks = RegionTable(base["window"]["address"]), {}
     named = dict(zip(base["network"]["tasks"], programs, strict=False))
     for task, program in named.items():

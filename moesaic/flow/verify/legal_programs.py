@@ -12,6 +12,7 @@ from moesaic.hw.spec import isa
 from moesaic.hw.spec.functions import FUNCTIONS, functions_of
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
 from moesaic.hw.spec.legal import RULES
+from moesaic.hw.spec.packing import packs
 from moesaic.hw.spec.rules import Paired
 from moesaic.sim.machine import ProgramError
 
@@ -123,7 +124,7 @@ class _Random(Drawing):
         """A matrix that is added to the residual: to tokens with sums, or to any, whose sums begin then."""
         fields = self._source(self.rng.choice((1, 2, 3)))
         known = [group for group in self.tokens if group.count >= 1]
-        rows = self.config.rows
+        lanes = self.config.lanes
         common = {"function": Function.ADD, "residual_shift": self.rng.choice((0, 0, 0, 1, 3)), **self._scaled()}
         if known and self.rng.random() < 0.5:
             group = self.rng.choice(known)
@@ -137,7 +138,8 @@ class _Random(Drawing):
         words = self.rng.choice((1, 1, 2, 3))
         stride = words + self.rng.choice((0, 0, 1))
         count = min(fields["token_count"], RESIDUAL_WORDS // stride)
-        channels = self.rng.choice((words * rows, words * rows, self.rng.randint((words - 1) * rows + 1, words * rows)))
+        most = words * lanes
+        channels = self.rng.choice((most, most, self.rng.randint(most - lanes + 1, most)))
         address = self.rng.randint(0, RESIDUAL_WORDS - count * stride)
         group = Tokens(fields["token_base"], count, address, stride, words, channels)
         fields |= {"token_count": count, "out_count": channels, "fresh": 1, "dst_addr": address, "dst_stride": stride}
@@ -149,7 +151,7 @@ class _Random(Drawing):
 
     def attend(self) -> None:
         """Scores of queries and keys, and soon after it the probabilities times values."""
-        lanes, rows, rng = self.config.lanes, self.config.rows, self.rng
+        lanes, rng = self.config.lanes, self.rng
         words = rng.choice((1, 1, 2))
         stride = words + rng.choice((0, 1))
         keys = rng.randint(1, min(40, KEYS // stride))
@@ -159,6 +161,10 @@ class _Random(Drawing):
         count = min(queries["token_count"], ACTIVATIONS // blocks)
         low = rng.choice((0, 0, rng.randrange(lanes)))
         head = {"lane_low": low, "lane_count": rng.choice((lanes - low, rng.randint(1, lanes - low)))}
+        if self.config.packed_keys and rng.random() < 0.6:  # in one half of the lanes
+            half = lanes // 2
+            low = rng.choice((0, half, rng.randrange(lanes)))
+            head = {"lane_low": low, "lane_count": rng.randint(1, half - low % half)}
         if words > 1:
             head = {"lane_low": 0, "lane_count": lanes}
         state = rng.randint(0, 2 * self.config.max_tokens - count)
@@ -166,13 +172,16 @@ class _Random(Drawing):
         scores = queries | head | {"token_count": count, "token_base": state, "out_count": keys - extra}
         scores |= {"kv_addr": rng.randint(0, KEYS - (keys - 1) * stride - words), "kv_stride": stride}
         scores |= {
+            "stationary": Stationary.KEYS,
             "extra": extra,
             "dst_addr": place,
             "dst_stride": blocks,
             "scalar": rng.randrange(1, 65536),
             **self._scaled(),
         }
-        self.matmul("SOFTMAX", stationary=Stationary.KEYS, function=Function.SOFTMAX, **scores)
+        if packs(scores, self.config):
+            scores |= {"group": rng.randrange(2)}  # of both it is the first pair
+        self.matmul("SOFTMAX", function=Function.SOFTMAX, **scores)
         if rng.random() < 0.3:
             self.rng.choice((self.add, self.hidden))()
         wide = rng.choice((1, 1, 2, 3))
@@ -183,7 +192,7 @@ class _Random(Drawing):
             "stationary": Stationary.VALUES,
             "stream": Stream.PROBABILITY,
             "function": Function.ATTEND,
-            "out_count": wide * rows,
+            "out_count": wide * lanes,
             "in_blocks": blocks,
             "key_count": keys - extra,
             "extra": extra,
@@ -260,7 +269,7 @@ class _Random(Drawing):
         config = self.config
         self.copy(Memory.RESIDUAL, 0, RESIDUAL_WORDS * 2 // config.load_rows)
         self.copy(Memory.ACTIVATION, 0, ACTIVATIONS // config.load_rows)
-        words = 2 * config.rows // config.lanes
+        words = -(-2 * config.rows // config.lanes)
         fields = {"src_addr": self.rng.randrange(64), "src_stride": 1, "in_blocks": 1, "token_count": KEYS // words}
         fields |= {"out_count": words * config.lanes, "dst_memory": Memory.KV, "dst_stride": words, "shift": 21}
         self.matmul("keys", function=Function.INT8, **fields)
