@@ -236,7 +236,7 @@ class Loader(wiring.Component):
                 with m.If(at.last):
                     states.to("idle")
         # The last key's flags wait while the extra key is read.
-        waits = keys.reading_extra if self.config.extra_key else 0
+        waits: Value = keys.reading_extra if self.config.extra_key else Const(0, 1)
         with m.If(keys.ends & ~waits):
             m.d.comb += [stage.completing.eq(1), at.step.eq(1)]
         with m.If(keys.steps & ~waits):
