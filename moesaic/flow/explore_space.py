@@ -248,6 +248,7 @@ def _sized(board: Board, model: Network, values: Mapping[str, Any]) -> Accelerat
         experts=max(own.experts, model.most_experts),
         max_top_k=max(own.max_top_k, model.most_top_k),
         narrow_weights=own.narrow_weights and load_rows < rows,
+        packed_keys=own.packed_keys and 2 * rows <= lanes,
         probability_bits=min(own.probability_bits, most_probability_bits(rows, lanes)),
         ultra_ram=(),
         clock_mhz=values["clock_mhz"],

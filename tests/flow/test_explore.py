@@ -176,6 +176,14 @@ def test_sizes_follow_the_model() -> None:
         assert config.max_tokens >= tiny.tokens and config.residual_words * config.lanes >= tiny.tokens * tiny.dim
 
 
+def test_keys_are_packed_where_a_row_holds_two() -> None:
+    accelerator = BOARD.accelerator.replace(extra_key=False, packed_keys=True)
+    board = dataclasses.replace(BOARD, accelerator=accelerator)
+    found = {c.accelerator for c in configurations(space(rows=(4, 8, 16)), board, MICRO, Counter())}
+    sizes = {(config.rows, config.lanes): config.packed_keys for config in found}
+    assert sizes == {(4, 8): True, (8, 8): False, (4, 16): True, (8, 16): True, (16, 16): False}
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
