@@ -66,10 +66,12 @@ def test_what_programs_use() -> None:
     assert {(name, 1) for name in options} <= seen
 
 
-@pytest.mark.parametrize("sizes", [{"rows": 4}, {"lanes": 32, "max_dim": 256}], ids=["4x8", "8x32"])
-def test_heads_that_pack(sizes: dict[str, int]) -> None:
+PACKED = CONFIG.replace(extra_key=False, packed_keys=True, rows=4)
+
+
+@pytest.mark.parametrize("config", [PACKED, PACKED.replace(rows=8, lanes=32)], ids=["4x8", "8x32"])
+def test_heads_that_pack(config: AcceleratorConfig) -> None:
     """In either half of the lanes, from either group, even and odd numbers of keys; and heads that do not pack."""
-    config = CONFIG.replace(extra_key=False, packed_keys=True, **sizes)
     programs, seen = drawn(60, config=config), set()
     for task, program in programs.programs.items():
         legal.wanted(programs, task)
@@ -83,6 +85,11 @@ def test_heads_that_pack(sizes: dict[str, int]) -> None:
                 seen |= {("odd", values["out_count"] % 2), ("blocks", min(-(-values["out_count"] // config.rows), 3))}
     pairs = {(name, value) for name in ("upper", "group", "odd") for value in (0, 1)}
     assert seen == pairs | {"whole"} | {("blocks", blocks) for blocks in (1, 2, 3)}
+
+
+def test_heads_that_pack_on_rtl() -> None:
+    chunk = legal.run_programs(drawn(24, config=PACKED), 0, 0)
+    assert chunk.failures == () and chunk.endings == {legal.EQUAL: 24}
 
 
 def test_a_wait_that_is_missing_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Two keys in a row: the functional simulator against the integer golden model, and one instruction by itself."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from moesaic.sim.functional import FunctionalSimulator
 from moesaic.sim.machine import Machine
 from moesaic.sim.matmul import Matmul
 
-COMMON = {"max_tokens": 64, "max_dim": 128, "prefetch_words": 512, "packed_keys": True}
+COMMON: dict[str, Any] = {"max_tokens": 64, "max_dim": 128, "prefetch_words": 512, "packed_keys": True}
 NARROW = AcceleratorConfig(name="narrow", rows=4, lanes=8, port_bits=64, **COMMON)
 WIDE = AcceleratorConfig(name="wide", rows=8, lanes=32, **COMMON)
 WIDEST = AcceleratorConfig(name="widest", rows=4, lanes=64, **COMMON)
@@ -113,7 +114,7 @@ def test_golden_takes_twice_as_many_keys_of_heads_that_pack() -> None:
         trace = Trace(only=("blocks.0.attn.probs",))
         IntM3ViT.of(qmodel, config).run(image, "x", blocks=1, trace=trace)
         found.append(trace["blocks.0.attn.probs"])
-    assert not np.array_equal(*found)
+    assert not np.array_equal(found[0], found[1])
     model = IntM3ViT.of(qmodel, WIDE)
     assert [model.keys(width) for width in (1, 16, 17, 32, 64)] == [16, 16, 8, 8, 8]
     assert IntM3ViT.of(qmodel, WIDE.replace(packed_keys=False)).keys(16) == IntM3ViT(qmodel, 8).keys(16) == 8
