@@ -1,4 +1,6 @@
-"""Feeder against the instruction set's definition: every stream, gather, tap, lone operations, waits, back pressure."""
+"""Feeder against the instruction set's definition: every stream, gather, tap, lone operations, waits, back pressure,
+queries beside packed keys.
+"""
 
 import json
 import os
@@ -16,13 +18,14 @@ from moesaic.hw.engine.feeder import QUEUE_DEPTH, Feeder
 from moesaic.hw.engine.vectors import vector_layout
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.isa import Function, Opcode, Stationary, Stream
+from moesaic.hw.spec.packing import packs
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.tables import FARTHEST, inverse_of_dim
 
 CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 ROWS, LANES, GROUPS, TOKENS = CONFIG.rows, CONFIG.lanes, CONFIG.groups, CONFIG.max_tokens
 DEPTH = 512  # words of each memory
-VECTOR = vector_layout(CONFIG)
+VECTOR, CONTEXT = vector_layout(CONFIG), context_layout(CONFIG)
 Fields = dict[str, int]
 
 
@@ -53,11 +56,13 @@ class Reference:
                 rms = f["rms"]
             if opcode is Opcode.MATMUL:
                 count = counts[f["expert"]] if f["expert_valid"] else f["token_count"]
-                blocks = -(-f["out_count"] // ROWS)
+                f = {"lane_low": 0, "lane_count": 0, **f}
+                f["packs"] = int(packs(f, CONFIG))
+                blocks = -(-f["out_count"] // (ROWS * (1 + f["packs"])))
                 self._stream(index, f, norm, rms, count, blocks, bank)
                 if count and f["stationary"] == Stationary.WEIGHTS:
                     bank = (bank + blocks) % 2
-                bits = context_layout().const({name: f.get(name, 0) for name in context_layout().members}).as_bits()
+                bits = CONTEXT.const({name: f.get(name, 0) for name in CONTEXT.members}).as_bits()
                 self.contexts.append((bits, int(bool(count) and f["function"] == Function.ROUTE), f.get("mark", 0)))
             else:
                 count = 0
@@ -87,8 +92,11 @@ class Reference:
                 if f["stream"] == Stream.ACTIVATION:
                     x = (self.activation_low if plane else self.activation)[address].astype(np.int64)
                     x = x - 256 * (x > 127)
+                    if f["packs"]:  # the head's half of the word, twice
+                        first = 0 if f["lane_low"] < LANES // 2 else LANES // 2
+                        x = np.tile(x[:, first : first + LANES // 2], 2)
                 elif f["stream"] == Stream.NORMALISED:
-                    sums = self.total[tokens], self.squares[tokens]
+                    sums = self.total[tokens % TOKENS], self.squares[tokens % TOKENS]  # as the rig answers
                     n = numerics.layernorm(self.residual[address], *sums, rms=rms, **norm)
                     x = numerics.norm_planes(n)[plane] if f["wide_stream"] else numerics.norm_streamed(n)
                 else:
@@ -279,12 +287,25 @@ def random_norm(rng: random.Random) -> Fields:
     }
 
 
+def random_head(rng: random.Random) -> Fields:
+    """Keys that mostly are in one half of the lanes."""
+    low, half = rng.randrange(LANES), LANES // 2
+    return {
+        "lane_low": low,
+        "lane_count": rng.randrange(1, half - low % half + 1 if rng.random() < 0.8 else LANES - low + 1),
+        "in_blocks": rng.choice((1, 1, 1, 2)),
+        "out_count": rng.choice((1, 2 * ROWS, 2 * ROWS + 1, rng.randrange(1, 6 * ROWS + 1))),
+        "stream": rng.choice((Stream.ACTIVATION,) * 5 + (Stream.NORMALISED,)),
+    }
+
+
 def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields]]:
     program: list[tuple[Opcode, Fields]] = [(Opcode.NORM, random_norm(rng))]
     for index in range(1, length):
         wait = rng.choice((0, 0, 0, 1, 2, 6))
         head = {"feed_wait": wait if wait <= index else 0, "mark": rng.randrange(2)}
-        kind = rng.choice(("norm", "copy", "plain", "plain", "expert", "expert", "keys", "values"))
+        more = ("keys",) * 3 * CONFIG.packed_keys
+        kind = rng.choice(("norm", "copy", "plain", "plain", "expert", "expert", "keys", "values", *more))
         if kind == "norm":
             program.append((Opcode.NORM, {**head, **random_norm(rng)}))
             continue
@@ -331,6 +352,8 @@ def random_program(rng: random.Random, length: int) -> list[tuple[Opcode, Fields
                 "token_base": rng.randrange(2 * TOKENS - count + 1),
                 "stream": Stream.ACTIVATION,
             }
+            if CONFIG.packed_keys:
+                f |= random_head(rng)
         elif kind == "values":
             f |= {
                 "stationary": Stationary.VALUES,
@@ -369,6 +392,9 @@ async def random_programs(dut: SimHandleBase, pace: str) -> None:
     rig = Rig(dut, 3, random_program(rng, 70), counts, **chances)
     await rig.run()
     assert rig.taps
+    if CONFIG.packed_keys:
+        heads = [f for _, f in rig.program if f.get("stationary") == Stationary.KEYS]
+        assert len({(packs(f, CONFIG), f["lane_low"] >= LANES // 2) for f in heads}) == 4
 
 
 @cocotb.test()

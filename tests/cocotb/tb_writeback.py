@@ -13,7 +13,7 @@ from rigid import integer, pack
 
 from moesaic.golden import numerics
 from moesaic.hw.decode.operation import context_layout, operation_layout
-from moesaic.hw.engine.array import array_latency
+from moesaic.hw.engine.array import array_latency, sum_bits
 from moesaic.hw.spec.isa import Function, Memory, Stationary
 from moesaic.hw.spec.latency import REUSE_CYCLES
 from moesaic.hw.spec.presets import PRESETS
@@ -22,7 +22,8 @@ CONFIG = PRESETS["micro8"].replace(**json.loads(os.environ["CHANGES"]))
 ROWS, LANES, GROUPS = CONFIG.rows, CONFIG.lanes, CONFIG.groups
 LATENCY, HOLD = integer("LATENCY"), integer("HOLD")
 EARLY = array_latency(LANES) + 1  # cycles from a vector at the array to its sums here
-OPERATION, CONTEXT = operation_layout(), context_layout()
+OPERATION, CONTEXT = operation_layout(), context_layout(CONFIG)
+UPPER_BITS = sum_bits(LANES)  # of the sums of the upper lanes, with packed keys
 DEPTH, TOKENS = 256, 32
 ACTIVATIONS = {
     Function.GELU: ("gelu", False),
@@ -101,14 +102,17 @@ class Instruction:
         extra: bool = False,
     ) -> None:
         self.rng, self.number, self.f, self.tokens, self.bank = rng, number, context, tokens, bank
-        self.count, self.blocks = len(tokens), -(-context["out_count"] // ROWS)
+        self.packs = bool(context.get("packs"))
+        self.size = ROWS * (1 + self.packs)  # outputs of a block
+        self.count, self.blocks = len(tokens), -(-context["out_count"] // self.size)
         pairs = self.blocks // 2 if context.get("gated") else 0
         self.outputs = context["out_count"] - pairs * ROWS
         self.scores = rng.integers(0, 1 << 16, self.count) if scores is None else scores
         self.weights = context["stationary"] == Stationary.WEIGHTS
         width = int(rng.integers(8, CONFIG.acc_bits))
         limit = (1 << width - 1) - 1
-        self.acc = rng.integers(-limit, limit + 1, (self.count, self.blocks * ROWS))
+        self.acc = rng.integers(-limit, limit + 1, (self.count, self.blocks * self.size))
+        self.narrow_upper()
         # The extra key's sums: noise, but for the first block of an instruction that has it, and there often near the
         # highest of the other keys.
         self.extra = extra
@@ -124,6 +128,11 @@ class Instruction:
         self.mult = rng.integers(0, 1 << 16, self.blocks * ROWS)
         # Sums of the probabilities of two blocks of keys.
         self.totals = rng.integers(1, 1 << CONFIG.total_bits, (2, self.count))
+
+    def narrow_upper(self) -> None:
+        """Of packed keys every second one's sum is narrower: it does not come from an accumulator."""
+        if self.packs:
+            self.acc[:, 1::2] = np.clip(self.acc[:, 1::2], -1 << UPPER_BITS - 1, (1 << UPPER_BITS - 1) - 1)
 
     def operation(self, block: int, slot: int) -> Fields:
         last = slot == self.count - 1
@@ -151,8 +160,11 @@ class Instruction:
         }
 
     def sums(self, block: int, slot: int) -> int:
-        """Sums of the rows, and of the extra key behind them."""
-        rows = self.acc[slot, block * ROWS : (block + 1) * ROWS]
+        """Sums of the rows, and of the extra key, or of the upper lanes, behind them."""
+        rows = self.acc[slot, block * self.size : (block + 1) * self.size]
+        if CONFIG.packed_keys:
+            lower, upper = rows.reshape(-1, 2).T if self.packs else (rows, self.rng.integers(-99, 99, ROWS))
+            return pack(lower, CONFIG.acc_bits) | pack(upper, UPPER_BITS) << CONFIG.acc_bits * ROWS
         extra = self.extra_acc[slot, block : block + CONFIG.extra_key]
         return pack(np.concatenate([rows, extra]), CONFIG.acc_bits)
 
@@ -198,7 +210,7 @@ class Instruction:
         f = self.f
         scattered = f["function"] == Function.ADD and f["expert_valid"]
         row = int(self.tokens[slot]) if scattered else slot
-        group = f["group"] + channel // ROWS
+        group = f["group"] // (1 + self.packs) * (1 + self.packs) + channel // ROWS  # packed: from an even one on
         return f["dst_addr"] + row * f["dst_stride"] + group // GROUPS, group % GROUPS * ROWS + channel % ROWS
 
     def _valid(self, channel: int) -> bool:
@@ -241,14 +253,14 @@ class Instruction:
     def _softmax(self, state: State, v: np.ndarray) -> None:
         level = None
         for block in range(self.blocks):
-            first, stop = block * ROWS, min((block + 1) * ROWS, self.f["out_count"])
+            first, stop = block * self.size, min((block + 1) * self.size, self.f["out_count"])
             codes, maximum, level = numerics.softmax_block(v[:, first:stop], level, bits=CONFIG.probability_width)
             for slot in range(self.count):
                 word, lane = self._place(slot, first)
-                state.vectors[0][word, lane : lane + ROWS] = np.int8(-1)  # no key
-                state.lower[0][word, lane : lane + ROWS] = UNDEFINED
+                state.vectors[0][word, lane : lane + self.size] = np.int8(-1)  # no key
+                state.lower[0][word, lane : lane + self.size] = UNDEFINED
                 state.vectors[0][word, lane : lane + stop - first] = codes[slot].astype(np.int8)
-                state.maxima[word, lane // ROWS] = maximum[slot]
+                state.maxima[word, lane // ROWS : (lane + self.size) // ROWS] = maximum[slot]
         if self.extra:
             scores = numerics.requantise(self.extra_acc[:, :1], self.f["scalar"], self.f["shift"])
             codes, maximum, asked = numerics.softmax_block(scores, None, bits=CONFIG.probability_width)
@@ -487,14 +499,16 @@ class Maker:
         return self.make(fields, tokens)
 
     def softmax(self) -> Instruction:
-        return self.make(
-            self.base(
-                Function.SOFTMAX,
-                stationary=int(Stationary.KEYS),
-                out_count=int(self.rng.integers(1, 3 * ROWS + 1)),
-                shift=int(self.rng.integers(14, 28)),
-            )
+        fields = self.base(
+            Function.SOFTMAX,
+            stationary=int(Stationary.KEYS),
+            out_count=int(self.rng.integers(1, 3 * ROWS + 1)),
+            shift=int(self.rng.integers(14, 28)),
         )
+        if CONFIG.packed_keys and self.rng.random() < 0.7:
+            most = self.rng.choice([1, ROWS, 2 * ROWS, 6 * ROWS])
+            fields |= {"packs": 1, "out_count": int(self.rng.integers(1, most + 1))}
+        return self.make(fields)
 
     def attend(self) -> Instruction:
         low = int(self.rng.integers(LANES))
@@ -547,7 +561,8 @@ async def one_function(dut: SimHandleBase, name: str, gaps: float) -> None:
         **{function.name: partial(maker.plain, function) for function in ACTIVATIONS},
         **{name: partial(maker.gated, function) for name, function in GATED.items()},
     }
-    await check(rig, [kinds[name]] * 7, drain=True, gaps=gaps)
+    often = 3 if CONFIG.packed_keys and name == "SOFTMAX" else 1
+    await check(rig, [kinds[name]] * 7 * often, drain=True, gaps=gaps)
 
 
 @cocotb.test()
@@ -584,6 +599,7 @@ async def extremes(dut: SimHandleBase) -> None:
             item = kind()
             for sums in (item.acc, item.extra_acc):
                 sums[:] = rig.rng.choice([-limit - 1, limit, 0, 1, -1], sums.shape)
+            item.narrow_upper()
             item.bias[:] = rig.rng.choice([-(1 << 31), (1 << 31) - 1, 0], item.bias.shape)
             item.mult[:] = rig.rng.choice([0, 1, 0xFFFF], item.mult.shape)
             item.f["shift"] = int(rig.rng.choice([0, 1, 16, 40, 62]))

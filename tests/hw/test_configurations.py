@@ -24,6 +24,14 @@ def test_what_is_accepted_elaborates(seed: int) -> None:
     Fragment.get(Accelerator(config), None)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_packed_keys_elaborate(seed: int) -> None:
+    """An option that few of those drawn can have."""
+    rng = random.Random(seed)
+    drawn = (random_configuration(rng, lanes=SMALL) for _ in range(1000))
+    Fragment.get(Accelerator(next(config for config in drawn if config.packed_keys)), None)
+
+
 def main(count: int, first: int) -> None:
     """Try `count` seeds from `first` on, every hundredth with a large array; a failure ends it."""
     begun = time.monotonic()

@@ -17,8 +17,10 @@ from moesaic.sim.verilated import cocotb_test
         {"max_tokens": 20},
         {"max_tokens": 24, "rows": 4, "lanes": 16},
         {"max_tokens": 20, "wide_operands": True, "acc_bits": 40, "extra_key": False},
+        {"max_tokens": 20, "lanes": 16, "extra_key": False, "packed_keys": True},
+        {"max_tokens": 24, "rows": 4, "lanes": 16, "extra_key": False, "packed_keys": True},
     ],
-    ids=["1 group", "4 groups", "wide, no extra key"],
+    ids=["1 group", "4 groups", "wide, no extra key", "packed keys", "packed keys, 4 groups"],
 )
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     cocotb_test(

@@ -18,8 +18,10 @@ from moesaic.sim.verilated import cocotb_test
         {"lanes": 16},
         {"rows": 4, "lanes": 16},
         {"lanes": 16, "wide_operands": True, "acc_bits": 40, "extra_key": False},
+        {"lanes": 16, "extra_key": False, "packed_keys": True},
+        {"rows": 4, "lanes": 16, "extra_key": False, "packed_keys": True},
     ],
-    ids=["1 group", "2 groups", "4 groups", "wide, no extra key"],
+    ids=["1 group", "2 groups", "4 groups", "wide, no extra key", "packed keys, 2 groups", "packed keys, 4 groups"],
 )
 def test_rtl(tmp_path: Path, changes: dict[str, int]) -> None:
     unit = WriteBack(PRESETS["micro8"].replace(**changes))

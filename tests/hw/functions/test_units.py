@@ -14,6 +14,7 @@ from moesaic.hw.functions.attend import Attend
 from moesaic.hw.functions.companion import companion_layout
 from moesaic.hw.functions.gated import Gated
 from moesaic.hw.functions.place import Place, arrival_layout
+from moesaic.hw.functions.requantise import Requantisation
 from moesaic.hw.functions.rescale import Rescale
 from moesaic.hw.functions.route import Route
 from moesaic.hw.functions.softmax import Softmax
@@ -24,6 +25,7 @@ from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.tables import NO_KEY
 
 CONFIG = PRESETS["micro8"].replace(lanes=16)
+PACKED = CONFIG.replace(extra_key=False, packed_keys=True)
 ROWS, COUNT = CONFIG.rows, 12
 EDGES = (-32768, 32767, -129, -128, 127, 128, 0, -1)
 
@@ -78,9 +80,9 @@ def unpacked(word, bits, count=ROWS):
     return [part - (part >> bits - 1 << bits) for part in parts]
 
 
-def companion(**given):
+def companion(config=CONFIG, **given):
     """A companion's fields, by the name of the field alone."""
-    layout = companion_layout(CONFIG)
+    layout = companion_layout(config)
     result = {part: {} for part in ("place", "op", "context")}
     for name, value in given.items():
         part = next(part for part in result if name in layout[part].shape.members)
@@ -96,7 +98,7 @@ def test_place():
     cases[3]["context"] |= {"function": Function.ADD, "expert_valid": 1}
     cases[4]["context"] |= {"stationary": Stationary.VALUES, "lane_low": 5, "lane_count": 6}
     cases[5]["context"] |= {"gated": 1}  # block 2, the gate of the second pair
-    assert arrival_layout() == unit.i.p.shape()
+    assert arrival_layout(CONFIG) == unit.i.p.shape()
     seen = run(unit, cases, [], {"o": unit.o}, ahead=0, cycles=COUNT + Place.LATENCY)
     for k, case in enumerate(cases):
         context, block = case["context"], k % 3
@@ -107,6 +109,59 @@ def test_place():
             valid = [5 <= group % 2 * ROWS + r < 11 for r in range(ROWS)]
         wanted = 100 + 3 * position + group // 2 | group % 2 << 16 | packed(valid, 1) << 17
         assert seen[k + Place.LATENCY]["o"] == wanted, k
+
+
+@pytest.mark.parametrize("rows", [8, 4])
+def test_place_of_packed_keys(rows):
+    """Two groups for each block, from an even one on; between them instructions that do not pack."""
+    config, cases = PACKED.replace(rows=rows), []
+    unit, groups = Place(config), config.groups
+    counts = [1, 2, rows, rows + 1, 2 * rows - 1, 2 * rows, 2 * rows + 1, 4 * rows - 3, 4 * rows, 5 * rows]
+    for k in range(3 * len(counts)):
+        context = {"dst_addr": 100, "dst_stride": 3, "group": k % groups, "out_count": counts[k // 3]}
+        context |= {"function": Function.SOFTMAX, "stationary": Stationary.KEYS, "packs": int(k % 4 != 1)}
+        cases.append({"op": {"slot": k, "token": 40, "block": k % 3}, "context": context})
+    seen = run(unit, cases, [], {"o": unit.o}, ahead=0, cycles=len(cases) + Place.LATENCY)
+    for k, case in enumerate(cases):
+        packs, count, size = case["context"]["packs"], counts[k // 3], rows * (1 + case["context"]["packs"])
+        group = (k % groups - k % groups % 2 + 2 * (k % 3)) if packs else k % groups + k % 3
+        exist = [k % 3 * size + key < count for key in range(2 * rows)]
+        mask = packed(exist[:rows], 1) | (packed(exist[rows:], 1) << rows if packs else 0)
+        group_bits = (groups - 1).bit_length()
+        wanted = 100 + 3 * k + group // groups | group % groups << 16 | mask << 16 + group_bits
+        assert seen[k + Place.LATENCY]["o"] == wanted, k
+
+
+def test_requantisation_of_packed_keys():
+    """A sum of the upper lanes is multiplied like that of the lower ones, and has no bias, whatever a bank has."""
+    unit, count = Requantisation(PACKED, hold=2), COUNT
+    rng = np.random.default_rng(12)
+    acc, upper = (rng.integers(-(1 << 19), 1 << 19, (count, ROWS)) for _ in range(2))
+    upper[0] = [-(1 << 20), (1 << 20) - 1, *range(-3, 3)]
+    scalars, shifts = rng.integers(0, 1 << 16, count), rng.integers(10, 24, count)
+    seen = []
+
+    async def bench(ctx):
+        ctx.set(Value.cast(unit.parameters), (1 << 2 * 48 * ROWS) - 1)
+        for cycle in range(count + unit.hold + unit.LATENCY):
+            ctx.set(unit.i.valid, int(cycle < count))
+            if cycle < count:
+                op = {"vector": 1, "attention": 1, "context": cycle % 8}
+                ctx.set(unit.i.payload, {"op": op, "acc": acc[cycle].tolist(), "upper": upper[cycle].tolist()})
+            held = cycle - unit.hold
+            if 0 <= held < count:
+                ctx.set(unit.context.data, {"scalar": int(scalars[held]), "shift": int(shifts[held]), "packs": 1})
+                assert ctx.get(unit.o.p.context.packs) == 1
+            seen.append([ctx.get(Value.cast(value)) for value in (unit.value, unit.upper_value)])
+            await ctx.tick()
+
+    simulator = Simulator(unit)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(bench)
+    simulator.run()
+    for k in range(count):
+        for sums, got in zip((acc, upper), seen[k + unit.hold + unit.LATENCY], strict=True):
+            assert unpacked(got, 16) == list(numerics.requantise(sums[k], int(scalars[k]), int(shifts[k]))), k
 
 
 ACTIVATIONS = [function for function, use in FUNCTIONS.items() if use.activation]
@@ -262,6 +317,39 @@ def test_softmax(extra_key):
         assert now["data"] == packed([*codes[0], *[NO_KEY] * (ROWS - keys)], 8), k
         assert (then["write"], then["token"], then["state"]) == (1, k, int(level[0])), k
     assert sum(now.get("keeps", 0) for now in seen) == (COUNT // 4 if extra_key else 0)
+
+
+def test_softmax_of_packed_keys():
+    """Blocks of twice the keys, of which each row has two; between them blocks of other instructions."""
+    commit = Softmax.latency(PACKED) + 1
+    given, above, unit = values(5), values(13), Softmax(PACKED, commit=commit)
+    above[1::2] = np.clip(given[1::2] + values(14)[1::2] // 64, -32768, 32767)
+    packs = [k % 3 != 1 for k in range(COUNT)]
+    counts = [
+        [1, 2, ROWS, ROWS + 1, 2 * ROWS - 1, 2 * ROWS][k // 2 % 6] if packs[k] else ROWS - k % 3 for k in range(COUNT)
+    ]
+    cases = []
+    for k in range(COUNT):
+        exist = (1 << counts[k]) - 1
+        where = {"mask": exist % (1 << ROWS), "beyond": exist >> ROWS, "group": 0 if packs[k] else k % 2, "address": k}
+        fields = {"function": Function.SOFTMAX, "packs": int(packs[k]), "token": k}
+        cases.append(companion(PACKED, **where, **fields))
+    outputs = {"due": unit.packs_due, "packs": unit.packs, "data": unit.result.data, "beyond": unit.beyond}
+    outputs |= {"maximum": unit.maxima.data, "maxima": unit.maxima.mask, "state": unit.state.data}
+    at, state_at = Softmax.AHEAD + commit, Softmax.AHEAD + unit.state_at
+    ports = [(unit.value, given), (unit.upper_value, above)]
+    seen = run(unit, cases, ports, outputs, ahead=Softmax.AHEAD, cycles=COUNT + max(at, state_at))
+    for k in range(COUNT):
+        scores = np.stack([given[k], above[k]], axis=1).ravel() if packs[k] else given[k]
+        codes, maximum, level = numerics.softmax_block(scores[None, : counts[k]], None, bits=PACKED.probability_width)
+        wanted = np.concatenate([codes[0], np.full(2 * ROWS - counts[k], NO_KEY)])
+        now = seen[k + at]
+        assert (now["packs"], seen[k + at - 1]["due"]) == (packs[k], packs[k]), k
+        assert now["maxima"] == (3 if packs[k] else 1 << k % 2), k
+        assert now["maximum"] == packed([maximum[0]] * PACKED.groups, 9), k
+        assert now["data"] == packed(wanted[:ROWS], 8), k
+        assert not packs[k] or now["beyond"] == packed(wanted[ROWS:], 8), k
+        assert seen[k + state_at]["state"] == int(level[0]), k
 
 
 def test_attend():

@@ -86,6 +86,16 @@ SMALL = PRESETS["micro8"]
             {"joint_memories": True, "activation_words": 65536},
             "joint_memories must be False where activation_words and kv_words are more than 65536 together (67712)",
         ),
+        (
+            {"packed_keys": True, "extra_key": False},
+            "packed_keys must be False where rows (8) are more than lanes / 2, not True",
+        ),
+        ({"packed_keys": True, "rows": 4}, "packed_keys must be False with extra_key, not True"),
+        (
+            {"packed_keys": True, "extra_key": False, "rows": 4, "wide_operands": True, "acc_bits": 40},
+            "packed_keys must be False with wide_operands, not True",
+        ),
+        ({"packed_keys": 1}, "packed_keys must be True or False, not 1"),
     ],
 )
 def test_refused(changes: dict[str, int], message: str) -> None:
