@@ -6,6 +6,7 @@ Results go on into the residual memory, through a matrix that is the identity, a
 import json
 import os
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import cocotb
@@ -17,6 +18,7 @@ from moesaic.golden.layers.norm import NORM_FIELDS
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.isa import Function, Memory, Opcode, Stationary, Stream
 from moesaic.hw.spec.legal import refusal
+from moesaic.hw.spec.packing import packs
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.spec.tables import inverse_of_dim
 from moesaic.sim.machine import Machine
@@ -109,7 +111,7 @@ class Program:
             "src_stride": RESIDUAL,
             "dst_addr": target,
             "dst_stride": RESIDUAL,
-            "residual_shift": 7,
+            "residual_shift": 7 if wide else 0,  # what came before shows, too
             "fresh": int(not expert),
             "wide_stream": int(wide),
             "shift_block": words if wide else 0,
@@ -149,24 +151,47 @@ class Program:
         self.matmul(fields | token_fields | (expert and expert | {"gather": 1}), weights, bias, mult, wait=bool(expert))
         self.identity(0, hidden, wide, expert, token_fields)
 
-    def attention(self, keys: int, extra: int) -> None:
-        """All tokens to `keys` of them, and to the next one as an `extra` key; keys of two words, values of one."""
+    def keys_and_values(self, keys: int) -> None:
+        """Of the first `keys` tokens, three words each: keys of two words, values of one."""
         rng, count = self.rng, 3 * LANES
-        tokens = {"token_count": TOKENS, "token_base": int(rng.integers(CONFIG.max_tokens))}
-        stored = {"kv_stride": 3, "lane_count": LANES, "extra": extra}
-        fields = {"function": Function.INT8, "stream": Stream.ACTIVATION, "token_count": keys + extra, "shift": 24}
+        fields = {"function": Function.INT8, "stream": Stream.ACTIVATION, "token_count": keys, "shift": 24}
         fields |= {"in_blocks": INPUTS, "src_stride": INPUTS, "dst_memory": Memory.KV, "dst_stride": 3}
         weights = rng.integers(-128, 128, (count, INPUTS * LANES))
         self.matmul(fields | {"out_count": count}, weights, np.zeros(count, int), np.full(count, 1 << 14))
-        words = -(-keys // LANES)
+
+    def scores(self, head: Fields, keys: int, *, first: int = DISTANCES, wait: bool = True) -> None:
+        """SOFTMAX of a head, to words from `first` on; an odd group if it packs, for that is the one before."""
         fields = {"function": Function.SOFTMAX, "stream": Stream.ACTIVATION, "stationary": Stationary.KEYS}
-        fields |= {"out_count": keys, "in_blocks": 2, "src_stride": INPUTS, "dst_addr": DISTANCES, "dst_stride": words}
-        self._run(fields | tokens | stored | {"scalar": 1 << 15, "shift": 19})
+        fields |= {"out_count": keys, "src_stride": INPUTS, "dst_addr": first, "dst_stride": -(-keys // LANES)}
+        fields |= {"kv_stride": 3, "scalar": 1 << 15, **head}
+        self._run(fields | {"group": int(packs(fields, CONFIG))}, wait=wait)
+
+    def context(self, head: Fields, keys: int, *, first: int = DISTANCES, wait: bool = True) -> None:
+        """ATTEND of a head, into the hidden layer."""
+        words = -(-keys // LANES)
         fields = {"function": Function.ATTEND, "stream": Stream.PROBABILITY, "stationary": Stationary.VALUES}
-        fields |= {"out_count": LANES, "key_count": keys, "in_blocks": words, "kv_addr": 2}
-        fields |= {"src_addr": DISTANCES, "src_stride": words, "dst_addr": HIDDEN, "dst_stride": RESIDUAL}
-        self._run(fields | tokens | stored | {"scalar": 1 << 15, "shift": 14})
+        fields |= {"out_count": LANES, "key_count": keys, "kv_addr": 2, "kv_stride": 3}
+        fields |= {"src_addr": first, "src_stride": words, "dst_addr": HIDDEN, "dst_stride": RESIDUAL}
+        self._run(fields | head | {"in_blocks": words, "scalar": 1 << 15, "shift": 14}, wait=wait)
+
+    def attention(self, keys: int, extra: int) -> None:
+        """All tokens to `keys` of them, and to the next one as an `extra` key; keys of two words."""
+        self.keys_and_values(keys + extra)
+        head = {"token_count": TOKENS, "token_base": int(self.rng.integers(CONFIG.max_tokens))}
+        head |= {"in_blocks": 2, "lane_low": 0, "lane_count": LANES, "extra": extra, "shift": 19}
+        self.scores(head, keys)
+        self.context(head, keys)
         self.identity(0, LANES, False, {}, {"token_count": TOKENS})
+
+    def heads(self, keys: int, lanes: Sequence[tuple[int, int]], *, tokens: int) -> None:
+        """Heads of less than a word, each given by its first lane and their number, with no wait between them."""
+        self.keys_and_values(keys)
+        for step in (self.scores, self.context):
+            for number, (low, count) in enumerate(lanes):
+                head = {"token_count": tokens, "token_base": number * TOKENS, "lane_low": low, "lane_count": count}
+                head |= {"in_blocks": 1, "shift": 18}
+                step(head, keys, first=DISTANCES + 100 * number, wait=number == 0)
+        self.identity(0, LANES, False, {}, {"token_count": tokens})
 
     def route(self, first: int = 0) -> None:
         """Tokens from `first` on to experts, at random; behind those that wait there, if it is not 0."""
@@ -331,6 +356,23 @@ async def attention(dut: SimHandleBase) -> None:
             context = program.machine.activation.words[HIDDEN : HIDDEN + TOKENS * RESIDUAL : RESIDUAL].view(np.int8)
             assert 5 < np.abs(context.astype(int)).mean() < 100
     await check(dut, program, chance=0.7, tokens=tokens)
+
+
+@cocotb.test()
+@cocotb.parametrize(chance=[1.0, 0.5])
+async def heads(dut: SimHandleBase, chance: float) -> None:
+    """Heads of less than a word: in one half of the lanes, which may be packed, and in both, in turn."""
+    half, few = LANES // 2, LANES // 4
+    tokens = 2 * LANES + 1
+    program = begun(9, tokens)
+    halves, across, whole = ((0, half), (half, half)), ((0, few), (few, half), (half + few, few)), ((0, LANES),)
+    for keys in (1, 2, 3, ROWS, 2 * ROWS - 1, 2 * ROWS, 2 * ROWS + 1, 2 * LANES - ROWS, 2 * LANES - 1, 2 * LANES):
+        for lanes, count in ((halves, TOKENS), (across, 2), (whole, 1), (across, TOKENS)):
+            program.heads(keys, lanes, tokens=count)
+            context = program.machine.activation.words[HIDDEN : HIDDEN + count * RESIDUAL : RESIDUAL].view(np.int8)
+            assert 5 < np.abs(context.astype(int)).mean() < 100
+    program.attention(2 * ROWS + 1, 0)
+    await check(dut, program, chance=chance, tokens=tokens)
 
 
 @cocotb.test()
