@@ -23,9 +23,10 @@ SIZES = [
         name="test", rows=rows, lanes=lanes, experts=experts, max_top_k=top_k, prefetch_words=1024, max_dim=256
     )
     for (rows, lanes), (experts, top_k) in itertools.product(
-        ((4, 8), (8, 8), (4, 32), (16, 64), (64, 64), (128, 128)), ((2, 1), (8, 2), (64, 4))
+        ((4, 8), (8, 8), (4, 32), (16, 64), (64, 64), (64, 128), (128, 128)), ((2, 1), (8, 2), (64, 4))
     )
 ]
+SIZES += [size.replace(packed_keys=True) for size in SIZES if 2 * size.rows <= size.lanes]
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,9 @@ def of_components(config: AcceleratorConfig) -> Timing:
 
 
 @pytest.mark.parametrize(
-    "config", [*PRESETS.values(), *SIZES], ids=lambda c: f"{c.name}-{c.rows}x{c.lanes}-{c.experts}/{c.max_top_k}"
+    "config",
+    [*PRESETS.values(), *SIZES],
+    ids=lambda c: f"{c.name}-{c.rows}x{c.lanes}-{c.experts}/{c.max_top_k}{'-packed' * c.packed_keys}",
 )
 def test_arithmetic_equals_components(config: AcceleratorConfig) -> None:
     assert timing(config) == of_components(config)
