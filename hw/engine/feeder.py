@@ -13,6 +13,7 @@ from moesaic.hw.attention.softmax import LEVEL_BITS, MAXIMUM_BITS, Probabilities
 from moesaic.hw.control.sequencer import issued_layout
 from moesaic.hw.decode.instruction import INDEX_BITS
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
+from moesaic.hw.engine.halves import head_twice
 from moesaic.hw.engine.vectors import (
     TapSignature,
     queue_address,
@@ -331,29 +332,14 @@ class Feeder(wiring.Component):
         m.d.comb += [self.walk.popped.eq(pop), self.walk.arrived.eq(live)]
 
     def _stored(self, m: Module, cycles: int) -> Value:
-        """Words of activations, `cycles` after they were read; beside packed keys, a query is there twice."""
+        """Words of activations, `cycles` after they were read."""
         word = Value.cast(self.activation.data)
         if not self.config.packed_keys:
             return delay(m, word, cycles, name="stored")
-        half, op, walk = self.config.lanes // 2, self.walk.op, self.walk
-        early = delay(m, word, cycles - 1, name="stored")
-        lower, upper = early[: 8 * half], early[8 * half :]
-        # The last register but one, and a copy of it for every few lanes.
-        from_upper, from_lower = (
-            copies(m, _carry(m, choice, last=self.final - 2, name=name, bits=1)[-1], half, name=name)
-            for name, choice in (
-                ("from_upper", walk.packs & (op.lane_low >= half)),
-                ("from_lower", walk.packs & (op.lane_low < half)),
-            )
-        )
-        stored = Signal(len(word), name="stored_last", reset_less=True)
-        for lane in range(half):
-            here, there = lower.word_select(lane, 8), upper.word_select(lane, 8)
-            m.d.sync += [
-                stored.word_select(lane, 8).eq(Mux(from_upper[lane], there, here)),
-                stored.word_select(half + lane, 8).eq(Mux(from_lower[lane], here, there)),
-            ]
-        return stored
+        walk, upper = self.walk, self.walk.op.lane_low >= self.config.lanes // 2
+        choices = (("from_upper", walk.packs & upper), ("from_lower", walk.packs & ~upper))
+        early = (_carry(m, choice, last=self.final - 2, name=name, bits=1)[-1] for name, choice in choices)
+        return head_twice(m, delay(m, word, cycles - 1, name="stored"), *early)
 
     def _total(self, m: Module, live: list[Value], ops: list[Any]) -> None:
         """The sum of the vector's probabilities, a cycle after it, and the extra key's."""

@@ -12,6 +12,7 @@ from moesaic.hw.control.sequencer import issued_layout
 from moesaic.hw.decode.instruction import INDEX_BITS, instruction_layout
 from moesaic.hw.engine.array import FillSignature
 from moesaic.hw.engine.extra import ExtraFillSignature
+from moesaic.hw.engine.halves import pair_of_keys
 from moesaic.hw.engine.position import BlockPosition, KeyPosition, lanes_inside
 from moesaic.hw.engine.stage import Stage
 from moesaic.hw.engine.words import Cut, Take, copy_layout
@@ -263,7 +264,18 @@ class Loader(wiring.Component):
         row: Value = place
         filled: Value = Const(1, 1)
         if config.packed_keys:
-            row, filled, masked = self._pair_keys(m, op, at, masked, pending & ~place[0], place, last)
+            upper = op.lane_low >= config.lanes // 2
+            packs = Signal(name="fills_pairs")
+            m.d.sync += packs.eq(at.packs)
+            masked = pair_of_keys(
+                m,
+                masked,
+                packs=at.packs,
+                upper=upper,
+                early_second=keys.place[0],
+                comes_first=pending & ~place[0],
+            )
+            row, filled = Mux(packs, place >> 1, place), ~packs | place[0] | last
         m.d.comb += [fill.key.eq(Cat(*masked)), fill.key_valid.eq(pending)]
         word = Value.cast(self.kv.data)
         for r in range(config.rows):
@@ -288,28 +300,3 @@ class Loader(wiring.Component):
             with m.Else():
                 m.d.comb += fill.key_load.eq(filled << row)
         return pending
-
-    def _pair_keys(
-        self,
-        m: Module,
-        op: data.View,
-        at: BlockPosition,
-        lanes: list[Value],
-        comes_first: Value,
-        place: Value,
-        last: Value,
-    ) -> tuple[Value, Value, list[Value]]:
-        """The row of the key that comes, whether it is filled now, and its lanes: of packed keys two follow each other
-        in a row, and the first waits for the second, unless it is the block's last one.
-        """
-        half = self.config.lanes // 2
-        packs, upper = Signal(name="packs_keys"), Signal(name="head_in_upper")
-        m.d.sync += [packs.eq(at.packs), upper.eq(op.lane_low >= half)]
-        head = [Mux(upper, lanes[half + lane], lanes[lane]) for lane in range(half)]
-        first = Signal(8 * half, name="first_key", reset_less=True)
-        with m.If(comes_first):
-            m.d.sync += first.eq(Cat(*head))
-        second = place[0]
-        lower = [Mux(packs, Mux(second, first.word_select(lane, 8), head[lane]), lanes[lane]) for lane in range(half)]
-        beyond = [Mux(packs, Mux(second, head[lane], 0), lanes[half + lane]) for lane in range(half)]
-        return Mux(packs, place >> 1, place), ~packs | second | last, lower + beyond

@@ -143,11 +143,11 @@ class Requantisation(wiring.Component):
             r = self.config.rows
             m.d.comb += [requantise.i_mult[r].eq(context.scalar), self.extra_value.eq(requantise.o[r])]
         if self.config.packed_keys:
-            upper = delay(m, self.i.p.upper, self.hold, name="hold_upper")
+            sums = delay(m, self.i.p.upper, self.hold, name="hold_upper")
             for r in range(self.config.rows):
                 lane = self.config.rows + r
                 m.d.comb += [
-                    requantise.i_acc[lane].eq(upper[r]),
+                    requantise.i_acc[lane].eq(sums[r]),
                     requantise.i_mult[lane].eq(context.scalar),
                     self.upper_value[r].eq(requantise.o[lane]),
                 ]

@@ -126,6 +126,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
             max_top_k=4,
             max_dim=1024,
             joint_memories=True,
+            packed_keys=True,
             gated_mlp=False,
             ultra_ram=("activation", "kv", "residual"),
         ),
