@@ -131,10 +131,10 @@ def attention_op(fields: dict[str, int]) -> Op:
     ],
 )
 def test_cycles_to_load_packed_keys(fields: dict[str, int], loads: list[int]) -> None:
-    config = PRESETS["zcu104-small"].replace(packed_keys=True)
+    config = PRESETS["zcu104-small"]
     where = {"stationary": Stationary.KEYS, "stream": Stream.ACTIVATION, "in_blocks": 1}
     head = where | {"lane_low": 0, "lane_count": 32}
     op = attention_op(head | fields)
     assert list(pass_loads(op, config)) == [(0, cycles) for cycles in loads]
     assert op.block_outputs(config) == (32 if len(loads) > 2 else 64)
-    assert op.block_outputs(PRESETS["zcu104-small"]) == 32
+    assert op.block_outputs(config.replace(packed_keys=False)) == 32

@@ -94,7 +94,7 @@ def test_batches(batch: Batch) -> None:
 
 def test_small_on_its_board() -> None:
     """Two blocks of m3vit-small: heads of half a word, 1,201 keys."""
-    config = PRESETS["zcu104-small"].replace(packed_keys=True)
+    config = PRESETS["zcu104-small"]
     small = preset("m3vit-small")
     qmodel = random_qmodel(replace(small, depth=2), 0)
     image = random_image(small, 0)
