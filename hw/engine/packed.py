@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed, unsigne
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from moesaic.hw.spec.chains import chain_length
+from moesaic.hw.spec.chains import chain_length, sum_bits
 
 __all__ = [
     "LANE_BITS",
@@ -27,11 +27,6 @@ def field_bits(chain: int) -> int:
     for values that are not negative, too, if there are 256 or less of them for each slice, in the mean.
     """
     return (chain * _PRODUCT_LIMIT).bit_length() + 1
-
-
-def sum_bits(lanes: int) -> int:
-    """Width of a dot product of int8 with values of -255..255, or of 256 or less in the mean."""
-    return 17 + (lanes - 1).bit_length()
 
 
 def balanced_sum(terms: list[Value]) -> Value:

@@ -5,9 +5,9 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from moesaic.hw.decode.operation import CONTEXTS, context_layout, operation_layout
-from moesaic.hw.engine.packed import sum_bits
 from moesaic.hw.functions.place import arrival_layout
 from moesaic.hw.memory.ports import Port, ReadSignature
+from moesaic.hw.spec.chains import sum_bits
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.tables import PLANE_BITS
 from moesaic.hw.vector.pipeline import delay, delay_valid

@@ -1,6 +1,6 @@
-"""Lanes whose products are added up from slice to slice, and what that leaves for probabilities."""
+"""Lanes whose products are added up from slice to slice, what that leaves for probabilities, and the width of sums."""
 
-__all__ = ["chain_length", "most_probability_bits"]
+__all__ = ["chain_length", "most_probability_bits", "sum_bits"]
 
 
 def chain_length(lanes: int) -> int:
@@ -17,3 +17,8 @@ def most_probability_bits(rows: int, lanes: int) -> int:
     and of one chain.
     """
     return 7 + min(rows, chain_length(lanes)).bit_length()
+
+
+def sum_bits(lanes: int) -> int:
+    """Width of a dot product of int8 with values of -255..255, or of 256 or less in the mean."""
+    return 17 + (lanes - 1).bit_length()
