@@ -156,6 +156,7 @@ class Loader(wiring.Component):
             mover.start(m)
             states.to("wait")
         with states.state("wait"):
+            at.settle(m)
             keys.start(m, op)
             m.d.comb += blocked.eq(~waited)
             with m.If(waited):
@@ -265,8 +266,6 @@ class Loader(wiring.Component):
         filled: Value = Const(1, 1)
         if config.packed_keys:
             upper = op.lane_low >= config.lanes // 2
-            packs = Signal(name="fills_pairs")
-            m.d.sync += packs.eq(at.packs)
             masked = pair_of_keys(
                 m,
                 masked,
@@ -275,7 +274,7 @@ class Loader(wiring.Component):
                 early_second=keys.place[0],
                 comes_first=pending & ~place[0],
             )
-            row, filled = Mux(packs, place >> 1, place), ~packs | place[0] | last
+            row, filled = Mux(at.packs, place >> 1, place), ~at.packs | place[0] | last
         m.d.comb += [fill.key.eq(Cat(*masked)), fill.key_valid.eq(pending)]
         word = Value.cast(self.kv.data)
         for r in range(config.rows):

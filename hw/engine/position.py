@@ -42,8 +42,11 @@ class BlockPosition:
 
     def __init__(self, m: Module, op: data.View, config: AcceleratorConfig) -> None:
         self.op, self.lanes = op, config.lanes
-        self.packs = packing(op, config)
+        self.packs = Signal()  # two keys in a row: in time for the loader's state `wait`
         self.rows = block_rows(self.packs, config)  # outputs of a block
+        self.packed = config.packed_keys
+        if self.packed:
+            m.d.sync += self.packs.eq(packing(op, config))
         self.wide = Const(config.wide_operands, 1)  # without, nothing here comes in planes
         self.in_block = Signal(8)  # in planes: counted within one
         self.plane = Signal()  # of keys or values: the lower one of two
@@ -80,11 +83,16 @@ class BlockPosition:
             self.outputs_left.eq(op.out_count),
             self.keys_left.eq(op.key_count),
             *(last.eq(op.in_blocks == 1) for last in self._lasts),
-            self.last_out.eq(op.out_count <= self.rows),
+            *([] if self.packed else [self.last_out.eq(op.out_count <= self.rows)]),
             self.plane_left.eq(op.shift_block),
             self.last_plane.eq(self.wide & (op.shift_block == 1)),
             self.takes_extra.eq(op.extra),
         ]
+
+    def settle(self, m: Module) -> None:
+        """A cycle after `start`, before the first step: what packing decides."""
+        if self.packed:
+            m.d.sync += self.last_out.eq(self.op.out_count <= self.rows)
 
     def next_outputs(self, m: Module) -> None:
         """Step to the next block of outputs."""

@@ -230,24 +230,24 @@ class WriteBack(wiring.Component):
             Value.cast(words.low).eq(Value.cast(stored.low).replicate(groups)),
         ]
         if self.config.packed_keys:
-            self._merge_packed(m, picked, place)
+            self._merge_packed(m, picked)
             return
         m.d.comb += [
             Value.cast(words.data).eq(Value.cast(picked).replicate(groups)),
             words.mask.eq(Cat(*(Mux(place.group == g, place.mask, 0) for g in range(groups)))),
         ]
 
-    def _merge_packed(self, m: Module, picked: data.View, place: data.View) -> None:
+    def _merge_packed(self, m: Module, picked: data.View) -> None:
         """The same where a block of packed keys takes two groups, of which the second has bytes of its own."""
-        words, softmax, groups = self.words, self.softmax, self.config.groups
-        doubled = Signal()
+        words, softmax, stored, config = self.words, self.softmax, self.store.result.place, self.config
         beyond: Any = Signal(picked.shape())
-        early = copies(m, softmax.result.activation_due & softmax.packs_due, self.config.rows, name="softmax_packs")
-        m.d.comb += doubled.eq(softmax.result.write & softmax.packs)
-        for r, here in enumerate(early):
+        for r, here in enumerate(copies(m, softmax.beyond_due, config.rows, name="softmax_beyond")):
             m.d.comb += beyond[r].eq(Mux(here, softmax.beyond[r], picked[r]))
-        taken = [(place.group == g) | ((doubled & (place.group == g - 1)) if g % 2 else 0) for g in range(groups)]
+        early = copies(m, softmax.result.activation_due, config.lanes, name="softmax_mask")
+        lanes = ((early[k], *divmod(k, config.rows)) for k in range(config.lanes))
         m.d.comb += [
-            Value.cast(words.data).eq(Cat(picked, beyond).replicate(groups // 2)),
-            words.mask.eq(Cat(*(Mux(one, place.mask, 0) for one in taken))),
+            Value.cast(words.data).eq(Cat(picked, beyond).replicate(config.groups // 2)),
+            words.mask.eq(
+                Cat(*(Mux(here, softmax.groups[g], (stored.group == g) & stored.mask[r]) for here, g, r in lanes))
+            ),
         ]

@@ -43,9 +43,9 @@ class Softmax(wiring.Component):
     value : In([rows] signed(16))
     extra_value : In(signed(16)), extra : Out(WriteSignature)
         The extra key's score, and what is kept of it for the query, with `extra_key`.
-    upper_value : In([rows] signed(16)); packs_due : Out(1), packs : Out(1), beyond : Out([rows] unsigned(8))
-        With `packed_keys`: scores of the keys in the upper lanes; the result is of packed keys, in the next cycle, in
-        this cycle: it takes two groups of the word, and these are the bytes of the second.
+    upper_value : In([rows] signed(16)); groups : Out([groups]), beyond_due : Out(1), beyond : Out([rows] unsigned(8))
+        With `packed_keys`: scores of the keys in the upper lanes; groups of the word that the result takes; it is of
+        packed keys and takes two, in the next cycle; the bytes of the second.
     old : Out(ReadSignature), state : Out(WriteSignature)
         State of the query.
     maxima : Out(WriteSignature)
@@ -64,8 +64,8 @@ class Softmax(wiring.Component):
     maxima: Port
     result: Port
     upper_value: data.View
-    packs_due: Signal
-    packs: Signal
+    groups: Signal
+    beyond_due: Signal
     beyond: data.View
 
     def __init__(self, config: AcceleratorConfig, *, commit: int) -> None:
@@ -76,8 +76,8 @@ class Softmax(wiring.Component):
         maxima = data.ArrayLayout(signed(MAXIMUM_BITS), config.groups)
         packed = {
             "upper_value": In(data.ArrayLayout(signed(16), config.rows)),
-            "packs_due": Out(1),
-            "packs": Out(1),
+            "groups": Out(config.groups),
+            "beyond_due": Out(1),
             "beyond": Out(data.ArrayLayout(unsigned(8), config.rows)),
         }
         super().__init__(
@@ -123,14 +123,14 @@ class Softmax(wiring.Component):
         ]
         codes = delay(m, block.o_code, wait, name="code")
         if self.config.packed_keys:
-            rows, group = self.config.rows, result.place.group
-            packs_due = delay(m, self.i.p.context.packs, at_commit - 1, name="packs_due")
+            rows, packs = self.config.rows, delay(m, self.i.p.context.packs, at_commit - 1, name="packs")
+            taken = Signal(self.config.groups, reset_less=True)
+            m.d.sync += taken.eq(Cat(due, due & packs) << delay(m, place.group, at_commit - 1, name="group_due"))
             m.d.comb += [
-                self.packs_due.eq(packs_due),
-                self.packs.eq(delay(m, packs_due, 1, name="packs")),
+                self.beyond_due.eq(due & packs),
                 *(result.data[r].eq(codes[r]) for r in range(rows)),
                 *(self.beyond[r].eq(codes[rows + r]) for r in range(rows)),
-                self.maxima.mask.eq(Cat(write, write & self.packs) << group),
+                *(self.groups.eq(taken), self.maxima.mask.eq(taken)),
             ]
         else:
             m.d.comb += [result.data.eq(codes), self.maxima.mask.eq(write << result.place.group)]

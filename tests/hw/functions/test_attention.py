@@ -114,7 +114,7 @@ def test_softmax_of_packed_keys():
         where = {"mask": exist % (1 << ROWS), "beyond": exist >> ROWS, "group": 0 if packs[k] else k % 2, "address": k}
         fields = {"function": Function.SOFTMAX, "packs": int(packs[k]), "token": k}
         cases.append(companion(PACKED, **where, **fields))
-    outputs = {"due": unit.packs_due, "packs": unit.packs, "data": unit.result.data, "beyond": unit.beyond}
+    outputs = {"due": unit.beyond_due, "groups": unit.groups, "data": unit.result.data, "beyond": unit.beyond}
     outputs |= {"maximum": unit.maxima.data, "maxima": unit.maxima.mask, "state": unit.state.data}
     at, state_at = Softmax.AHEAD + commit, Softmax.AHEAD + unit.state_at
     ports = [(unit.value, given), (unit.upper_value, above)]
@@ -124,8 +124,8 @@ def test_softmax_of_packed_keys():
         codes, maximum, level = numerics.softmax_block(scores[None, : counts[k]], None, bits=PACKED.probability_width)
         wanted = np.concatenate([codes[0], np.full(2 * ROWS - counts[k], NO_KEY)])
         now = seen[k + at]
-        assert (now["packs"], seen[k + at - 1]["due"]) == (packs[k], packs[k]), k
-        assert now["maxima"] == (3 if packs[k] else 1 << k % 2), k
+        assert seen[k + at - 1]["due"] == packs[k], k
+        assert now["groups"] == now["maxima"] == (3 if packs[k] else 1 << k % 2), k
         assert now["maximum"] == packed([maximum[0]] * PACKED.groups, 9), k
         assert now["data"] == packed(wanted[:ROWS], 8), k
         assert not packs[k] or now["beyond"] == packed(wanted[ROWS:], 8), k
