@@ -129,6 +129,7 @@ PRESETS: dict[str, AcceleratorConfig] = {
             packed_keys=True,
             gated_mlp=False,
             ultra_ram=("activation", "kv", "residual"),
+            clock_mhz=275.0,  # the timing model's 277 MHz: UltraRAM drives much logic here
         ),
         # The other boards (boards/data): as many multipliers as the fabric holds, the same stream from DDR.
         AcceleratorConfig(
