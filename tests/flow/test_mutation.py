@@ -51,6 +51,72 @@ KNOWN = """module top(input clk, input [15:0] mutant, input [15:0] a, input b, o
 endmodule
 """
 
+# o = stop ? 0 : stop ? x : go. Mutant 1 never takes the first side, mutant 2 always.
+NESTED = """module \\top
+  wire input 1 \\clk
+  wire width 16 input 2 \\mutant
+  wire input 3 \\stop
+  wire input 4 \\start
+  wire output 5 \\o
+  wire \\first
+  wire \\second
+  wire \\go
+  wire \\outer
+  wire \\never
+  wire \\always
+  wire \\inner
+  cell $eq \\c1
+    parameter \\A_SIGNED 0
+    parameter \\A_WIDTH 16
+    parameter \\B_SIGNED 0
+    parameter \\B_WIDTH 16
+    parameter \\Y_WIDTH 1
+    connect \\A \\mutant
+    connect \\B 16'0000000000000001
+    connect \\Y \\first
+  end
+  cell $eq \\c2
+    parameter \\A_SIGNED 0
+    parameter \\A_WIDTH 16
+    parameter \\B_SIGNED 0
+    parameter \\B_WIDTH 16
+    parameter \\Y_WIDTH 1
+    connect \\A \\mutant
+    connect \\B 16'0000000000000010
+    connect \\Y \\second
+  end
+  cell $_ANDNOT_ \\c3
+    connect \\A \\start
+    connect \\B \\stop
+    connect \\Y \\go
+  end
+  cell $_ANDNOT_ \\c4
+    connect \\A \\stop
+    connect \\B \\first
+    connect \\Y \\never
+  end
+  cell $_OR_ \\c5
+    connect \\A \\never
+    connect \\B \\second
+    connect \\Y \\always
+  end
+  cell $mux \\c6
+    parameter \\WIDTH 1
+    connect \\A \\go
+    connect \\B 1'x
+    connect \\S \\stop
+    connect \\Y \\inner
+  end
+  cell $mux \\c7
+    parameter \\WIDTH 1
+    connect \\A \\inner
+    connect \\B 1'0
+    connect \\S \\always
+    connect \\Y \\o
+  end
+end
+"""
+
 READ = """module top(input clk, input [15:0] mutant, input [1:0] a, input b, output reg o = 0, output reg p = 0);
   reg [3:0] partly = 0;
   reg fixed = 0, first = 0, second = 0;
@@ -116,6 +182,14 @@ def test_what_is_proved_equivalent(tmp_path: Path) -> None:
     passes = ["read_verilog -sv known.v", "proc", "write_rtlil known.il"]
     run_passes(passes, cwd=tmp_path, what="read")
     assert prove(tmp_path / "known.il", top="top", count=5, work=tmp_path) == [1, 2, 4]
+
+
+def test_an_undefined_side_of_a_choice_is_the_other(tmp_path: Path) -> None:
+    """A `case` in a `case` looks at the same bit twice; where it does not matter which way the outer one goes, the
+    inner one says it, and what that has where it is never looked at counts for nothing.
+    """
+    (tmp_path / "known.il").write_text(NESTED)
+    assert prove(tmp_path / "known.il", top="top", count=2, work=tmp_path) == [1]
 
 
 def test_what_nobody_reads_is_no_difference(tmp_path: Path) -> None:

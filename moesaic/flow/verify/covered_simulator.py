@@ -1,7 +1,6 @@
 """The simulator of an accelerator that counts what it runs, with a DDR that lies wherever a run wants it."""
 
 import importlib.resources
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from moesaic.compiler.image import ProgramImage
 from moesaic.flow.verify.coverage_points import CHECK, Point, ports_only, read_hits
 from moesaic.flow.verify.mutator import CONTROL
+from moesaic.flow.verify.trial_hardware import movable, replaced
 from moesaic.hw.export import accelerator_verilog
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.verilog import verilog_modules
@@ -19,15 +19,6 @@ from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 __all__ = ["FLAGS", "CoveredSimulator"]
 
 FLAGS = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "4096")
-
-
-def _replaced(text: str, changes: Sequence[tuple[str, str]]) -> str:
-    """The text with each pattern replaced; `ValueError` if one is not there."""
-    for pattern, by in changes:
-        text, count = re.subn(pattern, by, text)
-        if not count:
-            raise ValueError(f"text must have {pattern!r}, not {text[:60]!r}")
-    return text
 
 
 class CoveredSimulator(RtlSimulator):
@@ -47,7 +38,7 @@ class CoveredSimulator(RtlSimulator):
         self.hits: dict[Point, bool] = {}  # of all runs so far
         # What runs trials asks for mutants: there are none.
         ports = f"    input logic {CONTROL}, input logic watch, output logic reached,"
-        self.testbench = _replaced(
+        self.testbench = replaced(
             self.testbench,
             (
                 (r"module testbench \(", rf"\g<0>\n{ports}"),
@@ -55,17 +46,7 @@ class CoveredSimulator(RtlSimulator):
                 (r"(\.s_axil_a([rw])prot)\(3'd0\)", r"\1(s_axil_a\2addr[4:2])"),
             ),
         )
-        ddr = (importlib.resources.files("moesaic.sim") / "ddr.sv").read_text(encoding="utf-8")
-        self.testbench += _replaced(
-            ddr,
-            (
-                (
-                    r"    longint image_base, window_bytes;",
-                    r"\g<0>\n    longint moved /* verilator public_flat_rw */ = 0;",
-                ),
-                (r"offset = longint'\(addr\) - BASE", r"\g<0> - moved"),
-            ),
-        )
+        self.testbench += movable((importlib.resources.files("moesaic.sim") / "ddr.sv").read_text(encoding="utf-8"))
         self.exported = accelerator_verilog(config, assertions=True)
         self.modules = frozenset(name for name in verilog_modules(self.exported) if not CHECK.search(name))
         self.verilog = ports_only(self.exported)

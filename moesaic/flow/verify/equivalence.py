@@ -3,7 +3,8 @@
 A mutant is equivalent if, from equal registers and memories and for all inputs, every output, every register's next
 value and everything that a memory or multiplier takes is the same with it as without. By induction nothing ever
 differs. Registers that are constant count as what they are, and those that nothing reads do not count; nor does what a
-memory is given and does not write. Checks are no part of the hardware.
+memory is given and does not write. Where a choice has an undefined side it is the other one: `case` statements in one
+another are full of them, and nobody may rely on one. Checks are no part of the hardware.
 """
 
 import json
@@ -23,6 +24,7 @@ __all__ = ["equivalent"]
 _FLATTEN = (
     "delete */t:$print */t:$check",
     "flatten",
+    "opt_expr -mux_undef",
     "opt_clean",
     "memory_collect",
     "opt_clean",

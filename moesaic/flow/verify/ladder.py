@@ -9,9 +9,13 @@ from moesaic.compiler.batch import Batch
 from moesaic.compiler.image import PAGE_BYTES, ProgramImage
 from moesaic.compiler.pipeline import compile_model
 from moesaic.flow.verify import programs
+from moesaic.flow.verify.counter_trials import counter_trials
 from moesaic.flow.verify.host_trials import host_trials
 from moesaic.flow.verify.layers import SIDE, every_layer
+from moesaic.flow.verify.legal_trials import legal_trials
+from moesaic.flow.verify.legality_trials import legality_trials
 from moesaic.flow.verify.nano import Nano, nano
+from moesaic.flow.verify.place_trials import place_trials
 from moesaic.flow.verify.trial import Trial, runs_trial
 from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden.config import PRESETS as MODELS
@@ -114,6 +118,13 @@ class _Programs:
         """Put one in its place."""
         self.content = self.content.ljust(program.address - self.base, b"\0") + program.memory_with(images)
 
+    def legal(self) -> list[Trial]:
+        """Trials of legal programs."""
+        program, found = legal_trials(self.end)
+        self.content = self.content.ljust(program.address - self.base, b"\0") + program.memory
+        self.truths += [Truth(trial.name, program, left) for trial, left in found]
+        return [trial for trial, _ in found]
+
     def network(self, name: str, qmodel: QuantModel, images: IntArray, run: RtlRun | None = None) -> Trial:
         """A trial of a network, on one image or all of them at once."""
         config, task = CONFIG, qmodel.network.tasks[0]
@@ -190,12 +201,20 @@ def ladder() -> Ladder:
             qmodel = _two_experts(qmodel)
         networks[config.name] = [place.network(config.name, qmodel, images[2:])]
     good = runs_trial(GOOD, small.program, [small.run()])
+    beside = {
+        "places": place_trials(small),
+        "checks": legality_trials(small),
+        "counters": counter_trials(small),
+    }
+    place.truths += [Truth(trial.name, small.program, small.expected) for rung in beside.values() for trial in rung]
     rungs = {
         "a run": [good],
         "bad memories": _faults(small),
         "every layer": layers,
         "host": host_trials(small),
         "changed programs": [_changed(small)],
+        "legal programs": place.legal(),
+        **beside,
     }
     return Ladder(
         tuple(Rung(name, tuple(trials)) for name, trials in (rungs | networks).items()),

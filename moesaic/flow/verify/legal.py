@@ -65,10 +65,10 @@ def _manifest(config: AcceleratorConfig) -> dict[str, Any]:
     return dict(compile_model(hollow_model(network), config, tasks=network.tasks[:1]).manifest)
 
 
-def collect(programs: Sequence[LegalProgram], weights: Weights) -> Programs:
-    """Programs that share a weight stream, as one image."""
+def collect(programs: Sequence[LegalProgram], weights: Weights, *, window_address: int | None = None) -> Programs:
+    """Programs that share a weight stream, as one image; at the usual place if not given one."""
     base = _manifest(weights.config)
-    table, tasks = RegionTable(base["window"]["address"]), {}
+    table, tasks = RegionTable(base["window"]["address"] if window_address is None else window_address), {}
     named = dict(zip(base["network"]["tasks"], programs, strict=False))
     for task, program in named.items():
         entry = dict(base["tasks"]["p0"])

@@ -16,10 +16,10 @@ from moesaic.hw.spec.packing import packs
 from moesaic.hw.spec.rules import Paired
 from moesaic.sim.machine import ProgramError
 
-__all__ = ["RESIDUAL_WORDS", "LegalProgram", "Weights", "draw_program"]
+__all__ = ["RESIDUAL_WORDS", "LegalProgram", "RandomDrawing", "Weights", "draw_program"]
 
 
-class _Random(Drawing):
+class RandomDrawing(Drawing):
     """A program whose instructions are drawn."""
 
     def _scaled(self) -> dict[str, int]:
@@ -297,10 +297,12 @@ _GATE = next(name for rule in RULES[Opcode.MATMUL] if isinstance(rule.must, Pair
 _INTO_RESIDUAL = (Opcode.COPY, Memory.RESIDUAL)
 
 
-def draw_program(rng: random.Random, weights: Weights) -> LegalProgram:
-    """A program of up to some thirty instructions; its weights are added to those of the simulation."""
+def draw_program(rng: random.Random, weights: Weights, kind: type[RandomDrawing] = RandomDrawing) -> LegalProgram:
+    """A program of up to some thirty instructions, by a class that says how; its weights are added to those of the
+    simulation.
+    """
     while True:
-        drawing, before = _Random(rng, weights), len(weights.data)
+        drawing, before = kind(rng, weights), len(weights.data)
         try:
             drawing.begin()
             for _ in range(rng.choice((2, 4, 6, 9))):

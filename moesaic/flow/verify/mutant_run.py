@@ -15,6 +15,7 @@ from typing import Any
 
 import cocotb
 from cocotb.clock import Clock
+from cocotb.handle import HierarchyObject, PackedObject
 from cocotb.triggers import FallingEdge, First, RisingEdge, Timer
 from cocotb.utils import get_sim_time
 
@@ -26,6 +27,7 @@ POLLS = 400  # reads of STATUS in which a run must have drained
 SLACK = 64  # cycles by which an interrupt may be late before it is given up
 SECONDS = 600  # of a simulator that does not end, such as one that oscillates
 STATUS, BUSY = 0x14, 1
+COUNTERS = (32, 64)  # bits of one
 DUMP = "dump.bin"
 SAME = "same"
 
@@ -140,6 +142,17 @@ class Host:
             memory[(address - base + place) // word].value = value
         await self.tick()
 
+    async def carry(self) -> None:
+        """Every counter that can be set, wherever it is: all bits but the highest are 1."""
+        scopes = [self.dut.dut]
+        while scopes:
+            for inner in scopes.pop():
+                if isinstance(inner, HierarchyObject):
+                    scopes.append(inner)
+                elif isinstance(inner, PackedObject) and len(inner) in COUNTERS:
+                    inner.value = (1 << len(inner) - 1) - 1
+        await self.tick()
+
     async def step(self, step: Sequence[Any], *, base: int, limit: int) -> Any:
         """One step's answer."""
         kind, *rest = step
@@ -154,6 +167,10 @@ class Host:
         if kind == "bus":
             names = ("viol", "viol_port", "total_read", "written_bytes")
             return [int(getattr(self.dut, name).value) for name in names]
+        if kind == "expect":
+            return await self.read(rest[0])
+        if kind == "carry":
+            return await self.carry()
         if kind == "memory":
             for name, value in rest[0].items():
                 getattr(self.dut.memory, name).value = value
@@ -171,6 +188,10 @@ async def _perform(dut: Any, job: Any, trial: Any, right: list[Any] | None = Non
         if step[0] == "irq" and wanted is not None and wanted >= 0:
             limit = wanted + SLACK
         answer = await host.step(step, base=job["base"], limit=limit)
+        if right is None and step[0] == "expect" and (answer[-1] == step[2]) != step[3]:
+            raise AssertionError(
+                f"step {place}: register {step[1]:#x} must{'' if step[3] else ' not'} be {step[2]}: {answer}"
+            )
         if right is not None and answer != wanted:
             raise Different(f"{step[0]} {step[1] if len(step) > 1 else ''}".strip())
         answers.append(answer)

@@ -16,6 +16,7 @@ from moesaic.errors import FailedRun
 from moesaic.flow.verify import mutator
 from moesaic.flow.verify.mutator import BITS, CONTROL
 from moesaic.flow.verify.trial import Trial
+from moesaic.flow.verify.trial_hardware import movable, settable
 from moesaic.hw.export import TOP
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import Accelerator
@@ -175,20 +176,18 @@ class MutantSimulator(RtlSimulator):
 
     def __init__(self, config: AcceleratorConfig, *, memory_bytes: int, base: int, verilog: str) -> None:
         super().__init__(config, memory_bytes=memory_bytes, base=base)
-        self.verilog = watched(verilog)
+        self.verilog = settable(watched(verilog))
         port = f"input logic [{BITS - 1}:0] {CONTROL}, input logic watch, output logic [{PER_BUILD}:0] reached,"
         self.testbench = self.testbench.replace("module testbench (", f"module testbench (\n    {port}", 1)
         forget = "    always @(posedge aclk) if (!watch) reached = 0;\n"
         self.testbench = self.testbench.replace("    assign marks =", f"{forget}    assign marks =", 1)
         self.testbench = self.testbench.replace("accelerator dut (", f"accelerator dut (\n        .{CONTROL},", 1)
 
+        self.testbench += movable((importlib.resources.files("moesaic.sim") / "ddr.sv").read_text(encoding="utf-8"))
+
     def _build(self) -> Build:
-        here = importlib.resources.files("moesaic.sim")
-        return build(
-            f"{self.verilog}\n{self.testbench}",
-            top="testbench",
-            extra_sources=[Path(str(here / name)) for name in ("ddr.sv", "dram.sv")],
-        )
+        dram = importlib.resources.files("moesaic.sim") / "dram.sv"
+        return build(f"{self.verilog}\n{self.testbench}", top="testbench", extra_sources=[Path(str(dram))])
 
 
 def climb(

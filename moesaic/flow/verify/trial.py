@@ -6,7 +6,7 @@ from typing import Any
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.flow.verify.runs import PLAIN
-from moesaic.hw.spec.registers import Access, register_map
+from moesaic.hw.spec.registers import Access, ErrorCode, register_map
 from moesaic.sim.rtl import RtlRun
 
 __all__ = ["Script", "Step", "Trial", "runs_trial"]
@@ -30,7 +30,8 @@ class Trial:
         order: which of address and data comes first; cycles: until the response is taken. `("wait", cycles)`;
         `("irq",)` waits for the interrupt, `("pin",)` looks at it; `("idle",)`: until STATUS is not busy.
         `("dump", address, bytes)` looks at the DDR, `("bus",)` at what the ports moved and the rules they broke;
-        `("reset",)`.
+        `("expect", offset, value, equal)`: a register, of which it is known whether it has the value; `("reset",)`;
+        `("carry",)` sets all counters to where the next step carries through all their bits.
     """
 
     name: str
@@ -89,9 +90,19 @@ class Script:
         self.read(*(BRIEF if brief else names))
         if not brief:
             self.steps += [("pin",), ("dump", self.program.address, len(self.program.memory)), ("bus",)]
+        self.restore(run)
+
+    def restore(self, run: RtlRun) -> None:
+        """What a run's patches have overwritten."""
         for address, data in reversed(run.patches):
             low = address - self.program.address
             self.poke(address, self.program.memory[low : low + len(data)])
+
+    def judged(self, code: ErrorCode, wanted: bool) -> None:
+        """The little that is looked at when a run must have ended with this error, or with any other ending."""
+        self.steps.append(("idle",))
+        self.steps.append(("expect", self.table["ERROR_CODE"].offset, code.value, wanted))
+        self.read("STATUS", "ERROR_ADDR_LO", "CYCLES_LO")
 
     def reset(self) -> None:
         """A reset; registers must be written again."""

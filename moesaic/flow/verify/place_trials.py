@@ -1,0 +1,78 @@
+"""Trials of addresses: programs at both ends of the memory, windows of each size, and what lies just below one."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from moesaic.compiler.image import PAGE_BYTES
+from moesaic.flow.verify.nano import TASK, Nano
+from moesaic.flow.verify.places import moved_run
+from moesaic.flow.verify.trial import Script, Trial, runs_trial
+from moesaic.hw.spec.isa import Base
+from moesaic.hw.spec.registers import ErrorCode
+from moesaic.sim.rtl import RtlRun
+
+__all__ = ["place_trials"]
+
+SHORT = 60  # cycles of the watchdog
+WORD = 64  # bits of an address register
+
+
+def _ends(nano: Nano) -> Trial:
+    """Whole runs at the first address, at the last, and so that each lower bit of an address is 1 and 0."""
+    program = nano.program
+    size = len(program.memory)
+    last = (1 << program.config.addr_bits) - size
+    values = program.registers(TASK)
+    places = (0, PAGE_BYTES // 2 - 16, (1 << program.config.addr_bits) // 3 // 16 * 16, last)
+    runs = [moved_run(nano.run(), values, place - program.address) for place in places]
+    return runs_trial("both ends of the memory", program, runs, brief=True)
+
+
+def _asking(nano: Nano, base: Base) -> RtlRun:
+    """A FETCH from a base and a STORE, alone: all that asks for addresses, in a few cycles."""
+    counts = {"load_count": 1, "compute_count": 0, "store_count": 1}
+    fetch = nano.changed("load", 0, base=base, wait=0, beats=nano.program.config.beats_per_word)
+    store = nano.changed("store", 0, wait=0, words=1)
+    return nano.run(patches=[*fetch.patches, *store.patches], overrides=counts)
+
+
+def _windows(nano: Nano) -> Iterator[tuple[RtlRun, dict[str, int], bool]]:
+    """Runs, other values of registers, and whether an address is refused."""
+    program = nano.program
+    values, bus, size = program.registers(TASK), program.config.addr_bits, len(program.memory)
+    plain = _asking(nano, Base.WEIGHT)
+    for bit in range(size.bit_length() - 1, WORD):
+        yield plain, {"window_bytes": 1 << bit}, False
+    # All at the end of the memory, and one base just below a window that begins at a power of two.
+    by = (1 << bus) - size - program.address
+    high = {name: value + by for name, value in values.items() if "_base" in name}
+    names = {f"{base.name.lower()}_base0": _asking(nano, base) for base in Base} | {"result_base": plain}
+    for name, run in names.items():
+        for bit in range(size.bit_length(), bus):
+            window = {"window_base": 1 << bit, "window_bytes": 1 << bus}
+            for below in (64, 0):  # the last bytes before it, and its first
+                asked = {**high, **window, name: (1 << bit) - below}
+                yield replace(run, memory={"moved": by}), asked, below > 0
+    names |= dict.fromkeys(("load_base", "store_base", "window_base"), plain)
+    for name, run in names.items():
+        for bit in range(bus, WORD):
+            yield run, {name: values[name] | 1 << bit}, True
+
+
+def _asked(nano: Nano) -> Trial:
+    """Single transfers just inside and just outside of all kinds of windows."""
+    script = Script(nano.program)
+    for run, values, refused in _windows(nano):
+        inside = {"moved": 0, "latency": 2, **run.memory}
+        script.configure(replace(run, memory=inside, watchdog=SHORT, overrides={**run.overrides, **values}))
+        script.command("start")
+        script.steps.append(("irq",))
+        script.judged(ErrorCode.ADDRESS_RANGE, refused)
+        script.restore(run)
+    script.run(nano.run(memory={"moved": 0}))
+    return script.trial("windows")
+
+
+def place_trials(nano: Nano) -> list[Trial]:
+    """All of them; what the last run leaves is the result."""
+    return [_ends(nano), _asked(nano)]

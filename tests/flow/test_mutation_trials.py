@@ -1,0 +1,170 @@
+"""Trials for mutants: instructions that decide, programs that show what they compute, and what simulators offer."""
+
+import numpy as np
+import pytest
+
+from moesaic.flow.verify import witness
+from moesaic.flow.verify.legal import collect, wanted
+from moesaic.flow.verify.legal_programs import Weights
+from moesaic.flow.verify.legal_trials import PARTS, fine_program, left_programs, legal_trials
+from moesaic.flow.verify.legality_trials import instructions, legality_trials
+from moesaic.flow.verify.nano import Nano, nano
+from moesaic.flow.verify.place_trials import place_trials
+from moesaic.flow.verify.sensitive import Judged, sensitive
+from moesaic.flow.verify.trial_hardware import movable, settable
+from moesaic.flow.verify.tried import CONFIG
+from moesaic.golden import numerics
+from moesaic.golden.numerics import Array
+from moesaic.hw.spec import isa
+from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Opcode
+from moesaic.hw.spec.legal import refusal
+from moesaic.hw.spec.registers import register_map
+from moesaic.sim.machine import ProgramError
+
+
+@pytest.fixture(scope="module")
+def small() -> Nano:
+    return nano()
+
+
+@pytest.mark.parametrize("opcode", Opcode)
+def test_single_instructions_are_refused_as_the_table_says(opcode: Opcode) -> None:
+    """By `isa.decode` and the rules, or because they wait for an instruction that is not there."""
+    seen = {True: 0, False: 0}
+    for word, refused in instructions()[opcode]:
+        seen[refused] += 1
+        try:
+            found, values = isa.decode(word.to_bytes(INSTRUCTION_BYTES, "little"))
+        except ValueError:
+            assert refused
+            continue
+        assert found is opcode
+        early = values.get("feed_wait", 0) + values.get("load_wait", 0) > 0
+        assert refused == (early or refusal(opcode, values, CONFIG) is not None)
+    assert min(seen.values()) > 0
+
+
+def test_few_instructions_show_all_that_decides() -> None:
+    """What decides in one of many decides in one of the chosen ones, as 1 and as 0 alike."""
+    fields = {"base": 0, "offset": 8, "expert_valid": 0, "expert": 0, "speculative": 0, "wait": 0}
+    many = [
+        {**fields, "expert_valid": valid, "expert": expert, "beats": beats}
+        for valid in range(2)
+        for expert in range(16)
+        for beats in range(6)
+    ]
+    judged = Judged(Opcode.FETCH, many, CONFIG)
+    assert judged.refused.tolist() == [refusal(Opcode.FETCH, values, CONFIG) is not None for values in many]
+    chosen = sensitive(judged)
+    assert len(chosen) < 12
+    few = Judged(Opcode.FETCH, [many[place] for place in chosen], CONFIG)
+    decided = [goal.any() for goal in judged.decisive()]
+    assert [goal.any() for goal in few.decisive()] == decided and 8 < sum(decided) < len(decided)
+
+
+def test_an_instruction_alone_in_its_stream(small: Nano) -> None:
+    """Each is put in the place of the first, which comes back at last; a good run ends the trial."""
+    for trial, opcode in zip(legality_trials(small), Opcode, strict=True):
+        stream = isa.FORMATS[opcode].stream
+        place = small.place(stream, 0)
+        pokes = [step[2] for step in trial.steps if step[:2] == ("poke", place)]
+        words = [word.to_bytes(INSTRUCTION_BYTES, "little").hex() for word, _ in instructions()[opcode]]
+        assert pokes == [*words, small.bytes_of(stream, 0).hex()]
+        assert [step[3] for step in trial.steps if step[0] == "expect"] == [r for _, r in instructions()[opcode]]
+        assert [step[0] for step in trial.steps[-2:]] == ["dump", "bus"]
+
+
+@pytest.mark.parametrize(("name", "by"), [("activation", 1), ("layernorm", 1), ("probability", 1)])
+def test_the_last_bit_counts(name: str, by: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more, in one step of what a fine program computes, leaves another residual."""
+    weights = Weights(CONFIG)
+    programs = collect([fine_program(part, weights) for part in PARTS], weights)
+    right = [wanted(programs, task).output for task in programs.programs]
+    old = getattr(numerics, name)
+
+    def changed(*args: object, **options: object) -> Array:
+        return np.asarray(old(*args, **options)) + by
+
+    monkeypatch.setattr(numerics, name, changed)
+    differs = [
+        not np.array_equal(wanted(programs, task).output, output)
+        for task, output in zip(programs.programs, right, strict=True)
+    ]
+    assert differs[("activation", "layernorm", "probability").index(name)]
+
+
+def test_what_a_run_leaves_is_seen() -> None:
+    """The second program has no meaning by itself, as it adds what it has not written."""
+    weights = Weights(CONFIG)
+    pair, left = left_programs(weights)
+    programs = collect(pair, weights)
+    first, second = programs.programs
+    assert wanted(programs, first).output.shape == left.shape
+    with pytest.raises(ProgramError, match="what memories hold at first"):
+        wanted(programs, second)
+
+
+def test_legal_trials_show_the_activation_memory() -> None:
+    image, trials = legal_trials(1 << 20)
+    assert image.address == 1 << 20 and len({trial.name for trial, _ in trials}) == len(trials)
+    assert all(np.ptp(left.astype(int)) > 1000 for _, left in trials)
+    assert witness.TOKENS * CONFIG.lanes == trials[0][1].size
+
+
+def test_places_have_every_bit(small: Nano) -> None:
+    """Of the address of each base, 1 and 0; what is refused is beside what is not."""
+    ends, windows = place_trials(small)
+    for name in ("load_base", "compute_base", "store_base", "result_base", "weight_base0", "image_base0"):
+        low, high = (word.offset for word in register_map(small.program.config.ports).values[name])
+        lows = {step[2] for step in ends.steps if step[:2] == ("write", low)}
+        highs = {step[2] for step in ends.steps if step[:2] == ("write", high)}
+        assert _bits(lows) >> 16 == (1 << 16) - 1 and _bits(highs) == 0xFF
+    wanted_ = [step[3] for step in windows.steps if step[0] == "expect"]
+    assert 100 < sum(wanted_) < len(wanted_) - 100
+
+
+def _bits(values: set[int]) -> int:
+    """Bits that are 1 in some and 0 in others."""
+    some = every = next(iter(values))
+    for value in values:
+        some |= value
+        every &= value
+    return some & ~every
+
+
+VERILOG = """module accelerator(clk, o);
+  input clk;
+  output [63:0] o;
+  wire _07_;
+  reg [63:0] count_cycles = 64'h0000000000000000;
+  reg [63:0] count_other = 64'h0000000000000000;
+  wire [63:0] count_busy;
+  reg [63:0] _42_ = 64'h0000000000000000;
+  reg [63:0] _43_ = 64'h0000000000000000;
+  reg [7:0] bytes;
+  reg [63:0] bytesize;
+  assign { count_busy[63:4], _07_, count_busy[2:0] } = _42_;
+  assign { o[63:4], _07_, o[2:0] } = _43_;
+endmodule
+
+module reader(clk, bytes_read);
+  output [63:0] bytes_read;
+  reg [63:0] bytes_read = 64'h0000000000000000;
+  reg [63:0] _42_;
+endmodule
+"""
+
+
+def test_counters_can_be_set() -> None:
+    """Those that Yosys has given a register of another name too; nothing else."""
+    text = settable(VERILOG)
+    open_ones = [line.split()[2] for line in text.splitlines() if "public_flat_rw" in line]
+    assert open_ones == ["count_cycles", "count_other", "_42_", "bytes_read"]
+    assert text.replace(" /* verilator public_flat_rw */", "") == VERILOG
+
+
+def test_a_memory_moves() -> None:
+    text = "    longint image_base, window_bytes;\n    offset = longint'(addr) - BASE;\n"
+    assert "offset = longint'(addr) - BASE - moved;" in movable(text) and "longint moved " in movable(text)
+    with pytest.raises(ValueError, match="must have"):
+        movable("module ddr; endmodule")
