@@ -1,4 +1,4 @@
-// A register, an interrupt and a memory, with seven mutants: what `mutant_run` needs of a test bench, and no more.
+// A register, an interrupt and a memory, with seven mutants, and a counter with one: what `mutant_run` needs of a test bench, and no more.
 module store(input logic clk, input logic dump);
     logic [127:0] mem [16] /* verilator public_flat_rw */;
     longint dump_base /* verilator public_flat_rw */;
@@ -9,6 +9,13 @@ module store(input logic clk, input logic dump);
         $fwrite(file, "%h", mem[0]);
         $fclose(file);
     end
+endmodule
+
+module counter(input logic clk, input logic [15:0] mutant);
+    logic [63:0] count /* verilator public_flat_rw */ = 0;
+    logic [63:0] next;
+    assign next = count + 1;
+    always @(posedge clk) count <= mutant == 8 ? {1'b0, next[62:0]} : next;
 endmodule
 
 module testbench (
@@ -23,6 +30,7 @@ module testbench (
 );
     logic [31:0] value, left;
     store memory (.clk(aclk), .dump);
+    counter dut (.clk(aclk), .mutant);
     assign s_axil_awready = !s_axil_bvalid;
     assign s_axil_wready = !s_axil_bvalid;
     assign s_axil_arready = !s_axil_rvalid;
@@ -42,7 +50,7 @@ module testbench (
         irq <= left == 1 || irq && mutant != 6;
         if (s_axil_arvalid && s_axil_arready) begin
             s_axil_rvalid <= 1;
-            s_axil_rdata <= s_axil_araddr == 16'h14 ? 0 : value;
+            s_axil_rdata <= s_axil_araddr == 16'h14 ? 0 : s_axil_araddr == 8 ? dut.count[63:32] : value;
         end else if (s_axil_rready) s_axil_rvalid <= 0;
         if (!aresetn) begin
             {value, left, s_axil_bvalid, s_axil_rvalid, irq} <= 0;
@@ -50,6 +58,6 @@ module testbench (
             s_axil_rresp <= 0;
         end
         if (!watch) reached <= 0;
-        else reached <= reached | (s_axil_wvalid && s_axil_wdata == 9 ? 9'hFE : 9'h9E & {9{s_axil_wvalid}});
+        else reached <= reached | (s_axil_wvalid && s_axil_wdata == 9 ? 9'hFE : 9'h9E & {9{s_axil_wvalid}}) | {s_axil_arvalid && s_axil_araddr == 8, 8'h0};
     end
 endmodule

@@ -228,21 +228,44 @@ def test_a_memory_takes_what_it_writes() -> None:
 
 def test_trials_in_forks(tmp_path: Path) -> None:
     """Each mutant is noticed where it first can be, by what differs, and none has anything of the one before."""
-    bench = Path(__file__).with_name("mutants_bench.sv").read_text()
     trials = [
         Trial("first", (("write", 0, 5), ("irq",), ("pin",), ("read", 0), ("idle",))),
         Trial("second", (("poke", 16, "00" * 16), ("write", 0, 9), ("wait", 20), ("pin",), ("dump", 0, 16), ("bus",))),
     ]
-    job = {"mutants": [1, 2, 3, 4, 5, 6, 7], "trials": [asdict(trial) for trial in trials], "base": 0, "limit": 100}
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    env = {"MOESAIC_JOB": str(tmp_path / "job.json")}
-    simulator = build(bench, top="testbench")
-    run(simulator, test_module="moesaic.flow.verify.mutant_run", work_dir=tmp_path, env=env, timeout_s=300)
-    first, second = json.loads((tmp_path / "outcome.json").read_text())
+    first, second = _outcomes(trials, [1, 2, 3, 4, 5, 6, 7], tmp_path)
     assert first["reached"] == [1, 2, 3, 4, 7] and second["reached"] == [1, 2, 3, 4, 5, 6, 7]
     assert first["found"] == [[1, "read 0"], [2, "irq"], [3, "write 0"], [4, "same"], [7, "irq"]]
     assert second["found"] == [[4, "dump 0"], [5, ""], [6, "pin"], [0, "same"]]
     assert (tmp_path / "right_1.bin").read_text() == f"{7:032x}"
+
+
+def _outcomes(trials: list[Trial], mutants: list[int], folder: Path) -> list[dict[str, object]]:
+    """Of the bench."""
+    job = {"mutants": mutants, "trials": [asdict(trial) for trial in trials], "base": 0, "limit": 100}
+    (folder / "job.json").write_text(json.dumps(job))
+    env = {"MOESAIC_JOB": str(folder / "job.json")}
+    simulator = build(Path(__file__).with_name("mutants_bench.sv").read_text(), top="testbench")
+    run(simulator, test_module="moesaic.flow.verify.mutant_run", work_dir=folder, env=env, timeout_s=300)
+    found: list[dict[str, object]] = json.loads((folder / "outcome.json").read_text())
+    return found
+
+
+def test_counters_carry(tmp_path: Path) -> None:
+    """Through all their bits, the highest of which nothing else reaches."""
+    before = Trial("short", (("wait", 3), ("read", 8)))
+    outcomes = _outcomes([before, Trial("carry", (("carry",), *before.steps))], [8], tmp_path)
+    assert [outcome["reached"] for outcome in outcomes] == [[8], [8]]
+    assert [outcome["found"] for outcome in outcomes] == [[[8, "same"]], [[8, "read 8"], [0, "same"]]]
+
+
+def test_a_register_that_must_have_a_value(tmp_path: Path) -> None:
+    """Of the right hardware it is known, of a mutant it is looked at as by any read."""
+    write = ("write", 0, 5)
+    good = [Trial("known", (write, ("expect", 0, 5, True), ("expect", 0, 4, False)))]
+    assert _outcomes(good, [1], tmp_path)[0]["found"] == [[1, "expect 0"], [0, "same"]]
+    for wrong in (("expect", 0, 4, True), ("expect", 0, 5, False)):
+        with pytest.raises(FailedRun, match="must"):
+            _outcomes([Trial("wrong", (write, wrong))], [1], tmp_path)
 
 
 def test_how_mutants_are_sorted() -> None:
