@@ -9,17 +9,19 @@ another are full of them, and nobody may rely on one. Checks are no part of the 
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from moesaic.flow.verify import cycles as cycles_source
 from moesaic.flow.verify import graph, memory_writes
+from moesaic.flow.verify.cycles import Cycles, alike
 from moesaic.flow.verify.graph import Graph, Mutated
 from moesaic.flow.verify.memory_writes import only_what_is_written
 from moesaic.flow.verify.mutator import CONTROL
 from moesaic.flow.verify.passes import run_passes
 from moesaic.store import Store, key_of
 
-__all__ = ["equivalent"]
+__all__ = ["equivalent", "equivalent_over_cycles"]
 
 _FLATTEN = (
     "delete */t:$print */t:$check",
@@ -38,6 +40,7 @@ _FLATTEN = (
 PATTERNS = 8192  # at random, which show most differences
 SECONDS = 10  # of the solver for a mutant
 NODES = 20_000  # that a solver is asked about
+DEPTH = 8  # cycles that are looked back
 
 
 def _alike(found: Mapping[int, Sequence[tuple[int, int]]], ands: Graph) -> list[int]:
@@ -100,6 +103,14 @@ def _proved(found: Mapping[int, Sequence[tuple[int, int]]], ands: Graph, work: P
     return [m for m in found if "no model found: SUCCESS" in (work / f"m{m}.txt").read_text(encoding="utf-8")]
 
 
+def _flat(design: Path, *, top: str, count: int, work: Path) -> Mutated:
+    passes = [f"read_rtlil {design}", f"hierarchy -top {top}", *_FLATTEN]
+    run_passes(passes, cwd=work, what="flatten the accelerator with its mutants")
+    module = only_what_is_written(json.loads((work / "flat.json").read_text(encoding="utf-8"))["modules"][top])
+    constants = Mutated(module, control=CONTROL, count=count).constants()
+    return Mutated(module, control=CONTROL, count=count, constants=constants)
+
+
 def prove(design: Path, *, top: str, count: int, work: Path) -> list[int]:
     """Equivalent ones of a design with mutants 1 to `count`.
 
@@ -108,39 +119,70 @@ def prove(design: Path, *, top: str, count: int, work: Path) -> list[int]:
     FailedRun
         If Yosys fails.
     """
-    passes = [f"read_rtlil {design}", f"hierarchy -top {top}", *_FLATTEN]
-    run_passes(passes, cwd=work, what="flatten the accelerator with its mutants")
-    module = only_what_is_written(json.loads((work / "flat.json").read_text(encoding="utf-8"))["modules"][top])
-    constants = Mutated(module, control=CONTROL, count=count).constants()
-    flat = Mutated(module, control=CONTROL, count=count, constants=constants)
+    flat = _flat(design, top=top, count=count, work=work)
     found = {mutant: flat.differences(mutant) for mutant in range(1, count + 1)}
-    alike = {
-        mutant: found[mutant]
-        for mutant in _alike(found, flat.graph)
-        if found[mutant] and len(flat.graph.cone([x for pair in found[mutant] for x in pair])) <= NODES
-    }
+    alike = {mutant: found[mutant] for mutant in _alike(found, flat.graph) if _small(found[mutant], flat.graph)}
     return sorted([*(mutant for mutant, pairs in found.items() if not pairs), *_proved(alike, flat.graph, work)])
 
 
+def _small(pairs: Sequence[tuple[int, int]], ands: Graph) -> bool:
+    return 0 < len(pairs) and len(ands.cone([x for pair in pairs for x in pair])) <= NODES
+
+
+def _over_cycles(cycles: Cycles, pairs: Sequence[tuple[int, int]], mutant: int, work: Path) -> bool:
+    """Whether pairs are the same in all states that can be, as some cycles before them show."""
+    rng = random.Random(mutant)
+    for now, begun in cycles.past(pairs, DEPTH):
+        asked = [*now, *begun]
+        if not asked:
+            return True
+        if not _small(asked, cycles.graph):
+            return False
+        if alike(asked, cycles.graph, PATTERNS, rng) and _proved({mutant: asked}, cycles.graph, work):
+            return True
+    return False
+
+
+def prove_over_cycles(design: Path, *, top: str, count: int, mutants: Sequence[int], work: Path) -> list[int]:
+    """Those of some mutants that are equivalent by proofs over several cycles, which take longer. Errors as there."""
+    cycles = Cycles(_flat(design, top=top, count=count, work=work))
+    proved = []
+    for mutant in mutants:
+        later = cycles.later(mutant)
+        for pairs in (cycles.flat.differences(mutant), later):
+            if pairs is not None and (not pairs or _over_cycles(cycles, pairs, mutant, work)):
+                proved.append(mutant)
+                break
+    return proved
+
+
+def _stored(recipe: Sequence[str | bytes], prove_in: Callable[[Path], list[int]]) -> frozenset[int]:
+    def make(folder: Path) -> None:
+        proved = json.dumps(prove_in(folder))
+        (folder / "equivalent.json").write_text(proved, encoding="utf-8")
+        for path in folder.iterdir():
+            if path.name != "equivalent.json":
+                path.unlink()
+
+    sources = (__file__, graph.__file__, memory_writes.__file__, cycles_source.__file__)
+    key = key_of(*recipe, *(Path(str(module)).read_text(encoding="utf-8") for module in sources))
+    path = Store("equivalent").obtain(key, make).path / "equivalent.json"
+    return frozenset(json.loads(path.read_text(encoding="utf-8")))
+
+
 def equivalent(design: Path, *, top: str, count: int) -> frozenset[int]:
-    """The same, proved once for a design and then found.
+    """As `prove`, proved once for a design and then found.
 
     Raises
     ------
     FailedRun
         If Yosys fails.
     """
+    recipe = (design.read_bytes(), top, str(count))
+    return _stored(recipe, lambda folder: prove(design, top=top, count=count, work=folder))
 
-    def make(folder: Path) -> None:
-        proved = json.dumps(prove(design, top=top, count=count, work=folder))
-        (folder / "equivalent.json").write_text(proved, encoding="utf-8")
-        for path in folder.iterdir():
-            if path.name != "equivalent.json":
-                path.unlink()
 
-    recipes = [
-        Path(str(module)).read_text(encoding="utf-8") for module in (__file__, graph.__file__, memory_writes.__file__)
-    ]
-    key = key_of(design.read_bytes(), top, str(count), *recipes)
-    path = Store("equivalent").obtain(key, make).path / "equivalent.json"
-    return frozenset(json.loads(path.read_text(encoding="utf-8")))
+def equivalent_over_cycles(design: Path, *, top: str, count: int, mutants: Sequence[int]) -> frozenset[int]:
+    """As `prove_over_cycles`, proved once and then found. Errors as there."""
+    recipe = (design.read_bytes(), top, str(count), str(sorted(mutants)))
+    return _stored(recipe, lambda folder: prove_over_cycles(design, top=top, count=count, mutants=mutants, work=folder))

@@ -224,6 +224,7 @@ class Mutated:
         for held, taken in self._next.items():
             of_node.setdefault(self._literal(held) >> 1, []).append(taken)
         found = dict.fromkeys([*self.sinks, *(self._next[held] for held in constants)])
+        self._hard = frozenset(found)
         waiting, seen = [self._literal(bit) >> 1 for bit in found], {0}
         while waiting:
             node = waiting.pop()
@@ -234,6 +235,21 @@ class Mutated:
                 waiting += [part >> 1 for part in self.graph.ands[node]]
                 waiting += [self._literal(bit) >> 1 for bit in taken_there]
         self.sinks = [bit for bit in found if isinstance(bit, int)]
+
+    def state(self) -> dict[int, tuple[int, int | None]]:
+        """By node of what each register holds: the literal that it takes, and its first value if it has one."""
+        first = {held: value for held, _, value in self.registers}
+        return {
+            self._literal(held) >> 1: (self._literal(taken), first.get(held)) for held, taken in self._next.items()
+        } | {0: (FALSE, 0)}
+
+    def literals(self, bits: Sequence[int]) -> list[int]:
+        """Of bits, without a mutant."""
+        return [self._literal(bit) for bit in bits]
+
+    def takers(self, bit: int) -> list[int] | None:
+        """Nodes of the registers that take a bit, None if anything else takes it too."""
+        return None if bit in self._hard else [self._literal(q) >> 1 for q, d in self._next.items() if d == bit]
 
     def _fan_outs(self) -> None:
         self._fan_out: dict[int, list[int]] = {}
@@ -281,6 +297,10 @@ class Mutated:
 
     def differences(self, mutant: int) -> list[tuple[int, int]]:
         """Literals, without the mutant and with it, of all sinks that are not structurally the same."""
+        return list(dict.fromkeys(self.differing(mutant).values()))
+
+    def differing(self, mutant: int) -> dict[int, tuple[int, int]]:
+        """The same by bit."""
         changed: dict[int, int] = {}
         waiting = [self._position[bit] for bit in self._roots.get(mutant, ())]
         heapq.heapify(waiting)
@@ -302,15 +322,15 @@ class Mutated:
                 changed[bit] = value
                 for follower in self._fan_out.get(bit, ()):
                     heapq.heappush(waiting, self._position[follower])
-        result = []
+        result: dict[int, tuple[int, int]] = {}
         for bit in self.sinks:
             mask = self._masks.get(bit)
             if mask is not None:
                 if (mask ^ -(mask & 1)) >> mutant & 1:
-                    result.append((mask & 1, mask >> mutant & 1))
+                    result[bit] = mask & 1, mask >> mutant & 1
             elif bit in changed:
-                result.append((self._literals[bit], changed[bit]))
-        return list(dict.fromkeys(result))
+                result[bit] = self._literals[bit], changed[bit]
+        return result
 
 
 def _bits(mask: int) -> Iterator[int]:

@@ -10,7 +10,7 @@ from moesaic.errors import FailedRun
 from moesaic.flow.simulator_need import SimulatorNeed
 from moesaic.flow.stages import Stages
 from moesaic.flow.verify.campaign import Campaign, Chunk, Failure
-from moesaic.flow.verify.equivalence import equivalent
+from moesaic.flow.verify.equivalence import equivalent, equivalent_over_cycles
 from moesaic.flow.verify.ladder import Ladder, Truth, ladder
 from moesaic.flow.verify.mutants import PER_BUILD, Climb, MutantSimulator, climb, mutants_of
 from moesaic.flow.verify.tried import CONFIG
@@ -68,6 +68,8 @@ def _chunk(steps: Ladder, item: tuple[int, int], stages: Stages) -> Chunk:
         asked = [mutant for mutant in mine if mutant not in proved]
         climbed = climb(simulator, [trial for _, trial in trials], steps.memory, asked, work_dir=work)
         check_truths(steps.truths, [trial.name for _, trial in trials], work)
+    left = [mutant for mutant in asked if mutant not in climbed.noticed]
+    proved |= equivalent_over_cycles(mutants.design, top=TOP, count=len(mutants.list), mutants=left)
     endings = sort(mine, proved, climbed, [name for name, _ in trials])
     survivors = [
         Failure(batch * PER_BUILD + mutant - 1, str(mutants.list[mutant - 1]), ending)
