@@ -253,7 +253,7 @@ def _outcomes(trials: list[Trial], mutants: list[int], folder: Path) -> list[dic
 def test_counters_carry(tmp_path: Path) -> None:
     """Through all their bits, the highest of which nothing else reaches."""
     before = Trial("short", (("wait", 3), ("read", 8)))
-    outcomes = _outcomes([before, Trial("carry", (("carry",), *before.steps))], [8], tmp_path)
+    outcomes = _outcomes([before, Trial("carry", (("counters", (1 << 63) - 1), *before.steps))], [8], tmp_path)
     assert [outcome["reached"] for outcome in outcomes] == [[8], [8]]
     assert [outcome["found"] for outcome in outcomes] == [[[8, "same"]], [[8, "read 8"], [0, "same"]]]
 

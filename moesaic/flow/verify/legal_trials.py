@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 from moesaic.compiler.image import ProgramImage
 from moesaic.flow.verify.drawing import RESIDUAL_WORDS
 from moesaic.flow.verify.legal import collect, wanted
 from moesaic.flow.verify.legal_programs import LegalProgram, Weights, draw_program
+from moesaic.flow.verify.long_programs import long_runs, long_streams
 from moesaic.flow.verify.trial import Trial, runs_trial
 from moesaic.flow.verify.tried import CONFIG
 from moesaic.flow.verify.witness import FineDrawing, Witness
@@ -17,6 +19,7 @@ from moesaic.sim.rtl import RtlRun
 __all__ = ["PARTS", "PROGRAMS", "fine_program", "left_programs", "legal_trials"]
 
 PROGRAMS = 20  # drawn at random
+LONG = (1 << 12) - 1  # number of the last instruction of a stream: all its bits are 1
 WATCHDOG = 3000
 PARTS: tuple[Callable[[FineDrawing], None], ...] = (FineDrawing.curves, FineDrawing.norms, FineDrawing.heads)
 
@@ -50,12 +53,17 @@ def legal_trials(window_address: int) -> tuple[ProgramImage, list[tuple[Trial, I
     drawn = [draw_program(random.Random(f"trial {number}"), weights, Witness) for number in range(PROGRAMS)]
     drawn += [fine_program(part, weights) for part in PARTS]
     pair, left = left_programs(weights)
-    programs = collect([*drawn, *pair], weights, window_address=window_address)
-    *tasks, first, second = programs.programs
+    long = long_streams(weights, LONG)
+    programs = collect([*drawn, *pair, long], weights, window_address=window_address)
+    *tasks, first, second, many = programs.programs
     found = []
     for task in tasks:
         trial = runs_trial(f"legal program {task}", programs.image, [RtlRun(task, watchdog=WATCHDOG)])
         found.append((trial, wanted(programs, task).output))
     runs = [RtlRun(task, watchdog=WATCHDOG) for task in (first, second)]
     found.append((runs_trial("what a run leaves", programs.image, runs), left))
+    good, *bad = (replace(run, watchdog=WATCHDOG) for _, run in long_runs(programs, many))
+    found.append(
+        (runs_trial("errors far down", programs.image, [*bad, good], brief=True), wanted(programs, many).output)
+    )
     return programs.image, found

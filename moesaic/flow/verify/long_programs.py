@@ -14,25 +14,23 @@ from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Memory, Opcode
 from moesaic.scratch import scratch
 from moesaic.sim.rtl import RtlRun, RtlSimulator
 
-__all__ = ["INSTRUCTIONS", "long_program", "run_long"]
+__all__ = ["INSTRUCTIONS", "long_program", "long_runs", "long_streams", "run_long"]
 
 INSTRUCTIONS = 1 << 15  # of the load and compute streams, and a few more
 SKIPPED = {"expert_valid": 1}  # of an expert that no token has chosen
 
 
-def long_program(instructions: int = INSTRUCTIONS) -> Programs:
-    """One FETCH, COPY and as many STOREs as there are words; so many FETCHes and MATMULs are skipped.
-
-    Parameters
-    ----------
-    instructions : int
-    """
-    weights, program = Weights(CONFIG), LegalProgram(what=["long"])
+def long_streams(weights: Weights, instructions: int) -> LegalProgram:
+    """One FETCH, COPY and as many STOREs as there are words; so many FETCHes and MATMULs are skipped."""
+    program = LegalProgram(what=["long"])
     words = RESIDUAL_WORDS * 2 // CONFIG.load_rows  # of the weight stream
-    weights.add(np.random.default_rng(3).bytes(words * CONFIG.word_bytes))
+    place = weights.add(np.random.default_rng(3).bytes(words * CONFIG.word_bytes))
     beats = CONFIG.beats_per_word
     fetch = isa.encode(Opcode.FETCH, SKIPPED | {"beats": beats})
-    program.load = [isa.encode(Opcode.FETCH, {"beats": words * beats}), *[fetch] * instructions]
+    program.load = [
+        isa.encode(Opcode.FETCH, {"offset": place * beats, "beats": words * beats}),
+        *[fetch] * instructions,
+    ]
     matmul = SKIPPED | {"out_count": 1, "in_blocks": 1, "function": Function.ADD}
     copy = isa.encode(Opcode.COPY, {"memory": Memory.RESIDUAL, "words": words})
     program.compute = [copy, *[isa.encode(Opcode.MATMUL, matmul)] * (instructions - 2)]
@@ -41,12 +39,23 @@ def long_program(instructions: int = INSTRUCTIONS) -> Programs:
     for word in range(RESIDUAL_WORDS):
         fields = {"src_addr": word, "words": 1, "offset": word * 2 * CONFIG.lanes, "wait": instructions}
         program.store.append(isa.encode(Opcode.STORE, fields))
-    return collect([program], weights)
+    return program
 
 
-def _runs(programs: Programs) -> list[tuple[str, RtlRun]]:
+def long_program(instructions: int = INSTRUCTIONS) -> Programs:
+    """`long_streams` as the only program.
+
+    Parameters
+    ----------
+    instructions : int
+    """
+    weights = Weights(CONFIG)
+    return collect([long_streams(weights, instructions)], weights)
+
+
+def long_runs(programs: Programs, task: str) -> list[tuple[str, RtlRun]]:
     """What is wrong, and the run: nothing, then the last instruction of a stream."""
-    (task, program), image = next(iter(programs.programs.items())), programs.image
+    program, image = programs.programs[task], programs.image
     found = [("", RtlRun(task, memory=PLAIN))]
     for stream, alone in (("compute", {}), ("load", {"compute_count": 1})):
         last = len(getattr(program, stream)) - 1
@@ -67,7 +76,7 @@ def run_long(number: int, *, simulator: RtlSimulator, instructions: int = INSTRU
     instructions : int
     """
     programs = long_program(instructions)
-    image, runs = programs.image, _runs(programs)
+    image, runs = programs.image, long_runs(programs, next(iter(programs.programs)))
     with scratch() as work:
         plusargs = [f"+window_bytes={len(image.memory)}"]
         results = simulator.run(image, [run for _, run in runs], work_dir=work, plusargs=plusargs)

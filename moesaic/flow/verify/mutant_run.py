@@ -142,15 +142,15 @@ class Host:
             memory[(address - base + place) // word].value = value
         await self.tick()
 
-    async def carry(self) -> None:
-        """Every counter that can be set, wherever it is: all bits but the highest are 1."""
+    async def counters(self, value: int) -> None:
+        """Every counter that can be set, wherever it is, to the upper bits of a value of 64."""
         scopes = [self.dut.dut]
         while scopes:
             for inner in scopes.pop():
                 if isinstance(inner, HierarchyObject):
                     scopes.append(inner)
                 elif isinstance(inner, PackedObject) and len(inner) in COUNTERS:
-                    inner.value = (1 << len(inner) - 1) - 1
+                    inner.value = value >> COUNTERS[-1] - len(inner)
         await self.tick()
 
     async def step(self, step: Sequence[Any], *, base: int, limit: int) -> Any:
@@ -169,8 +169,8 @@ class Host:
             return [int(getattr(self.dut, name).value) for name in names]
         if kind == "expect":
             return await self.read(rest[0])
-        if kind == "carry":
-            return await self.carry()
+        if kind == "counters":
+            return await self.counters(*rest)
         if kind == "memory":
             for name, value in rest[0].items():
                 getattr(self.dut.memory, name).value = value

@@ -31,7 +31,7 @@ class Trial:
         `("irq",)` waits for the interrupt, `("pin",)` looks at it; `("idle",)`: until STATUS is not busy.
         `("dump", address, bytes)` looks at the DDR, `("bus",)` at what the ports moved and the rules they broke;
         `("expect", offset, value, equal)`: a register, of which it is known whether it has the value; `("reset",)`;
-        `("carry",)` sets all counters to where the next step carries through all their bits.
+        `("counters", value)` sets every counter of cycles, words or bytes, to the upper bits of a value of 64.
     """
 
     name: str
