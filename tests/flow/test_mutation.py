@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from moesaic.errors import FailedRun
-from moesaic.flow.verify.equivalence import prove
+from moesaic.flow.verify.equivalence import prove, prove_over_cycles
 from moesaic.flow.verify.host_trials import host_trials
 from moesaic.flow.verify.ladder import Truth
 from moesaic.flow.verify.memory_writes import only_what_is_written
@@ -47,6 +47,31 @@ KNOWN = """module top(input clk, input [15:0] mutant, input [15:0] a, input b, o
     fixed <= fixed & b;
     o <= {rare, redundant, real_one, tied};
     assert (unused == b);
+  end
+endmodule
+"""
+
+# Mutant 1 shows if both of `even` and `odd` are 1, two cycles later; 2 in `left`, where `right` is 1 too; 3 only while
+# `young`; 4 in `left` without `right`; 5 in `idle`, which counts a cycle after `used`; 6 before; 7 in what keeps it.
+STATES = """module top(input clk, input [15:0] mutant, input a, input b, output reg [5:0] o = 0);
+  reg even = 0, odd = 0, even_later = 0, odd_later = 0, left = 0, right = 0, young = 1, idle = 0, used = 0, kept = 0;
+  reg early = 0, kept_used = 0;
+  always @(posedge clk) begin
+    even <= a & b; odd <= a & ~b; even_later <= even; odd_later <= odd;
+    o[0] <= even_later & odd_later & mutant == 1 | a;
+    left <= (mutant == 2 & a & b) | (mutant == 4 & b) | (a & ~b);
+    right <= a & b;
+    o[1] <= left | right;
+    young <= 0;
+    o[2] <= young & mutant == 3;
+    used <= a;
+    idle <= a ? b : (mutant == 5) ^ b;
+    o[3] <= used & idle;
+    early <= b ? a : (mutant == 6) ^ a;
+    o[4] <= used & early;
+    kept <= kept ^ b ^ (mutant == 7 & a);
+    kept_used <= ~a;
+    o[5] <= kept_used & kept;
   end
 endmodule
 """
@@ -182,6 +207,18 @@ def test_what_is_proved_equivalent(tmp_path: Path) -> None:
     passes = ["read_verilog -sv known.v", "proc", "write_rtlil known.il"]
     run_passes(passes, cwd=tmp_path, what="read")
     assert prove(tmp_path / "known.il", top="top", count=5, work=tmp_path) == [1, 2, 4]
+
+
+def test_proofs_over_several_cycles(tmp_path: Path) -> None:
+    """What differs in states that are never, or in a register that nothing sees then; not what differs in the first
+    cycles only, in a register that is seen, or that keeps the difference.
+    """
+    (tmp_path / "known.v").write_text(STATES)
+    passes = ["read_verilog -sv known.v", "proc", "write_rtlil known.il"]
+    run_passes(passes, cwd=tmp_path, what="read")
+    assert prove(tmp_path / "known.il", top="top", count=7, work=tmp_path) == []
+    asked = range(1, 8)
+    assert prove_over_cycles(tmp_path / "known.il", top="top", count=7, mutants=asked, work=tmp_path) == [1, 2, 5]
 
 
 def test_an_undefined_side_of_a_choice_is_the_other(tmp_path: Path) -> None:
