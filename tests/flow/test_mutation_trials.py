@@ -16,7 +16,7 @@ from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden import numerics
 from moesaic.golden.numerics import Array
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Opcode
+from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Memory, Opcode
 from moesaic.hw.spec.legal import refusal
 from moesaic.hw.spec.registers import register_map
 from moesaic.sim.machine import ProgramError
@@ -59,7 +59,9 @@ def test_few_instructions_show_all_that_decides() -> None:
     assert len(chosen) < 12
     few = Judged(Opcode.FETCH, [many[place] for place in chosen], CONFIG)
     decided = [goal.any() for goal in judged.decisive()]
-    assert [goal.any() for goal in few.decisive()] == decided and 8 < sum(decided) < len(decided)
+    assert [goal.any() for goal in few.decisive()] == decided
+    # Experts below and above the limit, with and without `expert_valid`; beats, and beats in whole words.
+    assert 6 <= sum(decided[: 2 * len(judged.comparisons)]) < sum(decided) < len(decided)
 
 
 def test_an_instruction_alone_in_its_stream(small: Nano) -> None:
@@ -100,6 +102,8 @@ def test_what_a_run_leaves_is_seen() -> None:
     programs = collect(pair, weights)
     first, second = programs.programs
     assert wanted(programs, first).output.shape == left.shape
+    copies = [values for opcode, values in map(isa.decode, pair[1].compute) if opcode is Opcode.COPY]
+    assert [(values["memory"], values["words"]) for values in copies] == [(Memory.RESIDUAL, 1)]
     with pytest.raises(ProgramError, match="what memories hold at first"):
         wanted(programs, second)
 
