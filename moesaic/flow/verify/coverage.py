@@ -97,7 +97,9 @@ def _trials(number: int, nano: Nano) -> Chunk:
     trials += states
     need = SimulatorNeed.of(nano.program)
     simulator = CoveredSimulator(need.accelerator, memory_bytes=len(steps.memory), base=need.base)
-    endings = _climbed(simulator, trials, [*steps.truths, *_truths(states, nano)], steps.memory)
+    names = {trial.name for trial in trials}
+    truths = [truth for truth in (*steps.truths, *_truths(states, nano)) if truth.trial in names]
+    endings = _climbed(simulator, trials, truths, steps.memory)
     return Chunk(number, len(trials), endings, (), covered=_bits(simulator))
 
 
