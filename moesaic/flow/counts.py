@@ -69,7 +69,7 @@ def renewed(name: str, known: Iterable[Mapping[str, Any]], stages: Stages) -> di
         same_sizes = AcceleratorConfig(**entry["config"]) == accelerator
         if same_sizes and entry["delays"] == DELAYS[entry["family"]].digest:
             with stages.stage("verilog", f"Verilog of {name}"):
-                same = entry["verilog"] == verilog_digest(accelerator)
+                same = entry.get("verilog") == verilog_digest(accelerator)
             if same:
                 return {**entry, "config": accelerator.to_dict(), "hardware": hardware_digest()}
     return count(name, stages)
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--renew", action="store_true", help="keep counts of accelerators whose Verilog is the same")
     given = parser.parse_args()
     stages = Stages()
-    known = json.loads(given.out.read_text(encoding="utf-8")) if given.renew else []
+    known = json.loads(given.out.read_text(encoding="utf-8")) if given.renew and given.out.is_file() else []
     entries = [renewed(name, known, stages) for name in given.boards]
     given.out.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 

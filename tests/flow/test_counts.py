@@ -26,6 +26,7 @@ BEFORE: dict[str, Any] = {
     [
         ({}, False),
         ({"verilog": "another"}, True),
+        ({"verilog": None}, True),
         ({"delays": "another"}, True),
         ({"config": {**BEFORE["config"], "experts": 4}}, True),
     ],
@@ -35,11 +36,17 @@ def test_renew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: Mapping
     monkeypatch.setattr(counts, "count", lambda name, stages: {"counted": name})
     path = tmp_path / "counts.json"
     known = {**BEFORE, "verilog": "Verilog of micro8", **changes}
+    if known["verilog"] is None:  # counted before there was one
+        del known["verilog"]
     path.write_text(json.dumps([known]))
     monkeypatch.setattr("sys.argv", ["counts", "micro8", "--renew", "--out", str(path)])
     counts.main()
     expected = {"counted": "micro8"} if again else {**known, "hardware": hardware_digest()}
     assert json.loads(path.read_text()) == [expected]
     monkeypatch.setattr("sys.argv", ["counts", "micro8", "--out", str(path)])
+    counts.main()
+    assert json.loads(path.read_text()) == [{"counted": "micro8"}]
+    path.unlink()
+    monkeypatch.setattr("sys.argv", ["counts", "micro8", "--renew", "--out", str(path)])
     counts.main()
     assert json.loads(path.read_text()) == [{"counted": "micro8"}]
