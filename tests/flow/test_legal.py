@@ -8,6 +8,7 @@ import pytest
 
 from moesaic.flow.verify import legal
 from moesaic.flow.verify.legal_programs import LegalProgram, Weights, draw_program
+from moesaic.flow.verify.rare_programs import rare_programs
 from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden.layers.norm import QuantNorm
 from moesaic.hw.spec import isa
@@ -47,6 +48,16 @@ def find(program: LegalProgram, **fields: int) -> int:
 def test_equal_on_rtl() -> None:
     chunk = legal.run_programs(drawn(12), 0, 0)
     assert chunk.failures == () and chunk.endings == {legal.EQUAL: 12}
+
+
+def test_rare_programs_are_equal_on_rtl() -> None:
+    programs = rare_programs()
+    chunk = legal.run_programs(programs, 0, 0)
+    assert chunk.failures == () and chunk.endings == {legal.EQUAL: len(programs.programs)}
+    keys, queue = programs.programs.values()
+    assert find(keys, function=Function.ATTEND, key_count=255 * CONFIG.lanes)
+    last = find(queue, function=Function.INT8, out_count=100 * CONFIG.rows)
+    assert find(queue, expert_valid=1) == last + 1
 
 
 def test_what_programs_use() -> None:

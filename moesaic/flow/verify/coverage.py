@@ -20,6 +20,7 @@ from moesaic.flow.verify.long_programs import run_long
 from moesaic.flow.verify.mutants import climb
 from moesaic.flow.verify.mutation import check_truths
 from moesaic.flow.verify.nano import Nano, nano
+from moesaic.flow.verify.rare_programs import rare_programs
 from moesaic.flow.verify.runs import run_chunk
 from moesaic.flow.verify.state_trials import reset_trials, state_trials
 from moesaic.flow.verify.trial import Trial
@@ -104,11 +105,12 @@ def _trials(number: int, nano: Nano) -> Chunk:
 
 
 def _long(number: int, nano: Nano, simulator: CoveredSimulator) -> Chunk:
-    """A long program, and resets in the middle of what the accelerator does."""
+    """A long program, programs of what is rare, and resets in the middle of what the accelerator does."""
     trials = reset_trials(nano)
     endings = _climbed(simulator, trials, _truths(trials, nano), nano.program.memory_with(nano.image))
-    chunk = run_long(number, simulator=simulator)
-    return replace(chunk, cases=chunk.cases + len(trials), endings={**chunk.endings, **endings})
+    long, rare = run_long(number, simulator=simulator), run_programs(rare_programs(), 0, number, simulator=simulator)
+    cases = long.cases + rare.cases + len(trials)
+    return Chunk(number, cases, {**long.endings, **rare.endings, **endings}, long.failures + rare.failures)
 
 
 def _chunk(nano: Nano, item: tuple[int, int], stages: Stages) -> Chunk:

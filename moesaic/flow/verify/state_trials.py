@@ -6,7 +6,7 @@ A good run is the last of each.
 from collections.abc import Iterable
 from dataclasses import replace
 
-from moesaic.flow.verify.nano import Nano
+from moesaic.flow.verify.nano import STREAMS, Nano
 from moesaic.flow.verify.trial import Script, Trial, runs_trial
 
 __all__ = ["reset_trials", "state_trials"]
@@ -66,11 +66,13 @@ def _clears(nano: Nano) -> Trial:
     return script.trial("commands in a clear")
 
 
-def _resets(nano: Nano, name: str, command: str, waits: Iterable[int]) -> Trial:
+def _resets(
+    nano: Nano, name: str, command: str, waits: Iterable[int], overrides: dict[str, int] | None = None
+) -> Trial:
     """Hard resets so many cycles after a command."""
     script, run = Script(nano.program), nano.run()
     for cycles in waits:
-        script.configure(run)
+        script.configure(replace(run, overrides=overrides or {}))
         script.command(command)
         script.steps.append(("wait", cycles))
         script.reset()
@@ -88,10 +90,14 @@ def _bases(nano: Nano) -> Trial:
 
 
 def reset_trials(nano: Nano) -> list[Trial]:
-    """Hard resets while a soft reset clears the core, and while a run fetches, copies and computes."""
+    """Hard resets while a soft reset clears the core, while a run fetches, copies and computes, and in each cycle in
+    which an instruction of the last stream may arrive.
+    """
+    stores = {f"{stream}_count": 0 for stream in STREAMS[:-1]}
     return [
         _resets(nano, "resets in a soft reset", "soft_reset", range(1, 16)),
         _resets(nano, "resets in a run", "start", range(16, 700, 9)),
+        _resets(nano, "resets while stores are fetched", "start", range(100, 140), stores),
     ]
 
 
