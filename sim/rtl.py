@@ -130,6 +130,11 @@ def limit_of(program: ProgramImage) -> int:
     return _LEAST_LIMIT + 8 * int(program.manifest["macs"]) * items // (program.config.rows * program.config.lanes)
 
 
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Lines of JSON; none if there is no file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
 class RtlSimulator:
     """Builds an accelerator once (cached by content) and runs jobs on it.
 
@@ -215,8 +220,10 @@ class RtlSimulator:
         limit: int | None = None,
         trace_window: int = 256,
         timeout_s: float | None = None,
+        watched: bool = True,
     ) -> list[RtlResult]:
         """Run a job. `limit`: cycles after which a run is given up; by default many times what its products take.
+        Unless `watched`, results have neither marks nor traces, which cost more time than short runs themselves.
 
         Raises
         ------
@@ -270,9 +277,7 @@ class RtlSimulator:
             plusargs=[
                 "+image=memory.bin",
                 f"+image_base={program.address:x}",
-                "+residual=mark_",
-                "+marks=marks.jsonl",
-                "+trace=trace.csv",
+                *(("+residual=mark_", "+marks=marks.jsonl", "+trace=trace.csv") if watched else ()),
                 f"+trace_window={trace_window}",
                 f"+seed={seed}",
                 *(("--trace", "--trace-file", SAIF) if self.saif else ()),
@@ -283,14 +288,14 @@ class RtlSimulator:
         return self._collect(program, runs, work_dir)
 
     def _collect(self, program: ProgramImage, runs: Sequence[RtlRun], work_dir: Path) -> list[RtlResult]:
-        outcomes = json.loads((work_dir / "outcome.json").read_text(encoding="utf-8"))
-        lines = [json.loads(line) for line in (work_dir / "marks.jsonl").read_text(encoding="utf-8").splitlines()]
-        head, *rest = (work_dir / "trace.csv").read_text(encoding="utf-8").splitlines()
+        outcomes, lines = _lines(work_dir / "outcomes.jsonl"), _lines(work_dir / "marks.jsonl")
+        trace = work_dir / "trace.csv"
+        head, *rest = trace.read_text(encoding="utf-8").splitlines() if trace.exists() else ("run",)
         names = head.split(",")
         table = np.array([line.split(",") for line in rest], dtype=np.int64).reshape(-1, len(names))
         results = []
         for number, outcome in enumerate(outcomes):
-            mine = [line for line in lines if line["run"] == number]
+            mine: list[Mapping[str, int]] = [line for line in lines if line["run"] == number]
             task = runs[number].task
             marks = [
                 self._residual(program, work_dir / f"mark_{line['mark']}.hex", task, position)

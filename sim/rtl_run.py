@@ -1,5 +1,6 @@
 """cocotb: drives the accelerator over AXI4-Lite as a host would, by the job file that `sim.rtl` wrote."""
 
+import gc
 import json
 import os
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge, Timer
+from cocotb.triggers import ClockCycles, FallingEdge, First, RisingEdge, Timer
 from cocotb.utils import get_sim_time
 
 from moesaic.boards.driver import Driver, RunResult
@@ -57,41 +58,44 @@ class SimulatedBus:
         self.dut.aresetn.value = 1
         await ClockCycles(self.dut.aclk, 2)
 
-    async def _accepted(self, channel: str) -> None:
-        while True:
-            await ReadOnly()
-            ready = int(getattr(self.dut, f"s_axil_{channel}ready").value)
-            await RisingEdge(self.dut.aclk)
-            if ready:
-                break
-        getattr(self.dut, f"s_axil_{channel}valid").value = 0
+    async def _accepted(self, *channels: str) -> None:
+        """Offer what is on some channels until each is taken. Looks are at falling edges, where nothing moves."""
+        dut, waiting = self.dut, list(channels)
+        for channel in waiting:
+            getattr(dut, f"s_axil_{channel}valid").value = 1
+        while waiting:
+            await FallingEdge(dut.aclk)
+            ready = [channel for channel in waiting if int(getattr(dut, f"s_axil_{channel}ready").value)]
+            await RisingEdge(dut.aclk)
+            for channel in ready:
+                getattr(dut, f"s_axil_{channel}valid").value = 0
+                waiting.remove(channel)
 
     async def _answered(self, channel: str, what: str) -> int:
-        getattr(self.dut, f"s_axil_{channel}ready").value = 1
-        while True:
-            await ReadOnly()
-            valid = int(getattr(self.dut, f"s_axil_{channel}valid").value)
-            response = int(getattr(self.dut, f"s_axil_{channel}resp").value)
-            data = int(self.dut.s_axil_rdata.value)
-            await RisingEdge(self.dut.aclk)
-            if valid:
-                break
-        getattr(self.dut, f"s_axil_{channel}ready").value = 0
+        dut = self.dut
+        valid, ready = getattr(dut, f"s_axil_{channel}valid"), getattr(dut, f"s_axil_{channel}ready")
+        ready.value = 1
+        await FallingEdge(dut.aclk)
+        while not int(valid.value):
+            await FallingEdge(dut.aclk)
+        response = int(getattr(dut, f"s_axil_{channel}resp").value)
+        data = int(dut.s_axil_rdata.value) if channel == "r" else 0
+        await RisingEdge(dut.aclk)
+        ready.value = 0
         if response:
             raise BusError(what, response)
         return data
 
     async def write(self, offset: int, value: int) -> None:
         """One AXI4-Lite write."""
-        self.dut.s_axil_awaddr.value, self.dut.s_axil_awvalid.value = offset, 1
-        await self._accepted("aw")
-        self.dut.s_axil_wdata.value, self.dut.s_axil_wstrb.value, self.dut.s_axil_wvalid.value = value, 15, 1
-        await self._accepted("w")
+        dut = self.dut
+        dut.s_axil_awaddr.value, dut.s_axil_wdata.value, dut.s_axil_wstrb.value = offset, value, 15
+        await self._accepted("aw", "w")
         await self._answered("b", f"write of {offset:#x}")
 
     async def read(self, offset: int) -> int:
         """One AXI4-Lite read."""
-        self.dut.s_axil_araddr.value, self.dut.s_axil_arvalid.value = offset, 1
+        self.dut.s_axil_araddr.value = offset
         await self._accepted("ar")
         return await self._answered("r", f"read of {offset:#x}")
 
@@ -172,7 +176,8 @@ async def _set_memory(dut: Any, values: Mapping[str, int]) -> None:
 
 @cocotb.test()
 async def run_job(dut: Any) -> None:
-    """All runs of the job, one after the other; writes outcome.json and the results."""
+    """All runs of the job, one after the other; writes a line of outcomes.jsonl and the result of each."""
+    gc.freeze()  # what is imported by now is never garbage
     job = json.loads(Path(os.environ["MOESAIC_JOB"]).read_text(encoding="utf-8"))
     program = ProgramImage.load(job["program"])
     config = program.config
@@ -186,7 +191,7 @@ async def run_job(dut: Any) -> None:
     await bus.reset()
     driver = Driver(bus, program, slots=1)
     await driver.open(load=False)
-    outcomes = []
+    lines = open("outcomes.jsonl", "w", encoding="utf-8", buffering=1)  # noqa: SIM115, ASYNC230
     for number, run in enumerate(job["runs"]):
         for address, part in zip(run.get("addresses", []), run.get("parts", []), strict=True):
             await bus.write_memory(address, bytes.fromhex(part))
@@ -229,5 +234,4 @@ async def run_job(dut: Any) -> None:
             "port": int(dut.viol_port.value),
             "address": int(dut.viol_addr.value),
         }
-        outcomes.append(outcome)
-        Path("outcome.json").write_text(json.dumps(outcomes), encoding="utf-8")
+        lines.write(json.dumps(outcome) + "\n")

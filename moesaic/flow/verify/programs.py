@@ -61,4 +61,4 @@ def draw(nano: Nano, seed: int, number: int) -> Case:
     return Case(number, f"{stream} {index}: {what}", nano.patched(stream, index, data))
 
 
-PROGRAMS = drawn_campaign("programs", "changed programs on RTL", draw)
+PROGRAMS = drawn_campaign("programs", "changed programs on RTL", draw, chunk=1000)

@@ -17,7 +17,6 @@ from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
 __all__ = ["EXACT", "OTHER", "PLAIN", "Case", "drawn_campaign", "run_chunk"]
 
-CHUNK = 100  # cases of a simulation
 EVERY = 10  # cases between two good runs
 LIMIT = 1_000_000  # cycles until the interrupt
 
@@ -82,6 +81,7 @@ def _simulate(nano: Nano, cases: Sequence[Case], seed: int, simulator: RtlSimula
             seed=seed,
             limit=LIMIT,
             plusargs=[f"+window_bytes={len(nano.program.memory)}"],
+            watched=False,
         )
     endings: list[str] = []
     failures, last = [], cases[0]
@@ -135,18 +135,18 @@ def run_chunk(nano: Nano, number: int, cases: Sequence[Case], *, simulator: RtlS
 Draw = Callable[[Nano, int, int], Case]
 
 
-def _drawn(draw: Draw, nano: Nano, item: tuple[int, int], stages: Stages) -> Chunk:
+def _drawn(draw: Draw, chunk: int, nano: Nano, item: tuple[int, int], stages: Stages) -> Chunk:
     seed, number = item
-    return run_chunk(nano, number, [draw(nano, seed, number * CHUNK + k) for k in range(CHUNK)])
+    return run_chunk(nano, number, [draw(nano, seed, number * chunk + k) for k in range(chunk)])
 
 
-def drawn_campaign(name: str, title: str, draw: Draw) -> Campaign:
-    """The campaign of cases that a function of a module draws by seed and number."""
+def drawn_campaign(name: str, title: str, draw: Draw, *, chunk: int = 100) -> Campaign:
+    """The campaign of cases that a function of a module draws by seed and number, `chunk` of them in a simulation."""
     return Campaign(
         name=name,
         title=title,
-        chunk_cases=CHUNK,
+        chunk_cases=chunk,
         prepare=nano,
-        function=partial(_drawn, draw),
+        function=partial(_drawn, draw, chunk),
         need=lambda shared: SimulatorNeed.of(shared.program),
     )
