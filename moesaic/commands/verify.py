@@ -20,6 +20,7 @@ EXAMPLES = examples(
     "verify coverage --count 2000",
     "verify mutation --count 200",
     "verify python-mutation --count 300",
+    "verify python-mutation --count 300 --again",
     "verify pairs --count 1000",
     "verify legal --count 600",
     "verify --count 1000000 --cluster local:8",
@@ -40,6 +41,9 @@ def verify(
     out: Annotated[Path, typer.Option(help="Folder for the records. Cases that are there are not run again.")] = Path(
         "out/verify"
     ),
+    again: Annotated[
+        bool, typer.Option("--again", help="First try recorded mutants again that nothing noticed.")
+    ] = False,
     page: Annotated[
         Path | None, typer.Option(help="Markdown page to write, with signoff.json beside it.", show_default="none")
     ] = None,
@@ -58,7 +62,7 @@ def verify(
     check_names(names)
     stages = Stages(quiet=quiet)
     with open_runner(cluster, stages, shared_cache=shared_cache) as runner:
-        result = run_campaigns(names, count=count, seed=seed, folder=out, stages=stages, runner=runner)
+        result = run_campaigns(names, count=count, seed=seed, folder=out, stages=stages, runner=runner, again=again)
     if page is not None:
         write_signoff(result, page)
     if as_json:

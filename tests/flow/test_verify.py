@@ -140,6 +140,33 @@ def test_failures_that_are_none_after_all(tmp_path: Path) -> None:
         assert len(report.failures) == 4 - 2 * excused
 
 
+def test_failures_tried_again(tmp_path: Path) -> None:
+    """Those that no longer fail count as what they are now, in the record too; excused ones are not tried."""
+    tried: list[tuple[int, ...]] = []
+
+    def survive(shared: int, item: tuple[int, int], stages: Stages) -> Chunk:
+        survivors = tuple(Failure(item[1] * 10 + k, f"mutant {k}", "left") for k in range(3))
+        return Chunk(item[1], 10, {"fine": 7, "left": 3}, survivors)
+
+    def again(shared: int, item: tuple[int, tuple[int, ...]], stages: Stages) -> dict[int, str]:
+        tried.append(item[1])
+        return {case: "left" if case % 10 == 1 else "now" for case in item[1]}
+
+    campaign = replace(PRETENCE, function=survive, excused=lambda failure: "listed" if failure.case % 10 == 2 else "")
+
+    def run(campaign: Campaign, *, again: bool = False) -> CampaignReport:
+        return run_campaign(campaign, count=2020, seed=1, folder=tmp_path, stages=Stages(quiet=True), again=again)
+
+    assert run(campaign).endings == {"fine": 1414, "left": 404, "listed": 202}
+    with pytest.raises(InputError, match="again must be for a campaign whose cases can be tried one by one"):
+        run(campaign, again=True)
+    campaign = replace(campaign, again=again)
+    for report in (run(campaign, again=True), run(campaign)):
+        assert report.endings == {"fine": 1414, "left": 202, "listed": 202, "now": 202}
+        assert {failure.case % 10 for failure in report.failures} == {1} and report.cases == 2020
+    assert [len(cases) for cases in tried] == [200, 200, 4] and all(case % 10 < 2 for cases in tried for case in cases)
+
+
 def test_results_of_another_campaign_are_not_added_up(tmp_path: Path) -> None:
     _go(tmp_path, 20)
     with pytest.raises(InputError, match=r"out must hold results with seed 2, not 1 \(.*pretence.jsonl\)"):

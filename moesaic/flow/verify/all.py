@@ -51,7 +51,14 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def run_campaigns(
-    names: Sequence[str], *, count: int, seed: int, folder: Path, stages: Stages, runner: Runner | None = None
+    names: Sequence[str],
+    *,
+    count: int,
+    seed: int,
+    folder: Path,
+    stages: Stages,
+    runner: Runner | None = None,
+    again: bool = False,
 ) -> Signoff:
     """Run what is missing of these campaigns, as `run_campaign`; the `USUAL` ones if no name is given.
 
@@ -63,7 +70,9 @@ def run_campaigns(
     check_names(names)
     return Signoff(
         tuple(
-            run_campaign(CAMPAIGNS[name], count=count, seed=seed, folder=folder, stages=stages, runner=runner)
+            run_campaign(
+                CAMPAIGNS[name], count=count, seed=seed, folder=folder, stages=stages, runner=runner, again=again
+            )
             for name in names or USUAL
         )
     )

@@ -5,9 +5,9 @@ resumed.
 import functools
 import json
 import operator
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from moesaic.schema import Text
 
 __all__ = ["Campaign", "CampaignReport", "Chunk", "Failure", "Origin", "run_campaign"]
 
+TOGETHER = 1000  # cases whose failures are tried again in one task
 _MOST = 1 << 30  # bytes of a record
 
 
@@ -111,6 +112,8 @@ class Campaign:
         Of what is tried.
     excused : callable of Failure
         The ending as which a recorded failure counts in place of `found`, if it is none after all; empty if it is one.
+    again : callable of shared, (seed, cases), Stages, optional
+        Tries single cases, and gives the ending of each.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Campaign:
     measure: Callable[[int], Coverage] | None = None
     digest: Callable[[], str] = tried_digest
     excused: Callable[[Failure], str] = lambda _: ""
+    again: Callable[[Any, tuple[int, tuple[int, ...]], Stages], Mapping[int, str]] | None = None
 
 
 @dataclass(frozen=True)
@@ -189,10 +193,62 @@ def _missing(count: int, chunk_cases: int, done: Mapping[int, Chunk]) -> Iterato
     return (number for number in range(-(-count // chunk_cases)) if number not in done)
 
 
+def _updated(chunk: Chunk, endings: Mapping[int, str]) -> Chunk:
+    """A chunk of which some failures have been tried again."""
+    counts = Counter(chunk.endings)
+    left = []
+    for failure in chunk.failures:
+        ending = endings.get(failure.case, failure.found)
+        counts.update({failure.found: -1})
+        counts.update({ending: 1})
+        if ending == failure.found:
+            left.append(failure)
+    return replace(chunk, endings={ending: n for ending, n in sorted(counts.items()) if n}, failures=tuple(left))
+
+
+def _try_again(
+    campaign: Campaign, seed: int, done: dict[int, Chunk], path: Path, stages: Stages, runner: Runner
+) -> None:
+    """What becomes of recorded failures today, in `done` and in the record."""
+    if campaign.again is None:
+        raise InputError(f"again must be for a campaign whose cases can be tried one by one, not {campaign.name}")
+    failed: dict[int, list[int]] = defaultdict(list)
+    for chunk in done.values():
+        for failure in chunk.failures:
+            if not campaign.excused(failure):
+                failed[failure.case // TOGETHER].append(failure.case)
+    items = [(seed, tuple(sorted(cases))) for _, cases in sorted(failed.items())]
+    if not items:
+        return
+
+    def take(number: int, endings: Mapping[int, str]) -> None:
+        for place in {case // campaign.chunk_cases for case in endings}:
+            done[place] = _updated(done[place], endings)
+        _start(path, Origin(campaign.name, seed, campaign.chunk_cases, campaign.digest(), moesaic.__version__), done)
+
+    count = sum(len(cases) for _, cases in items)
+    job = Job(
+        name=campaign.name,
+        title=f"{campaign.title}: {count:,} cases again",
+        function=campaign.again,
+        common=campaign.prepare(),
+        items=items,
+    )
+    runner.run(job, stages, done=take)
+
+
 def run_campaign(
-    campaign: Campaign, *, count: int, seed: int, folder: Path, stages: Stages, runner: Runner | None = None
+    campaign: Campaign,
+    *,
+    count: int,
+    seed: int,
+    folder: Path,
+    stages: Stages,
+    runner: Runner | None = None,
+    again: bool = False,
 ) -> CampaignReport:
-    """Run what is missing of a campaign's first `count` cases, rounded up to whole chunks.
+    """Run what is missing of a campaign's first `count` cases, rounded up to whole chunks. With `again`, recorded
+    failures first.
 
     Parameters
     ----------
@@ -207,13 +263,16 @@ def run_campaign(
     Raises
     ------
     InputError
-        If the record there is of another seed, hardware or version, or is none.
+        If the record there is of another seed, hardware or version, or is none; if the campaign's failures cannot be
+        tried again.
     """
     origin = Origin(campaign.name, seed, campaign.chunk_cases, campaign.digest(), moesaic.__version__)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{campaign.name}.jsonl"
     done = _read(path, origin) if path.exists() else {}
     _start(path, origin, done)
+    if again:
+        _try_again(campaign, seed, done, path, stages, runner or InProcess())
     missing = list(_missing(count, campaign.chunk_cases, done))
     total = len(done) + len(missing)
     if missing:

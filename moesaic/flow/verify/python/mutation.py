@@ -174,6 +174,13 @@ def _chunk(shared: Mapping[str, Any], item: tuple[int, int], stages: Stages) -> 
     return Chunk(number, len(places), dict(sorted(Counter(endings).items())), tuple(survivors))
 
 
+def _again(shared: Mapping[str, Any], item: tuple[int, tuple[int, ...]], stages: Stages) -> dict[int, str]:
+    seed, cases = item
+    places = [mutants(seed)[case] for case in cases]
+    tried = zip(cases, places, try_mutants(places), strict=True)
+    return {case: _ending(place, found) for case, place, found in tried}
+
+
 def _digest() -> str:
     """Of the modules that have mutants."""
     return key_of(*(f"{file} {meaning(source)}" for file, source in modules().items()))[:32]
@@ -196,4 +203,5 @@ PYTHON_MUTATION = Campaign(
     tolerant=True,
     digest=_digest,
     excused=excused,
+    again=_again,
 )
