@@ -1,16 +1,21 @@
+# amaranth: UnusedElaboratable=no
 """Local signals of a design, which its proof's invariants and its planted bugs have to name."""
+
+from collections import Counter
 
 from amaranth.hdl import Elaboratable, Module, Signal
 
-__all__ = ["Opened", "Planted", "signals"]
+__all__ = ["Opened", "Planted", "opened", "signals"]
 
 
 def signals(m: Module) -> dict[str, Signal]:
     """Signals that a module drives itself, by name; the second one of a name has ``$1`` behind it, and so on."""
     found: dict[str, Signal] = {}
+    seen: Counter[str] = Counter()
     for signal in m._driving:
-        count = sum(name.split("$")[0] == signal.name for name in found)
+        count = seen[signal.name]
         found[f"{signal.name}${count}" if count else signal.name] = signal
+        seen[signal.name] += 1
     return found
 
 
@@ -40,6 +45,13 @@ class Opened(Elaboratable):
 
     def elaborate(self, platform: object) -> Module:
         return self.m
+
+
+def opened(part: Elaboratable, platform: object) -> Opened:
+    """A part of a design that can be seen, and elaborates to the same module once more within the design."""
+    inside = Opened(part, platform)
+    part.elaborate = inside.elaborate
+    return inside
 
 
 class Planted(Elaboratable):

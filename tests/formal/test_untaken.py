@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from amaranth.hdl import Array, Assert, Assume, Elaboratable, Module, Mux, Signal
-from inside import Opened, Planted
+from inside import Opened, Planted, opened
 from prove import free_inputs, prove, refute
 
 from moesaic.hw.attention.softmax import SoftmaxBlock
@@ -19,13 +19,6 @@ from moesaic.hw.spec.latency import REUSE_CYCLES
 from moesaic.hw.spec.presets import PRESETS
 
 MICRO = PRESETS["micro8"]
-
-
-def opened(part, platform: object) -> Opened:
-    """A part of a design, which elaborates to the same module once more within the design."""
-    inside = Opened(part, platform)
-    part.elaborate = inside.elaborate
-    return inside
 
 
 class LevelProof(Elaboratable):
