@@ -32,7 +32,7 @@ def verify(
     campaigns: Annotated[
         list[str] | None,
         typer.Argument(
-            help="programs, slaves, resets, legal, pairs, coverage, mutation, python-mutation.",
+            help="programs, slaves, beats, resets, legal, pairs, coverage, mutation, python-mutation.",
             show_default="programs, slaves",
         ),
     ] = None,

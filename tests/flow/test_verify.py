@@ -10,7 +10,7 @@ import pytest
 
 from moesaic.errors import FailedRun, InputError
 from moesaic.flow.stages import Stages
-from moesaic.flow.verify import programs, resets, runs, slaves
+from moesaic.flow.verify import beats, programs, resets, runs, slaves
 from moesaic.flow.verify.campaign import Campaign, CampaignReport, Chunk, Failure, run_campaign
 from moesaic.flow.verify.nano import Nano
 from moesaic.flow.verify.nano import nano as make_nano
@@ -62,6 +62,17 @@ def test_what_must_be_found(nano: Nano, monkeypatch: pytest.MonkeyPatch) -> None
     other = Nano(nano.qmodel, nano.image, nano.program)
     other.__dict__["expected"] = nano.expected + 1
     assert run_chunk(other, 0, [replace(good, allowed=())]).failures[0].found.startswith("the good run behind it")
+
+
+def test_every_beat_answered_with_an_error(nano: Nano) -> None:
+    """The first cases are each beat of each region with each response, once; twenty of them on RTL."""
+    every = beats.beats(nano)
+    cases = [beats.draw(nano, 0, number) for number in range(3 * len(every))]
+    assert len({case.what for case in cases}) == len(cases) == 2463  # as docs/signoff.md says
+    assert {case.run.memory["err_addr"] for case in cases} == {address for _, address in every}
+    chunk = run_chunk(nano, 0, cases[::122])
+    assert not chunk.failures and sum(chunk.endings.values()) == chunk.cases
+    assert {"READ_SLVERR", "READ_DECERR", "FETCH_SLVERR"} <= set(chunk.endings)
 
 
 def test_a_burst_outside_the_window_is_found(nano: Nano) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from moesaic.errors import InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.tasks import Runner
+from moesaic.flow.verify.beats import BEATS
 from moesaic.flow.verify.campaign import Campaign, CampaignReport, run_campaign
 from moesaic.flow.verify.coverage import COVERAGE
 from moesaic.flow.verify.legal import LEGAL
@@ -21,7 +22,7 @@ __all__ = ["CAMPAIGNS", "USUAL", "Signoff", "check_names", "run_campaigns"]
 
 CAMPAIGNS: Mapping[str, Campaign] = {
     campaign.name: campaign
-    for campaign in (PROGRAMS, SLAVES, RESETS, LEGAL, PAIRS, COVERAGE, MUTATION, PYTHON_MUTATION)
+    for campaign in (PROGRAMS, SLAVES, BEATS, RESETS, LEGAL, PAIRS, COVERAGE, MUTATION, PYTHON_MUTATION)
 }
 USUAL = (PROGRAMS.name, SLAVES.name)  # mutants take seconds each
 

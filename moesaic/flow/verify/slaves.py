@@ -7,7 +7,7 @@ from moesaic.flow.verify.nano import STREAMS, TASK, Nano
 from moesaic.flow.verify.runs import EXACT, PLAIN, Case, drawn_campaign
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
 
-__all__ = ["SLAVES", "draw"]
+__all__ = ["RESET_ENDINGS", "RESPONSES", "RUN_CYCLES", "SLAVES", "bad_beat", "draw"]
 
 WATCHDOG = 100_000  # cycles, where nothing is wrong but the time it takes
 RUN_CYCLES = 3500  # of a whole run, and some more
@@ -15,7 +15,7 @@ RUN_CYCLES = 3500  # of a whole run, and some more
 RESET_ENDINGS = {"reset": "RESET", "soft_reset": "SOFT_RESET"}  # by command
 
 _STALLS = ("stall_ar", "stall_r", "stall_aw", "stall_w", "stall_b")
-_RESPONSES = {1: "SLVERR", 2: "SLVERR", 3: "DECERR"}  # EXOKAY is no answer to what was not exclusive
+RESPONSES = {1: "SLVERR", 2: "SLVERR", 3: "DECERR"}  # EXOKAY is no answer to what was not exclusive
 _ALIVE = {name: PLAIN[name] for name in ("dead_after", "dead_writes_after")}
 
 
@@ -34,22 +34,25 @@ def _late(nano: Nano, rng: random.Random, number: int) -> Case:
     return _slow(nano, number, f"latency {latency}", latency=latency)
 
 
-def _error(nano: Nano, rng: random.Random, number: int) -> Case:
-    """One beat of one region is answered with an error, in every run that reads or writes it."""
-    program, response = nano.program, rng.choice(list(_RESPONSES))
-    name = rng.choice([entry["name"] for entry in program.manifest["regions"]])
-    region, beat = program.region(name), program.config.port_bits // 8
-    address = region.address + rng.randrange(region.bytes // beat) * beat
-    task = program.task(TASK)
+def bad_beat(nano: Nano, number: int, name: str, address: int, response: int) -> Case:
+    """One beat of a region is answered with an error, in every burst that reads or writes it."""
+    task = nano.program.task(TASK)
     fetched = any(
         0 <= address - task[stream]["address"] < task[stream]["count"] * INSTRUCTION_BYTES for stream in STREAMS
     )
     kind = "FETCH" if fetched else "WRITE" if name == "result" else "READ"
     run = nano.run(memory={"err_addr": address, "err_resp": response}, memory_after={"err_resp": 0})
-    code = f"{kind}_{_RESPONSES[response]}"
+    code = f"{kind}_{RESPONSES[response]}"
     # All instructions are read and all results written; weights of an expert that is not used harm nobody.
     allowed = (code, EXACT) if kind == "READ" else (code,)
     return Case(number, f"response {response} at {name} {address:#x}", run, allowed)
+
+
+def _error(nano: Nano, rng: random.Random, number: int) -> Case:
+    program, response = nano.program, rng.choice(list(RESPONSES))
+    region = program.region(rng.choice([entry["name"] for entry in program.manifest["regions"]]))
+    beat = program.config.port_bits // 8
+    return bad_beat(nano, number, region.name, region.address + rng.randrange(region.bytes // beat) * beat, response)
 
 
 def _dead(nano: Nano, rng: random.Random, number: int) -> Case:
