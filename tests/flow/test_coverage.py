@@ -9,7 +9,7 @@ from moesaic.errors import FailedRun
 from moesaic.flow.stages import Stages
 from moesaic.flow.verify import covered
 from moesaic.flow.verify.campaign import Campaign, Chunk, run_campaign
-from moesaic.flow.verify.coverage_points import KINDS, Point, ports_only, read_hits
+from moesaic.flow.verify.coverage_points import Point, ports_only, read_hits
 from moesaic.flow.verify.covered import Exclusion, exclusions, matcher, measured
 from moesaic.flow.verify.covered_simulator import FLAGS
 from moesaic.report.signoff import read_signoff
@@ -18,7 +18,7 @@ from moesaic.sim.verilated import run
 
 ROOT = Path(__file__).parents[2]
 PORTS = (Point("unit", "port", "o[1]:0->1"), Point("unit", "port", "o[0]:1->0"))
-POINTS = tuple(Point("unit", kind, place) for kind in KINDS for place in "abc")
+POINTS = tuple(Point("unit", kind, place) for kind in ("line", "branch", "port") for place in "abc")
 
 
 TEXT = """// module counter
@@ -87,6 +87,7 @@ def test_hits_of_all_instances_are_one(tmp_path: Path) -> None:
         point("v_line", "moesaic_unit", 2, "if", 3, "b"),
         point("v_line", "moesaic_unit", 3, "if", 0),
         point("v_toggle", "moesaic_unit", 1, "o___05Fx[2]:0->1", 0),
+        point("v_user", "moesaic_unit", 3, "cover_i_waits", 4),
         point("v_branch", "other", 1, "else", 5),
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
@@ -95,6 +96,7 @@ def test_hits_of_all_instances_are_one(tmp_path: Path) -> None:
         Point("unit", "line", "if: if (a) begin"): True,
         Point("unit", "line", "if: if (a) begin (2)"): False,
         Point("unit", "port", "o__x[2]:0->1"): False,
+        Point("unit", "cover", "i_waits"): True,
     }
     with pytest.raises(FailedRun, match=r"coverage.dat must have points of 1 modules, not none"):
         read_hits(path, source, frozenset(["nothing"]))
@@ -110,7 +112,7 @@ def test_what_is_left_out_and_what_is_left(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.excluded == (replace(rules[0], points=2), replace(rules[1], points=1, hit=1))
     assert [entry.refused for entry in found.excluded] == [False, True]  # line a was hit
     assert found.holes == ("branch of unit: c",) and measured(PORTS, 0).holes == ("port of unit: o, 2 points",)
-    assert found.left() == {"unit": {"line": 0, "branch": 1, "port": 0}}
+    assert found.left() == {"unit": {"line": 0, "branch": 1, "port": 0, "cover": 0}}
 
 
 def test_what_is_proved_must_not_be_hit() -> None:

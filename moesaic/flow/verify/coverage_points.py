@@ -1,4 +1,4 @@
-"""Points of structural coverage in exported Verilog: lines and branches that run, bits of ports that rise and fall."""
+"""Points of coverage in exported Verilog: lines and branches that run, bits of ports that rise and fall, conditions."""
 
 import itertools
 import re
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moesaic.errors import FailedRun
+from moesaic.flow.verify.cover_points import PREFIX
 from moesaic.hw.verilog import verilog_modules
 
 __all__ = ["CHECK", "KINDS", "Point", "ports_only", "read_hits"]
@@ -20,8 +21,9 @@ _END = "endmodule"
 WIDEST = 64  # bits of a port whose toggles Verilator counts right: in a wider one a bit's also count for bits above it
 _SLICE = re.compile(r"slice_(\d+)_of_(.+?)(?:\[(\d+)\])?(:.*)")
 _MESSAGE = "$write("  # of an assertion, in the line behind its condition
-_KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "port"}
+_KINDS = {"v_line": "line", "v_branch": "branch", "v_toggle": "port", "v_user": "cover"}
 KINDS = tuple(_KINDS.values())
+_NAMED = ("port", "cover")  # kinds whose points say what they are
 _COUNT = re.compile(r"C '(.*)' (\d+)\s*")
 
 
@@ -34,9 +36,9 @@ class Point:
     module : str
         Without the prefix that all have.
     kind : str
-        `line`, `branch`, or `port`: one bit of one, in one direction.
+        `line`, `branch`, `port`: one bit of one, in one direction, or `cover`.
     place : str
-        What is written there; bit and direction for a port.
+        What is written there; bit and direction for a port, the label of a cover point.
     """
 
     module: str
@@ -136,7 +138,8 @@ def read_hits(path: Path, source: str, modules: frozenset[str]) -> dict[Point, b
     result: dict[Point, bool] = {}
     # Verilator writes the second of two underlines as a number.
     for (module, kind, said, line, _), hits in sorted(counts.items(), key=lambda item: item[0][3:]):
-        place = _said(said.replace("__05F", "_")) if kind == "port" else f"{said}: {' '.join(text[line - 1].split())}"
+        written = "" if kind in _NAMED else f": {' '.join(text[line - 1].split())}"
+        place = _said(said.replace("__05F", "_")).removeprefix(PREFIX) + written
         short = module.removeprefix("moesaic_")
         names = itertools.chain((place,), (f"{place} ({n})" for n in itertools.count(2)))
         point = next(point for point in (Point(short, kind, name) for name in names) if point not in result)

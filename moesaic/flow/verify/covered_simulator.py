@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moesaic.compiler.image import ProgramImage
+from moesaic.flow.verify.cover_points import with_cover_points
 from moesaic.flow.verify.coverage_points import CHECK, Point, ports_only, read_hits
 from moesaic.flow.verify.mutator import CONTROL
 from moesaic.flow.verify.trial_hardware import movable, replaced
@@ -18,7 +19,7 @@ from moesaic.sim.rtl import RtlResult, RtlRun, RtlSimulator
 
 __all__ = ["FLAGS", "CoveredSimulator"]
 
-FLAGS = ("--coverage-line", "--coverage-toggle", "--coverage-max-width", "4096")
+FLAGS = ("--coverage-line", "--coverage-toggle", "--coverage-user", "--coverage-max-width", "4096")
 
 
 class CoveredSimulator(RtlSimulator):
@@ -49,7 +50,7 @@ class CoveredSimulator(RtlSimulator):
         self.testbench += movable((importlib.resources.files("moesaic.sim") / "ddr.sv").read_text(encoding="utf-8"))
         self.exported = accelerator_verilog(config, assertions=True)
         self.modules = frozenset(name for name in verilog_modules(self.exported) if not CHECK.search(name))
-        self.verilog = ports_only(self.exported)
+        self.verilog = ports_only(with_cover_points(self.exported, self.modules))
 
     def _build(self) -> Build:
         dram = importlib.resources.files("moesaic.sim") / "dram.sv"
