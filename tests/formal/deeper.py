@@ -4,11 +4,14 @@
 import resource
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from fetch_proof import FetchProof
 from prove import prove
 from test_fetch import LONG, find
+from test_status import LONG as LONG_STATUS
+from test_status import find as find_status
 from test_weight_stream import SMALL, WordsProof
 
 from moesaic.hw.control.fetch import InstructionFetch
@@ -39,10 +42,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             prove(top, free=top.free, work=Path(folder), depth=2, timeout=3600)
         print(f"{name}: proved, {seconds() - before:.0f} CPU seconds", flush=True)
-    for bug in LONG:
+    bugs = [(bug, find) for bug in LONG] + [(bug, partial(find_status, skip=10)) for bug in LONG_STATUS]
+    for bug, search in bugs:
         before = seconds()
         with tempfile.TemporaryDirectory() as folder:
-            if not find(bug, Path(folder)):
+            if not search(bug, Path(folder)):
                 raise SystemExit(f"{bug.__name__}: not found")
         print(f"{bug.__name__}: found, {seconds() - before:.0f} CPU seconds", flush=True)
 

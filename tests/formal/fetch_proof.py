@@ -102,7 +102,8 @@ class FetchProof(Elaboratable):
             Assume(~known | (followed == Cat(self.stream, self.number)), "the same instruction is followed all along"),
             Assume(self.stream < len(STREAMS)),
             Assume(~self.started | (was == settings), "bases and counts stay from the start to the next clear"),
-            Assume(~dut.clear | (dut.idle & dut.abort & aborting & ~dut.run), "clear only while idle, and under abort"),
+            Assume(~dut.clear | (dut.idle & dut.abort & ~dut.run), "clear only while idle, and under abort"),
+            Assume(~dut.clear | aborting | ~self.started, "for two cycles, if something has run"),
             Assume(~dut.clear | still.all(), "as `Supervisor` is proved to do"),
             Assume(~aborting | dut.abort | self.cleared(m), "abort holds until clear"),
         ]
@@ -131,6 +132,13 @@ class FetchProof(Elaboratable):
                 Assert(~dut.abort, "no request in an abort"),
             ]
         m.d.comb += Assert(~self.reader.cmd.valid | ~dut.abort)
+        begun = Signal(2)  # cycles since a run began: the status of a run counts on the bus engine to begin later
+        m.d.sync += begun.eq(Mux(dut.clear, 0, begun + (dut.run | begun.any()) - begun.all()))
+        m.d.comb += [
+            Assert(~sent | (begun >= 2), "no request at once"),
+            Assert(~self.inner["in_locate"] | begun.any()),
+            Assert(~self.inner["in_send"] | (begun >= 2)),
+        ]
         self.inside = []
         running = Signal()
         m.d.sync += running.eq(dut.run & ~dut.clear)

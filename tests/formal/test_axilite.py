@@ -25,6 +25,19 @@ TABLE = RegisterMap(
 )
 
 
+def flight(dut: AxiLiteSlave) -> list[Assert]:
+    """Invariants: accesses that are held, and those that wait to be taken."""
+    bus, rules = dut.bus, dut.rules
+    return [
+        Assert(~dut.decoded | dut.write_full),
+        Assert(~dut.looked | dut.read_full),
+        Assert(~dut.picked | dut.looked),
+        Assert(rules.addressed == dut.write_full + bus.b.valid),
+        Assert(rules.written == dut.data_full + bus.b.valid),
+        Assert(rules.reads == dut.read_full + bus.r.valid),
+    ]
+
+
 class SlaveProof(Elaboratable):
     """The host may send and take at any time; it only holds what it offers until it is accepted."""
 
@@ -35,7 +48,7 @@ class SlaveProof(Elaboratable):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.dut = dut = self.dut
-        bus, rules = dut.bus, dut.rules
+        bus = dut.bus
         for channel in ("aw", "w", "ar"):
             m.submodules[channel] = StreamContract(getattr(bus, channel), check=Check.ASSUME)
 
@@ -92,18 +105,13 @@ class SlaveProof(Elaboratable):
         if self.invariants:
             refused_now = Mux(dut.read_address >= MAP_BYTES, Response.DECERR, Response.SLVERR)
             m.d.comb += [
-                Assert(~dut.decoded | dut.write_full),
-                Assert(~dut.looked | dut.read_full),
-                Assert(~dut.picked | dut.looked),
+                *flight(dut),
                 Assert(~dut.looked | (dut.looked_response == Mux(read_known, Response.OKAY, refused_now))),
                 Assert(~dut.picked | (dut.answer_response == Mux(read_known, Response.OKAY, refused_now))),
                 *(
                     Assert(~dut.decoded | (chosen == (address == TABLE[name].offset)))
                     for name, chosen in dut.chosen.items()
                 ),
-                Assert(rules.addressed == dut.write_full + bus.b.valid),
-                Assert(rules.written == dut.data_full + bus.b.valid),
-                Assert(rules.reads == dut.read_full + bus.r.valid),
             ]
         return m
 

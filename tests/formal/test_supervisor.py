@@ -30,6 +30,7 @@ class SupervisorProof(Elaboratable):
         still, aborting = Signal(2), Signal()  # still: in the cycle before, and the one before that
         m.d.sync += [still.eq(Cat(dut.bus_idle | dut.abort, still[0])), aborting.eq(dut.abort)]
         m.d.comb += Assert(~dut.clear | (still.all() & aborting), "a clear comes when units have settled")
+        m.d.comb += Assert(~dut.clear | dut.bus_idle, "clear only while the bus is idle")
 
         # The cycle before.
         was = Signal(State)
@@ -114,7 +115,6 @@ class SupervisorProof(Elaboratable):
         state = Value.cast(dut.state)
         m.d.comb += [
             Assert(state <= State.ERROR.value, "no other state"),
-            Assert(~dut.clear | dut.bus_idle, "clear only while the bus is idle"),
             Assert(dut.clear_core == dut.clear),
             Assert(~dut.clear | (dut.abort & ~dut.run), "clear only under abort"),
             Assert(~dut.run | ~(dut.error | dut.abort | dut.clear), "no run with an error, abort or clear"),
