@@ -1,0 +1,93 @@
+"""What the compiler makes of single layers: their order, their parts, and what they are refused for."""
+
+from dataclasses import replace
+
+import pytest
+from quantmodels import layer_replaced, random_qmodel
+
+from moesaic.compiler.check import check
+from moesaic.compiler.ir import CompileError, Op
+from moesaic.compiler.layers.attention import AttentionRoom
+from moesaic.compiler.layers.mlp import MLPRoom
+from moesaic.compiler.lower import lower
+from moesaic.compiler.tile import tile
+from moesaic.golden.config import M3ViTConfig, network_of
+from moesaic.golden.hollow import hollow_model
+from moesaic.hw.spec.config import AcceleratorConfig
+from moesaic.hw.spec.isa import Opcode
+
+MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=16)
+CONFIG = AcceleratorConfig(name="c", rows=8, lanes=16, ports=2, port_bits=64, max_tokens=64, max_dim=128)
+
+
+def parts(*roles: str, chunk: int, overlap: bool) -> list[Op]:
+    return [
+        Op(name=f"{role}{chunk}", opcode=Opcode.MATMUL, block=0, stage="mlp", role=role, chunk=chunk, overlap=overlap)
+        for role in roles
+    ]
+
+
+@pytest.mark.parametrize(
+    ("roles", "overlap", "order"),
+    [
+        (("fc1", "fc2"), True, "norm9 fc10 fc11 fc20 fc12 fc21 fc22"),
+        (("gain", "fc1", "fc2"), True, "norm9 gain0 fc10 gain1 fc11 fc20 gain2 fc12 fc21 fc22"),
+        (("fc1", "fc2"), False, "norm9 fc10 fc20 fc11 fc21 fc12 fc22"),
+        (("gain", "fc1", "fc2"), False, "norm9 gain0 fc10 fc20 gain1 fc11 fc21 gain2 fc12 fc22"),
+    ],
+)
+def test_hidden_units_of_the_next_chunk_come_first(roles: tuple[str, ...], overlap: bool, order: str) -> None:
+    """Where two buffers fit; what a gain makes comes right before its hidden units."""
+    chunks = [parts(*roles, chunk=number, overlap=overlap) for number in range(3)]
+    whole = parts("norm", chunk=9, overlap=overlap)
+    assert " ".join(op.name for op in MLPRoom().order(whole, chunks)) == order
+
+
+@pytest.mark.parametrize(("bits", "refused"), [(21, True), (22, False)])
+def test_the_largest_score(bits: int, refused: bool) -> None:
+    """64 products of two bytes of -128 are 2^20."""
+    model = hollow_model(network_of(replace(MODEL, dim=128)))
+    config = CONFIG.replace(acc_bits=bits)
+    if not refused:
+        return check(model, config, tasks=["depth"], blocks=2)
+    message = r"layer 'blocks.0.attn': score accumulator must be below 2\*\*20 \(acc_bits 21\) .* not 1048576"
+    with pytest.raises(CompileError, match=message):
+        check(model, config, tasks=["depth"], blocks=2)
+
+
+def test_heads_share_the_channels() -> None:
+    qmodel = random_qmodel(MODEL, 0)
+    attention = replace(qmodel.blocks[0].layers[0], heads=3)
+    wrong = replace(qmodel, blocks=(layer_replaced(qmodel.blocks[0], 0, attention), qmodel.blocks[1]))
+    message = "layer 'blocks.0.attn': channels of q must be a multiple of the 3 heads, not 32"
+    with pytest.raises(CompileError, match=message):
+        AttentionRoom().check(attention, CONFIG, ["depth"])
+    with pytest.raises(CompileError, match=message):
+        check(wrong, CONFIG, tasks=["depth"], blocks=2)
+
+
+@pytest.mark.parametrize(
+    ("bits", "apart", "what"),
+    [(16, True, ""), (16, False, "'w16a16'"), (8, True, ""), (8, False, "'16 for some layers'")],
+)
+def test_a_norm_of_its_own_has_8_bits(bits: int, apart: bool, what: str) -> None:
+    """Said of a whole network, and of one with a layer of 16 bits."""
+    finer = {} if bits == 16 else {"blocks.0.attn": "wide"}
+    model = hollow_model(network_of(MODEL), bits, finer)
+    config = CONFIG.replace(wide_operands=True, acc_bits=40)
+    if not what:
+        return check(model, config, tasks=["depth"], blocks=2, normalise_on_read=apart)
+    with pytest.raises(
+        CompileError, match=f"widths must be of 8 bits where LayerNorm has a pass of its own, not .*{what}"
+    ):
+        check(model, config, tasks=["depth"], blocks=2, normalise_on_read=apart)
+
+
+def test_chunks_do_the_work_of_the_whole() -> None:
+    """Each part of the tokens has its share of the products; an expert counts those of one token."""
+    graph = lower(random_qmodel(replace(MODEL, image_size=(48, 48)), 0), "depth", CONFIG)
+    tiled = tile(graph, CONFIG.replace(activation_words=120))
+    assert max(op.chunk for op in tiled.ops) > 1
+    for op in graph.ops:
+        of_op = [part.macs for part in tiled.ops if part.name.partition("[")[0] == op.name]
+        assert set(of_op) == {op.macs} if op.expert is not None else sum(of_op) == op.macs
