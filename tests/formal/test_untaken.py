@@ -81,6 +81,7 @@ class CreditsProof(Elaboratable):
         m.d.comb += [
             Assert(~queue.full, "a vector may always enter"),
             Assert(~totals.full | ~inner["added_1"], "and its sum"),
+            Assert(~totals.o.ready | totals.o.valid, "which is there when the vector enters the array"),
             Assert(credits + in_pipe + queue.level + head + inner["pop"] == QUEUE_DEPTH, "credits are kept"),
             Assert(in_pipe == on_their_way),
             Assert(walk["credit"] == (credits != 0)),
