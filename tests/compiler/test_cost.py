@@ -6,11 +6,12 @@ import itertools
 import pytest
 from quantmodels import random_qmodel
 
-from moesaic.compiler.cost import Cost, estimate, mean_tokens, part_cycles, pass_loads
+from moesaic.compiler.cost import Cost, _store_cycles, estimate, mean_tokens, part_cycles, pass_loads, stream_words
 from moesaic.compiler.ir import Op
 from moesaic.compiler.memory import DdrTiming, DramTiming
 from moesaic.compiler.pipeline import compile_all
-from moesaic.golden.config import preset
+from moesaic.golden.config import network_of, preset
+from moesaic.golden.hollow import hollow_model
 from moesaic.hw.memory.axi_reader import AxiReader
 from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.memory.window import WindowGuard
@@ -138,3 +139,47 @@ def test_cycles_to_load_packed_keys(fields: dict[str, int], loads: list[int]) ->
     assert list(pass_loads(op, config)) == [(0, cycles) for cycles in loads]
     assert op.block_outputs(config) == (32 if len(loads) > 2 else 64)
     assert op.block_outputs(config.replace(packed_keys=False)) == 32
+
+
+@pytest.mark.parametrize(("preset_name", "bits"), [("micro8", 4), ("micro16", 8), ("micro8-wide", 16)])
+def test_words_of_the_stream_are_those_of_the_pieces(preset_name: str, bits: int) -> None:
+    """Known before anything is packed; chunks of an image have all of its words together."""
+    config = PRESETS[preset_name].replace(activation_words=900)
+    model = dataclasses.replace(preset("m3vit-micro"), depth=2)
+    compilation = compile_all(hollow_model(network_of(model), bits), config, tasks=["depth"])
+    graph, pieces = compilation.scheduled["depth"], compilation.pieces
+    parts = [op for op in graph.ops if op.weights is not None and op.weight_words is not None]
+    assert parts and sum(stream_words(graph, op, config) for op in parts) == pieces["image"].words
+    wholes = [op for op in graph.ops if op.weights is not None and op.weight_words is None]
+    assert {op.opcode for op in wholes} == {Opcode.COPY, Opcode.MATMUL}
+    for op in wholes:
+        assert stream_words(graph, op, config) == pieces[op.weights].words, op.name
+    assert {stream_words(graph, op, config) for op in graph.ops if op.weights is None} == {0}
+
+
+@pytest.mark.parametrize(("words", "beats"), [(1, 8), (4, 8), (5, 16), (100, 200)])
+@pytest.mark.parametrize(("latency", "rounds"), [(0, 1.0), (100, None)])
+def test_cycles_of_a_result(words: int, beats: int, latency: int, rounds: float | None) -> None:
+    """Four ports share the words, of 64 values in 8 beats of 128 bits; a port has so many bursts on their way."""
+    config = CONFIG.replace(max_burst=16)
+    flying = timing_constants.WRITES_IN_FLIGHT * 16
+    slower = max(1.0, (16 + latency + 4) / flying) if rounds is None else rounds
+    fixed = latency + timing_constants.STORE_CYCLES + 4 * timing_constants.SHARE_CYCLES
+    assert (config.lanes, config.ports, config.port_bits) == (64, 4, 128)
+    assert _store_cycles(words, config, latency) == pytest.approx(beats * slower + fixed)
+
+
+def test_cycles_of_each_part() -> None:
+    """From the retirement of the part before: operations of parts may overlap."""
+    ends = [("embed", 5.0), ("embed", 9.0), ("blocks.0", 7.0), ("blocks.0", 20.0), ("embed", 10.0), ("result", 31.5)]
+    costs = [Cost(str(number), part, 0.0, end, 0, 0.0, 0.0, 0) for number, (part, end) in enumerate(ends)]
+    assert part_cycles(costs) == {"embed": 10.0, "blocks.0": 10.0, "result": 11.5}
+
+
+@pytest.mark.parametrize(
+    ("expert", "tokens", "routed", "mean"),
+    [(None, 10, (1, 1), 10), (3, 100, (2, 8), 25), (3, 99, (2, 8), 24), (0, 3, (1, 8), 1), (0, 16, (4, 4), 16)],
+)
+def test_tokens_of_an_expert(expert: int | None, tokens: int, routed: tuple[int, int], mean: int) -> None:
+    op = dataclasses.replace(attention_op({}), expert=expert, tokens=tokens, routed=routed)
+    assert mean_tokens(op) == mean

@@ -1,15 +1,18 @@
 """Program image: layout of the window, manifest, and files that are complete or refused."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 from quantmodels import random_image, random_qmodel
 
+from moesaic.compiler.batch import Batch
 from moesaic.compiler.dump import dump
 from moesaic.compiler.image import PAGE_BYTES, SPREAD_BYTES, ProgramImage, ProgramImageError, RegionTable
 from moesaic.compiler.pack import join_ports, pack_images
 from moesaic.compiler.pipeline import compile_all, compile_model
+from moesaic.errors import InputError
 from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec import isa
@@ -68,6 +71,8 @@ def test_registers_are_those_of_the_map(image):
     assert {n for n in values if "base" in n or n.endswith("count")} - set(registers) <= {"load_blocked_count"}
     assert registers["load_base"] != image.registers("semseg")["load_base"]
     assert registers["weight_base1"] == image.region("weights.1").address
+    assert registers["program_hash"] == int.from_bytes(hashlib.sha256(image.memory).digest()[:4], "big")
+    assert (registers["window_base"], registers["window_bytes"]) == (image.address, len(image.memory))
     with pytest.raises(ProgramImageError, match="task must be one of semseg, depth, not 'flow'"):
         image.registers("flow")
     with pytest.raises(KeyError, match="region must be one of"):
@@ -125,13 +130,14 @@ def test_fetches_are_merged_and_conditional(compilation):
 
 
 def test_save_and_load(image, tmp_path):
-    image.save(tmp_path / "a")
-    again = ProgramImage.load(tmp_path / "a")
+    image.save(tmp_path / "b" / "a")
+    image.save(tmp_path / "b" / "a")
+    again = ProgramImage.load(tmp_path / "b" / "a")
     assert again.memory == image.memory
     assert again.manifest == json.loads(json.dumps(image.manifest))
     assert again.config == CONFIG
     assert again.network == network_of(MODEL)
-    files = sorted((tmp_path / "a").iterdir())
+    files = sorted((tmp_path / "b" / "a").iterdir())
     assert [(p.name, p.stat().st_mode & 0o777) for p in files] == [("manifest.json", 0o644), ("memory.bin", 0o644)]
 
 
@@ -219,3 +225,45 @@ def test_result_is_unpacked_without_padding(image):
     assert np.array_equal(
         image.unpack_result(data.tobytes()), data.reshape(network_of(MODEL).tokens, words)[:, : MODEL.dim]
     )
+
+
+@pytest.mark.parametrize(("instruction", "items"), [(2, "ab"), (3, "b"), (4, "b"), (5, "ab"), (6, "a"), (7, "ab")])
+def test_items_of_an_instruction(instruction, items):
+    """All of them, but for runs of instructions that some have for their own."""
+    program = {
+        "items": [{"image": 0, "task": "a"}, {"image": 0, "task": "b"}],
+        "own": [{"instruction": 3, "count": 2, "items": [1]}, {"instruction": 6, "count": 1, "items": [0]}],
+    }
+    found = ProgramImage(b"", {"tasks": {"all": program}}).items_at("all", instruction)
+    assert [item.task for item in found] == list(items)
+
+
+@pytest.fixture(scope="module")
+def several():
+    """A program of one task, and one of both tasks for two images."""
+    return compile_all(random_qmodel(MODEL, 0), CONFIG, tasks=["depth", Batch(("semseg", "depth"), 2)]).image
+
+
+def test_results_of_several_items(several):
+    """One after the other, without a name those of the first program; where they are in common once for each task."""
+    tokens, words = network_of(MODEL).tokens, several.manifest["tensors"][0]["words"] * CONFIG.lanes
+    data = np.arange(4 * tokens * words, dtype="<i2").reshape(4 * tokens, words)
+    assert several.tasks == ("depth", "all") and several.images == 2 and several.item_bytes == 2 * tokens * words
+    assert np.array_equal(several.unpack_result(data.tobytes()), data[:tokens, : MODEL.dim])
+    assert np.array_equal(several.unpack_result(data.tobytes(), "all"), data[:, : MODEL.dim])
+    common = np.concatenate([data[: 2 * tokens], data[: 2 * tokens]])[:, : MODEL.dim]
+    assert np.array_equal(several.unpack_items(data.tobytes(), "all", 0), common)
+    assert several.places("all") == [0, 1, 2, 3] and several.places("all", 0) == [0, 1, 0, 1]
+    assert [str(item) for item in several.items("all")] == [
+        f"image {number}, {task}" for task in ("semseg", "depth") for number in range(2)
+    ]
+
+
+def test_images_are_as_many_as_the_program_takes(several):
+    pixels = np.stack([random_image(MODEL, seed) for seed in (1, 2)])
+    parts = several.image_parts(pixels)
+    assert join_ports([part for _, part in parts], CONFIG) == pack_images(list(pixels), network_of(MODEL), CONFIG)
+    assert [address for address, _ in parts] == [several.region(f"image.{port}").address for port in range(2)]
+    for wrong, count in ((pixels[:1], 1), (pixels[0], 1), (np.concatenate([pixels, pixels]), 4)):
+        with pytest.raises(InputError, match=f"images must be as many as the program was compiled for, 2, not {count}"):
+            several.image_parts(wrong)

@@ -111,3 +111,12 @@ def test_the_queue_of_vectors_has_room_when_one_has_entered() -> None:
     assert array.run(1, earliest=0.0, full=0.0) == (112.0 + of.REUSE_CYCLES, 0.0)  # an entry would come too early
     assert array.run(1, earliest=0.0, full=0.0) == (113.0 + 2 * of.REUSE_CYCLES, 0.0)
     assert array.lone(200.0) == 210.0
+
+
+def test_more_vectors_than_the_queue_holds() -> None:
+    """Vector 9 is issued when vector 5 has entered, and enters as many cycles later as it takes to the array."""
+    array = ArrayTime(TIMING)
+    assert array.run(10, earliest=5.0, full=100.0) == (100.0, 85.0)
+    assert (array.issued, array.time, array.count) == (107.0, 117.0, 10)
+    assert array.run(6, earliest=0.0, full=150.0) == (150.0, 33.0)  # 107 + 10 were its first entry
+    assert (array.issued, array.time, array.count) == (153.0, 163.0, 16)
