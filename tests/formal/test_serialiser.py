@@ -47,6 +47,7 @@ class SerialiserProof(Elaboratable):
         m.d.sync += [into.eq(into + push * dut.beats), out.eq(out + pop)]
         held = Signal(COUNTED)
         m.d.comb += [held.eq(into - out), Assert(dut.o.valid == (held != 0)), Assert(held <= dut.beats)]
+        m.d.comb += Assert(dut.o.valid | dut.i.ready, "a word is taken, or a beat offered")
         if self.invariants:
             beat = inner["beat"]
             m.d.comb += [

@@ -172,6 +172,7 @@ class PairProof(Elaboratable):
             return m
         oldest_full = Mux(dut.read, dut.full[1], dut.full[0])
         m.d.comb += [
+            Assert(dut.i.ready == (held != 2), "there is room, or a payload on offer"),
             Assert((held == 0) | oldest_full),
             Assert(dut.o.valid == oldest_full),
             Assert((dut.write == dut.read) == (held != 1)),
