@@ -104,6 +104,29 @@ def test_the_largest_accumulator(reads: str, weight: int, acc_bits: int) -> None
             _check_linear(linear, config, (2, 2), (reads,))
 
 
+@pytest.mark.parametrize(
+    ("part", "low", "high", "what"),
+    [
+        ("mult", 0, 65535, "mult must be uint16"),
+        ("bias", -(2**31), 2**31 - 1, "bias must be int32"),
+        ("weight", -128, 127, "weight must be int8"),
+        ("narrow", -8, 7, "weight must be int4"),
+        ("wide", -32768, 32639, "weight must be int16"),  # two signed bytes
+    ],
+)
+def test_the_largest_and_the_smallest_value(part: str, low: int, high: int, what: str) -> None:
+    bits = {"narrow": 4, "wide": 16}.get(part, 8)
+    plain = QuantLinear("w", np.ones((2, 2), int), *np.ones((2, 2), int), 0, 1.0, 1.0, bits=bits)
+    name = part if hasattr(plain, part) else "weight"
+    config = CONFIG.replace(wide_operands=True, acc_bits=40)
+    for value in (low, low + 1, high - 1, high, low - 1, high + 1):
+        array = np.ones_like(getattr(plain, name))
+        array.flat[-1] = value
+        refused = pytest.raises(CompileError, match=f"layer 'w': {what}, not {value if value > high else ''}")
+        with nullcontext() if low <= value <= high else refused:
+            _check_linear(dataclasses.replace(plain, **{name: array}), config, (2, 2), ("int8",))
+
+
 def test_narrow_weights_are_checked():
     qmodel = random_qmodel(MODEL, 0, expert_bits=4)
     compile_model(qmodel, CONFIG)

@@ -17,6 +17,7 @@ from moesaic.hw.memory.weight_stream import WeightStream
 from moesaic.hw.memory.window import WindowGuard
 from moesaic.hw.pipeline_latency import timing
 from moesaic.hw.spec import latency as timing_constants
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode, Stationary, Stream
 from moesaic.hw.spec.presets import PRESETS
 from moesaic.hw.stream.buffer import SkidBuffer
@@ -157,16 +158,19 @@ def test_words_of_the_stream_are_those_of_the_pieces(preset_name: str, bits: int
     assert {stream_words(graph, op, config) for op in graph.ops if op.weights is None} == {0}
 
 
-@pytest.mark.parametrize(("words", "beats"), [(1, 8), (4, 8), (5, 16), (100, 200)])
-@pytest.mark.parametrize(("latency", "rounds"), [(0, 1.0), (100, None)])
-def test_cycles_of_a_result(words: int, beats: int, latency: int, rounds: float | None) -> None:
-    """Four ports share the words, of 64 values in 8 beats of 128 bits; a port has so many bursts on their way."""
-    config = CONFIG.replace(max_burst=16)
-    flying = timing_constants.WRITES_IN_FLIGHT * 16
-    slower = max(1.0, (16 + latency + 4) / flying) if rounds is None else rounds
-    fixed = latency + timing_constants.STORE_CYCLES + 4 * timing_constants.SHARE_CYCLES
-    assert (config.lanes, config.ports, config.port_bits) == (64, 4, 128)
-    assert _store_cycles(words, config, latency) == pytest.approx(beats * slower + fixed)
+@pytest.mark.parametrize(
+    ("lanes", "ports", "bits", "words", "beats"),
+    [(64, 4, 128, 1, 8), (64, 4, 128, 4, 8), (64, 4, 128, 5, 16), (64, 4, 128, 100, 200), (128, 1, 128, 3, 48)],
+)
+@pytest.mark.parametrize("latency", [0, 1000])
+def test_cycles_of_a_result(lanes: int, ports: int, bits: int, words: int, beats: int, latency: int) -> None:
+    """Ports share the words, of two bytes a lane; of each so many bursts of 16 beats are on their way at most."""
+    config = AcceleratorConfig(name="t", rows=16, lanes=lanes, ports=ports, port_bits=bits, max_burst=16)
+    bursts, rounds = beats / 16, (16 + latency + 4) / timing_constants.WRITES_IN_FLIGHT
+    sent = max(beats, bursts * rounds)
+    fixed = latency + timing_constants.STORE_CYCLES + ports * timing_constants.SHARE_CYCLES
+    assert (sent > beats) == (latency == 1000)
+    assert _store_cycles(words, config, latency) == pytest.approx(sent + fixed)
 
 
 def test_cycles_of_each_part() -> None:
