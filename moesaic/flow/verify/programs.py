@@ -1,6 +1,7 @@
 """Programs that no compiler writes: every run ends with a name, stays in its window, and harms no later one."""
 
 import random
+from dataclasses import replace
 
 from moesaic.flow.verify.nano import STREAMS, Nano
 from moesaic.flow.verify.runs import Case, drawn_campaign
@@ -8,6 +9,10 @@ from moesaic.hw.spec import isa
 from moesaic.hw.spec.isa import INSTRUCTION_BYTES
 
 __all__ = ["PROGRAMS", "draw"]
+
+
+WATCHDOG = 500  # cycles without progress
+LATENCY = 20  # cycles of the memory
 
 
 def _bits(nano: Nano, rng: random.Random, stream: str, index: int) -> tuple[str, bytes]:
@@ -61,4 +66,10 @@ def draw(nano: Nano, seed: int, number: int) -> Case:
     return Case(number, f"{stream} {index}: {what}", nano.patched(stream, index, data))
 
 
-PROGRAMS = drawn_campaign("programs", "changed programs on RTL", draw, chunk=1000)
+def _soon(nano: Nano, seed: int, number: int) -> Case:
+    """The same, with a memory and a watchdog that keep a million of them no longer than they must."""
+    case = draw(nano, seed, number)
+    return replace(case, run=replace(case.run, watchdog=WATCHDOG, memory={"latency": LATENCY}))
+
+
+PROGRAMS = drawn_campaign("programs", "changed programs on RTL", _soon, chunk=1000)
