@@ -1,20 +1,28 @@
 """What the compiler makes of single layers: their order, their parts, and what they are refused for."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from quantmodels import layer_replaced, random_qmodel
 
+from moesaic.compiler.batch import Batch
+from moesaic.compiler.builder import Builder
 from moesaic.compiler.check import check
-from moesaic.compiler.ir import CompileError, Op
+from moesaic.compiler.ir import CompileError, Op, Ref
 from moesaic.compiler.layers.attention import AttentionRoom
+from moesaic.compiler.layers.hidden import Hidden
 from moesaic.compiler.layers.mlp import MLPRoom
 from moesaic.compiler.lower import lower
 from moesaic.compiler.tile import tile
 from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.hollow import hollow_model
+from moesaic.golden.layers.linear import QuantLinear
+from moesaic.golden.layers.sizes import AttentionSizes, MLPSizes, MoESizes, NormSizes
+from moesaic.golden.network import Network
+from moesaic.golden.nodes import Image, Layer, chain_of
 from moesaic.hw.spec.config import AcceleratorConfig
-from moesaic.hw.spec.isa import Opcode
+from moesaic.hw.spec.isa import Opcode, Stream
 
 MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=32, heads=2, depth=2, experts=4, expert_hidden=16)
 CONFIG = AcceleratorConfig(name="c", rows=8, lanes=16, ports=2, port_bits=64, max_tokens=64, max_dim=128)
@@ -91,3 +99,37 @@ def test_chunks_do_the_work_of_the_whole() -> None:
     for op in graph.ops:
         of_op = [part.macs for part in tiled.ops if part.name.partition("[")[0] == op.name]
         assert set(of_op) == {op.macs} if op.expert is not None else sum(of_op) == op.macs
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_operations_do_the_products_of_the_network(gated: bool) -> None:
+    """Those of an expert are of one token: each token chooses two of four."""
+    sizes = {"activation": "silu", "gated": gated}
+    blocks = [
+        [Layer(sizes=AttentionSizes(heads=3, head_dim=5), norm=NormSizes())],
+        [Layer(sizes=MLPSizes(hidden=19, **sizes), norm=NormSizes())],
+        [Layer(sizes=MoESizes(experts=4, hidden=11, top_k=2, **sizes), norm=NormSizes())],
+    ]
+    image = Image(height=8, width=12, patch_height=4, patch_width=2)
+    network = Network(tasks=("x",), image=image, nodes=chain_of(image, 0, 15, blocks))
+    graph = lower(hollow_model(network), "x", CONFIG)
+    done = Counter[int]()
+    for op in graph.ops:
+        done[op.block] += op.macs if op.expert is None else op.macs * 12 * 2 // 4
+    assert done == {-1: network.embed_macs} | {number: network.block_macs(number) for number in range(3)}
+    assert done[1] == 12 * 15 * 19 * (3 if gated else 2)
+
+
+@pytest.mark.parametrize(
+    ("activation", "gated", "scalar", "outputs"),
+    [("silu", False, 3, 19), ("silu", True, 0, 24 + 19), ("relu2", False, 0, 19)],
+)
+def test_hidden_units(activation: str, gated: bool, scalar: int, outputs: int) -> None:
+    """A gate's blocks of 8 outputs lie before the last values; what squares, or is gated, has no other factor."""
+    fc1, gate = QuantLinear.zeros("fc1", 19, 15), QuantLinear.zeros("gate", 19, 15) if gated else None
+    hidden = Hidden(fc1=fc1, gate=gate, activation=activation, mult=3, shift=4)
+    where = {"source": Ref("a"), "target": Ref("b"), "inputs": 15, "stream": Stream.ACTIVATION}
+    op = hidden.op(Builder(12, Batch.of("x"), CONFIG, None), 0, "mlp", group="g", **where)
+    assert op.macs == 12 * 15 * 19 * (2 if gated else 1)
+    assert (op.fields.get("scalar", 0), op.fields["out_count"], op.fields["post_shift"]) == (scalar, outputs, 4)
+    assert op.fields.get("gated", 0) == gated and op.tokens == 12

@@ -152,6 +152,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         shares(2, "blocks.1.mlp2"),
         "node 'blocks.0.mlp2': matrices must be its own, or of an earlier layer that shares them, not 'blocks.1.mlp2'",
     ),
+    "shared with a layer that keeps its own": (
+        changed(6, sharing=Sharing(owner="blocks.2.mlp", own_norms=True)),
+        "node 'blocks.2.mlp2': matrices must be its own, or of an earlier layer that shares them, not 'blocks.2.mlp'",
+    ),
     "shared with another kind": (shares(3, "blocks.0.mlp2"), "kind must be 'moe', as of 'blocks.0.mlp2'"),
     "shared, gains in them or not": (
         shares(4, "blocks.0.mlp2", sharing=Sharing(owner="blocks.0.mlp2", own_norms=False)),
@@ -260,6 +264,13 @@ def test_sizes_of_every_kind_say_what_they_cost() -> None:
     embed = GOOD.nodes[0].sizes
     assert (embed.weight_bytes(8), embed.macs(8, 5)) == (96 * 8, 5 * 96 * 8)
     assert isinstance(GOOD.nodes[0], Node) and GOOD.head_splits == ((2, 4),)
+
+
+def test_a_head_goes_by_the_last_norm() -> None:
+    """Not by one before it."""
+    eps = [1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8]
+    nodes = [replace(node, norm=NormSizes(eps=one)) for node, one in zip(GOOD.nodes[1:], eps, strict=True)]
+    assert replace(GOOD, nodes=(GOOD.nodes[0], *nodes)).eps == 1e-8
 
 
 def test_a_network_without_some_layers() -> None:

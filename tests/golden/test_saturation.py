@@ -87,4 +87,5 @@ def test_what_is_excessive() -> None:
     assert NONE == 0 and SHARE == 1e-3 and CLIPPED_SHARE == 1e-2
     assert Count(NONE, 100_000, 1).excessive and not Count(NONE, 100_000, 0).excessive
     assert not Count(SHARE, 1000, 1).excessive and Count(SHARE, 1000, 2).excessive
+    assert Count(SHARE, 1, 1).share == 1.0 and Count(SHARE, 4, 3).share == 0.75 and Count(SHARE).share == 0.0
     assert counted(PLAIN)["blocks.1.mlp.gate.task"].allowed == NONE

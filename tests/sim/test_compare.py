@@ -27,3 +27,13 @@ def test_shapes():
     assert compare("x", np.zeros(3), np.zeros(4)) == Mismatch(
         "x", -1, -1, 0, 0, 4, 4, 0, None, "shape must be [4], not [3]"
     )
+
+
+def test_vectors():
+    """Of what has no channels the place is a token; of what has more axes the last one is the channel."""
+    found = compare("lengths", np.array([3, 4, 5]), np.array([3, 6, 5]))
+    assert (found.token, found.channel, found.got, found.expected, found.largest) == (1, 0, 4, 6, 2)
+    scores = np.zeros((2, 3, 4), int)
+    scores[1, 2, 3] = 7
+    found = compare("scores", scores, np.zeros((2, 3, 4), int))
+    assert (found.token, found.channel, found.got, found.count, found.total) == (1, 3, 7, 1, 24)

@@ -379,6 +379,7 @@ def find(stream: str, **wanted: int) -> int:
         ),
         ("load", {"expert_valid": 1}, {"expert": 63}, "with expert_valid 1, expert must be at most 7, not 63"),
         ("store", {}, {"wait": 3}, "hazard: reads residual words"),
+        ("store", {}, {"wait": 0}, "hazard: reads residual words that instruction"),  # read, and written afterwards
         ("store", {}, {"wait": 9999}, "deadlock: waits for 9999 retired compute instructions of"),
         ("store", {}, {"offset": 1 << 39}, "must lie in the window"),
         ("store", {}, {"offset": 8}, "offset must be a multiple of 16, not 8"),

@@ -57,6 +57,7 @@ def test_memories_of_a_machine(wide: bool) -> None:
         "kv_low": (config.kv_words if wide else 0, config.lanes),
         "residual": (config.residual_words, config.lanes),
         "state": (2 * config.max_tokens,),
+        "extra": (2 * config.max_tokens, 2),
         "sums": (config.max_tokens, 2),
     }
     for name, shape in depths.items():
