@@ -8,8 +8,9 @@ import pytest
 from quantmodels import random_qmodel
 
 from moesaic.compiler.ablate import normalise_first, split_queries
-from moesaic.compiler.ir import Graph
+from moesaic.compiler.ir import CompileError, Graph
 from moesaic.compiler.lower import lower
+from moesaic.compiler.tile import tile
 from moesaic.golden.config import M3ViTConfig
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode, Stream
@@ -44,6 +45,18 @@ def test_a_norm_of_its_own_is_no_work() -> None:
     others = [op for op in graph.ops if op.opcode is Opcode.MATMUL and op not in passes]
     assert all(op.stream is not Stream.NORMALISED and op.tap is None for op in others)
     assert [op.name for op in others] == [op.name for op in GRAPH.ops if op.opcode is Opcode.MATMUL]
+
+
+def test_a_norm_of_its_own_is_of_all_tokens() -> None:
+    """The buffers of a stage that has one are not cut."""
+    config = CONFIG.replace(activation_words=300)
+    graph = lower(random_qmodel(replace(MODEL, image_size=(48, 48)), 0).reading_stored(), "depth", config)
+    assert max(op.chunk for op in tile(graph, config).ops) > 0
+    message = (
+        r"op 'blocks.0.mlp.fc2': a LayerNorm pass of its own needs buffers for all tokens at once: buffer .* short"
+    )
+    with pytest.raises(CompileError, match=message):
+        tile(normalise_first(graph, config), config)
 
 
 @pytest.mark.parametrize(("size", "parts"), [(1, [1] * 5), (2, [2, 2, 1]), (4, [4, 1]), (5, [5]), (6, [5])])

@@ -33,6 +33,23 @@ def test_ports_that_jump_do_not_meet_those_that_have_not(sizes):
     assert met(sizes, starts, 4, ROW) == 0
 
 
+@pytest.mark.parametrize("row", [2048, 8192])
+@pytest.mark.parametrize("sizes", [(19008, 18720), (9728, 9472), (5000, 5100)])
+def test_no_place_is_farther_from_the_end_of_a_row(sizes, row):
+    """Of all in steps of a sixteenth of one: from where a matrix begins to its row's end, and from its last row."""
+
+    def margin(starts: tuple[int, int]) -> int:
+        ends = [(start + size - 1) % (2 * row) for start, size in zip(starts, sizes, strict=True)]
+        if any(end // row == start // row for end, start in zip(ends, reversed(starts), strict=True)):
+            return 0
+        return min(*(row - start % row for start in starts), *(end % row for end in ends))
+
+    found = places(sizes, row)
+    assert found is not None and all(start % (row // 16) == 0 for start in found)
+    steps = range(0, 2 * row, row // 16)
+    assert margin(found) == max(map(margin, itertools.product(steps, steps))) > 0
+
+
 def test_ports_meet_where_matrices_follow_each_other():
     assert met((19008, 18720), (0, 19008), 4, ROW) > 0
 

@@ -9,7 +9,7 @@ from quantmodels import random_image, random_qmodel
 
 from moesaic.compiler.batch import Batch
 from moesaic.compiler.dump import dump
-from moesaic.compiler.image import PAGE_BYTES, SPREAD_BYTES, ProgramImage, ProgramImageError, RegionTable
+from moesaic.compiler.image import PAGE_BYTES, SPREAD_BYTES, ProgramImage, ProgramImageError, Region, RegionTable
 from moesaic.compiler.pack import join_ports, pack_images
 from moesaic.compiler.pipeline import compile_all, compile_model
 from moesaic.errors import InputError
@@ -46,6 +46,15 @@ def test_regions_are_pages_of_their_own(image):
     with pytest.raises(ValueError, match="window address must be a multiple of 4096, not -4096"):
         RegionTable(-PAGE_BYTES)
     assert RegionTable(0).add("load", 1).address == 0
+
+
+@pytest.mark.parametrize(("size", "pages"), [(0, 1), (1, 1), (PAGE_BYTES, 1), (PAGE_BYTES + 1, 2)])
+def test_no_two_regions_share_a_page(size, pages):
+    """One without contents has an address all the same."""
+    table = RegionTable(PAGE_BYTES)
+    assert table.add("first", b"x" * size) == Region("first", PAGE_BYTES, size)
+    assert table.add("second", 3, 2) == Region("second", (1 + pages) * PAGE_BYTES, 3, 2)
+    assert table.memory() == b"x" * size + bytes((pages + 1) * PAGE_BYTES - size)
 
 
 @pytest.mark.parametrize(("row_bytes", "apart"), [(2 << 10, 4 << 10), (8 << 10, 16 << 10)])

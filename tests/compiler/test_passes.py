@@ -91,6 +91,7 @@ def changed(graph: Graph, index: int, **changes: object) -> Graph:
     [
         (1, {"name": "position"}, "op 'position': name must be unique"),
         (2, {"tokens": 5}, "op 'embed': vectors 0 to 4 must lie in buffer 'image' of 4"),
+        (2, {"token": -1}, "op 'embed': vectors -1 to 2 must lie in buffer 'image' of 4"),
         (2, {"source": Ref("pixels")}, "op 'embed': buffer 'pixels' does not exist"),
         (2, {"source": Ref("residual")}, "op 'embed': source and target must differ"),
         (2, {"weights": None}, "op 'embed': exactly the MATMULs with stationary WEIGHTS"),

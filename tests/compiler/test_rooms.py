@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from quantmodels import layer_replaced, random_qmodel
@@ -20,7 +21,7 @@ from moesaic.golden.hollow import hollow_model
 from moesaic.golden.layers.linear import QuantLinear
 from moesaic.golden.layers.sizes import AttentionSizes, MLPSizes, MoESizes, NormSizes
 from moesaic.golden.network import Network
-from moesaic.golden.nodes import Image, Layer, chain_of
+from moesaic.golden.nodes import Image, Layer, Sharing, chain_of
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Opcode, Stream
 
@@ -104,7 +105,7 @@ def test_chunks_do_the_work_of_the_whole() -> None:
 @pytest.mark.parametrize("gated", [False, True])
 def test_operations_do_the_products_of_the_network(gated: bool) -> None:
     """Those of an expert are of one token: each token chooses two of four."""
-    sizes = {"activation": "silu", "gated": gated}
+    sizes: dict[str, Any] = {"activation": "silu", "gated": gated}
     blocks = [
         [Layer(sizes=AttentionSizes(heads=3, head_dim=5), norm=NormSizes())],
         [Layer(sizes=MLPSizes(hidden=19, **sizes), norm=NormSizes())],
@@ -128,8 +129,24 @@ def test_hidden_units(activation: str, gated: bool, scalar: int, outputs: int) -
     """A gate's blocks of 8 outputs lie before the last values; what squares, or is gated, has no other factor."""
     fc1, gate = QuantLinear.zeros("fc1", 19, 15), QuantLinear.zeros("gate", 19, 15) if gated else None
     hidden = Hidden(fc1=fc1, gate=gate, activation=activation, mult=3, shift=4)
-    where = {"source": Ref("a"), "target": Ref("b"), "inputs": 15, "stream": Stream.ACTIVATION}
+    where: dict[str, Any] = {"source": Ref("a"), "target": Ref("b"), "inputs": 15, "stream": Stream.ACTIVATION}
     op = hidden.op(Builder(12, Batch.of("x"), CONFIG, None), 0, "mlp", group="g", **where)
     assert op.macs == 12 * 15 * 19 * (2 if gated else 1)
     assert (op.fields.get("scalar", 0), op.fields["out_count"], op.fields["post_shift"]) == (scalar, outputs, 4)
     assert op.fields.get("gated", 0) == gated and op.tokens == 12
+
+
+def test_what_a_gain_makes() -> None:
+    """Where layers share matrices: keys and values need it of all tokens at once, hidden units of a chunk's."""
+    sizes = AttentionSizes(heads=3, head_dim=5), MLPSizes(hidden=19), MoESizes(experts=4, hidden=11, top_k=2)
+    image = Image(height=8, width=12, patch_height=4, patch_width=2)
+    nodes = chain_of(image, 0, 15, [[Layer(sizes=size, norm=NormSizes())] for size in sizes])
+    own = [replace(node, sharing=Sharing(owner=node.name, own_norms=True)) for node in nodes[1:]]
+    graph = lower(hollow_model(Network(tasks=("x",), image=image, nodes=(nodes[0], *own))), "x", CONFIG)
+    gains = {op.stage: op for op in graph.ops if op.role == "gain"}
+    assert {stage: op.whole for stage, op in gains.items()} == {"attention": True, "mlp": False, "moe": False}
+    for stage, op in gains.items():
+        assert op.target is not None and (op.block, op.tokens, op.macs) == (op.block, 12, 12 * 15 * 15)
+        readers = [each for each in graph.ops if each.source is not None and each.source.tensor == op.target.tensor]
+        assert len(readers) == {"attention": 3, "mlp": 1, "moe": 4}[stage]
+        assert {reader.stream for reader in readers} == {Stream.ACTIVATION} and op.stream is Stream.NORMALISED

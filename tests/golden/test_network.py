@@ -240,6 +240,29 @@ def test_what_has_no_integers_yet_is_refused_by_name(place: int, fields: dict[st
             use(made)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [({"clipped_softmax": -0.03}, "a clipped softmax .gamma -0.03."), ({"head_gates": True}, "gated attention")],
+)
+def test_what_is_there_for_training_alone(sizes: dict[str, object], message: str) -> None:
+    """A network that can be trained, but of which there is no program."""
+    made = changed(1, sizes=AttentionSizes(heads=2, head_dim=4, **sizes))()  # type: ignore[arg-type]
+    with pytest.raises(
+        InputError, match=f"'blocks.0.attn' of network must be of what the accelerator runs, .* {message}"
+    ):
+        hollow_model(made)
+
+
+def test_the_smallest_network() -> None:
+    """One token of one channel; a mixture may be behind any number of layers."""
+    image = Image(height=1, width=1, patch_height=1, patch_width=1)
+    nodes = chain_of(image, 0, 1, [[Layer(sizes=MLPSizes(hidden=1), norm=NormSizes())]])
+    assert Network(tasks=("a",), image=image, nodes=nodes).tokens == 1
+    made = network(("attention", "mlp", "moe"), ("mlp",))
+    assert [made.block_expert_bytes(block) for block in (0, 1)] == [64, 0]
+    assert (made.mixtures, made.blocks[0].routed, made.blocks[1].routed) == ({0: (2, 3)}, (2, 3), None)
+
+
 def test_where_it_stands_is_said_and_does_not_count() -> None:
     nodes = list(GOOD.nodes)
     nodes[2] = replace(nodes[2], origin=Origin(module="layers.0.mlp", line="net.py:12"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from quantmodels import random_qmodel
 
+from moesaic.compiler.lower import lower
 from moesaic.golden import numerics
 from moesaic.golden.config import M3ViTConfig, network_of
 from moesaic.golden.hollow import hollow_model
@@ -18,6 +19,7 @@ from moesaic.golden.layers.mlp import QuantMLP
 from moesaic.golden.layers.moe import QuantMoE
 from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.qmodel import WIDTHS
+from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.functions import FUNCTIONS
 
 MODEL = M3ViTConfig(name="m", image_size=(16, 16), patch_size=8, dim=16, heads=2, depth=2, experts=3, expert_hidden=8)
@@ -78,6 +80,8 @@ def test_widths_of_a_network_without_weights(bits: int) -> None:
     for matrix in model.matrices():
         assert matrix.linear.bits == (bits if matrix.expert is not None else others)
     assert model.finer == {}
+    config = AcceleratorConfig(name="c", rows=8, lanes=16, port_bits=64, wide_operands=True, acc_bits=40)
+    lower(model, "depth", config)  # scales fit their fields
     if bits == 8:
         assert {matrix.linear.bits for matrix in hollow_model(network_of(MODEL)).matrices()} == {8}
 

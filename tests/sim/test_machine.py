@@ -77,6 +77,8 @@ def test_the_window_and_what_is_not_loaded() -> None:
     simulator = FunctionalSimulator(CONFIG)
     with pytest.raises(ValueError, match="a program image must be loaded before tensor"):
         simulator.tensor(None, 0)
+    with pytest.raises(ValueError, match="bytes 0x0 to 0x0 must lie in the window of 0x0 bytes at 0x0"):
+        simulator.read(0, 1)
     image = compile_model(random_qmodel(MODEL, 0), CONFIG)
     simulator.load(image)
     first, size = image.address, len(image.memory)
