@@ -13,6 +13,17 @@ from moesaic.flow.verify.graph import Graph, Mutated
 __all__ = ["Cycles", "alike"]
 
 Pair = tuple[int, int]
+FEW = 3  # registers whose values are gone through
+
+
+class _Kept(dict[int, int]):
+    """Some nodes replaced, the others by themselves."""
+
+    def __contains__(self, node: object) -> bool:
+        return True
+
+    def __missing__(self, node: int) -> int:
+        return 2 * node
 
 
 class Cycles:
@@ -64,7 +75,10 @@ class Cycles:
 
     def later(self, mutant: int) -> list[Pair] | None:
         """What must be the same a cycle later, by the state and inputs before it, if the mutant changes only what some
-        registers take, and that does not depend on those registers. None if it is not so.
+        registers take. None if it is not so.
+
+        Where that depends on those registers themselves, they may hold anything behind a state and inputs from which
+        they can differ at all, whatever they hold; then it must be so again, or they must take the same.
         """
         differing = self.flat.differing(mutant)
         wrong: dict[int, int] = {}
@@ -73,16 +87,35 @@ class Cycles:
             if takers is None:
                 return None
             wrong |= dict.fromkeys(takers, literal)
-        if wrong.keys() & set(self.graph.cone(list(wrong.values()))):
-            return None
         asked = [bit for bit in self.flat.sinks if bit not in differing]
         depends = self._dependent(wrong)
         literals = [literal for literal in self.flat.literals(asked) if depends[literal >> 1]]
+        pairs = [(literal, literal) for literal in literals]
         by = {node: taken for node, (taken, _) in self.state.items()}
+        if wrong.keys() & set(self.graph.cone(list(wrong.values()))):
+            if len(wrong) > FEW:
+                return None
+            for node, literal in wrong.items():
+                may = self._may_differ(by[node], literal, list(wrong))
+                pairs.append((self.graph.both(by[node], may ^ 1), self.graph.both(literal, may ^ 1)))
+                wrong[node] = self._choice(may, self.graph.free(), by[node])
         inputs: dict[int, int] = {}
-        right = self._replaced(literals, by, inputs)
+        right = self._replaced([literal for literal, _ in pairs], by, inputs)
         free = {node: inputs[node] for node in inputs if self.graph.ands[node] == (0, 0) and node not in by and node}
-        return _unequal(zip(right, self._replaced(literals, {**by, **free, **wrong}, {}), strict=True))
+        return _unequal(zip(right, self._replaced([x for _, x in pairs], {**by, **free, **wrong}, {}), strict=True))
+
+    def _choice(self, which: int, one: int, other: int) -> int:
+        both = self.graph.both
+        return both(both(which, one) ^ 1, both(which ^ 1, other) ^ 1) ^ 1
+
+    def _may_differ(self, a: int, b: int, nodes: Sequence[int]) -> int:
+        """Whether two literals differ for any values of some nodes."""
+        found = 0
+        for case in range(1 << len(nodes)):
+            values = {node: case >> place & 1 for place, node in enumerate(nodes)}
+            x, y = self._replaced([a, b], _Kept(values), {})
+            found = self.graph.both(found ^ 1, self._choice(x, y, y ^ 1)) ^ 1
+        return found
 
     def _dependent(self, nodes: Iterable[int]) -> bytearray:
         """Of every node, whether it depends on any of these."""

@@ -99,6 +99,7 @@ class Mutated:
         self.registers: list[tuple[int, int, int]] = []  # what each holds and takes, and its first value
         self.sinks: list[int] = []  # bits that must be the same
         self._next: dict[int, int] = {}  # of every register, what it holds to what it takes
+        self._columns: dict[int, list[int]] = {}  # of a bit that a memory gives, what is written there, and whether
         self._drivers: dict[int, tuple[int, ...]] = {}  # bit to those that its gate takes
         self._kinds: dict[int, str] = {}  # bit to its gate
         self.count = count
@@ -140,10 +141,19 @@ class Mutated:
                     self._next[pins["Q"][0]] = pins["D"][0]
                     if pins["Q"][0] in first:
                         self.registers.append((pins["Q"][0], pins["D"][0], first[pins["Q"][0]]))
+                taken: Sequence[str] = ("D",) if kind == "$_DFF_P_" else ()
+                if kind == "$mem_v2":
+                    taken = ("WR_DATA", "WR_EN")
+                    self._read_columns(pins, int(cell["parameters"]["WIDTH"], 2), taken)
                 # a clock that a mutant changes is an input as any other
                 for pin, direction in cell["port_directions"].items():
-                    if direction == "input" and (kind, pin) != ("$_DFF_P_", "D"):
+                    if direction == "input" and pin not in taken:
                         self.sinks += [bit for bit in pins[pin] if isinstance(bit, int)]
+
+    def _read_columns(self, pins: Mapping[str, Any], width: int, taken: Sequence[str]) -> None:
+        """A column of a memory counts only if it is read, and that counts."""
+        for place, bit in enumerate(pins["RD_DATA"]):
+            self._columns[bit] = [b for pin in taken for b in pins[pin][place % width :: width] if isinstance(b, int)]
 
     def _sorted(self) -> list[int]:
         """Driven bits, each behind those it depends on."""
@@ -218,13 +228,17 @@ class Mutated:
 
     def _add_registers(self, constants: Mapping[int, int]) -> None:
         """What registers take must be the same too, if it comes to an output, a memory or a multiplier, be it by other
-        registers. So must what those take that count as constant: they may not change either.
+        registers. So must what those take that count as constant: they may not change either. A memory's columns count
+        as registers do.
         """
-        of_node: dict[int, list[int]] = {}  # by what a register holds
+        of_node: dict[int, list[int]] = {}  # by what a register holds, or a memory gives
         for held, taken in self._next.items():
             of_node.setdefault(self._literal(held) >> 1, []).append(taken)
+        for given, columns in self._columns.items():
+            of_node.setdefault(self._literal(given) >> 1, []).extend(columns)
         found = dict.fromkeys([*self.sinks, *(self._next[held] for held in constants)])
-        self._hard = frozenset(found)
+        memories = [bit for columns in self._columns.values() for bit in columns]
+        self._hard = frozenset([*found, *memories])
         waiting, seen = [self._literal(bit) >> 1 for bit in found], {0}
         while waiting:
             node = waiting.pop()
