@@ -21,19 +21,29 @@ from moesaic.hw.export import TOP
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.top import Accelerator
 from moesaic.hw.verilog import to_verilog
-from moesaic.scratch import scratch
 from moesaic.sim.build import Build, build
 from moesaic.sim.rtl import RtlSimulator
 from moesaic.sim.verilated import run
 from moesaic.store import Store, key_of
 
-__all__ = ["PER_BUILD", "Climb", "Mutant", "MutantSimulator", "Mutants", "climb", "mutants_of", "watched"]
+__all__ = [
+    "PER_BUILD",
+    "Climb",
+    "Mutant",
+    "MutantSimulator",
+    "Mutants",
+    "climb",
+    "mutants_of",
+    "named_behind",
+    "watched",
+]
 
 SAME = "same"
 DUMP = "dump.bin"
 PER_BUILD = 1000  # mutants of a simulator
 LIMIT = 600_000  # cycles until the interrupt of the right hardware
-_VERILOG, _LIST, _DESIGN = "mutants.sv", "mutants.txt", "mutants.il"
+_VERILOG, _LIST, _DESIGN, _SOURCE = "mutants.sv", "mutants.txt", "mutants.il", "source.sv"
+_LINE = re.compile(rf"^{re.escape(_SOURCE)}:(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -43,33 +53,41 @@ class Mutant:
     Parameters
     ----------
     mode : str
-        `inv`, `const0`, `const1`, `cnot0` or `cnot1`, as Yosys names them.
+        `inv`, `const0`, `const1`, `cnot0` or `cnot1`, as Yosys names them; the last two with the bit of the port that
+        inverts it.
     module, wire : str
+        What has no name is a port of a cell, with the next that has one behind it.
     places : tuple of str
         Files of `hw` and lines.
+    statement : str
+        The first line of the statement in Verilog.
     """
 
     mode: str
     module: str
     wire: str
     places: tuple[str, ...]
+    statement: str
 
     @classmethod
-    def of(cls, command: str) -> "Mutant":
-        """From a command of Yosys's list."""
+    def of(cls, command: str, lines: Sequence[str], behind: str = "") -> "Mutant":
+        """From a command of Yosys's list, the lines of the Verilog, and what has a name behind it."""
         words = command.split()
         options = dict(pairwise(words))
         sources = [value for name, value in pairwise(words) if name == "-src"]
-        wire = options.get("-wire", options["-port"])
+        wire = f"{options.get('-wire', options['-port'])}[{options.get('-wirebit', options['-portbit'])}]"
+        statements = [found[1] for source in sources if (found := _LINE.search(source))]
         return cls(
-            options["-mode"],
+            f"{options['-mode']} by {options['-ctrlbit']}" if "-ctrlbit" in options else options["-mode"],
             options["-module"].removeprefix("moesaic_"),
-            f"{wire}[{options.get('-wirebit', options['-portbit'])}]",
+            f"{wire} to {behind}" if behind and "-wire" not in options else wire,
             tuple(dict.fromkeys(source for source in sources if source.startswith("hw/"))),
+            lines[int(statements[-1]) - 1].strip() if statements else "",
         )
 
     def __str__(self) -> str:
-        return f"{self.mode} of {self.module}.{self.wire} ({', '.join(self.places) or 'no line'})"
+        places = f" ({', '.join(self.places)})" if self.places else ""
+        return f"{self.mode} of {self.module}.{self.wire} in `{self.statement}`{places}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,24 @@ class Mutants:
     verilog: str
     list: tuple[Mutant, ...]
     design: Path
+
+
+def named_behind(verilog: str) -> dict[int, str]:
+    """The first that has a name behind each mutant's bit."""
+    found = {}
+    for module in re.findall(r"^module .*?^endmodule", verilog, flags=re.MULTILINE | re.DOTALL):
+        takers: dict[str, list[str]] = {}
+        for taker, taken in re.findall(r"^ +(?:assign )?(.+?) <?= (.+);", module, flags=re.MULTILINE):
+            for name in re.findall(r"\b_\d+_", taken):
+                takers.setdefault(name, []).extend(re.findall(r"\b(?<!')[a-z_]\w*", taker))
+        for select, number in re.findall(rf"^  assign (\S+) = {CONTROL} == {BITS}'h(\w+);", module, flags=re.MULTILINE):
+            waiting = [select]
+            for name in waiting:
+                if not re.fullmatch(r"_\d+_", name):
+                    found[int(number, 16)] = name
+                    break
+                waiting += [taker for taker in takers.get(name, ()) if taker not in waiting]
+    return found
 
 
 def watched(verilog: str) -> str:
@@ -145,22 +181,23 @@ def mutants_of(config: AcceleratorConfig, *, count: int, seed: int) -> Mutants:
 
     def make(folder: Path) -> None:
         text = to_verilog(Accelerator(config), name=TOP, assertions=True, source_locations=True)
-        with scratch() as work:
-            source = work / "source.sv"
-            source.write_text(text, encoding="utf-8")
-            job = {"source": str(source), "out": str(folder / _VERILOG), "list": str(folder / _LIST)}
-            job["design"] = str(folder / _DESIGN)
-            job |= {"top": TOP, "count": str(count), "seed": str(seed)}
-            command = [sys.executable, "-m", "moesaic.flow.verify.mutator"]
-            done = Children().run(command, feed=json.dumps(job), cwd=work)
-            if done.returncode:
-                raise FailedRun("Yosys must mutate the accelerator:\n" + "\n".join(done.stdout.splitlines()[-12:]))
+        (folder / _SOURCE).write_text(text, encoding="utf-8")
+        job = {"source": _SOURCE, "out": _VERILOG, "list": _LIST, "design": _DESIGN}
+        job |= {"top": TOP, "count": str(count), "seed": str(seed)}
+        command = [sys.executable, "-m", "moesaic.flow.verify.mutator"]
+        done = Children().run(command, feed=json.dumps(job), cwd=folder)
+        if done.returncode:
+            raise FailedRun("Yosys must mutate the accelerator:\n" + "\n".join(done.stdout.splitlines()[-12:]))
 
     recipe = Path(mutator.__file__).read_text(encoding="utf-8")
-    parts = (hardware_digest(), importlib.metadata.version("pyosys"), recipe, config.hash, str(count), str(seed))
+    versions = (importlib.metadata.version("pyosys"), _SOURCE)
+    parts = (hardware_digest(), *versions, recipe, config.hash, str(count), str(seed))
     folder = Store("mutants").obtain(key_of(*parts), make).path
-    commands = (folder / _LIST).read_text(encoding="utf-8").splitlines()
-    return Mutants((folder / _VERILOG).read_text(encoding="utf-8"), tuple(map(Mutant.of, commands)), folder / _DESIGN)
+    commands, lines = ((folder / name).read_text(encoding="utf-8").splitlines() for name in (_LIST, _SOURCE))
+    verilog = (folder / _VERILOG).read_text(encoding="utf-8")
+    behind = named_behind(verilog)
+    found = tuple(Mutant.of(command, lines, behind.get(k, "")) for k, command in enumerate(commands, start=1))
+    return Mutants(verilog, found, folder / _DESIGN)
 
 
 class MutantSimulator(RtlSimulator):
