@@ -13,6 +13,8 @@ endmodule
 
 module counter(input logic clk, input logic [15:0] mutant);
     logic [63:0] count /* verilator public_flat_rw */ = 0;
+    logic [23:0] retired /* verilator public_flat_rw */ = 0;
+    logic [31:0] remaining /* verilator public_flat_rw */ = 1000;
     logic [63:0] next;
     assign next = count + 1;
     always @(posedge clk) count <= mutant == 8 ? {1'b0, next[62:0]} : next;
@@ -50,7 +52,8 @@ module testbench (
         irq <= left == 1 || irq && mutant != 6;
         if (s_axil_arvalid && s_axil_arready) begin
             s_axil_rvalid <= 1;
-            s_axil_rdata <= s_axil_araddr == 16'h14 ? 0 : s_axil_araddr == 8 ? dut.count[63:32] : value;
+            s_axil_rdata <= s_axil_araddr == 16'h14 ? 0 : s_axil_araddr == 8 ? dut.count[63:32] :
+                s_axil_araddr == 12 ? 32'(dut.retired) : s_axil_araddr == 16 ? dut.remaining : value;
         end else if (s_axil_rready) s_axil_rvalid <= 0;
         if (!aresetn) begin
             {value, left, s_axil_bvalid, s_axil_rvalid, irq} <= 0;

@@ -8,6 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from moesaic.flow.verify.probe import FED, LOADED, ProbedMachine
+from moesaic.golden.numerics import Array
 from moesaic.hw.spec import isa
 from moesaic.hw.spec.config import AcceleratorConfig
 from moesaic.hw.spec.isa import Base, Memory, Opcode, Stationary
@@ -165,6 +166,11 @@ class Drawing:
             gone = Tokens(1 << 20, 1, address, 1, len(values), 0)
             self.tokens = [tokens for tokens in self.tokens if not tokens.touches(gone)]
 
+    def scales(self, rows: int) -> tuple[Array, Array]:
+        """Biases and multipliers of so many outputs."""
+        biases = self.numbers.integers(-(1 << 14), 1 << 14, rows) >> self.rng.choice((0, 0, 5))
+        return biases, self.numbers.integers(0, 65536, rows)
+
     def _stream(self, fields: Mapping[str, int]) -> bytes:
         """Parameters and weights of a MATMUL."""
         config, rng = self.config, self.numbers
@@ -174,9 +180,9 @@ class Drawing:
             parameters = np.zeros(config.param_words * config.word_bytes, np.uint8)
             rows = min(config.rows, fields["out_count"] - block * config.rows)
             each = np.zeros((config.rows, 6), np.uint8)
-            bias = rng.integers(-(1 << 14), 1 << 14, rows).astype("<i4") >> self.rng.choice((0, 0, 5))
-            each[:rows, :4] = bias.astype("<i4").view(np.uint8).reshape(-1, 4)
-            each[:rows, 4:] = rng.integers(0, 65536, rows).astype("<u2").view(np.uint8).reshape(-1, 2)
+            biases, multipliers = self.scales(rows)
+            each[:rows, :4] = biases.astype("<i4").view(np.uint8).reshape(-1, 4)
+            each[:rows, 4:] = multipliers.astype("<u2").view(np.uint8).reshape(-1, 2)
             parameters[: each.size] = each.ravel()
             size = config.stationary_words(4 if fields.get("narrow") else 8) * config.word_bytes
             stored = rng.integers(0, 256, (in_blocks, size), dtype=np.uint8)

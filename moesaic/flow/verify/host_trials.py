@@ -10,12 +10,25 @@ from moesaic.hw.spec.registers import Access, RegisterMap, register_map
 __all__ = ["host_trials"]
 
 BEYOND = (0x1000, 0x1040, 0x2000, 0x2400, 0x4000, 0x4070, 0x8000, 0x8018, 0xF000)
+ROUNDS = 10  # of words at random in all registers
 SPARSE = (0x00C, 0x038, 0x05C, 0x090, 0x0C0, 0x118, 0x140, 0x200, 0x3FC, 0x4A8, 0x600, 0x800, 0xC10, 0xFFC)
 
 
 def _held(table: RegisterMap) -> list[Step]:
     """Reads of all registers that the host writes."""
     return [("read", register.offset) for register in table if register.access in (Access.RW, Access.W1C)]
+
+
+def _rounds(table: RegisterMap, rng: random.Random) -> list[Step]:
+    """Words at random in some bytes of every register, all of which are read; again and again."""
+    steps: list[Step] = []
+    for _ in range(ROUNDS):
+        for register in table:
+            if register.access is Access.RW:
+                order = rng.choice(("both", "address", "data"))
+                steps.append(("write", register.offset, rng.getrandbits(32), rng.randrange(1, 16), order))
+        steps += _held(table)
+    return steps
 
 
 def _registers(table: RegisterMap) -> Trial:
@@ -34,7 +47,7 @@ def _registers(table: RegisterMap) -> Trial:
     for register in written:
         for lane in range(4):
             steps.append(("write", register.offset, rng.getrandbits(32), 1 << lane))
-    steps += _held(table)
+    steps += [*_held(table), *_rounds(table, rng)]
     steps += [("write", register.offset, 0xFFFF_FFFF) for register in table if register.access is Access.RO]
     steps += [("write", offset, 0xFFFF_FFFF) for offset in (*SPARSE, *BEYOND)]
     steps += [("write", register.offset + by, 0xFFFF_FFFF) for register in written[:4] for by in (1, 2, 3)]

@@ -9,6 +9,7 @@ from moesaic.compiler.batch import Batch
 from moesaic.compiler.image import PAGE_BYTES, ProgramImage
 from moesaic.compiler.pipeline import compile_model
 from moesaic.flow.verify import programs
+from moesaic.flow.verify.broken_trials import broken_trials
 from moesaic.flow.verify.counter_trials import counter_trials
 from moesaic.flow.verify.host_trials import host_trials
 from moesaic.flow.verify.layers import SIDE, every_layer
@@ -16,6 +17,8 @@ from moesaic.flow.verify.legal_trials import legal_trials
 from moesaic.flow.verify.legality_trials import legality_trials
 from moesaic.flow.verify.nano import Nano, nano
 from moesaic.flow.verify.place_trials import place_trials
+from moesaic.flow.verify.state_trials import command_trials
+from moesaic.flow.verify.stream_trials import stream_trials
 from moesaic.flow.verify.trial import Trial, runs_trial
 from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden.config import PRESETS as MODELS
@@ -91,12 +94,15 @@ class Ladder:
     ----------
     rungs : tuple of Rung
         The cheapest first, whole networks last.
+    cheap : int
+        Rungs before those networks.
     truths : tuple of Truth
     memory : bytes
         From the first address of the DDR: all programs.
     """
 
     rungs: tuple[Rung, ...]
+    cheap: int
     truths: tuple[Truth, ...]
     memory: bytes
 
@@ -205,6 +211,8 @@ def ladder() -> Ladder:
         "places": place_trials(small),
         "checks": legality_trials(small),
         "counters": counter_trials(small),
+        "streams": stream_trials(small),
+        "resets": [*broken_trials(small), *command_trials(small)],
     }
     place.truths += [Truth(trial.name, small.program, small.expected) for rung in beside.values() for trial in rung]
     rungs = {
@@ -218,6 +226,7 @@ def ladder() -> Ladder:
     }
     return Ladder(
         tuple(Rung(name, tuple(trials)) for name, trials in (rungs | networks).items()),
+        len(rungs),
         tuple(place.truths),
         bytes(place.content),
     )

@@ -1,27 +1,35 @@
 """Trials of legal programs, which do what no compiled network does: any scale, shape, place and waits."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from moesaic.compiler.image import ProgramImage
+from moesaic.flow.verify.broken_trials import broken_trial
 from moesaic.flow.verify.drawing import RESIDUAL_WORDS
 from moesaic.flow.verify.legal import collect, wanted
 from moesaic.flow.verify.legal_programs import LegalProgram, Weights, draw_program
 from moesaic.flow.verify.long_programs import long_runs, long_streams
 from moesaic.flow.verify.trial import Trial, runs_trial
 from moesaic.flow.verify.tried import CONFIG
-from moesaic.flow.verify.witness import FineDrawing, Witness
+from moesaic.flow.verify.witness import FineDrawing, ScaledDrawing, Witness
 from moesaic.golden.numerics import IntArray
 from moesaic.hw.spec.isa import Memory
 from moesaic.sim.rtl import RtlRun
 
-__all__ = ["PARTS", "PROGRAMS", "fine_program", "left_programs", "legal_trials"]
+__all__ = ["PARTS", "PROGRAMS", "fine_program", "left_programs", "legal_trials", "scaled_programs"]
 
 PROGRAMS = 20  # drawn at random
 LONG = (1 << 12) - 1  # number of the last instruction of a stream: all its bits are 1
 WATCHDOG = 3000
+RESET = 800  # cycles within which a run is ended, twice, before the whole one
 PARTS: tuple[Callable[[FineDrawing], None], ...] = (FineDrawing.curves, FineDrawing.norms, FineDrawing.heads)
+SCALED: tuple[Callable[[ScaledDrawing], None], ...] = (
+    *(ScaledDrawing.shifts, ScaledDrawing.rescales) * 2,
+    ScaledDrawing.ties,
+    ScaledDrawing.crowds,
+)
+SEEDS = (2, 3, 4, 5, 6, 7)  # with which such programs are legal
 
 
 def fine_program(part: Callable[[FineDrawing], None], weights: Weights) -> LegalProgram:
@@ -31,6 +39,16 @@ def fine_program(part: Callable[[FineDrawing], None], weights: Weights) -> Legal
     part(drawing)
     drawing.end()
     return drawing.program
+
+
+def scaled_programs(weights: Weights) -> Iterator[LegalProgram]:
+    """Programs of shifts and scales of all sizes."""
+    for seed, part in zip(SEEDS, SCALED, strict=True):
+        drawing = ScaledDrawing(random.Random(f"scaled {seed}"), weights)
+        drawing.begin()
+        part(drawing)
+        drawing.end()
+        yield drawing.program
 
 
 def left_programs(weights: Weights) -> tuple[list[LegalProgram], IntArray]:
@@ -52,13 +70,17 @@ def legal_trials(window_address: int) -> tuple[ProgramImage, list[tuple[Trial, I
     weights = Weights(CONFIG)
     drawn = [draw_program(random.Random(f"trial {number}"), weights, Witness) for number in range(PROGRAMS)]
     drawn += [fine_program(part, weights) for part in PARTS]
+    drawn += scaled_programs(weights)
     pair, left = left_programs(weights)
     long = long_streams(weights, LONG)
     programs = collect([*drawn, *pair, long], weights, window_address=window_address)
     *tasks, first, second, many = programs.programs
     found = []
     for task in tasks:
-        trial = runs_trial(f"legal program {task}", programs.image, [RtlRun(task, watchdog=WATCHDOG)])
+        rng = random.Random(f"resets {task}")
+        moments = [rng.randrange(80, RESET), rng.randrange(80, RESET)]
+        run = RtlRun(task, watchdog=WATCHDOG)
+        trial = broken_trial(f"legal program {task}", programs.image, run, moments)
         found.append((trial, wanted(programs, task).output))
     runs = [RtlRun(task, watchdog=WATCHDOG) for task in (first, second)]
     found.append((runs_trial("what a run leaves", programs.image, runs), left))

@@ -19,10 +19,13 @@ from cocotb.handle import HierarchyObject, PackedObject
 from cocotb.triggers import FallingEdge, First, RisingEdge, Timer
 from cocotb.utils import get_sim_time
 
+from moesaic.flow.verify.trial_hardware import kind
+
 __all__ = ["run_mutants"]
 
 CYCLE_NS = 2
 ACCESS = 100  # cycles in which a register must answer
+OVERLAP = 24  # cycles of accesses that overlap; in the first half none is answered
 POLLS = 400  # reads of STATUS in which a run must have drained
 SLACK = 64  # cycles by which an interrupt may be late before it is given up
 SECONDS = 600  # of a simulator that does not end, such as one that oscillates
@@ -107,6 +110,25 @@ class Host:
         self.dut.s_axil_araddr.value = offset
         return await self._answer("r", hold) if await self._offer(["ar"]) else [-2]
 
+    async def overlap(self, offset: int, value: int) -> list[int]:
+        """A register is written and read twice, the second time while the first is not answered; what is seen in each
+        cycle.
+        """
+        dut, left, seen = self.dut, {"aw": 2, "w": 2, "ar": 2}, []
+        dut.s_axil_awaddr.value = dut.s_axil_araddr.value = offset
+        dut.s_axil_wdata.value, dut.s_axil_wstrb.value = value, 15
+        for cycle in range(OVERLAP):
+            for name, count in left.items():
+                getattr(dut, f"s_axil_{name}valid").value = count > 0
+            dut.s_axil_bready.value = dut.s_axil_rready.value = cycle >= OVERLAP // 2
+            ready = {name: int(getattr(dut, f"s_axil_{name}ready").value) for name in left}
+            answers = ("bvalid", "bresp", "rvalid", "rresp", "rdata")
+            seen += [*ready.values(), *(int(getattr(dut, f"s_axil_{name}").value) for name in answers)]
+            await self.tick()
+            left = {name: count - (count and ready[name]) for name, count in left.items()}
+        dut.s_axil_bready.value = dut.s_axil_rready.value = 0
+        return [*left.values(), *seen]
+
     async def irq(self, limit: int) -> int:
         """Cycles until the interrupt, -1 if it does not come."""
         begin = get_sim_time("ns")
@@ -142,15 +164,20 @@ class Host:
             memory[(address - base + place) // word].value = value
         await self.tick()
 
-    async def counters(self, value: int) -> None:
-        """Every counter that can be set, wherever it is, to the upper bits of a value of 64."""
+    async def counters(self, value: int, which: str = "") -> None:
+        """Set every counter that can be set, wherever it is, to the upper bits of a value of 64; or `numbers` of
+        instructions, to the value; or take it from the cycles that the `watchdog` has left.
+        """
         scopes = [self.dut.dut]
         while scopes:
             for inner in scopes.pop():
                 if isinstance(inner, HierarchyObject):
                     scopes.append(inner)
-                elif isinstance(inner, PackedObject) and len(inner) in COUNTERS:
-                    inner.value = value >> COUNTERS[-1] - len(inner)
+                elif isinstance(inner, PackedObject) and kind(inner._name) == which:
+                    if which == "watchdog":
+                        inner.value = (int(inner.value) - value) % (1 << len(inner))
+                    elif which or len(inner) in COUNTERS:
+                        inner.value = value if which else value >> COUNTERS[-1] - len(inner)
         await self.tick()
 
     async def step(self, step: Sequence[Any], *, base: int, limit: int) -> Any:

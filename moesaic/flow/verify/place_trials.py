@@ -1,13 +1,14 @@
 """Trials of addresses: programs at both ends of the memory, windows of each size, and what lies just below one."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 
 from moesaic.compiler.image import PAGE_BYTES
-from moesaic.flow.verify.nano import TASK, Nano
+from moesaic.flow.verify.nano import STREAMS, TASK, Nano
 from moesaic.flow.verify.places import moved_run
 from moesaic.flow.verify.trial import Script, Trial, runs_trial
-from moesaic.hw.spec.isa import Base
+from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Base
 from moesaic.hw.spec.registers import ErrorCode
 from moesaic.sim.rtl import RtlRun
 
@@ -15,6 +16,9 @@ __all__ = ["place_trials"]
 
 SHORT = 60  # cycles of the watchdog
 WORD = 64  # bits of an address register
+STEP = 16  # bytes: addresses that are no multiple are refused, whatever they are
+DRAWN = 6  # addresses of each base and width
+NEAR = {"latency": 2}
 
 
 def _ends(nano: Nano) -> Trial:
@@ -73,6 +77,55 @@ def _asked(nano: Nano) -> Trial:
     return script.trial("windows")
 
 
+def _refused(nano: Nano) -> Trial:
+    """Bases anywhere, of which an error says the address."""
+    rng = random.Random("bases")
+    script = Script(nano.program)
+    names = {f"{base.name.lower()}_base0": _asking(nano, base) for base in Base}
+    names |= dict.fromkeys((*(f"{stream}_base" for stream in STREAMS), "result_base"), _asking(nano, Base.WEIGHT))
+    for name, run in names.items():
+        for bits in (nano.program.config.addr_bits, WORD):
+            for _ in range(DRAWN):
+                asked = {**run.overrides, "compute_count": 1, name: rng.getrandbits(bits) // STEP * STEP}
+                script.configure(replace(run, watchdog=SHORT, overrides=asked, memory=NEAR))
+                script.command("start")
+                script.steps.append(("irq",))
+                script.judged(ErrorCode.ADDRESS_RANGE, True)
+                script.read("ERROR_ADDR_HI", "ERROR_INSTRUCTION")
+                script.restore(run)
+    script.run(nano.run())
+    return script.trial("bases anywhere")
+
+
+def _tight(nano: Nano) -> Trial:
+    """Windows that begin anywhere, and end with the last byte that is asked for, or before it."""
+    rng = random.Random("windows")
+    program, script = nano.program, Script(nano.program)
+    values = program.registers(TASK)
+    sizes = dict.fromkeys((f"{stream}_base" for stream in STREAMS), INSTRUCTION_BYTES)
+    sizes |= {"weight_base0": program.config.word_bytes, "result_base": 2 * program.config.lanes}
+    run = _asking(nano, Base.WEIGHT)
+    for name, size in sizes.items():
+        for _ in range(DRAWN):
+            early = rng.randrange(1 << program.config.addr_bits - 1) // STEP * STEP
+            by = early + rng.getrandbits(WORD // 2) // STEP * STEP  # where the program lies on the bus
+            bases = {each: value + by - program.address for each, value in values.items() if "_base" in each}
+            for short in (0, STEP):
+                window = {
+                    "window_base": by - early,
+                    "window_bytes": early + values[name] - program.address + size - short,
+                }
+                asked = {**run.overrides, **bases, **window}
+                memory = {**NEAR, **run.memory, "moved": by - program.address}
+                script.configure(replace(run, watchdog=SHORT, overrides=asked, memory=memory))
+                script.command("start")
+                script.steps += [("irq",), ("idle",)]
+                script.read("STATUS", "ERROR_CODE", "ERROR_ADDR_LO", "ERROR_INSTRUCTION", "CYCLES_LO")
+                script.restore(run)
+    script.run(nano.run(memory={"moved": 0}))
+    return script.trial("tight windows")
+
+
 def place_trials(nano: Nano) -> list[Trial]:
     """All of them; what the last run leaves is the result."""
-    return [_ends(nano), _asked(nano)]
+    return [_ends(nano), _asked(nano), _refused(nano), _tight(nano)]

@@ -3,15 +3,17 @@
 A good run is the last of each.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 
 from moesaic.flow.verify.nano import STREAMS, Nano
 from moesaic.flow.verify.trial import Script, Trial, runs_trial
 
-__all__ = ["reset_trials", "state_trials"]
+__all__ = ["command_trials", "reset_trials", "state_trials"]
 
 CLOSE = range(8)  # cycles between two commands, the second of which meets the clear of the first
+SLOW = 300  # cycles that the memory takes to answer
 SHORT = 300  # cycles of the watchdog
 
 
@@ -66,6 +68,26 @@ def _clears(nano: Nano) -> Trial:
     return script.trial("commands in a clear")
 
 
+def _drains(nano: Nano) -> Trial:
+    """A command that comes while another waits for a slow memory."""
+    script = Script(nano.program)
+    run = nano.run(memory={"latency": SLOW})
+    for first, second in itertools.permutations(("soft_reset", "abort", "start"), 2):
+        for cycles in CLOSE[:3]:
+            script.configure(run)
+            script.command("start")
+            script.steps.append(("wait", SLOW + 100))
+            script.command(first)
+            script.steps.append(("wait", cycles + 1))
+            script.command(second)
+            script.read("STATUS", "IRQ_STATUS", "ERROR_CODE")
+            script.command("soft_reset")
+            script.steps.append(("wait", 2 * SLOW))
+            script.ended(run, brief=True)
+    script.run(nano.run())
+    return script.trial("commands in a drain")
+
+
 def _resets(
     nano: Nano, name: str, command: str, waits: Iterable[int], overrides: dict[str, int] | None = None
 ) -> Trial:
@@ -101,12 +123,17 @@ def reset_trials(nano: Nano) -> list[Trial]:
     ]
 
 
-def state_trials(nano: Nano) -> list[Trial]:
-    """All of them."""
+def command_trials(nano: Nano) -> list[Trial]:
+    """Odd addresses, and commands at rest, in a clear and in a drain."""
     return [
         _odd(nano),
         _rest(nano),
         _clears(nano),
-        _bases(nano),
+        _drains(nano),
         _resets(nano, "resets in a clear", "start", range(1, 16)),
     ]
+
+
+def state_trials(nano: Nano) -> list[Trial]:
+    """Those, and bases."""
+    return [*command_trials(nano), _bases(nano)]

@@ -27,11 +27,14 @@ class Trial:
     steps : tuple of Step
         `("memory", {variable: value})` sets the DDR model, `("poke", address, hex)` writes into it.
         `("write", offset, value[, strobes[, order[, cycles]]])` and `("read", offset[, cycles])` access a register;
-        order: which of address and data comes first; cycles: until the response is taken. `("wait", cycles)`;
+        order: which of address and data comes first; cycles: until the response is taken.
+        `("overlap", offset, value)` does both twice at once. `("wait", cycles)`;
         `("irq",)` waits for the interrupt, `("pin",)` looks at it; `("idle",)`: until STATUS is not busy.
         `("dump", address, bytes)` looks at the DDR, `("bus",)` at what the ports moved and the rules they broke;
         `("expect", offset, value, equal)`: a register, of which it is known whether it has the value; `("reset",)`;
-        `("counters", value)` sets every counter of cycles, words or bytes, to the upper bits of a value of 64.
+        `("counters", value)` sets every counter of cycles, words or bytes, to the upper bits of a value of 64;
+        `("counters", value, "numbers")` every counter of instructions, to the value; `("counters", value, "watchdog")`
+        takes so many cycles from those that the watchdog has left.
     """
 
     name: str
