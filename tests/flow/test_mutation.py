@@ -1,26 +1,37 @@
 """Mutants: made by Yosys behind a number, proved equivalent or tried in forks of one simulation, and sorted."""
 
 import json
+import re
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from moesaic.errors import FailedRun
+from moesaic.flow.stages import Stages
+from moesaic.flow.verify import mutation
+from moesaic.flow.verify.campaign import Failure
 from moesaic.flow.verify.equivalence import prove, prove_over_cycles
 from moesaic.flow.verify.host_trials import host_trials
-from moesaic.flow.verify.ladder import Truth
+from moesaic.flow.verify.ladder import Ladder, Rung, Truth
 from moesaic.flow.verify.memory_writes import only_what_is_written
-from moesaic.flow.verify.mutants import Climb, Mutant, watched
-from moesaic.flow.verify.mutation import check_truths, sort
+from moesaic.flow.verify.mutants import PER_BUILD, Climb, Mutant, Mutants, watched
+from moesaic.flow.verify.mutation import LISTED, MUTATION, WRONGLY, check_truths, excused, sort
 from moesaic.flow.verify.mutator import mutants_wanted
 from moesaic.flow.verify.nano import nano
 from moesaic.flow.verify.passes import run_passes
 from moesaic.flow.verify.trial import Trial, runs_trial
+from moesaic.flow.verify.tried import CONFIG
+from moesaic.golden import numerics
+from moesaic.hw.export import TOP
+from moesaic.hw.top import Accelerator
+from moesaic.hw.verilog import to_verilog
 from moesaic.sim.build import build
 from moesaic.sim.verilated import run
 
@@ -72,6 +83,33 @@ STATES = """module top(input clk, input [15:0] mutant, input a, input b, output 
     kept <= kept ^ b ^ (mutant == 7 & a);
     kept_used <= ~a;
     o[5] <= kept_used & kept;
+  end
+endmodule
+"""
+
+# Behind a reset `full` is 0, so that `held` takes `a` in the next cycle; `seen` is seen then, and `stuck` holds on.
+UNRESET = """module top(input clk, input [15:0] mutant, input rst, input a, input b, output reg [2:0] o = 0);
+  reg full = 0, held = 0, seen = 0, stuck = 0;
+  always @(posedge clk) begin
+    full <= rst ? 0 : b;
+    held <= rst ? (mutant == 1 & held) : full ? held : a;
+    seen <= rst ? (mutant == 2 & seen) : full ? seen : a;
+    stuck <= rst ? (mutant == 3 & stuck) : full | b ? stuck : a;
+    o <= rst ? 0 : {stuck & full, seen, held & full};
+  end
+endmodule
+"""
+
+# Of the words, nobody reads the highest bit but the sum that is written there.
+COLUMNS = """module top(input clk, input [15:0] mutant, input [1:0] p, input [1:0] q, input [3:0] a, output [2:0] o);
+  reg [2:0] o = 0;
+  reg [3:0] words [0:3];
+  wire [3:0] word = words[p];
+  wire [3:0] sum = {word[3] ^ (mutant == 2), word[2] ^ (mutant == 1), word[1:0]} + a;
+  wire [3:0] twice = mutant == 3 ? {sum[3:1], ~sum[0]} : sum;
+  always @(posedge clk) begin
+    words[q] <= twice;
+    o <= word[2:0];
   end
 endmodule
 """
@@ -168,10 +206,11 @@ def test_mutants_of_a_small_design(tmp_path: Path) -> None:
         done = subprocess.run(command, input=json.dumps(job), text=True, cwd=tmp_path, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
         texts = (tmp_path / "out.sv").read_text(), (tmp_path / "list.txt").read_text()
-    mutants = [Mutant.of(line) for line in texts[1].splitlines()]
+    mutants = [Mutant.of(line, DESIGN.splitlines()) for line in texts[1].splitlines()]
     assert len(mutants) == 12 and {mutant.module for mutant in mutants} == {"adder"}
     assert all(place.startswith("hw/adder.py:") for mutant in mutants for place in mutant.places)
     assert any(mutant.places for mutant in mutants) and len(set(map(str, mutants))) == 12
+    assert {mutant.statement for mutant in mutants} <= set(map(str.strip, DESIGN.splitlines()))
     text = watched(texts[0])
     assert text.count("testbench.reached[") == 12 and "input [15:0] mutant" in text
     assert all(f"testbench.reached[{number}] = 1;" in text for number in range(1, 13))
@@ -188,15 +227,17 @@ def test_reads_without_a_clock_have_no_enable() -> None:
 
 
 def test_a_mutant_by_its_command() -> None:
+    lines = ["module gate;", "  if (a)", "    next <= a;"]
     line = (
         "mutate -ctrl mutant 16 4 -mode cnot1 -module moesaic_feeder -cell $add$1 -port A -portbit 3 -ctrlbit 2 "
-        "-wire next -wirebit 5 -src hw/engine/feeder.py:39 -src source.sv:9.2-9.7 -src hw/engine/feeder.py:39"
+        "-wire next -wirebit 5 -src hw/engine/feeder.py:39 -src source.sv:3.2-3.7 -src source.sv:2.1-3.7 "
+        "-src hw/engine/feeder.py:39"
     )
-    assert str(Mutant.of(line)) == "cnot1 of feeder.next[5] (hw/engine/feeder.py:39)"
+    assert str(Mutant.of(line, lines)) == "cnot1 by 2 of feeder.next[5] in `if (a)` (hw/engine/feeder.py:39)"
     line = (
-        "mutate -ctrl mutant 16 5 -mode inv -module moesaic_gate -cell $and$1 -port Y -portbit 0 -src source.sv:1.1-1.2"
+        "mutate -ctrl mutant 16 5 -mode inv -module moesaic_gate -cell $and$1 -port Y -portbit 0 -src source.sv:3.1-3.2"
     )
-    assert str(Mutant.of(line)) == "inv of gate.Y[0] (no line)"
+    assert str(Mutant.of(line, lines)) == "inv of gate.Y[0] in `next <= a;`"
 
 
 def test_what_is_proved_equivalent(tmp_path: Path) -> None:
@@ -219,6 +260,26 @@ def test_proofs_over_several_cycles(tmp_path: Path) -> None:
     assert prove(tmp_path / "known.il", top="top", count=7, work=tmp_path) == []
     asked = range(1, 8)
     assert prove_over_cycles(tmp_path / "known.il", top="top", count=7, mutants=asked, work=tmp_path) == [1, 2, 5]
+
+
+def test_proofs_of_what_is_not_reset(tmp_path: Path) -> None:
+    """A register that holds its own value in a reset, and takes another before anything sees it; not one that is seen
+    at once, nor one that goes on holding it.
+    """
+    (tmp_path / "known.v").write_text(UNRESET)
+    passes = ["read_verilog -sv known.v", "proc", "write_rtlil known.il"]
+    run_passes(passes, cwd=tmp_path, what="read")
+    assert prove(tmp_path / "known.il", top="top", count=3, work=tmp_path) == []
+    asked = range(1, 4)
+    assert prove_over_cycles(tmp_path / "known.il", top="top", count=3, mutants=asked, work=tmp_path) == [1]
+
+
+def test_columns_of_a_memory_that_nobody_reads(tmp_path: Path) -> None:
+    """Nor what comes of them in the memory itself; but one that is read, and one that is added to such a one."""
+    (tmp_path / "known.v").write_text(COLUMNS)
+    passes = ["read_verilog -sv known.v", "proc", "write_rtlil known.il"]
+    run_passes(passes, cwd=tmp_path, what="read")
+    assert prove(tmp_path / "known.il", top="top", count=3, work=tmp_path) == [2]
 
 
 def test_an_undefined_side_of_a_choice_is_the_other(tmp_path: Path) -> None:
@@ -295,6 +356,19 @@ def test_counters_carry(tmp_path: Path) -> None:
     assert [outcome["found"] for outcome in outcomes] == [[[8, "same"]], [[8, "read 8"], [0, "same"]]]
 
 
+def test_numbers_and_watchdogs_are_set_by_themselves(tmp_path: Path) -> None:
+    """The one to a value, the other by what it loses; counters that carry are left alone, and leave them alone."""
+    steps = (
+        ("counters", 0x55, "numbers"),
+        *(("expect", 12, 0x55, True), ("expect", 16, 1000, True), ("expect", 8, 0, True)),
+        ("counters", 990, "watchdog"),
+        *(("expect", 12, 0x55, True), ("expect", 16, 10, True)),
+        ("counters", 7 << 60),
+        *(("expect", 12, 0x55, True), ("expect", 16, 10, True), ("expect", 8, 7 << 28, True)),
+    )
+    assert _outcomes([Trial("set", steps)], [1], tmp_path)[0]["found"] == [[0, "same"]]
+
+
 def test_a_register_that_must_have_a_value(tmp_path: Path) -> None:
     """Of the right hardware it is known, of a mutant it is looked at as by any read."""
     write = ("write", 0, 5)
@@ -317,11 +391,94 @@ def test_how_mutants_are_sorted() -> None:
     }
 
 
+def test_two_climbs_are_one() -> None:
+    """What cheap trials leave climbs on; trials are numbered on."""
+    first = Climb({1: (1, "irq")}, {1: (0, 1), 2: (), 3: (2,)})
+    both = mutation._both(first, 3, Climb({3: (0, "dump 0")}, {2: (1,), 3: (0, 1)}))
+    assert both == Climb({1: (1, "irq"), 3: (3, "dump 0")}, {1: (0, 1), 2: (4,), 3: (2, 3, 4)})
+
+
+def test_what_is_proved_does_not_climb_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mutant 1 is proved at once, 2 noticed by a cheap trial, 3 proved then, 4 noticed by a network, 5 by nothing."""
+    trial = Trial("t", ())
+    truth: Any = SimpleNamespace(program=None)
+    steps = Ladder((Rung("cheap", (trial,)), Rung("network", (trial,))), 1, (truth,), bytes(5))
+    mutants = Mutants("", (Mutant("inv", "m", "w[0]", (), ""),) * 5, Path("design"))
+    climbed = []
+
+    def climb(_steps: object, rungs: tuple[Rung, ...], _simulator: object, asked: list[int]) -> Climb:
+        climbed.append((rungs[0].name, list(asked)))
+        found = {"cheap": {2: (0, "irq")}, "network": {4: (0, "irq")}}[rungs[0].name]
+        return Climb(found, {mutant: (0,) for mutant in asked})
+
+    def over_cycles(*_: object, mutants: list[int], **__: object) -> frozenset[int]:
+        assert mutants == [3, 4, 5]
+        return frozenset({3})
+
+    monkeypatch.setattr(mutation, "_climb", climb)
+    monkeypatch.setattr(mutation, "equivalent", lambda *_, **__: frozenset({1}))
+    monkeypatch.setattr(mutation, "equivalent_over_cycles", over_cycles)
+    monkeypatch.setattr(mutation, "MutantSimulator", lambda *_, **__: None)
+    monkeypatch.setattr(mutation.SimulatorNeed, "of", lambda _: SimpleNamespace(accelerator=None, base=0))
+    assert mutation.endings_of(steps, mutants, range(1, 6)) == {
+        1: "proved equivalent",
+        2: "noticed: cheap",
+        3: "proved equivalent",
+        4: "noticed: network",
+        5: "not noticed",
+    }
+    assert climbed == [("cheap", [2, 3, 4, 5]), ("network", [4, 5])]
+
+
+def test_what_is_listed_as_equivalent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts apart; what is noticed all the same is a survivor, and shown as what it is."""
+    mutants = Mutants("", tuple(Mutant("inv", "m", f"w[{k}]", (), "if (a)") for k in range(PER_BUILD)), Path("design"))
+    monkeypatch.setattr(mutation, "_exclusions", lambda: (("inv of m.w[[]?] in `if (a)`", "so"),))
+    monkeypatch.setattr(mutation, "mutants_of", lambda *_, **__: mutants)
+    found = {1: "noticed: a run", 11: "noticed: a run", 21: "not noticed", 31: "proved equivalent"}
+    monkeypatch.setattr(mutation, "endings_of", lambda *_: found)
+    chunk = MUTATION.function(None, (0, 0), Stages(quiet=True))
+    assert chunk.endings == {WRONGLY: 1, "noticed: a run": 1, "not noticed": 1, "proved equivalent": 1}
+    assert [(failure.case, failure.found) for failure in chunk.failures] == [(0, WRONGLY), (20, "not noticed")]
+    listed = Failure(3, "inv of m.w[3] in `if (a)`", "not noticed")
+    assert excused(listed) == LISTED and excused(replace(listed, found="not reached by any trial")) == LISTED
+    assert excused(replace(listed, found=WRONGLY)) == "" == excused(replace(listed, what="inv of m.w[33] in `if (a)`"))
+    assert MUTATION.again is not None
+    assert MUTATION.again(None, (0, (0, 20)), Stages(quiet=True)) == {
+        0: WRONGLY,
+        10: "noticed: a run",
+        20: "not noticed",
+        30: "proved equivalent",
+    }
+
+
+def test_what_is_listed_is_there() -> None:
+    """Each pattern names a module and a statement of the accelerator, and has a reason."""
+    text = to_verilog(Accelerator(CONFIG), name=TOP, assertions=True, source_locations=True)
+    modules = {
+        found[1].removeprefix("moesaic_"): found[0]
+        for found in re.finditer(r"^module (\w+).*?^endmodule", text, flags=re.MULTILINE | re.DOTALL)
+    }
+    for pattern, reason in mutation._exclusions():
+        named = re.fullmatch(r"\S+(?: by \S+)? of (\w+)\.\S+(?: to \w+)? in `(.*)`\*?", pattern)
+        assert named is not None, pattern
+        assert any(fnmatchcase(line.strip(), named[2]) for line in modules[named[1]].splitlines()), pattern
+        assert reason.endswith(".")
+
+
+def test_numbers_of_reasons() -> None:
+    """What is listed as equivalent because no score saturates, and because numbers of tokens have eight bits."""
+    sums = np.arange(65535, 65535 * CONFIG.experts + 1)
+    reciprocals, exponents = numerics.reciprocal(sums)
+    assert numerics.round_shift(65535 * reciprocals, exponents).max() == 65533
+    assert CONFIG.max_tokens == 136 and CONFIG.ports == 1
+
+
 def test_the_right_hardware_is_held_to_the_golden_model(tmp_path: Path) -> None:
     network = nano()
     program, region = network.program, network.program.region("result")
     memory = bytearray(program.memory)
-    good = SimpleNamespace(unpack_result=lambda data: np.frombuffer(data, np.uint8), region=program.region)
+    good: Any = SimpleNamespace(unpack_result=lambda data: np.frombuffer(data, np.uint8), region=program.region)
     good.address = program.address
     low = region.address - program.address
     truth = Truth("a run", good, np.frombuffer(bytes(memory[low : low + region.bytes]), np.uint8))

@@ -4,6 +4,7 @@ import ast
 import functools
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -232,7 +233,7 @@ def test_what_is_listed_is_there() -> None:
         literal = max(change.partition(" → ")[0].strip("`").replace("[[]", "[").split("*"), key=len)
         source = modules()[file]
         near = (n for n, edit in enumerate(edits(ast.parse(source))) if literal in line_of(edit.statement))
-        assert any(mutation.fnmatchcase(f"{file}: {mutated(source, n).what}", pattern) for n in near), pattern
+        assert any(fnmatchcase(f"{file}: {mutated(source, n).what}", pattern) for n in near), pattern
         assert reason.endswith(".")
 
 

@@ -2,16 +2,13 @@
 
 import ast
 import functools
-import importlib.resources
 import json
 import os
 import random
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from moesaic.boards.hardware import meaning
@@ -19,6 +16,7 @@ from moesaic.children import Children
 from moesaic.errors import FailedRun, InputError
 from moesaic.flow.stages import Stages
 from moesaic.flow.verify.campaign import Campaign, Chunk, Failure
+from moesaic.flow.verify.exclusions import exclusions, fits
 from moesaic.flow.verify.python.climb import HANG
 from moesaic.flow.verify.python.edits import edits, mutated
 from moesaic.flow.verify.python.unit_tests import ROOT
@@ -32,7 +30,6 @@ UNNOTICED = "not noticed"
 NOTICED = "noticed: "
 EQUIVALENT = "listed as equivalent"
 WRONGLY = "noticed, and listed as equivalent"
-_EXCLUSIONS = "exclusions.toml"
 _PRINTED = 1500  # characters of what a process that failed has printed
 LADDER = (
     "moesaic.flow.verify.python.rungs:a network",
@@ -110,18 +107,13 @@ def _shown(place: Place) -> str:
     return f"{place.file}:{change.line}: {change.what}"
 
 
-@functools.cache
 def _exclusions() -> tuple[tuple[str, str], ...]:
-    """Patterns of mutants that change nothing, each with the reason."""
-    text = (importlib.resources.files("moesaic.flow.verify.python") / _EXCLUSIONS).read_text(encoding="utf-8")
-    return tuple(
-        (pattern, entry["reason"]) for entry in tomllib.loads(text).get("exclude", ()) for pattern in entry["mutants"]
-    )
+    return exclusions("moesaic.flow.verify.python", "exclusions.toml")
 
 
 def _listed(shown: str) -> bool:
     file, _, change = shown.split(":", 2)
-    return any(fnmatchcase(f"{file}:{change}", pattern) for pattern, _ in _exclusions())
+    return fits(f"{file}:{change}", _exclusions())
 
 
 def excused(failure: Failure) -> str:
