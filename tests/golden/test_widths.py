@@ -17,6 +17,7 @@ from moesaic.golden.layers.fixed_points import ACTIVATIONS
 from moesaic.golden.layers.linear import READS, QuantLinear, dropped_bits
 from moesaic.golden.layers.mlp import QuantMLP
 from moesaic.golden.layers.moe import QuantMoE
+from moesaic.golden.layers.norm import QuantNorm
 from moesaic.golden.layers.stored import reading_stored
 from moesaic.golden.qmodel import WIDTHS
 from moesaic.hw.spec.config import AcceleratorConfig
@@ -81,6 +82,7 @@ def test_widths_of_a_network_without_weights(bits: int) -> None:
         assert matrix.linear.bits == (bits if matrix.expert is not None else others)
     assert model.finer == {}
     config = AcceleratorConfig(name="c", rows=8, lanes=16, port_bits=64, wide_operands=True, acc_bits=40)
+    assert {type(layer.norm) for layer in model.layers()} == {QuantNorm}
     lower(model, "depth", config)  # scales fit their fields
     if bits == 8:
         assert {matrix.linear.bits for matrix in hollow_model(network_of(MODEL)).matrices()} == {8}
