@@ -95,10 +95,11 @@ def _trials(number: int, nano: Nano) -> Chunk:
     steps, states = ladder(), state_trials(nano)
     # Counters that are set have values which no run gives them.
     trials = [t for rung in steps.rungs for t in rung.trials if all(step[0] != "counters" for step in t.steps)]
-    trials += states
+    names = {trial.name for trial in trials}
+    trials += [trial for trial in states if trial.name not in names]
     need = SimulatorNeed.of(nano.program)
     simulator = CoveredSimulator(need.accelerator, memory_bytes=len(steps.memory), base=need.base)
-    names = {trial.name for trial in trials}
+    names |= {trial.name for trial in trials}
     truths = [truth for truth in (*steps.truths, *_truths(states, nano)) if truth.trial in names]
     endings = _climbed(simulator, trials, truths, steps.memory)
     return Chunk(number, len(trials), endings, (), covered=_bits(simulator))

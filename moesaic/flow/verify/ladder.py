@@ -17,6 +17,7 @@ from moesaic.flow.verify.legal_trials import legal_trials
 from moesaic.flow.verify.legality_trials import legality_trials
 from moesaic.flow.verify.nano import Nano, nano
 from moesaic.flow.verify.place_trials import place_trials
+from moesaic.flow.verify.rare_trials import rare_trials
 from moesaic.flow.verify.state_trials import command_trials
 from moesaic.flow.verify.stream_trials import stream_trials
 from moesaic.flow.verify.trial import Trial, runs_trial
@@ -219,7 +220,7 @@ def ladder() -> Ladder:
         "a run": [good],
         "bad memories": _faults(small),
         "every layer": layers,
-        "host": host_trials(small),
+        "host": [*host_trials(small), *rare_trials(small)],
         "changed programs": [_changed(small)],
         "legal programs": place.legal(),
         **beside,
