@@ -1,5 +1,7 @@
 """Trials for mutants: instructions that decide, programs that show what they compute, and what simulators offer."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,8 @@ from moesaic.flow.verify.tried import CONFIG
 from moesaic.golden import numerics
 from moesaic.golden.numerics import Array
 from moesaic.hw.spec import isa
-from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Memory, Opcode
+from moesaic.hw.spec.functions import functions_of
+from moesaic.hw.spec.isa import INSTRUCTION_BYTES, Function, Memory, Opcode
 from moesaic.hw.spec.legal import refusal
 from moesaic.hw.spec.registers import register_map
 from moesaic.sim.machine import ProgramError
@@ -238,11 +241,11 @@ def test_each_stream_is_the_last_and_the_longest(small: Nano) -> None:
 
 def test_a_run_behind_resets(small: Nano) -> None:
     """Hard and soft ones in turn; registers are written again after a hard one only."""
-    trial = broken_trial("r", small.program, small.run(), [300, 40])
-    waits = [place for place, step in enumerate(trial.steps) if step in (("wait", 300), ("wait", 40))]
+    trial = broken_trial("r", small.program, small.run(), [300, 40, 50])
+    waits = [place for place, step in enumerate(trial.steps) if step in (("wait", 300), ("wait", 40), ("wait", 50))]
     hard = trial.steps.index(("reset",))
     first, second = (trial.steps[a:b] for a, b in ((waits[0], waits[1]), (hard, len(trial.steps))))
-    assert waits[1] < hard and trial.steps.count(("reset",)) == 1
+    assert waits[1] < hard < waits[2] and trial.steps.count(("reset",)) == 1
     assert sum(step[0] == "write" for step in first) == 3 < sum(step[0] == "write" for step in second)
     assert ("irq",) in second and ("irq",) not in first
 
@@ -283,6 +286,18 @@ def test_scaled_programs_show_rare_values(name: str, wrong: int, monkeypatch: py
 
         monkeypatch.setattr(numerics, name, round_shift)
         assert any(differing()), shift
+
+
+def test_scaled_programs_have_every_shift_and_crowd() -> None:
+    """Of both multiplications; and as many tokens of a router as each power of two, for each expert."""
+    programs = [[isa.decode(data)[1] for data in p.compute] for p in scaled_programs(Weights(CONFIG))]
+    shifts, rescales, *_, crowds = programs
+    assert {*witness.SHIFTS} <= {values["shift"] for values in shifts if values.get("fresh")}
+    assert {*range(32)} <= {v["post_shift"] for v in rescales if v.get("function") in functions_of(CONFIG)}
+    pairs = itertools.pairwise(crowds)
+    counts = [(b["expert"], a["token_count"], a["append"]) for a, b in pairs if a.get("function") == Function.ROUTE]
+    each = [(expert, 1 << bit, 0) for expert in range(CONFIG.experts) for bit in range(8)]
+    assert counts[: len(each)] == each and sum(append for *_, append in counts) == CONFIG.experts
 
 
 def test_scaled_programs_saturate() -> None:
