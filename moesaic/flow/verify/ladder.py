@@ -213,7 +213,7 @@ def ladder() -> Ladder:
         "checks": legality_trials(small),
         "counters": counter_trials(small),
         "streams": stream_trials(small),
-        "resets": [*broken_trials(small), *command_trials(small)],
+        "resets and commands": [*broken_trials(small), *command_trials(small)],
     }
     place.truths += [Truth(trial.name, small.program, small.expected) for rung in beside.values() for trial in rung]
     rungs = {

@@ -27,9 +27,10 @@ PARTS: tuple[Callable[[FineDrawing], None], ...] = (FineDrawing.curves, FineDraw
 SCALED: tuple[Callable[[ScaledDrawing], None], ...] = (
     *(ScaledDrawing.shifts, ScaledDrawing.rescales) * 2,
     ScaledDrawing.ties,
+    ScaledDrawing.equals,
     ScaledDrawing.crowds,
 )
-SEEDS = (2, 3, 4, 5, 6, 7)  # with which such programs are legal
+SEEDS = (2, 3, 4, 5, 6, 8, 7)  # with which such programs are legal
 
 
 def fine_program(part: Callable[[FineDrawing], None], weights: Weights) -> LegalProgram:

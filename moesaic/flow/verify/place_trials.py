@@ -18,6 +18,7 @@ SHORT = 60  # cycles of the watchdog
 WORD = 64  # bits of an address register
 STEP = 16  # bytes: addresses that are no multiple are refused, whatever they are
 DRAWN = 6  # addresses of each base and width
+AROUND = 1 << 32  # bytes
 NEAR = {"latency": 2}
 
 
@@ -98,30 +99,40 @@ def _refused(nano: Nano) -> Trial:
 
 
 def _tight(nano: Nano) -> Trial:
-    """Windows that begin anywhere, and end with the last byte that is asked for, or before it."""
+    """Windows that begin anywhere, and end with the last byte that is asked for, or before it; the same of the bus; and
+    a base from which an offset leads around the end of all addresses.
+    """
     rng = random.Random("windows")
     program, script = nano.program, Script(nano.program)
-    values = program.registers(TASK)
+    values, bus = program.registers(TASK), 1 << nano.program.config.addr_bits
     sizes = dict.fromkeys((f"{stream}_base" for stream in STREAMS), INSTRUCTION_BYTES)
     sizes |= {"weight_base0": program.config.word_bytes, "result_base": 2 * program.config.lanes}
     run = _asking(nano, Base.WEIGHT)
+
+    def ask(run: RtlRun, asked: dict[str, int], by: int) -> None:
+        memory = {**NEAR, **run.memory, "moved": by}
+        moved = {each: value + by for each, value in values.items() if "_base" in each}
+        script.configure(replace(run, watchdog=SHORT, overrides={**run.overrides, **moved, **asked}, memory=memory))
+        script.command("start")
+        script.steps += [("irq",), ("idle",)]
+        script.read("STATUS", "ERROR_CODE", "ERROR_ADDR_LO", "ERROR_INSTRUCTION", "CYCLES_LO")
+        script.restore(run)
+
+    everywhere = {"window_base": 0, "window_bytes": (1 << WORD) - 1}
     for name, size in sizes.items():
-        for _ in range(DRAWN):
-            early = rng.randrange(1 << program.config.addr_bits - 1) // STEP * STEP
-            by = early + rng.getrandbits(WORD // 2) // STEP * STEP  # where the program lies on the bus
-            bases = {each: value + by - program.address for each, value in values.items() if "_base" in each}
-            for short in (0, STEP):
-                window = {
-                    "window_base": by - early,
-                    "window_bytes": early + values[name] - program.address + size - short,
-                }
-                asked = {**run.overrides, **bases, **window}
-                memory = {**NEAR, **run.memory, "moved": by - program.address}
-                script.configure(replace(run, watchdog=SHORT, overrides=asked, memory=memory))
-                script.command("start")
-                script.steps += [("irq",), ("idle",)]
-                script.read("STATUS", "ERROR_CODE", "ERROR_ADDR_LO", "ERROR_INSTRUCTION", "CYCLES_LO")
-                script.restore(run)
+        end = values[name] + size
+        for short in (0, STEP):
+            for _ in range(DRAWN):
+                early = rng.randrange(bus >> 1) // STEP * STEP
+                by = early + rng.getrandbits(WORD // 2) // STEP * STEP - program.address
+                window = {"window_base": by + program.address - early}
+                ask(run, {**window, "window_bytes": early + end - program.address - short}, by)
+            ask(run, everywhere, bus - end + short)
+    fetch = nano.changed(
+        "load", 0, wait=0, beats=program.config.beats_per_word, offset=values["weight_base0"] + AROUND >> 4
+    )
+    around = replace(run, patches=[*fetch.patches, *run.patches[1:]])
+    ask(around, {**everywhere, "weight_base0": (1 << WORD) - AROUND}, 0)
     script.run(nano.run(memory={"moved": 0}))
     return script.trial("tight windows")
 

@@ -152,6 +152,11 @@ class ScaledDrawing(FineDrawing):
         for place in range(0, 4 * 32, TOKENS):
             self.add_words(PLACE + place, min(TOKENS, 4 * 32 - place))
 
+    def equals(self) -> None:
+        """Attention to keys that all weigh the same, as much as one can, which add up to large sums."""
+        for keys, extra in ((8, 0), (40, 0), (33, 1), (25, 1)):
+            self.attention(keys, extra, 62)
+
     def ties(self) -> None:
         """Routers for which all experts are the same, and what large results make of their scores."""
         tokens, common = 8, {"src_stride": 1, "in_blocks": 1, "stream": Stream.ACTIVATION}
