@@ -469,11 +469,16 @@ def test_what_is_listed_is_there() -> None:
 
 
 def test_numbers_of_reasons() -> None:
-    """What is listed as equivalent because no score saturates, and because numbers of tokens have eight bits."""
+    """Of scores, tokens, neighbours that share one, and fields, by which mutants are listed as equivalent."""
     sums = np.arange(65535, 65535 * CONFIG.experts + 1)
     reciprocals, exponents = numerics.reciprocal(sums)
     assert numerics.round_shift(65535 * reciprocals, exponents).max() == 65533
     assert CONFIG.max_tokens == 136 and CONFIG.ports == 1
+    # Two neighbours, of which the larger lies less than one below the maximum.
+    scores = np.stack(np.meshgrid(np.arange(-255, 1), np.arange(-1300, 1)), axis=-1).reshape(-1, 2)
+    codes, maximum, level = numerics.softmax_block(scores, None, bits=CONFIG.probability_width)
+    streamed = numerics.probability(codes, (level - 4 * maximum)[:, None], bits=CONFIG.probability_width)
+    assert streamed.sum(axis=1).max() == 510
     # What fetches and stores have no field for.
     assert max(isa.FORMATS[opcode].bits for opcode in (isa.Opcode.FETCH, isa.Opcode.STORE)) <= 100
 
