@@ -56,8 +56,10 @@ async function inspect(frame, page) {
   const whole = page.documentElement.scrollWidth;
   if (whole > width) found.push('wider than the window: ' + whole + ' px');
   const shown = (e) => e.checkVisibility() && !['SCRIPT', 'STYLE', 'BR', 'TITLE'].includes(e.tagName);
-  for (const canvas of page.querySelectorAll('canvas'))
+  for (const canvas of page.querySelectorAll('canvas')) {
+    for (let tries = 0; shown(canvas) && blank(canvas) && tries < 40; tries++) await wait(50);  // it is drawn in time
     if (shown(canvas) && blank(canvas)) found.push('blank: ' + name(canvas));
+  }
   for (const box of page.querySelectorAll('.wide'))
     if (shown(box) && width > 1000 && box.scrollWidth > box.clientWidth + 1) found.push('cut: ' + name(box));
   for (const image of page.images) {

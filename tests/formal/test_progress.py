@@ -22,8 +22,6 @@ OPCODE_BITS = FORMATS[Opcode.NORM].field("opcode").bits
 QUEUE = 2  # instructions
 MICRO = PRESETS["micro8"]
 
-pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # parts that are left out
-
 
 class SequencerProof(Elaboratable):
     """Every instruction is handed over once, in order, with its number, to whom it is for; or one is refused, and none

@@ -18,8 +18,6 @@ from moesaic.hw.top import Accelerator, _Units
 EARLY, LATE = 3, 5  # cycles from those of a run to those in which an engine may begin something
 READ = ("STATUS", "IRQ_STATUS", "ERROR_CODE", "ERROR_INSTRUCTION", "ERROR_ADDR_LO")
 
-pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")  # parts that are left out
-
 
 class StatusProof(Elaboratable):
     """Registers and supervisor as `Accelerator` connects them; all units behind them, and the host, are free."""
