@@ -1,9 +1,11 @@
 """The sign-off page is that of its data, and says what failed."""
 
+import json
 from pathlib import Path
 
 from moesaic.flow.verify.all import CAMPAIGNS, USUAL, Signoff
 from moesaic.flow.verify.campaign import CampaignReport, Failure, Origin
+from moesaic.records import to_plain
 from moesaic.report.signoff import page, print_signoff, read_signoff, write_signoff
 
 PAGE = Path(__file__).parents[2] / "docs" / "signoff.md"
@@ -44,3 +46,15 @@ def test_other_campaigns_of_the_page_stay(tmp_path: Path) -> None:
     found = [(report.origin.campaign, report.cases) for report in read_signoff(path).campaigns]
     assert found == [("slaves", 100), ("mutation", 200)]
     assert path.read_text(encoding="utf-8").count("200 are not proved equivalent. Of these 100.0 % are noticed.") == 1
+
+
+def test_records_are_those_of_the_page() -> None:
+    """Of campaigns that go on: as many cases as the page says, of the same hardware or sources."""
+    known = {report.origin.campaign: report for report in read_signoff(PAGE).campaigns}
+    records = sorted((PAGE.parent / "records").glob("*.jsonl"))
+    assert records
+    for path in records:
+        origin, *chunks = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+        report = known[origin["campaign"]]
+        assert path.stem == origin["campaign"] and origin == to_plain(report.origin)
+        assert sum(chunk["cases"] for chunk in chunks) == report.cases
