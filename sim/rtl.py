@@ -131,8 +131,7 @@ def limit_of(program: ProgramImage) -> int:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
-    """Lines of JSON; none if there is no file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 class RtlSimulator:
@@ -285,12 +284,13 @@ class RtlSimulator:
                 *plusargs,
             ],
         )
-        return self._collect(program, runs, work_dir)
+        return self._collect(program, runs, work_dir, watched=watched)
 
-    def _collect(self, program: ProgramImage, runs: Sequence[RtlRun], work_dir: Path) -> list[RtlResult]:
-        outcomes, lines = _lines(work_dir / "outcomes.jsonl"), _lines(work_dir / "marks.jsonl")
-        trace = work_dir / "trace.csv"
-        head, *rest = trace.read_text(encoding="utf-8").splitlines() if trace.exists() else ("run",)
+    def _collect(
+        self, program: ProgramImage, runs: Sequence[RtlRun], work_dir: Path, *, watched: bool
+    ) -> list[RtlResult]:
+        outcomes, lines = _lines(work_dir / "outcomes.jsonl"), _lines(work_dir / "marks.jsonl") if watched else []
+        head, *rest = (work_dir / "trace.csv").read_text(encoding="utf-8").splitlines() if watched else ("run",)
         names = head.split(",")
         table = np.array([line.split(",") for line in rest], dtype=np.int64).reshape(-1, len(names))
         results = []

@@ -191,7 +191,7 @@ async def run_job(dut: Any) -> None:
     await bus.reset()
     driver = Driver(bus, program, slots=1)
     await driver.open(load=False)
-    lines = open("outcomes.jsonl", "w", encoding="utf-8", buffering=1)  # noqa: SIM115, ASYNC230
+    lines = open("outcomes.jsonl", "w", encoding="utf-8", buffering=1)  # noqa: SIM115, ASYNC230, open to the end
     for number, run in enumerate(job["runs"]):
         for address, part in zip(run.get("addresses", []), run.get("parts", []), strict=True):
             await bus.write_memory(address, bytes.fromhex(part))
