@@ -70,6 +70,7 @@ def test_every_beat_answered_with_an_error(nano: Nano) -> None:
     cases = [beats.draw(nano, 0, number) for number in range(3 * len(every))]
     assert len({case.what for case in cases}) == len(cases) == 2463  # as docs/signoff.md says
     assert {case.run.memory["err_addr"] for case in cases} == {address for _, address in every}
+    assert all(len(case.allowed) == 1 for case in cases)
     chunk = run_chunk(nano, 0, cases[::122])
     assert not chunk.failures and sum(chunk.endings.values()) == chunk.cases
     assert {"READ_SLVERR", "READ_DECERR", "FETCH_SLVERR"} <= set(chunk.endings)

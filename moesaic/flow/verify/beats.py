@@ -1,5 +1,7 @@
 """An error on every beat of every burst, one run each: every one has its name, and the run after it is exact."""
 
+from dataclasses import replace
+
 from moesaic.flow.verify.nano import Nano
 from moesaic.flow.verify.runs import Case, drawn_campaign
 from moesaic.flow.verify.slaves import RESPONSES, bad_beat
@@ -20,7 +22,8 @@ def draw(nano: Nano, seed: int, number: int) -> Case:
     """The case of that number. The first are all there are: each beat with each response."""
     every = beats(nano)
     place, response = divmod(number, len(RESPONSES))
-    return bad_beat(nano, number, *every[place * STRIDE % len(every)], list(RESPONSES)[response])
+    case = bad_beat(nano, number, *every[place * STRIDE % len(every)], list(RESPONSES)[response])
+    return replace(case, allowed=case.allowed[:1])  # every beat of this network is read or written
 
 
 BEATS = drawn_campaign("beats", "an error on each beat of a run", draw)
