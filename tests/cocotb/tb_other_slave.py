@@ -143,6 +143,7 @@ MANNERS: dict[str, Callable[[Memory, random.Random], None]] = {
 @cocotb.test()
 async def runs(dut) -> None:
     """Each run of the job, [manner, seed], on one accelerator; writes every result and the cycles."""
+    assert [*MANNERS] == JOB["manners"]
     memory = Memory(dut)
     bus = Bus(dut, memory)
     memory.ram.write(0, PROGRAM.memory)

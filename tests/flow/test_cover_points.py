@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+
 from moesaic.flow.verify.cover_points import ERRORS, cover_points, with_cover_points
 from moesaic.flow.verify.coverage_points import CHECK, read_hits
-from moesaic.hw.export import accelerator_verilog
+from moesaic.hw.export import TOP, accelerator_verilog
 from moesaic.hw.spec.presets import PRESETS
-from moesaic.hw.verilog import verilog_modules
+from moesaic.hw.stream.states import States
+from moesaic.hw.top import Accelerator
+from moesaic.hw.verilog import to_verilog, verilog_modules
 from moesaic.sim.build import build
 from moesaic.sim.verilated import run
 
@@ -88,11 +92,26 @@ def test_what_a_simulation_meets(tmp_path: Path) -> None:
     assert missed == {"o_starves", "state_lost", "arc_busy_to_lost"}
 
 
-def test_the_accelerator_has_all_kinds() -> None:
+def _ways(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """Labels of the ways out of the states of each machine, by the hardware's own description."""
+    found: list[set[str]] = []
+    close = States.close
+
+    def note(states: States) -> None:
+        found.append({f"arc_{start}_to_{end}" for start, end in states._ways if start != end})
+        close(states)
+
+    monkeypatch.setattr(States, "close", note)
+    to_verilog(Accelerator(PRESETS["micro8"]), name=TOP, assertions=True)
+    return found
+
+
+def test_the_accelerator_has_all_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = verilog_modules(accelerator_verilog(PRESETS["micro8"], assertions=True))
     points = {name: cover_points(name, text) for name, text in modules.items() if not CHECK.search(name)}
     labels = [label for found in points.values() for label in found]
     assert sum(label.startswith("error_") for label in labels) == sum(map(len, ERRORS.values()))
+    assert sum(map(len, _ways(monkeypatch))) == sum(label.startswith("arc_") for label in labels)
     machines = ("accelerator_store", "load", "loader", "fetch", "walk", "supervisor")
     for name in machines:
         assert sum(label.startswith("arc_") for label in points[f"moesaic_{name}"]) >= 3

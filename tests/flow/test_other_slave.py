@@ -56,7 +56,13 @@ def runs_on_it(folder: Path, wanted: list[tuple[str, int]]) -> list[int]:
     simulator = build(f"{verilog}\n{_wrapped(verilog)}", top="other")
     small.program.save(folder / "program")
     np.save(folder / "image.npy", small.image)
-    job = {"program": str(folder / "program"), "image": str(folder / "image.npy"), "runs": wanted, "limit": LIMIT}
+    job = {
+        "program": str(folder / "program"),
+        "image": str(folder / "image.npy"),
+        "runs": wanted,
+        "limit": LIMIT,
+        "manners": MANNERS,
+    }
     (folder / "job.json").write_text(json.dumps(job))
     work = folder / "work"
     environment = {"MOESAIC_JOB": str(folder / "job.json")}
